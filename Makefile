@@ -1,0 +1,15 @@
+# Thin names for tools/dev.py, which does the work and knows the options.
+PYTHON ?= python3
+TARGETS = setup test lint fix online bench hosts clean all
+
+.DEFAULT_GOAL = test
+.PHONY: $(TARGETS) help ci
+
+$(TARGETS):
+	$(PYTHON) tools/dev.py $@ $(ARGS)
+
+help:
+	@$(PYTHON) tools/dev.py --help
+
+ci:
+	.ci/run

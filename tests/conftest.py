@@ -1,0 +1,125 @@
+"""Fixtures: the internet in a box, a clean environment, and the program as users start it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from box import Box  # noqa: E402  (the path must be known first)
+
+PROGRAM = HERE.parent / "twat_fs.py"
+OURS = ("AWS_", "DROPBOX_", "TWAT_FS_")
+NAMES = set(
+    "SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE FAL_KEY FAL_KEY_ID FAL_KEY_SECRET CATBOX_USERHASH"
+    " LITTERBOX_DEFAULT_EXPIRATION PIXELDRAIN_KEY NO_COLOR".split()
+)
+KEPT = ("PATH", "HOME", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "COVERAGE_PROCESS_START")
+
+
+def is_foreign(name: str) -> bool:
+    """Whether this variable would change what the program does."""
+    return name.upper().endswith("_PROXY") or name.startswith(OURS) or name in NAMES
+
+
+@pytest.fixture(autouse=True)
+def clean_env(monkeypatch, tmp_path):
+    """No setting of this machine reaches a test; HOME is empty and new."""
+    for name in [name for name in os.environ if is_foreign(name)]:
+        monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    return monkeypatch
+
+
+@pytest.fixture(scope="session")
+def one_box(tmp_path_factory):
+    with Box(tmp_path_factory.mktemp("box")) as box:
+        yield box
+
+
+@pytest.fixture
+def box(one_box):
+    """A fresh internet; at the end nothing may have been complained about, unless the test cleared it."""
+    one_box.reset()
+    yield one_box
+    complaints = list(one_box.complaints)
+    one_box.reset()
+    assert not complaints
+
+
+@pytest.fixture
+def online_box(box, clean_env):
+    """The box, and this very process goes through it."""
+    for name, value in box.env().items():
+        clean_env.setenv(name, value)
+    return box
+
+
+def environment(box, extra) -> dict:
+    """What a child sees: little, the box, and the test's own wishes (None takes a variable away)."""
+    base = {name: os.environ[name] for name in KEPT if name in os.environ}
+    merged = {**base, "PYTHONUTF8": "1", **box.env(), **(extra or {})}
+    return {name: str(value) for name, value in merged.items() if value is not None}
+
+
+def command(args) -> list:
+    return [sys.executable, str(PROGRAM), *map(os.fspath, args)]
+
+
+@pytest.fixture
+def program(box, tmp_path):
+    """Run the program to its end: `program("file", input=b"...", env={...})` -> CompletedProcess of str, or of bytes."""
+
+    def run(*args, input=None, env=None, cwd=None, timeout=60, text=True):
+        data = input.encode("utf-8") if isinstance(input, str) else input
+        given = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
+        done = subprocess.run(
+            command(args), env=environment(box, env), cwd=cwd or tmp_path, timeout=timeout, capture_output=True, **given
+        )
+        if text:
+            done.stdout, done.stderr = (out.decode("utf-8", "surrogateescape") for out in (done.stdout, done.stderr))
+        return done
+
+    return run
+
+
+@pytest.fixture
+def start(box, tmp_path):
+    """Start the program and give its Popen (pipes of bytes); it is the leader of a group that is killed at the end."""
+    started = []
+
+    def popen(*args, env=None, cwd=None, **more):
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **new_group(), **more}
+        process = subprocess.Popen(command(args), env=environment(box, env), cwd=cwd or tmp_path, **options)
+        started.append(process)
+        return process
+
+    yield popen
+    for process in started:
+        kill_group(process)
+
+
+def new_group() -> dict:
+    if os.name == "nt":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def kill_group(process) -> None:
+    try:
+        process.kill() if os.name == "nt" else os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            pipe.close()

@@ -1,0 +1,247 @@
+/* The other end of tools/bench.py: an HTTP server that reads and discards, as fast as this machine can.
+ *
+ *     sink [--tls CERT.PEM KEY.PEM] [--serve FILE]        prints its port on 127.0.0.1, ends with its stdin
+ *
+ *     accept -> thread: { head -> (100) -> body, discarded -> answer }*      one thread for each connection
+ *
+ * PUT and POST answer with a link to itself; GET and HEAD give FILE, or one range of it; GET /statistics tells the
+ * bytes of bodies received and given. HEAD without FILE is a 404 (rclone asks before it uploads).
+ * tools/sink.py is the same in Python, for machines without a compiler: keep them alike.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+enum { HEAD = 64 * 1024, BLOCK = 1024 * 1024 };
+
+struct wire { int fd; SSL *ssl; char *block; };
+struct request { char method[16], path[2048], host[256]; long long length, first, last; int expects, closes; };
+
+static SSL_CTX *tls;
+static int served = -1;
+static long long served_size;
+static atomic_llong received, given;
+
+/* 1 The wire */
+
+static ssize_t take(struct wire *w, char *to, size_t room) {
+    return w->ssl ? SSL_read(w->ssl, to, (int)room) : recv(w->fd, to, room, 0);
+}
+
+static int give(struct wire *w, const char *from, size_t size) {
+    while (size) {
+        ssize_t n = w->ssl ? SSL_write(w->ssl, from, (int)size) : send(w->fd, from, size, MSG_NOSIGNAL);
+        if (n <= 0) return 0;
+        from += n;
+        size -= (size_t)n;
+    }
+    return 1;
+}
+
+/* 2 Requests */
+
+static const char *header(const char *head, const char *name) {
+    size_t size = strlen(name);
+    for (const char *line = strstr(head, "\r\n"); line; line = strstr(line + 2, "\r\n"))
+        if (!strncasecmp(line + 2, name, size) && line[2 + size] == ':')
+            return line + 3 + size + strspn(line + 3 + size, " ");
+    return NULL;
+}
+
+static int parse(const char *head, struct request *r) {
+    const char *value;
+    memset(r, 0, sizeof *r);
+    if (sscanf(head, "%15s %2047s", r->method, r->path) != 2) return 0;
+    if ((value = header(head, "Host"))) sscanf(value, "%255[^\r\n]", r->host);
+    if ((value = header(head, "Content-Length"))) r->length = atoll(value);
+    r->last = served_size - 1;
+    if ((value = header(head, "Range")) && sscanf(value, "bytes=%lld-%lld", &r->first, &r->last) == 1)
+        if (r->first < 0) r->first += served_size;
+    if (r->last >= served_size) r->last = served_size - 1;
+    r->expects = (value = header(head, "Expect")) && !strncasecmp(value, "100-", 4);
+    r->closes = (value = header(head, "Connection")) && !strncasecmp(value, "close", 5);
+    return !header(head, "Transfer-Encoding");
+}
+
+/* Read a head into `head`; `*rest` bytes of the body, which came with it, are left behind it. */
+static char *read_head(struct wire *w, char *head, size_t *rest) {
+    size_t have = 0;
+    char *end = NULL;
+    while (!end && have < HEAD - 1) {
+        ssize_t n = take(w, head + have, HEAD - 1 - have);
+        if (n <= 0) return NULL;
+        have += (size_t)n;
+        head[have] = 0;
+        end = memmem(head, have, "\r\n\r\n", 4);
+    }
+    if (!end) return NULL;
+    end[2] = 0;
+    *rest = have - (size_t)(end + 4 - head);
+    return end + 4;
+}
+
+static int discard(struct wire *w, long long left) {
+    while (left > 0) {
+        ssize_t n = take(w, w->block, left < BLOCK ? (size_t)left : BLOCK);
+        if (n <= 0) return 0;
+        left -= n;
+        received += n;
+    }
+    return 1;
+}
+
+/* 3 Answers */
+
+static int answer(struct wire *w, const struct request *r, const char *status, const char *body) {
+    char text[4096];
+    int head_only = !strcmp(r->method, "HEAD");
+    int size = snprintf(text, sizeof text, "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n%s",
+                        status, strlen(body), head_only ? "" : body);
+    return give(w, text, (size_t)size);
+}
+
+static int answer_link(struct wire *w, const struct request *r) {
+    char link[2560];
+    const char *name = strrchr(r->path, '/');
+    snprintf(link, sizeof link, "%s://%s/abc/%s", tls ? "https" : "http", r->host, name && name[1] ? name + 1 : "file.bin");
+    return answer(w, r, "200 OK", link);
+}
+
+static int answer_statistics(struct wire *w, const struct request *r) {
+    char text[64];
+    snprintf(text, sizeof text, "%lld %lld", (long long)received, (long long)given);
+    return answer(w, r, "200 OK", text);
+}
+
+static int answer_file(struct wire *w, const struct request *r) {
+    char text[512];
+    long long at = r->first, left = r->last - r->first + 1;
+    int part = left != served_size;
+    int size = snprintf(text, sizeof text,
+                        "HTTP/1.1 %s\r\nAccept-Ranges: bytes\r\nContent-Type: application/octet-stream\r\n"
+                        "Content-Length: %lld\r\n", part ? "206 Partial Content" : "200 OK", left);
+    if (part) size += snprintf(text + size, sizeof text - (size_t)size, "Content-Range: bytes %lld-%lld/%lld\r\n",
+                               r->first, r->last, served_size);
+    size += snprintf(text + size, sizeof text - (size_t)size, "\r\n");
+    if (!give(w, text, (size_t)size) || !strcmp(r->method, "HEAD")) return 1;
+    while (left > 0) {
+        ssize_t n = pread(served, w->block, left < BLOCK ? (size_t)left : BLOCK, at);
+        if (n <= 0 || !give(w, w->block, (size_t)n)) return 0;
+        at += n;
+        left -= n;
+        given += n;
+    }
+    return 1;
+}
+
+static int answer_any(struct wire *w, const struct request *r) {
+    if (!strcmp(r->path, "/statistics")) return answer_statistics(w, r);
+    if (!strcmp(r->method, "PUT") || !strcmp(r->method, "POST")) return answer_link(w, r);
+    if (served < 0 || r->last < r->first) return answer(w, r, "404 Not Found", "not here");
+    return answer_file(w, r);
+}
+
+/* 4 Connections */
+
+static void converse(struct wire *w) {
+    char *head = malloc(HEAD);
+    struct request r;
+    size_t rest;
+    while (read_head(w, head, &rest) && parse(head, &r)) {
+        if (r.expects && !rest && !give(w, "HTTP/1.1 100 Continue\r\n\r\n", 25)) break;
+        received += (long long)rest;
+        if (!discard(w, r.length - (long long)rest) || !answer_any(w, &r) || r.closes) break;
+    }
+    free(head);
+}
+
+static void *connection(void *argument) {
+    struct wire w = {(int)(long)argument, NULL, malloc(BLOCK)};
+    int on = 1;
+    setsockopt(w.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (tls) {
+        w.ssl = SSL_new(tls);
+        SSL_set_fd(w.ssl, w.fd);
+    }
+    if (!tls || SSL_accept(w.ssl) == 1) converse(&w);
+    if (tls) {
+        SSL_shutdown(w.ssl);
+        SSL_free(w.ssl);
+    }
+    close(w.fd);
+    free(w.block);
+    return NULL;
+}
+
+static void *until_stdin_ends(void *unused) {
+    char byte;
+    while (read(0, &byte, 1) > 0) { }
+    exit(0);
+    return unused;
+}
+
+static void start(void *(*function)(void *), void *argument) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, function, argument) == 0) pthread_detach(thread);
+}
+
+/* 5 The program */
+
+static void die(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+static void load_certificate(const char *certificate, const char *key) {
+    tls = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_set_read_ahead(tls, 1);
+    SSL_CTX_set_default_read_buffer_len(tls, 256 * 1024);
+    if (SSL_CTX_use_certificate_chain_file(tls, certificate) != 1) die(certificate);
+    if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1) die(key);
+}
+
+static void load_file(const char *path) {
+    struct stat about;
+    served = open(path, O_RDONLY);
+    if (served < 0 || fstat(served, &about) != 0) die(path);
+    served_size = about.st_size;
+}
+
+static int listen_on_loopback(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) || listen(fd, 128)) die("listen");
+    getsockname(fd, (struct sockaddr *)&address, &size);
+    printf("%d\n", ntohs(address.sin_port));
+    fflush(stdout);
+    return fd;
+}
+
+int main(int count, char **words) {
+    for (int i = 1; i < count; i++) {
+        if (!strcmp(words[i], "--tls") && i + 2 < count) { load_certificate(words[i + 1], words[i + 2]); i += 2; }
+        else if (!strcmp(words[i], "--serve") && i + 1 < count) load_file(words[++i]);
+        else { fprintf(stderr, "usage: sink [--tls CERT KEY] [--serve FILE]\n"); return 2; }
+    }
+    signal(SIGPIPE, SIG_IGN);
+    int listener = listen_on_loopback();
+    start(until_stdin_ends, NULL);
+    for (;;) {
+        int fd = accept(listener, NULL, NULL);
+        if (fd >= 0) start(connection, (void *)(long)fd);
+    }
+}

@@ -1,0 +1,3436 @@
+#!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.9"
+# ///
+"""twat_fs: turn a file into a URL.
+
+    python3 twat_fs.py FILE...            upload, and print one URL for each file
+    dmesg | python3 twat_fs.py            the same for standard input
+    python3 twat_fs.py -p litterbox,x0at FILE       only these hosts, in this order
+    python3 twat_fs.py --expire 12h FILE  the link should be gone after about 12 hours
+    python3 twat_fs.py list               the hosts and what is known about them
+    python3 twat_fs.py serve FILE         no network? this machine is the host
+
+    import twat_fs
+    url = twat_fs.upload_file("report.pdf")         raises UploadError, never returns ""
+
+The whole program in one drawing.  Everything on the left is pure; only Transport opens sockets.
+
+    argv -> build_parser -> UploadOptions, Source, choose() -> a chain of providers
+                                                                     |
+       for each provider of the chain:                               v
+          objection()        too big, empty, blocked, wrong expiry?  next one
+          provider.upload(source, options, send)
+             build  -> Request
+             send   -> Transport.send -> judge -> pause -> sleep, and again
+             read   -> Link          an HTML page in disguise is no link
+          verify()           the cheapest proof that the link serves these bytes
+                                                                     |
+    stdout: the URL and nothing else; stderr: all the rest           v
+
+The chapters, bottom-up; each needs only earlier ones:
+
+     1  What travels
+     2  What goes wrong
+     3  Bodies
+     4  The wire
+     5  Reading responses
+     6  Providers of one request
+     9  Settings
+    10  The engine
+    11  Progress and output
+    12  The host
+    13  The command line
+
+(7 and 8, the providers that need an account or several requests, are not written yet.)
+
+A provider is a function (source, options, send) -> Link: it is given its only means of talking to the world.
+Nearly all of them are one row of a table.  A new host is a row; it never needs a change of the engine.
+"""
+
+import sys
+
+if sys.version_info < (3, 9):  # noqa: UP036  (a copied file meets any Python; 3.6 still parses it this far)
+    sys.exit("twat-fs needs Python 3.9 or newer, and this is %d.%d" % sys.version_info[:2])
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Callable, NamedTuple, Optional, Union
+
+# Heavy modules (ssl, http.client, json, argparse ...) are imported by the functions that need them: start-up is part
+# of the product.  For the same reason what travels is a NamedTuple: `dataclasses` alone costs half of `--version`.
+
+__version__ = "0+unknown"  # builds write the real one into their copies
+
+HOMEPAGE = "https://github.com/twardoch/twat-fs"
+USER_AGENT = f"twat-fs/{__version__} (+{HOMEPAGE})"  # hosts refuse library defaults and empty ones; an honest name is let in
+
+KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
+MINUTE, HOUR, DAY, WEEK = 60, 3600, 86400, 604800
+FOREVER = float("inf")
+
+CHUNK = MiB  # per read and per send: 64 KiB costs half as much again, more than 2 MiB falls out of the cache
+ANSWER_LIMIT = MiB  # no host has more than a few hundred bytes to say about an upload
+MAX_REDIRECTS = 5
+MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
+SMALL = 4 * MiB  # up to here the proof fetches the whole file, above it three samples
+SAMPLE = 64 * KiB
+MAX_NAME = 255  # bytes of UTF-8; no file system takes more
+
+
+# 1  What travels ------------------------------------------------------------------------------------------------------
+
+
+class Secret(str):
+    """A setting that shows itself to nobody who merely prints it."""
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+
+class Stamp(NamedTuple):
+    """What changes when a file is replaced, grows or is written to."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "Stamp":
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+class Slice(NamedTuple):
+    """A part of a file: opened anew at each sending, so that a retry has nothing to rewind."""
+
+    path: str
+    start: int
+    size: int
+    stamp: Stamp
+
+
+class Source(NamedTuple):
+    """A local file as it was when we first looked, and the name that the hosts are told."""
+
+    path: str
+    name: str
+    size: int
+    stamp: Stamp
+
+    @classmethod
+    def of(cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False) -> "Source":
+        """Raises Unreadable for what is no readable regular file; `unique` puts the time (UTC) into the name."""
+        text = os.fspath(path)
+        found = regular(text)
+        called = safe_name(name or os.path.basename(text))
+        return cls(text, unique_name(called, time.gmtime()) if unique else called, found.st_size, Stamp.of(found))
+
+    def body(self) -> Slice:
+        return Slice(self.path, 0, self.size, self.stamp)
+
+    def extension(self) -> str:
+        return os.path.splitext(self.name)[1][1:].lower()
+
+
+Body = tuple[Union[bytes, Slice], ...]
+Header = tuple[str, str]
+
+
+class Request(NamedTuple):
+    """What is to be sent; the body is described, not held."""
+
+    method: str
+    url: str
+    headers: tuple[Header, ...] = ()
+    body: Body = ()
+    repeatable: bool = False  # sending it twice does no harm, whatever became of the first
+    hashed: bool = False  # also take the SHA-256 of the file while it leaves
+    refusal: "Optional[Callable[[Response], Optional[UploadError]]]" = None  # the host's own way to say no
+    sink: Optional[Callable[[], Callable[[bytes], object]]] = None  # makes what takes a good answer's body, anew at each try
+    limit: int = ANSWER_LIMIT  # at most this much of the answer's body is read
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {bare(self.url)} {length(self.body)} bytes>"
+
+
+class Response(NamedTuple):
+    """What came back; `sha256` is that of the file which was sent, if the request asked for it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+    sha256: Optional[str] = None
+    size: Optional[int] = None  # Content-Length, where the host gave one
+
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+
+Send = Callable[[Request], Response]
+
+
+class Link(NamedTuple):
+    """What a provider's answer says: the URL, and what else the host lets us know."""
+
+    url: str
+    delete: Optional[str] = None  # the URL which, sent a DELETE, removes the file
+    host_sha256: Optional[str] = None  # of what the host has stored
+    sha256: Optional[str] = None  # of what we have sent
+    expires: Optional[float] = None  # seconds since 1970, where the host says so
+
+
+class UploadOptions(NamedTuple):
+    """All that a caller can wish.  Times are seconds, sizes and rates bytes (a second)."""
+
+    remote_path: Optional[str] = None  # folder or key, for storage that has such
+    unique: bool = False  # put the time into the name
+    force: bool = False  # overwrite, for storage that can
+    fragile: bool = False  # stop at the first failure
+    fallback: bool = False  # after the named providers go on through the default chain
+    name: Optional[str] = None  # the name that the host is told
+    expire: Optional[int] = None  # the link should be gone after about this time
+    keep: Optional[int] = None  # the link must live at least this long
+    once: bool = False  # one download only
+    verify: str = "auto"  # "auto", "full" or "none"
+    sha256: bool = False  # report the SHA-256 even where the proof does not need it
+    retry: int = 2  # further tries at one host
+    connect_timeout: float = 15.0
+    timeout: float = 60.0  # without any byte moving
+    max_time: Optional[float] = None  # for the whole call
+    limit_rate: Optional[int] = None
+    proxy: Optional[str] = None  # may hold a password: see __repr__
+    cacert: Optional[str] = None
+    insecure: bool = False
+    settings: Mapping[str, str] = {}
+    proxies: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        hidden = {"proxy", "proxies", "settings"}
+        told = (f"{k}={v!r}" for k, v in self._asdict().items() if k not in hidden and v != self._field_defaults[k])
+        return f"UploadOptions({', '.join(told)})"
+
+
+class Attempt(NamedTuple):
+    """One provider that failed: in which phase, with which words, after how long."""
+
+    provider: str
+    phase: str
+    error: str
+    seconds: float
+
+
+class UploadResult(NamedTuple):
+    """A link that works, and how we know.
+
+    `size` in bytes; `sha256` in hex, or None where nothing needed it; `expires` as UTC time (ISO 8601), None if the
+    host promises no end; `delete`: a URL that takes a DELETE; `verified`: "host-hash", "full", "sample", "size" or
+    "none"; `seconds` for the whole upload with its proof; `attempts`: the providers that failed before.
+    """
+
+    url: str
+    provider: str
+    size: int
+    sha256: Optional[str] = None
+    expires: Optional[str] = None
+    delete: Optional[str] = None
+    verified: str = "none"
+    seconds: float = 0.0
+    attempts: tuple[Attempt, ...] = ()
+
+
+class Keeps(NamedTuple):
+    """How long a host keeps a file, in seconds."""
+
+    usual: Union[float, None, Callable[[int], float]]  # if nobody asks; may depend on the size; None: it promises nothing
+    choices: Sequence[int] = ()  # what we may ask for, ascending
+    setting: str = ""  # the environment variable that replaces `usual`
+
+
+class Sample(NamedTuple):
+    """A recorded answer of the host, and the URL that must be read from it."""
+
+    body: str
+    url: str
+    headers: tuple[Header, ...] = ()
+    asked: str = ""  # the request's URL, where reading needs it
+
+
+class Provider(NamedTuple):
+    """A host: how to upload to it, and the facts from which objections, lists, help and README are made."""
+
+    id: str
+    domain: str
+    upload: Callable[[Source, UploadOptions, Send], Link]
+    read: Callable[[Response], Link]
+    keeps: Keeps
+    max_size: Optional[int] = None
+    smaller: Mapping[str, int] = {}  # lower limits for some extensions
+    blocked: tuple[str, ...] = ()  # extensions; a final * stands for anything
+    text_only: bool = False
+    once: str = "no"  # "always": one download, whatever we ask; "wish": if asked
+    empty: bool = False  # takes files of 0 bytes
+    default: bool = False  # in the chain; else only when named
+    fetched: bool = True  # a GET of the link by us gives the file itself
+    hashes: bool = False  # its answer holds the SHA-256 of what it stored
+    needs: tuple[str, ...] = ()  # settings without which it cannot work
+    takes: tuple[str, ...] = ()  # settings that it honours
+    note: str = ""
+    checked: str = ""  # newest evidence, with its date
+    source: str = ""
+    sample: Optional[Sample] = None
+
+
+class ProviderInfo(NamedTuple):
+    """Whether a provider is ready; `timing` in seconds for each phase of a round trip, if there was one."""
+
+    success: bool
+    explanation: str
+    help_info: str = ""
+    timing: Mapping[str, float] = {}
+
+
+# 2  What goes wrong ---------------------------------------------------------------------------------------------------
+#
+#    UploadError
+#      RetryableError        Unreachable  Busy                                     again, then the next host
+#      NonRetryableError     Refused  NoLink  NotVerified                          the next host
+#                            Unsuitable  NotConfigured                             nothing was sent there
+#                            SourceChanged  Unreadable  UsageError  TimedOut       no host can help
+#                            AllProvidersFailed                                    holds every failure, in order
+
+
+class UploadError(Exception):
+    """Why no URL: `provider`, `phase`, `status`, `retry_after` (seconds) and `started` (the body had begun to leave)."""
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: Optional[str] = None,
+        phase: str = "send",
+        status: Optional[int] = None,
+        retry_after: Optional[float] = None,
+        started: bool = False,
+        everywhere: bool = False,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.provider, self.phase, self.status, self.retry_after = provider, phase, status, retry_after
+        self.started = started
+        self.everywhere = everywhere  # every other host would fail in the same way
+        self.hint = hint  # what the reader can do
+
+    def by(self, provider: str) -> "UploadError":
+        self.provider = self.provider or provider
+        return self
+
+
+class RetryableError(UploadError):
+    """The same request may succeed later."""
+
+
+class Unreachable(RetryableError):
+    """No answer: name, connection, TLS, or a line that broke."""
+
+
+class Busy(RetryableError):
+    """An answer that means "not now"."""
+
+
+class NonRetryableError(UploadError):
+    """The same request will fail again."""
+
+
+class Refused(NonRetryableError):
+    """The host said no, or its certificate does not hold."""
+
+
+class NoLink(NonRetryableError):
+    """The host said yes, and gave no link of its own."""
+
+
+class NotVerified(NonRetryableError):
+    """The link does not serve the bytes that we sent."""
+
+    exit_code = 4
+
+
+class Unsuitable(NonRetryableError):
+    """This file, or this wish, does not fit the host; nothing was sent."""
+
+    exit_code = 5
+
+
+class NotConfigured(NonRetryableError):
+    """The host needs a setting; nothing was sent."""
+
+    exit_code = 5
+
+
+class SourceChanged(NonRetryableError):
+    """The file shrank, grew or was replaced while we read it."""
+
+    exit_code = 6
+
+
+class Unreadable(NonRetryableError):
+    """A local problem: missing, no permission, a directory, a device."""
+
+    exit_code = 6
+
+
+class UsageError(NonRetryableError):
+    """The call itself is wrong; nothing was sent."""
+
+    exit_code = 2
+
+
+class TimedOut(NonRetryableError):
+    """The time allowed for the whole call is over."""
+
+
+class AllProvidersFailed(NonRetryableError):
+    """No provider of the chain took the file; `failures` holds the reason of each, in order."""
+
+    def __init__(self, failures: Sequence[UploadError], attempts: Sequence[Attempt] = ()) -> None:
+        self.failures, self.attempts = tuple(failures), tuple(attempts)
+        tried = [f for f in self.failures if not isinstance(f, (Unsuitable, NotConfigured))]
+        super().__init__(f"no host took it ({len(tried)} tried)" if tried else "no host fits; nothing was sent")
+        self.exit_code = min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
+
+    def reasons(self) -> list[str]:
+        return [f"{f.provider or '-':<12} {f.phase:<8} {f}{'   ' + f.hint if f.hint else ''}" for f in self.failures]
+
+
+def any_unproven(failures: Iterable[UploadError]) -> bool:
+    return any(isinstance(f, NotVerified) for f in failures)
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """What a host or a file name says, without anything that could move a cursor or hide a character."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:limit])
+    return shown[:limit] + ("..." if len(text) > limit or len(shown) > limit else "")
+
+
+# 3  Bodies ------------------------------------------------------------------------------------------------------------
+
+
+def regular(path: str) -> os.stat_result:
+    """What the system says of a regular file that we may read; for everything else Unreadable names the way out."""
+    shown = printable(path)
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise Unreadable(f"{shown}: {local_reason(error)}", phase="file") from error
+    base = printable(os.path.basename(os.path.abspath(path))) or "folder"
+    if stat.S_ISDIR(found.st_mode):
+        raise Unreadable(f"{shown}: is a directory", phase="file", hint=f"tar c {shown} | twat-fs - -n {base}.tar")
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a pipe" if stat.S_ISFIFO(found.st_mode) else "a device or socket"
+        raise Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=f"cat {shown} | twat-fs - -n {base}")
+    if not os.access(path, os.R_OK):
+        raise Unreadable(f"{shown}: no permission to read it", phase="file")
+    return found
+
+
+def local_reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).lower()
+
+
+def safe_name(name: str) -> str:
+    """The name as it may stand in a multipart header or a URL: no path, no control or bidi character, <= 255 bytes.
+
+    Raw UTF-8 is what PHP, Go, busboy and Werkzeug read right (compared 2026-11-23); a lone surrogate is no UTF-8.
+    """
+    base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    clean = "".join(c if c.isprintable() else "_" for c in base).strip()
+    if not clean.strip("."):
+        return "file"
+    stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
+    room = MAX_NAME - len((dot + extension).encode())
+    if room < 1:
+        return clean.encode()[:MAX_NAME].decode("utf-8", "ignore")
+    return stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
+
+
+def unique_name(name: str, now: time.struct_time) -> str:
+    stem, extension = os.path.splitext(name)
+    return f"{stem}_{time.strftime('%Y%m%d_%H%M%S', now)}{extension}"
+
+
+def media_type(name: str) -> str:
+    """Guessed from the extension by Python's own table: the same on every machine, and no system file is read."""
+    import mimetypes
+
+    guessed, encoding = mimetypes.MimeTypes(filenames=()).guess_type(name)
+    return "application/octet-stream" if encoding or not guessed else guessed
+
+
+def quoted(name: str) -> str:
+    from urllib.parse import quote
+
+    return quote(name, safe="")
+
+
+def multipart(fields: Iterable[tuple[str, str]], file_field: str, source: Source) -> tuple[str, Body]:
+    """Content-Type and body of a form: text fields first, the file last (RFC 7578).
+
+    A quote in the name goes as \\" because only Werkzeug undoes %22; there is no filename* because PHP loses the file.
+    """
+    boundary = "twat-fs-" + os.urandom(16).hex()
+    head = "".join(f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields)
+    name = source.name.replace('"', '\\"')
+    head += f'--{boundary}\r\nContent-Disposition: form-data; name="{file_field}"; filename="{name}"\r\n'
+    head += f"Content-Type: {media_type(source.name)}\r\n\r\n"
+    tail = f"\r\n--{boundary}--\r\n"
+    return f"multipart/form-data; boundary={boundary}", (head.encode(), source.body(), tail.encode())
+
+
+def length(body: Body) -> int:
+    return sum(piece.size if isinstance(piece, Slice) else len(piece) for piece in body)
+
+
+@contextlib.contextmanager
+def opened(piece: Slice) -> Iterator[Any]:
+    """The file behind a slice, unbuffered and at its place, if it is still the file we looked at; checked again after."""
+    try:
+        file = open(piece.path, "rb", buffering=0)
+    except OSError as error:
+        raise SourceChanged(f"cannot be read any more: {local_reason(error)}", phase="file") from error
+    with file:
+        unchanged(file, piece)
+        file.seek(piece.start)
+        yield file
+        unchanged(file, piece)
+
+
+def unchanged(file: Any, piece: Slice) -> None:
+    if Stamp.of(os.fstat(file.fileno())) != piece.stamp:
+        raise SourceChanged("changed while it was being read; nothing of it counts as uploaded", phase="file")
+
+
+def pieces_of(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
+    """The bytes of a slice, through one buffer; a file that ends too early is a SourceChanged."""
+    buffer = memoryview(bytearray(min(step, max(piece.size, 1))))
+    left = piece.size
+    with opened(piece) as file:
+        while left:
+            try:
+                count = file.readinto(buffer[:left])
+            except OSError as error:
+                raise Unreadable(f"reading failed: {local_reason(error)}", phase="file") from error
+            if not count:
+                raise SourceChanged("became shorter while it was being read", phase="file")
+            left -= count
+            yield buffer[:count]
+
+
+def sha256_of(piece: Slice) -> str:
+    import hashlib
+
+    digest = hashlib.sha256()
+    for data in pieces_of(piece):
+        digest.update(data)
+    return digest.hexdigest()
+
+
+# 4  The wire ----------------------------------------------------------------------------------------------------------
+#
+#    Transport.send(request)
+#       line   = a kept connection, or a new one:  resolve -> connect -> [proxy] -> [TLS]
+#       head   by http.client;  body by Stream, in large steps;  answer by http.client
+#
+#    A Stream is full duplex: a host that answers 413 and hangs up while we still send has said why, and urllib would
+#    lose its answer.  TLS is done in memory (SSLObject): one large send where SSLSocket makes a system call for each
+#    record of 16 KiB (0.65 of its time for 1 GiB), and TLS within TLS (an https proxy) costs nothing extra.
+
+
+class Answered(Exception):
+    """The host speaks while we are still sending: listen before anything else."""
+
+
+class Proxy(NamedTuple):
+    """A proxy's address; `scheme` is http, https, socks5 (names are looked up here) or socks5h (there)."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+    def authorization(self) -> tuple[Header, ...]:
+        return (("Proxy-Authorization", basic(self.user, self.password)),) if self.user or self.password else ()
+
+
+def basic(user: str, password: str) -> str:
+    import base64
+
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+PORTS = {"http": 80, "https": 443}
+
+
+def parse_proxy(text: str) -> Proxy:
+    """Raises UsageError; the text may hold a password, so that no message repeats it."""
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        url = urlsplit(text if "://" in text else "http://" + text)
+        scheme, host, port = url.scheme.lower(), url.hostname, url.port
+    except ValueError as error:
+        raise UsageError("the proxy's address cannot be read: it looks like http://HOST:PORT", phase="proxy") from error
+    if scheme not in PROXY_PORTS:
+        raise UsageError(f"a proxy of kind {printable(scheme)}:// is not supported: {', '.join(PROXY_PORTS)}", phase="proxy")
+    if not host:
+        raise UsageError("the proxy's address names no host: it looks like http://HOST:PORT", phase="proxy")
+    return Proxy(scheme, host, port or PROXY_PORTS[scheme], unquote(url.username or ""), unquote(url.password or ""))
+
+
+class Target(NamedTuple):
+    """Where a URL leads."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    def netloc(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS.get(self.scheme) else f"{host}:{self.port}"
+
+
+def target_of(url: str) -> Target:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna" if not url.isascii() else "ascii").decode()
+        port = parts.port or PORTS.get(parts.scheme, 0)
+    except (ValueError, UnicodeError) as error:
+        raise NoLink(f"not a URL: {printable(bare(url))}", phase="link") from error
+    if parts.scheme not in ("http", "https", "tcp") or not host:
+        raise NoLink(f"not a URL that can be fetched: {printable(bare(url))}", phase="link")
+    return Target(parts.scheme, host, port, (parts.path or "/") + ("?" + parts.query if parts.query else ""))
+
+
+def bare(url: str) -> str:
+    """A URL without what may be secret in it: user, password, query."""
+    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
+
+
+def is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+class Tls:
+    """TLS over any channel that never blocks; what it encrypts leaves in sends as large as what it is given."""
+
+    def __init__(self, channel: Any, context: Any, host: str) -> None:
+        import ssl
+
+        self.channel, self.unsent = channel, memoryview(b"")
+        self.wants_read, self.ends = ssl.SSLWantReadError, (ssl.SSLZeroReturnError, ssl.SSLEOFError)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
+
+    def flush(self) -> None:
+        """Sends what is encrypted; BlockingIOError while the channel cannot take it all."""
+        while self.unsent or self.outgoing.pending:
+            self.unsent = self.unsent or memoryview(self.outgoing.read())
+            self.unsent = self.unsent[self.channel.send(self.unsent) :]
+        flush(self.channel)
+
+    def feed(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self.flush()
+        data = self.channel.recv(256 * KiB)
+        if data:
+            self.incoming.write(data)
+        else:
+            self.incoming.write_eof()
+
+    def handshake(self) -> None:
+        while True:
+            try:
+                self.tls.do_handshake()
+                return self.flush()
+            except self.wants_read:
+                self.feed()
+            except Exception:
+                with contextlib.suppress(OSError):  # the alert that tells the other side why
+                    self.flush()
+                raise
+
+    def send(self, data: memoryview) -> int:
+        self.flush()
+        count = int(self.tls.write(data))
+        with contextlib.suppress(BlockingIOError):
+            self.flush()
+        return count
+
+    def recv(self, size: int) -> bytes:
+        while True:
+            try:
+                return bytes(self.tls.read(size))
+            except self.wants_read:
+                self.feed()
+            except self.ends:
+                return b""
+
+    def fileno(self) -> int:
+        return int(self.channel.fileno())
+
+    def close(self) -> None:
+        self.channel.close()
+
+
+def flush(channel: Any) -> int:
+    if isinstance(channel, Tls):
+        channel.flush()
+    return 0
+
+
+def ready(fd: int, read: bool, write: bool, seconds: float) -> bool:
+    """Whether the descriptor can be read or written within that time."""
+    import select
+
+    if not hasattr(select, "poll"):  # Windows
+        return any(select.select([fd] if read else [], [fd] if write else [], [fd], seconds))
+    poll = select.poll()
+    poll.register(fd, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+    return bool(poll.poll(seconds * 1000))
+
+
+class Stream:
+    """One connection, sending and listening at once; TimeoutError when nothing moves for `stall` seconds, or at `until`."""
+
+    def __init__(self, channel: Any, stall: float, until: float) -> None:
+        self.channel, self.stall, self.until = channel, stall, until
+        self.heard = b""  # of the answer, while we were still sending
+
+    def wait(self, read: bool, write: bool) -> None:
+        seconds = min(self.stall, self.until - time.monotonic())
+        if seconds <= 0 or not ready(self.channel.fileno(), read, write, seconds):
+            raise TimeoutError
+
+    def secure(self, context: Any, host: str) -> None:
+        tls = Tls(self.channel, context, host)
+        while True:
+            try:
+                tls.handshake()
+                break
+            except BlockingIOError:
+                self.wait(read=True, write=bool(tls.unsent))
+        self.channel = tls
+
+    def push(self, act: Callable[..., int], *args: Any) -> int:
+        """One step of sending, as soon as the wire takes it; Answered if the host speaks first."""
+        while True:
+            self.listen()
+            try:
+                return act(*args)
+            except BlockingIOError:
+                self.wait(read=True, write=True)
+
+    def listen(self) -> None:
+        try:
+            self.heard += self.channel.recv(16 * KiB)
+        except BlockingIOError:
+            return
+        raise Answered
+
+    def sendall(self, data: "Union[bytes, memoryview]") -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self.push(self.channel.send, view) :]
+
+    def flush(self) -> None:
+        self.push(flush, self.channel)
+
+    def sendfile(self, file: Any, size: int, sent: Callable[[int], object]) -> None:
+        """The kernel carries the file; in steps, so that progress shows and an early answer is heard."""
+        start, end = file.tell(), file.tell() + size
+        while start < end:
+            step = min(end - start, 4 * CHUNK)
+            count = self.push(os.sendfile, self.channel.fileno(), file.fileno(), start, step)
+            if not count:
+                raise SourceChanged("became shorter while it was being read", phase="file")
+            start += count
+            sent(count)
+
+    def receive(self, size: int) -> bytes:
+        if self.heard:
+            data, self.heard = self.heard[:size], self.heard[size:]
+            return data
+        while True:
+            try:
+                return bytes(self.channel.recv(size))
+            except BlockingIOError:
+                self.wait(read=True, write=False)
+
+    def makefile(self, mode: str) -> Any:
+        """For http.client, which reads the answer from here."""
+        import io
+
+        receive = self.receive
+
+        class Reader(io.RawIOBase):
+            def readable(self) -> bool:
+                return True
+
+            def readinto(self, buffer: Any) -> int:
+                data = receive(len(buffer))
+                buffer[: len(data)] = data
+                return len(data)
+
+        return io.BufferedReader(Reader(), 64 * KiB)
+
+    def close(self) -> None:
+        """Nothing: http.client closes before the body of the answer is read.  We hang up."""
+
+    def hang_up(self) -> None:
+        self.channel.close()
+
+    def quiet(self) -> bool:
+        """Whether an idle connection is still good: a host that closed it, or speaks unasked, is readable."""
+        return not self.heard and not ready(self.channel.fileno(), True, False, 0)
+
+
+def resolve(host: str, port: int, seconds: float) -> list[Any]:
+    """The addresses of a host; in a thread of its own because nothing can interrupt getaddrinfo."""
+    import queue
+    import socket
+    import threading
+
+    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def look() -> None:
+        try:
+            answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            answer.put(error)
+
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        found = answer.get(timeout=max(seconds, 0.001))
+    except queue.Empty:
+        raise Unreachable(f"no answer about {host} from the name server", phase="dns") from None
+    if isinstance(found, Exception):
+        reason = local_reason(found)
+        raise Unreachable(f"{host}: {reason}", phase="dns", hint="is there a network?") from found
+    return list(found)
+
+
+def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
+    """The first address that answers; the next one is tried when one fails or is silent for 0.25 s (RFC 8305)."""
+    import select
+
+    waiting: list[Any] = []
+    queue, last = list(addresses), OSError(errno.ETIMEDOUT, "timed out")
+    give_up = time.monotonic() + seconds
+    try:
+        while (queue or waiting) and time.monotonic() < give_up:
+            if queue:
+                try:
+                    waiting.append(begin_connect(queue.pop(0)))
+                except OSError as error:  # no IPv6 here, for instance
+                    last = error
+                    continue
+            left = give_up - time.monotonic()
+            _, done, failed = select.select([], waiting, waiting, max(0, min(0.25, left) if queue else left))
+            for sock in {*done, *failed}:
+                waiting.remove(sock)
+                code = sock.getsockopt(*error_option())
+                if not code:
+                    return sock
+                last = OSError(code, os.strerror(code))
+                sock.close()
+        raise last
+    finally:
+        for sock in waiting:
+            sock.close()
+
+
+def error_option() -> tuple[int, int]:
+    import socket
+
+    return socket.SOL_SOCKET, socket.SO_ERROR
+
+
+def begin_connect(address: Any) -> Any:
+    import socket
+
+    family, kind, protocol, _, place = address
+    sock = socket.socket(family, kind, protocol)
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    code = sock.connect_ex(place)
+    if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)):
+        sock.close()
+        raise OSError(code, os.strerror(code))
+    return sock
+
+
+def tls_context(cacert: Optional[str], insecure: bool) -> Any:
+    """The system's certificates (which SSL_CERT_FILE replaces), or those of `cacert`; verified unless told otherwise."""
+    import ssl
+
+    try:
+        context = ssl.create_default_context(cafile=cacert)
+    except OSError as error:
+        raise UsageError(f"{printable(cacert or 'certificates')}: {local_reason(error)}", phase="tls") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if insecure:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
+    """CONNECT: from here on the proxy only passes bytes."""
+    import http.client
+
+    place = f"[{target.host}]" if ":" in target.host else target.host
+    headers = (("Host", f"{place}:{target.port}"), ("User-Agent", USER_AGENT), *proxy.authorization())
+    head = f"CONNECT {place}:{target.port} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers)
+    stream.sendall(head.encode("latin-1") + b"\r\n")
+    answer = http.client.HTTPResponse(stream, method="CONNECT")  # type: ignore[arg-type]
+    answer.begin()
+    if answer.status == 407:
+        raise wants_password(proxy)
+    if answer.status // 100 != 2:
+        said = printable(f"{answer.status} {answer.reason}")
+        raise Unreachable(f"the proxy {proxy!r} cannot reach {target.host}: {said}", phase="proxy", status=answer.status)
+
+
+def wants_password(proxy: Proxy) -> UploadError:
+    what = "refuses this user and password" if proxy.user else "asks for a user and a password"
+    hint = f"--proxy {proxy.scheme}://USER:PASSWORD@{proxy.host}:{proxy.port}"
+    return Refused(f"the proxy {proxy!r} {what}", phase="proxy", status=407, everywhere=True, hint=hint)
+
+
+SOCKS_REPLIES = ("", "general failure", "not allowed", "network unreachable", "host unreachable", "refused", "timed out")
+
+
+def socks5(stream: Stream, target: Target, proxy: Proxy, seconds: float) -> None:
+    """RFC 1928, with RFC 1929 for user and password."""
+
+    def read(count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            got = stream.receive(count - len(data))
+            if not got:
+                raise ConnectionResetError(errno.ECONNRESET, "the proxy hung up")
+            data += got
+        return data
+
+    stream.sendall(b"\x05\x02\x00\x02" if proxy.user else b"\x05\x01\x00")
+    version, method = read(2)
+    if version != 5:
+        raise Unreachable(f"{proxy!r} does not speak SOCKS5", phase="proxy", everywhere=True)
+    if method == 2 and proxy.user:
+        user, password = proxy.user.encode()[:255], proxy.password.encode()[:255]
+        stream.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
+        method = read(2)[1] and 255
+    if method not in (0, 2):
+        raise wants_password(proxy)
+    stream.sendall(b"\x05\x01\x00" + socks_address(target, proxy, seconds) + target.port.to_bytes(2, "big"))
+    _, code, _, kind = read(4)
+    if code:
+        said = SOCKS_REPLIES[code] if code < len(SOCKS_REPLIES) else f"error {code}"
+        raise Unreachable(f"the proxy {proxy!r} cannot reach {target.host}: {said}", phase="proxy")
+    read({1: 4, 4: 16}.get(kind) or read(1)[0])
+    read(2)
+
+
+def socks_address(target: Target, proxy: Proxy, seconds: float) -> bytes:
+    """Type and address: as a name for socks5h, looked up here for socks5."""
+    import ipaddress
+
+    host = target.host
+    try:
+        numeric = ipaddress.ip_address(host)
+    except ValueError:
+        if proxy.scheme == "socks5h":
+            return b"\x03" + bytes([len(host)]) + host.encode()
+        numeric = ipaddress.ip_address(resolve(host, target.port, seconds)[0][4][0])
+    return (b"\x04" if numeric.version == 6 else b"\x01") + numeric.packed
+
+
+class Limiter:
+    """Paces all threads together to so many bytes a second."""
+
+    def __init__(self, rate: float) -> None:
+        import threading
+
+        self.rate, self.free, self.lock = rate, time.monotonic(), threading.Lock()
+        self.step = int(max(KiB, min(CHUNK, rate / 8)))
+
+    def take(self, count: int) -> None:
+        """Returns when the line is free for so many bytes."""
+        with self.lock:
+            now = time.monotonic()
+            self.free = max(self.free, now) + count / self.rate
+            pause = self.free - now
+        time.sleep(pause)
+
+
+@contextlib.contextmanager
+def failures_of(phase: str, host: str, started: bool = False) -> Iterator[None]:
+    """What the system, TLS and http.client raise becomes Unreachable, with the phase in which it happened."""
+    import http.client
+    import ssl
+
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        hint = "try --cacert FILE or SSL_CERT_FILE"
+        why = f"the certificate of {host} does not hold: {error.verify_message}"
+        raise Refused(why, phase="tls", hint=hint) from error
+    except ssl.SSLError as error:
+        raise Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started) from error
+    except TimeoutError as error:
+        raise Unreachable(f"{host} was silent for too long", phase=phase, started=started) from error
+    except http.client.RemoteDisconnected as error:
+        raise Unreachable(f"{host} hung up without an answer", phase=phase, started=started) from error
+    except http.client.HTTPException as error:
+        said = printable(repr(error), 80)
+        raise Unreachable(f"{host} answered something that is not HTTP: {said}", phase=phase, started=started) from error
+    except OSError as error:
+        raise Unreachable(f"{host}: {local_reason(error)}", phase=phase, started=started) from error
+
+
+class Line(NamedTuple):
+    """A connection ready for requests; through an http proxy the request line holds the whole URL."""
+
+    http: Any  # http.client.HTTPConnection
+    stream: Stream
+    absolute: tuple[Header, ...] = ()
+    plain: bool = True  # no TLS: the kernel can carry the file
+    proxied: bool = False
+
+
+class Transport:
+    """The only code that opens a socket.  Can be used from several threads: each keeps its own connections."""
+
+    def __init__(self, options: UploadOptions = UploadOptions()) -> None:
+        import threading
+
+        self.options = options
+        self.proxy = parse_proxy(options.proxy) if options.proxy else None
+        self.context: Any = None
+        self.lines = threading.local()
+        self.limiter = Limiter(options.limit_rate) if options.limit_rate else None
+        self.deadline = time.monotonic() + options.max_time if options.max_time else FOREVER
+
+    def send(self, request: Request, sent: Callable[[int], object] = lambda count: None) -> Response:
+        """One request, one answer; raises Unreachable, SourceChanged, TimedOut, and Refused for a redirect of an upload."""
+        for _ in range(MAX_REDIRECTS):
+            response = self.exchange(request, sent)
+            onward = redirected(request, response)
+            if not onward:
+                return response
+            request = onward
+        raise Refused(f"more than {MAX_REDIRECTS} redirects", phase="reply", status=response.status)
+
+    def time_left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def exchange(self, request: Request, sent: Callable[[int], object]) -> Response:
+        try:
+            target = target_of(request.url)
+            line = self.borrow(target)
+            try:
+                return self.raw(line, request, sent) if target.scheme == "tcp" else self.talk(line, target, request, sent)
+            except BaseException:
+                self.discard(target, line)
+                raise
+        except Unreachable as error:
+            if self.time_left() <= 0:
+                raise self.over(error) from error
+            raise
+
+    def over(self, error: UploadError) -> UploadError:
+        return TimedOut(f"--max-time {self.options.max_time:g} s is over: {error}", phase=error.phase, everywhere=True)
+
+    # Connections
+
+    def kept(self) -> dict[tuple[str, str, int], Line]:
+        if not hasattr(self.lines, "open"):
+            self.lines.open = {}
+        return self.lines.open  # type: ignore[no-any-return]
+
+    def borrow(self, target: Target) -> Line:
+        line = self.kept().get(target[:3])
+        if line and line.stream.quiet():
+            return line
+        if line:
+            self.discard(target, line)
+        line = self.kept()[target[:3]] = self.dial(target)
+        return line
+
+    def discard(self, target: Target, line: Line) -> None:
+        self.kept().pop(target[:3], None)
+        line.stream.hang_up()
+
+    def close(self) -> None:
+        """Hangs up the connections of this thread."""
+        for line in self.kept().values():
+            line.stream.hang_up()
+        self.kept().clear()
+
+    def dial(self, target: Target) -> Line:
+        """A new connection, through the proxy that is meant for this host, with TLS where the URL says https."""
+        import http.client
+
+        if self.time_left() <= 0:
+            raise Unreachable("no time is left to connect", phase="connect")
+        proxy = self.proxy_for(target)
+        stream = self.reach(proxy.host, proxy.port, "proxy") if proxy else self.reach(target.host, target.port, "connect")
+        try:
+            absolute = self.through(stream, target, proxy) if proxy else ()
+            if target.scheme == "https":
+                with failures_of("tls", target.host):
+                    stream.secure(self.tls(), target.host)
+        except BaseException:
+            stream.hang_up()
+            raise
+        line = http.client.HTTPConnection(target.host, target.port)
+        line.sock = stream  # type: ignore[assignment]
+        plain = not isinstance(stream.channel, Tls)
+        return Line(line, stream, absolute, plain, bool(proxy and proxy.scheme in PORTS and target.scheme == "http"))
+
+    def reach(self, host: str, port: int, phase: str) -> Stream:
+        seconds = min(self.options.connect_timeout, self.time_left())
+        begun = time.monotonic()
+        try:
+            addresses = resolve(host, port, seconds)
+            with failures_of(phase, host):
+                sock = connect_any(addresses, seconds - (time.monotonic() - begun))
+        except Unreachable as error:  # a proxy that is not there is not there for the next host either
+            if phase == "proxy":
+                raise Unreachable(f"the proxy: {error}", phase=phase, everywhere=True, hint="check --proxy and *_PROXY") from error
+            raise
+        return Stream(sock, self.options.connect_timeout, begun + seconds)
+
+    def through(self, stream: Stream, target: Target, proxy: Proxy) -> tuple[Header, ...]:
+        """Makes the proxy pass our bytes; plain http is not tunnelled, its requests carry the headers returned."""
+        with failures_of("proxy", proxy.host):
+            if proxy.scheme == "https":
+                stream.secure(self.tls(), proxy.host)
+            if proxy.scheme not in PORTS:
+                socks5(stream, target, proxy, self.options.connect_timeout)
+            elif target.scheme == "http":
+                return proxy.authorization()
+            else:
+                tunnel(stream, target, proxy)
+        return ()
+
+    def proxy_for(self, target: Target) -> Optional[Proxy]:
+        """--proxy is for every host; the environment's proxies spare NO_PROXY and this machine itself."""
+        proxies = self.options.proxies
+        if self.proxy or not proxies or is_loopback(target.host):
+            return self.proxy
+        import urllib.request
+
+        scheme = "https" if target.scheme == "tcp" else target.scheme
+        named = proxies.get(scheme) or proxies.get("all")
+        return parse_proxy(named) if named and not urllib.request.proxy_bypass(target.netloc()) else None
+
+    def tls(self) -> Any:
+        if self.context is None:
+            self.context = tls_context(self.options.cacert, self.options.insecure)
+        return self.context
+
+    # One exchange
+
+    def talk(self, line: Line, target: Target, request: Request, sent: Callable[[int], object]) -> Response:
+        stream, options = line.stream, self.options
+        stream.stall, stream.until = options.timeout, self.deadline
+        digest, broken, started = None, None, False
+        try:
+            with failures_of("send", target.host):
+                self.send_head(line, target, request)
+            started = bool(request.body)
+            with failures_of("send", target.host, started):
+                digest = self.send_body(line, request, sent)
+        except Answered:
+            broken = Unreachable(f"{target.host} hung up in the middle of the upload", phase="send", started=started)
+        except Unreachable as error:  # listen before giving up: why may be there to read
+            broken = error
+            stream.stall = min(5.0, options.timeout)
+        try:
+            with failures_of("reply", target.host, started):
+                response = self.read_answer(line, target, request)
+        except Unreachable as error:
+            raise broken or error from error
+        if broken:
+            self.discard(target, line)
+        return response._replace(sha256=None if broken else digest)
+
+    def send_head(self, line: Line, target: Target, request: Request) -> None:
+        whole = f"http://{target.netloc()}{target.path}" if line.proxied else target.path
+        line.http.putrequest(request.method, whole, skip_host=True, skip_accept_encoding=True)
+        fixed = (("Host", target.netloc()), ("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Accept-Encoding", "identity"))
+        for name, value in (*fixed, *request.headers, *line.absolute):
+            line.http.putheader(name, value)
+        if request.method not in ("GET", "HEAD"):
+            line.http.putheader("Content-Length", str(length(request.body)))
+        line.http.endheaders()
+
+    def send_body(self, line: Line, request: Request, sent: Callable[[int], object]) -> Optional[str]:
+        """Sends the pieces; the SHA-256 of the file if the request asks for it."""
+        import hashlib
+
+        digest = hashlib.sha256() if request.hashed else None
+        for piece in request.body:
+            if isinstance(piece, bytes):
+                line.stream.sendall(piece)
+            elif line.plain and not digest and not self.limiter and hasattr(os, "sendfile"):
+                with opened(piece) as file:
+                    line.stream.sendfile(file, piece.size, sent)
+            else:
+                self.send_slice(line.stream, piece, digest, sent)
+        line.stream.flush()
+        return digest.hexdigest() if digest else None
+
+    def send_slice(self, stream: Stream, piece: Slice, digest: Any, sent: Callable[[int], object]) -> None:
+        for data in pieces_of(piece, self.limiter.step if self.limiter else CHUNK):
+            if self.limiter:
+                self.limiter.take(len(data))
+            if digest:
+                digest.update(data)
+            stream.sendall(data)
+            sent(len(data))
+
+    def read_answer(self, line: Line, target: Target, request: Request) -> Response:
+        """The head within the stall time, all of it within as much again; a download may take as long as 10 KiB/s need."""
+        stream = line.stream
+        slow = request.limit / (10 * KiB) if request.sink else 0
+        stream.until = min(self.deadline, time.monotonic() + 2 * stream.stall + slow)
+        answer = line.http.getresponse()
+        taken: list[bytes] = []
+        sink = request.sink() if request.sink and answer.status == 200 else taken.append
+        size = answer.length if request.method != "HEAD" else number(answer.headers.get("Content-Length"))
+        whole = pour(answer, sink, request.limit)
+        if whole and not answer.will_close:
+            answer.close()
+        else:
+            self.discard(target, line)
+        return Response(answer.status, answer.headers, b"".join(taken), request.url, size=size)
+
+    def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:
+        """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
+        stream, host, digest = line.stream, target_of(request.url).host, None
+        stream.stall, stream.until = self.options.timeout, self.deadline
+        with failures_of("send", host, True), contextlib.suppress(Answered):
+            digest = self.send_body(line, request, sent)
+            half_close(stream.channel)
+        taken = b""
+        with failures_of("reply", host, True):
+            stream.until = min(self.deadline, time.monotonic() + 2 * stream.stall)
+            while len(taken) < request.limit:
+                data = stream.receive(request.limit - len(taken))
+                if not data:
+                    break
+                taken += data
+        self.discard(target_of(request.url), line)
+        return Response(200, {}, taken, request.url, digest)
+
+
+def half_close(channel: Any) -> None:
+    import socket
+
+    channel.shutdown(socket.SHUT_WR)
+
+
+def number(text: Optional[str]) -> Optional[int]:
+    """A decimal number of a header; hosts send "²", "-1" and worse."""
+    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text.strip(), re.ASCII) else None
+
+
+def pour(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
+    """Hands on at most `limit` bytes of an answer; whether that was all of it.  An answer cut short is an error."""
+    import http.client
+
+    left = limit
+    while left:
+        data = answer.read(min(left, 256 * KiB))
+        if not data:
+            break
+        left -= len(data)
+        sink(data)
+    if not left:
+        return not answer.length and not answer.read(1)
+    if answer.length:  # Content-Length promised more
+        raise http.client.IncompleteRead(b"", answer.length)
+    return True
+
+
+def redirected(request: Request, response: Response) -> Optional[Request]:
+    """The request that follows a redirect, or None if there is none to follow.
+
+    Uploads are never sent elsewhere: no host here needs it, and a second place is one the user did not choose.
+    """
+    from urllib.parse import urljoin
+
+    if response.status not in (301, 302, 303, 307, 308) or not response.headers.get("Location"):
+        return None
+    place = urljoin(request.url, response.headers["Location"])
+    if request.method not in ("GET", "HEAD"):
+        raise Refused(f"it sends us elsewhere: {printable(bare(place))}", phase="reply", status=response.status)
+    old, new = target_of(request.url), target_of(place)
+    if (old.scheme, new.scheme) == ("https", "http") or new.scheme == "tcp":
+        raise NoLink(f"redirects to the unsafe {printable(bare(place))}", phase="proof")
+    same = old[:3] == new[:3]
+    kept = tuple(h for h in request.headers if same or h[0].lower() not in ("authorization", "cookie"))
+    return request._replace(url=place, headers=kept)
+
+
+# 5  Reading responses -------------------------------------------------------------------------------------------------
+#
+#    A reader takes a Response and gives the text that should be the link; check_link decides whether it is one.
+
+
+Reader = Callable[[Response], str]
+
+
+def text(response: Response) -> str:
+    return response.text().strip()
+
+
+def json_of(response: Response) -> Any:
+    import json
+
+    try:
+        return json.loads(response.body)
+    except (ValueError, RecursionError) as error:
+        raise no_link(response) from error
+
+
+def json_at(*path: Union[str, int]) -> Reader:
+    """A reader of the string at this place of a JSON answer."""
+
+    def read(response: Response) -> str:
+        found = json_of(response)
+        for step in path:
+            fits = isinstance(found, dict if isinstance(step, str) else list)
+            if not fits or not (step in found if isinstance(step, str) else step < len(found)):
+                raise no_link(response)
+            found = found[step]
+        return found if isinstance(found, str) else ""
+
+    return read
+
+
+def first_of(*readers: Reader) -> Reader:
+    """The first reader that finds something."""
+
+    def read(response: Response) -> str:
+        for reader in readers[:-1]:
+            with contextlib.suppress(NoLink):
+                if found := reader(response):
+                    return found
+        return readers[-1](response)
+
+    return read
+
+
+def matching(pattern: str) -> Reader:
+    """A reader of the first such thing anywhere in the answer."""
+    return lambda response: (re.findall(pattern, response.text()) or [""])[0]
+
+
+def changed(reader: Reader, pattern: str, replacement: str) -> Reader:
+    return lambda response: re.sub(pattern, replacement, reader(response).strip())
+
+
+def said(response: Response) -> str:
+    """The host's own words, short enough for a line: the title of a page, else the first 200 characters."""
+    words = response.text()
+    title = re.search(r"<title[^>]*>\s*(.{1,200}?)\s*</title>", words, re.I | re.S)
+    return printable(" ".join((title.group(1) if title else words[:2000]).split()))
+
+
+def no_link(response: Response) -> NoLink:
+    what = f'no URL in the answer: "{said(response)}"' if response.body.strip() else "nothing in the answer"
+    return NoLink(f"{response.status} but {what}", phase="reply", status=response.status, started=True)
+
+
+def check_link(url: str, pattern: str, response: Response) -> str:
+    """The URL if it is, as a whole, what a link of that host looks like; NoLink for everything else."""
+    if not url.isprintable() or len(url) > 2048 or not re.fullmatch(pattern, url):
+        raise no_link(response)
+    if url.isascii():
+        return url
+    from urllib.parse import quote
+
+    return quote(url, safe="%/:?#[]@!$&'()*+,;=~")
+
+
+def link_of(reader: Reader, pattern: str) -> Callable[[Response], Link]:
+    return lambda response: Link(check_link(reader(response), pattern, response))
+
+
+def said_nothing(response: Response) -> Optional[UploadError]:
+    """A 200 with an empty body is catbox' way to be overloaded (ShareX#8376 2026-02-03, #8410 2026-05-31)."""
+    if response.status == 200 and not response.body.strip():
+        return Busy("200 with nothing in it", phase="reply", status=200, started=True)
+    return None
+
+
+# 6  Providers of one request ------------------------------------------------------------------------------------------
+#
+#    form(...) and put(...) make a row: how to ask, how to read the answer, and the facts.  `checked` is the newest
+#    evidence that the host works as written here, `source` where the facts come from.
+
+
+def lifetime(keeps: Keeps, size: int, options: UploadOptions) -> Optional[float]:
+    """How long the file will live there under these wishes (None: nobody knows); Unsuitable if they cannot be kept."""
+    usual = keeps.usual(size) if callable(keeps.usual) else keeps.usual
+    if keeps.setting and options.settings.get(keeps.setting):
+        usual = setting_among(keeps, options.settings[keeps.setting])
+    at_least = options.expire or (options.keep if options.keep and (usual is None or usual < options.keep) else None)
+    if at_least is None:
+        return usual
+    chosen = next_choice(keeps.choices, at_least)
+    if chosen is None:
+        most = f"at most {duration(keeps.choices[-1])}" if keeps.choices else duration(usual) + ", and lets nobody choose"
+        raise Unsuitable(f"keeps files {most}", phase="wish")
+    return chosen
+
+
+def next_choice(choices: Sequence[int], seconds: int) -> Optional[int]:
+    """The smallest choice that is not below the wish."""
+    import bisect
+
+    place = bisect.bisect_left(choices, seconds)
+    return choices[place] if place < len(choices) else None
+
+
+def setting_among(keeps: Keeps, value: str) -> int:
+    seconds = parse_duration(value)
+    if seconds not in keeps.choices:
+        allowed = ", ".join(f"{choice // HOUR}h" for choice in keeps.choices)
+        raise NotConfigured(f"{keeps.setting} is {printable(value)!r}: it must be one of {allowed}", phase="wish")
+    return int(seconds or 0)
+
+
+UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
+
+
+def parse_duration(value: str) -> Optional[int]:
+    """"10m", "12h", "7d", "4w", "90s" in seconds; None for anything else."""
+    found = re.fullmatch(r"([0-9]{1,6})([smhdw])", value.strip().lower())
+    return int(found.group(1)) * UNITS[found.group(2)] or None if found else None
+
+
+def duration(seconds: Optional[float]) -> str:
+    """For people: "3 days", "1 hour", "for ever"."""
+    if seconds is None:
+        return "as long as it likes"
+    if seconds == FOREVER:
+        return "for ever"
+    for unit, name in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
+        if seconds >= unit:
+            count = int(seconds // unit)
+            return f"{count} {name}{'s' * (count != 1)}"
+    return f"{int(seconds)} seconds"
+
+
+def human(size: float) -> str:
+    """For people: "1.4 GiB"; powers of 1024."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            break
+        size /= 1024
+    else:
+        unit = "TiB"
+    return f"{int(size)} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
+Pairs = tuple[tuple[str, str], ...]
+Extra = Callable[[Optional[float], UploadOptions], Pairs]  # what we add for this lifetime and these options
+
+
+def nothing(life: Optional[float], options: UploadOptions) -> Pairs:
+    return ()
+
+
+def one_request(
+    build: Callable[[Source, UploadOptions], Request], read: Callable[[Response], Link]
+) -> Callable[[Source, UploadOptions, Send], Link]:
+    def upload(source: Source, options: UploadOptions, send: Send) -> Link:
+        response = send(build(source, options))
+        return read(response)._replace(sha256=response.sha256)
+
+    return upload
+
+
+def form(
+    id: str, domain: str, endpoint: str, file_field: str, *, link: str, keeps: Keeps,
+    url: Reader = text, fields: Extra = nothing,
+    refusal: Callable[[Response], Optional[UploadError]] = said_nothing, **facts: Any,
+) -> Provider:  # fmt: skip
+    """A host that takes a multipart form; `link` is the pattern of its links, `url` finds one in the answer."""
+    read = link_of(url, link)
+
+    def build(source: Source, options: UploadOptions) -> Request:
+        extra = fields(lifetime(keeps, source.size, options), options)
+        kind, body = multipart(extra, file_field, source)
+        return Request("POST", endpoint, (("Content-Type", kind),), body, hashed=options.sha256, refusal=refusal)
+
+    return Provider(id, domain, one_request(build, read), read, keeps, **facts)
+
+
+def put(
+    id: str, domain: str, endpoint: Callable[[Source], str], *, read: Callable[[Response], Link], keeps: Keeps,
+    headers: Extra = nothing, **facts: Any,
+) -> Provider:  # fmt: skip
+    """A host that takes the bare bytes; `endpoint` makes the URL."""
+
+    def build(source: Source, options: UploadOptions) -> Request:
+        extra = headers(lifetime(keeps, source.size, options), options)
+        kind = (("Content-Type", media_type(source.name)),)
+        place = endpoint(source)
+        return Request("PUT", place, kind + extra, (source.body(),), hashed=options.sha256, refusal=said_nothing)
+
+    return Provider(id, domain, one_request(build, read), read, keeps, **facts)
+
+
+def pomf(id: str, domain: str, endpoint: str, **facts: Any) -> Provider:
+    """The family of pomf and Uguu: `files[]`, and JSON with a URL that may be relative."""
+    facts.setdefault("url", absolute(json_at("files", 0, "url"), endpoint))
+    return form(id, domain, endpoint, "files[]", refusal=pomf_refusal, **facts)
+
+
+def absolute(reader: Reader, base: str) -> Reader:
+    def read(response: Response) -> str:
+        from urllib.parse import urljoin
+
+        found = reader(response)
+        try:
+            return urljoin(base, found) if found else ""
+        except ValueError as error:
+            raise no_link(response) from error
+
+    return read
+
+
+def pomf_refusal(response: Response) -> Optional[UploadError]:
+    """Uguu's rate limit is a 500 that says "please wait N seconds" (nokonoko/Uguu 1.9.8, 2025-10-03)."""
+    if response.status == 500:
+        wait = re.search(r"wait ([0-9]{1,4}) sec", response.text())
+        pause = float(wait.group(1)) if wait else None
+        return Busy(f"500: {said(response)}", phase="reply", status=500, started=True, retry_after=pause)
+    return said_nothing(response)
+
+
+# -- catbox and litterbox
+
+CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
+
+
+def catbox_fields(life: Optional[float], options: UploadOptions) -> Pairs:
+    userhash = options.settings.get("CATBOX_USERHASH")
+    return (("reqtype", "fileupload"), *((("userhash", userhash),) if userhash else ()))
+
+
+def litterbox_fields(life: Optional[float], options: UploadOptions) -> Pairs:
+    return (("reqtype", "fileupload"), ("time", f"{int(life or 0) // HOUR}h"))
+
+
+# -- the lifetimes that depend on the size
+
+
+def x0at_keeps(size: int) -> float:
+    """3 to 100 days (index.php); reckoned with the smaller of its two known limits, so that we promise too little."""
+    return 3 * DAY + 97 * DAY * (1 - min(size / (100 * MiB), 1)) ** 2
+
+
+def null_keeps(size: int) -> float:
+    """30 days to a year (fhost.py)."""
+    return 30 * DAY - 335 * DAY * (min(size / (512 * MiB), 1) - 1) ** 3
+
+
+# -- filebin
+
+
+def filebin_read(response: Response) -> Link:
+    """The name in the answer is the one it is stored under; its sha256 is the proof, because a GET shows us a page."""
+    bin_id, name = json_at("bin", "id")(response), json_at("file", "filename")(response)
+    url = check_link(f"https://filebin.net/{quoted(bin_id)}/{quoted(name)}", FILEBIN_LINK, response)
+    if url.rpartition("/")[0] != response.url.rpartition("/")[0]:
+        raise NoLink(f"answers about another bin: {printable(bin_id)}", phase="reply", started=True)
+    digest = first_of(json_at("file", "sha256"), lambda response: "")(response).lower()
+    return Link(url, delete=url, host_sha256=digest if re.fullmatch("[0-9a-f]{64}", digest) else None)
+
+
+FILEBIN_LINK = r"https://filebin\.net/[A-Za-z0-9_-]{8,60}/\S+"
+
+# -- bashupload.app
+
+
+def bashupload_headers(life: Optional[float], options: UploadOptions) -> Pairs:
+    """Without the header the file is gone after one download."""
+    return () if options.once else (("X-Expiration-Seconds", str(int(life or DAY))),)
+
+
+# -- termbin
+
+
+def termbin(source: Source, options: UploadOptions, send: Send) -> Link:
+    response = send(Request("POST", "tcp://termbin.com:9999", body=(source.body(),), hashed=options.sha256, refusal=said_nothing))
+    return termbin_read(response)._replace(sha256=response.sha256)
+
+
+termbin_read = link_of(changed(text, r"[\0\s]+$", ""), r"https://termbin\.com/[a-z0-9]+")
+
+
+# -- transfer.sh on somebody's own server
+
+
+def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
+    """A server of the transfer.sh protocol; user and password in the base URL become Basic authorization.
+
+    dutchcoders/transfer.sh server/handlers.go, 2026-06-13: the body is the URL without a newline, the way to delete
+    it is in X-Url-Delete, and both may say http behind a proxy that speaks https.
+    """
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        parts = urlsplit(base)
+        target = target_of(base)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    except (ValueError, NoLink) as error:
+        raise UsageError(f"not the address of a server: {printable(bare(base))}", phase="options") from error
+    root = f"{target.scheme}://{target.netloc()}{parts.path.rstrip('/')}/"
+    authorization = (("Authorization", basic(user, password)),) if user or password else ()
+
+    def headers(life: Optional[float], options: UploadOptions) -> Pairs:
+        days = (("Max-Days", str(int(life // DAY))),) if life else ()
+        return authorization + days + ((("Max-Downloads", "1"),) if options.once else ())
+
+    return put(
+        id or target.netloc(), target.netloc(), lambda source: root + quoted(source.name), read=transfersh_read,
+        keeps=Keeps(None, range(DAY, 366 * DAY, DAY)), headers=headers, once="wish", **facts,
+    )  # fmt: skip
+
+
+def transfersh_read(response: Response) -> Link:
+    url = own_link(text(response), response)
+    delete = response.headers.get("X-Url-Delete", "").strip()
+    return Link(url, delete=own_link(delete, response) if delete else None)
+
+
+def own_link(url: str, response: Response) -> str:
+    """A link to the server that answered, with that server's scheme."""
+    base = target_of(response.url)
+    host = re.escape(base.host)
+    found = check_link(url, rf"https?://\[?(?i:{host})\]?(:[0-9]+)?/\S+", response)
+    return base.scheme + found[found.index("://") :]
+
+
+def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link:
+    base = options.settings["TWAT_FS_TRANSFERSH_URL"]
+    return transfersh(base, "transfersh").upload(source, options, send)
+
+
+UGUU_BLOCKED = ("exe", "scr", "com", "vbs", "bat", "cmd", "htm", "html", "jar", "msi", "apk", "phtml", "svg", "zip", "pdf", "doc", "dot")
+
+PROVIDERS: tuple[Provider, ...] = (
+    form(
+        "catbox", "catbox.moe", "https://catbox.moe/user/api.php", "fileToUpload", fields=catbox_fields,
+        link=r"https://files\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?", keeps=Keeps(FOREVER),
+        max_size=200_000_000, smaller={"gif": 20_000_000}, blocked=CATBOX_BLOCKED, default=True,
+        takes=("CATBOX_USERHASH",), note="an anonymous file can never be deleted",
+        checked="2026-09-14", source="catbox.moe/tools.php, /faq; AniSync#44 2026-06-03; mpv-webm#229 2026-09-14",
+        sample=Sample("https://files.catbox.moe/ab12cd.png", "https://files.catbox.moe/ab12cd.png"),
+    ),
+    form(
+        "litterbox", "litterbox.catbox.moe", "https://litterbox.catbox.moe/resources/internals/api.php", "fileToUpload",
+        fields=litterbox_fields, link=r"https://litter\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?",
+        keeps=Keeps(3 * DAY, (HOUR, 12 * HOUR, 24 * HOUR, 72 * HOUR), "LITTERBOX_DEFAULT_EXPIRATION"),
+        max_size=GiB, blocked=CATBOX_BLOCKED, default=True, takes=("LITTERBOX_DEFAULT_EXPIRATION",),
+        checked="2026-09-08", source="litterbox.catbox.moe; a dated upload with equal md5, 2026-09-08",
+        sample=Sample("https://litter.catbox.moe/x9y8z7.txt", "https://litter.catbox.moe/x9y8z7.txt"),
+    ),
+    form(
+        "x0at", "x0.at", "https://x0.at/", "file", link=r"https://x0\.at/[A-Za-z0-9_-]+(\.\S+)?",
+        url=changed(text, "^http://", "https://"), keeps=Keeps(x0at_keeps), max_size=512 * MiB, default=True,
+        note="above 100 MiB it may say no",
+        checked="2026-08-03", source="Rouji/single_php_filehost index.php 2026-06-07; its home page said 100 MiB",
+        sample=Sample("https://x0.at/Ab3d.tar.gz\n", "https://x0.at/Ab3d.tar.gz"),
+    ),
+    form(
+        "tmpfilelink", "tmpfile.link", "https://tmpfile.link/api/upload", "file",
+        url=first_of(json_at("downloadLinkEncoded"), json_at("downloadLink")),
+        link=r"https://(d\.tmpfile\.link|d[0-9]{0,2}\.tfdl\.net)/\S+", keeps=Keeps(7 * DAY), max_size=100_000_000, default=True,
+        checked="2026-06-29", source="tmpfile.link/blog/api-temporary-upload-guide; links seen until 2026-06-29",
+        sample=Sample(
+            '{"fileName":"a b.txt","downloadLink":"https://d.tmpfile.link/public/2026-06-29/1/a b.txt",'
+            '"downloadLinkEncoded":"https://d.tmpfile.link/public/2026-06-29/1/a%20b.txt","size":3,"type":"text/plain"}',
+            "https://d.tmpfile.link/public/2026-06-29/1/a%20b.txt",
+        ),
+    ),
+    form(
+        "tmpfilesorg", "tmpfiles.org", "https://tmpfiles.org/api/v1/upload", "file",
+        fields=lambda life, options: (("expire", str(int(life or DAY))),),
+        # The URL in the answer is a page; the file itself is under /dl/ (seen 2026-10-07), and http became https.
+        url=changed(json_at("data", "url"), r"^https?://tmpfiles\.org/(?!dl/)", "https://tmpfiles.org/dl/"),
+        link=r"https://tmpfiles\.org/dl/[0-9A-Za-z]+/\S+",
+        # The cap was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026: unasked, the safe one.
+        keeps=Keeps(DAY, range(MINUTE, 2 * DAY + 1)), max_size=100 * MiB, default=True,
+        note="numbered links can be guessed: nothing private",
+        checked="2026-10-07", source="tmpfiles.org/api, October 2026",
+        sample=Sample(
+            '{"status":"success","data":{"url":"http://tmpfiles.org/1234/a.txt"}}', "https://tmpfiles.org/dl/1234/a.txt"
+        ),
+    ),
+    put(
+        "filebin", "filebin.net", lambda source: f"https://filebin.net/{os.urandom(12).hex()}/{quoted(source.name)}",
+        read=filebin_read, keeps=Keeps(6 * DAY), default=True, hashes=True, fetched=False,
+        note="anybody who has the link can delete the file",
+        checked="2026-06-08", source="espebra/filebin2 2026-06-08 (retention of the public site: about 6 days)",
+        sample=Sample(
+            '{"bin":{"id":"0123456789abcdef01234567"},"file":{"filename":"a b.txt","bytes":3,"sha256":"' + "0" * 64 + '"}}',
+            "https://filebin.net/0123456789abcdef01234567/a%20b.txt",
+            asked="https://filebin.net/0123456789abcdef01234567/a%20b.txt",
+        ),
+    ),
+    pomf(
+        "uguu", "uguu.se", "https://uguu.se/upload", link=r"https://[a-z0-9]{1,12}\.uguu\.se/[A-Za-z]+(\.[A-Za-z0-9]+)*",
+        keeps=Keeps(3 * HOUR), max_size=128 * MiB, default=True,
+        # Live it also refused zip and pdf: Uguu#117 2025-04-19, #123 2025-10-07.  Word files by their sniffed type.
+        blocked=UGUU_BLOCKED,
+        checked="2026-02-21", source="nokonoko/Uguu 1.9.8 2025-10-03; 3 hours by its page",
+        sample=Sample(
+            '{"success":true,"files":[{"hash":"0","filename":"a.txt","url":"https://h.uguu.se/AbCdEfGh.txt","size":3}]}',
+            "https://h.uguu.se/AbCdEfGh.txt",
+        ),
+    ),
+    form(
+        "www0x0", "0x0.st", "https://0x0.st/", "file", link=r"https://0x0\.st/[A-Za-z0-9_.-]+(/\S+)?",
+        fields=lambda life, options: (("expires", str(int(life // HOUR))),) if life and life <= 30 * DAY else (),
+        keeps=Keeps(null_keeps, range(HOUR, 30 * DAY + 1, HOUR)), max_size=512 * MiB, blocked=("exe", "dll", "jar", "apk", "rar", "so"),
+        note="its owner has switched uploads off", checked="2026-08-05",
+        source="mia-0/0x0 fhost.py 2024-03-30; irssi/scripts#910 2026-08-05: disabled, and no automated use wanted",
+        sample=Sample("https://0x0.st/Abcd.txt\n", "https://0x0.st/Abcd.txt"),
+    ),
+    put(
+        "senditsh", "sendit.sh", lambda source: f"https://sendit.sh/{quoted(source.name)}",
+        read=link_of(matching(r"https?://sendit\.sh/[^\s\"'<>]+"), r"https://sendit\.sh/\S+"),
+        keeps=Keeps(DAY), max_size=3_000_000_000, once="always",
+        checked="2026-02-21", source="one dated upload 2026-02-21; there is no documentation",
+        sample=Sample("Done!\n\nwget https://sendit.sh/aB3/a.txt\n", "https://sendit.sh/aB3/a.txt"),
+    ),
+    put(
+        "bashupload", "bashupload.app", lambda source: "https://bashupload.app/",
+        read=link_of(matching(r"https://bashupload\.app/[^\s\"'<>]+"), r"https://bashupload\.app/\S+"),
+        keeps=Keeps(DAY, range(MINUTE, DAY + 1)), headers=bashupload_headers, max_size=5_000_000_000, once="wish",
+        note="the name is lost; not related to bashupload.com, which is dead",
+        checked="2026-05-18", source="DullJZ/bashupload-r2 2025-11-02; an outage 2026-03-30",
+        sample=Sample("\nhttps://bashupload.app/k3Jd9.txt\n\n", "https://bashupload.app/k3Jd9.txt"),
+    ),
+    pomf(
+        "quax", "qu.ax", "https://qu.ax/upload.php", link=r"https://qu\.ax/\S+", keeps=Keeps(None), max_size=256 * MiB,
+        note="Cloudflare challenges were seen", checked="2025-08-01", source="an image uploader's client, 2025-08; retention unknown",
+        sample=Sample('{"success":true,"files":[{"hash":"0","name":"a.txt","url":"/AbC.txt","size":3}]}', "https://qu.ax/AbC.txt"),
+    ),
+    Provider(
+        "termbin", "termbin.com", termbin, termbin_read, Keeps(30 * DAY), max_size=32 * KiB, text_only=True,
+        note="unencrypted on its way there; the name is lost", checked="2026-06-16",
+        source="solusipse/fiche; the limit of 32 KiB is our guess of its buffer",
+        sample=Sample("https://termbin.com/a1b2\n\0", "https://termbin.com/a1b2"),
+    ),
+    Provider(
+        "transfersh", "a server of yours", transfersh_unset, transfersh_read, Keeps(None, range(DAY, 366 * DAY, DAY)),
+        once="wish", needs=("TWAT_FS_TRANSFERSH_URL",), note="or name it: -p https://drop.example.org/",
+        checked="2026-06-13", source="dutchcoders/transfer.sh 2026-06-13, server/handlers.go",
+        sample=Sample(
+            "http://drop.example.org/x1/a.txt", "https://drop.example.org/x1/a.txt",
+            (("X-Url-Delete", "http://drop.example.org/x1/a.txt/dEl"),), "https://drop.example.org/a.txt",
+        ),
+    ),
+)  # fmt: skip
+
+PROVIDERS_PREFERENCE: tuple[str, ...] = tuple(row.id for row in PROVIDERS if row.default)
+
+DEAD = {
+    "file.io": "its API was closed in 2025, after LimeWire bought it",
+    "transfer.sh": "the public server is gone since 2024; a server of your own is -p https://HOST/",
+    "bashupload.com": "dead since 2023; bashupload.app is another service",
+    "oshi.at": "dead (2026-07)",
+    "put.re": "dead",
+    "ix.io": "dead",
+    "sprunge.us": "dead",
+    "anonfiles.com": "dead",
+    "pomf.lain.la": "shutting down (2026-02-18)",
+}
+
+
+# 9  Settings ----------------------------------------------------------------------------------------------------------
+
+
+OUR_SETTINGS = ("TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_TRANSFERSH_URL")
+
+
+def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """The settings and the proxies of this process; the only place that reads the environment."""
+    names = {*OUR_SETTINGS, *(name for row in PROVIDERS for name in (*row.needs, *row.takes))}
+    found = {name: Secret(os.environ[name]) for name in sorted(names) if os.environ.get(name)}
+    if sys.platform not in ("win32", "darwin") and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return found, {}  # importing urllib.request costs more than all the rest of a start
+    import urllib.request
+
+    return found, urllib.request.getproxies()
+
+
+def with_environment(options: UploadOptions) -> UploadOptions:
+    """The options completed from the environment, and checked; raises UsageError."""
+    settings, proxies = environment()
+    options = options._replace(settings={**settings, **options.settings}, proxies=options.proxies or proxies)
+    if options.proxy == "":  # as with curl: none at all
+        options = options._replace(proxy=None, proxies={})
+    wished = options.settings.get("TWAT_FS_TIMEOUT")
+    if wished and options.timeout == UploadOptions().timeout:
+        options = options._replace(timeout=seconds_of("TWAT_FS_TIMEOUT", wished))
+    check_options(options)
+    return options
+
+
+def seconds_of(name: str, value: str) -> float:
+    """Raises UsageError for what is no positive number of seconds."""
+    seconds = parse_duration(value) or (float(value) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value, re.ASCII) else 0)
+    if not seconds:
+        raise UsageError(f"{name}: {printable(value)!r} is not a number of seconds", phase="options")
+    return seconds
+
+
+def check_options(options: UploadOptions) -> None:
+    """UsageError for wishes that contradict each other."""
+    if options.expire and options.keep and options.keep > options.expire:
+        raise UsageError(
+            f"the link cannot be gone after {duration(options.expire)} and live at least {duration(options.keep)}", phase="options"
+        )
+    if options.verify not in ("auto", "full", "none"):
+        raise UsageError(f"verify is {printable(options.verify)!r}: it must be auto, full or none", phase="options")
+    if options.once and options.verify == "full":
+        raise UsageError("a link for one download cannot be verified by downloading it", phase="options")
+    if options.name is not None:
+        check_name(options.name)
+    if options.proxy:
+        parse_proxy(options.proxy)
+
+
+def check_name(name: str) -> None:
+    if not name.strip() or set(name) & set("/\\") or not name.isprintable() or len(name.encode()) > MAX_NAME:
+        why = "empty, holds a slash or a control character, or is longer than 255 bytes"
+        raise UsageError(f"--name {printable(name, 60)!r}: {why}", phase="options")
+
+
+# 10  The engine -------------------------------------------------------------------------------------------------------
+
+
+def objection(provider: Provider, source: Source, options: UploadOptions) -> Optional[UploadError]:
+    """Why this provider need not be asked: pure, but for a look into a short file that must be text."""
+    missing = [name for name in provider.needs if not options.settings.get(name)]
+    if missing:
+        return NotConfigured(f"{missing[0]} is not set", phase="setup", hint=provider.note)
+    reason = misfit(provider, source, options)
+    if reason:
+        return Unsuitable(reason, phase="file")
+    try:
+        lifetime(provider.keeps, source.size, options)
+    except UploadError as error:
+        return error
+    return None
+
+
+def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
+    extension, size = source.extension(), source.size
+    limit = provider.smaller.get(extension, provider.max_size)
+    if not size and not provider.empty:
+        return "the file is empty"
+    if limit is not None and size > limit:
+        return f"{human(size)} is over its limit of {human(limit)}" + f" for .{extension}" * (extension in provider.smaller)
+    if is_blocked(extension, provider.blocked):
+        return f"it does not take .{extension} files"
+    if options.once and provider.once == "no":
+        return "it cannot limit a link to one download"
+    if provider.text_only and not is_text(source):
+        return "it takes text only"
+    return ""
+
+
+def is_blocked(extension: str, blocked: Iterable[str]) -> bool:
+    return any(extension.startswith(b[:-1]) if b.endswith("*") else extension == b for b in blocked) if extension else False
+
+
+def is_text(source: Source) -> bool:
+    data = b"".join(bytes(piece) for piece in pieces_of(source.body()))
+    with contextlib.suppress(UnicodeDecodeError):
+        return "\0" not in data.decode("utf-8")
+    return False
+
+
+BUSY = frozenset((408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524))  # 52x: Cloudflare cannot reach the host
+
+
+def judge(request: Request, response: Response) -> Response:
+    """The response if it is a success; Busy or Refused, with the host's own words, if not."""
+    error = request.refusal(response) if request.refusal else None
+    if error:
+        raise error
+    status, sent = response.status, bool(request.body)
+    if 200 <= status < 300:
+        return response
+    words = " ".join(filter(None, (str(status), phrase(status) + ":" * bool(said(response)), said(response))))
+    if status in BUSY or (status == 500 and request.repeatable):
+        pause = retry_after(response.headers.get("Retry-After"), time.time())
+        raise Busy(words, phase="reply", status=status, started=sent, retry_after=pause)
+    raise Refused(words, phase="reply", status=status, started=sent)
+
+
+def phrase(status: int) -> str:
+    import http.client
+
+    return http.client.responses.get(status, "")
+
+
+def retry_after(value: Optional[str], now: float) -> Optional[float]:
+    """Retry-After in seconds: a number, or a date (in the past: 0); None for anything else."""
+    if value is None:
+        return None
+    seconds = number(value)
+    if seconds is not None:
+        return float(seconds)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+
+
+def pause(error: UploadError, attempt: int, retry: int) -> Optional[float]:
+    """Seconds before the next try at the same host, None for no further try; `attempt` counts from 1.
+
+    What had begun to leave may have arrived: it is sent once more at most.  A name that does not exist stays so.
+    """
+    if not isinstance(error, RetryableError) or error.everywhere or error.phase == "dns":
+        return None
+    if attempt > min(retry, 1 if error.started else retry):
+        return None
+    if error.retry_after is not None:
+        return error.retry_after if error.retry_after <= MAX_PAUSE else None
+    return 0.5 * 2.0 ** (attempt - 1)
+
+
+class Progress:
+    """What the engine tells a display; every method may stay empty."""
+
+    def trying(self, provider: Provider, source: Source) -> None:
+        """A provider is asked; what was sent before does not count any more."""
+
+    def sent(self, count: int) -> None:
+        """So many more bytes of the file have left."""
+
+    def waiting(self, error: UploadError, seconds: float) -> None:
+        """A try failed, the next one comes after so many seconds."""
+
+    def proving(self) -> None:
+        """The file has been taken; now the link is looked at."""
+
+    def proved(self, how: str, seconds: float) -> None:
+        """The link has been looked at."""
+
+    def failed(self, error: UploadError) -> None:
+        """This provider will not do."""
+
+    def done(self, source: Source) -> None:
+        """This file is over, well or not."""
+
+
+def patient(
+    transport: Transport, progress: Progress, retry: int = 2,
+    sleep: Callable[[float], object] = time.sleep, jitter: Callable[[], float] = lambda: os.urandom(1)[0] / 1024,
+) -> Send:  # fmt: skip
+    """A `send` that judges each response, and tries again as `pause` says."""
+
+    def send(request: Request) -> Response:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return judge(request, transport.send(request, progress.sent if request.body else lambda count: None))
+            except RetryableError as error:
+                error.started = error.started and not request.repeatable
+                seconds = pause(error, attempt, retry)
+                if seconds is None or seconds >= transport.time_left():
+                    raise
+                seconds *= 1 + jitter()
+                progress.waiting(error, seconds)
+                sleep(seconds)
+
+    return send
+
+
+def named(text: str) -> list[str]:
+    """ "A,B" and "[A,B]" as names."""
+    inner = text.strip()
+    inner = inner[1:-1] if inner.startswith("[") and inner.endswith("]") else inner
+    return [name for name in (part.strip().strip("'\"") for part in inner.split(",")) if name]
+
+
+def find_provider(name: str) -> Provider:
+    """By id, domain, unique prefix, or the base URL of a transfer.sh server; UsageError names what was meant."""
+    if re.match(r"https?://", name, re.I):
+        return transfersh(name)
+    wanted = name.lower()
+    if wanted in DEAD:
+        raise UsageError(f"{wanted} cannot be used: {DEAD[wanted]}", phase="options")
+    exact = [row for row in PROVIDERS if wanted in (row.id, row.domain)]
+    found = exact or [row for row in PROVIDERS if wanted and (row.id.startswith(wanted) or row.domain.startswith(wanted))]
+    if len(found) == 1:
+        return found[0]
+    shown = printable(name, 60)
+    if found:
+        raise UsageError(f"{shown!r} may be {' or '.join(row.id for row in found)}", phase="options")
+    raise UsageError(f"there is no host {shown!r}", phase="options", hint=nearest(wanted))
+
+
+def nearest(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, [word for row in PROVIDERS for word in (row.id, row.domain)], 3, 0.5)
+    return f"did you mean {' or '.join(close)}?" if close else "`twat-fs list` shows the hosts"
+
+
+def choose(names: Sequence[str], fallback: bool = False) -> list[Provider]:
+    """The chain: the named providers and no others, each once; with `fallback` then the default chain, round from there."""
+    chosen = {row.id: row for row in map(find_provider, names)}
+    if not names and not fallback:
+        return [row for row in PROVIDERS if row.default]
+    if fallback:
+        order = list(PROVIDERS_PREFERENCE)
+        last = next((order.index(name) + 1 for name in reversed(list(chosen)) if name in order), 0)
+        for name in order[last:] + order[:last]:
+            chosen.setdefault(name, find_provider(name))
+    return list(chosen.values())
+
+
+def walk(
+    source: Source, options: UploadOptions, chain: Sequence[Provider], transport: Transport, progress: Progress,
+    broken: dict[str, UploadError],
+) -> UploadResult:  # fmt: skip
+    """Asks each provider of the chain once; `broken` remembers, for the whole run, the hosts that failed for good."""
+    failures: list[UploadError] = []
+    attempts: list[Attempt] = []
+    send = patient(transport, progress, options.retry)
+    begun = time.monotonic()
+    try:
+        for provider in chain:
+            started = time.monotonic()
+            try:
+                result = deliver(provider, source, options, send, progress, broken)
+                return result._replace(seconds=round(time.monotonic() - begun, 3), attempts=tuple(attempts))
+            except UploadError as error:
+                failures.append(error.by(provider.id))
+                attempts.append(Attempt(provider.id, error.phase, str(error), round(time.monotonic() - started, 3)))
+                progress.failed(error)
+                remember(broken, provider, error)
+                if error.exit_code == 6:  # the file itself; no host can help
+                    raise
+                if error.everywhere or (options.fragile and not isinstance(error, (Unsuitable, NotConfigured))):
+                    break
+        raise AllProvidersFailed(failures, attempts)
+    finally:
+        progress.done(source)
+
+
+def remember(broken: dict[str, UploadError], provider: Provider, error: UploadError) -> None:
+    """A refusal of this file (its size, type or name) says nothing about the next one."""
+    about_file = isinstance(error, (Unsuitable, NotConfigured)) or error.status in (400, 411, 413, 414, 415, 422)
+    if not about_file:
+        broken.setdefault(provider.id, error)
+
+
+def deliver(
+    provider: Provider, source: Source, options: UploadOptions, send: Send, progress: Progress, broken: Mapping[str, UploadError]
+) -> UploadResult:
+    """One provider, one file: objections, upload, proof."""
+    earlier = broken.get(provider.id)
+    if earlier:
+        raise type(earlier)(f"not asked again: {earlier}", phase=earlier.phase, status=earlier.status, everywhere=earlier.everywhere)
+    against = objection(provider, source, options)
+    if against:
+        raise against
+    progress.trying(provider, source)
+    try:
+        link = provider.upload(source, options._replace(sha256=needs_hash(provider, source, options)), send)
+    except Refused as error:
+        if error.status == 413:
+            error.hint = f"the file has {human(source.size)}"
+        raise
+    started = time.monotonic()
+    progress.proving()
+    verified = verify(link, provider, source, options, send)
+    progress.proved(verified, time.monotonic() - started)
+    sha256 = link.sha256 or (sha256_of(source.body()) if options.sha256 else None)
+    life = lifetime(provider.keeps, source.size, options)
+    ends = link.expires or (time.time() + life if life and life < FOREVER else None)
+    expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends)) if ends else None
+    return UploadResult(link.url, provider.id, source.size, sha256, expires, link.delete, verified)
+
+
+def needs_hash(provider: Provider, source: Source, options: UploadOptions) -> bool:
+    """Whether the proof or the caller will need the SHA-256: it is cheapest while the file leaves."""
+    proof = options.verify != "none" and not burns(provider, options)
+    return options.sha256 or (proof and (provider.hashes or options.verify == "full" or source.size <= SMALL))
+
+
+def burns(provider: Provider, options: UploadOptions) -> bool:
+    """Whether fetching the link would use it up."""
+    return provider.once == "always" or (options.once and provider.once == "wish")
+
+
+def verify(link: Link, provider: Provider, source: Source, options: UploadOptions, send: Send) -> str:
+    """The cheapest proof that the link serves these bytes, by its name; NotVerified if it does not."""
+    if options.verify == "none" or burns(provider, options):
+        return "none"
+    if link.host_sha256:
+        if link.host_sha256 != (link.sha256 or sha256_of(source.body())):
+            raise NotVerified(f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof")
+        if options.verify != "full" or not provider.fetched:
+            return "host-hash"
+    if not provider.fetched:
+        return "none"
+    try:
+        if options.verify == "full" or source.size <= SMALL:
+            return prove_whole(link, source, send)
+        return prove_samples(link, source, send)
+    except (Refused, NoLink, RetryableError) as error:
+        raise NotVerified(f"{bare(link.url)} does not give the file: {error}", phase="proof", status=error.status) from error
+
+
+class Tally:
+    """Counts and hashes what is downloaded, from the start at each try."""
+
+    def fresh(self) -> Callable[[bytes], object]:
+        import hashlib
+
+        self.size, self.digest = 0, hashlib.sha256()
+        return self.take
+
+    def take(self, data: bytes) -> None:
+        self.size += len(data)
+        self.digest.update(data)
+
+
+def not_there(response: Response) -> Optional[UploadError]:
+    """A link may need a moment before every server of the host knows it."""
+    missing = response.status == 404
+    return Busy("404, the link is not there", phase="proof", status=404) if missing else None
+
+
+def fetch(url: str, **wishes: Any) -> Request:
+    return Request("GET", url, repeatable=True, refusal=not_there, **wishes)
+
+
+def prove_whole(link: Link, source: Source, send: Send) -> str:
+    tally = Tally()
+    response = send(fetch(link.url, sink=tally.fresh, limit=source.size + 1))
+    if tally.size != source.size:
+        raise differs(response, f"{'more' if tally.size > source.size else tally.size} instead of {source.size} bytes")
+    if tally.digest.hexdigest() != (link.sha256 or sha256_of(source.body())):
+        raise differs(response, "other bytes")
+    return "full"
+
+
+def differs(response: Response, what: str) -> NotVerified:
+    page = " (an HTML page)" if "html" in str(response.headers.get("Content-Type", "")).lower() else ""
+    return NotVerified(f"{bare(response.url)} serves {what}{page}", phase="proof")
+
+
+def prove_samples(link: Link, source: Source, send: Send) -> str:
+    """Start, middle and end, byte for byte; a host without ranges shows its start and its Content-Length."""
+    for start in (0, (source.size - SAMPLE) // 2, source.size - SAMPLE):
+        span = f"bytes={start}-{start + SAMPLE - 1}"
+        response = send(fetch(link.url, headers=(("Range", span),), limit=SAMPLE))
+        ranged = response.status == 206
+        size = total_of(response) if ranged else response.size
+        if size is None:
+            return prove_whole(link, source, send)
+        if size != source.size:
+            raise differs(response, f"{size} instead of {source.size} bytes")
+        local = b"".join(map(bytes, pieces_of(source.body()._replace(start=start if ranged else 0, size=SAMPLE))))
+        if response.body != local:
+            raise differs(response, f"other bytes at {start if ranged else 0}")
+        if not ranged:
+            return "size"
+    return "sample"
+
+
+def total_of(response: Response) -> Optional[int]:
+    """The whole size that a 206 tells: Content-Range: bytes 0-99/1234."""
+    return number(response.headers.get("Content-Range", "").rpartition("/")[2])
+
+
+# -- for Python programs
+
+
+def upload(
+    path: "Union[str, os.PathLike[str]]",
+    provider: Union[None, str, Sequence[str]] = None,
+    options: Optional[UploadOptions] = None,
+    progress: Optional[Progress] = None,
+    **wishes: Any,
+) -> UploadResult:
+    """Uploads a file and proves the link; `provider` is one name, "A,B", or a sequence: the whole chain.
+
+    `wishes` are fields of UploadOptions.  Raises UploadError: Unreadable for the file, UsageError for the call, else
+    AllProvidersFailed, whose `failures` tell why each provider failed.
+    """
+    wanted = with_environment(with_wishes(options or UploadOptions(), wishes))
+    names = named(provider) if isinstance(provider, str) else list(provider or ())
+    chain = choose(names or default_names(wanted), wanted.fallback)
+    source = Source.of(path, wanted.name, wanted.unique)
+    transport = Transport(wanted)
+    try:
+        return walk(source, wanted, chain, transport, progress or Progress(), {})
+    finally:
+        transport.close()
+
+
+def upload_file(
+    path: "Union[str, os.PathLike[str]]",
+    provider: Union[None, str, Sequence[str]] = None,
+    options: Optional[UploadOptions] = None,
+    **wishes: Any,
+) -> str:
+    """The URL of the uploaded file: never empty; raises what `upload` raises."""
+    return upload(path, provider, options, **wishes).url
+
+
+def with_wishes(options: UploadOptions, wishes: Mapping[str, Any]) -> UploadOptions:
+    unknown = [name for name in wishes if name not in UploadOptions._fields]
+    if unknown:
+        raise TypeError(f"there is no option {unknown[0]!r}: UploadOptions has {', '.join(UploadOptions._fields)}")
+    return options._replace(**wishes)
+
+
+def default_names(options: UploadOptions) -> list[str]:
+    return named(options.settings.get("TWAT_FS_DEFAULT_PROVIDER", ""))
+
+
+def setup_provider(name: str, online: bool = False, options: Optional[UploadOptions] = None) -> ProviderInfo:
+    """Whether a provider is ready; `online` proves it by a timed round trip.  Raises UsageError for an unknown name."""
+    wanted = with_environment(options or UploadOptions())
+    provider = find_provider(name)
+    missing = [setting for setting in provider.needs if not wanted.settings.get(setting)]
+    if missing:
+        return ProviderInfo(False, f"{missing[0]} is not set", provider.note)
+    return round_trip(provider, wanted) if online else ProviderInfo(True, "ready", provider.note)
+
+
+def setup_providers(online: bool = False, options: Optional[UploadOptions] = None) -> dict[str, ProviderInfo]:
+    """The same for all providers; online only those of the default chain are asked: the others want to be named."""
+    return {row.id: setup_provider(row.id, online and row.default, options) for row in PROVIDERS}
+
+
+def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
+    """Uploads a few random words, and fetches them back by their hash where that does not use up the link."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="twat-fs-") as folder:
+        path = os.path.join(folder, "twat-fs-status.txt")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"twat-fs status check {os.urandom(16).hex()}\n")
+        clock, transport = Stopwatch(), Transport(options)
+        try:
+            result = walk(Source.of(path), options, [provider], transport, clock, {})
+        except UploadError as error:
+            words = error.reasons()[0] if isinstance(error, AllProvidersFailed) else str(error)
+            return ProviderInfo(False, words, provider.note, clock.timing)
+        finally:
+            transport.close()
+    return ProviderInfo(True, f"{result.url} (verified: {result.verified})", provider.note, clock.timing)
+
+
+class Stopwatch(Progress):
+    """Seconds for the upload and for the proof."""
+
+    def __init__(self) -> None:
+        self.begun, self.timing = time.monotonic(), {}  # type: float, Dict[str, float]
+
+    def proving(self) -> None:
+        self.timing["upload"] = round(time.monotonic() - self.begun, 3)
+
+    def proved(self, how: str, seconds: float) -> None:
+        self.timing["proof"] = round(seconds, 3)
+
+
+# 11  Progress and output ----------------------------------------------------------------------------------------------
+
+
+def say(line: str, stream: Any = None) -> None:
+    """A line for people, in whatever code page the terminal has; a stderr that is gone stops nothing."""
+    stream = stream or sys.stderr
+    if stream is None:
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    with contextlib.suppress(OSError, ValueError):
+        stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+
+
+class Moving:
+    """One file on its way, as the meter shows it."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.host, self.size, self.sent, self.begun, self.note = name, "", 0, 0, time.monotonic(), ""
+
+
+class Meter(Progress):
+    """Draws one line on a terminal, at most ten times a second; with `verbose` each step is a line as well."""
+
+    def __init__(self, stream: Any, draws: bool, verbose: bool) -> None:
+        import threading
+
+        self.stream, self.draws, self.verbose = stream, draws, verbose
+        self.moving: dict[int, Moving] = {}
+        self.lock, self.thread, self.last, self.width = threading.RLock(), threading.get_ident, 0.0, 0
+
+    def mine(self) -> Moving:
+        return self.moving.setdefault(self.thread(), Moving(""))
+
+    def trying(self, provider: Provider, source: Source) -> None:
+        with self.lock:
+            moving = self.moving[self.thread()] = Moving(source.name)
+            moving.host, moving.size = provider.id, source.size
+            self.tell(f"{source.name}: {provider.id}: sending {human(source.size)}")
+            self.draw(True)
+
+    def sent(self, count: int) -> None:
+        with self.lock:
+            self.mine().sent += count
+            self.draw(self.mine().sent >= self.mine().size)
+
+    def waiting(self, error: UploadError, seconds: float) -> None:
+        with self.lock:
+            moving = self.mine()
+            moving.sent, moving.begun, moving.note = 0, time.monotonic() + seconds, f"again in {seconds:.0f} s"
+            self.tell(f"{moving.name}: {moving.host}: {error.phase}: {error}; again in {seconds:.1f} s")
+            self.draw(True)
+
+    def proving(self) -> None:
+        with self.lock:
+            self.mine().note = "checking the link"
+            self.draw(True)
+
+    def proved(self, how: str, seconds: float) -> None:
+        self.tell(f"{self.mine().name}: {self.mine().host}: verified: {how}, in {seconds:.2f} s")
+
+    def failed(self, error: UploadError) -> None:
+        self.tell(f"{error.provider}: {error.phase}: {error}")
+
+    def done(self, source: Source) -> None:
+        with self.lock:
+            self.moving.pop(self.thread(), None)
+            self.clear()
+
+    def tell(self, line: str) -> None:
+        if self.verbose:
+            self.above(f"twat-fs: {printable(line, 400)}")
+
+    def above(self, line: str) -> None:
+        """A line that stays, above the one that is redrawn."""
+        with self.lock:
+            self.clear()
+            say(line, self.stream)
+
+    def clear(self) -> None:
+        if self.draws and self.width:
+            self.put("\r" + " " * self.width + "\r")
+            self.width = 0
+
+    def draw(self, now: bool = False) -> None:
+        clock = time.monotonic()
+        if not self.draws or not self.moving or (clock - self.last < 0.1 and not now):
+            return
+        self.last = clock
+        line = self.line(columns(self.stream) - 1, clock)
+        self.put("\r" + line + " " * (self.width - len(line)))
+        self.width = len(line)
+
+    def put(self, text: str) -> None:
+        encoding = getattr(self.stream, "encoding", None) or "ascii"
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.write(text.encode(encoding, "replace").decode(encoding))
+            self.stream.flush()
+
+    def line(self, room: int, clock: float) -> str:
+        files = list(self.moving.values())
+        if len(files) == 1:
+            return one_line(files[0], room, clock)
+        sent, size = sum(f.sent for f in files), sum(f.size for f in files)
+        rate = sum(f.sent / max(clock - f.begun, 0.001) for f in files if clock > f.begun)
+        return f"{len(files)} files  {human(sent)} of {human(size)}  {human(rate)}/s"[:room]
+
+
+def one_line(file: Moving, room: int, clock: float) -> str:
+    """Name, host, bar, share, bytes, speed, time left: as many of them as there is room for."""
+    spent = max(clock - file.begun, 0.001)
+    share, rate = file.sent / max(file.size, 1), file.sent / spent if clock > file.begun else 0.0
+    left = (file.size - file.sent) / rate if rate else 0
+    numbers = f"{share:4.0%}  {human(file.sent)}  {human(rate)}/s  {int(left // 60)}:{int(left % 60):02d} left"
+    tail = f"{file.host}  " + (file.note if file.note and (file.sent >= file.size or not file.sent) else numbers)
+    name = printable(file.name, max(8, room - len(tail) - 4)) if room - len(tail) > 12 else ""
+    bar_room = min(30, room - len(tail) - len(name) - 6)
+    bar = f"[{'#' * int(share * bar_room):<{bar_room}}]  " if bar_room >= 8 else ""
+    return f"{name + '  ' if name else ''}{bar}{tail}"[:room]
+
+
+def columns(stream: Any) -> int:
+    try:
+        return max(os.get_terminal_size(stream.fileno()).columns, 20)
+    except (OSError, ValueError, AttributeError):
+        return 80
+
+
+class Outcome(NamedTuple):
+    """What became of one file of the command line."""
+
+    file: str
+    size: Optional[int]
+    result: Optional[UploadResult]
+    error: Optional[UploadError]
+    seconds: float
+
+    def code(self) -> int:
+        return self.error.exit_code if self.error else 0
+
+
+def json_line(outcome: Outcome) -> str:
+    """One object for each file, the same keys whether it went well or not."""
+    import json
+
+    error = outcome.error
+    empty = UploadResult("", "", outcome.size or 0)
+    attempts = error.attempts if isinstance(error, AllProvidersFailed) else ()
+    result = outcome.result or empty._replace(seconds=round(outcome.seconds, 3), attempts=attempts)
+    fields: dict[str, Any] = {"file": outcome.file, **result._asdict()}
+    fields["attempts"] = [attempt._asdict() for attempt in result.attempts]
+    if error:
+        fields.update(url=None, provider=None, size=outcome.size, verified=None, error=printable(str(error), 400))
+    return json.dumps(fields)
+
+
+def failure_lines(outcome: Outcome) -> list[str]:
+    """The file and the reason; then a line for each host that was asked."""
+    error = outcome.error
+    head = "" if isinstance(error, Unreadable) else f"{printable(outcome.file)}: "
+    lines = [f"twat-fs: {head}{error}"]
+    if isinstance(error, AllProvidersFailed):
+        lines += [f"  {line}" for line in error.reasons()]
+        if error.failures and all(f.phase in ("dns", "connect") for f in error.failures if f.exit_code == 1) and error.exit_code == 1:
+            lines.append("  no network? `twat-fs serve FILE` makes this machine the host")
+    elif error and error.hint:
+        lines.append(f"  {error.hint}")
+    return lines
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def provider_table() -> list[tuple[str, ...]]:
+    """The hosts as rows of text, the head first: id, domain, limit, how long, when used, notes, last checked."""
+    head = ("host", "domain", "up to", "keeps", "used", "remarks", "checked")
+    return [head, *((row.id, row.domain, *facts(row), row.checked) for row in PROVIDERS)]
+
+
+def facts(row: Provider) -> tuple[str, str, str, str]:
+    used = "by default" if row.default else "if named"
+    remarks = [
+        "one download" if row.once == "always" else "",
+        "text only" if row.text_only else "",
+        "not " + " ".join(row.blocked) if row.blocked else "",
+        "needs " + ", ".join(row.needs) if row.needs else "",
+        "takes " + ", ".join(row.takes) if row.takes else "",
+        row.note,
+    ]
+    return (human(row.max_size) if row.max_size else "?", keeps_text(row.keeps), used, "; ".join(filter(None, remarks)))
+
+
+def keeps_text(keeps: Keeps) -> str:
+    usual = keeps.usual
+    if callable(usual):
+        return f"{duration(usual(GiB))} to {duration(usual(0))}"
+    if isinstance(keeps.choices, range):
+        return f"{duration(keeps.choices[0])} to {duration(keeps.choices[-1])}"
+    if keeps.choices:
+        return ", ".join(f"{choice // HOUR}h" for choice in keeps.choices)
+    return duration(usual) if usual else "?"
+
+
+# 12  The host ---------------------------------------------------------------------------------------------------------
+#
+#    serve: this machine is the host.  With files it gives those and nothing else; without, it receives by the protocol
+#    of transfer.sh.  GET /TOKEN/NAME  PUT /NAME  POST / (multipart)  DELETE /TOKEN/NAME/DELETE-TOKEN
+
+
+class Entry:
+    """A file that is served: where it lies, its name, and until when or how often it may be fetched."""
+
+    def __init__(self, path: str, name: str, delete: str = "", expires: float = FOREVER, left: float = FOREVER) -> None:
+        self.path, self.name, self.delete, self.expires, self.left = path, name, delete, expires, left
+
+
+class Shelf:
+    """The files under their unguessable tokens, and the rules for receiving more."""
+
+    def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER, token: str = "", quiet: bool = False) -> None:
+        import threading
+
+        self.folder, self.max_size, self.keep, self.token, self.quiet = folder, max_size, keep, token, quiet
+        self.entries: dict[str, Entry] = {}
+        self.lock = threading.Lock()
+        for token in os.listdir(folder) if folder else ():
+            self.load(token)
+
+    def add(self, entry: Entry, token: str = "") -> str:
+        token = token or os.urandom(12).hex()
+        with self.lock:
+            self.entries[token] = entry
+        return token
+
+    def load(self, token: str) -> None:
+        """A file that an earlier run received; what is not ours is left alone."""
+        import json
+
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            with open(os.path.join(self.folder, token, ".twat-fs"), encoding="utf-8") as file:
+                known = json.load(file)
+            path = os.path.join(self.folder, token, safe_name(known["name"]))
+            if re.fullmatch("[0-9a-f]{24}", token) and os.path.isfile(path):
+                self.add(Entry(path, safe_name(known["name"]), known["delete"], known["expires"], known["left"]), token)
+
+    def receive(self, name: str, blocks: Iterable[bytes], expires: float, left: float) -> tuple[str, Entry]:
+        """Writes a file beside its place, and moves it there when it is whole."""
+        import json
+
+        token, name = os.urandom(12).hex(), stored_name(name)
+        folder = os.path.join(self.folder, token)
+        entry = Entry(os.path.join(folder, name), name, os.urandom(12).hex(), expires, left)
+        part = os.path.join(folder, ".part")
+        os.mkdir(folder, 0o700)
+        try:
+            with open(part, "wb") as file:
+                file.writelines(blocks)
+            if not os.path.getsize(part):
+                raise Rejected(400, "Could not upload empty file")
+            with open(os.path.join(folder, ".twat-fs"), "w", encoding="utf-8") as file:
+                json.dump({"name": name, "delete": entry.delete, "expires": expires, "left": left}, file)
+            os.replace(part, entry.path)
+        except BaseException:
+            self.wipe(folder)
+            raise
+        self.add(entry, token)
+        return token, entry
+
+    def find(self, token: str, name: str) -> Optional[Entry]:
+        with self.lock:
+            entry = self.entries.get(token)
+            good = entry and entry.name == name and entry.left > 0 and entry.expires > time.time()
+            return entry if good else None
+
+    def count_down(self, entry: Entry) -> bool:
+        """Takes one of the downloads that are left; False if another was faster."""
+        with self.lock:
+            entry.left -= 1
+            return entry.left >= 0
+
+    def remove(self, token: str) -> None:
+        with self.lock:
+            entry = self.entries.pop(token, None)
+        if entry and entry.delete:  # we received it: what is merely served is never deleted
+            self.wipe(os.path.dirname(entry.path))
+
+    def wipe(self, folder: str) -> None:
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        now = time.time()
+        for token, entry in list(self.entries.items()):
+            if entry.expires <= now or entry.left <= 0:
+                self.remove(token)
+
+
+def stored_name(name: str) -> str:
+    """A name for our own disk: not hidden, not one of the names that Windows keeps for itself, not too long."""
+    clean = re.sub(r'[<>:"|?*]', "_", safe_name(name)).lstrip(".").rstrip(". ") or "file"
+    return "_" + clean if re.match(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", clean) else clean
+
+
+class Rejected(Exception):
+    """An answer that is no success: status and one sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+class Desk:
+    """Answers the requests of one connection; joined with http.server's handler by `start_server`."""
+
+    shelf: Shelf
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "twat-fs", ""
+    timeout = 60  # seconds without a byte
+    headers: Any
+    rfile: Any
+    wfile: Any
+    connection: Any
+    server: Any
+    path: str
+    command: str
+    close_connection: bool
+    send_response: Callable[..., None]
+    send_header: Callable[[str, str], None]
+    end_headers: Callable[[], None]
+    send_response_only: Callable[..., None]
+    address_string: Callable[[], str]
+
+    def do_GET(self) -> None:
+        self.answer(self.give)
+
+    do_HEAD = do_GET
+
+    def do_PUT(self) -> None:
+        self.answer(self.take_put)
+
+    def do_POST(self) -> None:
+        self.answer(self.take_form)
+
+    def do_DELETE(self) -> None:
+        self.answer(self.drop)
+
+    def answer(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Rejected as no:
+            self.reject(no)
+        except OSError as error:
+            self.close_connection = True
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                self.reject(Rejected(507, "No space left"))
+
+    def reject(self, no: Rejected) -> None:
+        """Says no, and listens a moment longer: who still sends would otherwise lose our answer."""
+        self.close_connection = True
+        self.reply(no.status, no.message + "\n", (("WWW-Authenticate", 'Basic realm="twat-fs"'),) if no.status == 401 else ())
+        self.wfile.flush()
+        with contextlib.suppress(OSError):
+            self.connection.settimeout(1)
+            for _ in range(64):
+                if not self.rfile.read1(256 * KiB):
+                    break
+
+    def reply(self, status: int, body: str, headers: Iterable[Header] = ()) -> None:
+        data = body.encode()
+        self.send_response(status)
+        for name, value in (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data))), *headers):
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def parts(self) -> list[str]:
+        """The segments of the path, unquoted; a slash that was quoted stays within its segment."""
+        from urllib.parse import unquote
+
+        return [unquote(part) for part in self.path.partition("?")[0].split("/")[1:]]
+
+    # Giving
+
+    def give(self) -> None:
+        parts = self.parts()
+        parts = parts[1:] if parts[0] == "get" else parts
+        entry = self.shelf.find(parts[0], parts[1]) if len(parts) == 2 else None
+        if not entry:
+            raise Rejected(404, "Not found")
+        try:
+            file = open(entry.path, "rb")  # noqa: SIM115
+        except OSError:
+            raise Rejected(404, "Not found") from None
+        with file:
+            self.give_file(entry, file, os.fstat(file.fileno()))
+
+    def give_file(self, entry: Entry, file: Any, found: os.stat_result) -> None:
+        start, end = span_of(self.headers.get("Range"), found.st_size) if not self.headers.get("If-Range") else (0, found.st_size)
+        if self.command == "GET" and not self.shelf.count_down(entry):
+            raise Rejected(404, "Not found")
+        part = (start, end) != (0, found.st_size)
+        self.send_response(206 if part else 200)
+        for name, value in file_headers(entry):
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(end - start))
+        if part:
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{found.st_size}")
+        self.end_headers()
+        if self.command == "GET" and end > start:
+            self.wfile.flush()
+            if self.connection.sendfile(file, start, end - start) < end - start:
+                self.close_connection = True  # the file became shorter: the other side must notice
+
+    # Taking
+
+    def take_put(self) -> None:
+        name = self.parts()[-1]
+        if not name or not self.path.startswith("/"):
+            raise Rejected(400, "Name the file: PUT /NAME")
+        self.reply_links([self.store(name, self.body())])
+
+    def take_form(self) -> None:
+        kind = self.headers.get_content_type()
+        boundary = self.headers.get_param("boundary")
+        if kind != "multipart/form-data" or not boundary:
+            raise Rejected(415, "Send multipart/form-data, or PUT /NAME")
+        form = FormReader(self.body(), str(boundary).encode())
+        links = [self.store(name, blocks) for name, blocks in form.files()]
+        if not links:
+            raise Rejected(400, "No file in the form")
+        self.reply_links(links)
+
+    def store(self, name: str, blocks: Iterable[bytes]) -> tuple[str, str]:
+        days, downloads = (self.wished(header) for header in ("Max-Days", "Max-Downloads"))
+        life = min(days * DAY, self.shelf.keep)
+        expires = time.time() + life if life < FOREVER else FOREVER
+        token, entry = self.shelf.receive(name, blocks, expires, downloads)
+        url = f"{self.base()}/{token}/{quoted(entry.name)}"
+        return url, f"{url}/{entry.delete}"
+
+    def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
+        """As transfer.sh: the URLs without a last newline, X-Url-Delete for each."""
+        self.reply(200, "\n".join(url for url, _ in links), [("X-Url-Delete", delete) for _, delete in links])
+
+    def wished(self, header: str) -> float:
+        value = self.headers.get(header)
+        if value is not None and not number(value):
+            raise Rejected(400, f"{header} must be a positive number")
+        return number(value) or FOREVER
+
+    def base(self) -> str:
+        """Where the other side sees us; its own Host header goes back to nobody else."""
+        host = self.headers.get("Host", "")
+        scheme = "https" if self.headers.get("X-Forwarded-Proto") == "https" else "http"
+        good = re.fullmatch(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?", host)
+        return f"{scheme}://{host}" if good else address_of(self.server, "")
+
+    def permit(self) -> int:
+        """Raises Rejected unless we want this body; its length, or -1 if it comes in chunks."""
+        if not self.shelf.folder:
+            raise Rejected(405, "This server only gives files")
+        if self.shelf.token and not self.has_token():
+            raise Rejected(401, "A token is needed")
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            return -1
+        size = number(self.headers.get("Content-Length"))
+        if size is None:
+            raise Rejected(411, "Content-Length is needed")
+        if size > self.shelf.max_size:
+            raise Rejected(413, f"At most {human(self.shelf.max_size)}")
+        return size
+
+    def has_token(self) -> bool:
+        import hmac
+
+        kind, _, value = self.headers.get("Authorization", "").partition(" ")
+        given = value.strip() if kind.lower() == "bearer" else password_of(value)
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self.shelf.token.encode())
+
+    def body(self) -> Iterator[bytes]:
+        size = self.permit()
+        return self.counted(self.chunks() if size < 0 else self.exactly(size))
+
+    def counted(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        left = self.shelf.max_size
+        for block in blocks:
+            left -= len(block)
+            if left < 0:
+                raise Rejected(413, f"At most {human(self.shelf.max_size)}")
+            yield block
+
+    def exactly(self, size: int) -> Iterator[bytes]:
+        while size:
+            data = self.rfile.read1(min(size, 256 * KiB))
+            if not data:
+                raise Rejected(400, "The body ended too early")
+            size -= len(data)
+            yield data
+
+    def chunks(self) -> Iterator[bytes]:
+        while True:
+            head = self.rfile.readline(100).partition(b";")[0].strip()
+            if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", head):
+                raise Rejected(400, "A broken chunk")
+            if not int(head, 16):
+                break
+            yield from self.exactly(int(head, 16))
+            self.rfile.readline(3)
+        while self.rfile.readline(KiB).strip():
+            pass
+
+    def handle_expect_100(self) -> bool:
+        """curl asks before it sends much: say no before, not after."""
+        try:
+            self.permit()
+        except Rejected as no:
+            self.reject(no)
+            return False
+        self.send_response_only(100)
+        self.end_headers()
+        return True
+
+    def drop(self) -> None:
+        import hmac
+
+        parts = self.parts()
+        entry = self.shelf.find(parts[0], parts[1]) if len(parts) == 3 else None
+        if not entry or not entry.delete or not hmac.compare_digest(parts[2].encode(), entry.delete.encode()):
+            raise Rejected(404, "Not found")
+        self.shelf.remove(parts[0])
+        self.reply(200, "")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        if not self.shelf.quiet:
+            say(f"twat-fs: {self.address_string()} {printable(format % args)}")
+
+
+def file_headers(entry: Entry) -> list[Header]:
+    """Never shown as a page of this machine: always saved under its name."""
+    plain = re.sub(r'[^ -~]|["\\]', "_", entry.name)
+    name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quoted(entry.name)}"
+    headers = [("Content-Type", media_type(entry.name)), ("Content-Disposition", name)]
+    headers += [("X-Content-Type-Options", "nosniff"), ("Accept-Ranges", "bytes")]
+    if entry.left < FOREVER:
+        headers.append(("X-Remaining-Downloads", str(int(max(entry.left, 0)))))
+    if entry.expires < FOREVER:
+        headers.append(("X-Remaining-Days", str(max(0, round((entry.expires - time.time()) / DAY)))))
+    return headers
+
+
+def span_of(header: Optional[str], size: int) -> tuple[int, int]:
+    """Start and end of a single range (RFC 9110); what is no such range asks for the whole."""
+    found = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header or "", re.ASCII)
+    if not found or found.group(0) == "bytes=-":
+        return 0, size
+    first, last = found.groups()
+    start = int(first) if first else max(0, size - int(last))
+    end = min(int(last) + 1, size) if first and last else size
+    if start >= size or start >= end:
+        raise Rejected(416, f"The file has {size} bytes")
+    return start, end
+
+
+def password_of(credentials: str) -> str:
+    import base64
+
+    with contextlib.suppress(ValueError):
+        return base64.b64decode(credentials.strip(), validate=True).decode("utf-8", "replace").partition(":")[2]
+    return ""
+
+
+class FormReader:
+    """The files of a multipart body, one after the other, while it is being read."""
+
+    def __init__(self, blocks: Iterator[bytes], boundary: bytes) -> None:
+        self.blocks, self.mark, self.data = blocks, b"\r\n--" + boundary, b"\r\n"
+
+    def files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+        self.skip(self.mark)
+        while not self.peek(2) == b"--":
+            head = b"".join(self.until(b"\r\n\r\n", 16 * KiB))
+            name = file_name_of(head)
+            if name is None:
+                self.skip(self.mark)
+            else:
+                yield name, self.until(self.mark)
+        for _ in self.blocks:  # what may follow the end
+            pass
+
+    def peek(self, count: int) -> bytes:
+        while len(self.data) < count:
+            self.data += self.more()
+        return self.data[:count]
+
+    def more(self) -> bytes:
+        data = next(self.blocks, b"")
+        if not data:
+            raise Rejected(400, "The form ended too early")
+        return data
+
+    def skip(self, mark: bytes) -> None:
+        for _ in self.until(mark):
+            pass
+
+    def until(self, mark: bytes, limit: float = FOREVER) -> Iterator[bytes]:
+        """What stands before the next mark, which is taken away too."""
+        while True:
+            place = self.data.find(mark)
+            safe = place if place >= 0 else max(0, len(self.data) - len(mark) + 1)
+            limit -= safe
+            if limit < 0:
+                raise Rejected(400, "The head of a part is too long")
+            if safe:
+                yield self.data[:safe]
+            self.data = self.data[safe + (len(mark) if place >= 0 else 0) :]
+            if place >= 0:
+                return
+            self.data += self.more()
+
+
+def file_name_of(head: bytes) -> Optional[str]:
+    """The file name in the head of a part; None if the part is a plain field."""
+    from email.message import Message
+
+    for line in head.split(b"\r\n"):
+        name, _, value = line.decode("utf-8", "replace").partition(":")
+        if name.strip().lower() == "content-disposition":
+            part = Message()
+            part["Content-Disposition"] = value.strip()
+            return part.get_filename()
+    return None
+
+
+def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
+    """A server that already listens; another port is taken if this one is not free and nobody insists."""
+    import http.server
+    import socket
+    import threading
+
+    room = threading.BoundedSemaphore(64)
+
+    class Server(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+        daemon_threads = True
+
+        def process_request_thread(self, request: Any, client_address: Any) -> None:
+            with room:
+                super().process_request_thread(request, client_address)
+
+        def service_actions(self) -> None:
+            shelf.sweep()
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            pass  # the other side went away
+
+    handler = type("Handler", (Desk, http.server.BaseHTTPRequestHandler), {"shelf": shelf})
+    try:
+        return Server((bind, port), handler)
+    except OSError as error:
+        if not strict and error.errno == errno.EADDRINUSE:
+            return Server((bind, 0), handler)
+        raise UsageError(f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}", phase="serve") from error
+
+
+def address_of(server: Any, bind: str) -> str:
+    """The URL under which others reach the server."""
+    host, port = server.server_address[:2]
+    host = own_address() if host in ("0.0.0.0", "::") else host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def own_address() -> str:
+    """Our address on the way out (nothing is sent: a datagram socket only looks up the route); else loopback."""
+    import socket
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
+            return str(sock.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+# 13  The command line -------------------------------------------------------------------------------------------------
+
+
+class Option(NamedTuple):
+    """One option of a command: its spellings, what it does, and how argparse is told."""
+
+    flags: str
+    help: str
+    how: Mapping[str, Any] = {}
+
+
+def measured(parse: Callable[[str], Optional[float]], like: str) -> Callable[[str], float]:
+    """An argparse type that says what a value should look like."""
+
+    def convert(text: str) -> float:
+        import argparse
+
+        value = parse(text)
+        if value is None:
+            raise argparse.ArgumentTypeError(f"{printable(text, 40)!r} is not like {like}")
+        return value
+
+    return convert
+
+
+def parse_size(text: str) -> Optional[int]:
+    """ "500k", "1.5M", "2g" in bytes, powers of 1024; None for anything else and for nothing."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII)
+    return int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) or None if found else None
+
+
+def parse_seconds(text: str) -> Optional[float]:
+    plain = re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text, re.ASCII)
+    return (float(text) or None) if plain else parse_duration(text)
+
+
+def counting(low: int, high: int) -> Callable[[str], Optional[float]]:
+    return lambda text: number(text) if number(text) is not None and low <= int(text) <= high else None
+
+
+FLAG = {"action": "store_true"}
+DURATION = {"metavar": "TIME", "type": measured(parse_duration, "10m, 12h, 7d or 4w")}
+SECONDS = {"metavar": "SECONDS", "type": measured(parse_seconds, "30 or 5m")}
+SIZE = {"metavar": "SIZE", "type": measured(parse_size, "500k, 20M or 4G")}
+
+WIRE_OPTIONS = (
+    Option("--retry", "further tries at one host (2)", {"metavar": "N", "type": measured(counting(0, 20), "0 to 20")}),
+    Option("--connect-timeout", "for reaching a host (15)", SECONDS),
+    Option("--timeout", "without any byte moving (60)", SECONDS),
+    Option("--max-time", "for the whole call", SECONDS),
+    Option("--limit-rate", "bytes a second, like 500k", SIZE),
+    Option("-x --proxy", "http, https, socks5 or socks5h://[USER:PASSWORD@]HOST:PORT; '' for none", {"metavar": "URL"}),
+    Option("--cacert", "certificates (PEM) to trust instead of the system's", {"metavar": "FILE"}),
+    Option("--insecure", "do not verify certificates", FLAG),
+    Option("-q --quiet", "only errors", FLAG),
+    Option("-v --verbose", "each step on stderr", FLAG),
+    Option("--json", "one JSON object for each file or host", FLAG),
+)
+
+UPLOAD_OPTIONS = (
+    Option("-p --provider", "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server", {"metavar": "A,B"}),
+    Option("--fallback", "after the named hosts try the default ones", FLAG),
+    Option("--fragile", "stop at the first failure", FLAG),
+    Option("-n --name", "the name that the host is told", {"metavar": "NAME"}),
+    Option("--unique", "put the time into the name", FLAG),
+    Option("--remote-path", "folder or key, for storage that has such", {"metavar": "PATH"}),
+    Option("--force", "overwrite, for storage that can", FLAG),
+    Option("-e --expire", "the link should be gone after about this time: 10m, 12h, 7d, 4w", DURATION),
+    Option("--keep", "the link must live at least this long", DURATION),
+    Option("--once", "one download only", FLAG),
+    Option("--no-check", "do not prove the link", {"dest": "verify", "action": "append_const", "const": "none"}),
+    Option("--verify", "prove it by fetching the whole file", {"action": "append", "choices": ["full"]}),
+    Option("--dry-run", "which hosts would be asked, and why not the others; sends nothing", FLAG),
+    Option("-j --jobs", "so many files at a time (1)", {"metavar": "N", "type": measured(counting(1, 64), "1 to 64")}),
+    Option("--no-progress", "no progress on the terminal", FLAG),
+)
+
+SERVE_OPTIONS = (
+    Option("--bind", "address to listen on (all for FILEs, else 127.0.0.1)", {"metavar": "ADDRESS"}),
+    Option("--port", "(8080, or any free one)", {"metavar": "N", "type": measured(counting(0, 65535), "0 to 65535")}),
+    Option("--dir", "where received files go; without it they are gone at the end", {"metavar": "FOLDER"}),
+    Option("--max-size", "largest file received (1 GiB)", SIZE),
+    Option("--keep", "received files are deleted after this time", DURATION),
+    Option("--token", "password for uploads; needed to receive from other machines", {"metavar": "TEXT"}),
+    Option("-q --quiet", "no line for each request", FLAG),
+)
+
+EPILOG = """commands: FILE... (or: upload FILE...), list, status [HOST] [--online], serve [FILE...], version.
+A file that is called like a command is ./list.  Exit codes: 0 every file has a proven URL; 1 no file could be uploaded;
+2 wrong command line; 3 some files failed; 4 uploaded, but the host does not serve the same bytes; 5 nothing fits, nothing
+was sent; 6 local problem; 130 interrupted."""
+
+
+def build_parser(prog: str, about: str, options: Iterable[Option], positional: str = "", many: bool = True) -> Any:
+    import argparse
+
+    parser = argparse.ArgumentParser(prog=prog, description=about, epilog=EPILOG, allow_abbrev=False)
+    if positional:
+        parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
+    for option in options:
+        parser.add_argument(*option.flags.split(), help=option.help, **option.how)
+    parser.add_argument("--version", action="version", version=f"twat-fs {__version__}")
+    return parser
+
+
+def parse(parser: Any, argv: Sequence[str]) -> Any:
+    """Options and files in any order; what follows `--` are files; --no_check is --no-check."""
+    cut = list(argv).index("--") if "--" in argv else len(argv)
+    dashed = [re.sub("^--[^=]+", lambda m: m.group().replace("_", "-"), word) for word in argv[:cut]]
+    args = parser.parse_intermixed_args(dashed)
+    if getattr(args, "quiet", False) and getattr(args, "verbose", False):
+        parser.error("--quiet and --verbose contradict each other")
+    if cut < len(argv):
+        if not hasattr(args, "file"):
+            parser.error("no files here")
+        args.file += argv[cut + 1 :]
+    return args
+
+
+def options_of(args: Any) -> UploadOptions:
+    """The options of the engine that were given; the rest keep their defaults."""
+    given = {name: value for name, value in vars(args).items() if name in UploadOptions._fields and value is not None}
+    checks = set(given.pop("verify", ()))
+    if len(checks) > 1:
+        raise UsageError("--no-check and --verify contradict each other", phase="options")
+    options = with_environment(UploadOptions(**given, verify=(checks or {"auto"}).pop(), sha256=bool(args.json)))
+    if options.insecure:
+        say("twat-fs: WARNING: --insecure: certificates are not verified; anybody on the way can read and change the file")
+    return options
+
+
+def cmd_upload(argv: Sequence[str]) -> int:
+    about = "Turn files into URLs.  The URL goes to stdout, all the rest to stderr."
+    parser = build_parser("twat-fs", about, (*UPLOAD_OPTIONS, *WIRE_OPTIONS), "file")
+    args = parse(parser, argv)
+    files = args.file or ([] if sys.stdin is None or sys.stdin.isatty() else ["-"])
+    if not files:
+        parser.error("name a FILE, or pipe something in (twat-fs --help shows more)")
+    if files.count("-") > 1 or (len(files) > 1 and args.name):
+        parser.error("standard input can be read once only" if not args.name else "--name is for one file")
+    options = options_of(args)
+    chain = choose(named(args.provider) if args.provider else default_names(options), options.fallback)
+    if args.provider is not None and not named(args.provider):
+        parser.error("--provider names no host")
+    if sys.stdout is None:
+        raise Unreadable("standard output is closed: there is nowhere to print a URL", phase="output")
+    with contextlib.ExitStack() as stack:
+        sources = [source_or_error(file, options, chain, stack) for file in files]
+        if args.dry_run:
+            return worst([dry_run(file, source, options, chain, args.json) for file, source in zip(files, sources)])
+        return upload_all(files, sources, options, chain, args)
+
+
+def source_or_error(
+    file: str, options: UploadOptions, chain: Sequence[Provider], stack: contextlib.ExitStack
+) -> Union[Source, UploadError]:
+    try:
+        if file != "-":
+            return Source.of(file, options.name, options.unique)
+        limits = [row.max_size for row in chain]
+        path = stack.enter_context(spooled(None if None in limits else max(filter(None, limits))))
+        name = options.name or ("stdin.txt" if looks_like_text(path) else "stdin.bin")
+        return Source.of(path, name, options.unique)
+    except UploadError as error:
+        return error
+
+
+@contextlib.contextmanager
+def spooled(limit: Optional[int]) -> Iterator[str]:
+    """Standard input in a temporary file, so that everything can be sent again; stops at what no host would take."""
+    import tempfile
+
+    handle, path = tempfile.mkstemp(prefix="twat-fs-")
+    try:
+        with open(handle, "wb") as file:
+            for data in iter(lambda: sys.stdin.buffer.read(CHUNK), b""):
+                file.write(data)
+                if limit is not None and file.tell() > limit:
+                    raise Unsuitable(f"standard input is longer than {human(limit)}, the most that a host here takes", phase="file")
+        yield path
+    except OSError as error:
+        raise Unreadable(f"standard input cannot be held in {os.path.dirname(path)}: {local_reason(error)}", phase="file") from error
+    finally:
+        os.unlink(path)
+
+
+def looks_like_text(path: str) -> bool:
+    with open(path, "rb") as file:
+        head = file.read(4 * KiB)
+    import codecs
+
+    with contextlib.suppress(UnicodeDecodeError):
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(head)
+    return False
+
+
+def upload_all(
+    files: Sequence[str], sources: Sequence[Union[Source, UploadError]], options: UploadOptions, chain: Sequence[Provider], args: Any
+) -> int:
+    """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
+    terminal = bool(sys.stderr and sys.stderr.isatty())
+    meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
+    transport, broken = Transport(options), {}  # type: Transport, Dict[str, UploadError]
+
+    def job(file: str, source: Union[Source, UploadError]) -> Callable[[], Outcome]:
+        return lambda: upload_one(file, source, options, chain, transport, meter, broken)
+
+    codes = []
+    for outcome in in_order([job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)):
+        codes.append(outcome.code())
+        show(outcome, meter, args)
+        if outcome.error and options.fragile:
+            break
+    return worst(codes)
+
+
+def upload_one(
+    file: str, source: Union[Source, UploadError], options: UploadOptions, chain: Sequence[Provider],
+    transport: Transport, meter: Progress, broken: dict[str, UploadError],
+) -> Outcome:  # fmt: skip
+    begun = time.monotonic()
+    if isinstance(source, UploadError):
+        return Outcome(file, None, None, source, 0.0)
+    try:
+        result = walk(source, options, chain, transport, meter, broken)
+        return Outcome(file, source.size, result, None, result.seconds)
+    except UploadError as error:
+        return Outcome(file, source.size, None, error, time.monotonic() - begun)
+
+
+def in_order(jobs: Sequence[Callable[[], Outcome]], workers: int) -> Iterator[Outcome]:
+    """The outcomes in the order of the jobs, however many work at a time; daemon threads, so that Ctrl-C need not wait."""
+    if workers < 2 or len(jobs) < 2:
+        yield from (job() for job in jobs)
+        return
+    import queue
+    import threading
+
+    todo: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    places: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in jobs]
+    for pair in zip(jobs, places):
+        todo.put(pair)
+
+    def work() -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                job, place = todo.get_nowait()
+                try:
+                    place.put(job())
+                except BaseException as error:
+                    place.put(error)
+
+    for _ in range(min(workers, len(jobs))):
+        threading.Thread(target=work, daemon=True).start()
+    for place in places:
+        yield outcome_of(place)
+
+
+def outcome_of(place: Any) -> Outcome:
+    import queue
+
+    while True:
+        with contextlib.suppress(queue.Empty):  # a wait without end hears no Ctrl-C on Windows
+            found = place.get(timeout=0.2)
+            if isinstance(found, BaseException):
+                raise found
+            return found  # type: ignore[no-any-return]
+
+
+def show(outcome: Outcome, meter: Meter, args: Any) -> None:
+    """The URL (or a JSON object) to stdout, a failure to stderr; a URL that cannot be written is not lost either."""
+    result = outcome.result
+    if outcome.error:
+        for line in failure_lines(outcome):
+            meter.above(line)
+    elif result and result.verified == "none" and not args.quiet and not args.verify:
+        meter.above(f"twat-fs: {printable(outcome.file)}: not checked: {unchecked(result)}")
+    line = json_line(outcome) if args.json else result.url if result else ""
+    if not line:
+        return
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        if result:
+            meter.above(f"twat-fs: {printable(outcome.file)}: {result.url}")
+        silence_stdout()
+        raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
+
+
+def silence_stdout() -> None:
+    """What could not be written is not tried again at the end, with a traceback."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def unchecked(result: UploadResult) -> str:
+    return f"a look at the link would use it up, or {result.provider} shows us a page instead"
+
+
+def worst(codes: Sequence[int]) -> int:
+    """The exit code of all files together."""
+    if len(set(codes)) == 1:
+        return codes[0]
+    return 3 if 0 in codes else 1
+
+
+def dry_run(file: str, source: Union[Source, UploadError], options: UploadOptions, chain: Sequence[Provider], as_json: bool) -> int:
+    if isinstance(source, UploadError):
+        return report(Outcome(file, None, None, source, 0.0))
+    verdicts = [(row.id, objection(row, source, options)) for row in chain]
+    fits = [name for name, against in verdicts if not against]
+    if as_json:
+        import json
+
+        reasons = {name: str(against) for name, against in verdicts if against}
+        print(json.dumps({"file": file, "size": source.size, "hosts": fits, "out": reasons}))
+    else:
+        print(f"{printable(file)}  {human(source.size)}  would go to {', then '.join(fits[:1] + fits[1:]) or 'no host'}")
+        for name, against in verdicts:
+            if against:
+                print(f"  not {name:<12} {against}" + (f"   {against.hint}" if against.hint else ""))
+    return 0 if fits else 5
+
+
+def report(outcome: Outcome) -> int:
+    for line in failure_lines(outcome):
+        say(line)
+    return outcome.code()
+
+
+def cmd_list(argv: Sequence[str]) -> int:
+    parser = build_parser("twat-fs list", "The hosts and what is known about them.", (Option("--json", "as JSON", FLAG), ONLINE))
+    args = parse(parser, argv)
+    if args.online:
+        return cmd_status(["--online", *(["--json"] if args.json else [])])
+    rows = provider_table()
+    if args.json:
+        import json
+
+        print(json.dumps([dict(zip(rows[0], row)) for row in rows[1:]], indent=1))
+    else:
+        print("\n".join(table(rows)))
+    return 0
+
+
+ONLINE = Option("--online", "prove it: upload a few bytes and fetch them back", FLAG)
+
+
+def cmd_status(argv: Sequence[str]) -> int:
+    """0 if the host (without a name: any host) is ready."""
+    parser = build_parser("twat-fs status", "Whether a host is ready.", (ONLINE, *WIRE_OPTIONS), "host", many=False)
+    args = parse(parser, argv)
+    options = options_of(args)
+    if args.host:
+        found = {find_provider(args.host).id: setup_provider(args.host, args.online, options)}
+    else:
+        found = setup_providers(args.online, options)
+    show_status(found, args.json)
+    good = any(info.success for info in found.values())
+    return 0 if good else 1 if args.online and any(info.timing for info in found.values()) else 5
+
+
+def show_status(found: Mapping[str, ProviderInfo], as_json: bool) -> None:
+    if as_json:
+        import json
+
+        for name, info in found.items():
+            print(json.dumps({"provider": name, **info._asdict()}))
+        return
+    rows = [(name, "ready" if info.success else "not ready", info.explanation, timed(info), info.help_info) for name, info in found.items()]
+    print("\n".join(table(rows)))
+
+
+def timed(info: ProviderInfo) -> str:
+    return "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
+
+
+def cmd_serve(argv: Sequence[str]) -> int:
+    parser = build_parser("twat-fs serve", "This machine is the host: give FILEs, or receive.", SERVE_OPTIONS, "file")
+    args = parse(parser, argv)
+    taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
+    if args.file and taking:
+        parser.error(f"--{taking[0].replace('_', '-')} is for receiving: it goes without FILEs")
+    bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
+    if not args.file and not args.token and not is_loopback(bind):
+        parser.error("to receive from other machines a --token is needed")
+    with contextlib.ExitStack() as stack:
+        shelf = shelf_of(args, stack)
+        port = 8080 if args.port is None else int(args.port)
+        server = stack.enter_context(start_server(shelf, bind, port, args.port is not None))
+        announce(shelf, address_of(server, bind))
+        server.serve_forever(0.2)
+    return 0
+
+
+def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
+    import tempfile
+
+    if args.file:
+        sources = [Source.of(file) for file in args.file]
+        shelf = Shelf(quiet=args.quiet)
+        for source in sources:
+            shelf.add(Entry(os.path.abspath(source.path), source.name))
+        return shelf
+    folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
+    try:
+        os.makedirs(folder, exist_ok=True)
+        return Shelf(folder, int(args.max_size or GiB), args.keep or FOREVER, args.token or "", args.quiet)
+    except OSError as error:
+        raise Unreadable(f"{printable(folder)}: {local_reason(error)}", phase="serve") from error
+
+
+def announce(shelf: Shelf, address: str) -> None:
+    if shelf.folder:
+        say(f"twat-fs: receiving at {address}/ (Ctrl-C ends it):  curl -T FILE {address}/  or  twat-fs -p {address}/ FILE")
+        return
+    for token, entry in shelf.entries.items():
+        print(f"{address}/{token}/{quoted(entry.name)}", flush=True)
+    say("twat-fs: serving until Ctrl-C")
+
+
+def cmd_version(argv: Sequence[str]) -> int:
+    parse(build_parser("twat-fs version", "The version.", ()), argv)
+    print(f"twat-fs {__version__}")
+    return 0
+
+
+def cmd_upload_provider(argv: Sequence[str]) -> int:
+    """The spelling of earlier versions: upload_provider status|list."""
+    command = {"status": cmd_status, "list": cmd_list}.get(argv[0] if argv else "")
+    if not command:
+        raise UsageError("upload_provider is followed by status or list", phase="options")
+    return command(argv[1:])
+
+
+COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "upload": cmd_upload, "list": cmd_list, "status": cmd_status, "serve": cmd_serve, "version": cmd_version,
+    "upload_provider": cmd_upload_provider, "upload-provider": cmd_upload_provider,
+}  # fmt: skip
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """The program; returns the exit code, and never raises."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = COMMANDS.get(words[0]) if words else None
+    try:
+        return command(words[1:]) if command else cmd_upload(words)
+    except UploadError as error:
+        return report(Outcome("", None, None, error, 0.0))
+    except KeyboardInterrupt:
+        say("\ntwat-fs: interrupted")
+        return 130
+    except BrokenPipeError:  # `twat-fs list | head -1`
+        silence_stdout()
+        return 0
+    except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
+        return int(end.code or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
