@@ -60,7 +60,12 @@ import re
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Union
+
+if TYPE_CHECKING:
+    from http.server import BaseHTTPRequestHandler as Handler
+else:
+    Handler = object  # http.server is joined in when it is needed
 
 # Heavy modules (ssl, http.client, json, argparse ...) are imported by the functions that need them: start-up is part
 # of the product.  For the same reason what travels is a NamedTuple: `dataclasses` alone costs half of `--version`.
@@ -1109,7 +1114,7 @@ class Transport:
             stream.hang_up()
             raise
         line = http.client.HTTPConnection(target.host, target.port)
-        line.sock = stream  # type: ignore[assignment]
+        line.sock = stream
         plain = not isinstance(stream.channel, Tls)
         return Line(line, stream, absolute, plain, bool(proxy and proxy.scheme in PORTS and target.scheme == "http"))
 
@@ -2275,7 +2280,7 @@ class Stopwatch(Progress):
     """Seconds for the upload and for the proof."""
 
     def __init__(self) -> None:
-        self.begun, self.timing = time.monotonic(), {}  # type: float, Dict[str, float]
+        self.begun, self.timing = time.monotonic(), {}  # type: float, dict[str, float]
 
     def proving(self) -> None:
         self.timing["upload"] = round(time.monotonic() - self.begun, 3)
@@ -2496,14 +2501,14 @@ def keeps_text(keeps: Keeps) -> str:
 
 
 class Entry:
-    """A file that is served: where it lies, its name, and until when or how often it may be fetched."""
+    """A file that is served, until a time (seconds since 1970) or a number of downloads; `delete` only if we received it."""
 
     def __init__(self, path: str, name: str, delete: str = "", expires: float = FOREVER, left: float = FOREVER) -> None:
         self.path, self.name, self.delete, self.expires, self.left = path, name, delete, expires, left
 
 
 class Shelf:
-    """The files under their unguessable tokens, and the rules for receiving more."""
+    """The files under their unguessable tokens; with a folder also the rules for receiving more."""
 
     def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER, token: str = "", quiet: bool = False) -> None:
         import threading
@@ -2511,83 +2516,60 @@ class Shelf:
         self.folder, self.max_size, self.keep, self.token, self.quiet = folder, max_size, keep, token, quiet
         self.entries: dict[str, Entry] = {}
         self.lock = threading.Lock()
-        for token in os.listdir(folder) if folder else ():
-            self.load(token)
 
-    def add(self, entry: Entry, token: str = "") -> str:
-        token = token or os.urandom(12).hex()
+    def add(self, entry: Entry, token: str = "") -> None:
         with self.lock:
-            self.entries[token] = entry
-        return token
-
-    def load(self, token: str) -> None:
-        """A file that an earlier run received; what is not ours is left alone."""
-        import json
-
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            with open(os.path.join(self.folder, token, ".twat-fs"), encoding="utf-8") as file:
-                known = json.load(file)
-            path = os.path.join(self.folder, token, safe_name(known["name"]))
-            if re.fullmatch("[0-9a-f]{24}", token) and os.path.isfile(path):
-                self.add(Entry(path, safe_name(known["name"]), known["delete"], known["expires"], known["left"]), token)
+            self.entries[token or os.urandom(12).hex()] = entry
 
     def receive(self, name: str, blocks: Iterable[bytes], expires: float, left: float) -> tuple[str, Entry]:
-        """Writes a file beside its place, and moves it there when it is whole."""
-        import json
-
+        """Writes a file beside its place, and moves it there when it is whole; what is left of a failure is removed."""
         token, name = os.urandom(12).hex(), stored_name(name)
         folder = os.path.join(self.folder, token)
-        entry = Entry(os.path.join(folder, name), name, os.urandom(12).hex(), expires, left)
-        part = os.path.join(folder, ".part")
+        entry, part = Entry(os.path.join(folder, name), name, os.urandom(12).hex(), expires, left), os.path.join(folder, ".part")
         os.mkdir(folder, 0o700)
         try:
             with open(part, "wb") as file:
                 file.writelines(blocks)
             if not os.path.getsize(part):
                 raise Rejected(400, "Could not upload empty file")
-            with open(os.path.join(folder, ".twat-fs"), "w", encoding="utf-8") as file:
-                json.dump({"name": name, "delete": entry.delete, "expires": expires, "left": left}, file)
             os.replace(part, entry.path)
         except BaseException:
-            self.wipe(folder)
+            wipe(folder)
             raise
         self.add(entry, token)
         return token, entry
 
-    def find(self, token: str, name: str) -> Optional[Entry]:
+    def find(self, token: str, name: str, take: bool = False) -> Entry:
+        """The entry, if it may still be fetched; `take` uses up one of its downloads.  Rejected if there is none."""
         with self.lock:
             entry = self.entries.get(token)
-            good = entry and entry.name == name and entry.left > 0 and entry.expires > time.time()
-            return entry if good else None
-
-    def count_down(self, entry: Entry) -> bool:
-        """Takes one of the downloads that are left; False if another was faster."""
-        with self.lock:
-            entry.left -= 1
-            return entry.left >= 0
+            if not entry or entry.name != name or entry.left <= 0 or entry.expires <= time.time():
+                raise Rejected(404, "Not found")
+            entry.left -= take
+            return entry
 
     def remove(self, token: str) -> None:
         with self.lock:
             entry = self.entries.pop(token, None)
-        if entry and entry.delete:  # we received it: what is merely served is never deleted
-            self.wipe(os.path.dirname(entry.path))
-
-    def wipe(self, folder: str) -> None:
-        import shutil
-
-        shutil.rmtree(folder, ignore_errors=True)
+        if entry and entry.delete:
+            wipe(os.path.dirname(entry.path))
 
     def sweep(self) -> None:
-        now = time.time()
         for token, entry in list(self.entries.items()):
-            if entry.expires <= now or entry.left <= 0:
+            if entry.expires <= time.time() or entry.left <= 0:
                 self.remove(token)
 
 
+def wipe(folder: str) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def stored_name(name: str) -> str:
-    """A name for our own disk: not hidden, not one of the names that Windows keeps for itself, not too long."""
+    """A name for our own disk: not hidden, and none that Windows keeps for itself."""
     clean = re.sub(r'[<>:"|?*]', "_", safe_name(name)).lstrip(".").rstrip(". ") or "file"
-    return "_" + clean if re.match(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", clean) else clean
+    return "_" + clean[: MAX_NAME - 1] if re.match(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", clean) else clean
 
 
 class Rejected(Exception):
@@ -2598,26 +2580,13 @@ class Rejected(Exception):
         self.status, self.message = status, message
 
 
-class Desk:
-    """Answers the requests of one connection; joined with http.server's handler by `start_server`."""
+class Desk(Handler):
+    """Answers the requests of one connection; `start_server` joins it with http.server's handler."""
 
     shelf: Shelf
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "twat-fs", ""
     timeout = 60  # seconds without a byte
-    headers: Any
-    rfile: Any
-    wfile: Any
-    connection: Any
-    server: Any
-    path: str
-    command: str
-    close_connection: bool
-    send_response: Callable[..., None]
-    send_header: Callable[[str, str], None]
-    end_headers: Callable[[], None]
-    send_response_only: Callable[..., None]
-    address_string: Callable[[], str]
 
     def do_GET(self) -> None:
         self.answer(self.give)
@@ -2647,7 +2616,6 @@ class Desk:
         """Says no, and listens a moment longer: who still sends would otherwise lose our answer."""
         self.close_connection = True
         self.reply(no.status, no.message + "\n", (("WWW-Authenticate", 'Basic realm="twat-fs"'),) if no.status == 401 else ())
-        self.wfile.flush()
         with contextlib.suppress(OSError):
             self.connection.settimeout(1)
             for _ in range(64):
@@ -2657,13 +2625,11 @@ class Desk:
     def reply(self, status: int, body: str, headers: Iterable[Header] = ()) -> None:
         data = body.encode()
         self.send_response(status)
-        for name, value in (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data))), *headers):
-            self.send_header(name, value)
-        if self.close_connection:
-            self.send_header("Connection", "close")
+        closing = (("Connection", "close"),) if self.close_connection else ()
+        for header in (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data))), *headers, *closing):
+            self.send_header(*header)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+        self.wfile.write(b"" if self.command == "HEAD" else data)
 
     def parts(self) -> list[str]:
         """The segments of the path, unquoted; a slash that was quoted stays within its segment."""
@@ -2675,63 +2641,52 @@ class Desk:
 
     def give(self) -> None:
         parts = self.parts()
-        parts = parts[1:] if parts[0] == "get" else parts
-        entry = self.shelf.find(parts[0], parts[1]) if len(parts) == 2 else None
-        if not entry:
-            raise Rejected(404, "Not found")
+        token, name = parts if len(parts) == 2 else ("", "")
+        entry = self.shelf.find(token, name)
         try:
             file = open(entry.path, "rb")  # noqa: SIM115
         except OSError:
             raise Rejected(404, "Not found") from None
         with file:
-            self.give_file(entry, file, os.fstat(file.fileno()))
+            size = os.fstat(file.fileno()).st_size
+            start, end = span_of(None if self.headers.get("If-Range") else self.headers.get("Range"), size)
+            self.shelf.find(token, name, take=self.command == "GET")
+            self.give_span(entry, file, start, end, size)
 
-    def give_file(self, entry: Entry, file: Any, found: os.stat_result) -> None:
-        start, end = span_of(self.headers.get("Range"), found.st_size) if not self.headers.get("If-Range") else (0, found.st_size)
-        if self.command == "GET" and not self.shelf.count_down(entry):
-            raise Rejected(404, "Not found")
-        part = (start, end) != (0, found.st_size)
+    def give_span(self, entry: Entry, file: Any, start: int, end: int, size: int) -> None:
+        part = [("Content-Range", f"bytes {start}-{end - 1}/{size}")] if end - start < size else []
         self.send_response(206 if part else 200)
-        for name, value in file_headers(entry):
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(end - start))
-        if part:
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{found.st_size}")
+        for header in (*file_headers(entry), ("Content-Length", str(end - start)), *part):
+            self.send_header(*header)
         self.end_headers()
-        if self.command == "GET" and end > start:
-            self.wfile.flush()
-            if self.connection.sendfile(file, start, end - start) < end - start:
-                self.close_connection = True  # the file became shorter: the other side must notice
+        if self.command == "GET" and end > start and self.connection.sendfile(file, start, end - start) < end - start:
+            self.close_connection = True  # the file became shorter: the other side must notice
 
     # Taking
 
     def take_put(self) -> None:
-        name = self.parts()[-1]
-        if not name or not self.path.startswith("/"):
+        name = (self.parts() or [""])[-1]
+        if not name:
             raise Rejected(400, "Name the file: PUT /NAME")
         self.reply_links([self.store(name, self.body())])
 
     def take_form(self) -> None:
-        kind = self.headers.get_content_type()
         boundary = self.headers.get_param("boundary")
-        if kind != "multipart/form-data" or not boundary:
+        if self.headers.get_content_type() != "multipart/form-data" or not boundary:
             raise Rejected(415, "Send multipart/form-data, or PUT /NAME")
-        form = FormReader(self.body(), str(boundary).encode())
-        links = [self.store(name, blocks) for name, blocks in form.files()]
+        links = [self.store(*part) for part in FormReader(self.body(), str(boundary).encode()).files()]
         if not links:
             raise Rejected(400, "No file in the form")
         self.reply_links(links)
 
     def store(self, name: str, blocks: Iterable[bytes]) -> tuple[str, str]:
-        days, downloads = (self.wished(header) for header in ("Max-Days", "Max-Downloads"))
-        life = min(days * DAY, self.shelf.keep)
-        expires = time.time() + life if life < FOREVER else FOREVER
-        token, entry = self.shelf.receive(name, blocks, expires, downloads)
+        """The URL of a received file, and the URL that deletes it."""
+        days, downloads = self.wished("Max-Days"), self.wished("Max-Downloads")
+        token, entry = self.shelf.receive(name, blocks, time.time() + min(days * DAY, self.shelf.keep), downloads)
         url = f"{self.base()}/{token}/{quoted(entry.name)}"
         return url, f"{url}/{entry.delete}"
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
-        """As transfer.sh: the URLs without a last newline, X-Url-Delete for each."""
         self.reply(200, "\n".join(url for url, _ in links), [("X-Url-Delete", delete) for _, delete in links])
 
     def wished(self, header: str) -> float:
@@ -2741,11 +2696,10 @@ class Desk:
         return number(value) or FOREVER
 
     def base(self) -> str:
-        """Where the other side sees us; its own Host header goes back to nobody else."""
+        """Where the other side sees us: its own Host header, which goes back to nobody else."""
         host = self.headers.get("Host", "")
-        scheme = "https" if self.headers.get("X-Forwarded-Proto") == "https" else "http"
-        good = re.fullmatch(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?", host)
-        return f"{scheme}://{host}" if good else address_of(self.server, "")
+        good = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", host)
+        return f"http://{host}" if good else address_of(self.server)
 
     def permit(self) -> int:
         """Raises Rejected unless we want this body; its length, or -1 if it comes in chunks."""
@@ -2770,12 +2724,9 @@ class Desk:
         return hmac.compare_digest(given.encode("utf-8", "replace"), self.shelf.token.encode())
 
     def body(self) -> Iterator[bytes]:
-        size = self.permit()
-        return self.counted(self.chunks() if size < 0 else self.exactly(size))
-
-    def counted(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        left = self.shelf.max_size
-        for block in blocks:
+        """The blocks of the body, never more than we take."""
+        size, left = self.permit(), self.shelf.max_size
+        for block in self.chunks() if size < 0 else self.exactly(size):
             left -= len(block)
             if left < 0:
                 raise Rejected(413, f"At most {human(self.shelf.max_size)}")
@@ -2794,11 +2745,11 @@ class Desk:
             head = self.rfile.readline(100).partition(b";")[0].strip()
             if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", head):
                 raise Rejected(400, "A broken chunk")
+            yield from self.exactly(int(head, 16))
             if not int(head, 16):
                 break
-            yield from self.exactly(int(head, 16))
             self.rfile.readline(3)
-        while self.rfile.readline(KiB).strip():
+        while self.rfile.readline(KiB).strip():  # trailers
             pass
 
     def handle_expect_100(self) -> bool:
@@ -2808,18 +2759,16 @@ class Desk:
         except Rejected as no:
             self.reject(no)
             return False
-        self.send_response_only(100)
-        self.end_headers()
-        return True
+        return super().handle_expect_100()
 
     def drop(self) -> None:
         import hmac
 
-        parts = self.parts()
-        entry = self.shelf.find(parts[0], parts[1]) if len(parts) == 3 else None
-        if not entry or not entry.delete or not hmac.compare_digest(parts[2].encode(), entry.delete.encode()):
+        token, name, delete = parts if len(parts := self.parts()) == 3 else ("", "", "")
+        entry = self.shelf.find(token, name)
+        if not entry.delete or not hmac.compare_digest(delete.encode(), entry.delete.encode()):
             raise Rejected(404, "Not found")
-        self.shelf.remove(parts[0])
+        self.shelf.remove(token)
         self.reply(200, "")
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -2828,27 +2777,22 @@ class Desk:
 
 
 def file_headers(entry: Entry) -> list[Header]:
-    """Never shown as a page of this machine: always saved under its name."""
+    """Never shown as a page of this machine: always saved, under its name."""
     plain = re.sub(r'[^ -~]|["\\]', "_", entry.name)
     name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quoted(entry.name)}"
-    headers = [("Content-Type", media_type(entry.name)), ("Content-Disposition", name)]
-    headers += [("X-Content-Type-Options", "nosniff"), ("Accept-Ranges", "bytes")]
-    if entry.left < FOREVER:
-        headers.append(("X-Remaining-Downloads", str(int(max(entry.left, 0)))))
-    if entry.expires < FOREVER:
-        headers.append(("X-Remaining-Days", str(max(0, round((entry.expires - time.time()) / DAY)))))
-    return headers
+    safe = [("X-Content-Type-Options", "nosniff"), ("Accept-Ranges", "bytes")]
+    return [("Content-Type", media_type(entry.name)), ("Content-Disposition", name), *safe]
 
 
 def span_of(header: Optional[str], size: int) -> tuple[int, int]:
     """Start and end of a single range (RFC 9110); what is no such range asks for the whole."""
     found = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header or "", re.ASCII)
-    if not found or found.group(0) == "bytes=-":
+    if not found or found.group() == "bytes=-":
         return 0, size
     first, last = found.groups()
     start = int(first) if first else max(0, size - int(last))
     end = min(int(last) + 1, size) if first and last else size
-    if start >= size or start >= end:
+    if start >= end:
         raise Rejected(416, f"The file has {size} bytes")
     return start, end
 
@@ -2869,9 +2813,8 @@ class FormReader:
 
     def files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
         self.skip(self.mark)
-        while not self.peek(2) == b"--":
-            head = b"".join(self.until(b"\r\n\r\n", 16 * KiB))
-            name = file_name_of(head)
+        while self.peek(2) != b"--":
+            name = file_name_of(b"".join(self.until(b"\r\n\r\n", 16 * KiB)))
             if name is None:
                 self.skip(self.mark)
             else:
@@ -2881,14 +2824,14 @@ class FormReader:
 
     def peek(self, count: int) -> bytes:
         while len(self.data) < count:
-            self.data += self.more()
+            self.more()
         return self.data[:count]
 
-    def more(self) -> bytes:
+    def more(self) -> None:
         data = next(self.blocks, b"")
         if not data:
             raise Rejected(400, "The form ended too early")
-        return data
+        self.data += data
 
     def skip(self, mark: bytes) -> None:
         for _ in self.until(mark):
@@ -2896,7 +2839,8 @@ class FormReader:
 
     def until(self, mark: bytes, limit: float = FOREVER) -> Iterator[bytes]:
         """What stands before the next mark, which is taken away too."""
-        while True:
+        place = -1
+        while place < 0:
             place = self.data.find(mark)
             safe = place if place >= 0 else max(0, len(self.data) - len(mark) + 1)
             limit -= safe
@@ -2905,22 +2849,19 @@ class FormReader:
             if safe:
                 yield self.data[:safe]
             self.data = self.data[safe + (len(mark) if place >= 0 else 0) :]
-            if place >= 0:
-                return
-            self.data += self.more()
+            if place < 0:
+                self.more()
 
 
 def file_name_of(head: bytes) -> Optional[str]:
     """The file name in the head of a part; None if the part is a plain field."""
     from email.message import Message
 
-    for line in head.split(b"\r\n"):
-        name, _, value = line.decode("utf-8", "replace").partition(":")
-        if name.strip().lower() == "content-disposition":
-            part = Message()
-            part["Content-Disposition"] = value.strip()
-            return part.get_filename()
-    return None
+    part = Message()
+    for line in head.decode("utf-8", "replace").split("\r\n"):
+        name, _, value = line.partition(":")
+        part[name.strip() or "x"] = value.strip()
+    return part.get_filename()
 
 
 def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
@@ -2929,11 +2870,11 @@ def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
     import socket
     import threading
 
-    room = threading.BoundedSemaphore(64)
+    room = threading.BoundedSemaphore(64)  # connections at a time; the others wait in the queue
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-        daemon_threads = True
+        request_queue_size = 128
 
         def process_request_thread(self, request: Any, client_address: Any) -> None:
             with room:
@@ -2943,7 +2884,7 @@ def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
             shelf.sweep()
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            pass  # the other side went away
+            """The other side went away."""
 
     handler = type("Handler", (Desk, http.server.BaseHTTPRequestHandler), {"shelf": shelf})
     try:
@@ -2954,7 +2895,7 @@ def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
         raise UsageError(f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}", phase="serve") from error
 
 
-def address_of(server: Any, bind: str) -> str:
+def address_of(server: Any) -> str:
     """The URL under which others reach the server."""
     host, port = server.server_address[:2]
     host = own_address() if host in ("0.0.0.0", "::") else host
@@ -2965,12 +2906,10 @@ def own_address() -> str:
     """Our address on the way out (nothing is sent: a datagram socket only looks up the route); else loopback."""
     import socket
 
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
-            return str(sock.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+        sock.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
+        return str(sock.getsockname()[0])
+    return "127.0.0.1"
 
 
 # 13  The command line -------------------------------------------------------------------------------------------------
@@ -3175,7 +3114,7 @@ def upload_all(
     """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
     terminal = bool(sys.stderr and sys.stderr.isatty())
     meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
-    transport, broken = Transport(options), {}  # type: Transport, Dict[str, UploadError]
+    transport, broken = Transport(options), {}  # type: Transport, dict[str, UploadError]
 
     def job(file: str, source: Union[Source, UploadError]) -> Callable[[], Outcome]:
         return lambda: upload_one(file, source, options, chain, transport, meter, broken)
@@ -3363,7 +3302,7 @@ def cmd_serve(argv: Sequence[str]) -> int:
         shelf = shelf_of(args, stack)
         port = 8080 if args.port is None else int(args.port)
         server = stack.enter_context(start_server(shelf, bind, port, args.port is not None))
-        announce(shelf, address_of(server, bind))
+        announce(shelf, address_of(server))
         server.serve_forever(0.2)
     return 0
 

@@ -20,13 +20,13 @@ Chapters: 1 Records, 2 The wire, 3 Bodies, 4 Multipart, 5 Requests, 6 Rules, 7 A
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
 import os
 import random
 import re
+import select
 import socket
 import ssl
 import struct
@@ -249,8 +249,8 @@ class Body:
 class Spool:
     """Bytes that come in pieces: kept in memory up to 8 MiB, then in a file."""
 
-    def __init__(self, new_file: Callable[[], Any]):
-        self.new_file, self.pieces, self.file = new_file, [], None
+    def __init__(self, new_file: Callable[[], Tuple[str, Any]]):
+        self.new_file, self.pieces, self.file, self.path = new_file, [], None, ""
         self.size, self.hash, self.head = 0, hashlib.sha256(), b""
 
     def write(self, data: bytes) -> None:
@@ -263,7 +263,7 @@ class Spool:
             self.roll()
 
     def roll(self) -> None:
-        self.file = self.new_file()
+        self.path, self.file = self.new_file()
         self.file.write(b"".join(self.pieces))
         self.pieces = []
 
@@ -272,7 +272,7 @@ class Spool:
         if not self.file:
             return b"".join(self.pieces)
         self.file.close()
-        return self.file.name
+        return self.path
 
 
 @dataclass
@@ -518,13 +518,14 @@ class Ask:
         names = [name for name, *_ in self.seen.form]
         known = self.owner.fields
         odd = [name for name in names if known and name not in known]
+        ordered = names == [name for name in known if name in names]
         checks = (
             ("it takes no form", not known),
             ("unknown fields %r" % odd, odd),
             ("a field comes twice: %r" % names, len(set(names)) < len(names)),
             ("the last part is not a file with a name: %r" % names, not names or self.seen.form[-1][1] is None),
             ("a file before the last part", any(part[1] is not None for part in self.seen.form[:-1])),
-            ("fields out of order: %r" % names, known and self.owner.ordered and not odd and names != [n for n in known if n in names]),
+            ("fields out of order: %r" % names, known and self.owner.ordered and not odd and not ordered),
         )
         for text, wrong in checks:
             if wrong:
@@ -542,11 +543,12 @@ class Ask:
 # What every request to every host must look like. Each rule is a sentence and the sign of its violation.
 
 USER_AGENT = re.compile(r"twat-fs/\S+ \(\+https://\S+\)$")
+CLEAN = re.compile(r"/(?:[!$&-;=@A-Z\[\]_a-z~?]|%[0-9A-Fa-f]{2})*$")
 
 RULES = (
     ("the version is not HTTP/1.1", lambda a: a.head.version != "HTTP/1.1"),
-    ("the target is not a clean path", lambda a: not re.match(r"/(?:[!$&-;=@A-Z\[\]_a-z~?]|%[0-9A-Fa-f]{2})*$", a.head.target)),
-    ("the User-Agent is not ours", lambda a: len(a.head.all("User-Agent")) != 1 or not USER_AGENT.match(a.header("User-Agent"))),
+    ("the target is not a clean path", lambda a: not CLEAN.match(a.head.target)),
+    ("the User-Agent is not ours", lambda a: not USER_AGENT.match("\n".join(a.head.all("User-Agent")))),
     ("Host is not once the host", lambda a: a.head.all("Host") not in host_spellings(a)),
     ("there is a Transfer-Encoding", lambda a: a.head.all("Transfer-Encoding")),
     ("Content-Length is missing, double or no number", lambda a: needs_length(a) and not good_length(a)),
@@ -680,7 +682,8 @@ def shape(ask: Ask, answer: Answer) -> Tuple[int, List[Tuple[str, str]], Iterato
 
 def stays_open(ask: Ask) -> bool:
     """Whether this connection may carry another request."""
-    return not (ask.last or ask.owner.closes) and "close" not in ask.header("Connection").lower() and ask.head.version == "HTTP/1.1"
+    closed = ask.last or ask.owner.closes or "close" in ask.header("Connection").lower()
+    return not closed and ask.head.version == "HTTP/1.1"
 
 
 def deliver(ask: Ask, answer: Answer) -> bool:
@@ -721,8 +724,9 @@ class Fault:
     details: Dict[str, Any]
 
     def fits(self, kinds, owner, domain: str, direction: str) -> bool:
-        where = self.host in owner.domains if self.when == "download" else self.host == domain
-        return self.kind in kinds and self.times > 0 and (where or self.host == "*") and (self.when in ("any", direction) or not direction)
+        here = self.host == "*" or self.host in (owner.domains if self.when == "download" else (domain,))
+        now = not direction or self.when in ("any", direction)
+        return self.kind in kinds and self.times > 0 and here and now
 
 
 # ---- in the middle of the body: the connection is at an end afterwards
@@ -763,7 +767,7 @@ def stall(ask: Ask, after: int = CHUNK) -> None:
 # ---- instead of the host: the body is read, nothing is stored
 
 
-def some_status(ask: Ask, status: int = 503, body: Any = "busy\n", headers=(), retry_after: Any = None, type: str = "text/plain") -> Answer:
+def some_status(ask: Ask, status=503, body="busy\n", headers=(), retry_after=None, type="text/plain") -> Answer:
     retry = [("Retry-After", str(retry_after))] if retry_after is not None else []
     return Answer(status, body, type, list(headers) + retry)
 
@@ -827,8 +831,8 @@ def escapes(ask: Ask, answer: Answer, status: int = 200) -> Answer:
     text = answer.bytes().decode("utf-8")
     if answer.type == "application/json":
         return as_json(poison(json.loads(text)), status)
-    poisoned = LINK.sub(lambda m: m.group(0) + "\x1b[2J\u202egpj.exe", text)
-    return Answer(status, poisoned if status == 200 else "\x1b[2J\x1b]0;ha\x07\rOh \u202eno\x00 " + poisoned, answer.type)
+    before = "" if status == 200 else "\x1b[2J\x1b]0;ha\x07\rOh \u202eno\x00 "
+    return Answer(status, before + LINK.sub(lambda m: m.group(0) + "\x1b[2J\u202egpj.exe", text), answer.type)
 
 
 def poison(value: Any) -> Any:
@@ -890,9 +894,10 @@ def half(ask: Ask, answer: Answer) -> Answer:
 
 def other(ask: Ask, answer: Answer) -> Answer:
     """As many bytes, each of them wrong."""
-    table = bytes(byte ^ 0x5A for byte in range(256))
-    old = answer.content
-    return with_content(answer, old.size, lambda a, b: (c.translate(table) for c in old.chunks(a, b))) if old else answer
+    table, old = bytes(byte ^ 0x5A for byte in range(256)), answer.content
+    if old is None:
+        return answer
+    return with_content(answer, old.size, lambda start, stop: (c.translate(table) for c in old.chunks(start, stop)))
 
 
 def flip(ask: Ask, answer: Answer, offset: int = 0) -> Answer:
@@ -962,7 +967,8 @@ def exchange(ask: Ask) -> bool:
 
 def decide(ask: Ask, fault: Optional[Fault]) -> Answer:
     """What comes back: from the host, from a fault, or from a host whose answer a fault has spoiled."""
-    if ask.head.version != "RAW" and (ask.head.all("Transfer-Encoding") or needs_length(ask) and not good_length(ask)):
+    bad_length = needs_length(ask) and not good_length(ask)
+    if ask.head.version != "RAW" and (bad_length or ask.head.all("Transfer-Encoding")):
         ask.last = True  # where a next request would begin is unknown
         return Answer(411, "Length Required\n")
     ask.receive()
@@ -1206,60 +1212,79 @@ def socks_says(wire: Wire, reply: int) -> None:
 
 # ---- the proxy behind TLS: a relay, because Python's sockets cannot carry TLS within TLS
 
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+FULL = 4 * CHUNK  # a queue that is no longer fed
 
-class Relay:
-    """TLS on one side, the plain proxy on the other."""
 
-    def __init__(self, context: ssl.SSLContext, target: int):
-        self.loop, self.target = asyncio.new_event_loop(), target
-        self.server = self.loop.run_until_complete(self.listen(context))
-        self.port = self.server.sockets[0].getsockname()[1]
-        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self.thread.start()
+class End:
+    """One end of a relay: a socket that never blocks, and what is still to be sent to it."""
 
-    async def listen(self, context):
-        return await asyncio.start_server(self.carry, "127.0.0.1", 0, ssl=context)
+    def __init__(self, sock: socket.socket):
+        sock.setblocking(False)
+        self.sock, self.queue, self.readable, self.broken = sock, bytearray(), True, False
 
-    async def carry(self, reader, writer):
+    def waiting(self) -> bool:
+        """Whether TLS has already read what select() cannot see."""
+        return self.readable and isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+
+    def read(self) -> bytes:
+        """What has come; nothing also at the end, which clears `readable`."""
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self.target)
+            data = self.sock.recv(CHUNK)
+        except WOULD_BLOCK:
+            return b""
         except OSError:
-            return writer.transport.abort()
-        await asyncio.gather(self.copy(reader, back), self.copy(there, writer))
+            data, self.broken = b"", True
+        self.readable = bool(data)
+        return data
 
-    async def copy(self, source, sink):
+    def flush(self) -> bool:
+        """Send what can be sent; false when nobody takes it any more."""
         try:
-            data = await source.read(CHUNK)
-            while data:
-                sink.write(data)
-                await sink.drain()
-                data = await source.read(CHUNK)
-            sink.close()
+            del self.queue[: self.sock.send(bytes(self.queue[:CHUNK]))]
+        except WOULD_BLOCK:
+            pass
         except OSError:
-            self.reset(sink)
+            self.broken = True
+            return False
+        return True
 
-    @staticmethod
-    def reset(writer) -> None:
-        """A RST on one side is a RST on the other."""
-        sock = writer.get_extra_info("socket")
-        if sock is not None and not writer.transport.is_closing():
-            linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        writer.transport.abort()
 
-    async def end(self) -> None:
-        """End every copy, and give the transports a moment to close."""
-        self.server.close()
-        copies = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in copies:
-            task.cancel()
-        await asyncio.gather(*copies, return_exceptions=True)
+def tls_relay(port: int):
+    """A proxy behind TLS: the same bytes go to the plain proxy on this port."""
 
-    def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.end(), self.loop).result(2)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(2)
-        self.loop.close()
+    def proxy(world: "World", wire: Wire) -> None:
+        wire.secure(world.notary.context("localhost"))
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            client, server = End(wire.sock), End(sock)
+            carry(client, server)
+            if server.broken:
+                wire.reset()
+
+    return proxy
+
+
+def carry(client: End, server: End) -> None:
+    """Bytes both ways until the server has ended and all that it said is delivered; it is heard to its last word."""
+    while server.readable or client.queue:
+        await_work(client, server)
+        if client.readable and len(server.queue) < FULL:
+            server.queue += client.read()
+            if not client.readable and not server.queue:
+                server.sock.shutdown(socket.SHUT_WR)
+        if server.readable and len(client.queue) < FULL:
+            client.queue += server.read()
+        if server.queue and not server.flush():
+            server.queue, client.readable = bytearray(), False
+        if client.queue and not client.flush():
+            return
+
+
+def await_work(client: End, server: End) -> None:
+    pairs = ((client, server), (server, client))
+    wished = [end.sock for end, opposite in pairs if end.readable and len(opposite.queue) < FULL]
+    full = [end.sock for end in (client, server) if end.queue]
+    select.select(wished, full, [], 0 if client.waiting() and len(server.queue) < FULL else None)
 
 
 # 12 The world --------------------------------------------------------------------------------------------------------
@@ -1305,9 +1330,9 @@ class World:
         return None
 
     def new_file(self):
-        file = tempfile.NamedTemporaryFile(dir=self.directory, prefix="spool-", delete=False)
-        self.spools.append(file.name)
-        return file
+        handle, path = tempfile.mkstemp(dir=self.directory, prefix="spool-")
+        self.spools.append(path)
+        return path, os.fdopen(handle, "wb")
 
     def serve(self, proxy, wire: Wire) -> None:
         """One connection from its first byte to its last; a bug of ours becomes a complaint."""
@@ -1355,8 +1380,7 @@ class Box:
         port = self.listen(http_proxy)
         self.proxy = "http://127.0.0.1:%d" % port
         self.socks = "socks5h://127.0.0.1:%d" % self.listen(socks_proxy)
-        self.relay = Relay(self.notary.context("localhost"), port)
-        self.secure_proxy = "https://localhost:%d" % self.relay.port
+        self.secure_proxy = "https://localhost:%d" % self.listen(tls_relay(port))
         return self
 
     def __exit__(self, *_) -> None:
@@ -1367,7 +1391,6 @@ class Box:
                 pass
             listener.close()
         self.world.end()
-        self.relay.close()
 
     def listen(self, proxy) -> int:
         """Open a door; each connection gets a thread and the world of that moment."""
@@ -1399,7 +1422,7 @@ class Box:
 
     def fault(self, host: str, kind: str, times: int = FOREVER, when: str = "any", skip: int = 0, **details) -> None:
         """Let mischief happen at `host` ("*" = everywhere); `when="download"` means all the domains of that host."""
-        if kind not in KINDS or when not in ("any", "upload", "download") or (host != "*" and host not in self.world.hosts):
+        if kind not in KINDS or when not in ("any", "upload", "download") or host not in ("*", *self.hosts):
             raise ValueError("no such fault: %s at %s, %s" % (kind, host, when))
         when = "download" if kind in DOWNLOAD else when
         self.world.faults.append(Fault(host, kind, times, when, skip, details))

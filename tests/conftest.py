@@ -77,7 +77,7 @@ def command(args) -> list:
 
 @pytest.fixture
 def program(box, tmp_path):
-    """Run the program to its end: `program("file", input=b"...", env={...})` -> CompletedProcess of str, or of bytes."""
+    """Run the program to its end: `program("file", input=b"...", env={...})` gives a CompletedProcess."""
 
     def run(*args, input=None, env=None, cwd=None, timeout=60, text=True):
         data = input.encode("utf-8") if isinstance(input, str) else input
@@ -98,8 +98,9 @@ def start(box, tmp_path):
     started = []
 
     def popen(*args, env=None, cwd=None, **more):
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **new_group(), **more}
-        process = subprocess.Popen(command(args), env=environment(box, env), cwd=cwd or tmp_path, **options)
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        options = {"cwd": cwd or tmp_path, "env": environment(box, env), **pipes, **new_group(), **more}
+        process = subprocess.Popen(command(args), **options)
         started.append(process)
         return process
 

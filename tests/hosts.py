@@ -20,7 +20,7 @@ import mimetypes
 import random
 import re
 import time
-from email.utils import formatdate
+import uuid
 from typing import Dict, Optional, Tuple
 from urllib.parse import parse_qs, quote, unquote
 
@@ -227,11 +227,11 @@ class NullPointer(Host):
     open = False
     closed_status = 403
     closed = "Uploads disabled because it's been almost nothing but AI botnet spam. I have no ETA.\n"
-    blocked = {
+    blocked = (
         "application/x-dosexec", "application/x-executable", "application/x-sharedlib", "application/x-hdf5",
         "application/java-archive", "application/vnd.android.package-archive", "application/x-rar",
         "application/vnd.microsoft.portable-executable",
-    }  # fmt: skip
+    )  # fmt: skip
     libraries = re.compile(r"^$|^(curl|wget|python|requests|go-http|okhttp|mozilla)", re.I)
 
     def is_upload(self, ask: Ask) -> bool:
@@ -250,7 +250,7 @@ class NullPointer(Host):
             return Answer(400, "")
         if self.too_big(ask):
             return Answer(413, "Payload Too Large\n")
-        if {ask.file.type, sniff(ask.file.head)} & self.blocked:
+        if ask.file.type in self.blocked or sniff(ask.file.head) in self.blocked:
             return Answer(415, "Unsupported Media Type\n")
         return self.keep(ask, self.until(ask, expires))
 
@@ -365,11 +365,11 @@ class Uguu(Pomf):
     chunked = True
     letters = 8
     wait = 0  # seconds of a rate limit
-    extensions = set("exe scr com vbs bat cmd htm html jar msi apk phtml svg zip pdf".split())
-    types = {
+    extensions = tuple("exe scr com vbs bat cmd htm html jar msi apk phtml svg zip pdf".split())
+    types = (
         "application/msword", "text/html", "application/x-dosexec", "application/java", "application/java-archive",
         "application/x-executable", "application/x-mach-binary", "image/svg+xml", "application/zip", "application/pdf",
-    }  # fmt: skip
+    )  # fmt: skip
 
     def take(self, ask: Ask) -> Answer:
         if self.too_big(ask):
@@ -409,9 +409,11 @@ class TmpfileLink(Host):
             return as_json({"error": "File too large"}, 413)
         kind = ask.file.type or "application/octet-stream"
         domain = self.domains[1 if re.match("image/|text/", kind) else 2]
-        folder = "https://%s/public/%s/%s/" % (domain, formatdate()[5:16].replace(" ", "-"), random_id(32, "0123456789abcdef"))
+        folder = "https://%s/public/%s/%s/" % (domain, time.strftime("%Y-%m-%d"), uuid.uuid4())
         stored = ask.store(folder + quote(ask.file.name), ask.file.name, type=kind)
-        links = {"downloadLink": folder + ask.file.name, **({"downloadLinkEncoded": stored.url} if self.encoded else {})}
+        links = {"downloadLink": folder + stored.name, "downloadLinkEncoded": stored.url}
+        if not self.encoded:
+            del links["downloadLinkEncoded"]
         return as_json({"fileName": stored.name, **links, "size": stored.size, "type": kind, "uploadedTo": "public"})
 
 
@@ -444,7 +446,9 @@ class TmpfilesOrg(Host):
             return 413, "file", "The file must not be greater than %d kilobytes." % (self.limit // 1024)
         if not expire.isdigit() or int(expire) < 60:
             return 422, "expire", "The expire field must be at least 60."
-        return (422, "expire", "The expire field must not be greater than %d." % self.max_expire) if int(expire) > self.max_expire else None
+        if int(expire) > self.max_expire:
+            return 422, "expire", "The expire field must not be greater than %d." % self.max_expire
+        return None
 
     def page(self, ask: Ask) -> Answer:
         if ask.path == self.endpoints[0]:
@@ -586,7 +590,15 @@ class Sendit(Host):
             return Answer(413, "File too large\n")
         url = "%s/%s/%s" % (self.base(ask), random_id(5, LETTERS), quote(name))
         stored = ask.store(url, name, once=True)
-        return Answer(200, "\nYour file is ready, it can be downloaded once within a day:\n\n    wget %s\n\n" % stored.url)
+        return Answer(200, "\nYour file can be downloaded once, within a day:\n\n    wget %s\n\n" % stored.url)
+
+
+SUFFIXES = {
+    "text/plain": ".txt", "image/png": ".png", "image/jpeg": ".jpg", "application/pdf": ".pdf", "text/csv": ".csv",
+    "application/json": ".json", "text/html": ".html", "video/mp4": ".mp4", "application/gzip": ".gz",
+    "text/markdown": ".md", "application/x-tar": ".tar", "image/gif": ".gif", "audio/mpeg": ".mp3",
+    "application/zip": ".zip",
+}  # fmt: skip
 
 
 class Bashupload(Host):
@@ -596,11 +608,6 @@ class Bashupload(Host):
     fields = ("file",)
     limit = 5 * GB
     longest = 86400
-    suffixes = {
-        "text/plain": ".txt", "image/png": ".png", "image/jpeg": ".jpg", "application/pdf": ".pdf", "application/zip": ".zip",
-        "application/json": ".json", "text/html": ".html", "video/mp4": ".mp4", "application/gzip": ".gz", "text/csv": ".csv",
-        "text/markdown": ".md", "application/x-tar": ".tar", "image/gif": ".gif", "audio/mpeg": ".mp3",
-    }  # fmt: skip
 
     def upload(self, ask: Ask) -> Answer:
         seconds = ask.header("X-Expiration-Seconds")
@@ -609,7 +616,7 @@ class Bashupload(Host):
         if seconds and not (seconds.isdigit() and 0 < int(seconds) <= self.longest):
             return Answer(400, "Invalid expiration time\n")
         kind = "text/plain" if ask.method == "POST" else ask.header("Content-Type").partition(";")[0]
-        url = "%s/%s%s" % (self.base(ask), random_id(8, LETTERS), self.suffixes.get(kind, ".bin"))
+        url = "%s/%s%s" % (self.base(ask), random_id(8, LETTERS), SUFFIXES.get(kind, ".bin"))
         ask.store(url, "", type=kind or "application/octet-stream", once=not seconds, options={"seconds": seconds})
         return Answer(200, url + "\n")
 
@@ -674,12 +681,13 @@ class TransferSh(Host):
         return hmac.compare_digest(ask.header("Authorization"), right)
 
     def keep(self, ask: Ask, name: str) -> Answer:
-        base, token, delete = "%s://%s" % (ask.seen.scheme, self.domains[0]), random_id(6, LETTERS), random_id(12, LETTERS)
-        place = "%s/%s" % (token, quote(name))
-        also = tuple("https://%s/%s%s" % (self.domains[0], route, place) for route in ("", "get/", "inline/", "download/"))
-        stored = ask.store("%s/%s" % (base, place), name, also=also, owner=delete, type=kind_of(name))
-        stored.options = {key: self.number(ask.header(name)) for key, name in (("days", "Max-Days"), ("downloads", "Max-Downloads"))}
-        link = "%s://%s/%s/%s" % (self.delete_scheme, self.domains[0], place, delete)
+        place, delete, domain = "%s/%s" % (random_id(6, LETTERS), quote(name)), random_id(12, LETTERS), self.domains[0]
+        url = "%s://%s/%s" % (ask.seen.scheme, domain, place)
+        also = tuple("https://%s/%s%s" % (domain, route, place) for route in ("", "get/", "inline/", "download/"))
+        stored = ask.store(url, name, also=also, owner=delete, type=kind_of(name))
+        stored.options["days"] = self.number(ask.header("Max-Days"))
+        stored.options["downloads"] = self.number(ask.header("Max-Downloads"))
+        link = "%s://%s/%s/%s" % (self.delete_scheme, domain, place, delete)
         return Answer(200, stored.url + ("\n" if ask.method == "POST" else ""), "text/plain", [("X-Url-Delete", link)])
 
     @staticmethod
@@ -716,7 +724,8 @@ class TransferSh(Host):
 # 5 The registry ------------------------------------------------------------------------------------------------------
 
 FAMILIES = (
-    Catbox, Litterbox, NullPointer, X0, Uguu, TmpfileLink, TmpfilesOrg, Filebin, Sendit, Bashupload, Pomf, Termbin, TransferSh,
+    Catbox, Litterbox, NullPointer, X0, Uguu, TmpfileLink, TmpfilesOrg, Pomf,
+    Filebin, Sendit, Bashupload, Termbin, TransferSh,
 )  # fmt: skip
 
 

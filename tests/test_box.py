@@ -100,7 +100,8 @@ def test_a_form_goes_up_and_comes_down(box, sample, host):
     assert curl(box, direct)[2] == DATA
     stored, (seen,) = box.stored[direct], box.uploads()
     assert (stored.read(), stored.hits, stored.sha256) == (DATA, 1, hashlib.sha256(DATA).hexdigest())
-    assert (seen.host, seen.method, seen.form[-1][:2], seen.form[-1][3]) == (host, "POST", (field, "sample.bin"), stored.sha256)
+    assert (seen.host, seen.method, seen.field(field)) == (host, "POST", stored.sha256)
+    assert seen.form[-1][:2] == (field, "sample.bin")
     assert seen.length == int(seen.header("Content-Length")) and seen.status == 200
 
 
@@ -247,11 +248,11 @@ def test_bashupload_keeps_longer_on_request_and_names_by_type(box, sample):
 
 def test_transfer_sh_counts_deletes_previews_and_may_want_a_password(box, sample):
     wishes = ["-H", "Max-Downloads: 2", "-H", "Max-Days: soon"]
-    status, headers, body = curl(box, "-T", str(sample), *wishes, "https://drop.example.org/sample.bin")
+    _, headers, body = curl(box, "-T", str(sample), *wishes, "https://drop.example.org/sample.bin")
     link = body.decode()
     assert not link.endswith("\n") and headers["x-url-delete"].startswith(link + "/")
     assert b"Preview" in curl(box, "-H", "Accept: text/html", link)[2]
-    status, got, body = curl(box, link.replace(".org/", ".org/get/"))
+    _, got, body = curl(box, link.replace(".org/", ".org/get/"))
     assert (body, got["x-remaining-downloads"], got["x-remaining-days"]) == (DATA, "1", "n/a")
     assert curl(box, link)[0] == 200 and curl(box, link)[0] == 404
     assert curl(box, "-X", "DELETE", headers["x-url-delete"])[0] == 200 and box.stored[link].deleted
@@ -347,7 +348,8 @@ def test_an_answer_can_be_odd(box, sample, kind, details, status, pattern):
 
 @pytest.mark.parametrize(
     "kind, code",
-    [("refuse", 56), ("dns", 56), ("reset-connect", 35), ("tls-expired", 60), ("tls-wrong-name", 60), ("tls-unknown-ca", 60)],
+    [("refuse", 56), ("dns", 56), ("reset-connect", 35)]
+    + [("tls-expired", 60), ("tls-wrong-name", 60), ("tls-unknown-ca", 60)],
 )
 def test_a_connection_can_fail(box, sample, kind, code):
     box.fault("catbox.moe", kind, times=1)
@@ -355,11 +357,14 @@ def test_a_connection_can_fail(box, sample, kind, code):
     assert catbox(box, sample)[0] == 200 and box.tunnels[0].host == "catbox.moe"
 
 
-@pytest.mark.parametrize("kind, code", [("reset", (55, 56)), ("drop-after", (52,)), ("silence", (28,)), ("stall", (28,))])
-def test_an_upload_can_end_without_an_answer(box, sample, kind, code):
+ENDINGS = [("reset", (55, 56)), ("drop-after", (52,)), ("silence", (28,)), ("stall", (28,))]
+
+
+@pytest.mark.parametrize("kind, codes", ENDINGS)
+def test_an_upload_can_end_without_an_answer(box, sample, kind, codes):
     box.fault("catbox.moe", kind)
     form_of_it = form("reqtype=fileupload", file="fileToUpload=@%s" % sample)
-    assert run_curl(box, "-m", "0.5", *form_of_it, "https://catbox.moe/user/api.php").returncode in code
+    assert run_curl(box, "-m", "0.5", *form_of_it, "https://catbox.moe/user/api.php").returncode in codes
     assert len(box.stored) == (kind == "drop-after") and box.requests[0].status == 0
 
 
@@ -375,10 +380,9 @@ def test_an_early_answer_can_be_read_by_those_who_listen(box, kind):
     box.fault("catbox.moe", kind, status=413, after=1000)
     with through(box, "catbox.moe") as sock:
         sock.sendall(head("POST", "/user/api.php", "catbox.moe", "Content-Length: 50000000"))
-        with pytest.raises(OSError):
-            sock.settimeout(0.3)
-            while True:
-                sock.sendall(b"x" * 65536)
+        sock.settimeout(0.3)
+        with pytest.raises(OSError, match=r"timed out|reset|pipe|EOF"):
+            sock.sendall(b"x" * 49_000_000)
         assert sock.recv(1000).startswith(b"HTTP/1.1 413 ")
     assert box.requests[0].length == 1000
 
@@ -395,7 +399,7 @@ def test_reset_ends_what_hangs(box, sample):
 
 def test_faults_are_checked(box):
     for wrong in (("catbox.moe", "nonsense"), ("nowhere.example", "empty")):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="no such fault"):
             box.fault(*wrong)
 
 
@@ -548,7 +552,7 @@ def test_a_proxy_can_want_a_password(box, way):
 
 
 def test_absolute_form_is_for_plain_http(box, sample):
-    status, _, body = curl(box, "-T", str(sample), "http://drop.example.org/sample.bin")
+    _, _, body = curl(box, "-T", str(sample), "http://drop.example.org/sample.bin")
     assert curl(box, body.decode())[2] == DATA
     assert {(s.scheme, s.tunnel.via) for s in box.requests} == {("http", "absolute")}
     assert curl(box, "http://nowhere.example/")[0] == 502
@@ -572,7 +576,8 @@ def test_unknown_hosts_and_ports_are_not_reached(box, proxy, code):
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_socks_knows_addresses(box, family):
-    address = next(a for a, host in box.addresses.items() if host == "drop.example.org" and (":" in a) == (family == socket.AF_INET6))
+    ours = [address for address, host in box.addresses.items() if host == "drop.example.org"]
+    address = ours[family == socket.AF_INET6]
     where = urlsplit(box.socks)
     with socket.create_connection((where.hostname, where.port), timeout=5) as sock:
         sock.sendall(b"\x05\x01\x00")
@@ -591,7 +596,8 @@ def test_termbin_takes_text_until_half_close(box):
         reply = sock.recv(100)
     assert re.fullmatch(rb"https://termbin\.com/\w{4}\n\0", reply)
     assert curl(box, reply[:-2].decode())[2] == TEXT
-    assert [(s.method, s.upload, s.sha256) for s in box.uploads()] == [("RAW", True, hashlib.sha256(TEXT + b"\0lost").hexdigest())]
+    (seen,) = box.uploads("termbin.com")
+    assert (seen.method, seen.sha256) == ("RAW", hashlib.sha256(TEXT + b"\0lost").hexdigest())
 
 
 def test_termbin_ends_by_itself_and_can_be_faulty(box):
@@ -621,9 +627,8 @@ def test_big_bodies_are_spooled_and_forgotten(box, tmp_path):
 
 def test_a_box_opens_and_closes_quickly(tmp_path):
     before = time.time()
-    with Box(tmp_path / "another") as box:
-        with through(box, "x0.at"):
-            assert set(box.env()) == {"HTTPS_PROXY", "HTTP_PROXY", "SSL_CERT_FILE"}
+    with Box(tmp_path / "another") as box, through(box, "x0.at"):
+        assert set(box.env()) == {"HTTPS_PROXY", "HTTP_PROXY", "SSL_CERT_FILE"}
     assert time.time() - before < 2
 
 

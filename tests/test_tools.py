@@ -1,0 +1,212 @@
+"""The tools around the program: each does what its help says, and says no with a sentence and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import bench
+import dev
+import pytest
+import readme
+
+ROOT = Path(__file__).resolve().parent.parent
+MARKED = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
+ROWS = [
+    ("host", "domain",    "used",       "remarks"),
+    ("b",    "b.example", "if named",   "x|y"),
+    ("a",    "a server",  "by default", "doc*"),
+]  # fmt: skip
+
+
+def tool(name, *args, **more):
+    """Run tools/NAME.py as a developer does."""
+    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, args)]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, **more)
+
+
+# dev.py --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", dev.COMMANDS)
+def test_every_command_of_dev_explains_itself(command):
+    done = tool("dev", command, "--help")
+    assert done.returncode == 0
+    assert "usage: dev.py" in done.stdout
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["lint", "--nonsense"], ["clean", "file"]])
+def test_dev_refuses_what_it_does_not_know(words):
+    done = tool("dev", *words)
+    assert done.returncode == 2
+    assert "error:" in done.stderr
+
+
+def test_the_packages_are_read_from_the_list_in_pyproject():
+    text = '[dependency-groups]\ndev = [\n    "one>=1",   # why\n    "two; python_version < \'3.10\'",\n]\n\n[tool.x]\n'
+    assert dev.packages(text) == ["one>=1", "two; python_version < '3.10'"]
+
+
+def test_a_pyproject_without_the_list_is_refused_with_a_sentence():
+    with pytest.raises(SystemExit, match="no list `dev`"):
+        dev.packages("[project]\n")
+
+
+def test_other_packages_make_another_fingerprint():
+    assert dev.fingerprint(["a"]) == dev.fingerprint(["a"]) != dev.fingerprint(["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("version", "stamped", "expected"),
+    [
+        (None,             False, ".venv"),                     # there is none yet
+        ("{}.{}.99",       True,  ".venv"),                     # ours, of this Python
+        ("3.1.0",          True,  ".venv-{}.{}"),               # ours, of another one
+        ("{}.{}.99",       False, ".venv-{}.{}"),               # made by a person
+    ],
+)  # fmt: skip
+def test_the_venv_is_never_that_of_another_python_or_person(tmp_path, version, stamped, expected):
+    if version:
+        (tmp_path / ".venv").mkdir()
+        (tmp_path / ".venv" / "pyvenv.cfg").write_text(f"home = /x\nversion = {version.format(*sys.version_info)}\n")
+    if stamped:
+        (tmp_path / ".venv" / dev.STAMP).touch()
+    assert dev.venv_folder(tmp_path).name == expected.format(*sys.version_info)
+
+
+def test_clean_deletes_what_was_made_and_nothing_else(tmp_path):
+    made = [".venv/bin/python", ".venv-3.9/x", ".coverage", ".coverage.host.1", "tests/__pycache__/a.pyc", "dist/a.whl"]
+    kept = ["twat_fs.py", "tests/test_a.py", ".git/config", "tools/dev.py", ".venvy"]
+    for name in [*made, *kept]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    shutil.copy(ROOT / "tools" / "dev.py", tmp_path / "tools")
+    done = subprocess.run([sys.executable, str(tmp_path / "tools" / "dev.py"), "clean"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not [name for name in made if (tmp_path / name).exists()]
+    assert [name for name in kept if (tmp_path / name).exists()] == kept
+
+
+def test_the_table_of_online_tests_tells_day_result_and_reason():
+    junit = (
+        '<testsuites><testsuite><testcase name="test_up[a]" time="1.25"/>'
+        '<testcase name="test_up[b]" time="2"><failure message="no&#10;link">long</failure></testcase>'
+        "</testsuite></testsuites>"
+    )
+    lines = dev.dated_table(junit, "2026-11-23").splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["2026-11-23", "ok", "1.2", "test_up[a]"],
+        ["2026-11-23", "failure", "2.0", "test_up[b]", "no", "link"],
+    ]
+
+
+# readme.py -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_hosts_links_escapes_and_puts_the_default_hosts_first():
+    assert readme.markdown(ROWS).splitlines() == [
+        "| host | domain | used | remarks |",
+        "| --- | --- | --- | --- |",
+        "| `a` | a server | by default | doc\\* |",
+        "| `b` | [b.example](https://b.example) | if named | x\\|y |",
+    ]
+
+
+def test_only_what_stands_between_the_marks_is_replaced():
+    assert readme.with_table(MARKED, "new") == MARKED.replace("old", "new")
+
+
+@pytest.mark.parametrize("text", ["", readme.BEGIN, readme.END + readme.BEGIN, MARKED + MARKED, MARKED + readme.END])
+def test_a_readme_without_its_two_marks_is_refused(text):
+    with pytest.raises(ValueError, match="once each"):
+        readme.with_table(text, "new")
+
+
+def test_the_readme_is_checked_written_and_checked_again(tmp_path):
+    file = tmp_path / "README.md"
+    file.write_text(MARKED)
+    codes = [tool("readme", wish, "--file", file).returncode for wish in ("--check", "--write", "--check")]
+    assert codes == [1, 0, 0]
+    assert "`catbox`" in file.read_text()
+
+
+def test_a_readme_that_is_not_there_is_told_in_a_sentence(tmp_path):
+    done = tool("readme", "--check", "--file", tmp_path / "README.md")
+    assert done.returncode == 1
+    assert "README.md" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# bench.py ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["C", "Python"])
+def place(request, tmp_path, monkeypatch):
+    """The place of the bench, once with each sink."""
+    if request.param == "C" and not shutil.which("cc"):
+        pytest.skip("no compiler here")
+    if request.param == "Python":
+        monkeypatch.setattr(bench, "sink_command", lambda folder: (sys.executable, str(ROOT / "tools" / "sink.py")))
+    with bench.prepared() as made:
+        yield made
+
+
+needs_posix = pytest.mark.skipif(os.name == "nt" or not shutil.which("curl"), reason="needs POSIX and curl")
+
+
+@needs_posix
+@pytest.mark.parametrize("tls", [False, True])
+def test_both_sinks_receive_count_answer_and_serve_ranges(place, tls):
+    if tls and not place.tls:
+        pytest.skip("no openssl here")
+    file = place.file(3 * bench.MiB)
+    with bench.running_sink(place, tls, file) as sink:
+        ask = ["curl", "-sS", "--fail", *(["--cacert", place.bundle] if tls else [])]
+        link = subprocess.check_output([*ask, "-T", file, sink.url], text=True)
+        assert link == f"{sink.url}abc/{Path(file).name}"
+        assert subprocess.check_output([*ask, "-F", f"file=@{file}", sink.url], text=True).startswith(sink.url)
+        assert subprocess.check_output([*ask, "-r", "10-19", link]) == Path(file).read_bytes()[10:20]
+        assert subprocess.check_output([*ask, link]) == Path(file).read_bytes()
+        received, given = sink.statistics()
+    assert 6 * bench.MiB < received < 6 * bench.MiB + 2000
+    assert given == 3 * bench.MiB + 10
+
+
+@needs_posix
+def test_the_quick_bench_measures_every_race_and_can_be_compared(tmp_path):
+    first = tool("bench", "--quick", "--json", tmp_path / "first.json")
+    assert first.returncode == 0, first.stderr
+    found = json.loads((tmp_path / "first.json").read_text())
+    raced = {entry["race"] for entry in found["entries"]}
+    assert {"start", "form http 4 GiB", "put http 1 KiB", "many 4 KiB", "proof 4 GiB"} <= raced
+    assert [goal["number"] for goal in found["goals"]] == [goal.number for goal in bench.GOALS]
+    again = tool("bench", "--quick", "--only", "many", "--compare", tmp_path / "first.json")
+    assert again.returncode == 0, again.stderr
+    assert "ratios, compared with" in again.stdout
+    assert "not measured" in again.stdout
+
+
+@needs_posix
+def test_a_client_that_fails_is_never_measured(tmp_path):
+    with pytest.raises(bench.Failed, match="status"):
+        bench.run(["curl", "-sS", "http://127.0.0.1:9/"], {"PATH": os.environ["PATH"]}, tmp_path / "answer")
+
+
+def test_what_a_process_costs_is_asked_from_the_kernel(tmp_path):
+    held = "import sys; data = b'x' * (80 << 20); print(len(data))"
+    cost = bench.run([sys.executable, "-S", "-c", held], {"PATH": os.environ["PATH"]}, tmp_path / "answer")
+    assert (tmp_path / "answer").read_text().strip() == str(80 << 20)
+    assert 80 * bench.MiB < cost.rss < 200 * bench.MiB
+    assert cost.wall > 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "result", "expected"),
+    [(0.5, 0.5, "ok"), (0.5, 0.51, "MISSED"), (None, 9.0, "to know"), (0.5, None, "not measured")],
+)
+def test_the_verdict_on_a_goal(limit, result, expected):
+    assert bench.verdict(bench.Goal(1, "text", limit, lambda entries: result), result) == expected
