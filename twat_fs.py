@@ -91,13 +91,6 @@ MAX_NAME = 255  # bytes of UTF-8; no file system takes more
 # 1  What travels ------------------------------------------------------------------------------------------------------
 
 
-class Secret(str):
-    """A setting that shows itself to nobody who merely prints it."""
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-
 class Stamp(NamedTuple):
     """What changes when a file is replaced, grows or is written to."""
 
@@ -660,7 +653,7 @@ class Tls:
         flush(self.channel)
 
     def feed(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # would block; or broken, and then there may still be something to read
             self.flush()
         data = self.channel.recv(256 * KiB)
         if data:
@@ -1011,6 +1004,8 @@ def failures_of(phase: str, host: str, started: bool = False) -> Iterator[None]:
         raise Unreachable(f"{host} was silent for too long", phase=phase, started=started) from error
     except http.client.RemoteDisconnected as error:
         raise Unreachable(f"{host} hung up without an answer", phase=phase, started=started) from error
+    except http.client.IncompleteRead as error:
+        raise Unreachable(f"{host} hung up in the middle of its answer", phase=phase, started=started) from error
     except http.client.HTTPException as error:
         said = printable(repr(error), 80)
         raise Unreachable(f"{host} answered something that is not HTTP: {said}", phase=phase, started=started) from error
@@ -1036,7 +1031,7 @@ class Transport:
 
         self.options = options
         self.proxy = parse_proxy(options.proxy) if options.proxy else None
-        self.context: Any = None
+        self.context = tls_context(options.cacert, options.insecure) if options.cacert else None  # a bad file: at once
         self.lines = threading.local()
         self.limiter = Limiter(options.limit_rate) if options.limit_rate else None
         self.deadline = time.monotonic() + options.max_time if options.max_time else FOREVER
@@ -1620,8 +1615,8 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
         parts = urlsplit(base)
         target = target_of(base)
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    except (ValueError, NoLink) as error:
-        raise UsageError(f"not the address of a server: {printable(bare(base))}", phase="options") from error
+    except (ValueError, NoLink) as error:  # the text may hold a password: it is not repeated
+        raise UsageError("a server's address looks like https://USER:PASSWORD@HOST:PORT/", phase="options") from error
     root = f"{target.scheme}://{target.netloc()}{parts.path.rstrip('/')}/"
     authorization = (("Authorization", basic(user, password)),) if user or password else ()
 
@@ -1796,7 +1791,7 @@ OUR_SETTINGS = ("TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_TRANSFER
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies of this process; the only place that reads the environment."""
     names = {*OUR_SETTINGS, *(name for row in PROVIDERS for name in (*row.needs, *row.takes))}
-    found = {name: Secret(os.environ[name]) for name in sorted(names) if os.environ.get(name)}
+    found = {name: os.environ[name] for name in sorted(names) if os.environ.get(name)}
     if sys.platform not in ("win32", "darwin") and not any(name.lower().endswith("_proxy") for name in os.environ):
         return found, {}  # importing urllib.request costs more than all the rest of a start
     import urllib.request
@@ -2012,7 +2007,7 @@ def find_provider(name: str) -> Provider:
     found = exact or [row for row in PROVIDERS if wanted and (row.id.startswith(wanted) or row.domain.startswith(wanted))]
     if len(found) == 1:
         return found[0]
-    shown = printable(name, 60)
+    shown = printable(name.rpartition("@")[2], 60)  # what stands before may be a password
     if found:
         raise UsageError(f"{shown!r} may be {' or '.join(row.id for row in found)}", phase="options")
     raise UsageError(f"there is no host {shown!r}", phase="options", hint=nearest(wanted))
@@ -2292,15 +2287,17 @@ class Stopwatch(Progress):
 # 11  Progress and output ----------------------------------------------------------------------------------------------
 
 
-def say(line: str, stream: Any = None) -> None:
-    """A line for people, in whatever code page the terminal has; a stderr that is gone stops nothing."""
-    stream = stream or sys.stderr
-    if stream is None:
-        return
+def write(stream: Any, text: str) -> None:
+    """Writes in whatever code page the stream has; raises OSError."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    with contextlib.suppress(OSError, ValueError):
-        stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-        stream.flush()
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def say(line: str, stream: Any = None) -> None:
+    """A line for people on stderr; if that is gone it stops nothing."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        write(stream or sys.stderr, line + "\n")
 
 
 class Moving:
@@ -2383,10 +2380,8 @@ class Meter(Progress):
         self.width = len(line)
 
     def put(self, text: str) -> None:
-        encoding = getattr(self.stream, "encoding", None) or "ascii"
         with contextlib.suppress(OSError, ValueError):
-            self.stream.write(text.encode(encoding, "replace").decode(encoding))
-            self.stream.flush()
+            write(self.stream, text)
 
     def line(self, room: int, clock: float) -> str:
         files = list(self.moving.values())
@@ -2448,11 +2443,11 @@ def json_line(outcome: Outcome) -> str:
 def failure_lines(outcome: Outcome) -> list[str]:
     """The file and the reason; then a line for each host that was asked."""
     error = outcome.error
-    head = "" if isinstance(error, Unreadable) else f"{printable(outcome.file)}: "
+    head = f"{printable(outcome.file)}: " if outcome.file and not isinstance(error, Unreadable) else ""
     lines = [f"twat-fs: {head}{error}"]
     if isinstance(error, AllProvidersFailed):
         lines += [f"  {line}" for line in error.reasons()]
-        if error.failures and all(f.phase in ("dns", "connect") for f in error.failures if f.exit_code == 1) and error.exit_code == 1:
+        if error.failures and all(f.phase in ("dns", "connect", "proxy") for f in error.failures if f.exit_code == 1) and error.exit_code == 1:
             lines.append("  no network? `twat-fs serve FILE` makes this machine the host")
     elif error and error.hint:
         lines.append(f"  {error.hint}")
@@ -3193,12 +3188,19 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
     if not line:
         return
     try:
-        print(line, flush=True)
+        put_line(line)
     except OSError as error:
         if result:
             meter.above(f"twat-fs: {printable(outcome.file)}: {result.url}")
         silence_stdout()
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
+
+
+def put_line(line: str) -> None:
+    """A line on stdout; raises OSError if it cannot be written."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "closed")
+    write(sys.stdout, line + "\n")
 
 
 def silence_stdout() -> None:
@@ -3227,12 +3229,12 @@ def dry_run(file: str, source: Union[Source, UploadError], options: UploadOption
         import json
 
         reasons = {name: str(against) for name, against in verdicts if against}
-        print(json.dumps({"file": file, "size": source.size, "hosts": fits, "out": reasons}))
+        put_line(json.dumps({"file": file, "size": source.size, "hosts": fits, "out": reasons}))
     else:
-        print(f"{printable(file)}  {human(source.size)}  would go to {', then '.join(fits[:1] + fits[1:]) or 'no host'}")
+        put_line(f"{printable(file)}  {human(source.size)}  would go to {', then '.join(fits[:1] + fits[1:]) or 'no host'}")
         for name, against in verdicts:
             if against:
-                print(f"  not {name:<12} {against}" + (f"   {against.hint}" if against.hint else ""))
+                put_line(f"  not {name:<12} {against}" + (f"   {against.hint}" if against.hint else ""))
     return 0 if fits else 5
 
 
@@ -3251,9 +3253,9 @@ def cmd_list(argv: Sequence[str]) -> int:
     if args.json:
         import json
 
-        print(json.dumps([dict(zip(rows[0], row)) for row in rows[1:]], indent=1))
+        put_line(json.dumps([dict(zip(rows[0], row)) for row in rows[1:]], indent=1))
     else:
-        print("\n".join(table(rows)))
+        put_line("\n".join(table(rows)))
     return 0
 
 
@@ -3279,10 +3281,10 @@ def show_status(found: Mapping[str, ProviderInfo], as_json: bool) -> None:
         import json
 
         for name, info in found.items():
-            print(json.dumps({"provider": name, **info._asdict()}))
+            put_line(json.dumps({"provider": name, **info._asdict()}))
         return
     rows = [(name, "ready" if info.success else "not ready", info.explanation, timed(info), info.help_info) for name, info in found.items()]
-    print("\n".join(table(rows)))
+    put_line("\n".join(table(rows)))
 
 
 def timed(info: ProviderInfo) -> str:
@@ -3329,13 +3331,14 @@ def announce(shelf: Shelf, address: str) -> None:
         say(f"twat-fs: receiving at {address}/ (Ctrl-C ends it):  curl -T FILE {address}/  or  twat-fs -p {address}/ FILE")
         return
     for token, entry in shelf.entries.items():
-        print(f"{address}/{token}/{quoted(entry.name)}", flush=True)
+        put_line(f"{address}/{token}/{quoted(entry.name)}")
     say("twat-fs: serving until Ctrl-C")
 
 
 def cmd_version(argv: Sequence[str]) -> int:
-    parse(build_parser("twat-fs version", "The version.", ()), argv)
-    print(f"twat-fs {__version__}")
+    if argv:
+        parse(build_parser("twat-fs version", "The version.", ()), argv)
+    put_line(f"twat-fs {__version__}")
     return 0
 
 
@@ -3349,7 +3352,7 @@ def cmd_upload_provider(argv: Sequence[str]) -> int:
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "upload": cmd_upload, "list": cmd_list, "status": cmd_status, "serve": cmd_serve, "version": cmd_version,
-    "upload_provider": cmd_upload_provider, "upload-provider": cmd_upload_provider,
+    "--version": cmd_version, "upload_provider": cmd_upload_provider, "upload-provider": cmd_upload_provider,
 }  # fmt: skip
 
 
@@ -3367,6 +3370,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:  # `twat-fs list | head -1`
         silence_stdout()
         return 0
+    except OSError as error:
+        silence_stdout()
+        return report(Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0))
     except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
         return int(end.code or 0)
 
