@@ -692,6 +692,9 @@ class Tls:
     def fileno(self) -> int:
         return int(self.channel.fileno())
 
+    def shutdown(self, how: int) -> None:
+        """TLS has no half-closed state that proxies agree on; termbin ends by itself after 5 idle seconds."""
+
     def close(self) -> None:
         self.channel.close()
 
@@ -720,6 +723,11 @@ class Stream:
         self.channel, self.stall, self.until = channel, stall, until
         self.heard = b""  # of the answer, while we were still sending
 
+    def in_time(self) -> None:
+        """A line that never blocks would never notice the end of its time."""
+        if time.monotonic() >= self.until:
+            raise TimeoutError
+
     def wait(self, read: bool, write: bool) -> None:
         seconds = min(self.stall, self.until - time.monotonic())
         if seconds <= 0 or not ready(self.channel.fileno(), read, write, seconds):
@@ -738,6 +746,7 @@ class Stream:
     def push(self, act: Callable[..., int], *args: Any) -> int:
         """One step of sending, as soon as the wire takes it; Answered if the host speaks first."""
         while True:
+            self.in_time()
             self.listen()
             try:
                 return act(*args)
@@ -757,7 +766,11 @@ class Stream:
             view = view[self.push(self.channel.send, view) :]
 
     def flush(self) -> None:
-        self.push(flush, self.channel)
+        """Sends what TLS still holds; once all has left, an answer is no early one."""
+        try:
+            flush(self.channel)
+        except BlockingIOError:
+            self.push(flush, self.channel)
 
     def sendfile(self, file: Any, size: int, sent: Callable[[int], object]) -> None:
         """The kernel carries the file; in steps, so that progress shows and an early answer is heard."""
@@ -775,6 +788,7 @@ class Stream:
             data, self.heard = self.heard[:size], self.heard[size:]
             return data
         while True:
+            self.in_time()
             try:
                 return bytes(self.channel.recv(size))
             except BlockingIOError:
@@ -1177,9 +1191,11 @@ class Transport:
                 response = self.read_answer(line, target, request)
         except Unreachable as error:
             raise broken or error from error
+        if broken and response.status < 300:  # nobody can have taken what has not been sent
+            raise broken
         if broken:
             self.discard(target, line)
-        return response._replace(sha256=None if broken else digest)
+        return response._replace(sha256=digest)
 
     def send_head(self, line: Line, target: Target, request: Request) -> None:
         whole = f"http://{target.netloc()}{target.path}" if line.proxied else target.path
@@ -1289,7 +1305,10 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
 
     if response.status not in (301, 302, 303, 307, 308) or not response.headers.get("Location"):
         return None
-    place = urljoin(request.url, response.headers["Location"])
+    try:
+        place = urljoin(request.url, response.headers["Location"])
+    except ValueError as error:
+        raise NoLink("redirects to what is no URL", phase="reply", status=response.status) from error
     if request.method not in ("GET", "HEAD"):
         raise Refused(f"it sends us elsewhere: {printable(bare(place))}", phase="reply", status=response.status)
     old, new = target_of(request.url), target_of(place)
@@ -2053,7 +2072,7 @@ def walk(
                 attempts.append(Attempt(provider.id, error.phase, str(error), round(time.monotonic() - started, 3)))
                 progress.failed(error)
                 remember(broken, provider, error)
-                if error.exit_code == 6:  # the file itself; no host can help
+                if error.exit_code in (2, 6):  # the call or the file itself; no host can help
                     raise
                 if error.everywhere or (options.fragile and not isinstance(error, (Unsuitable, NotConfigured))):
                     break
@@ -2348,7 +2367,8 @@ class Meter(Progress):
         self.tell(f"{self.mine().name}: {self.mine().host}: verified: {how}, in {seconds:.2f} s")
 
     def failed(self, error: UploadError) -> None:
-        self.tell(f"{error.provider}: {error.phase}: {error}")
+        orphan = " (it may have arrived there all the same)" if error.started and error.status is None else ""
+        self.tell(f"{error.provider}: {error.phase}: {error}{orphan}")
 
     def done(self, source: Source) -> None:
         with self.lock:
