@@ -50,11 +50,12 @@ Nearly all of them are one row of a table.  A new host is a row; it never needs 
 
 import sys
 
-if sys.version_info < (3, 9):  # noqa: UP036  (a copied file meets any Python; 3.6 still parses it this far)
+if sys.version_info < (3, 9):
     sys.exit("twat-fs needs Python 3.9 or newer, and this is %d.%d" % sys.version_info[:2])
 
 import contextlib
 import errno
+import io
 import os
 import re
 import stat
@@ -62,13 +63,42 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Union
 
-if TYPE_CHECKING:
-    from http.server import BaseHTTPRequestHandler as Handler
-else:
-    Handler = object  # http.server is joined in when it is needed
 
-# Heavy modules (ssl, http.client, json, argparse ...) are imported by the functions that need them: start-up is part
-# of the product.  For the same reason what travels is a NamedTuple: `dataclasses` alone costs half of `--version`.
+class Lazy:
+    """A module, or a package with its modules, that is imported when it is first used.
+
+    Start-up is part of the product: with all of them imported here, `--version` takes four times as long.  For the
+    same reason what travels is a NamedTuple: `dataclasses` alone costs half of it.
+    """
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+
+    def __getattr__(self, name: str) -> Any:
+        __import__(self.module)
+        found = getattr(sys.modules[self.module], name, None)
+        if found is None:
+            try:
+                __import__(f"{self.module}.{name}")
+            except ImportError:
+                raise AttributeError(f"{self.module} has no {name}") from None
+            found = sys.modules[f"{self.module}.{name}"]
+        setattr(self, name, found)
+        return found
+
+
+if TYPE_CHECKING:  # a type checker sees the modules themselves; so does PyInstaller, which reads the byte code
+    import argparse, base64, bisect, codecs, difflib, email.message, email.utils, hashlib, hmac, http.client  # noqa: E401, I001
+    import http.server, ipaddress, json, mimetypes, queue, select, shutil, socket, ssl, tempfile, threading  # noqa: E401
+    import urllib.parse, urllib.request  # noqa: E401
+
+    RequestHandler = http.server.BaseHTTPRequestHandler
+else:
+    argparse, base64, bisect, codecs, difflib, email = map(Lazy, "argparse base64 bisect codecs difflib email".split())
+    hashlib, hmac, http, ipaddress, json = map(Lazy, "hashlib hmac http ipaddress json".split())
+    mimetypes, queue, select, shutil, socket = map(Lazy, "mimetypes queue select shutil socket".split())
+    ssl, tempfile, threading, urllib = map(Lazy, "ssl tempfile threading urllib".split())
+    RequestHandler = object  # http.server is joined in by `start_server`
 
 __version__ = "0+unknown"  # builds write the real one into their copies
 
@@ -467,16 +497,12 @@ def unique_name(name: str, now: time.struct_time) -> str:
 
 def media_type(name: str) -> str:
     """Guessed from the extension by Python's own table: the same on every machine, and no system file is read."""
-    import mimetypes
-
     guessed, encoding = mimetypes.MimeTypes(filenames=()).guess_type(name)
     return "application/octet-stream" if encoding or not guessed else guessed
 
 
 def quoted(name: str) -> str:
-    from urllib.parse import quote
-
-    return quote(name, safe="")
+    return urllib.parse.quote(name, safe="")
 
 
 def multipart(fields: Iterable[tuple[str, str]], file_field: str, source: Source) -> tuple[str, Body]:
@@ -501,7 +527,7 @@ def length(body: Body) -> int:
 def opened(piece: Slice) -> Iterator[Any]:
     """The file behind a slice, unbuffered and at its place, if it is still the file we looked at; checked again after."""
     try:
-        file = open(piece.path, "rb", buffering=0)
+        file = open(piece.path, "rb", buffering=0)  # noqa: SIM115  (closed below; here only a failure to open counts)
     except OSError as error:
         raise SourceChanged(f"cannot be read any more: {local_reason(error)}", phase="file") from error
     with file:
@@ -533,8 +559,6 @@ def pieces_of(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
 
 
 def sha256_of(piece: Slice) -> str:
-    import hashlib
-
     digest = hashlib.sha256()
     for data in pieces_of(piece):
         digest.update(data)
@@ -573,8 +597,6 @@ class Proxy(NamedTuple):
 
 
 def basic(user: str, password: str) -> str:
-    import base64
-
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
@@ -584,10 +606,8 @@ PORTS = {"http": 80, "https": 443}
 
 def parse_proxy(text: str) -> Proxy:
     """Raises UsageError; the text may hold a password, so that no message repeats it."""
-    from urllib.parse import unquote, urlsplit
-
     try:
-        url = urlsplit(text if "://" in text else "http://" + text)
+        url = urllib.parse.urlsplit(text if "://" in text else "http://" + text)
         scheme, host, port = url.scheme.lower(), url.hostname, url.port
     except ValueError as error:
         raise UsageError("the proxy's address cannot be read: it looks like http://HOST:PORT", phase="proxy") from error
@@ -595,7 +615,8 @@ def parse_proxy(text: str) -> Proxy:
         raise UsageError(f"a proxy of kind {printable(scheme)}:// is not supported: {', '.join(PROXY_PORTS)}", phase="proxy")
     if not host:
         raise UsageError("the proxy's address names no host: it looks like http://HOST:PORT", phase="proxy")
-    return Proxy(scheme, host, port or PROXY_PORTS[scheme], unquote(url.username or ""), unquote(url.password or ""))
+    user, password = (urllib.parse.unquote(secret or "") for secret in (url.username, url.password))
+    return Proxy(scheme, host, port or PROXY_PORTS[scheme], user, password)
 
 
 class Target(NamedTuple):
@@ -612,10 +633,8 @@ class Target(NamedTuple):
 
 
 def target_of(url: str) -> Target:
-    from urllib.parse import urlsplit
-
     try:
-        parts = urlsplit(url)
+        parts = urllib.parse.urlsplit(url)
         host = (parts.hostname or "").encode("idna" if not url.isascii() else "ascii").decode()
         port = parts.port or PORTS.get(parts.scheme, 0)
     except (ValueError, UnicodeError) as error:
@@ -638,8 +657,6 @@ class Tls:
     """TLS over any channel that never blocks; what it encrypts leaves in sends as large as what it is given."""
 
     def __init__(self, channel: Any, context: Any, host: str) -> None:
-        import ssl
-
         self.channel, self.unsent = channel, memoryview(b"")
         self.wants_read, self.ends = ssl.SSLWantReadError, (ssl.SSLZeroReturnError, ssl.SSLEOFError)
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -707,8 +724,6 @@ def flush(channel: Any) -> int:
 
 def ready(fd: int, read: bool, write: bool, seconds: float) -> bool:
     """Whether the descriptor can be read or written within that time."""
-    import select
-
     if not hasattr(select, "poll"):  # Windows
         return any(select.select([fd] if read else [], [fd] if write else [], [fd], seconds))
     poll = select.poll()
@@ -796,8 +811,6 @@ class Stream:
 
     def makefile(self, mode: str) -> Any:
         """For http.client, which reads the answer from here."""
-        import io
-
         receive = self.receive
 
         class Reader(io.RawIOBase):
@@ -824,10 +837,6 @@ class Stream:
 
 def resolve(host: str, port: int, seconds: float) -> list[Any]:
     """The addresses of a host; in a thread of its own because nothing can interrupt getaddrinfo."""
-    import queue
-    import socket
-    import threading
-
     answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def look() -> None:
@@ -849,8 +858,6 @@ def resolve(host: str, port: int, seconds: float) -> list[Any]:
 
 def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
     """The first address that answers; the next one is tried when one fails or is silent for 0.25 s (RFC 8305)."""
-    import select
-
     waiting: list[Any] = []
     queue, last = list(addresses), OSError(errno.ETIMEDOUT, "timed out")
     give_up = time.monotonic() + seconds
@@ -878,14 +885,10 @@ def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
 
 
 def error_option() -> tuple[int, int]:
-    import socket
-
     return socket.SOL_SOCKET, socket.SO_ERROR
 
 
 def begin_connect(address: Any) -> Any:
-    import socket
-
     family, kind, protocol, _, place = address
     sock = socket.socket(family, kind, protocol)
     sock.setblocking(False)
@@ -899,8 +902,6 @@ def begin_connect(address: Any) -> Any:
 
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
     """The system's certificates (which SSL_CERT_FILE replaces), or those of `cacert`; verified unless told otherwise."""
-    import ssl
-
     try:
         context = ssl.create_default_context(cafile=cacert)
     except OSError as error:
@@ -913,8 +914,6 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
 
 def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
     """CONNECT: from here on the proxy only passes bytes."""
-    import http.client
-
     place = f"[{target.host}]" if ":" in target.host else target.host
     headers = (("Host", f"{place}:{target.port}"), ("User-Agent", USER_AGENT), *proxy.authorization())
     head = f"CONNECT {place}:{target.port} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers)
@@ -970,8 +969,6 @@ def socks5(stream: Stream, target: Target, proxy: Proxy, seconds: float) -> None
 
 def socks_address(target: Target, proxy: Proxy, seconds: float) -> bytes:
     """Type and address: as a name for socks5h, looked up here for socks5."""
-    import ipaddress
-
     host = target.host
     try:
         numeric = ipaddress.ip_address(host)
@@ -986,8 +983,6 @@ class Limiter:
     """Paces all threads together to so many bytes a second."""
 
     def __init__(self, rate: float) -> None:
-        import threading
-
         self.rate, self.free, self.lock = rate, time.monotonic(), threading.Lock()
         self.step = int(max(KiB, min(CHUNK, rate / 8)))
 
@@ -1003,9 +998,6 @@ class Limiter:
 @contextlib.contextmanager
 def failures_of(phase: str, host: str, started: bool = False) -> Iterator[None]:
     """What the system, TLS and http.client raise becomes Unreachable, with the phase in which it happened."""
-    import http.client
-    import ssl
-
     try:
         yield
     except ssl.SSLCertVerificationError as error:
@@ -1040,9 +1032,7 @@ class Line(NamedTuple):
 class Transport:
     """The only code that opens a socket.  Can be used from several threads: each keeps its own connections."""
 
-    def __init__(self, options: UploadOptions = UploadOptions()) -> None:
-        import threading
-
+    def __init__(self, options: UploadOptions) -> None:
         self.options = options
         self.proxy = parse_proxy(options.proxy) if options.proxy else None
         self.context = tls_context(options.cacert, options.insecure) if options.cacert else None  # a bad file: at once
@@ -1108,8 +1098,6 @@ class Transport:
 
     def dial(self, target: Target) -> Line:
         """A new connection, through the proxy that is meant for this host, with TLS where the URL says https."""
-        import http.client
-
         if self.time_left() <= 0:
             raise Unreachable("no time is left to connect", phase="connect")
         proxy = self.proxy_for(target)
@@ -1136,7 +1124,8 @@ class Transport:
                 sock = connect_any(addresses, seconds - (time.monotonic() - begun))
         except Unreachable as error:  # a proxy that is not there is not there for the next host either
             if phase == "proxy":
-                raise Unreachable(f"the proxy: {error}", phase=phase, everywhere=True, hint="check --proxy and *_PROXY") from error
+                hint = "check --proxy and *_PROXY"
+                raise Unreachable(f"the proxy: {error}", phase=phase, everywhere=True, hint=hint) from error
             raise
         return Stream(sock, self.options.connect_timeout, begun + seconds)
 
@@ -1158,8 +1147,6 @@ class Transport:
         proxies = self.options.proxies
         if self.proxy or not proxies or is_loopback(target.host):
             return self.proxy
-        import urllib.request
-
         scheme = "https" if target.scheme == "tcp" else target.scheme
         named = proxies.get(scheme) or proxies.get("all")
         return parse_proxy(named) if named and not urllib.request.proxy_bypass(target.netloc()) else None
@@ -1209,8 +1196,6 @@ class Transport:
 
     def send_body(self, line: Line, request: Request, sent: Callable[[int], object]) -> Optional[str]:
         """Sends the pieces; the SHA-256 of the file if the request asks for it."""
-        import hashlib
-
         digest = hashlib.sha256() if request.hashed else None
         for piece in request.body:
             if isinstance(piece, bytes):
@@ -1268,8 +1253,6 @@ class Transport:
 
 
 def half_close(channel: Any) -> None:
-    import socket
-
     channel.shutdown(socket.SHUT_WR)
 
 
@@ -1280,8 +1263,6 @@ def number(text: Optional[str]) -> Optional[int]:
 
 def pour(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
     """Hands on at most `limit` bytes of an answer; whether that was all of it.  An answer cut short is an error."""
-    import http.client
-
     left = limit
     while left:
         data = answer.read(min(left, 256 * KiB))
@@ -1301,12 +1282,10 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
 
     Uploads are never sent elsewhere: no host here needs it, and a second place is one the user did not choose.
     """
-    from urllib.parse import urljoin
-
     if response.status not in (301, 302, 303, 307, 308) or not response.headers.get("Location"):
         return None
     try:
-        place = urljoin(request.url, response.headers["Location"])
+        place = urllib.parse.urljoin(request.url, response.headers["Location"])
     except ValueError as error:
         raise NoLink("redirects to what is no URL", phase="reply", status=response.status) from error
     if request.method not in ("GET", "HEAD"):
@@ -1332,8 +1311,6 @@ def text(response: Response) -> str:
 
 
 def json_of(response: Response) -> Any:
-    import json
-
     try:
         return json.loads(response.body)
     except (ValueError, RecursionError) as error:
@@ -1395,9 +1372,7 @@ def check_link(url: str, pattern: str, response: Response) -> str:
         raise no_link(response)
     if url.isascii():
         return url
-    from urllib.parse import quote
-
-    return quote(url, safe="%/:?#[]@!$&'()*+,;=~")
+    return urllib.parse.quote(url, safe="%/:?#[]@!$&'()*+,;=~")
 
 
 def link_of(reader: Reader, pattern: str) -> Callable[[Response], Link]:
@@ -1434,8 +1409,6 @@ def lifetime(keeps: Keeps, size: int, options: UploadOptions) -> Optional[float]
 
 def next_choice(choices: Sequence[int], seconds: int) -> Optional[int]:
     """The smallest choice that is not below the wish."""
-    import bisect
-
     place = bisect.bisect_left(choices, seconds)
     return choices[place] if place < len(choices) else None
 
@@ -1472,13 +1445,8 @@ def duration(seconds: Optional[float]) -> str:
 
 def human(size: float) -> str:
     """For people: "1.4 GiB"; powers of 1024."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            break
-        size /= 1024
-    else:
-        unit = "TiB"
-    return f"{int(size)} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+    power = min(max(int(size), 1).bit_length() // 10, 4) if size >= 1024 else 0
+    return f"{size / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}" if power else f"{int(size)} bytes"
 
 
 Pairs = tuple[tuple[str, str], ...]
@@ -1538,11 +1506,9 @@ def pomf(id: str, domain: str, endpoint: str, **facts: Any) -> Provider:
 
 def absolute(reader: Reader, base: str) -> Reader:
     def read(response: Response) -> str:
-        from urllib.parse import urljoin
-
         found = reader(response)
         try:
-            return urljoin(base, found) if found else ""
+            return urllib.parse.urljoin(base, found) if found else ""
         except ValueError as error:
             raise no_link(response) from error
 
@@ -1628,12 +1594,10 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
     dutchcoders/transfer.sh server/handlers.go, 2026-06-13: the body is the URL without a newline, the way to delete
     it is in X-Url-Delete, and both may say http behind a proxy that speaks https.
     """
-    from urllib.parse import unquote, urlsplit
-
     try:
-        parts = urlsplit(base)
+        parts = urllib.parse.urlsplit(base)
         target = target_of(base)
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        user, password = urllib.parse.unquote(parts.username or ""), urllib.parse.unquote(parts.password or "")
     except (ValueError, NoLink) as error:  # the text may hold a password: it is not repeated
         raise UsageError("a server's address looks like https://USER:PASSWORD@HOST:PORT/", phase="options") from error
     root = f"{target.scheme}://{target.netloc()}{parts.path.rstrip('/')}/"
@@ -1668,7 +1632,8 @@ def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link
     return transfersh(base, "transfersh").upload(source, options, send)
 
 
-UGUU_BLOCKED = ("exe", "scr", "com", "vbs", "bat", "cmd", "htm", "html", "jar", "msi", "apk", "phtml", "svg", "zip", "pdf", "doc", "dot")
+# By extension or by sniffed type (doc, dot).  Live it also refused zip and pdf: Uguu#117 2025-04-19, #123 2025-10-07.
+UGUU_BLOCKED = tuple("exe scr com vbs bat cmd htm html jar msi apk phtml svg doc dot zip pdf".split())
 
 PROVIDERS: tuple[Provider, ...] = (
     form(
@@ -1732,9 +1697,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     pomf(
         "uguu", "uguu.se", "https://uguu.se/upload", link=r"https://[a-z0-9]{1,12}\.uguu\.se/[A-Za-z]+(\.[A-Za-z0-9]+)*",
-        keeps=Keeps(3 * HOUR), max_size=128 * MiB, default=True,
-        # Live it also refused zip and pdf: Uguu#117 2025-04-19, #123 2025-10-07.  Word files by their sniffed type.
-        blocked=UGUU_BLOCKED,
+        keeps=Keeps(3 * HOUR), max_size=128 * MiB, blocked=UGUU_BLOCKED, default=True,
         checked="2026-02-21", source="nokonoko/Uguu 1.9.8 2025-10-03; 3 hours by its page",
         sample=Sample(
             '{"success":true,"files":[{"hash":"0","filename":"a.txt","url":"https://h.uguu.se/AbCdEfGh.txt","size":3}]}',
@@ -1744,7 +1707,8 @@ PROVIDERS: tuple[Provider, ...] = (
     form(
         "www0x0", "0x0.st", "https://0x0.st/", "file", link=r"https://0x0\.st/[A-Za-z0-9_.-]+(/\S+)?",
         fields=lambda life, options: (("expires", str(int(life // HOUR))),) if life and life <= 30 * DAY else (),
-        keeps=Keeps(null_keeps, range(HOUR, 30 * DAY + 1, HOUR)), max_size=512 * MiB, blocked=("exe", "dll", "jar", "apk", "rar", "so"),
+        keeps=Keeps(null_keeps, range(HOUR, 30 * DAY + 1, HOUR)), max_size=512 * MiB,
+        blocked=("exe", "dll", "jar", "apk", "rar", "so"),
         note="its owner has switched uploads off", checked="2026-08-05",
         source="mia-0/0x0 fhost.py 2024-03-30; irssi/scripts#910 2026-08-05: disabled, and no automated use wanted",
         sample=Sample("https://0x0.st/Abcd.txt\n", "https://0x0.st/Abcd.txt"),
@@ -1766,8 +1730,9 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     pomf(
         "quax", "qu.ax", "https://qu.ax/upload.php", link=r"https://qu\.ax/\S+", keeps=Keeps(None), max_size=256 * MiB,
-        note="Cloudflare challenges were seen", checked="2025-08-01", source="an image uploader's client, 2025-08; retention unknown",
-        sample=Sample('{"success":true,"files":[{"hash":"0","name":"a.txt","url":"/AbC.txt","size":3}]}', "https://qu.ax/AbC.txt"),
+        note="Cloudflare challenges were seen",
+        checked="2025-08-01", source="an image uploader's client, 2025-08; retention unknown",
+        sample=Sample('{"success":true,"files":[{"name":"a.txt","url":"/AbC.txt","size":3}]}', "https://qu.ax/AbC.txt"),
     ),
     Provider(
         "termbin", "termbin.com", termbin, termbin_read, Keeps(30 * DAY), max_size=32 * KiB, text_only=True,
@@ -1813,8 +1778,6 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     found = {name: os.environ[name] for name in sorted(names) if os.environ.get(name)}
     if sys.platform not in ("win32", "darwin") and not any(name.lower().endswith("_proxy") for name in os.environ):
         return found, {}  # importing urllib.request costs more than all the rest of a start
-    import urllib.request
-
     return found, urllib.request.getproxies()
 
 
@@ -1842,9 +1805,8 @@ def seconds_of(name: str, value: str) -> float:
 def check_options(options: UploadOptions) -> None:
     """UsageError for wishes that contradict each other."""
     if options.expire and options.keep and options.keep > options.expire:
-        raise UsageError(
-            f"the link cannot be gone after {duration(options.expire)} and live at least {duration(options.keep)}", phase="options"
-        )
+        gone, alive = duration(options.expire), duration(options.keep)
+        raise UsageError(f"the link cannot be gone after {gone} and live at least {alive}", phase="options")
     if options.verify not in ("auto", "full", "none"):
         raise UsageError(f"verify is {printable(options.verify)!r}: it must be auto, full or none", phase="options")
     if options.once and options.verify == "full":
@@ -1925,8 +1887,6 @@ def judge(request: Request, response: Response) -> Response:
 
 
 def phrase(status: int) -> str:
-    import http.client
-
     return http.client.responses.get(status, "")
 
 
@@ -1937,10 +1897,8 @@ def retry_after(value: Optional[str], now: float) -> Optional[float]:
     seconds = number(value)
     if seconds is not None:
         return float(seconds)
-    from email.utils import parsedate_to_datetime
-
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
     except (TypeError, ValueError, OverflowError, IndexError):
         return None
 
@@ -2033,8 +1991,6 @@ def find_provider(name: str) -> Provider:
 
 
 def nearest(name: str) -> str:
-    import difflib
-
     close = difflib.get_close_matches(name, [word for row in PROVIDERS for word in (row.id, row.domain)], 3, 0.5)
     return f"did you mean {' or '.join(close)}?" if close else "`twat-fs list` shows the hosts"
 
@@ -2094,7 +2050,8 @@ def deliver(
     """One provider, one file: objections, upload, proof."""
     earlier = broken.get(provider.id)
     if earlier:
-        raise type(earlier)(f"not asked again: {earlier}", phase=earlier.phase, status=earlier.status, everywhere=earlier.everywhere)
+        known = {"phase": earlier.phase, "status": earlier.status, "everywhere": earlier.everywhere, "hint": earlier.hint}
+        raise type(earlier)(f"not asked again: {earlier}", **known)  # type: ignore[arg-type]
     against = objection(provider, source, options)
     if against:
         raise against
@@ -2150,8 +2107,6 @@ class Tally:
     """Counts and hashes what is downloaded, from the start at each try."""
 
     def fresh(self) -> Callable[[bytes], object]:
-        import hashlib
-
         self.size, self.digest = 0, hashlib.sha256()
         return self.take
 
@@ -2273,8 +2228,6 @@ def setup_providers(online: bool = False, options: Optional[UploadOptions] = Non
 
 def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
     """Uploads a few random words, and fetches them back by their hash where that does not use up the link."""
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="twat-fs-") as folder:
         path = os.path.join(folder, "twat-fs-status.txt")
         with open(path, "w", encoding="ascii") as file:
@@ -2315,8 +2268,16 @@ def write(stream: Any, text: str) -> None:
 
 def say(line: str, stream: Any = None) -> None:
     """A line for people on stderr; if that is gone it stops nothing."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    try:
         write(stream or sys.stderr, line + "\n")
+    except (OSError, ValueError, AttributeError):
+        silence(stream or sys.stderr)
+
+
+def silence(stream: Any) -> None:
+    """What could not be written is not tried again at the end, with a traceback."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Moving:
@@ -2330,8 +2291,6 @@ class Meter(Progress):
     """Draws one line on a terminal, at most ten times a second; with `verbose` each step is a line as well."""
 
     def __init__(self, stream: Any, draws: bool, verbose: bool) -> None:
-        import threading
-
         self.stream, self.draws, self.verbose = stream, draws, verbose
         self.moving: dict[int, Moving] = {}
         self.lock, self.thread, self.last, self.width = threading.RLock(), threading.get_ident, 0.0, 0
@@ -2400,8 +2359,11 @@ class Meter(Progress):
         self.width = len(line)
 
     def put(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        try:
             write(self.stream, text)
+        except (OSError, ValueError):
+            self.draws = False
+            silence(self.stream)
 
     def line(self, room: int, clock: float) -> str:
         files = list(self.moving.values())
@@ -2447,8 +2409,6 @@ class Outcome(NamedTuple):
 
 def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
-    import json
-
     error = outcome.error
     empty = UploadResult("", "", outcome.size or 0)
     attempts = error.attempts if isinstance(error, AllProvidersFailed) else ()
@@ -2467,7 +2427,8 @@ def failure_lines(outcome: Outcome) -> list[str]:
     lines = [f"twat-fs: {head}{error}"]
     if isinstance(error, AllProvidersFailed):
         lines += [f"  {line}" for line in error.reasons()]
-        if error.failures and all(f.phase in ("dns", "connect", "proxy") for f in error.failures if f.exit_code == 1) and error.exit_code == 1:
+        unreached = [f.phase in ("dns", "connect", "proxy") and not f.everywhere for f in error.failures if f.exit_code == 1]
+        if error.exit_code == 1 and all(unreached):
             lines.append("  no network? `twat-fs serve FILE` makes this machine the host")
     elif error and error.hint:
         lines.append(f"  {error.hint}")
@@ -2526,8 +2487,6 @@ class Shelf:
     """The files under their unguessable tokens; with a folder also the rules for receiving more."""
 
     def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER, token: str = "", quiet: bool = False) -> None:
-        import threading
-
         self.folder, self.max_size, self.keep, self.token, self.quiet = folder, max_size, keep, token, quiet
         self.entries: dict[str, Entry] = {}
         self.lock = threading.Lock()
@@ -2576,8 +2535,6 @@ class Shelf:
 
 
 def wipe(folder: str) -> None:
-    import shutil
-
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -2595,7 +2552,7 @@ class Rejected(Exception):
         self.status, self.message = status, message
 
 
-class Desk(Handler):
+class Desk(RequestHandler):
     """Answers the requests of one connection; `start_server` joins it with http.server's handler."""
 
     shelf: Shelf
@@ -2648,9 +2605,7 @@ class Desk(Handler):
 
     def parts(self) -> list[str]:
         """The segments of the path, unquoted; a slash that was quoted stays within its segment."""
-        from urllib.parse import unquote
-
-        return [unquote(part) for part in self.path.partition("?")[0].split("/")[1:]]
+        return [urllib.parse.unquote(part) for part in self.path.partition("?")[0].split("/")[1:]]
 
     # Giving
 
@@ -2732,8 +2687,6 @@ class Desk(Handler):
         return size
 
     def has_token(self) -> bool:
-        import hmac
-
         kind, _, value = self.headers.get("Authorization", "").partition(" ")
         given = value.strip() if kind.lower() == "bearer" else password_of(value)
         return hmac.compare_digest(given.encode("utf-8", "replace"), self.shelf.token.encode())
@@ -2777,8 +2730,6 @@ class Desk(Handler):
         return super().handle_expect_100()
 
     def drop(self) -> None:
-        import hmac
-
         token, name, delete = parts if len(parts := self.parts()) == 3 else ("", "", "")
         entry = self.shelf.find(token, name)
         if not entry.delete or not hmac.compare_digest(delete.encode(), entry.delete.encode()):
@@ -2813,8 +2764,6 @@ def span_of(header: Optional[str], size: int) -> tuple[int, int]:
 
 
 def password_of(credentials: str) -> str:
-    import base64
-
     with contextlib.suppress(ValueError):
         return base64.b64decode(credentials.strip(), validate=True).decode("utf-8", "replace").partition(":")[2]
     return ""
@@ -2870,9 +2819,7 @@ class FormReader:
 
 def file_name_of(head: bytes) -> Optional[str]:
     """The file name in the head of a part; None if the part is a plain field."""
-    from email.message import Message
-
-    part = Message()
+    part = email.message.Message()
     for line in head.decode("utf-8", "replace").split("\r\n"):
         name, _, value = line.partition(":")
         part[name.strip() or "x"] = value.strip()
@@ -2881,10 +2828,6 @@ def file_name_of(head: bytes) -> Optional[str]:
 
 def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
     """A server that already listens; another port is taken if this one is not free and nobody insists."""
-    import http.server
-    import socket
-    import threading
-
     room = threading.BoundedSemaphore(64)  # connections at a time; the others wait in the queue
 
     class Server(http.server.ThreadingHTTPServer):
@@ -2919,8 +2862,6 @@ def address_of(server: Any) -> str:
 
 def own_address() -> str:
     """Our address on the way out (nothing is sent: a datagram socket only looks up the route); else loopback."""
-    import socket
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
         sock.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
         return str(sock.getsockname()[0])
@@ -2942,8 +2883,6 @@ def measured(parse: Callable[[str], Optional[float]], like: str) -> Callable[[st
     """An argparse type that says what a value should look like."""
 
     def convert(text: str) -> float:
-        import argparse
-
         value = parse(text)
         if value is None:
             raise argparse.ArgumentTypeError(f"{printable(text, 40)!r} is not like {like}")
@@ -3021,8 +2960,6 @@ was sent; 6 local problem; 130 interrupted."""
 
 
 def build_parser(prog: str, about: str, options: Iterable[Option], positional: str = "", many: bool = True) -> Any:
-    import argparse
-
     parser = argparse.ArgumentParser(prog=prog, description=about, epilog=EPILOG, allow_abbrev=False)
     if positional:
         parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
@@ -3080,9 +3017,12 @@ def cmd_upload(argv: Sequence[str]) -> int:
         return upload_all(files, sources, options, chain, args)
 
 
+Found = Union[Source, UploadError]
+
+
 def source_or_error(
     file: str, options: UploadOptions, chain: Sequence[Provider], stack: contextlib.ExitStack
-) -> Union[Source, UploadError]:
+) -> Found:
     try:
         if file != "-":
             return Source.of(file, options.name, options.unique)
@@ -3097,18 +3037,20 @@ def source_or_error(
 @contextlib.contextmanager
 def spooled(limit: Optional[int]) -> Iterator[str]:
     """Standard input in a temporary file, so that everything can be sent again; stops at what no host would take."""
-    import tempfile
-
+    if sys.stdin is None:
+        raise Unreadable("standard input is closed", phase="file")
     handle, path = tempfile.mkstemp(prefix="twat-fs-")
     try:
         with open(handle, "wb") as file:
             for data in iter(lambda: sys.stdin.buffer.read(CHUNK), b""):
                 file.write(data)
                 if limit is not None and file.tell() > limit:
-                    raise Unsuitable(f"standard input is longer than {human(limit)}, the most that a host here takes", phase="file")
+                    most = f"{human(limit)}, the most that a host here takes"
+                    raise Unsuitable(f"standard input is longer than {most}", phase="file")
         yield path
     except OSError as error:
-        raise Unreadable(f"standard input cannot be held in {os.path.dirname(path)}: {local_reason(error)}", phase="file") from error
+        why = f"standard input cannot be held in {os.path.dirname(path)}: {local_reason(error)}"
+        raise Unreadable(why, phase="file") from error
     finally:
         os.unlink(path)
 
@@ -3116,22 +3058,20 @@ def spooled(limit: Optional[int]) -> Iterator[str]:
 def looks_like_text(path: str) -> bool:
     with open(path, "rb") as file:
         head = file.read(4 * KiB)
-    import codecs
-
     with contextlib.suppress(UnicodeDecodeError):
         return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(head)
     return False
 
 
 def upload_all(
-    files: Sequence[str], sources: Sequence[Union[Source, UploadError]], options: UploadOptions, chain: Sequence[Provider], args: Any
+    files: Sequence[str], sources: Sequence[Found], options: UploadOptions, chain: Sequence[Provider], args: Any
 ) -> int:
     """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
     terminal = bool(sys.stderr and sys.stderr.isatty())
     meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
     transport, broken = Transport(options), {}  # type: Transport, dict[str, UploadError]
 
-    def job(file: str, source: Union[Source, UploadError]) -> Callable[[], Outcome]:
+    def job(file: str, source: Found) -> Callable[[], Outcome]:
         return lambda: upload_one(file, source, options, chain, transport, meter, broken)
 
     codes = []
@@ -3144,7 +3084,7 @@ def upload_all(
 
 
 def upload_one(
-    file: str, source: Union[Source, UploadError], options: UploadOptions, chain: Sequence[Provider],
+    file: str, source: Found, options: UploadOptions, chain: Sequence[Provider],
     transport: Transport, meter: Progress, broken: dict[str, UploadError],
 ) -> Outcome:  # fmt: skip
     begun = time.monotonic()
@@ -3162,9 +3102,6 @@ def in_order(jobs: Sequence[Callable[[], Outcome]], workers: int) -> Iterator[Ou
     if workers < 2 or len(jobs) < 2:
         yield from (job() for job in jobs)
         return
-    import queue
-    import threading
-
     todo: queue.SimpleQueue[Any] = queue.SimpleQueue()
     places: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in jobs]
     for pair in zip(jobs, places):
@@ -3186,8 +3123,6 @@ def in_order(jobs: Sequence[Callable[[], Outcome]], workers: int) -> Iterator[Ou
 
 
 def outcome_of(place: Any) -> Outcome:
-    import queue
-
     while True:
         with contextlib.suppress(queue.Empty):  # a wait without end hears no Ctrl-C on Windows
             found = place.get(timeout=0.2)
@@ -3212,7 +3147,7 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
     except OSError as error:
         if result:
             meter.above(f"twat-fs: {printable(outcome.file)}: {result.url}")
-        silence_stdout()
+        silence(sys.stdout)
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
 
 
@@ -3221,12 +3156,6 @@ def put_line(line: str) -> None:
     if sys.stdout is None:
         raise OSError(errno.EBADF, "closed")
     write(sys.stdout, line + "\n")
-
-
-def silence_stdout() -> None:
-    """What could not be written is not tried again at the end, with a traceback."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def unchecked(result: UploadResult) -> str:
@@ -3240,14 +3169,12 @@ def worst(codes: Sequence[int]) -> int:
     return 3 if 0 in codes else 1
 
 
-def dry_run(file: str, source: Union[Source, UploadError], options: UploadOptions, chain: Sequence[Provider], as_json: bool) -> int:
+def dry_run(file: str, source: Found, options: UploadOptions, chain: Sequence[Provider], as_json: bool) -> int:
     if isinstance(source, UploadError):
         return report(Outcome(file, None, None, source, 0.0))
     verdicts = [(row.id, objection(row, source, options)) for row in chain]
     fits = [name for name, against in verdicts if not against]
     if as_json:
-        import json
-
         reasons = {name: str(against) for name, against in verdicts if against}
         put_line(json.dumps({"file": file, "size": source.size, "hosts": fits, "out": reasons}))
     else:
@@ -3271,8 +3198,6 @@ def cmd_list(argv: Sequence[str]) -> int:
         return cmd_status(["--online", *(["--json"] if args.json else [])])
     rows = provider_table()
     if args.json:
-        import json
-
         put_line(json.dumps([dict(zip(rows[0], row)) for row in rows[1:]], indent=1))
     else:
         put_line("\n".join(table(rows)))
@@ -3298,12 +3223,11 @@ def cmd_status(argv: Sequence[str]) -> int:
 
 def show_status(found: Mapping[str, ProviderInfo], as_json: bool) -> None:
     if as_json:
-        import json
-
         for name, info in found.items():
             put_line(json.dumps({"provider": name, **info._asdict()}))
         return
-    rows = [(name, "ready" if info.success else "not ready", info.explanation, timed(info), info.help_info) for name, info in found.items()]
+    ready = {True: "ready", False: "not ready"}
+    rows = [(name, ready[info.success], info.explanation, timed(info), info.help_info) for name, info in found.items()]
     put_line("\n".join(table(rows)))
 
 
@@ -3330,8 +3254,6 @@ def cmd_serve(argv: Sequence[str]) -> int:
 
 
 def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
-    import tempfile
-
     if args.file:
         sources = [Source.of(file) for file in args.file]
         shelf = Shelf(quiet=args.quiet)
@@ -3381,20 +3303,22 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     command = COMMANDS.get(words[0]) if words else None
     try:
-        return command(words[1:]) if command else cmd_upload(words)
+        try:
+            return command(words[1:]) if command else cmd_upload(words)
+        except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
+            sys.stdout.flush()
+            return int(end.code or 0)
     except UploadError as error:
         return report(Outcome("", None, None, error, 0.0))
     except KeyboardInterrupt:
         say("\ntwat-fs: interrupted")
         return 130
     except BrokenPipeError:  # `twat-fs list | head -1`
-        silence_stdout()
+        silence(sys.stdout)
         return 0
     except OSError as error:
-        silence_stdout()
+        silence(sys.stdout)
         return report(Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0))
-    except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
-        return int(end.code or 0)
 
 
 if __name__ == "__main__":

@@ -215,3 +215,43 @@ def until(fact: Callable[[], object], seconds: float = 10.0) -> None:
     while not fact() and time.monotonic() < end:
         time.sleep(0.01)
     assert fact()
+
+
+# What the tests of the wire, of nginx and of local files share
+
+
+@dataclass
+class Done:
+    """How a call of main() ended."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def links(self) -> List[str]:
+        return self.out.split()
+
+
+def caller(capsys) -> Callable[..., Done]:
+    """main() in this very process: `run("-p", "catbox", path)`; never a traceback."""
+    import twat_fs
+
+    def run(*args) -> Done:
+        capsys.readouterr()
+        begun = time.monotonic()
+        code = twat_fs.main([str(arg) for arg in args])
+        seconds = time.monotonic() - begun
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Done(code, out, err, seconds)
+
+    return run
+
+
+def sparse(path, size: int):
+    """A file of zeros that takes no room."""
+    with open(path, "wb") as file:
+        file.truncate(size)
+    return path

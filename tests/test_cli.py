@@ -1,0 +1,1147 @@
+"""The command line: what goes in, what comes out on which stream, and with which exit code.
+
+`run` calls main() in this process; `program` and `start` run the file as users do, where processes matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+import pytest
+from conftest import PROGRAM, environment
+
+import twat_fs
+
+CHAIN = ["catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg", "filebin", "uguu"]
+DOMAINS = {row.id: row.domain for row in twat_fs.PROVIDERS}
+KEYS = "file url provider size sha256 expires delete verified seconds attempts".split()
+LINK = re.compile(r"https://\S+")
+posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def urls(self):
+        return self.out.splitlines()
+
+
+@pytest.fixture
+def run(online_box, capsys, monkeypatch):
+    """main() in this process: `run("a.txt", "-p", "x0at", stdin=b"...")`."""
+
+    def go(*args, stdin=None):
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capsys.readouterr()
+        code = twat_fs.main([str(arg) for arg in args])
+        return Ran(code, *capsys.readouterr())
+
+    return go
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Make a file: `file("a.txt", b"...")`."""
+
+    def make(name="a.txt", content=None):
+        path = tmp_path / name
+        path.write_bytes(name.encode() * 50 if content is None else content)
+        return path
+
+    return make
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def asked(box):
+    """The hosts that a file was sent to, in order."""
+    return [seen.host for seen in box.uploads()]
+
+
+def refuse_all(box, *but):
+    for name in CHAIN:
+        if name not in but:
+            box.fault(DOMAINS[name], "status", status=403, body="no thanks")
+
+
+# What goes up, what is printed -----------------------------------------------------------------------------------------
+
+
+def test_one_file_becomes_one_line(box, run, file):
+    ran = run(file("report.pdf", b"%PDF"))
+    assert (ran.code, ran.err) == (0, "")
+    assert re.fullmatch(r"https://files\.catbox\.moe/\w+\.pdf\n", ran.out)
+    assert box.stored[ran.urls[0]].read() == b"%PDF"
+
+
+def test_several_files_are_printed_in_the_order_given(box, run, file):
+    files = [file(name) for name in ("c.txt", "a.txt", "b.txt")]
+    ran = run(*files)
+    assert ran.code == 0
+    assert [box.stored[url].read() for url in ran.urls] == [path.read_bytes() for path in files]
+
+
+def test_the_same_file_twice_is_two_urls(box, run, file):
+    ran = run(file(), file())
+    assert ran.code == 0 and len(set(ran.urls)) == 2
+
+
+def test_in_parallel_the_order_stays_although_the_first_is_slowest(box, run, file):
+    box.fault("x0.at", "slow", delay=0.8, when="upload")
+    files = [file("first.exe"), *(file("%d.txt" % n) for n in range(5))]  # catbox takes no .exe
+    ran = run("-j", "3", "-p", "catbox,x0at", *files)
+    assert ran.code == 0
+    assert [box.stored[url].read() for url in ran.urls] == [path.read_bytes() for path in files]
+    times = {seen.host: seen.started for seen in box.requests if not seen.upload}
+    assert times["files.catbox.moe"] < times["x0.at"], "the others did not wait for the first"
+
+
+def test_more_workers_than_files_is_fine(run, file):
+    ran = run("-j", "64", file("a.txt"), file("b.txt"))
+    assert (ran.code, len(ran.urls)) == (0, 2)
+
+
+@pytest.mark.parametrize("args", [["-"], [], ["upload"], ["upload", "-"], ["--json", "-"]])
+@pytest.mark.parametrize("data, name", [("grüße\n".encode(), "stdin.txt"), (b"\x89PNG\0\xff", "stdin.bin")])
+def test_standard_input_is_a_file(box, run, args, data, name):
+    ran = run(*args, stdin=data)
+    assert ran.code == 0
+    (stored,) = box.stored.values()
+    assert (stored.read(), stored.name) == (data, name)
+
+
+def test_standard_input_may_be_one_of_several(box, run, file):
+    ran = run(file("a.txt"), "-", file("b.txt"), "-n", "", stdin=b"x")
+    assert ran.code == 2
+    ran = run(file("a.txt"), "-", file("b.txt"), stdin=b"piped")
+    assert ran.code == 0
+    assert [box.stored[url].name for url in ran.urls] == ["a.txt", "stdin.txt", "b.txt"]
+
+
+def test_a_pipe_without_a_file_name_is_uploaded(box, program):
+    ran = program(input="from a pipe\n")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert box.stored[ran.stdout.strip()].read() == b"from a pipe\n"
+
+
+@pytest.mark.parametrize("args", [[], ["-"]])
+def test_empty_standard_input_fits_no_host(box, program, args):
+    ran = program(*args, input=b"")
+    assert (ran.returncode, ran.stdout) == (5, "")
+    assert "empty" in ran.stderr and not box.requests
+
+
+def test_standard_input_is_retried_from_its_start(box, run):
+    data = os.urandom(100_000)
+    box.fault("catbox.moe", "status", times=1, status=503, retry_after=0)
+    ran = run("-", stdin=data)
+    assert (ran.code, len(box.uploads("catbox.moe"))) == (0, 2)
+    assert box.stored[ran.urls[0]].read() == data
+
+
+def test_endless_standard_input_is_given_up_as_soon_as_no_host_would_take_it(box, start):
+    process = start("-p", "termbin", "-", stdin=subprocess.PIPE)
+    written = 0
+    with pytest.raises(BrokenPipeError):
+        while written < 200 * 2**20:
+            process.stdin.write(b"endless\n" * 8192)
+            written += 65536
+    process.stdin = None
+    assert process.wait(10) == 5
+    assert written < 8 * 2**20, "it stopped early"
+    assert process.stdout.read() == b"" and b"32.0 KiB" in process.stderr.read()
+    assert not box.requests
+
+
+def test_standard_input_leaves_no_temporary_file(program, file, tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for code, args in ((0, ["-"]), (5, ["-p", "uguu", "-n", "a.exe"]), (2, ["-p", "nosuch"])):
+        assert program(*args, input=b"data", env={"TMPDIR": scratch}).returncode == code
+        assert list(scratch.iterdir()) == []
+
+
+def test_name_is_what_the_host_is_told(box, run, file):
+    assert run(file(), "--name", "Other Name.pdf").code == 0
+    assert run("-n", "piped.log", stdin=b"x").code == 0
+    assert [stored.name for stored in box.stored.values()] == ["Other Name.pdf", "piped.log"]
+
+
+def test_unique_puts_the_time_into_the_name(box, run, file):
+    assert run(file("a.tar.gz"), "--unique", "-n", "b.tar").code == 0
+    (stored,) = box.stored.values()
+    assert re.fullmatch(r"b_\d{8}_\d{6}\.tar", stored.name)
+
+
+# Options ---------------------------------------------------------------------------------------------------------------
+
+SPELLINGS = [
+    "-p x0at --no-check FILE",
+    "FILE --no-check -p x0at",
+    "-p x0at FILE --no-check",
+    "FILE -px0at --no_check",
+    "--provider=x0at FILE --no_check",
+    "--no_check FILE --provider x0.at",
+    "upload FILE --provider [x0at] --no-check",
+    "upload --no_check -p x0 FILE",
+    "--no-check -p X0AT -- FILE",
+    "FILE --no_check -p x0at --",
+]
+
+
+@pytest.mark.parametrize("line", SPELLINGS)
+def test_options_come_in_any_order_and_spelling(box, run, file, line):
+    path = str(file())
+    ran = run(*(path if word == "FILE" else word for word in line.split()))
+    assert ran.code == 0 and ran.out.startswith("https://x0.at/")
+    assert [seen.method for seen in box.requests] == ["POST"], "no look at the link"
+
+
+def test_an_underscore_in_a_value_stays(box, run, file):
+    assert run(file(), "--name=a_b_c.txt", "--remote_path", "x_y", "--limit_rate=10M", "--max_time", "30").code == 0
+    assert [stored.name for stored in box.stored.values()] == ["a_b_c.txt"]
+
+
+def test_two_dashes_end_the_options(box, run, file, monkeypatch):
+    monkeypatch.chdir(file("-q").parent)
+    file("--json")
+    ran = run("-p", "x0at", "--", "-q", "--json")
+    assert ran.code == 0
+    assert [box.stored[url].name for url in ran.urls] == ["-q", "--json"]
+
+
+@pytest.mark.parametrize("args", [["./list"], ["upload", "list"], ["--", "list"], ["-p", "catbox", "list"]])
+def test_a_file_may_be_called_like_a_command(box, run, file, monkeypatch, args):
+    monkeypatch.chdir(file("list").parent)
+    assert run(*args).code == 0
+    assert [stored.name for stored in box.stored.values()] == ["list"]
+
+
+def test_the_word_list_alone_lists_although_a_file_has_that_name(box, run, file, monkeypatch):
+    monkeypatch.chdir(file("list").parent)
+    ran = run("list")
+    assert ran.code == 0 and "catbox" in ran.out and not box.requests
+
+
+WRONG = {
+    "unknown option": ("--frobnicate", "frobnicate"),
+    "unknown letter": ("-Z", "-Z"),
+    "unknown option with value": ("--frob=1", "frob"),
+    "abbreviated option": ("--prov x0at", "--prov"),
+    "option without its value": ("-p", "provider"),
+    "no check and full check": ("--no-check --verify full", "contradict"),
+    "no check and full check, turned round": ("--verify full --no_check", "contradict"),
+    "unknown proof": ("--verify half", "half"),
+    "quiet and verbose": ("-q -v", "contradict"),
+    "gone before it must live": ("--keep 2h --expire 1h", "2 hours"),
+    "one name for two files": ("--name x.txt OTHER", "--name"),
+    "a name that is a path": ("--name a/b", "slash"),
+    "a name that is a Windows path": ("--name a\\b", "slash"),
+    "no name": ("--name ''", "empty"),
+    "a name with a line break": ("--name 'a\nb'", "control"),
+    "a name with NUL": ("--name 'a\0b'", "control"),
+    "a name of 256 bytes": ("--name " + "x" * 256, "255"),
+    "one download, and look at it": ("--once --verify full", "one download"),
+    "standard input twice": ("- -", "once"),
+    "no unit": ("--expire 5", "5"),
+    "a unit that is none": ("--expire 5x", "5x"),
+    "no time at all": ("--expire 0h", "0h"),
+    "negative time": ("--expire=-5h", "-5h"),
+    "a word": ("--keep soon", "soon"),
+    "no time to keep": ("--keep ''", "''"),
+    "no rate": ("--limit-rate 0", "'0'"),
+    "a negative rate": ("--limit-rate=-5k", "-5k"),
+    "a rate of words": ("--limit-rate fast", "fast"),
+    "no workers": ("-j 0", "'0'"),
+    "too many workers": ("-j 65", "65"),
+    "workers that are a power": ("-j ²", "1 to 64"),
+    "half a worker": ("-j 1.5", "1.5"),
+    "negative tries": ("--retry -1", "-1"),
+    "no timeout": ("--timeout 0", "'0'"),
+    "nan": ("--connect-timeout nan", "nan"),
+    "for ever": ("--max-time inf", "inf"),
+    "an odd proxy": ("--proxy ftp://127.0.0.1:1", "ftp"),
+    "a proxy without a port number": ("--proxy http://127.0.0.1:http", "proxy"),
+    "a proxy without host": ("--proxy http://:3128", "proxy"),
+    "no certificates there": ("--cacert /no/such.pem", "such.pem"),
+    "no host": ("-p ''", "no host"),
+    "no host in a list": ("-p ,", "no host"),
+    "no host in brackets": ("-p []", "no host"),
+    "an unknown host": ("-p nosuchhost", "nosuchhost"),
+    "an unknown host among good ones": ("-p x0at,nosuchhost", "nosuchhost"),
+    "a host with escapes": ("-p 'x\x1b[2J'", r"\x1b[2J"),
+    "an ambiguous prefix": ("-p tmpfile", "tmpfilelink or tmpfilesorg"),
+    "a dead host": ("-p file.io", "LimeWire"),
+    "another dead host": ("-p transfer.sh", "https://HOST/"),
+    "a dead namesake": ("-p bashupload.com", "bashupload.app"),
+    "a base URL without host": ("-p https://", "server"),
+    "a base URL with an odd port": ("-p http://h:x/", "server"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_command_line_is_2_and_nothing_is_sent(box, run, file, name):
+    line, hint = WRONG[name]
+    words = [str(file("other.txt")) if w == "OTHER" else w.strip("'") for w in re.findall(r"'[^']*'|[^ ]+", line)]
+    ran = run(file(), *words, stdin=b"x")
+    assert (ran.code, ran.out) == (2, "")
+    assert hint in ran.err
+    assert not box.requests and not box.tunnels
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]|Traceback|twat-fs: :", ran.err)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["list", "x"], ["list", "--frob"], ["version", "x"], ["version", "--", "x"], ["status", "nosuch"],
+        ["status", "catbox", "x0at"], ["status", "tmpfile"], ["upload_provider"], ["upload_provider", "burn"],
+        ["serve", "--port", "70000"], ["serve", "--port", "²"], ["serve", "--max-size", "0"], ["serve", "--frob"],
+        ["upload_provider", "list", "--frob"], ["list", "-q", "-v"],
+    ],
+)  # fmt: skip
+def test_a_wrong_command_line_of_the_other_commands_is_2_as_well(box, run, args):
+    ran = run(*args)
+    assert (ran.code, ran.out) == (2, "") and ran.err.strip()
+    assert "twat-fs: :" not in ran.err and not box.tunnels
+
+
+@pytest.mark.parametrize("wrong, meant", [("catbax", "catbox"), ("litterbocks", "litterbox"), ("x0.ta", "x0.at"), ("filbin", "filebin")])
+def test_an_unknown_host_is_answered_by_the_nearest_names(run, file, wrong, meant):
+    ran = run(file(), "-p", wrong)
+    assert ran.code == 2 and re.search(r"did you mean .*\b%s\b" % re.escape(meant), ran.err)
+
+
+def test_without_a_file_on_a_terminal_the_usage_is_shown(run, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", terminal)
+    ran = run()
+    assert (ran.code, ran.out) == (2, "") and "FILE" in ran.err
+
+
+# Exit codes ------------------------------------------------------------------------------------------------------------
+
+
+def test_0_every_file_has_a_url(run, file):
+    assert run(file("a.txt"), file("b.txt")).code == 0
+
+
+def test_1_no_file_could_be_uploaded(box, run, file):
+    refuse_all(box)
+    ran = run(file("a.txt"), file("b.txt"))
+    assert (ran.code, ran.out) == (1, "")
+    assert asked(box) == [DOMAINS[name] for name in CHAIN]
+
+
+def test_3_some_files_failed(box, run, file, tmp_path):
+    ran = run(tmp_path / "missing", file("a.txt"), tmp_path)
+    assert (ran.code, len(ran.urls)) == (3, 1)
+    assert "missing" in ran.err and "tar c" in ran.err
+
+
+@pytest.mark.parametrize("lie", ["other", "half", "short", "zero", "flip", "html"])
+def test_4_the_host_does_not_serve_the_same_bytes(box, run, file, lie):
+    box.fault("catbox.moe", lie, when="download")
+    ran = run("-p", "catbox", "--retry", "0", file())
+    assert (ran.code, ran.out) == (4, "") and "proof" in ran.err
+
+
+def test_4_is_no_end_while_another_host_is_left(box, run, file):
+    box.fault("catbox.moe", "other", when="download")
+    ran = run("-p", "catbox,x0at", file())
+    assert (ran.code, ran.err) == (0, "") and ran.out.startswith("https://x0.at/")
+
+
+FITS_NOWHERE = {
+    "empty": ("-p catbox", b"", "empty"),
+    "type": ("-p catbox,litterbox -n a.exe", b"x", ".exe"),
+    "size": ("-p termbin", b"x" * 33_000, "32"),
+    "not text": ("-p termbin", b"\0\xff", "text"),
+    "expiry": ("-p catbox --expire 1h", b"x", "for ever"),
+    "keep": ("-p uguu --keep 1d", b"x", "3 hours"),
+    "nobody that long": ("--expire 4w", b"x", "3 days"),
+    "once": ("--once", b"x", "one download"),
+    "not configured": ("-p transfersh", b"x", "TWAT_FS_TRANSFERSH_URL"),
+}
+
+
+@pytest.mark.parametrize("case", FITS_NOWHERE)
+def test_5_nothing_fits_and_nothing_was_sent(box, run, file, case):
+    line, content, hint = FITS_NOWHERE[case]
+    ran = run(file("a.txt", content), *line.split())
+    assert (ran.code, ran.out) == (5, "")
+    assert hint in ran.err and not box.tunnels
+
+
+def local_problems(tmp_path):
+    (tmp_path / "folder").mkdir()
+    yield "missing.txt", "no such file"
+    yield "folder", "tar c"
+    yield "a\0b", "null"
+    yield "", "no such file"
+    if os.name != "nt":
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "loop").symlink_to("loop")
+        yield from (("pipe", "cat"), ("/dev/zero", "cat"), ("loop", "link"), ("x" * 300, "long"))
+
+
+def test_6_a_local_problem(box, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, hint in local_problems(tmp_path):
+        ran = run(name)
+        assert (ran.code, ran.out) == (6, ""), name
+        assert hint in ran.err.lower() and len(ran.err.splitlines()) <= 2
+    assert not box.tunnels
+
+
+@posix
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_6_no_permission(run, file):
+    path = file()
+    path.chmod(0)
+    assert run(path).code == 6
+
+
+def test_6_a_file_that_grows_while_it_is_sent(box, start, file):
+    path = file("log.txt", b"x" * 200_000)
+    process = start("--limit-rate", "100k", "-p", "catbox,x0at", path)
+    wait_for(lambda: box.uploads())
+    with open(path, "ab") as log:
+        log.write(b"more")
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (6, b"") and b"changed" in err
+    assert asked(box) == ["catbox.moe"], "no host can help"
+
+
+def wait_for(ready, seconds=10):
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+INTERRUPTED = {
+    "while sending": [("stall", {"after": 1000})],
+    "while waiting for an answer": [("silence", {})],
+    "while pausing": [("status", {"status": 503, "retry_after": 60})],
+}
+
+
+@posix
+@pytest.mark.parametrize("jobs", ["1", "3"])
+@pytest.mark.parametrize("moment", INTERRUPTED)
+def test_130_ctrl_c_ends_within_a_second_and_leaves_nothing(box, start, file, tmp_path, moment, jobs):
+    ((kind, details),) = INTERRUPTED[moment]
+    box.fault("catbox.moe", kind, when="upload", **details)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    files = [file("%s.bin" % n, b"x" * 100_000) for n in range(3)]
+    process = start("-j", jobs, "-", *files, env={"TMPDIR": scratch}, stdin=open(files[0], "rb"))
+    wait_for(lambda: box.uploads())
+    time.sleep(0.15)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=5)
+    assert time.monotonic() - begun < 1
+    assert (process.returncode, out) == (130, b"")
+    assert b"interrupted" in err and b"Traceback" not in err and b"Exception" not in err
+    assert list(scratch.iterdir()) == []
+
+
+# Which hosts, in which order -------------------------------------------------------------------------------------------
+
+
+def test_the_default_chain_is_walked_in_its_order(box, run, file):
+    refuse_all(box, "uguu")
+    ran = run(file())
+    assert ran.code == 0 and ".uguu.se/" in ran.out
+    assert asked(box) == [DOMAINS[name] for name in CHAIN]
+    assert list(twat_fs.PROVIDERS_PREFERENCE) == CHAIN
+
+
+def test_a_named_host_is_the_whole_chain(box, run, file):
+    refuse_all(box)
+    assert run(file(), "-p", "filebin").code == 1
+    assert asked(box) == ["filebin.net"]
+
+
+def test_named_hosts_are_asked_in_the_order_named_and_each_once(box, run, file):
+    refuse_all(box)
+    assert run(file(), "-p", "[uguu, catbox,uguu,uguu.se]").code == 1
+    assert asked(box) == ["uguu.se", "catbox.moe"]
+
+
+FALLBACK = {
+    "x0at": ["x0at", "tmpfilelink", "tmpfilesorg", "filebin", "uguu", "catbox", "litterbox"],
+    "uguu": ["uguu", *CHAIN[:-1]],
+    "catbox": CHAIN,
+    "quax": ["quax", *CHAIN],
+    "filebin,litterbox": ["filebin", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg", "uguu", "catbox"],
+}
+
+
+@pytest.mark.parametrize("named", FALLBACK)
+def test_fallback_goes_on_from_the_place_in_the_chain_and_round(box, run, file, named):
+    refuse_all(box)
+    box.fault("qu.ax", "status", status=403)
+    assert run(file(), "-p", named, "--fallback").code == 1
+    assert asked(box) == [DOMAINS[name] for name in FALLBACK[named]]
+
+
+def test_fragile_stops_at_the_first_failure(box, run, file):
+    box.fault("catbox.moe", "status", status=403)
+    ran = run(file("a.txt"), file("b.txt"), "--fragile")
+    assert (ran.code, ran.out) == (1, "")
+    assert asked(box) == ["catbox.moe"]
+
+
+def test_fragile_is_not_about_hosts_that_do_not_fit(box, run, file):
+    assert run(file("a.exe"), "--fragile").code == 0
+    assert asked(box) == ["x0.at"]
+
+
+def test_a_host_that_failed_hard_is_not_asked_for_the_next_files(box, run, file):
+    box.fault("catbox.moe", "status", status=403, body="banned")
+    ran = run(*(file("%d.txt" % n) for n in range(5)))
+    assert (ran.code, len(ran.urls)) == (0, 5)
+    assert len(box.uploads("catbox.moe")) == 1 and len(box.uploads("litterbox.catbox.moe")) == 5
+
+
+def test_when_the_only_host_failed_hard_each_file_says_so(box, run, file):
+    box.fault("catbox.moe", "status", status=403, body="banned")
+    ran = run("-p", "catbox", *(file("%d.txt" % n) for n in range(5)))
+    assert (ran.code, ran.out, len(box.uploads())) == (1, "", 1)
+    assert ran.err.count("banned") == 5 and ran.err.count("not asked again") == 4
+
+
+@pytest.mark.parametrize("status", [413, 415])
+def test_a_refusal_of_this_file_says_nothing_about_the_next(box, run, file, status):
+    box.fault("catbox.moe", "status", status=status, times=1)
+    ran = run(file("a.txt"), file("b.txt"), file("c.txt"))
+    assert ran.code == 0 and len(box.uploads("catbox.moe")) == 3
+
+
+# The environment -------------------------------------------------------------------------------------------------------
+
+
+def test_the_default_hosts_can_be_set(box, run, file, monkeypatch):
+    monkeypatch.setenv("TWAT_FS_DEFAULT_PROVIDER", "[uguu,x0at]")
+    refuse_all(box)
+    assert run(file()).code == 1
+    assert asked(box) == ["uguu.se", "x0.at"]
+    assert run(file(), "-p", "filebin").code == 1
+    assert asked(box)[2:] == ["filebin.net"], "the command line is stronger"
+
+
+SETTINGS = {
+    "TWAT_FS_DEFAULT_PROVIDER": ["nosuch", "file.io", "tmpfile", "x0at,nosuch"],
+    "TWAT_FS_TIMEOUT": ["soon", "0", "-1", "nan", "²"],
+    "HTTPS_PROXY": ["ftp://127.0.0.1:1"],
+}
+
+
+@pytest.mark.parametrize("name, value", [(name, value) for name, values in SETTINGS.items() for value in values])
+def test_a_wrong_setting_is_2_and_names_it(box, run, file, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    ran = run(file())
+    assert (ran.code, ran.out) == (2, "") and not box.tunnels
+
+
+def test_an_empty_setting_is_none(run, file, monkeypatch):
+    for name in ("TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "LITTERBOX_DEFAULT_EXPIRATION", "CATBOX_USERHASH"):
+        monkeypatch.setenv(name, "")
+    assert run(file()).code == 0
+
+
+@pytest.mark.parametrize("value, most", [("0.4", 2), ("1s", 3)])
+def test_the_timeout_can_be_set(box, run, file, monkeypatch, value, most):
+    monkeypatch.setenv("TWAT_FS_TIMEOUT", value)
+    box.fault("catbox.moe", "silence", when="upload")
+    begun = time.monotonic()
+    ran = run(file(), "-p", "catbox", "--retry", "0")
+    assert ran.code == 1 and "silent" in ran.err
+    assert time.monotonic() - begun < most
+
+
+def test_litterbox_expiration_can_be_set(box, run, file, monkeypatch):
+    monkeypatch.setenv("LITTERBOX_DEFAULT_EXPIRATION", "12h")
+    assert run(file(), "-p", "litterbox").code == 0
+    assert run(file(), "-p", "litterbox", "--expire", "1h").code == 0
+    assert run(file(), "-p", "litterbox", "--keep", "1d").code == 0
+    assert [seen.field("time") for seen in box.uploads()] == [b"12h", b"1h", b"24h"]
+
+
+def test_a_wrong_litterbox_expiration_puts_it_out_and_no_other_host(box, run, file, monkeypatch):
+    monkeypatch.setenv("LITTERBOX_DEFAULT_EXPIRATION", "5h")
+    ran = run(file(), "-p", "litterbox")
+    assert (ran.code, ran.out) == (5, "") and "LITTERBOX_DEFAULT_EXPIRATION" in ran.err and "72h" in ran.err
+    assert run(file(), "-p", "litterbox,x0at").code == 0
+    assert asked(box) == ["x0.at"]
+
+
+# How long --------------------------------------------------------------------------------------------------------------
+
+WISHES = {
+    "--expire 10m": ("litterbox", "time", b"1h"),
+    "--expire 1h": ("litterbox", "time", b"1h"),
+    "--expire 13h": ("litterbox", "time", b"24h"),
+    "--expire 3d": ("litterbox", "time", b"72h"),
+    "--expire 10m -p tmpfilesorg": ("tmpfilesorg", "expire", b"600"),
+    "--expire 10m -p uguu,tmpfilesorg,litterbox": ("tmpfilesorg", "expire", b"600"),
+    "--expire 36h -p tmpfilesorg": ("tmpfilesorg", "expire", b"129600"),
+    "--keep 2h": ("catbox", "reqtype", b"fileupload"),
+    "--keep 12h -p litterbox": ("litterbox", "time", b"72h"),
+    "--keep 4d -p litterbox,x0at": ("x0at", "file", None),
+    "--keep 36h -p tmpfilesorg": ("tmpfilesorg", "expire", b"129600"),
+    "--keep 6h -p tmpfilesorg": ("tmpfilesorg", "expire", b"86400"),
+    "--keep 1h --expire 12h": ("litterbox", "time", b"12h"),
+}
+
+
+@pytest.mark.parametrize("line", WISHES)
+def test_a_wished_life_chooses_the_host_and_its_field(box, run, file, line):
+    provider, field, value = WISHES[line]
+    assert run(file(), *line.split()).code == 0
+    (seen,) = box.uploads()
+    assert seen.host == DOMAINS[provider]
+    assert value is None or seen.field(field) == value
+
+
+def test_the_end_is_told_in_json(run, file):
+    def ends(*args):
+        return json.loads(run(file(), "--json", *args).out)["expires"]
+
+    assert ends("-p", "catbox") is None
+    told = time.strptime(ends("-p", "litterbox", "--expire", "12h"), "%Y-%m-%dT%H:%M:%SZ")
+    import calendar
+
+    assert abs(calendar.timegm(told) - time.time() - 12 * 3600) < 60
+
+
+@pytest.mark.parametrize("args", [["-p", "bashupload", "--once"], ["-p", "senditsh"], ["-p", "senditsh", "--once"]])
+def test_a_link_for_one_download_is_never_fetched(box, run, file, args):
+    ran = run(file("once.txt"), *args)
+    assert ran.code == 0 and "not checked" in ran.err
+    (stored,) = box.stored.values()
+    assert stored.once and stored.hits == 0 and stored.url == ran.urls[0]
+    assert len(box.requests) == 1
+
+
+def test_without_once_bashupload_is_asked_for_many_downloads(box, run, file):
+    assert run(file(), "-p", "bashupload").code == 0
+    assert box.uploads()[0].header("X-Expiration-Seconds") == "86400"
+
+
+# The dry run -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_shows_hosts_and_reasons_and_sends_nothing(box, run, file):
+    ran = run(file("setup.exe"), "--dry-run", "--keep", "12h")
+    assert (ran.code, ran.err) == (0, "")
+    first, *rest = ran.out.splitlines()
+    assert re.findall(r"\b(?:%s)\b" % "|".join(CHAIN), first) == ["x0at", "tmpfilelink", "tmpfilesorg", "filebin"]
+    assert [line.split()[:2] for line in rest] == [["not", name] for name in ("catbox", "litterbox", "uguu")]
+    assert all(".exe" in line for line in rest), "one reason each"
+    assert not box.tunnels and not LINK.search(ran.out)
+
+
+def test_a_dry_run_in_json(box, run, file, tmp_path):
+    ran = run(file("a.exe"), file("b.txt"), "--dry-run", "--json", "-p", "catbox,x0at")
+    assert ran.code == 0
+    first, second = map(json.loads, ran.urls)
+    assert (first["hosts"], list(first["out"])) == (["x0at"], ["catbox"]) and ".exe" in first["out"]["catbox"]
+    assert (second["hosts"], second["out"]) == (["catbox", "x0at"], {})
+    assert not box.tunnels
+
+
+@pytest.mark.parametrize("args, code", [(["-p", "catbox", "-n", "a.exe"], 5), (["--expire", "52w"], 5), ([], 0), (["MISSING"], 3)])
+def test_a_dry_run_has_the_code_of_the_real_one(box, run, file, args, code):
+    assert run(file(), "--dry_run", *args).code == code
+    assert not box.tunnels
+
+
+def test_a_dry_run_does_not_show_a_password(run, file):
+    ran = run(file(), "--dry-run", "--json", "-p", "https://user:pa55word@drop.example.org/")
+    assert ran.code == 0 and "drop.example.org" in ran.out and "pa55word" not in ran.out + ran.err
+
+
+# JSON ------------------------------------------------------------------------------------------------------------------
+
+
+def test_json_has_exactly_these_keys(box, run, file):
+    content = b"some bytes"
+    ran = run(file("a.txt", content), "--json")
+    told = json.loads(ran.out)
+    assert ran.code == 0 and sorted(told) == sorted(KEYS)
+    assert told["file"].endswith("a.txt") and told["url"] in box.stored
+    expected = {"provider": "catbox", "size": 10, "sha256": sha256(content), "verified": "full"}
+    assert {key: told[key] for key in expected} == expected
+    assert (told["expires"], told["delete"], told["attempts"]) == (None, None, [])
+    assert 0 < told["seconds"] < 10
+
+
+def test_json_is_one_object_for_each_file_also_on_failure(box, run, file, tmp_path):
+    ran = run("--json", file("a.txt"), tmp_path / "missing", file("empty", b""), file("b.txt"))
+    told = [json.loads(line) for line in ran.urls]
+    assert ran.code == 3
+    assert [bool(t["url"]) for t in told] == [True, False, False, True]
+    assert [sorted(set(t) - set(KEYS)) for t in told] == [[], ["error"], ["error"], []]
+    assert [t["size"] for t in told] == [250, None, 0, 250]
+    assert told[1]["verified"] is None and told[1]["provider"] is None and "no such file" in told[1]["error"]
+
+
+def test_json_tells_the_attempts(box, run, file):
+    box.fault("catbox.moe", "status", status=403, body="go \x1b[31maway")
+    told = json.loads(run(file(), "--json").out)
+    (attempt,) = told["attempts"]
+    assert sorted(attempt) == ["error", "phase", "provider", "seconds"]
+    assert (attempt["provider"], attempt["phase"], told["provider"]) == ("catbox", "reply", "litterbox")
+    assert "go" in attempt["error"] and "\x1b" not in attempt["error"]
+
+
+def test_json_has_the_attempts_also_when_all_failed(box, run, file):
+    refuse_all(box)
+    ran = run(file(), "--json")
+    told = json.loads(ran.out)
+    assert ran.code == 1 and told["url"] is None and [a["provider"] for a in told["attempts"]] == CHAIN
+
+
+def test_json_has_the_sha256_also_where_no_proof_needed_it(run, file):
+    content = os.urandom(1000)
+    for args in (["--no-check"], ["-p", "senditsh"]):
+        told = json.loads(run(file("a.bin", content), "--json", *args).out)
+        assert (told["sha256"], told["verified"]) == (sha256(content), "none")
+
+
+@pytest.mark.parametrize(
+    "provider, size, args, verified",
+    [
+        ("catbox", 1000, [], "full"),
+        ("filebin", 1000, [], "host-hash"),
+        ("catbox", 6_000_000, [], "sample"),
+        ("catbox", 6_000_000, ["--verify", "full"], "full"),
+        ("catbox", 1000, ["--no-check"], "none"),
+        ("senditsh", 1000, [], "none"),
+    ],
+)
+def test_json_says_how_the_link_was_proven(run, file, provider, size, args, verified):
+    told = json.loads(run(file("a.bin", os.urandom(size)), "--json", "-p", provider, *args).out)
+    assert told["verified"] == verified
+
+
+def test_json_gives_a_delete_link(box, run, file):
+    told = json.loads(run(file(), "--json", "-p", "https://drop.example.org/").out)
+    assert told["delete"].startswith(told["url"] + "/") and told["provider"] == "drop.example.org"
+
+
+# How much is said ------------------------------------------------------------------------------------------------------
+
+
+def test_quiet_says_nothing_but_errors(box, run, file):
+    assert run(file(), "-q", "-p", "senditsh").err == ""
+    box.fault("catbox.moe", "status", status=403)
+    assert run(file(), "-q", "-p", "catbox,x0at").err == ""
+    ran = run(file(), "-q", "-p", "catbox")
+    assert ran.code == 1 and "403" in ran.err
+
+
+def test_verbose_tells_each_step_and_what_the_proof_costs(box, run, file):
+    box.fault("catbox.moe", "status", times=1, status=503, retry_after=0, body="so busy")
+    ran = run(file(), "-v", "-p", "catbox")
+    assert (ran.code, len(ran.urls)) == (0, 1)
+    for part in (r"catbox: sending 250 bytes", r"503.*so busy.*again in 0\.\d s", r"verified: full, in \d+\.\d\d s"):
+        assert re.search(part, ran.err), part
+
+
+def test_what_a_host_says_reaches_the_terminal_only_escaped(box, run, file):
+    box.fault("catbox.moe", "status", status=403, body="\x1b]0;ha\x07\r\u202eno\x00\x9b2J")
+    for args in ([], ["-v"], ["--json"]):
+        ran = run(file(), "-p", "catbox", *args)
+        assert ran.code == 1 and not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", ran.out + ran.err)
+
+
+def test_insecure_is_said_aloud(box, run, file, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    ran = run(file(), "-p", "catbox", "--retry", "0")
+    assert ran.code == 1 and "--cacert" in ran.err
+    ran = run(file(), "-p", "catbox", "--insecure", "-q")
+    assert ran.code == 0 and "WARNING" in ran.err
+    ran = run(file(), "-p", "catbox", "--cacert", box.ca)
+    assert (ran.code, ran.err) == (0, "")
+
+
+# The shape of a failure ------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_has_a_line_for_each_host_with_phase_words_and_advice(box, run, file):
+    box.fault("litterbox.catbox.moe", "early", status=413, body="limit 1 GB", after=10)
+    box.fault("x0.at", "tls-unknown-ca")
+    box.fault("uguu.se", "html", title="Welcome")
+    box.fault("tmpfile.link", "dns")
+    ran = run(file("report.txt", b"r" * 300_000), "-p", "litterbox,x0at,uguu,tmpfilelink,termbin", "--retry", "0")
+    assert (ran.code, ran.out) == (1, "")
+    head, *lines = ran.err.splitlines()
+    assert re.fullmatch(r"twat-fs: .*report\.txt: no host took it \(4 tried\)", head)
+    shapes = (
+        r"  litterbox +\w+ +413 .*limit 1 GB.* {3}.*293\.0 KiB.*",
+        r"  x0at +tls +.*certificate.* {3}.*--cacert.*SSL_CERT_FILE.*",
+        r'  uguu +reply +200 but no URL in the answer: "Welcome"',
+        r"  tmpfilelink +proxy +.*tmpfile\.link: 502.*",
+        r"  termbin +file +293\.0 KiB is over its limit of 32\.0 KiB",
+    )
+    assert len(lines) == len(shapes)
+    for line, shape in zip(lines, shapes):
+        assert re.fullmatch(shape, line), line
+
+
+def test_no_network_is_recognised_and_serve_is_offered(box, run, file):
+    box.fault("*", "dns")
+    ran = run(file(), "--retry", "0")
+    assert (ran.code, ran.out) == (1, "")
+    assert "no network?" in ran.err and "twat-fs serve" in ran.err
+
+
+def test_no_network_is_recognised_without_a_proxy(box, program, file):
+    begun = time.monotonic()
+    hosts = "https://a.invalid/,https://b.invalid/"  # RFC 2606: such names never exist
+    no_proxy = {"HTTPS_PROXY": None, "HTTP_PROXY": None}
+    ran = program(file(), "-p", hosts, "--connect-timeout", "5", env=no_proxy)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.count(" dns ") == 2 and "twat-fs serve" in ran.stderr
+    assert time.monotonic() - begun < 15
+
+
+def test_a_proxy_that_is_not_there_is_said_once(box, run, file):
+    ran = run(file("a.txt"), "-x", "http://127.0.0.1:9", "--retry", "0")
+    assert ran.code == 1 and len(ran.err.splitlines()) == 2 and "check --proxy" in ran.err
+
+
+def test_one_host_without_a_name_is_no_missing_network(box, run, file):
+    box.fault("catbox.moe", "dns")
+    box.fault("x0.at", "status", status=403)
+    ran = run(file(), "-p", "catbox,x0at", "--retry", "0")
+    assert ran.code == 1 and "no network" not in ran.err
+
+
+# Secrets ---------------------------------------------------------------------------------------------------------------
+
+SECRET = "5ecretS4uce"
+
+
+@pytest.mark.parametrize("extra", [[], ["-v"], ["--json"], ["-v", "--json"], ["--dry-run"], ["-v", "-p", "catbox"]])
+@pytest.mark.parametrize("good", [True, False])
+def test_a_userhash_is_shown_nowhere(box, run, file, monkeypatch, extra, good):
+    monkeypatch.setenv("CATBOX_USERHASH", SECRET)
+    box.hosts["catbox.moe"].users = (SECRET,) if good else ()
+    ran = run(file(), *extra)
+    assert SECRET not in ran.out + ran.err
+    assert "--dry-run" in extra or box.uploads()[0].field("userhash") == SECRET.encode()
+
+
+@pytest.mark.parametrize("extra", [[], ["-v"], ["--json"], ["-v", "--json"], ["--once", "-v"]])
+@pytest.mark.parametrize("good", [True, False])
+def test_the_password_of_a_server_is_shown_nowhere(box, run, file, extra, good):
+    box.hosts["drop.example.org"].auth = ("user", SECRET if good else "else")
+    ran = run(file(), "-p", "https://user:%s@drop.example.org/" % SECRET, *extra)
+    assert ran.code == (0 if good else 1)
+    assert SECRET not in ran.out + ran.err and "user:" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("base", ["https://u:p/%s@h/", "https://u:p,%s@h/", "https://u:p@%s@h:x/", "https://u:%s@h:x/", "https://u:%s@"])
+def test_the_password_in_a_mistyped_address_is_not_repeated(box, run, file, base):
+    ran = run(file(), "-p", base % SECRET)
+    assert ran.code == 2 and SECRET not in ran.err and not box.tunnels
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_the_password_of_a_proxy_is_shown_nowhere(box, run, file, good):
+    box.proxy_password = ("user", SECRET if good else "else")
+    for extra in ([], ["-v"], ["--json"]):
+        ran = run(file(), "-p", "catbox", "-x", box.proxy.replace("//", "//user:%s@" % SECRET), *extra)
+        assert ran.code == (0 if good else 1) and SECRET not in ran.out + ran.err
+
+
+def test_status_shows_no_secret(box, run, monkeypatch):
+    box.hosts["drop.example.org"].auth = ("user", SECRET)
+    monkeypatch.setenv("CATBOX_USERHASH", SECRET)
+    monkeypatch.setenv("TWAT_FS_TRANSFERSH_URL", "https://user:%s@drop.example.org/" % SECRET)
+    for args in (["status"], ["status", "transfersh", "--online"], ["list"], ["status", "--json", "catbox"], ["-v", "--help"]):
+        ran = run(*args)
+        assert ran.code == 0 and SECRET not in ran.out + ran.err
+
+
+# The other commands ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["list"], ["upload_provider", "list"], ["upload-provider", "list"]])
+def test_list_shows_every_host_with_its_facts(box, run, command):
+    ran = run(*command)
+    assert (ran.code, ran.err) == (0, "")
+    for row in twat_fs.PROVIDERS:
+        (line,) = [line for line in ran.out.splitlines() if line.startswith(row.id + " ")]
+        assert row.domain in line and row.checked in line
+    assert "190.7 MiB" in ran.out and "for ever" in ran.out and "TWAT_FS_TRANSFERSH_URL" in ran.out
+    assert not box.tunnels and ran.out.isascii()
+
+
+def test_list_in_json(run):
+    ran = run("list", "--json")
+    told = json.loads(ran.out)
+    assert ran.code == 0 and [row["host"] for row in told] == [row.id for row in twat_fs.PROVIDERS]
+    assert all({"domain", "up to", "keeps", "checked"} <= set(row) for row in told)
+
+
+def test_status_without_a_name_asks_nobody(box, run):
+    ran = run("status")
+    assert ran.code == 0 and not box.tunnels
+    lines = {line.split()[0]: line for line in ran.out.splitlines()}
+    assert set(lines) == set(DOMAINS)
+    assert "not ready" in lines["transfersh"] and "TWAT_FS_TRANSFERSH_URL" in lines["transfersh"]
+
+
+@pytest.mark.parametrize("command", [["status"], ["upload_provider", "status"]])
+def test_status_of_one_host(box, run, command):
+    ran = run(*command, "catbox")
+    assert ran.code == 0 and re.match(r"catbox +ready", ran.out)
+    ran = run(*command, "transfersh")
+    assert ran.code == 5 and "not ready" in ran.out and "TWAT_FS_TRANSFERSH_URL" in ran.out
+    assert not box.tunnels
+
+
+def test_status_online_is_a_timed_round_trip_with_a_hash_check(box, run):
+    ran = run("status", "catbox", "--online")
+    assert ran.code == 0
+    assert re.search(r"verified: full.*upload \d+\.\d\d s +proof \d+\.\d\d s", ran.out)
+    (stored,) = box.stored.values()
+    assert stored.hits == 1 and stored.url in ran.out
+
+
+def test_status_online_notices_wrong_bytes(box, run):
+    box.fault("catbox.moe", "other", when="download")
+    ran = run("status", "catbox", "--online", "--json")
+    told = json.loads(ran.out)
+    assert ran.code == 1 and told["success"] is False and "bytes" in told["explanation"]
+
+
+@pytest.mark.parametrize("kind, more", [("status", {"status": 403}), ("dns", {}), ("tls-expired", {}), ("refuse", {})])
+def test_status_online_of_a_host_that_does_not_work_is_not_0(box, run, kind, more):
+    box.fault("x0.at", kind, **more)
+    ran = run("status", "x0at", "--online", "--retry", "0")
+    assert ran.code == 1 and re.match(r"x0at +not ready", ran.out)
+
+
+def test_status_online_of_all_asks_only_the_default_hosts(box, run):
+    box.fault("uguu.se", "status", status=403)
+    ran = run("status", "--online", "--json")
+    told = {entry["provider"]: entry for entry in map(json.loads, ran.urls)}
+    assert ran.code == 0
+    assert asked(box) == [DOMAINS[name] for name in CHAIN]
+    assert [name for name in CHAIN if told[name]["success"]] == CHAIN[:-1]
+
+
+@pytest.mark.parametrize("args", [["version"], ["--version"], ["upload", "--version"], ["list", "--version"]])
+def test_version(run, args):
+    ran = run(*args)
+    assert (ran.code, ran.err) == (0, "") and ran.out.split() == ["twat-fs", twat_fs.__version__]
+
+
+@pytest.mark.parametrize("command", [[], ["upload"], ["list"], ["status"], ["serve"], ["version"], ["upload_provider", "list"]])
+def test_help(box, run, command):
+    ran = run(*command, "--help")
+    assert (ran.code, ran.err) == (0, "") and "usage: twat-fs" in ran.out
+    assert not box.tunnels
+
+
+def test_help_names_every_option_of_the_design(run):
+    text = run("--help").out
+    for option in (
+        "-p --provider -n --name --remote-path --unique --force --fragile --fallback -e --expire --keep --once --no-check --verify "
+        "--json -q -v --dry-run --retry --connect-timeout --timeout --max-time --limit-rate -x --proxy --cacert --insecure -j --no-progress"
+    ).split():
+        assert re.search(r"(?<![\w-])%s\b" % option, text), option
+
+
+# Streams that are not there --------------------------------------------------------------------------------------------
+
+
+def shell(box, redirection, *args, env=None, cwd):
+    """The program as a POSIX shell starts it, with a redirection."""
+    line = 'exec "$@" ' + redirection
+    words = ["sh", "-c", line, "sh", sys.executable, str(PROGRAM), *map(str, args)]
+    return subprocess.run(
+        words, env=environment(box, env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        timeout=20, encoding="utf-8",
+    )  # fmt: skip
+
+
+def no_trouble(err):
+    return not re.search("Traceback|Exception|Error:", err)
+
+
+@posix
+def test_a_closed_stdout_is_said_and_no_url_is_lost(box, file, tmp_path):
+    ran = shell(box, ">&-", file(), cwd=tmp_path)
+    assert ran.returncode not in (0, 120) and ran.stderr.strip() and no_trouble(ran.stderr)
+    assert all(url in ran.stderr for url in box.stored), "what was uploaded is told"
+
+
+@posix
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("extra", [[], ["-q"], ["--json"]])
+def test_a_full_disk_behind_stdout_does_not_lose_the_url(box, file, tmp_path, extra):
+    ran = shell(box, ">/dev/full", file(), *extra, cwd=tmp_path)
+    assert ran.returncode not in (0, 120) and no_trouble(ran.stderr)
+    (url,) = box.stored
+    assert url in ran.stderr
+
+
+@posix
+def test_a_reader_that_is_gone_does_not_lose_the_url(box, start, file):
+    read, write = os.pipe()
+    os.close(read)
+    process = start(file(), stdout=write)
+    os.close(write)
+    err = process.communicate(timeout=10)[1].decode()
+    assert process.returncode not in (0, 120) and no_trouble(err)
+    (url,) = box.stored
+    assert url in err
+
+
+OUTPUTS = [["list"], ["list", "--json"], ["status"], ["version"], ["--version"], ["--help"], ["FILE", "--dry-run"], ["serve", "FILE"]]
+
+
+@posix
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("args", OUTPUTS, ids=" ".join)
+def test_no_command_ends_in_a_traceback_when_its_output_cannot_be_written(box, file, tmp_path, args):
+    path = str(file())
+    ran = shell(box, ">/dev/full", *(path if word == "FILE" else word for word in args), cwd=tmp_path)
+    assert no_trouble(ran.stderr)
+    assert ran.returncode not in (0, 120) or args[0].startswith("--"), "argparse says nothing about its own"
+
+
+@posix
+@pytest.mark.parametrize("args", [args for args in OUTPUTS if args[0] != "serve"], ids=" ".join)
+def test_no_command_ends_in_a_traceback_when_stdout_is_closed(box, file, tmp_path, args):
+    path = str(file())
+    ran = shell(box, ">&-", *(path if word == "FILE" else word for word in args), cwd=tmp_path)
+    assert no_trouble(ran.stderr)
+
+
+@posix
+def test_list_into_head_is_silent(box, start):
+    read, write = os.pipe()
+    os.close(read)
+    process = start("list", stdout=write)
+    os.close(write)
+    assert process.communicate(timeout=10)[1] == b""
+
+
+@posix
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_without_stderr_the_url_still_comes(box, file, tmp_path, redirection):
+    for extra in ([], ["-v"]):
+        ran = shell(box, redirection, file(), *extra, cwd=tmp_path)
+        assert ran.returncode == 0 and ran.stdout.strip() in box.stored
+    assert shell(box, redirection, tmp_path / "missing", cwd=tmp_path).returncode == 6
+    assert shell(box, redirection, file(), "--frob", cwd=tmp_path).returncode == 2
+
+
+@posix
+def test_without_any_stream_at_all(box, file, tmp_path):
+    ran = shell(box, "<&- >&- 2>&-", "list", cwd=tmp_path)
+    assert (ran.stdout, ran.stderr) == ("", "")
+    ran = shell(box, "<&- 2>&-", file(), cwd=tmp_path)
+    assert ran.returncode == 0 and ran.stdout.strip() in box.stored
+    assert shell(box, "<&-", cwd=tmp_path).returncode == 2, "no file, and no standard input"
+
+
+@posix
+def test_closed_stdin_named_as_file_is_a_local_problem(box, tmp_path):
+    ran = shell(box, "<&-", "-", cwd=tmp_path)
+    assert ran.returncode == 6 and no_trouble(ran.stderr)
+
+
+# Ways to start it ------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_home(box, program, file):
+    ran = program(file(), env={"HOME": None, "USERPROFILE": None})
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_the_file_alone_in_an_empty_folder(box, tmp_path):
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    shutil.copy(PROGRAM, folder)
+    words = [sys.executable, "-I", "-B", "twat_fs.py", "twat_fs.py"]
+    ran = subprocess.run(words, cwd=folder, env=environment(box, None), stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert box.stored[ran.stdout.decode().strip()].read() == PROGRAM.read_bytes()
+    assert [path.name for path in folder.iterdir()] == ["twat_fs.py"]
+
+
+def test_as_a_module(box, file, tmp_path):
+    env = environment(box, {"PYTHONPATH": PROGRAM.parent})
+    words = [sys.executable, "-m", "twat_fs", str(file())]
+    ran = subprocess.run(words, cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    assert (ran.returncode, ran.stderr) == (0, b"") and ran.stdout.decode().strip() in box.stored
+
+
+def test_as_a_plugin_it_takes_its_words_from_argv(run, file, online_box, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["twat.fs", str(file())])
+    assert twat_fs.main() == 0
+    assert capsys.readouterr().out.startswith("https://files.catbox.moe/")
+
+
+def test_main_may_be_called_again_and_from_a_thread(run, file, online_box, capsys):
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(twat_fs.main([str(file())])))
+    thread.start()
+    thread.join(10)
+    assert codes == [0] and run(file()).code == 0
+
+
+@posix
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("args", [[], ["--json"], ["--dry-run"], ["--dry-run", "--json"], ["-v"], ["-p", "catbox", "-n", "ж.exe"]])
+def test_an_odd_name_does_not_break_a_narrow_code_page(box, program, file, encoding, args):
+    ran = program(file("ж😀\u202e.txt"), *args, env={"PYTHONIOENCODING": encoding})
+    assert ran.returncode == (5 if "ж.exe" in args else 0) and no_trouble(ran.stderr)
+
+
+@posix
+def test_a_host_that_speaks_another_language_does_not_break_a_narrow_code_page(box, program):
+    box.fault("catbox.moe", "status", status=403, body="нет 😀")
+    ran = program("status", "catbox", "--online", env={"PYTHONIOENCODING": "ascii"})
+    assert ran.returncode == 1 and no_trouble(ran.stderr) and "403" in ran.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep such names from existing")
+def test_a_name_that_is_no_utf8(box, start, tmp_path):
+    path = os.fsencode(tmp_path) + b"/a\xff\xfe.txt"
+    with open(path, "wb") as odd:
+        odd.write(b"odd")
+    for env in ({}, {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}):
+        for args in (["-v"], ["--json"], ["--dry-run"]):
+            process = start(path, *args, env=env)
+            out, err = process.communicate(timeout=20)
+            assert process.returncode == 0 and no_trouble(err.decode("utf-8", "replace"))
+    assert {stored.read() for stored in box.stored.values()} == {b"odd"}

@@ -1,0 +1,696 @@
+"""One contract for all providers: what every row of the table promises, whoever the host is.
+
+The hosts under contract are made from `twat_fs.PROVIDERS`: a new row is tested here as soon as its host lives in the
+box. The unchanged program does the work, through `main()`; the cases come from the facts of the row, so that a host of
+one download, one that takes text only, or one that shows us a page instead of the file is held to its own promise.
+
+Chapters: 1 Who is under contract, 2 What is kept, 3 Names, 4 Sizes, 5 What goes wrong, 6 Once more at most,
+7 Redirects and foreign links, 8 The proof, 9 Wishes, 10 As users start it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from typing import Any, Dict, List, NamedTuple, Tuple
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import twat_fs
+from box import EVIL
+from hosts import internet
+
+KIB, MIB = 1024, 1024 * 1024
+DATA = bytes(range(256)) * 80 + b'\r\n--twat-fs-\r\nContent-Disposition: form-data; name="x"\r\n\r\n\x00\xff\r\n'
+TEXT = "naïve text, and a line:\r\n--twat-fs--\r\n".encode() * 400
+BIG = hashlib.sha256(b"big").digest() * (5 * MIB // 32) + b"!"  # above what is fetched whole
+
+
+# 1 Who is under contract ----------------------------------------------------------------------------------------------
+
+SETTINGS = {"TWAT_FS_TRANSFERSH_URL": "https://drop.example.org/"}
+WORLD = internet()
+
+
+class Service(NamedTuple):
+    """A provider as users name it, and the host in the box that takes its uploads."""
+
+    name: str
+    row: Any
+    domain: str
+    env: Dict[str, str]
+
+    def __str__(self) -> str:
+        return self.row.id
+
+    @property
+    def speaks_http(self) -> bool:
+        return WORLD[self.domain].raw_port is None
+
+    @property
+    def is_fetched(self) -> bool:
+        return self.row.fetched and self.row.once != "always"
+
+    @property
+    def takes_big(self) -> bool:
+        return self.row.max_size is None or self.row.max_size >= len(BIG)
+
+
+def service_of(row) -> Service:
+    env = {name: SETTINGS[name] for name in row.needs}
+    domain = urlsplit(SETTINGS[row.needs[0]]).hostname if env else row.domain
+    return Service(row.id, row, domain, env)
+
+
+def has_an_account(row) -> bool:
+    return not set(row.needs) <= set(SETTINGS)
+
+
+BY_URL = Service("https://drop.example.org/", twat_fs.find_provider("https://drop.example.org/"), "drop.example.org", {})
+SERVICES = [service_of(row) for row in twat_fs.PROVIDERS if not has_an_account(row)] + [BY_URL]
+HTTP = [service for service in SERVICES if service.speaks_http]
+FETCHED = [service for service in SERVICES if service.is_fetched]
+UNSEEN = [service for service in SERVICES if not service.is_fetched]
+SAMPLED = [service for service in FETCHED if service.takes_big]
+
+
+class Run(NamedTuple):
+    """What came of one start of the program."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def url(self) -> str:
+        """The one line on stdout."""
+        (line,) = self.out.splitlines()
+        return line
+
+    @property
+    def json(self) -> Dict[str, Any]:
+        return json.loads(self.url)
+
+
+class Contract:
+    """One host in the box, and the program that uploads to it."""
+
+    def __init__(self, service: Service, box, capsys, folder):
+        self.service, self.box, self.capsys, self.folder = service, box, capsys, folder
+        self.row, self.domain = service.row, service.domain
+        self.data = TEXT if self.row.text_only else DATA
+        self.big = BIG if service.takes_big else self.data
+
+    @property
+    def host(self):
+        return self.box.hosts[self.domain]
+
+    @property
+    def uploads(self):
+        return self.box.uploads(self.domain)
+
+    @property
+    def downloads(self):
+        return [seen for seen in self.box.requests if not seen.upload]
+
+    def fault(self, kind: str, **details) -> None:
+        self.box.fault(self.domain, kind, **details)
+
+    def file(self, data=None, name="sample.txt"):
+        path = self.folder / name
+        path.write_bytes(self.data if data is None else data)
+        return path
+
+    def run(self, *words) -> Run:
+        begun = time.monotonic()
+        code = twat_fs.main([str(word) for word in words])
+        said = self.capsys.readouterr()
+        assert is_tame(said.out) and is_tame(said.err)
+        assert "Traceback" not in said.err
+        return Run(code, said.out, said.err, time.monotonic() - begun)
+
+    def upload(self, *options, data=None, name="sample.txt", chain=()) -> Run:
+        """The file goes to this host, or to a chain that begins with it."""
+        return self.run("-p", ",".join((self.service.name, *chain)), *options, self.file(data, name))
+
+    def kept(self, run: Run, data=None):
+        """What the host has stored under the link that was printed, after a success without a fault."""
+        url = run.json["url"] if run.out.startswith("{") else run.url
+        assert run.code == 0
+        assert re.fullmatch(r"https://[!-~]+", url)
+        assert urlsplit(url).hostname in self.host.domains
+        assert self.box.stored[url].sha256 == hashlib.sha256(self.data if data is None else data).hexdigest()
+        return self.box.stored[url]
+
+    def failed(self, run: Run, code: int = 1) -> Tuple[str, str]:
+        """Phase and reason of a failure; nothing on stdout, and one line for the host on stderr."""
+        assert (run.code, run.out) == (code, "")
+        (line,) = [line for line in run.err.splitlines() if line.startswith("  %s " % self.row.id)]
+        _, phase, reason = line.split(None, 2)
+        return phase, reason
+
+    def sent_nothing(self) -> bool:
+        return not self.box.tunnels and not self.box.requests
+
+
+def is_tame(text: str) -> bool:
+    """Whether a terminal would only write this down."""
+    return all(c.isprintable() or c == "\n" for c in text)
+
+
+@pytest.fixture
+def host(request, online_box, clean_env, capsys, tmp_path):
+    for name, value in request.param.env.items():
+        clean_env.setenv(name, value)
+    online_box.hosts["0x0.st"].open = True
+    return Contract(request.param, online_box, capsys, tmp_path)
+
+
+def each(services: List[Service]):
+    """The test runs once for each of these hosts."""
+    return pytest.mark.parametrize("host", services, indirect=True, ids=str)
+
+
+def test_every_row_without_an_account_is_under_contract():
+    left_out = [row.id for row in twat_fs.PROVIDERS if row.id not in {service.row.id for service in SERVICES}]
+    assert all(has_an_account(twat_fs.find_provider(name)) for name in left_out)
+    assert all(service.domain in WORLD for service in SERVICES)
+
+
+# 2 What is kept -------------------------------------------------------------------------------------------------------
+
+
+@each(SERVICES)
+def test_the_exact_bytes_arrive_once_and_the_link_is_all_that_is_printed(host):
+    run = host.upload("-q")
+    assert host.kept(run).read() == host.data
+    assert (len(host.uploads), run.err) == (1, "")
+
+
+@each(SERVICES)
+def test_the_result_tells_size_hash_host_and_proof(host):
+    result = host.upload("--json").json
+    proof = "host-hash" if host.row.hashes else "full" if host.service.is_fetched else "none"
+    assert (result["provider"], result["verified"], result["attempts"]) == (host.row.id, proof, [])
+    assert (result["size"], result["sha256"]) == (len(host.data), hashlib.sha256(host.data).hexdigest())
+
+
+@each(HTTP)
+@pytest.mark.parametrize("switch", ["chunked", "closes"])
+def test_answers_in_chunks_and_hosts_that_hang_up_are_understood(host, switch):
+    setattr(host.host, switch, True)
+    host.kept(host.upload())
+
+
+@each(SERVICES)
+def test_two_files_get_a_link_each_in_their_order(host):
+    texts = [b"one\n", b"two\n"]
+    files = [host.file(text, "%d.txt" % number) for number, text in enumerate(texts)]
+    run = host.run("-p", host.service.name, *files)
+    assert [host.box.stored[url].read() for url in run.out.split()] == texts
+
+
+@each(SERVICES)
+def test_status_online_is_a_round_trip(host):
+    run = host.run("status", host.service.name, "--online")
+    assert (run.code, len(host.uploads)) == (0, 1)
+    assert any(url in run.out for url in host.box.stored)
+
+
+@each(SERVICES)
+def test_status_online_says_when_the_round_trip_fails(host):
+    host.fault("html", when="upload")
+    run = host.run("status", host.service.name, "--online")
+    assert run.code == 1
+    assert "not ready" in run.out and "no URL in the answer" in run.out
+
+
+# 3 Names --------------------------------------------------------------------------------------------------------------
+
+NAMES = {
+    "spaces": ("two  spaces here.txt", "two  spaces here.txt"),
+    "quotes": ("it's \"quoted\".txt", "it's \"quoted\".txt"),
+    "header": ('a"; filename="b.txt', 'a"; filename="b.txt'),
+    "unicode": ("naïve-日本語.txt", "naïve-日本語.txt"),
+    "combining": ("e\u0301.txt", "e\u0301.txt"),
+    "emoji": ("😀👩‍🚀.txt", "😀👩_🚀.txt"),  # the joiner between them is invisible
+    "percent": ("100%20 %00.txt", "100%20 %00.txt"),
+    "query": ("a#b?c+d&e=f;g.txt", "a#b?c+d&e=f;g.txt"),
+    "newline": ("new\r\nline.txt", "new__line.txt"),
+    "escape": ("\x1b[2Jx.txt", "_[2Jx.txt"),
+    "bidi": ("\u202egpj.txt", "_gpj.txt"),
+    "surrogate": ("\udcff.txt", "_.txt"),  # a name that is no UTF-8
+    "long": ("a" * 251 + ".txt", "a" * 251 + ".txt"),
+    "dot": (".hidden", ".hidden"),
+    "dots": ("...", "file"),
+    "no extension": ("README", "README"),
+    "extensions": ("a.tar.gz", "a.tar.gz"),
+    "long extension": ("a.verylongextension", "a.verylongextension"),
+    "backslash": ("C:\\temp\\slash.txt", "slash.txt"),
+    "dash": ("-p.txt", "-p.txt"),
+}
+
+
+def name_told(seen) -> str:
+    """The file name that the request told the host, empty where it tells none."""
+    return seen.form[-1][1] if seen.form else unquote(seen.target.rpartition("/")[2])
+
+
+@each(SERVICES)
+@pytest.mark.parametrize("case", NAMES)
+def test_odd_names_arrive_and_their_links_work(host, case):
+    name, expected = NAMES[case]
+    run = host.upload(name=name)
+    host.kept(run)
+    (seen,) = host.uploads
+    loses_names = seen.target in ("", "/") and not seen.form
+    assert name_told(seen) == ("" if loses_names else expected)
+
+
+@each(SERVICES)
+def test_a_name_of_300_characters_is_refused_before_anything_is_sent(host):
+    run = host.upload("--name", "n" * 296 + ".txt")
+    assert (run.code, run.out, host.sent_nothing()) == (2, "", True)
+
+
+# 4 Sizes --------------------------------------------------------------------------------------------------------------
+
+
+@each(SERVICES)
+def test_one_byte_is_a_file(host):
+    assert host.kept(host.upload(data=b"x"), b"x").size == 1
+
+
+@each(SERVICES)
+def test_an_empty_file_is_refused_before_anything_is_sent(host):
+    phase, reason = host.failed(host.upload(data=b""), 5)
+    assert (phase, reason, host.sent_nothing()) == ("file", "the file is empty", True)
+
+
+@each(SERVICES)
+def test_a_file_of_exactly_the_hosts_limit_is_taken(host):
+    host.host.limit = 1000
+    host.kept(host.upload(data=b"x" * 1000), b"x" * 1000)
+
+
+@each(SERVICES)
+def test_one_byte_above_the_hosts_limit_is_the_hosts_refusal(host):
+    host.host.limit = 1000
+    phase, reason = host.failed(host.upload("--retry", "0", data=b"x" * 1001))
+    assert (phase, len(host.uploads), len(host.box.stored)) == ("reply", 1, 0)
+    assert not host.service.speaks_http or ("413" in reason and "the file has 1001 bytes" in reason)
+
+
+def of_size(host, size: int):
+    """A file of this size that takes no room, or real text where only text is taken."""
+    path = host.file(b"x" * size if host.row.text_only else b"", "sized.txt")
+    with open(path, "r+b") as file:
+        file.truncate(size)
+    return path
+
+
+LIMITED = [service for service in SERVICES if service.row.max_size]
+
+
+@each(LIMITED)
+def test_the_limit_that_we_know_fits_exactly(host):
+    run = host.run("-p", host.service.name, "--dry-run", of_size(host, host.row.max_size))
+    assert (run.code, host.sent_nothing()) == (0, True)
+    assert "would go to %s\n" % host.row.id in run.out
+
+
+@each(LIMITED)
+def test_one_byte_above_the_limit_that_we_know_is_not_sent(host):
+    path = of_size(host, host.row.max_size + 1)
+    phase, reason = host.failed(host.run("-p", host.service.name, path), 5)
+    assert (phase, host.sent_nothing()) == ("file", True)
+    assert "is over its limit of" in reason
+    assert host.run("-p", host.service.name, "--dry-run", path).code == 5
+
+
+@each(SERVICES)
+def test_a_blocked_extension_is_refused_before_anything_is_sent(host):
+    blocked = [pattern.replace("*", "x") for pattern in host.row.blocked]
+    for extension in [*blocked, *(word.upper() for word in blocked)]:
+        phase, reason = host.failed(host.upload(name="setup." + extension), 5)
+        assert (phase, reason) == ("file", "it does not take .%s files" % extension.lower())
+    assert host.sent_nothing()
+    host.kept(host.upload(name="harmless.bin"))
+
+
+# 5 What goes wrong ----------------------------------------------------------------------------------------------------
+
+
+class Failure(NamedTuple):
+    """A fault, in which phases it shows, and what is said about it."""
+
+    kind: str
+    phase: str
+    words: str
+    details: Dict[str, Any] = {}
+    http: bool = True  # needs a host that speaks HTTP
+    uploads: int = 1  # how many may have begun, without a retry
+
+    def __str__(self) -> str:
+        return "-".join([self.kind, *(str(self.details[name]) for name in ("status", "delay") if name in self.details)])
+
+
+QUICK = ("--retry", "0", "--timeout", "0.4")
+QUIET = "silent for too long"
+NO_URL = "no URL in the answer"
+
+FAILURES = [
+    *(
+        Failure("status", "reply", "%d .*no, because" % status, {"status": status, "body": "no, because"})
+        for status in (400, 401, 403, 404, 410, 412, 413, 415, 418, 422, 429, 451, 500, 501, 502, 503, 504, 507, 520, 599)
+    ),
+    Failure("status", "reply", "429 .*slow down", {"status": 429, "body": "slow down", "retry_after": 3600}),
+    Failure("status", "reply", "199|hung up|not HTTP|silent", {"status": 199, "body": "odd"}),
+    Failure("status", "reply", "300 ", {"status": 300, "body": "odd"}),
+    Failure("empty", "reply", "nothing in", http=False),
+    Failure("empty", "reply", "nothing in", {"status": 204}),
+    Failure("html", "reply", "%s: .*Just a moment" % NO_URL, http=False),
+    Failure("html", "reply", "403 Forbidden: Just a moment", {"status": 403}),
+    Failure("garbage", "reply", NO_URL, http=False),
+    Failure("escapes", "reply", NO_URL, http=False),
+    Failure("escapes", "reply", "400 Bad Request", {"status": 400}),
+    Failure("wrong-host", "reply", NO_URL, http=False),
+    Failure("redirect", "reply", "sends us elsewhere: " + EVIL),
+    Failure("early", "reply", "413 .*too much.*the file has"),
+    Failure("early-open", "reply", "413 .*too much.*the file has"),
+    Failure("early", "reply", "403 .*not you", {"status": 403, "body": "not you"}),
+    Failure("reset", "send|reply", "hung up|reset|[Bb]roken pipe|nothing in", http=False),
+    Failure("stall", "send|reply", QUIET, http=False),
+    Failure("silence", "reply", QUIET, http=False),
+    Failure("trickle", "reply", QUIET, {"delay": 0.1}, http=False),
+    Failure("endless", "reply", NO_URL, http=False),
+    Failure("endless", "reply", NO_URL + "|silent", {"pause": 0.05}, http=False),
+    Failure("endless-headers", "reply", "not HTTP|headers"),
+    Failure("endless-headers", "reply", QUIET, {"pause": 0.05}),
+    Failure("drop-after", "reply", "hung up without an answer|nothing in", http=False),
+    Failure("refuse", "proxy", "cannot reach", http=False, uploads=0),
+    Failure("dns", "proxy", "cannot reach", http=False, uploads=0),
+    Failure("reset-connect", "tls|send", "reset|hung up|EOF|[Bb]roken pipe|nothing in", uploads=0),
+    Failure("tls-expired", "tls", "certificate .* does not hold: .*expired.*--cacert", uploads=0),
+    Failure("tls-wrong-name", "tls", "certificate .* does not hold: .*mismatch", uploads=0),
+    Failure("tls-unknown-ca", "tls", "certificate .* does not hold: .*issuer", uploads=0),
+]
+
+TROUBLE = [
+    pytest.param(service, failure, id="%s-%s" % (service, failure))
+    for failure in FAILURES
+    for service in (HTTP if failure.http else SERVICES)
+]
+
+
+@pytest.mark.parametrize("host, failure", TROUBLE, indirect=["host"])
+def test_a_failure_is_told_with_phase_and_reason_and_gives_no_url(host, failure):
+    host.fault(failure.kind, **failure.details)
+    run = host.upload(*QUICK, data=host.big)
+    phase, reason = host.failed(run)
+    assert re.fullmatch(failure.phase, phase)
+    assert re.search(failure.words, reason)
+    assert len(host.uploads) == failure.uploads
+    assert {tunnel.host for tunnel in host.box.tunnels} == {host.domain}
+    assert run.seconds < 5
+
+
+@each(SERVICES)
+def test_a_slow_answer_is_waited_for(host):
+    host.fault("trickle", when="upload", delay=0.001)
+    host.kept(host.upload("--no-check"))
+
+
+NEXT = {"x0at": "tmpfilelink"}
+
+
+@each(SERVICES)
+@pytest.mark.parametrize("kind", ["html", "dns"])
+def test_after_a_failure_the_next_host_of_the_chain_is_asked(host, kind):
+    second = twat_fs.find_provider(NEXT.get(host.row.id, "x0at"))
+    host.fault(kind)
+    result = host.upload("--json", chain=[second.id]).json
+    assert result["provider"] == second.id
+    assert [attempt["provider"] for attempt in result["attempts"]] == [host.row.id]
+    assert len(host.box.uploads(second.domain)) == 1
+
+
+# 6 Once more at most --------------------------------------------------------------------------------------------------
+
+
+@each(HTTP)
+@pytest.mark.parametrize("status", [429, 503])
+def test_busy_once_then_fine_is_a_success_with_two_uploads(host, status):
+    host.fault("status", when="upload", times=1, status=status, retry_after=0)
+    host.kept(host.upload())
+    assert [seen.status for seen in host.uploads][0] == status
+    assert len(host.uploads) == 2
+
+
+@each(HTTP)
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_busy_for_ever_is_a_failure_after_two_uploads(host, status):
+    host.fault("status", when="upload", status=status, retry_after=0)
+    phase, reason = host.failed(host.upload("--retry", "9"))
+    assert (phase, reason.split()[0], len(host.uploads)) == ("reply", str(status), 2)
+
+
+@each(HTTP)
+def test_a_host_that_asks_for_a_long_pause_has_said_no(host):
+    host.fault("status", when="upload", status=429, retry_after=3600)
+    run = host.upload()
+    host.failed(run)
+    assert len(host.uploads) == 1
+    assert run.seconds < 5
+
+
+@each(SERVICES)
+@pytest.mark.parametrize("kind", ["drop-after", "reset"])
+def test_what_may_have_arrived_is_sent_once_more_at_most(host, kind):
+    host.fault(kind, when="upload")
+    host.failed(host.upload("--retry", "9"))
+    assert len(host.uploads) == 2
+
+
+@each(SERVICES)
+def test_a_lost_answer_is_made_good_by_sending_again(host):
+    host.fault("drop-after", when="upload", times=1)
+    host.kept(host.upload())
+    assert len(host.uploads) == 2
+
+
+# 7 Redirects and foreign links ----------------------------------------------------------------------------------------
+
+
+@each(HTTP)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_an_upload_is_never_redirected(host, status):
+    other = "tmpfiles.org" if host.domain == "x0.at" else "x0.at"
+    host.fault("redirect", when="upload", status=status, location="https://%s/" % other)
+    phase, reason = host.failed(host.upload())
+    assert "it sends us elsewhere: https://%s/" % other in reason
+    assert [seen.host for seen in host.box.requests] == [host.domain]
+    assert {tunnel.host for tunnel in host.box.tunnels} == {host.domain}
+
+
+LOOKALIKES = ["https://%s.evil.example", "https://evil%s", "https://%s@evil.example", "https://%s:8443@evil.example", "ftp://%s"]
+
+
+@each(SERVICES)
+@pytest.mark.parametrize("pattern", LOOKALIKES)
+def test_a_link_that_only_looks_like_the_hosts_is_no_link(host, pattern):
+    foreign = pattern % host.host.domains[-1]
+    host.fault("wrong-host", when="upload", base=foreign)
+    phase, reason = host.failed(host.upload())
+    assert (phase, len(host.downloads)) == ("reply", 0)
+    assert NO_URL in reason
+
+
+@each(FETCHED)
+def test_a_download_that_leads_to_plain_http_is_not_followed(host):
+    host.fault("redirect", when="download", location="http://drop.example.org/x")
+    phase, reason = host.failed(host.upload("--retry", "0"), 4)
+    assert (phase, len(host.downloads)) == ("proof", 1)
+    assert "redirects to the unsafe http://drop.example.org/x" in reason
+
+
+# 8 The proof ----------------------------------------------------------------------------------------------------------
+
+SPOILED = {
+    "zero": ({}, "0 instead of"),
+    "half": ({}, "instead of"),
+    "short": ({}, "does not give the file"),
+    "other": ({}, "other bytes"),
+    "flip": ({"offset": -1}, "other bytes"),
+    "html": ({}, "HTML page"),
+    "empty": ({}, "0 instead of"),
+    "status": ({"status": 403}, "403"),
+    "endless": ({}, "more instead of"),
+    "silence": ({}, QUIET),
+}
+
+
+def spoil(host, kind: str) -> str:
+    """Downloads will go wrong in this way; the words that are expected then."""
+    details, words = SPOILED[kind]
+    host.fault(kind, when="download", **details)
+    return words
+
+
+@each(FETCHED)
+@pytest.mark.parametrize("kind", SPOILED)
+def test_a_host_that_serves_other_bytes_has_failed(host, kind):
+    words = spoil(host, kind)
+    phase, reason = host.failed(host.upload(*QUICK), 4)
+    assert phase == "proof"
+    assert words in reason
+    assert (len(host.uploads), len(host.downloads)) == (1, 1)
+
+
+@each(FETCHED)
+@pytest.mark.parametrize("kind", ["zero", "other"])
+def test_after_a_failed_proof_the_next_host_is_asked(host, kind):
+    second = twat_fs.find_provider(NEXT.get(host.row.id, "x0at"))
+    spoil(host, kind)
+    result = host.upload("--json", chain=[second.id]).json
+    assert (result["provider"], result["verified"]) == (second.id, "full")
+    assert [(attempt["provider"], attempt["phase"]) for attempt in result["attempts"]] == [(host.row.id, "proof")]
+
+
+@each(UNSEEN)
+@pytest.mark.parametrize("options", [(), ("--verify", "full"), ("--no-check",)])
+def test_a_link_that_we_may_not_or_cannot_fetch_is_never_fetched(host, options):
+    host.fault("zero")
+    host.kept(host.upload(*options))
+    assert host.downloads == []
+    assert all(stored.hits == 0 for stored in host.box.stored.values())
+
+
+@each(SERVICES)
+def test_no_check_looks_at_nothing(host):
+    host.fault("zero")
+    run = host.upload("--no-check", "--json")
+    host.kept(run)
+    assert (run.json["verified"], host.downloads) == ("none", [])
+
+
+@each(SAMPLED)
+def test_a_big_file_is_proven_by_samples(host):
+    run = host.upload("--json", data=BIG)
+    host.kept(run, BIG)
+    ranges = [seen.header("Range") for seen in host.downloads]
+    end = len(BIG) - 64 * KIB
+    assert run.json["verified"] == "sample"
+    assert ranges == ["bytes=%d-%d" % (start, start + 64 * KIB - 1) for start in (0, end // 2, end)]
+
+
+@each(SAMPLED)
+@pytest.mark.parametrize("offset", [0, 64 * KIB - 1, len(BIG) // 2, 1 - 64 * KIB, -1])
+def test_the_samples_see_a_wrong_byte_at_start_middle_and_end(host, offset):
+    host.fault("flip", offset=offset)
+    phase, reason = host.failed(host.upload(data=BIG), 4)
+    assert (phase, "other bytes at" in reason) == ("proof", True)
+
+
+@each(SAMPLED)
+@pytest.mark.parametrize("kind", ["zero", "half", "short", "html", "endless"])
+def test_the_samples_see_a_wrong_size(host, kind):
+    host.fault(kind, when="download")
+    phase, _ = host.failed(host.upload(*QUICK, data=BIG), 4)
+    assert phase == "proof"
+
+
+@each(SAMPLED)
+def test_without_ranges_size_and_start_are_the_proof(host):
+    host.host.ranges = False
+    run = host.upload("--json", data=BIG)
+    host.kept(run, BIG)
+    assert (run.json["verified"], len(host.downloads)) == ("size", 1)
+
+
+@each(SAMPLED)
+@pytest.mark.parametrize("kind, details", [("half", {}), ("flip", {"offset": 100}), ("zero", {})])
+def test_without_ranges_a_wrong_size_or_start_is_seen(host, kind, details):
+    host.host.ranges = False
+    host.fault(kind, **details)
+    assert host.failed(host.upload(data=BIG), 4)[0] == "proof"
+
+
+@each(SAMPLED)
+def test_verify_full_sees_every_byte_of_a_big_file(host):
+    assert host.upload("--verify", "full", "--json", data=BIG).json["verified"] == "full"
+    host.fault("flip", offset=MIB)
+    phase, reason = host.failed(host.upload("--verify", "full", data=BIG), 4)
+    assert (phase, "other bytes" in reason) == ("proof", True)
+
+
+# 9 Wishes -------------------------------------------------------------------------------------------------------------
+
+
+@each(SERVICES)
+def test_once_is_kept_without_a_look_at_the_link_or_refused(host):
+    run = host.upload("--once", "--json")
+    if host.row.once == "no":
+        assert (run.code, host.sent_nothing()) == (5, True)
+        assert "cannot limit a link to one download" in run.err
+    else:
+        stored = host.kept(run)
+        assert stored.once or stored.options["downloads"] == 1
+        assert (run.json["verified"], host.downloads) == ("none", [])
+
+
+@each(SERVICES)
+def test_an_expiry_that_the_host_cannot_keep_sends_nothing(host):
+    phase, reason = host.failed(host.upload("--expire", "999w"), 5)
+    assert (phase, host.sent_nothing()) == ("wish", True)
+    assert reason.startswith("keeps files ")
+
+
+@each([service for service in SERVICES if service.row.keeps.choices])
+def test_an_expiry_is_the_smallest_choice_that_is_long_enough(host):
+    choices = host.row.keeps.choices
+    wish = choices[0] // 60 + 1
+    fits = next(choice for choice in choices if choice >= wish * 60)
+    before = time.time()
+    run = host.upload("--expire", "%dm" % wish, "--json")
+    host.kept(run)
+    ends = time.mktime(time.strptime(run.json["expires"], "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
+    assert fits - 2 <= ends - before <= fits + 10
+
+
+@each(SERVICES)
+def test_a_dry_run_sends_nothing(host):
+    run = host.upload("--dry-run")
+    assert (run.code, host.sent_nothing()) == (0, True)
+    assert "would go to %s\n" % host.row.id in run.out
+
+
+# 10 As users start it -------------------------------------------------------------------------------------------------
+
+STARTED = [service for service in SERVICES if service.row.id in ("catbox", "filebin", "termbin", "drop.example.org")]
+
+
+@pytest.mark.parametrize("service", STARTED, ids=str)
+def test_the_program_itself_prints_the_link_and_nothing_else(program, box, tmp_path, service):
+    (tmp_path / "grüße 😀.txt").write_bytes(TEXT)
+    done = program("-q", "-p", service.name, "grüße 😀.txt")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert box.stored[done.stdout.rstrip("\n")].read() == TEXT
+
+
+@pytest.mark.parametrize("service", STARTED, ids=str)
+def test_the_program_itself_fails_with_a_reason(program, box, tmp_path, service):
+    (tmp_path / "a.txt").write_bytes(TEXT)
+    box.fault(service.domain, "html")
+    done = program("-p", service.name, "a.txt")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search("^  %s +reply +.*%s" % (re.escape(service.row.id), NO_URL), done.stderr, re.M)
+
+
+def test_the_program_itself_takes_standard_input(program, box):
+    done = program("-p", "x0at", "-", input=DATA)
+    assert done.returncode == 0
+    assert box.stored[done.stdout.strip()].read() == DATA

@@ -1,0 +1,1133 @@
+"""The wire: proxies, TLS, time-outs, Ctrl-C, redirects, odd answers, addresses, rate and memory.
+
+Nothing here leaves loopback: hosts live in the box, other servers in loopback.py, and where a name must resolve without
+being "localhost" it is a spelling of 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from urllib.parse import quote, urlsplit
+
+import pytest
+import twat_fs
+from conftest import PROGRAM, environment
+from loopback import Keeper, Server, Talk, blackhole, caller, closed_port, sparse, until
+
+DATA = bytes(range(256)) * 20
+DROP = "https://drop.example.org/"  # a transfer.sh server in the box, and nowhere else
+PLAIN = "http://drop.example.org/"
+LOCAL = "0x7f.0.0.1"  # 127.0.0.1 in a spelling that the environment's proxies do not spare
+MIB = 1 << 20
+
+
+@pytest.fixture
+def main(online_box, capsys):
+    return caller(capsys)
+
+
+@pytest.fixture
+def sample(tmp_path):
+    path = tmp_path / "sample.bin"
+    path.write_bytes(DATA)
+    return path
+
+
+@pytest.fixture
+def big(tmp_path):
+    """Larger than all the buffers between us and a server."""
+    return sparse(tmp_path / "big.bin", 24 * MIB)
+
+
+@pytest.fixture
+def proxies(online_box, clean_env):
+    """Set these variables for proxies, and no others."""
+
+    def only(**variables):
+        for name in ("HTTPS_PROXY", "HTTP_PROXY"):
+            clean_env.delenv(name)
+        for name, value in variables.items():
+            clean_env.setenv(name, value)
+
+    return only
+
+
+def way(box, kind):
+    """The address of a proxy of this kind."""
+    return {"http": box.proxy, "https": box.secure_proxy, "socks5h": box.socks}[kind]
+
+
+def with_password(url, user, password):
+    return url.replace("://", "://%s:%s@" % (quote(user, safe=""), quote(password, safe="")))
+
+
+def nowhere():
+    return "http://127.0.0.1:%d" % closed_port()
+
+
+def secure(box, manners=None, **more):
+    """A TLS server for localhost with a certificate of the box' CA."""
+    return Server(manners or Keeper(), context=box.notary.context("localhost"), **more)
+
+
+# Proxies: which one ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["http", "https", "socks5h"])
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
+def test_every_kind_of_proxy_carries_an_upload_and_its_proof(main, box, proxies, sample, kind, variable):
+    proxies(**{variable: way(box, kind)})
+    done = main("-p", DROP, sample)
+    assert (done.code, box.stored[done.links[0]].read()) == (0, DATA)
+    assert {(t.via, t.host, t.port) for t in box.tunnels} == {
+        ("socks" if kind == "socks5h" else "connect", "drop.example.org", 443)
+    }
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_plain_http_goes_to_an_http_proxy_in_absolute_form(main, box, proxies, sample, variable):
+    proxies(**{variable: box.proxy})
+    done = main("-p", PLAIN, sample)
+    assert (done.code, box.stored[done.links[0]].read()) == (0, DATA)
+    assert {t.via for t in box.tunnels} == {"absolute"}
+
+
+def test_plain_http_goes_through_a_tls_proxy_and_through_socks(main, box, proxies, sample):
+    for kind, via in (("https", "absolute"), ("socks5h", "socks")):
+        box.reset()
+        done = main("-p", PLAIN, "-x", way(box, kind), sample)
+        assert (done.code, {t.via for t in box.tunnels}) == (0, {via})
+
+
+def test_the_lower_case_name_wins(main, box, proxies, sample):
+    proxies(HTTPS_PROXY=nowhere(), https_proxy=box.proxy)
+    assert main("-p", DROP, sample).code == 0
+
+
+def test_the_proxy_of_the_scheme_wins_over_all_proxy(main, box, proxies, sample):
+    proxies(ALL_PROXY=nowhere(), HTTPS_PROXY=box.proxy)
+    assert main("-p", DROP, sample).code == 0
+
+
+def test_the_proxy_for_https_is_not_for_http(main, box, proxies, sample):
+    proxies(HTTPS_PROXY=box.proxy)
+    with Server(Keeper()) as server:
+        assert main("-p", server.at(LOCAL), sample).code == 0
+    assert not box.tunnels
+
+
+def test_the_command_line_wins_over_the_environment(main, box, proxies, sample):
+    proxies(HTTPS_PROXY=nowhere(), ALL_PROXY=nowhere(), NO_PROXY="*")
+    assert main("-p", DROP, "--proxy", box.proxy, sample).code == 0
+
+
+def test_an_empty_proxy_is_none(main, box, proxies, sample):
+    proxies(HTTP_PROXY=box.proxy, ALL_PROXY=box.proxy)
+    with Server(Keeper()) as server:
+        assert main("-p", server.at(LOCAL), "-x", "", sample).code == 0
+    assert not box.tunnels
+
+
+@pytest.mark.parametrize("spared", [LOCAL, ".0.0.1", "0.0.1", "*", "other.example, " + LOCAL, LOCAL + ":{port}", LOCAL.upper()])
+def test_no_proxy_spares_hosts(main, box, proxies, sample, spared):
+    with Server(Keeper()) as server:
+        proxies(HTTP_PROXY=box.proxy, NO_PROXY=spared.format(port=server.port))
+        assert main("-p", server.at(LOCAL), sample).code == 0
+    assert not box.tunnels
+
+
+@pytest.mark.parametrize("other", ["", "7f.0.0.1", "0.0.1.example", LOCAL + ".example", LOCAL + ":1", "other.example"])
+def test_no_proxy_spares_no_other_hosts(main, box, proxies, sample, other):
+    proxies(HTTP_PROXY=box.proxy, no_proxy=other)
+    with Server(Keeper()) as server:
+        assert main("-p", server.at(LOCAL), "--retry", 0, sample).code == 1
+    assert [t.host for t in box.tunnels] == [LOCAL] and not server.arrived
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "127.0.0.2"])
+def test_this_machine_needs_no_proxy_of_the_environment(main, proxies, sample, name):
+    proxies(HTTP_PROXY=nowhere(), ALL_PROXY=nowhere())
+    with Server(Keeper(), host="127.0.0.2" if name == "127.0.0.2" else "127.0.0.1") as server:
+        assert main("-p", server.at(name), sample).code == 0
+
+
+@pytest.mark.parametrize("name, seen", [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")])
+@pytest.mark.parametrize("kind", ["http", "socks5h"])
+def test_a_proxy_of_the_command_line_is_for_every_host(main, box, sample, kind, name, seen):
+    assert main("-p", "https://%s:1234/" % name, "-x", way(box, kind), "--retry", 0, sample).code == 1
+    assert [(t.host, t.port) for t in box.tunnels] == [(seen, 1234)]
+
+
+@pytest.mark.parametrize("scheme, asked", [("socks5", "127.0.0.1"), ("socks5h", "localhost")])
+def test_socks5_looks_names_up_here_and_socks5h_there(main, box, sample, scheme, asked):
+    main("-p", "http://localhost:1234/", "-x", box.socks.replace("socks5h", scheme), "--retry", 0, sample)
+    assert [(t.host, t.port) for t in box.tunnels] == [(asked, 1234)]
+
+
+@pytest.mark.parametrize("kind", ["http", "https", "socks5h"])
+def test_a_host_without_http_is_reached_through_a_proxy(main, box, tmp_path, kind):
+    box.hosts["termbin.com"].idle = 0.3
+    text = tmp_path / "a.txt"
+    text.write_text("some words\n")
+    done = main("-p", "termbin", "-x", way(box, kind), text)
+    assert (done.code, box.stored[done.links[0]].read()) == (0, b"some words\n")
+
+
+# Proxies: passwords ---------------------------------------------------------------------------------------------------
+
+USER, PASSWORD = "me@home", "pa:ss/wörd %&+"
+
+
+@pytest.mark.parametrize("url", [DROP, PLAIN])
+@pytest.mark.parametrize("kind", ["http", "https", "socks5h"])
+def test_user_and_password_go_to_the_proxy(main, box, proxies, sample, kind, url):
+    box.proxy_password = (USER, PASSWORD)
+    proxies(ALL_PROXY=with_password(way(box, kind), USER, PASSWORD))
+    assert main("-p", url, sample).code == 0
+    assert {t.user for t in box.tunnels} == {USER}
+
+
+@pytest.mark.parametrize("url", [DROP, PLAIN])
+@pytest.mark.parametrize("kind", ["http", "https", "socks5h"])
+@pytest.mark.parametrize("given, says", [(None, "asks for a user and a password"), ("wrong", "refuses this user and password")])
+def test_a_proxy_that_wants_a_password_is_a_sentence_with_a_way_out(main, box, sample, kind, url, given, says):
+    box.proxy_password = (USER, PASSWORD)
+    proxy = with_password(way(box, kind), USER, given) if given else way(box, kind)
+    done = main("-p", url, "--fallback", "-x", proxy, sample)
+    assert (done.code, done.out) == (1, "")
+    assert says in done.err and "--proxy %s://USER:PASSWORD@" % kind in done.err
+    assert "1 tried" in done.err and len(box.tunnels) == 1  # every other host would fail in the same way
+
+
+def shapes_of(secret):
+    """The secret as it might slip out."""
+    both = "%s:%s" % (USER, secret)
+    return {secret, quote(secret), quote(secret, safe=""), base64.b64encode(both.encode()).decode(), json.dumps(secret)[1:-1]}
+
+
+@pytest.mark.parametrize("kind", ["http", "https", "socks5h", "gone", "ftp"])
+@pytest.mark.parametrize("secret", [PASSWORD, "otherwise!"])
+@pytest.mark.parametrize("how", ["-x", "environment"])
+def test_the_password_appears_nowhere(main, box, proxies, sample, kind, secret, how):
+    box.proxy_password = (USER, PASSWORD)
+    plain = {"gone": nowhere(), "ftp": "ftp://127.0.0.1:3128"}.get(kind) or way(box, kind)
+    proxy = with_password(plain, USER, secret)
+    proxies(**({} if how == "-x" else {"ALL_PROXY": proxy}))
+    for more in (["-v"], ["--json"], ["--dry-run"]):
+        done = main("-p", DROP, *more, *(["-x", proxy] if how == "-x" else []), sample)
+        assert not [shape for shape in shapes_of(secret) if shape in done.out + done.err]
+
+
+# Proxies that are none ------------------------------------------------------------------------------------------------
+
+
+def speaks_first(talk: Talk):
+    talk.wire.send(b"220 mail.example ESMTP\r\n")
+    talk.linger()
+
+
+def hangs_up(talk: Talk):
+    talk.wire.some()
+
+
+def resets(talk: Talk):
+    talk.wire.some()
+    talk.wire.reset()
+
+
+def garbles(talk: Talk):
+    talk.wire.some()
+    talk.wire.send(b"SSH-2.0-OpenSSH_9.2\r\n")
+    talk.linger()
+
+
+def falls_silent(talk: Talk):
+    talk.wire.some()
+    talk.linger()
+
+
+def says_page(status):
+    def manners(talk: Talk):
+        talk.wire.some()
+        talk.say(status, b"<html><title>Log in first</title>" + b"..." * 1000, "Content-Type: text/html")
+
+    return manners
+
+
+def agrees_and_babbles(talk: Talk):
+    """A SOCKS proxy that says more than it was asked, in one go."""
+    talk.wire.some()
+    talk.wire.send(b"\x05\x00and a very good day to you")
+    talk.linger()
+
+
+IMPOSTORS = {
+    "speaks first": speaks_first, "hangs up": hangs_up, "resets": resets, "garbles": garbles, "falls silent": falls_silent,
+    "page": says_page(200), "no method": says_page(405), "babbles": agrees_and_babbles,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h"])
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+def test_a_proxy_that_is_none_is_a_sentence(main, sample, scheme, impostor):
+    with Server(IMPOSTORS[impostor]) as server:
+        proxy = "%s://127.0.0.1:%d" % (scheme, server.port)
+        done = main("-x", proxy, "--connect-timeout", 0.3, "--timeout", 0.3, "--retry", 0, sample)
+    assert (done.code, done.out) == (1, "")
+    assert "no host took it" in done.err and done.seconds < 5
+    if impostor not in ("page", "no method"):  # those may be a policy for one host
+        assert "1 tried" in done.err and "proxy" in done.err
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h"])
+@pytest.mark.parametrize("place", ["127.0.0.1:{port}", "no..such..name:3128"])
+def test_a_proxy_that_is_not_there_ends_the_chain(main, box, sample, scheme, place):
+    done = main("-x", scheme + "://" + place.format(port=closed_port()), sample)
+    assert (done.code, done.out, box.tunnels) == (1, "", [])
+    assert "proxy" in done.err and "check --proxy and *_PROXY" in done.err and "1 tried" in done.err
+
+
+@pytest.mark.parametrize("kind, says", [("http", "502 Bad Gateway"), ("socks5h", "host unreachable")])
+def test_a_host_that_the_proxy_cannot_reach_is_followed_by_the_next(main, box, sample, kind, says):
+    box.fault("catbox.moe", "dns")
+    done = main("-v", "-x", way(box, kind), "--retry", 0, sample)
+    assert done.code == 0 and box.uploads("litterbox.catbox.moe")
+    assert "cannot reach catbox.moe: " + says in done.err
+
+
+def test_a_connection_refused_is_told_by_socks(main, box, sample):
+    box.fault("drop.example.org", "refuse")
+    done = main("-p", DROP, "-x", box.socks, "--retry", 0, sample)
+    assert done.code == 1 and "cannot reach drop.example.org: refused" in done.err
+
+
+BAD_PROXIES = [
+    "socks4://127.0.0.1:1080", "socks4a://127.0.0.1:1080", "ftp://127.0.0.1:21", "http://", "http://:8080",
+    "http://127.0.0.1:99999", "http://127.0.0.1:port", "http://[::1", "http://me:hunter2@", "quic://me:hunter2@127.0.0.1:1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["-x", "environment"])
+@pytest.mark.parametrize("proxy", BAD_PROXIES)
+def test_a_bad_proxy_address_is_a_wrong_call(main, box, proxies, sample, proxy, how):
+    proxies(**({} if how == "-x" else {"HTTPS_PROXY": proxy}))
+    done = main(*(["-x", proxy] if how == "-x" else []), sample)
+    assert (done.code, done.out, box.tunnels) == (2, "", [])
+    assert "proxy" in done.err and "hunter2" not in done.err
+    if "socks4" in proxy:
+        assert "is not supported" in done.err and "socks5" in done.err
+
+
+# TLS ------------------------------------------------------------------------------------------------------------------
+
+BAD_CERTIFICATES = ["tls-unknown-ca", "tls-expired", "tls-wrong-name"]
+
+
+@pytest.mark.parametrize("fault", BAD_CERTIFICATES)
+def test_a_certificate_that_does_not_hold_is_refused(main, box, sample, fault):
+    box.fault("drop.example.org", fault)
+    done = main("-p", DROP, sample)
+    assert (done.code, done.out, box.requests) == (1, "", [])
+    assert "drop.example.org tls" in done.err and "certificate" in done.err and "--cacert" in done.err
+    assert len(box.tunnels) == 1  # it would not hold the second time either
+
+
+def test_after_a_bad_certificate_comes_the_next_host(main, box, sample):
+    box.fault("catbox.moe", "tls-expired")
+    done = main(sample)
+    assert done.code == 0 and [seen.host for seen in box.uploads()] == ["litterbox.catbox.moe"]
+
+
+@pytest.mark.parametrize("fault", BAD_CERTIFICATES)
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_insecure_works_and_warns_loudly(main, box, sample, fault, quiet):
+    box.fault("drop.example.org", fault)
+    done = main("-p", DROP, "--insecure", *quiet, sample)
+    assert done.code == 0 and len(done.links) == 1
+    assert "WARNING" in done.err and "not verified" in done.err
+
+
+def test_without_the_authority_nothing_is_sent(main, box, clean_env, sample):
+    clean_env.delenv("SSL_CERT_FILE")
+    done = main("-p", DROP, sample)
+    assert (done.code, box.requests) == (1, []) and "SSL_CERT_FILE" in done.err
+
+
+def test_cacert_replaces_the_certificates_of_the_system(main, box, clean_env, sample, tmp_path):
+    import trustme
+
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    assert main("-p", DROP, "--cacert", other, sample).code == 1
+    clean_env.delenv("SSL_CERT_FILE")
+    assert main("-p", DROP, "--cacert", box.ca, sample).code == 0
+
+
+def test_a_proxy_behind_tls_needs_a_certificate_too(main, box, clean_env, sample):
+    clean_env.delenv("SSL_CERT_FILE")
+    done = main("-x", box.secure_proxy, sample)
+    assert done.code == 1 and "--cacert" in done.err and "localhost" in done.err
+    assert not box.tunnels and "1 tried" in done.err
+
+
+@pytest.mark.parametrize("kind", ["missing", "garbage", "folder", "empty"])
+def test_a_cacert_that_is_none_is_a_wrong_call(main, box, sample, tmp_path, kind):
+    path = tmp_path / "ca.pem"
+    if kind == "folder":
+        path.mkdir()
+    elif kind != "missing":
+        path.write_bytes(b"nonsense" if kind == "garbage" else b"")
+    done = main("--cacert", path, sample)
+    assert (done.code, done.out, box.tunnels) == (2, "", [])
+    assert "ca.pem" in done.err and len(done.err.splitlines()) == 1
+
+
+def old_tls(box, version):
+    """A server's context that knows nothing newer."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    box.notary.leaf("localhost", "good").configure_cert(context)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, version
+    return context
+
+
+def old_client():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    return context
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2])
+def test_tls_before_1_2_is_refused(main, box, sample, version):
+    with Server(Keeper(), context=old_tls(box, version)) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as sock, old_client().wrap_socket(sock):
+            pass  # the server is sound, and would do it
+        done = main("-p", server.url, "--retry", 0, sample)
+    fine = version == ssl.TLSVersion.TLSv1_2
+    assert (done.code, len(server.puts())) == ((0, 1) if fine else (1, 0))
+    assert fine or " tls " in done.err
+
+
+def test_a_server_without_tls_is_a_sentence(main, sample):
+    with Server(Keeper()) as server:
+        done = main("-p", "https://127.0.0.1:%d/" % server.port, "--retry", 0, "--connect-timeout", 1, sample)
+    assert done.code == 1 and " tls " in done.err and not server.puts()
+
+
+def test_the_name_is_sent_and_an_address_is_verified(main, box, sample):
+    """Over TLS the server's name is told (SNI), and a certificate for an address holds for it."""
+    with Server(Keeper(), context=box.notary.context("127.0.0.1")) as server:
+        assert main("-p", server.at("127.0.0.1"), sample).code == 0
+        assert main("-p", server.at("localhost"), "--retry", 0, sample).code == 1
+
+
+# Time-outs ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_host_that_does_not_take_connections_is_given_up(main, sample):
+    with blackhole() as port:
+        done = main("-p", "http://127.0.0.1:%d/" % port, "--connect-timeout", 0.3, "--retry", 1, sample)
+    assert done.code == 1 and " connect " in done.err and "silent" in done.err
+    assert 0.6 <= done.seconds < 4  # twice, and a pause of half a second
+
+
+@pytest.mark.parametrize("url", [DROP, PLAIN])
+def test_a_host_that_stops_reading_is_given_up(main, box, big, url):
+    box.fault("drop.example.org", "stall")
+    done = main("-p", url, "--timeout", 0.4, "--retry", 0, big)
+    assert done.code == 1 and " send " in done.err and "silent" in done.err and done.seconds < 4
+
+
+@pytest.mark.parametrize("fault", ["silence", "endless-headers"])
+def test_a_host_that_never_answers_is_given_up(main, box, sample, fault):
+    box.fault("drop.example.org", fault)
+    done = main("-p", DROP, "--timeout", 0.4, "--retry", 0, sample)
+    assert done.code == 1 and " reply " in done.err and done.seconds < 4
+
+
+@pytest.mark.parametrize("fault, details", [
+    ("trickle", {"delay": 0.1}),
+    ("endless", {"pause": 0.1}),
+    ("endless", {}),
+    ("endless-headers", {"pause": 0.1}),
+])  # fmt: skip
+def test_an_answer_without_end_is_bounded(main, box, sample, fault, details):
+    box.fault("drop.example.org", fault, when="upload", **details)
+    done = main("-p", DROP, "--timeout", 0.5, "--retry", 0, sample)
+    assert (done.code, done.out) == (1, "") and " reply " in done.err and done.seconds < 5
+
+
+@pytest.mark.parametrize("fault, details", [("trickle", {"delay": 0.1}), ("endless", {}), ("endless", {"pause": 0.1}), ("silence", {})])
+def test_a_proof_without_end_is_bounded(main, box, sample, fault, details):
+    box.fault("drop.example.org", fault, when="download", **details)
+    done = main("-p", DROP, "--timeout", 0.5, "--retry", 0, sample)
+    assert (done.code, done.out) == (4, "") and done.seconds < 5
+
+
+def many_hosts_fail(box, kind, **details):
+    for host in ("catbox.moe", "litterbox.catbox.moe", "x0.at", "tmpfile.link", "tmpfiles.org", "filebin.net", "uguu.se"):
+        box.fault(host, kind, **details)
+
+
+@pytest.mark.parametrize("kind, details", [
+    ("silence", {}), ("stall", {}), ("trickle", {"delay": 0.1}), ("slow", {"delay": 30}),
+    ("status", {"retry_after": 30}), ("status", {"retry_after": 1}), ("endless-headers", {"pause": 0.01}),
+])  # fmt: skip
+def test_max_time_ends_everything(main, box, big, kind, details):
+    many_hosts_fail(box, kind, **details)
+    done = main("--max-time", 1, big)
+    assert (done.code, done.out) == (1, "") and done.seconds < 2.5
+    assert "--max-time 1 s is over" in done.err or kind == "status"
+
+
+def test_max_time_ends_a_proof(main, box, sample):
+    box.fault("drop.example.org", "slow", when="download", delay=30)
+    done = main("-p", DROP, "--max-time", 1, sample)
+    assert done.code in (1, 4) and done.out == "" and "--max-time 1 s is over" in done.err and done.seconds < 2.5
+
+
+def test_max_time_ends_a_connection_that_never_stands(main, sample):
+    with blackhole() as port:
+        done = main("-p", "http://127.0.0.1:%d/" % port, "--max-time", 0.6, sample)
+    assert done.code == 1 and "--max-time 0.6 s is over" in done.err and done.seconds < 2
+
+
+@pytest.mark.parametrize("url", [DROP, PLAIN])
+def test_max_time_ends_a_slow_upload(main, box, big, url):
+    """Also where every byte is taken at once, and only our own limit makes it slow."""
+    done = main("-p", url, "--max-time", 0.8, "--limit-rate", "100k", big)
+    assert done.code == 1 and "--max-time 0.8 s is over" in done.err and done.seconds < 2.5
+
+
+def test_max_time_is_for_all_files_together(main, box, tmp_path):
+    files = [sparse(tmp_path / ("%d.bin" % n), 1000 + n) for n in range(4)]
+    box.fault("drop.example.org", "silence")
+    done = main("-p", DROP, "--max-time", 0.8, *files)
+    assert done.code == 1 and done.seconds < 2.5
+
+
+# Ctrl-C ---------------------------------------------------------------------------------------------------------------
+
+PROMPT = 2.0  # seconds: one by design, twice that on a busy machine
+needs_groups = pytest.mark.skipif(os.name == "nt", reason="signals to a process group are another thing on Windows")
+
+
+@pytest.fixture
+def interrupted(start, tmp_path):
+    """Start the program, wait until it is where it should be, press Ctrl-C, and look at what is left."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+
+    def run(*args, when, **more):
+        process = start("-v", *args, env={"TMPDIR": str(temporary)}, **more)
+        when(process, temporary)
+        begun = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        code = process.wait(20)
+        seconds = time.monotonic() - begun
+        out, err = process.stdout.read(), process.stderr.read().decode()
+        assert (code, out) == (130, b"") and "interrupted" in err and "Traceback" not in err
+        assert not list(temporary.iterdir()) and seconds < PROMPT
+
+    return run
+
+
+def is_trying(process, temporary):
+    while b": sending " not in process.stderr.readline():
+        assert process.poll() is None
+
+
+def connected(server):
+    return lambda process, temporary: until(lambda: server.connections)
+
+
+def seen(box, fact, count=1):
+    return lambda process, temporary: until(lambda: len([r for r in box.requests if fact(r)]) >= count)
+
+
+@needs_groups
+def test_ctrl_c_while_connecting(interrupted, sample):
+    with blackhole() as port:
+        interrupted("-p", "http://127.0.0.1:%d/" % port, sample, when=is_trying)
+
+
+@needs_groups
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
+def test_ctrl_c_while_a_proxy_is_silent(interrupted, sample, scheme):
+    with Server(falls_silent) as server:
+        interrupted("-x", "%s://127.0.0.1:%d" % (scheme, server.port), sample, when=connected(server))
+
+
+@needs_groups
+def test_ctrl_c_while_tls_is_silent(interrupted, sample):
+    with Server(falls_silent) as server:
+        interrupted("-p", "https://127.0.0.1:%d/" % server.port, sample, when=connected(server))
+
+
+@needs_groups
+@pytest.mark.parametrize("url", [DROP, PLAIN])
+def test_ctrl_c_while_sending(box, interrupted, big, url):
+    box.fault("drop.example.org", "stall")
+    interrupted("-p", url, big, when=seen(box, lambda r: r.length))
+
+
+@needs_groups
+def test_ctrl_c_while_sending_slowly(box, interrupted, big):
+    interrupted("-p", DROP, "--limit-rate", "1k", big, when=seen(box, lambda r: r.length))
+
+
+@needs_groups
+def test_ctrl_c_while_waiting_for_the_answer(box, interrupted, sample):
+    box.fault("drop.example.org", "silence")
+    interrupted("-p", DROP, sample, when=seen(box, lambda r: r.sha256))
+
+
+@needs_groups
+def test_ctrl_c_during_a_pause(box, interrupted, sample):
+    box.fault("drop.example.org", "status", retry_after=60)
+
+    def pausing(process, temporary):
+        while b"again in" not in process.stderr.readline():
+            assert process.poll() is None
+
+    interrupted("-p", DROP, sample, when=pausing)
+
+
+@needs_groups
+def test_ctrl_c_during_the_proof(box, interrupted, sample):
+    box.fault("drop.example.org", "slow", when="download", delay=60)
+    interrupted("-p", DROP, sample, when=seen(box, lambda r: r.method == "GET"))
+
+
+@needs_groups
+@pytest.mark.parametrize("fault", ["silence", "stall"])
+def test_ctrl_c_with_four_files_at_a_time(box, interrupted, tmp_path, fault):
+    files = [sparse(tmp_path / ("%d.bin" % n), 8 * MIB) for n in range(6)]
+    box.fault("drop.example.org", fault)
+    interrupted("-p", DROP, "-j", "4", *files, when=seen(box, lambda r: r.length, 4))
+
+
+@needs_groups
+def test_ctrl_c_while_reading_standard_input(interrupted):
+    def spooling(process, temporary):
+        process.stdin.write(b"begun, and never ended\n")
+        process.stdin.flush()
+        until(lambda: list(temporary.iterdir()))
+
+    interrupted("-", stdin=subprocess.PIPE, when=spooling)
+
+
+@needs_groups
+def test_ctrl_c_while_sending_standard_input(box, interrupted):
+    box.fault("drop.example.org", "silence")
+
+    def piped(process, temporary):
+        process.stdin.write(DATA)
+        process.stdin.close()
+        until(lambda: box.requests and box.requests[0].sha256)
+        assert len(list(temporary.iterdir())) == 1
+
+    interrupted("-p", DROP, stdin=subprocess.PIPE, when=piped)
+
+
+@needs_groups
+def test_ctrl_c_during_a_round_trip(box, start, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    box.fault("catbox.moe", "silence")
+    process = start("status", "catbox", "--online", env={"TMPDIR": str(temporary)})
+    until(lambda: box.requests and box.requests[0].sha256)
+    os.killpg(process.pid, signal.SIGINT)
+    assert (process.wait(20), process.stdout.read()) == (130, b"") and not list(temporary.iterdir())
+
+
+# Redirects ------------------------------------------------------------------------------------------------------------
+
+
+class Hops(Keeper):
+    """Its links lead to the file over so many redirects."""
+
+    def __init__(self, hops, status=302):
+        super().__init__()
+        self.hops, self.status = hops, status
+
+    def keep(self, talk, arrived):
+        scheme, _, place = super().keep(talk, arrived).partition(b"://")
+        host, _, path = place.partition(b"/")
+        return b"%s://%s/hop/%d/%s" % (scheme, host, self.hops, path)
+
+    def get(self, talk, arrived):
+        _, hop, count, *rest = arrived.target.split("/")
+        if hop != "hop" or count == "0":
+            arrived.target = "/" + "/".join(rest) if hop == "hop" else arrived.target
+            return super().get(talk, arrived)
+        talk.say(self.status, b"<html>over there</html>", "Location: /hop/%d/%s" % (int(count) - 1, "/".join(rest)))
+
+
+@pytest.mark.parametrize("hops, code", [(1, 0), (5, 0), (6, 4)])
+def test_a_download_is_followed_over_five_redirects(main, sample, hops, code):
+    with Server(Hops(hops)) as server:
+        assert main("-p", server.url, sample).code == code
+    assert len(server.arrived) == 1 + min(hops, 5) + 1 and server.connections == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_all_redirects_of_a_download_are_followed(main, sample, status):
+    with Server(Hops(1, status)) as server:
+        assert main("-p", server.url, sample).code == 0
+
+
+def test_a_redirect_in_circles_ends(main, box, sample):
+    box.fault("drop.example.org", "redirect", when="download", location="/round/and/round")
+    done = main("-p", DROP, sample)
+    assert done.code == 4 and "redirect" in done.err and len(box.requests) <= 7
+
+
+@pytest.mark.parametrize("location", [PLAIN + "x", "//drop.example.org:99999/x", "ftp://drop.example.org/x", "http://[::1/", "tcp://drop.example.org:9999"])
+def test_a_redirect_to_an_unsafe_place_is_not_followed(main, box, sample, location):
+    box.fault("drop.example.org", "redirect", when="download", location=location)
+    done = main("-p", DROP, "--retry", 0, sample)
+    assert (done.code, done.out) == (4, "")
+    assert [(r.method, r.scheme) for r in box.requests] == [("PUT", "https"), ("GET", "https")]
+
+
+def test_a_redirect_without_a_place_is_a_failure(main, sample):
+    class Lost(Keeper):
+        def get(self, talk, arrived):
+            talk.say(302, b"somewhere")
+
+    with Server(Lost()) as server:
+        done = main("-p", server.url, "--retry", 0, sample)
+    assert done.code == 4 and "302" in done.err
+
+
+def sends_to(other, status):
+    class Sender(Keeper):
+        def put(self, talk, arrived):
+            talk.say(status, b"", "Location: " + other.url + "x")
+
+    return Sender()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_an_upload_is_never_redirected(main, sample, status):
+    with Server(Keeper()) as other, Server(sends_to(other, status)) as server:
+        url = server.url.replace("://", "://me:hunter2@")
+        done = main("-p", url, sample)
+    assert (done.code, done.out) == (1, "") and len(server.arrived) == 1 and not other.connections
+    assert "elsewhere" in done.err and other.place in done.err and "hunter2" not in done.err
+
+
+def test_the_password_of_a_host_goes_to_no_other(main, box, sample):
+    box.hosts["drop.example.org"].auth = ("me", "hunter2")
+    box.fault("drop.example.org", "redirect", when="download", location="https://files.catbox.moe/x")
+    main("-p", "https://me:hunter2@drop.example.org/", "-v", sample)
+    assert box.uploads("drop.example.org")[0].status == 200
+    assert [r.header("Authorization") for r in box.requests if r.host != "drop.example.org"] == [None]
+
+
+def test_a_transport_takes_secrets_to_the_same_place_only(box):
+    """Another port is another place."""
+    secrets = (("Authorization", "Basic eDp5"), ("Cookie", "a=b"), ("X-Other", "1"))
+
+    def redirects(talk: Talk):
+        talk.request()
+        talk.say(302, b"", "Location: /here", "Content-Type: text/plain")
+        talk.request()
+        talk.say(302, b"", "Location: " + other.url)
+
+    with Server(Keeper()) as other, Server(redirects) as server:
+        twat_fs.Transport().send(twat_fs.Request("GET", server.url, headers=secrets))
+    given = [[arrived.header(name) for name, _ in secrets] for arrived in server.arrived + other.arrived]
+    assert given == [["Basic eDp5", "a=b", "1"]] * 2 + [[None, None, "1"]]
+
+
+# Answers that come early ----------------------------------------------------------------------------------------------
+
+
+def answers_early(close):
+    """413 after the first bytes; then hangs up on the unread rest, or reads no more."""
+
+    def manners(talk: Talk):
+        arrived = talk.head()
+        talk.body(arrived, most=64 << 10)
+        talk.say(413, b"too much\n", *(["Connection: close"] if close else []))
+        if not close:
+            talk.linger()
+
+    return manners
+
+
+def assert_413(done):
+    assert (done.code, done.out) == (1, "")
+    assert "413" in done.err and "too much" in done.err and "24" in done.err  # the limit's words and the file's size
+
+
+@pytest.mark.parametrize("more", [[], ["--limit-rate", "900M"], ["--json"]], ids=["plain", "limited", "hashed"])
+@pytest.mark.parametrize("fault", ["early", "early-open"])
+@pytest.mark.parametrize("url", [DROP, PLAIN, "catbox"])
+def test_an_early_answer_is_read(main, box, big, fault, url, more):
+    box.fault("*", fault, when="upload")
+    done = main("-p", url, *more, big)
+    if more == ["--json"]:
+        assert "413" in json.loads(done.out)["attempts"][0]["error"] and done.code == 1
+    else:
+        assert_413(done)
+    assert len(box.uploads()) == 1 and box.uploads()[0].length < 24 * MIB
+
+
+@pytest.mark.parametrize("more", [[], ["--limit-rate", "900M"]], ids=["sendfile", "limited"])
+@pytest.mark.parametrize("close", [True, False])
+@pytest.mark.parametrize("tls", [True, False])
+def test_an_early_answer_is_read_without_a_proxy(main, box, big, close, tls, more):
+    context = box.notary.context("localhost") if tls else None
+    with Server(answers_early(close), context=context, buffer=64 << 10) as server:
+        assert_413(main("-p", server.url, *more, big))
+    assert len(server.puts()) == 1
+
+
+def test_an_early_answer_at_the_head_is_read(main, big):
+    """A host that looks at Content-Length only."""
+
+    def manners(talk: Talk):
+        talk.head()
+        talk.say(413, b"too much\n", "Connection: close")
+
+    with Server(manners) as server:
+        assert_413(main("-p", server.url, big))
+
+
+@pytest.mark.parametrize("url", [DROP, PLAIN])
+def test_a_host_that_hangs_up_in_the_middle_is_asked_once_more(main, box, big, url):
+    box.fault("drop.example.org", "reset")
+    done = main("-p", url, "--retry", 5, big)
+    assert done.code == 1 and " send " in done.err and len(box.uploads()) == 2
+
+
+@pytest.mark.parametrize("url", [DROP, PLAIN])
+def test_a_reset_in_the_middle_is_mended(main, box, big, url):
+    box.fault("drop.example.org", "reset", times=1)
+    done = main("-p", url, big)
+    assert done.code == 0 and [r.status for r in box.uploads()] == [0, 200]
+    assert box.stored[done.links[0]].size == 24 * MIB
+
+
+def test_a_reset_after_all_was_sent_is_mended(main, box, sample):
+    box.fault("drop.example.org", "drop-after", times=1, when="upload")
+    assert main("-p", DROP, sample).code == 0 and len(box.uploads()) == 2
+
+
+# Answers in odd clothes -----------------------------------------------------------------------------------------------
+
+
+class Old(Keeper):
+    """HTTP/1.0 without a length."""
+
+    def __call__(self, talk):
+        arrived = talk.request()
+        body = self.keep(talk, arrived) if arrived.method == "PUT" else self.kept[arrived.target]
+        talk.say(200, body, length=False, version="1.0")
+
+
+class Chunked(Keeper):
+    """No length, but chunks, and a trailer."""
+
+    def put(self, talk, arrived):
+        self.chunks(talk, self.keep(talk, arrived))
+
+    def give(self, talk, arrived, data):
+        self.chunks(talk, data)
+
+    def chunks(self, talk, data):
+        talk.say(200, b"", "Transfer-Encoding: chunked", length=False)
+        for at in range(0, len(data), 7):
+            talk.wire.send(b"%X;note=1\r\n%s\r\n" % (len(data[at : at + 7]), data[at : at + 7]))
+        talk.wire.send(b"0\r\nX-Trailer: 1\r\n\r\n")
+
+
+class Closing(Keeper):
+    """One request for each connection, and it says so."""
+
+    def __call__(self, talk):
+        talk.say = lambda *args, say=talk.say, **more: say(*args, "Connection: close", **more)
+        arrived = talk.request()
+        (self.put if arrived.method == "PUT" else self.get)(talk, arrived)
+        talk.linger()  # so that only the header tells
+
+
+class Forgetful(Keeper):
+    """One request for each connection, and it does not say so."""
+
+    def __call__(self, talk):
+        arrived = talk.request()
+        (self.put if arrived.method == "PUT" else self.get)(talk, arrived)
+
+
+class Tired(Keeper):
+    """Hangs up instead of answering the third request of a connection."""
+
+    def __call__(self, talk):
+        for _ in range(2):
+            arrived = talk.request()
+            if arrived:
+                (self.put if arrived.method == "PUT" else self.get)(talk, arrived)
+        talk.head()
+
+
+class GoOn(Keeper):
+    """100 Continue, though nobody asked: before the body, and once more before the answer."""
+
+    def __call__(self, talk):
+        arrived = talk.head()
+        while arrived:
+            if arrived.promised():
+                talk.say(100, length=False)
+                time.sleep(0.05)
+            talk.body(arrived)
+            talk.say(100, b"", "X-Note: nearly there", length=False)
+            (self.put if arrived.method == "PUT" else self.get)(talk, arrived)
+            arrived = talk.head()
+
+
+ODD = {"old": Old, "chunked": Chunked, "closing": Closing, "forgetful": Forgetful, "tired": Tired, "go on": GoOn}
+
+
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("kind", ODD)
+def test_answers_in_odd_clothes_are_understood(main, box, tmp_path, kind, tls):
+    files = [tmp_path / name for name in ("a.bin", "b.bin", "c.bin")]
+    for file in files:
+        file.write_bytes(file.name.encode() * 300)
+    with Server(ODD[kind](), context=box.notary.context("localhost") if tls else None) as server:
+        done = main("-p", server.url, "--timeout", 5, *files)
+    assert (done.code, len(done.links), done.err) == (0, 3, "") and done.seconds < 5
+    assert [server.manners.kept[urlsplit(link).path] for link in done.links] == [file.read_bytes() for file in files]
+
+
+def test_a_large_body_survives_an_interim_answer(main, big):
+    with Server(GoOn()) as server:
+        assert main("-p", server.url, "--no-check", "--timeout", 5, "--retry", 0, big).code == 1  # too large to keep: no sum
+    assert [arrived.length for arrived in server.puts()] == [24 * MIB]
+
+
+def test_switches_of_the_hosts_in_the_box(main, box, sample):
+    host = box.hosts["drop.example.org"]
+    host.chunked, host.closes = True, True
+    assert main("-p", DROP, sample, sample).code == 0
+    assert len({r.connection for r in box.requests}) == len(box.requests) == 4
+
+
+@pytest.mark.parametrize("more", [[], ["--no-check"]])
+@pytest.mark.parametrize("url", [DROP, PLAIN])
+def test_connections_are_kept(main, box, sample, url, more):
+    done = main("-p", url, *more, sample, sample, sample)
+    assert done.code == 0 and len({r.connection for r in box.requests}) == 1
+
+
+def test_a_host_with_two_names_has_two_connections(main, box, sample):
+    assert main("-p", "catbox", sample, sample).code == 0
+    assert len({(r.host, r.connection) for r in box.requests}) == 2 and len(box.requests) == 4
+
+
+def test_threads_have_their_own_connections(main, box, tmp_path):
+    files = [sparse(tmp_path / ("%d.bin" % n), 300_000 + n) for n in range(8)]
+    box.fault("drop.example.org", "slow", when="upload", delay=0.1)
+    done = main("-p", DROP, "-j", 4, *files)
+    assert done.code == 0 and [box.stored[link].size for link in done.links] == [300_000 + n for n in range(8)]
+    assert len({r.connection for r in box.requests}) == 4
+
+
+def test_a_connection_that_went_stale_is_reopened_silently():
+    def one_answer(talk: Talk):
+        talk.request()
+        talk.say(200, b"hello")
+
+    with Server(one_answer) as server:
+        transport = twat_fs.Transport()
+        for _ in range(3):
+            assert transport.send(twat_fs.Request("GET", server.url)).body == b"hello"
+            until(lambda: not transport.kept()[("http", "127.0.0.1", server.port)].stream.quiet())
+    assert server.connections == 3
+
+
+def test_an_answer_nobody_asked_for_is_not_taken_for_the_next(main, box, tmp_path):
+    """After an error page that is longer than its Content-Length the connection is not used again."""
+    first, second = sparse(tmp_path / "1.bin", 10), sparse(tmp_path / "2.bin", 20)
+
+    class Sloppy(Keeper):
+        def put(self, talk, arrived):
+            super().put(talk, arrived)
+            if arrived.promised() == 10:
+                talk.wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\nhttp://evil.example/1/x")
+                talk.linger()
+
+    with Server(Sloppy()) as server:
+        done = main("-p", server.url, "--no-check", first, second)
+    assert done.code == 0 and all(server.place in link for link in done.links)
+
+
+@pytest.mark.parametrize("answer", [
+    b"", b"\r\n\r\n", b"HTTP/1.1 200\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"HTTP/9.9 200 OK\r\n\r\n", b"<html>hello</html>", b"\0" * 100,
+    b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhi", b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nhi",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhttp://127.0.0.1/half",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nhello", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+    b"HTTP/1.1 200 OK\r\n" + b"A" * 70_000 + b": b\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    b"HTTP/1.1 200 " + b"O" * 70_000 + b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\nhi", b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\n\r\n", b"HTTP/1.1 304 Not Modified\r\n\r\n", b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 \x1b[2J\xff\r\nContent-Length: 4\r\n\r\n\x1b[2J",
+])  # fmt: skip
+def test_an_answer_that_is_none_is_a_sentence(main, sample, answer):
+    def manners(talk: Talk):
+        talk.request()
+        talk.wire.send(answer)
+
+    with Server(manners) as server:
+        done = main("-p", server.url, "--retry", 0, "--timeout", 2, sample)
+    assert (done.code, done.out) == (1, "") and "reply" in done.err and "\x1b" not in done.err
+
+
+def test_an_endless_error_page_is_told_shortly(main, box, sample):
+    box.fault("drop.example.org", "status", status=403, body="No. \x1b[31m" * 500_000)
+    done = main("-p", DROP, sample)
+    assert done.code == 1 and "403 Forbidden: No. " in done.err and len(done.err) < 600 and "\x1b" not in done.err
+
+
+# Addresses ------------------------------------------------------------------------------------------------------------
+
+
+def has_ipv6():
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as sock:
+        sock.bind(("::1", 0))
+        return True
+    return False
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+
+
+@needs_ipv6
+@pytest.mark.parametrize("tls", [True, False])
+def test_an_ipv6_address_is_a_host(main, box, proxies, sample, tls):
+    proxies(HTTP_PROXY=nowhere(), HTTPS_PROXY=nowhere())
+    context = box.notary.context("::1") if tls else None
+    with Server(Keeper(), context=context, host="::1") as server:
+        done = main("-p", server.at("[::1]"), sample)
+    assert (done.code, done.links) == (0, [server.at("[::1]") + "1/sample.bin"])
+    assert server.puts()[0].header("Host") == server.place
+
+
+@needs_ipv6
+def test_an_ipv6_address_goes_through_a_tunnel_in_brackets(main, box, sample):
+    main("-p", "https://[::1]:1234/", "-x", box.proxy, "--retry", 0, sample)
+    assert [dict(t.headers)["Host"] for t in box.tunnels] == ["[::1]:1234"]
+
+
+def both_addresses(port):
+    """A name with an IPv6 and an IPv4 address, as the resolver would give it."""
+    return [
+        *socket.getaddrinfo("::1", port, type=socket.SOCK_STREAM),
+        *socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM),
+    ]
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
+@pytest.mark.parametrize("backwards", [True, False])
+def test_the_next_address_is_tried(host, backwards):
+    with Server(Keeper(), host=host) as server:
+        addresses = both_addresses(server.port)
+        with twat_fs.connect_any(addresses[::-1] if backwards else addresses, 5) as sock:
+            assert sock.getpeername()[0] == host
+
+
+@needs_ipv6
+def test_a_silent_address_does_not_hold_up_the_next():
+    with Server(Keeper()) as server, blackhole("::1", server.port):
+        begun = time.monotonic()
+        with twat_fs.connect_any(both_addresses(server.port), 5) as sock:
+            assert sock.getpeername()[0] == "127.0.0.1" and time.monotonic() - begun < 2
+
+
+@needs_ipv6
+def test_all_addresses_may_fail():
+    port = closed_port()
+    with pytest.raises(ConnectionRefusedError):
+        twat_fs.connect_any(both_addresses(port), 5)
+    with blackhole("::1", port), pytest.raises(TimeoutError):
+        twat_fs.connect_any(both_addresses(port)[:1], 0.3)
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
+def test_localhost_is_found_by_all_its_addresses(main, sample, host):
+    families = {info[0] for info in socket.getaddrinfo("localhost", 80)}
+    if (socket.AF_INET6 if ":" in host else socket.AF_INET) not in families:
+        pytest.skip("localhost has no such address here")
+    with Server(Keeper(), host=host) as server:
+        assert main("-p", server.at("localhost"), sample).code == 0
+
+
+# Rate and memory ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url, count", [(DROP, 1), (PLAIN, 1), (DROP, 2)])
+def test_the_rate_is_limited(main, box, tmp_path, url, count):
+    """400 KiB at 300 KiB/s, by one thread or by two together."""
+    files = [tmp_path / ("%d.bin" % n) for n in range(count)]
+    for file in files:
+        file.write_bytes(os.urandom((400 << 10) // count))
+    done = main("-p", url, "--limit-rate", "300k", "-j", count, *files)
+    assert done.code == 0 and 0.7 * 400 / 300 <= done.seconds <= 2 * 400 / 300
+    assert [box.stored[link].read() for link in done.links] == [file.read_bytes() for file in files]
+
+
+class Zeros(Keeper):
+    """Forgets what it is given, because all of it is zeros."""
+
+    def keep(self, talk, arrived):
+        self.size = arrived.length
+        return super().keep(talk, arrived)
+
+    def give(self, talk, arrived, data):
+        first, last = (int(word) for word in arrived.header("Range")[6:].split("-")) if arrived.header("Range") else (0, self.size - 1)
+        talk.say(206, bytes(last + 1 - first), "Content-Range: bytes %d-%d/%d" % (first, last, self.size))
+
+
+MEASURE = """
+import os, sys
+usage = os.wait4(os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, *sys.argv[1:]]), 0)[2]
+print(usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1), file=sys.stderr)
+"""
+
+
+def peak(box, *args):
+    """The most memory (KiB) that the program ever had.  Measured from a small process: a child begins with its parent's."""
+    done = subprocess.run(
+        [sys.executable, "-ISc", MEASURE, str(PROGRAM), *map(str, args)],
+        env=environment(box, {}), capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    *links, size = done.stdout.split() + done.stderr.split()
+    assert len(links) == 1, done.stderr
+    return int(size)
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="no wait4 here")
+@pytest.mark.parametrize("tls", [True, False])
+def test_memory_does_not_grow_with_the_file(box, tmp_path, tls):
+    little, much = sparse(tmp_path / "little.bin", 1 << 10), sparse(tmp_path / "much.bin", 300 * MIB)
+    with Server(Zeros(), context=box.notary.context("localhost") if tls else None) as server:
+        small, large = (peak(box, "-p", server.url, "--verify", "full", little), peak(box, "-p", server.url, much))
+    assert [arrived.length for arrived in server.puts()] == [1 << 10, 300 * MIB]
+    assert large - small < 8 << 10, "%d KiB for 1 KiB, %d KiB for 300 MiB" % (small, large)
