@@ -88,13 +88,14 @@ class Lazy:
 
 
 if TYPE_CHECKING:  # a type checker sees the modules themselves; so does PyInstaller, which reads the byte code
-    import argparse, base64, bisect, codecs, difflib, email.message, email.utils, hashlib, hmac, http.client  # noqa: E401, I001
+    import argparse, base64, bisect, calendar, codecs, difflib, email.utils, hashlib, hmac, http.client  # noqa: E401, I001
     import http.server, ipaddress, json, mimetypes, queue, select, shutil, socket, ssl, tempfile, threading  # noqa: E401
     import urllib.parse, urllib.request  # noqa: E401
 
     RequestHandler = http.server.BaseHTTPRequestHandler
 else:
     argparse, base64, bisect, codecs, difflib, email = map(Lazy, "argparse base64 bisect codecs difflib email".split())
+    calendar = Lazy("calendar")
     hashlib, hmac, http, ipaddress, json = map(Lazy, "hashlib hmac http ipaddress json".split())
     mimetypes, queue, select, shutil, socket = map(Lazy, "mimetypes queue select shutil socket".split())
     ssl, tempfile, threading, urllib = map(Lazy, "ssl tempfile threading urllib".split())
@@ -485,20 +486,26 @@ def safe_name(name: str) -> str:
         return "file"
     stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
     room = MAX_NAME - len((dot + extension).encode())
-    if room < 1:
-        return clean.encode()[:MAX_NAME].decode("utf-8", "ignore")
-    return stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
+    whole = stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
+    return (whole if room > 0 else clean.encode()[:MAX_NAME].decode("utf-8", "ignore")).strip()
 
 
 def unique_name(name: str, now: time.struct_time) -> str:
     stem, extension = os.path.splitext(name)
-    return f"{stem}_{time.strftime('%Y%m%d_%H%M%S', now)}{extension}"
+    stamp = time.strftime("_%Y%m%d_%H%M%S", now)
+    room = max(0, MAX_NAME - len((stamp + extension).encode()))
+    return stem.encode()[:room].decode("utf-8", "ignore") + stamp + extension
 
 
 def media_type(name: str) -> str:
     """Guessed from the extension by Python's own table: the same on every machine, and no system file is read."""
     guessed, encoding = mimetypes.MimeTypes(filenames=()).guess_type(name)
     return "application/octet-stream" if encoding or not guessed else guessed
+
+
+def in_ascii(url: Union[str, bytes]) -> str:
+    """A URL whose foreign letters and spaces are percent-encoded; what is encoded already stays as it is."""
+    return urllib.parse.quote(url, safe="%/:?#[]@!$&'()*+,;=~")
 
 
 def quoted(name: str) -> str:
@@ -639,18 +646,19 @@ def target_of(url: str) -> Target:
         port = parts.port or PORTS.get(parts.scheme, 0)
     except (ValueError, UnicodeError) as error:
         raise NoLink(f"not a URL: {printable(bare(url))}", phase="link") from error
-    if parts.scheme not in ("http", "https", "tcp") or not host:
+    good = re.fullmatch(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?", host)
+    if parts.scheme not in ("http", "https", "tcp") or not good:
         raise NoLink(f"not a URL that can be fetched: {printable(bare(url))}", phase="link")
     return Target(parts.scheme, host, port, (parts.path or "/") + ("?" + parts.query if parts.query else ""))
 
 
 def bare(url: str) -> str:
     """A URL without what may be secret in it: user, password, query."""
-    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
+    return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
 
 
 def is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return bool(re.fullmatch(r"localhost|::1|127(\.[0-9]{1,3}){3}", host))
 
 
 class Tls:
@@ -769,11 +777,14 @@ class Stream:
                 self.wait(read=True, write=True)
 
     def listen(self) -> None:
+        """Answered if the host speaks, or hangs up; "100 Continue" is no answer."""
         try:
-            self.heard += self.channel.recv(16 * KiB)
+            data = self.channel.recv(16 * KiB)
         except BlockingIOError:
             return
-        raise Answered
+        self.heard = re.sub(rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+", b"", self.heard + data)
+        if not data or not re.match(rb"HTTP/1\.[01] 1|\Z", self.heard):
+            raise Answered
 
     def sendall(self, data: "Union[bytes, memoryview]") -> None:
         view = memoryview(data)
@@ -979,6 +990,12 @@ def socks_address(target: Target, proxy: Proxy, seconds: float) -> bytes:
     return (b"\x04" if numeric.version == 6 else b"\x01") + numeric.packed
 
 
+def of_proxy(error: UploadError) -> UploadError:
+    """A proxy that is not there, or is none, will not be there for the next host either."""
+    hint = error.hint or "check --proxy and *_PROXY"
+    return type(error)(f"the proxy: {error}", phase="proxy", everywhere=True, hint=hint)
+
+
 class Limiter:
     """Paces all threads together to so many bytes a second."""
 
@@ -1000,23 +1017,27 @@ def failures_of(phase: str, host: str, started: bool = False) -> Iterator[None]:
     """What the system, TLS and http.client raise becomes Unreachable, with the phase in which it happened."""
     try:
         yield
-    except ssl.SSLCertVerificationError as error:
+    except (OSError, http.client.HTTPException) as error:
+        raise failure(error, phase, host, started) from error
+
+
+def failure(error: Exception, phase: str, host: str, started: bool) -> UploadError:
+    if isinstance(error, ssl.SSLCertVerificationError):
         hint = "try --cacert FILE or SSL_CERT_FILE"
-        why = f"the certificate of {host} does not hold: {error.verify_message}"
-        raise Refused(why, phase="tls", hint=hint) from error
-    except ssl.SSLError as error:
-        raise Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started) from error
-    except TimeoutError as error:
-        raise Unreachable(f"{host} was silent for too long", phase=phase, started=started) from error
-    except http.client.RemoteDisconnected as error:
-        raise Unreachable(f"{host} hung up without an answer", phase=phase, started=started) from error
-    except http.client.IncompleteRead as error:
-        raise Unreachable(f"{host} hung up in the middle of its answer", phase=phase, started=started) from error
-    except http.client.HTTPException as error:
-        said = printable(repr(error), 80)
-        raise Unreachable(f"{host} answered something that is not HTTP: {said}", phase=phase, started=started) from error
-    except OSError as error:
-        raise Unreachable(f"{host}: {local_reason(error)}", phase=phase, started=started) from error
+        return Refused(f"the certificate of {host} does not hold: {error.verify_message}", phase="tls", hint=hint)
+    if isinstance(error, ssl.SSLError):
+        return Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started)
+    if isinstance(error, TimeoutError):
+        why = "was silent for too long"
+    elif isinstance(error, http.client.RemoteDisconnected):
+        why = "hung up without an answer"
+    elif isinstance(error, http.client.IncompleteRead):
+        why = "hung up in the middle of its answer"
+    elif isinstance(error, http.client.HTTPException):
+        why = f"answered something that is not HTTP: {printable(repr(error), 80)}"
+    else:
+        why = f"broke off: {local_reason(error)}" if started else local_reason(error)
+    return Unreachable(f"{host} {why}", phase=phase, started=started)
 
 
 class Line(NamedTuple):
@@ -1024,9 +1045,8 @@ class Line(NamedTuple):
 
     http: Any  # http.client.HTTPConnection
     stream: Stream
-    absolute: tuple[Header, ...] = ()
-    plain: bool = True  # no TLS: the kernel can carry the file
-    proxied: bool = False
+    plain: bool  # no TLS: the kernel can carry the file
+    proxy: Optional[Proxy]  # that passes on our requests instead of our bytes
 
 
 class Transport:
@@ -1042,7 +1062,7 @@ class Transport:
 
     def send(self, request: Request, sent: Callable[[int], object] = lambda count: None) -> Response:
         """One request, one answer; raises Unreachable, SourceChanged, TimedOut, and Refused for a redirect of an upload."""
-        for _ in range(MAX_REDIRECTS):
+        for _ in range(MAX_REDIRECTS + 1):
             response = self.exchange(request, sent)
             onward = redirected(request, response)
             if not onward:
@@ -1103,7 +1123,8 @@ class Transport:
         proxy = self.proxy_for(target)
         stream = self.reach(proxy.host, proxy.port, "proxy") if proxy else self.reach(target.host, target.port, "connect")
         try:
-            absolute = self.through(stream, target, proxy) if proxy else ()
+            if proxy:
+                self.through(stream, target, proxy)
             if target.scheme == "https":
                 with failures_of("tls", target.host):
                     stream.secure(self.tls(), target.host)
@@ -1112,8 +1133,8 @@ class Transport:
             raise
         line = http.client.HTTPConnection(target.host, target.port)
         line.sock = stream
-        plain = not isinstance(stream.channel, Tls)
-        return Line(line, stream, absolute, plain, bool(proxy and proxy.scheme in PORTS and target.scheme == "http"))
+        passes_requests = proxy and proxy.scheme in PORTS and target.scheme == "http"
+        return Line(line, stream, not isinstance(stream.channel, Tls), proxy if passes_requests else None)
 
     def reach(self, host: str, port: int, phase: str) -> Stream:
         seconds = min(self.options.connect_timeout, self.time_left())
@@ -1122,25 +1143,23 @@ class Transport:
             addresses = resolve(host, port, seconds)
             with failures_of(phase, host):
                 sock = connect_any(addresses, seconds - (time.monotonic() - begun))
-        except Unreachable as error:  # a proxy that is not there is not there for the next host either
-            if phase == "proxy":
-                hint = "check --proxy and *_PROXY"
-                raise Unreachable(f"the proxy: {error}", phase=phase, everywhere=True, hint=hint) from error
-            raise
+        except Unreachable as error:
+            raise of_proxy(error) if phase == "proxy" else error
         return Stream(sock, self.options.connect_timeout, begun + seconds)
 
-    def through(self, stream: Stream, target: Target, proxy: Proxy) -> tuple[Header, ...]:
-        """Makes the proxy pass our bytes; plain http is not tunnelled, its requests carry the headers returned."""
-        with failures_of("proxy", proxy.host):
+    def through(self, stream: Stream, target: Target, proxy: Proxy) -> None:
+        """Makes the proxy pass our bytes; for plain http it will pass our requests, and nothing is to be done."""
+        try:
             if proxy.scheme == "https":
                 stream.secure(self.tls(), proxy.host)
             if proxy.scheme not in PORTS:
                 socks5(stream, target, proxy, self.options.connect_timeout)
-            elif target.scheme == "http":
-                return proxy.authorization()
-            else:
+            elif target.scheme != "http":
                 tunnel(stream, target, proxy)
-        return ()
+        except Answered:
+            raise of_proxy(Unreachable(f"{proxy!r} speaks before it is asked")) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise of_proxy(failure(error, "proxy", repr(proxy), False)) from error
 
     def proxy_for(self, target: Target) -> Optional[Proxy]:
         """--proxy is for every host; the environment's proxies spare NO_PROXY and this machine itself."""
@@ -1180,15 +1199,18 @@ class Transport:
             raise broken or error from error
         if broken and response.status < 300:  # nobody can have taken what has not been sent
             raise broken
+        if line.proxy and response.status == 407:
+            raise wants_password(line.proxy)
         if broken:
             self.discard(target, line)
         return response._replace(sha256=digest)
 
     def send_head(self, line: Line, target: Target, request: Request) -> None:
-        whole = f"http://{target.netloc()}{target.path}" if line.proxied else target.path
+        whole = f"http://{target.netloc()}{target.path}" if line.proxy else target.path
+        proxy = line.proxy.authorization() if line.proxy else ()
         line.http.putrequest(request.method, whole, skip_host=True, skip_accept_encoding=True)
         fixed = (("Host", target.netloc()), ("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Accept-Encoding", "identity"))
-        for name, value in (*fixed, *request.headers, *line.absolute):
+        for name, value in (*fixed, *request.headers, *proxy):
             line.http.putheader(name, value)
         if request.method not in ("GET", "HEAD"):
             line.http.putheader("Content-Length", str(length(request.body)))
@@ -1285,7 +1307,8 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
     if response.status not in (301, 302, 303, 307, 308) or not response.headers.get("Location"):
         return None
     try:
-        place = urllib.parse.urljoin(request.url, response.headers["Location"])
+        location = response.headers["Location"].encode("latin-1", "replace")  # so http.client reads headers
+        place = urllib.parse.urljoin(request.url, in_ascii(location))
     except ValueError as error:
         raise NoLink("redirects to what is no URL", phase="reply", status=response.status) from error
     if request.method not in ("GET", "HEAD"):
@@ -1327,7 +1350,7 @@ def json_at(*path: Union[str, int]) -> Reader:
             if not fits or not (step in found if isinstance(step, str) else step < len(found)):
                 raise no_link(response)
             found = found[step]
-        return found if isinstance(found, str) else ""
+        return found if isinstance(found, str) and found.isprintable() else ""  # a lone surrogate is no text
 
     return read
 
@@ -1370,9 +1393,7 @@ def check_link(url: str, pattern: str, response: Response) -> str:
     """The URL if it is, as a whole, what a link of that host looks like; NoLink for everything else."""
     if not url.isprintable() or len(url) > 2048 or not re.fullmatch(pattern, url):
         raise no_link(response)
-    if url.isascii():
-        return url
-    return urllib.parse.quote(url, safe="%/:?#[]@!$&'()*+,;=~")
+    return in_ascii(url)
 
 
 def link_of(reader: Reader, pattern: str) -> Callable[[Response], Link]:
@@ -1600,7 +1621,8 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
         user, password = urllib.parse.unquote(parts.username or ""), urllib.parse.unquote(parts.password or "")
     except (ValueError, NoLink) as error:  # the text may hold a password: it is not repeated
         raise UsageError("a server's address looks like https://USER:PASSWORD@HOST:PORT/", phase="options") from error
-    root = f"{target.scheme}://{target.netloc()}{parts.path.rstrip('/')}/"
+    path = in_ascii(parts.path.rstrip("/"))
+    root = f"{target.scheme}://{target.netloc()}{path}/"
     authorization = (("Authorization", basic(user, password)),) if user or password else ()
 
     def headers(life: Optional[float], options: UploadOptions) -> Pairs:
@@ -1608,7 +1630,7 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
         return authorization + days + ((("Max-Downloads", "1"),) if options.once else ())
 
     return put(
-        id or target.netloc(), target.netloc(), lambda source: root + quoted(source.name), read=transfersh_read,
+        id or target.netloc() + path, target.netloc(), lambda source: root + quoted(source.name), read=transfersh_read,
         keeps=Keeps(None, range(DAY, 366 * DAY, DAY)), headers=headers, once="wish", **facts,
     )  # fmt: skip
 
@@ -1828,9 +1850,8 @@ def check_name(name: str) -> None:
 
 def objection(provider: Provider, source: Source, options: UploadOptions) -> Optional[UploadError]:
     """Why this provider need not be asked: pure, but for a look into a short file that must be text."""
-    missing = [name for name in provider.needs if not options.settings.get(name)]
-    if missing:
-        return NotConfigured(f"{missing[0]} is not set", phase="setup", hint=provider.note)
+    for name in missing_settings(provider, options):
+        return NotConfigured(f"{name} is not set", phase="setup", hint=provider.note)
     reason = misfit(provider, source, options)
     if reason:
         return Unsuitable(reason, phase="file")
@@ -1841,13 +1862,18 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
     return None
 
 
+def missing_settings(provider: Provider, options: UploadOptions) -> list[str]:
+    return [name for name in provider.needs if not options.settings.get(name)]
+
+
 def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
     extension, size = source.extension(), source.size
     limit = provider.smaller.get(extension, provider.max_size)
     if not size and not provider.empty:
         return "the file is empty"
     if limit is not None and size > limit:
-        return f"{human(size)} is over its limit of {human(limit)}" + f" for .{extension}" * (extension in provider.smaller)
+        told = human(size) if human(size) != human(limit) else f"{size} bytes"
+        return f"{told} is over its limit of {human(limit)}" + f" for .{extension}" * (extension in provider.smaller)
     if is_blocked(extension, provider.blocked):
         return f"it does not take .{extension} files"
     if options.once and provider.once == "no":
@@ -1898,7 +1924,8 @@ def retry_after(value: Optional[str], now: float) -> Optional[float]:
     if seconds is not None:
         return float(seconds)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+        when = email.utils.parsedate_to_datetime(value)
+        return max(0.0, calendar.timegm(when.utctimetuple()) - now)  # without a zone it is UTC
     except (TypeError, ValueError, OverflowError, IndexError):
         return None
 
@@ -1914,7 +1941,7 @@ def pause(error: UploadError, attempt: int, retry: int) -> Optional[float]:
         return None
     if error.retry_after is not None:
         return error.retry_after if error.retry_after <= MAX_PAUSE else None
-    return 0.5 * 2.0 ** (attempt - 1)
+    return min(MAX_PAUSE, 0.5 * 2.0 ** (attempt - 1))
 
 
 class Progress:
@@ -2128,6 +2155,8 @@ def fetch(url: str, **wishes: Any) -> Request:
 def prove_whole(link: Link, source: Source, send: Send) -> str:
     tally = Tally()
     response = send(fetch(link.url, sink=tally.fresh, limit=source.size + 1))
+    if response.status != 200:
+        raise differs(response, f"an answer {response.status}")
     if tally.size != source.size:
         raise differs(response, f"{'more' if tally.size > source.size else tally.size} instead of {source.size} bytes")
     if tally.digest.hexdigest() != (link.sha256 or sha256_of(source.body())):
@@ -2215,9 +2244,8 @@ def setup_provider(name: str, online: bool = False, options: Optional[UploadOpti
     """Whether a provider is ready; `online` proves it by a timed round trip.  Raises UsageError for an unknown name."""
     wanted = with_environment(options or UploadOptions())
     provider = find_provider(name)
-    missing = [setting for setting in provider.needs if not wanted.settings.get(setting)]
-    if missing:
-        return ProviderInfo(False, f"{missing[0]} is not set", provider.note)
+    for missing in missing_settings(provider, wanted):
+        return ProviderInfo(False, f"{missing} is not set", provider.note)
     return round_trip(provider, wanted) if online else ProviderInfo(True, "ready", provider.note)
 
 
@@ -2489,6 +2517,7 @@ class Shelf:
     def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER, token: str = "", quiet: bool = False) -> None:
         self.folder, self.max_size, self.keep, self.token, self.quiet = folder, max_size, keep, token, quiet
         self.entries: dict[str, Entry] = {}
+        self.unfinished: set[str] = set()  # folders
         self.lock = threading.Lock()
 
     def add(self, entry: Entry, token: str = "") -> None:
@@ -2501,6 +2530,7 @@ class Shelf:
         folder = os.path.join(self.folder, token)
         entry, part = Entry(os.path.join(folder, name), name, os.urandom(12).hex(), expires, left), os.path.join(folder, ".part")
         os.mkdir(folder, 0o700)
+        self.unfinished.add(folder)
         try:
             with open(part, "wb") as file:
                 file.writelines(blocks)
@@ -2510,6 +2540,8 @@ class Shelf:
         except BaseException:
             wipe(folder)
             raise
+        finally:
+            self.unfinished.discard(folder)
         self.add(entry, token)
         return token, entry
 
@@ -2528,6 +2560,11 @@ class Shelf:
         if entry and entry.delete:
             wipe(os.path.dirname(entry.path))
 
+    def close(self) -> None:
+        """Leaves nothing half-written behind."""
+        for folder in list(self.unfinished):
+            wipe(folder)
+
     def sweep(self) -> None:
         for token, entry in list(self.entries.items()):
             if entry.expires <= time.time() or entry.left <= 0:
@@ -2540,8 +2577,8 @@ def wipe(folder: str) -> None:
 
 def stored_name(name: str) -> str:
     """A name for our own disk: not hidden, and none that Windows keeps for itself."""
-    clean = re.sub(r'[<>:"|?*]', "_", safe_name(name)).lstrip(".").rstrip(". ") or "file"
-    return "_" + clean[: MAX_NAME - 1] if re.match(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", clean) else clean
+    clean = re.sub(r'[<>:"|?*]', "_", safe_name(name)).strip(". ") or "file"
+    return safe_name("_" + clean) if re.match(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", clean) else clean
 
 
 class Rejected(Exception):
@@ -2644,9 +2681,16 @@ class Desk(RequestHandler):
         boundary = self.headers.get_param("boundary")
         if self.headers.get_content_type() != "multipart/form-data" or not boundary:
             raise Rejected(415, "Send multipart/form-data, or PUT /NAME")
-        links = [self.store(*part) for part in FormReader(self.body(), str(boundary).encode()).files()]
-        if not links:
-            raise Rejected(400, "No file in the form")
+        links: list[tuple[str, str]] = []
+        try:
+            for part in FormReader(self.body(), str(boundary).encode()).files():
+                links.append(self.store(*part))
+            if not links:
+                raise Rejected(400, "No file in the form")
+        except (Rejected, OSError):  # nobody would learn where the first ones are
+            for url, _ in links:
+                self.shelf.remove(url.split("/")[-2])
+            raise
         self.reply_links(links)
 
     def store(self, name: str, blocks: Iterable[bytes]) -> tuple[str, str]:
@@ -2688,8 +2732,8 @@ class Desk(RequestHandler):
 
     def has_token(self) -> bool:
         kind, _, value = self.headers.get("Authorization", "").partition(" ")
-        given = value.strip() if kind.lower() == "bearer" else password_of(value)
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self.shelf.token.encode())
+        given = value.strip().encode("latin-1") if kind.lower() == "bearer" else password_of(value).encode()
+        return hmac.compare_digest(given, self.shelf.token.encode())
 
     def body(self) -> Iterator[bytes]:
         """The blocks of the body, never more than we take."""
@@ -2819,11 +2863,9 @@ class FormReader:
 
 def file_name_of(head: bytes) -> Optional[str]:
     """The file name in the head of a part; None if the part is a plain field."""
-    part = email.message.Message()
-    for line in head.decode("utf-8", "replace").split("\r\n"):
-        name, _, value = line.partition(":")
-        part[name.strip() or "x"] = value.strip()
-    return part.get_filename()
+    pattern = rb'(?im)^content-disposition:[^\n]*?;\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^;\r\n]*))'
+    found = re.search(pattern, head)
+    return re.sub(rb'\\(["\\])', rb"\1", found.group(1) or found.group(2) or b"").decode("utf-8", "replace") if found else None
 
 
 def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
@@ -3218,7 +3260,8 @@ def cmd_status(argv: Sequence[str]) -> int:
         found = setup_providers(args.online, options)
     show_status(found, args.json)
     good = any(info.success for info in found.values())
-    return 0 if good else 1 if args.online and any(info.timing for info in found.values()) else 5
+    asked = args.online and any(not missing_settings(find_provider(name), options) for name in found)
+    return 0 if good else 1 if asked else 5
 
 
 def show_status(found: Mapping[str, ProviderInfo], as_json: bool) -> None:
@@ -3246,6 +3289,7 @@ def cmd_serve(argv: Sequence[str]) -> int:
         parser.error("to receive from other machines a --token is needed")
     with contextlib.ExitStack() as stack:
         shelf = shelf_of(args, stack)
+        stack.callback(shelf.close)
         port = 8080 if args.port is None else int(args.port)
         server = stack.enter_context(start_server(shelf, bind, port, args.port is not None))
         announce(shelf, address_of(server))

@@ -850,7 +850,7 @@ def drop_after(ask: Ask, answer: Answer) -> Answer:
 def trickle(ask: Ask, answer: Answer, delay: float = 0.01) -> Answer:
     def drip(ask, _):
         real, ask.wire = ask.wire, Dripping(ask.wire, delay, ask.world.over)
-        deliver(ask, answer)
+        ask.wire.send(answer.bytes()) if ask.method == "RAW" else deliver(ask, answer)
         ask.wire = real
 
     return Answer(answer.status, manner=drip)

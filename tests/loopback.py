@@ -10,7 +10,6 @@ Manners are a function of a Talk: one connection as the server sees it; it ends 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import socket
 import threading
@@ -19,7 +18,9 @@ from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
 
-from box import CHUNK, Gone, Head, Wire, one, phrase
+from box import Gone, Head, Wire, one, phrase
+
+MOST = 1 << 20  # is read at once
 
 
 @dataclass
@@ -31,7 +32,6 @@ class Arrived:
     headers: List[Tuple[str, str]]
     connection: int
     length: int = 0
-    sha256: str = ""
     body: bytes = b""  # all of it, or none of a body over 8 MiB
 
     def header(self, name: str) -> Optional[str]:
@@ -58,17 +58,16 @@ class Talk:
 
     def body(self, arrived: Arrived, most: float = float("inf"), pause: float = 0.0) -> None:
         """Read the body, or `most` bytes of it."""
-        digest, kept = hashlib.sha256(), []
+        kept = []
         while arrived.length < min(most, arrived.promised()):
-            data = self.wire.some(min(CHUNK, arrived.promised() - arrived.length))
+            data = self.wire.some(min(MOST, arrived.promised() - arrived.length))
             if not data:
                 raise Gone("the body was cut off")
-            digest.update(data)
             arrived.length += len(data)
             if arrived.promised() <= 8 << 20:
                 kept.append(data)
             time.sleep(pause)
-        arrived.sha256, arrived.body = digest.hexdigest(), b"".join(kept)
+        arrived.body = b"".join(kept)
 
     def request(self) -> Optional[Arrived]:
         arrived = self.head()

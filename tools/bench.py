@@ -80,8 +80,12 @@ def run(argv: Sequence[str], env: Mapping[str, str], answer: Path) -> Cost:
     done = subprocess.run(launcher, cwd=answer.parent, env=env, check=False, **quiet)
     wall, cpu, rss, status = map(float, done.stdout.split() or (0, 0, 0, 1))
     if status:
-        raise Failed(f"{' '.join(argv)[:200]}: status {status:g}: {done.stderr.strip()[-500:]}")
+        raise Failed(f"{' '.join(argv)[:200]}: status {status:g}: {last_line(done.stderr)}")
     return Cost(wall, cpu, rss * MAXRSS_UNIT)
+
+
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1][:300]
 
 
 # 2 The place ---------------------------------------------------------------------------------------------------------
@@ -204,7 +208,7 @@ RCLONE_PUT = (
     "rclone", "copyto", "{file}",
     ":s3,provider=Other,access_key_id=a,secret_access_key=b,endpoint='{url}':bucket/file.bin",
     "--s3-no-check-bucket", "--s3-no-head", "--s3-upload-cutoff=5G", "--s3-disable-checksum", "--ignore-checksum",
-    "--ca-cert={bundle}",
+    "--multi-thread-streams=0", "--retries=1", "--ca-cert={bundle}",
 )
 
 
@@ -356,17 +360,23 @@ class Entry(NamedTuple):
     given: float
 
 
-def run_race(race: Race, place: Place) -> list[Entry]:
-    """In turns, so that a slow minute of the machine hits everybody."""
+def run_race(race: Race, place: Place, failures: list[str]) -> list[Entry]:
+    """In turns, so that a slow minute of the machine hits everybody; who fails, which is noted, is out of this race."""
     costs: dict[str, list[Cost]] = {name: [] for name in race.clients}
     given = dict.fromkeys(race.clients, 0)
     with running_sink(place, race.tls, race.serve) as sink:
-        for _ in range(race.times):
-            for name in race.clients:
-                cost, given[name] = run_client(race, name, sink, place)
-                costs[name].append(cost)
+        for name in list(race.clients) * race.times:
+            if name in costs:
+                try:
+                    cost, given[name] = run_client(race, name, sink, place)
+                    costs[name].append(cost)
+                except Failed as error:
+                    failures.append(f"{race.name}: {name}: {error}")
+                    del costs[name]
+    if race.reference not in costs:
+        return []
     reference = median(cost.wall for cost in costs[race.reference])
-    return [entry(race, name, costs[name], reference, given[name]) for name in race.clients]
+    return [entry(race, name, found, reference, given[name]) for name, found in costs.items()]
 
 
 def run_client(race: Race, name: str, sink: Sink, place: Place) -> tuple[Cost, int]:
@@ -376,9 +386,9 @@ def run_client(race: Race, name: str, sink: Sink, place: Place) -> tuple[Cost, i
     cost = run(filled(race.clients[name], url=sink.url), place.env(), answer)
     now_received, now_given = sink.statistics()
     if now_received - received < race.size:
-        raise Failed(f"{race.name}: {name} sent {now_received - received} instead of {race.size} bytes")
+        raise Failed(f"sent {now_received - received} instead of {race.size} bytes")
     if race.size and name not in race.silent and b"://127.0.0.1" not in answer.read_bytes():
-        raise Failed(f"{race.name}: {name} printed no link")
+        raise Failed("printed no link")
     return cost, now_given - given
 
 
@@ -454,6 +464,13 @@ GOALS = (
 )  # fmt: skip
 
 
+def reached(entries: Sequence[Entry], everything: bool) -> dict[Goal, float | None]:
+    """The goals and what was measured; those of races that nobody wished to see are left out."""
+    table = {(found.race, found.client): found for found in entries}
+    results = {goal: goal.measure(table) for goal in GOALS}
+    return {goal: result for goal, result in results.items() if everything or result is not None}
+
+
 def verdict(goal: Goal, result: float | None) -> str:
     if result is None:
         return "not measured"
@@ -519,10 +536,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measured(place: Place, quick: bool, only: str) -> Iterator[Entry]:
+def measured(place: Place, quick: bool, only: str, failures: list[str]) -> Iterator[Entry]:
     for race in races(place, quick):
         if only in race.name:
-            for found in run_race(race, place):
+            for found in run_race(race, place, failures):
                 print(entry_line(found), flush=True)
                 yield found
 
@@ -535,19 +552,19 @@ def main(argv: list[str] | None = None) -> int:
     with prepared() as place:
         title = heading(place, args.quick)
         print(title + "\n\nrace                 client             clock     ratio    processor  peak memory")
-        entries = list(measured(place, args.quick, args.only))
-    results = {goal: goal.measure({(found.race, found.client): found for found in entries}) for goal in GOALS}
+        failures: list[str] = []
+        entries = list(measured(place, args.quick, args.only, failures))
+    results = reached(entries, everything=not args.only)
     print("\ngoal" + " " * 53 + "limit   result")
     print("\n".join(goal_line(goal, result) for goal, result in results.items()))
     if before:
         print("\n" + "\n".join(comparison(entries, before)))
     if args.json:
         args.json.write_text(as_json(title, entries, results))
-    return 0
+    for failure in failures:
+        print(f"bench.py: {failure}", file=sys.stderr)
+    return bool(failures)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failed as error:
-        sys.exit(f"bench.py: {error}")
+    sys.exit(main())

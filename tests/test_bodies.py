@@ -1,0 +1,462 @@
+"""What leaves for a host is what was meant, for any file, any name and any fields.
+
+Other people's parsers judge: the standard library's `email` reads our forms, and so does our own receiving end.
+Chapters: 1 Forms, 2 Names, 3 Our own receiving parser, 4 Files that change.
+"""
+
+from __future__ import annotations
+
+import email.parser
+import email.policy
+import hashlib
+import os
+import re
+import time
+
+import pytest
+import twat_fs as t
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+SOME = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write some bytes and give them as a Source; always in the same place."""
+    path = tmp_path / "file"
+
+    def source(data: bytes, name: str = "a.txt", path=path) -> t.Source:
+        path.write_bytes(data)
+        return t.Source.of(path, name or None)
+
+    return source
+
+
+def whole(body: t.Body, step: int = t.CHUNK) -> bytes:
+    """All the bytes of a body, as the wire would send them."""
+    return b"".join(piece if isinstance(piece, bytes) else content(piece, step) for piece in body)
+
+
+def content(piece: t.Slice, step: int = t.CHUNK) -> bytes:
+    return b"".join(map(bytes, t.pieces_of(piece, step)))
+
+
+# 1 Forms -------------------------------------------------------------------------------------------------------------
+
+FIELD_NAMES = st.from_regex(r"\A[A-Za-z][A-Za-z0-9_\[\]-]{0,15}\Z")
+FIELD_VALUES = st.text(max_size=40)
+FIELDS = st.lists(st.tuples(FIELD_NAMES, FIELD_VALUES), max_size=4)
+CONTENT = st.binary(max_size=300) | st.sampled_from(
+    [b"", b"\r", b"\n", b"\r\n", b"--", b"\r\n--", b"\r\n\r\n", b"\r\n--twat-fs-", b"\n--twat-fs-0--\r\n", b"\0" * 70_000, b"\r\n" * 40_000]
+)
+ODD = '"\\/\r\n\0\t;,=%\u202e\u2028\ud800\udcffäß🎉. <>\'*?'
+NAMES = st.text(max_size=40) | st.text(alphabet=ODD + "ab.", max_size=12) | st.text(alphabet="aä🎉.", min_size=80, max_size=320)
+
+
+def parsed(kind: str, body: bytes) -> list:
+    """The parts, as the standard library reads them."""
+    head = f"MIME-Version: 1.0\r\nContent-Type: {kind}\r\n\r\n".encode()
+    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
+    assert message.get_content_type() == "multipart/form-data"
+    assert not message.defects and not message.preamble and not (message.epilogue or "").strip()
+    return list(message.iter_parts())
+
+
+def name_of(part) -> str:
+    return part["Content-Disposition"].params["name"]
+
+
+@SOME
+@given(fields=FIELDS, file_field=FIELD_NAMES, data=CONTENT)
+def test_a_form_gives_back_its_fields_and_its_file(write, fields, file_field, data):
+    file = write(data, "a.bin")
+    kind, body = t.multipart(fields, file_field, file)
+    *plain, last = parsed(kind, whole(body))
+    assert [(name_of(part), part.get_payload(decode=True).decode()) for part in plain] == fields
+    assert all(part.get_filename() is None for part in plain)
+    assert name_of(last) == file_field and last.get_filename() == "a.bin"
+    assert last.get_payload(decode=True) == data
+    assert last.get_content_type() == "application/octet-stream"
+
+
+@SOME
+@given(fields=FIELDS, name=NAMES, data=CONTENT, step=st.integers(1, 70_000))
+def test_the_promised_length_is_what_is_sent(write, fields, name, data, step):
+    assume(step > 100 or len(data) < 1000)
+    _, body = t.multipart(fields, "file", write(data, name))
+    assert t.length(body) == len(whole(body, step))
+
+
+@SOME
+@given(name=NAMES)
+@example(name='a"b.txt')
+@example(name='"whole".txt')
+@example(name="a;filename=b.txt")
+@example(name="x\r\nContent-Type: text/html\r\n\r\n.txt")
+def test_the_standard_library_reads_the_name_that_was_meant(write, name):
+    file = write(b"data", name)
+    kind, body = t.multipart((), "file", file)
+    assume(t.media_type(file.name).partition("/")[0] not in ("message", "multipart"))  # would be parsed as such
+    assume("=?" not in file.name)  # the policy for mail decodes these, a browser's form never holds them
+    (part,) = parsed(kind, whole(body))
+    assert part.get_filename() == file.name
+    assert part.get_payload(decode=True) == b"data"
+    assert set(part.keys()) == {"Content-Disposition", "Content-Type"}
+
+
+@SOME
+@given(name=NAMES, fields=FIELDS)
+def test_no_name_breaks_out_of_its_header(write, name, fields):
+    kind, body = t.multipart(fields, "file", write(b"data", name))
+    head = body[0].rpartition(b"\r\n\r\n")[0].rpartition(b"--" + kind.partition("=")[2].encode() + b"\r\n")[2]
+    lines = head.split(b"\r\n")
+    assert [line.partition(b":")[0] for line in lines] == [b"Content-Disposition", b"Content-Type"]
+    assert not any(control in line for line in lines for control in (b"\r", b"\n", b"\0"))
+    assert kind.isprintable() and kind.isascii()
+
+
+@SOME
+@given(name=NAMES)
+def test_an_unescaped_quote_never_ends_the_name_early(write, name):
+    """PHP, Go, busboy and Werkzeug read \\" as a quote: nothing else may end the name."""
+    file = write(b"data", name)
+    head = t.multipart((), "file", file)[1][0].decode()
+    found = re.search(r'; filename="((?:[^"\\]|\\.)*)"\r\n', head)
+    assert found and re.sub(r"\\(.)", r"\1", found.group(1)) == file.name
+
+
+def test_every_form_has_a_boundary_of_its_own(write):
+    """So that no file can hold it on purpose."""
+    file = write(b"x")
+    kinds = {t.multipart((), "file", file)[0] for _ in range(50)}
+    assert len(kinds) == 50
+    assert all(re.fullmatch(r"multipart/form-data; boundary=[0-9A-Za-z-]{20,70}", kind) for kind in kinds)
+
+
+def test_fields_come_first_and_the_file_last(write):
+    head, piece, tail = t.multipart([("a", "1"), ("b", "2")], "c", write(b"x"))[1]
+    assert head.index(b'"a"') < head.index(b'"b"') < head.index(b'"c"')
+    assert isinstance(piece, t.Slice) and tail.endswith(b"--\r\n")
+
+
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("a.txt", "text/plain"), ("a.png", "image/png"), ("a.PNG", "image/png"), ("a.html", "text/html"), ("a.pdf", "application/pdf"),
+        ("a", "application/octet-stream"), ("a.unknown", "application/octet-stream"), ("a.tar.gz", "application/octet-stream"),
+        ("a.txt.gz", "application/octet-stream"), (".txt", "application/octet-stream"), ("", "application/octet-stream"),
+    ],
+)  # fmt: skip
+def test_the_type_is_guessed_from_the_name_alone(name, kind):
+    assert t.media_type(name) == kind
+
+
+# 2 Names -------------------------------------------------------------------------------------------------------------
+
+
+@SOME
+@given(NAMES)
+def test_what_arrives_as_a_name_is_harmless_anywhere(name):
+    safe = t.safe_name(name)
+    assert safe and safe.isprintable() and not set(safe) & set("/\\")
+    assert len(safe.encode("utf-8")) <= t.MAX_NAME
+    assert safe.strip(".") and safe == safe.strip()
+
+
+@SOME
+@given(NAMES)
+@example("a." + "é" * 200)
+@example("a" * 254 + " " + "b" * 10)
+@example("a" * 255 + ".txt ")
+@example("a" * 250 + " .txt")
+@example(" " * 300 + ".txt")
+def test_a_harmless_name_stays_as_it_is(name):
+    safe = t.safe_name(name)
+    assert t.safe_name(safe) == safe
+
+
+@SOME
+@given(st.text(alphabet=st.characters(blacklist_characters="/\\", blacklist_categories=("Cs",)), min_size=1, max_size=400), st.from_regex(r"\A\.[a-z0-9]{1,8}\Z"))
+def test_a_name_keeps_its_extension_however_long_it_is(stem, extension):
+    assume(stem.strip() and stem.lstrip() == stem)
+    assert t.safe_name(stem + extension).endswith(extension)
+
+
+@SOME
+@given(st.text(alphabet=st.characters(whitelist_categories=("L", "N", "S")), min_size=1, max_size=60))
+def test_a_good_name_is_not_touched(name):
+    assert t.safe_name(name) == name
+
+
+@SOME
+@given(NAMES)
+@example("con." + "x" * 251)
+@example("nul" + "." + "é" * 120)
+@example(". a")
+@example("a" * 254 + " .x")
+@example("." * 300)
+@example("\ud800")
+def test_what_we_store_under_can_be_found_again(name):
+    stored = t.stored_name(name)
+    assert t.safe_name(stored) == stored, "Shelf.load looks for it under this name"
+    assert t.stored_name(stored) == stored
+    assert len(stored.encode("utf-8")) <= t.MAX_NAME
+    assert not stored.startswith(".") and not set(stored) & set('<>:"|?*/\\') and not stored.endswith((".", " "))
+
+
+@SOME
+@given(NAMES)
+def test_headers_of_ours_are_one_line_of_ascii_whatever_the_name(name):
+    entry = t.Entry("nowhere", t.safe_name(name), left=3, expires=t.FOREVER)
+    for key, value in t.file_headers(entry):
+        assert key.isascii() and value.isascii() and value.isprintable()
+
+
+@SOME
+@given(NAMES)
+def test_a_unique_name_keeps_stem_and_extension(name):
+    safe = t.safe_name(name)
+    stem, extension = os.path.splitext(safe)
+    unique = t.unique_name(safe, time.gmtime(0))
+    assert unique == f"{stem}_19700101_000000{extension}"
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".txt", "ü" * 200 + ".tar", "a" * 255])
+def test_a_unique_name_is_not_too_long_either(write, tmp_path, name):
+    (tmp_path / "x").write_bytes(b"x")
+    source = t.Source.of(tmp_path / "x", name, unique=True)
+    assert len(source.name.encode()) <= t.MAX_NAME
+    assert re.search(r"_[0-9]{8}_[0-9]{6}(\.[a-z]+)?$", source.name)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+@pytest.mark.parametrize("raw", [b"\xff\xfe.bin", b"a\nb", b'q"q', b"\xe2\x80\xae.txt", b" x ", b"-rf", b"a" * 255, b"\xff" * 255])
+def test_a_file_with_an_odd_name_on_disk_goes_under_a_good_one(tmp_path, raw):
+    path = os.path.join(os.fsencode(tmp_path), raw)
+    with open(path, "wb") as file:
+        file.write(b"!content!")
+    source = t.Source.of(os.fsdecode(path))
+    assert source.name.isprintable() and 0 < len(source.name.encode()) <= t.MAX_NAME
+    assert whole(t.multipart((), "file", source)[1]).count(b"!content!") == 1
+
+
+# 3 Our own receiving parser ------------------------------------------------------------------------------------------
+
+
+def split(data: bytes, cuts) -> list:
+    """The same bytes in blocks, as a network would bring them; no block is empty."""
+    marks = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
+    return [data[start:end] for start, end in zip(marks, marks[1:])]
+
+
+def received(kind: str, blocks) -> list:
+    boundary = kind.partition("boundary=")[2].encode()
+    return [(name, b"".join(pieces)) for name, pieces in t.FormReader(iter(blocks), boundary).files()]
+
+
+@SOME
+@given(fields=FIELDS, name=NAMES, data=CONTENT, cuts=st.lists(st.integers(0, 10**6), max_size=40))
+@example(fields=[], name="<a>", data=b"x", cuts=[])
+@example(fields=[], name='"a"', data=b"x", cuts=[])
+@example(fields=[], name="utf-8''a%20b", data=b"x", cuts=[])
+@example(fields=[], name='a"b;c="d', data=b"x", cuts=[])
+def test_our_receiver_gets_what_our_sender_makes(write, fields, name, data, cuts):
+    file = write(data, name)
+    kind, body = t.multipart(fields, "file", file)
+    assert received(kind, split(whole(body), cuts)) == [(file.name, data)]
+
+
+@SOME
+@given(data=st.binary(max_size=30))
+def test_our_receiver_does_not_mind_one_byte_at_a_time(write, data):
+    kind, body = t.multipart([("a", "b")], "file", write(data))
+    sent = whole(body)
+    assert received(kind, [sent[i : i + 1] for i in range(len(sent))]) == [("a.txt", data)]
+
+
+@SOME
+@given(files=st.lists(st.tuples(st.sampled_from(["a.txt", "b c.bin", "ü.png"]), CONTENT), min_size=1, max_size=4), cuts=st.lists(st.integers(0, 10**6), max_size=9))
+def test_our_receiver_takes_several_files(files, cuts):
+    """As curl and browsers send them; with a preamble and an epilogue, which RFC 2046 allows."""
+    parts = [f'--X\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n\r\n'.encode() + data + b"\r\n" for name, data in files]
+    assume(not any(b"--X" in data for _, data in files))
+    body = b"preamble\r\n" + b"".join(parts) + b"--X--\r\nepilogue"
+    assert received("boundary=X", split(body, cuts)) == files
+
+
+@SOME
+@given(data=CONTENT, cut=st.integers(0, 10**6))
+def test_a_form_that_ends_too_early_is_rejected(write, data, cut):
+    kind, body = t.multipart([("a", "b")], "file", write(data))
+    sent = whole(body)
+    short = sent[: cut % (len(sent) - len(b"--\r\n"))]
+    with pytest.raises(t.Rejected) as caught:
+        received(kind, [short])
+    assert caught.value.status == 400
+
+
+@SOME
+@given(blocks=st.lists(st.binary(min_size=1, max_size=60) | st.sampled_from([b"--X", b"\r\n", b"--X--", b"\r\n\r\n", b'Content-Disposition: form-data; filename="'])))
+def test_any_bytes_are_files_or_rejected(blocks):
+    try:
+        for name, _ in received("boundary=X", blocks):
+            assert t.stored_name(name)
+    except t.Rejected as no:
+        assert no.status == 400
+
+
+def test_an_endless_head_is_rejected():
+    def blocks():
+        yield b"--X\r\nContent-Disposition: form-data; "
+        while True:
+            yield b"x" * 1000
+
+    with pytest.raises(t.Rejected):
+        list(t.FormReader(blocks(), b"X").files())
+
+
+# 4 Files that change -------------------------------------------------------------------------------------------------
+
+
+@SOME
+@given(data=st.binary(max_size=2000), step=st.integers(1, 3000), start=st.integers(0, 2000), size=st.integers(0, 2000))
+def test_a_slice_gives_exactly_its_bytes(write, data, step, start, size):
+    body = write(data).body()
+    assert content(body, step) == data
+    start = min(start, len(data))
+    size = min(size, len(data) - start)
+    assert content(body._replace(start=start, size=size), step) == data[start : start + size]
+    assert t.sha256_of(body) == hashlib.sha256(data).hexdigest()
+
+
+def test_a_slice_can_be_read_again_and_again(write):
+    body = write(b"again").body()
+    assert [content(body) for _ in range(3)] == [b"again"] * 3
+
+
+def shrink(path):
+    with open(path, "r+b") as file:
+        file.truncate(10)
+
+
+def grow(path):
+    with open(path, "ab") as file:
+        file.write(b"more")
+
+
+def rewrite(path):
+    """Other bytes, the same length, another time."""
+    with open(path, "r+b") as file:
+        file.write(b"other")
+    touch(path)
+
+
+def touch(path):
+    os.utime(path, ns=(1, 1))
+
+
+def replace(path):
+    """Another file of the same length and the same time in its place: only the inode tells."""
+    old = os.stat(path)
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    os.utime(other, ns=(old.st_atime_ns, old.st_mtime_ns))
+    os.replace(other, path)
+
+
+def remove(path):
+    os.unlink(path)
+
+
+def become_a_folder(path):
+    os.unlink(path)
+    os.mkdir(path)
+
+
+CHANGES = pytest.mark.parametrize("change", [shrink, grow, rewrite, touch, replace, remove, become_a_folder], ids=lambda change: change.__name__)
+OPEN = pytest.mark.parametrize("change", [shrink, grow, rewrite, touch], ids=lambda change: change.__name__)
+
+
+@CHANGES
+def test_a_file_that_changed_before_it_is_read_is_not_sent(write, tmp_path, change):
+    source = write(b"x" * 100)
+    change(tmp_path / "file")
+    with pytest.raises(t.SourceChanged) as caught:
+        content(source.body())
+    assert caught.value.phase == "file" and caught.value.exit_code == 6
+
+
+@OPEN
+@pytest.mark.parametrize("after", [1, 99])
+def test_a_file_that_changes_while_it_is_read_is_noticed(write, tmp_path, change, after):
+    """After the first byte, and after the last but one."""
+    source = write(b"x" * 100)
+    pieces = t.pieces_of(source.body(), 1)
+    with pytest.raises(t.SourceChanged):
+        for count, _ in enumerate(pieces, 1):
+            if count == after:
+                change(tmp_path / "file")
+
+
+@OPEN
+def test_a_file_that_changes_after_its_last_byte_is_noticed(write, tmp_path, change):
+    source = write(b"x" * 100)
+    pieces = t.pieces_of(source.body())
+    assert bytes(next(pieces)) == b"x" * 100
+    change(tmp_path / "file")
+    with pytest.raises(t.SourceChanged):
+        next(pieces)
+
+
+@CHANGES
+def test_a_hash_of_a_file_that_changed_is_never_given(write, tmp_path, change):
+    source = write(b"x" * 100)
+    change(tmp_path / "file")
+    with pytest.raises(t.SourceChanged):
+        t.sha256_of(source.body())
+
+
+def test_the_file_is_closed_whatever_happens(write, tmp_path):
+    proc = "/proc/self/fd"
+    if not os.path.isdir(proc):
+        pytest.skip("needs /proc")
+    source = write(b"x" * 100)
+
+    def held():
+        return [fd for fd in os.listdir(proc) if os.path.exists(f"{proc}/{fd}") and os.readlink(f"{proc}/{fd}").startswith(str(tmp_path / "file"))]
+
+    pieces = t.pieces_of(source.body(), 1)
+    next(pieces)
+    assert len(held()) == 1
+    pieces.close()
+    assert not held()
+    touch(tmp_path / "file")
+    with pytest.raises(t.SourceChanged):
+        content(source.body())
+    assert not held()
+
+
+UNREADABLE = [
+    (lambda path: path.mkdir(), "directory", "tar c"),
+    (lambda path: None, "no such file", ""),
+    (lambda path: os.mkfifo(path), "pipe", "cat "),
+    (lambda path: path.symlink_to("nowhere"), "no such file", ""),
+]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX files")
+@pytest.mark.parametrize("make, words, hint", UNREADABLE)
+def test_what_is_no_file_is_refused_with_the_way_out(tmp_path, make, words, hint):
+    make(tmp_path / "odd")
+    with pytest.raises(t.Unreadable) as caught:
+        t.Source.of(tmp_path / "odd")
+    assert words in str(caught.value).lower() and hint in caught.value.hint
+    assert (caught.value.phase, caught.value.exit_code) == ("file", 6)
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", "\ud800" if os.name != "nt" else "?", "x" * 5000, "/dev/null" if os.name != "nt" else "nul", "missing\x1b[2J"])
+def test_any_other_path_is_unreadable_too(path):
+    with pytest.raises(t.Unreadable) as caught:
+        t.Source.of(path)
+    assert str(caught.value).isprintable() and caught.value.hint.isprintable()

@@ -1,0 +1,348 @@
+"""The meter: what a person sees on a terminal while a file is on its way.
+
+The program runs with its stderr on a pseudo-terminal of a chosen width and its stdout on a pipe; `Screen` reads like a
+terminal does, and knows how wide each character is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import subprocess
+import sys
+import threading
+import time
+import unicodedata
+
+import pytest
+from conftest import command, environment
+
+pty = pytest.importorskip("pty")
+fcntl = pytest.importorskip("fcntl")
+termios = pytest.importorskip("termios")
+
+# The terminal ----------------------------------------------------------------------------------------------------------
+
+
+def width(char):
+    """How many columns a terminal gives to a character."""
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+class Screen:
+    """What a terminal shows: finished lines, the line in work, the widest that it ever was, and all that was not text."""
+
+    def __init__(self):
+        self.lines, self.cells, self.at, self.widest, self.strange = [], [], 0, 0, ""
+
+    def feed(self, text):
+        for char in text:
+            if char == "\r":
+                self.at = 0
+            elif char == "\n":
+                self.lines.append("".join(self.cells).rstrip())
+                self.cells, self.at = [], 0
+            elif unicodedata.category(char) in ("Cc", "Cf"):
+                self.strange += char
+            else:
+                self.write(char)
+
+    def write(self, char):
+        if not width(char):  # joins the one before
+            self.cells[self.at - 1] += char
+            return
+        self.cells += [" "] * (self.at + width(char) - len(self.cells))
+        self.cells[self.at : self.at + width(char)] = [char] + [""] * (width(char) - 1)
+        self.at += width(char)
+        self.widest = max(self.widest, self.at)
+
+    @property
+    def line(self):
+        return "".join(self.cells).rstrip()
+
+
+class Seen:
+    """A run that is over: what came when, and what the screen showed in the end."""
+
+    def __init__(self, pieces, process, encoding):
+        self.code, self.out = process.returncode, process.stdout.read().decode("utf-8")
+        process.stdout.close()
+        self.text = b"".join(data for _, data in pieces).decode(encoding)
+        self.times = [when for when, _ in pieces]
+        self.screen = Screen()
+        self.screen.feed(self.text)
+
+    @property
+    def draws(self):
+        """Each state of the line that was drawn, without what only clears."""
+        return [part.rstrip() for part in re.split(r"[\r\n]+", self.text) if part.strip()]
+
+    def percents(self):
+        return [int(found) for found in re.findall(r"(\d+)%", self.text)]
+
+
+@pytest.fixture
+def watch(box, tmp_path):
+    """`watch("--limit-rate", "100k", path, columns=80)`: run to the end on a terminal, stdout in a pipe."""
+
+    def run(*args, columns=80, env=None, encoding="utf-8", interrupt=None):
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = subprocess.Popen(
+            command(args), cwd=tmp_path, env=environment(box, env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave,
+            start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        pieces = []
+        reader = threading.Thread(target=listen, args=(master, pieces), daemon=True)
+        reader.start()
+        try:
+            if interrupt:
+                interrupt(process, pieces)
+            process.wait(30)
+            reader.join(5)
+        finally:
+            process.kill()
+            os.close(master)
+        return Seen(pieces, process, encoding)
+
+    return run
+
+
+def listen(master, pieces):
+    while True:
+        try:
+            data = os.read(master, 65536)
+        except OSError:  # Linux says EIO when the other side has ended
+            return
+        if not data:
+            return
+        pieces.append((time.monotonic(), data))
+
+
+@pytest.fixture
+def file(tmp_path):
+    def make(name="report.txt", size=100_000):
+        path = tmp_path / name
+        with open(path, "wb") as out:
+            out.truncate(size)
+        return path
+
+    return make
+
+
+def in_order(numbers):
+    return all(a <= b for a, b in zip(numbers, numbers[1:]))
+
+
+SLOW = ("--limit-rate", "100k", "-p", "catbox")
+
+# What is shown ---------------------------------------------------------------------------------------------------------
+
+
+def test_name_bar_share_bytes_speed_time_left_and_host_are_shown(watch, file):
+    seen = watch(*SLOW, file(), columns=120)
+    assert seen.code == 0 and re.fullmatch(r"https://files\.catbox\.moe/\w+\.txt\n", seen.out)
+    middle = [line for line in seen.draws if "%" in line]
+    shape = r"report\.txt  \[#* *\]  catbox  +\d+%  \d.* (bytes|KiB)  [\d.]+ (bytes|KiB)/s  \d+:\d\d left"
+    assert len(middle) >= 4 and all(re.fullmatch(shape, line) for line in middle), middle
+    bars = [line.count("#") for line in middle]
+    assert in_order(seen.percents()) and in_order(bars) and bars[-1] > bars[0]
+    speeds = [float(speed) for speed in re.findall(r"([\d.]+) KiB/s", middle[-2])]
+    assert speeds and 50 < speeds[0] < 150
+
+
+def test_the_last_state_is_whole_and_the_proof_is_shown(watch, file):
+    seen = watch(*SLOW, file(size=50_000))
+    assert seen.percents()[-1] == 100
+    assert "checking the link" in seen.draws[-1]
+
+
+def test_nothing_stays_on_the_terminal(watch, file):
+    seen = watch(*SLOW, file(size=30_000))
+    assert (seen.screen.lines, seen.screen.line, seen.screen.at) == ([], "", 0)
+
+
+def test_after_a_failure_only_the_failure_stays(box, watch, file):
+    box.fault("catbox.moe", "status", status=403, body="no thanks")
+    seen = watch(*SLOW, file(size=30_000), columns=200)
+    assert seen.code == 1 and len(seen.screen.lines) == 2 and seen.screen.line == ""
+    assert "no host took it" in seen.screen.lines[0] and "no thanks" in seen.screen.lines[1]
+
+
+def test_after_ctrl_c_only_that_stays(watch, file):
+    def interrupt(process, pieces):
+        end = time.monotonic() + 10
+        while not any(b"%" in data for _, data in pieces):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        process.send_signal(2)
+
+    seen = watch("--limit-rate", "10k", file(), interrupt=interrupt)
+    assert seen.code == 130 and seen.out == ""
+    assert [line for line in seen.screen.lines if line] == ["twat-fs: interrupted"] and seen.screen.line == ""
+
+
+def test_at_most_about_ten_draws_a_second(watch, file):
+    seen = watch("-p", "catbox", "--no-check", file(size=60 * 2**20))
+    assert seen.code == 0
+    seconds = seen.times[-1] - seen.times[0]
+    assert 2 <= len(seen.draws) <= 10 * seconds + 5, "sixty blocks are not sixty draws"
+
+
+def test_it_is_drawn_often_enough(watch, file):
+    seen = watch(*SLOW, file(size=150_000))
+    gaps = [b - a for a, b in zip(seen.times, seen.times[1:])]
+    assert max(gaps) < 1 and len(seen.draws) >= 8
+
+
+def test_it_goes_back_when_a_try_is_repeated(box, watch, file):
+    box.fault("catbox.moe", "reset", times=1, after=60_000, when="upload")
+    seen = watch("--limit-rate", "200k", "-p", "catbox", file(size=100_000))
+    assert seen.code == 0
+    drops = [(a, b) for a, b in zip(seen.percents(), seen.percents()[1:]) if b < a]
+    assert len(drops) == 1 and drops[0][0] > 40 and drops[0][1] < 40, seen.percents()
+    assert any("again in" in line for line in seen.draws)
+    assert seen.percents()[-1] == 100
+
+
+def test_it_begins_again_at_the_next_host(box, watch, file):
+    box.fault("catbox.moe", "status", status=403)
+    seen = watch("-p", "catbox,x0at", "--limit-rate", "200k", file(size=60_000))
+    hosts = [host for line in seen.draws for host in re.findall(r"\b(catbox|x0at)\b", line)]
+    assert seen.code == 0 and sorted(set(hosts), key=hosts.index) == ["catbox", "x0at"] and hosts == sorted(hosts)
+    first_of_next = next(line for line in seen.draws if "x0at" in line)
+    assert " 0%" in first_of_next
+
+
+def test_several_files_in_parallel_are_one_line(watch, file):
+    files = [file("%d.bin" % number, 60_000) for number in range(3)]
+    seen = watch("-j", "3", "--limit-rate", "150k", "-p", "catbox", *files)
+    assert seen.code == 0 and len(seen.out.splitlines()) == 3
+    together = [line for line in seen.draws if "files" in line]
+    assert len(together) >= 3
+    assert all(re.fullmatch(r"[23] files  [\d.]+ \w+ of [\d.]+ KiB  [\d.]+ \w+/s", line) for line in together), together
+    assert "3 files" in "".join(together) and "of 175.8 KiB" in "".join(together)
+    assert (seen.screen.lines, seen.screen.line) == ([], "")
+
+
+def test_several_files_one_after_the_other_leave_nothing_either(watch, file):
+    seen = watch("--limit-rate", "300k", "-p", "catbox", file("first.bin", 40_000), file("second.bin", 40_000))
+    assert seen.code == 0 and (seen.screen.lines, seen.screen.line) == ([], "")
+    assert any("first.bin" in line for line in seen.draws) and any("second.bin" in line for line in seen.draws)
+
+
+def test_verbose_lines_stay_above_the_meter(watch, file):
+    seen = watch("-v", *SLOW, file(size=30_000), columns=200)
+    assert len(seen.screen.lines) >= 2 and seen.screen.line == ""
+    assert all(line.startswith("twat-fs: ") and "%" not in line for line in seen.screen.lines)
+
+
+def test_with_json_the_meter_is_the_same(watch, file):
+    seen = watch("--json", *SLOW, file(size=30_000))
+    assert seen.percents() and seen.out.startswith("{") and seen.screen.line == ""
+
+
+# How wide --------------------------------------------------------------------------------------------------------------
+
+NAMES = {
+    "short": "a.txt",
+    "long": "x" * 200 + ".txt",
+    "wide": "漢字かな交じり文" * 8 + ".txt",
+    "emoji": "😀🎉" * 20 + ".txt",
+    "combining": "e\u0301" * 60 + ".txt",
+    "control": "a\x1b[2J\x07\r\n\tb\x7f\x9b3m.txt",
+    "bidi": "\u202egpj.exe\u2066 \u200b\ufeff.txt",
+}
+
+
+@pytest.mark.parametrize("columns", [200, 80, 40, 20, 10])
+@pytest.mark.parametrize("name", ["short", "long"])
+def test_it_is_never_wider_than_the_terminal(watch, file, columns, name):
+    seen = watch("--limit-rate", "200k", "-p", "litterbox", file(NAMES[name], 60_000), columns=columns)
+    assert seen.code == 0
+    assert 0 < seen.screen.widest <= columns, "a full line would scroll"
+    assert (seen.screen.lines, seen.screen.line) == ([], "")
+
+
+@pytest.mark.parametrize("columns", [80, 30])
+@pytest.mark.parametrize("name", ["wide", "emoji", "combining", "control", "bidi"])
+def test_odd_names_do_not_break_it(watch, file, columns, name):
+    seen = watch("--limit-rate", "300k", "-p", "catbox", file(NAMES[name], 40_000), columns=columns)
+    assert seen.code == 0
+    assert seen.screen.strange == "" and 0 < seen.screen.widest <= columns
+    assert (seen.screen.lines, seen.screen.line) == ([], "")
+    assert any("catbox" in line for line in seen.draws)
+
+
+def test_even_a_narrow_terminal_shows_something(watch, file):
+    for columns, needed in ((40, "%"), (20, "catbox"), (10, "catbox")):
+        seen = watch(*SLOW, file(size=20_000), columns=columns)
+        assert any(needed in line for line in seen.draws), columns
+
+
+def test_a_terminal_without_a_size_is_taken_as_80_columns(watch, file):
+    seen = watch(*SLOW, file(size=20_000), columns=0)
+    assert seen.code == 0 and 20 < seen.screen.widest <= 80
+
+
+# Colours and code pages ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"NO_COLOR": "1", "TERM": "dumb"}, {"TERM": None}])
+def test_no_color(watch, file, env):
+    seen = watch(*SLOW, file(size=20_000), env=env)
+    assert seen.code == 0 and "\x1b" not in seen.text and seen.percents()
+
+
+@pytest.mark.parametrize("extra", [[], ["-v"]])
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8", "cp437"])
+def test_a_name_outside_the_code_page_does_not_crash(watch, file, encoding, extra):
+    seen = watch(*SLOW, *extra, file("ж😀é.txt", 20_000), env={"PYTHONIOENCODING": encoding}, encoding=encoding)
+    assert seen.code == 0 and seen.out.startswith("https://") and "Traceback" not in seen.text
+    assert seen.screen.line == "" and seen.percents()
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_failure_outside_the_code_page_does_not_crash(box, watch, file, encoding):
+    box.fault("catbox.moe", "status", status=403, body="нет 😀")
+    seen = watch(*SLOW, file("ж😀.txt", 20_000), env={"PYTHONIOENCODING": encoding}, encoding=encoding)
+    assert seen.code == 1 and "403" in seen.text and "Traceback" not in seen.text
+
+
+# When there is none ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["-q", "--no-progress", "--no_progress"])
+def test_no_meter_when_nobody_wants_it(watch, file, option):
+    seen = watch(*SLOW, option, file(size=30_000))
+    assert (seen.code, seen.text) == (0, "") and seen.out.startswith("https://")
+
+
+def test_without_progress_a_failure_is_still_told(watch, file):
+    seen = watch("-q", file("empty", 0))
+    assert seen.code == 5 and "empty" in seen.text
+
+
+def test_no_meter_when_stderr_is_no_terminal(program, file):
+    ran = program(*SLOW, file(size=30_000))
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_on_stdout_shows_the_url_alone(box, file, tmp_path):
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        command([*SLOW, file(size=30_000)]), cwd=tmp_path, env=environment(box, None), stdin=subprocess.DEVNULL, stdout=slave,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(slave)
+    pieces = []
+    listen(master, pieces)
+    err = process.communicate(timeout=10)[1]
+    os.close(master)
+    shown = b"".join(data for _, data in pieces).decode()
+    assert process.returncode == 0 and err == b"" and re.fullmatch(r"https://\S+\r\n", shown)

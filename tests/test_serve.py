@@ -1,0 +1,964 @@
+"""serve: this machine is the host. Real processes, real sockets, curl as the other side; everything on loopback."""
+
+from __future__ import annotations
+
+import base64
+import concurrent.futures
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from urllib.parse import quote, unquote, urlsplit
+
+import pytest
+
+import twat_fs
+
+CURL = shutil.which("curl")
+needs_curl = pytest.mark.skipif(not CURL, reason="needs curl")
+posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
+MIB = 2**20
+
+
+# The server, and ways to talk to it ------------------------------------------------------------------------------------
+
+
+class Served:
+    """A running `serve`: its address and URLs, and all it says on stderr."""
+
+    def __init__(self, process, files):
+        self.process, self.said = process, ""
+        self.heard = threading.Event()
+        threading.Thread(target=self.listen, daemon=True).start()
+        self.urls = [process.stdout.readline().decode().strip() for _ in range(files)]
+        assert self.heard.wait(10), "it says when it is ready"
+        address = self.urls[0] if files else re.search(r"http://\S+", self.said).group()
+        self.base = "{0.scheme}://{0.netloc}/".format(urlsplit(address))
+        self.host, self.port = urlsplit(self.base).hostname, urlsplit(self.base).port
+
+    def listen(self):
+        for line in self.process.stderr:
+            self.said += line.decode("utf-8", "replace")
+            self.heard.set()
+        self.heard.set()
+
+    def stop(self, number=signal.SIGINT):
+        """Ctrl-C; the exit code and the seconds it took."""
+        begun = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(10), time.monotonic() - begun
+
+    def connect(self):
+        return http.client.HTTPConnection(self.host, self.port, timeout=10)
+
+    def ask(self, method, path, body=None, **headers):
+        """One request on a connection of its own: status, headers by lower-case name, body."""
+        connection = self.connect()
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, urlsplit(path).path if "://" in path else path, body, named)
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def put(self, name, body, **headers):
+        """The URL and the URL that deletes it."""
+        status, answer, link = self.ask("PUT", "/" + quote(name, safe=""), body, **headers)
+        assert status == 200, link
+        return link.decode(), answer["x-url-delete"]
+
+    def raw(self, data, more=()):
+        """These very bytes, and what comes back until the other side ends."""
+        with socket.create_connection((self.host, self.port), timeout=10) as sock:
+            try:
+                for piece in (data, *more):
+                    sock.sendall(piece)
+                sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # it has answered already
+            return drain(sock)
+
+
+def drain(sock):
+    got = b""
+    try:
+        while True:
+            data = sock.recv(65536)
+            if not data:
+                return got
+            got += data
+    except OSError:
+        return got
+
+
+@pytest.fixture
+def serve(start):
+    """`serve("a.txt")` gives files; `serve("--dir", folder)` receives."""
+    running = []
+
+    def go(*args, files=0, port="0", bind="127.0.0.1", **more):
+        words = [*(["--port", port] if port else []), *(["--bind", bind] if bind else [])]
+        running.append(Served(start("serve", *words, *args, **more), files))
+        return running[-1]
+
+    yield go
+    for served in running:
+        served.stop()  # gently: what was measured is written
+
+
+@pytest.fixture
+def giving(serve, tmp_path):
+    """A server of one file with 26 different bytes."""
+    path = tmp_path / "abc.txt"
+    path.write_bytes(b"abcdefghijklmnopqrstuvwxyz")
+    return serve(path, files=1)
+
+
+def curl(*args, input=None):
+    """What curl prints: the body, then the status on a line of its own."""
+    words = [CURL, "-sS", "-q", "-m", "20", "--noproxy", "*", "-w", "\n%{http_code}", *map(str, args)]
+    done = subprocess.run(words, input=input, capture_output=True, timeout=30)
+    body, _, status = done.stdout.rpartition(b"\n")
+    return int(status), body
+
+
+def fetch(served, url):
+    status, _, body = served.ask("GET", url)
+    return body if status == 200 else status
+
+
+def inside(folder):
+    """The files below a folder, as relative paths."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def wait_until(true, seconds=5):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+# Giving files ----------------------------------------------------------------------------------------------------------
+
+
+@needs_curl
+def test_each_file_gets_a_url_at_once_and_curl_gets_it(serve, tmp_path):
+    for name in ("one.txt", "two.bin"):
+        (tmp_path / name).write_bytes(name.encode() * 1000)
+    begun = time.monotonic()
+    served = serve("one.txt", "two.bin", "one.txt", files=3)
+    assert time.monotonic() - begun < 3
+    assert len({urlsplit(url).path.split("/")[1] for url in served.urls}) == 3
+    for url, name in zip(served.urls, ("one.txt", "two.bin", "one.txt")):
+        assert re.fullmatch(r"http://127\.0\.0\.1:%d/[0-9A-Za-z_-]{20,}/%s" % (served.port, re.escape(name)), url)
+        assert curl(url) == (200, name.encode() * 1000)
+    assert served.said.startswith("twat-fs: serving until Ctrl-C")
+
+
+def test_without_bind_the_address_is_one_of_this_machine(serve, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"here")
+    served = serve("a.txt", files=1, bind=None)
+    assert fetch(served, served.urls[0]) == b"here"
+
+
+RANGES = {
+    "bytes=0-4": (206, b"abcde", "bytes 0-4/26"),
+    "bytes=25-25": (206, b"z", "bytes 25-25/26"),
+    "bytes=20-": (206, b"uvwxyz", "bytes 20-25/26"),
+    "bytes=-3": (206, b"xyz", "bytes 23-25/26"),
+    "bytes=24-99": (206, b"yz", "bytes 24-25/26"),
+    "bytes=-99": (200, None, None),
+    "bytes=0-": (200, None, None),
+    "bytes=26-": (416, b"", None),
+    "bytes=99-100": (416, b"", None),
+    "bytes=-0": (416, b"", None),
+    "bytes=0-1,5-6": (200, None, None),
+    "bytes=-": (200, None, None),
+    "bytes=x-y": (200, None, None),
+    "bytes=²-": (200, None, None),
+    "lines=1-2": (200, None, None),
+    "bytes=0-99999999999999999999999": (200, None, None),
+}
+
+
+def test_ranges(giving):
+    whole = b"abcdefghijklmnopqrstuvwxyz"
+    for wish, (status, body, span) in RANGES.items():
+        got, headers, data = giving.ask("GET", giving.urls[0], Range=wish.encode("utf-8").decode("latin-1"))
+        assert got == status or (status == 200 and got == 206 and headers.get("content-range") == "bytes 0-25/26"), wish
+        assert status == 416 or data == (whole if body is None else body), wish
+        assert span is None or headers["content-range"] == span, wish
+        assert int(headers["content-length"]) == len(data), wish
+
+
+def test_a_range_of_a_file_that_may_have_changed_is_the_whole(giving):
+    status, _, body = giving.ask("GET", giving.urls[0], Range="bytes=0-1", If_Range='"etag"')
+    assert (status, len(body)) == (200, 26)
+
+
+def test_head_is_get_without_the_body(giving):
+    got, headers, body = giving.ask("GET", giving.urls[0])
+    status, same, nothing = giving.ask("HEAD", giving.urls[0])
+    assert (got, status, nothing) == (200, 200, b"") and len(body) == 26
+    moving = {"date"}
+    assert {k: v for k, v in headers.items() if k not in moving} == {k: v for k, v in same.items() if k not in moving}
+
+
+def test_one_connection_carries_many_requests(giving):
+    connection = giving.connect()
+    path = urlsplit(giving.urls[0]).path
+    for method in ("GET", "HEAD", "GET", "GET"):
+        connection.request(method, path)
+        first = connection.sock.getsockname()
+        answer = connection.getresponse()
+        assert (answer.status, len(answer.read())) == (200, 0 if method == "HEAD" else 26)
+        assert connection.sock and connection.sock.getsockname() == first, "kept alive"
+    connection.close()
+
+
+def test_requests_in_a_row_are_answered_in_a_row(giving):
+    line = "GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % urlsplit(giving.urls[0]).path
+    got = giving.raw(line.encode() * 3)
+    assert got.count(b"HTTP/1.1 200") == 3 and got.count(b"xyz") == 3
+
+
+def test_http_1_0_gets_its_answer_and_the_end(giving):
+    got = giving.raw(b"GET %s HTTP/1.0\r\n\r\n" % urlsplit(giving.urls[0]).path.encode())
+    assert got.partition(b"\r\n")[0].split()[1] == b"200" and got.endswith(b"xyz")
+
+
+ODD = [
+    "ä ö.txt", "漢字 😀.bin", 'q"uote.txt', "semi;colon=.txt", "100%.txt", "a?b#c.txt", " x.txt", ".hidden", "-dash", "a&b+c.txt",
+    "it's.txt", "no extension", "new\nline.txt", "\u202egpj.exe", "x" * 250, "a\\b.txt", "page.html", "a%2fb", "c:d.txt", "...x",
+]  # fmt: skip
+
+
+@posix
+def test_odd_names_are_saved_never_shown(serve, tmp_path):
+    for name in ODD:
+        (tmp_path / name).write_bytes(name.encode())
+    served = serve("--", *ODD, files=len(ODD))
+    for name, url in zip(ODD, served.urls):
+        assert url.isascii() and url.isprintable() and " " not in url
+        status, headers, body = served.ask("GET", url)
+        assert (status, body) == (200, name.encode()), name
+        shown = headers["content-disposition"]
+        assert shown.startswith("attachment;") and shown.isascii() and shown.isprintable()
+        saved = unquote(re.search(r"filename\*=UTF-8''(\S+)$", shown).group(1))
+        assert re.fullmatch(r'attachment; filename="[^"\\]*"; filename\*=\S+', shown)
+        assert saved == name or not name.isprintable() or name != name.strip() or "\\" in name
+        assert saved.isprintable() and "/" not in saved and "\\" not in saved
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_nothing_else_is_given(giving, tmp_path):
+    (tmp_path / "secret").write_bytes(b"root:")
+    (tmp_path / ".env").write_bytes(b"root:")
+    token = urlsplit(giving.urls[0]).path.split("/")[1]
+    tricks = [
+        "/", "*", "?", "/..", "/../", "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc%2fpasswd", "//etc/passwd",
+        "/etc/passwd", "///etc/passwd", "http://127.0.0.1/etc/passwd", "file:///etc/passwd", "/secret", "/.env", "/abc.txt", "/%00", "/~root",
+        "/\\..\\secret", "/T", "/T/", "/T/secret", "/T/../secret", "/T/%2e%2e/secret", "/T/..%2fsecret", "/T/abc.txt/", "/T/abc.txt/x",
+        "/T/abc.txt%00", "/T/abc.txt%00.png", "/T%2fabc.txt", "/T//abc.txt", "/./T/abc.txt", "/x/../T/abc.txt", "/T/abc.txt\\", "/T/ABC.TXT",
+        "/T/abc.tx", "/T/abc%ff.txt", "/" + "0" * 24 + "/abc.txt", "/" + token[:-1] + "/abc.txt", "/" + token + "0/abc.txt",
+        "/T;x/abc.txt", "/T/abc.txt;x", "/T/%61bc.txt%20",
+    ]  # fmt: skip
+    for trick in tricks:
+        line = trick.replace("T", token, 1) if "/T" in trick else trick
+        for method in ("GET", "HEAD"):
+            got = giving.raw(("%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (method, line)).encode())
+            assert re.match(rb"HTTP/1\.1 40[04] ", got), trick
+            assert b"root:" not in got and b"abcdef" not in got, trick
+
+
+def test_who_only_gives_takes_nothing(giving, tmp_path):
+    before = sorted(os.listdir(tmp_path))
+    for method, path in (("PUT", "/x"), ("POST", "/"), ("DELETE", giving.urls[0]), ("DELETE", giving.urls[0] + "/x")):
+        status, _, _ = giving.ask(method, path, b"data", Content_Type="multipart/form-data; boundary=x")
+        assert status in (404, 405), method
+    assert giving.ask("PATCH", "/x", b"data")[0] == 501
+    assert sorted(os.listdir(tmp_path)) == before and fetch(giving, giving.urls[0]) == b"abcdefghijklmnopqrstuvwxyz"
+
+
+def test_a_file_that_has_gone_is_404_and_one_that_grew_is_given_as_it_is(giving, tmp_path):
+    path = tmp_path / "abc.txt"
+    path.write_bytes(b"longer than before it was changed")
+    assert fetch(giving, giving.urls[0]) == path.read_bytes()
+    path.unlink()
+    assert fetch(giving, giving.urls[0]) == 404
+
+
+def test_what_comes_in_a_request_is_logged_escaped(giving):
+    giving.raw(b"GET /\x1b[2J\x9b\xe2\x80\xae HTTP/1.1\r\n\r\n")
+    giving.raw(b"\x1b]0;ha\x07\r\n\r\n")
+    wait_until(lambda: giving.said.count("\n") >= 3)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", giving.said)
+
+
+def test_quiet_says_nothing_about_requests(serve, tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    served = serve("-q", "a", files=1)
+    before = served.said
+    assert fetch(served, served.urls[0]) == b"x"
+    served.raw(b"nonsense\r\n\r\n")
+    served.stop()
+    assert served.said[len(before) :].strip() in ("", "twat-fs: interrupted")
+
+
+LOCAL = {"missing": (6, "no such file"), ".": (6, "directory"), "/dev/null": (6, "device")}
+
+
+@posix
+@pytest.mark.parametrize("name", LOCAL)
+def test_what_is_no_file_is_not_served(program, tmp_path, name):
+    code, hint = LOCAL[name]
+    (tmp_path / "good").write_bytes(b"x")
+    ran = program("serve", "--port", "0", "good", name)
+    assert (ran.returncode, ran.stdout) == (code, "") and hint in ran.stderr
+
+
+@pytest.mark.parametrize("option", [["--dir", "x"], ["--max-size", "1k"], ["--keep", "1h"], ["--token", "x"]])
+def test_options_for_receiving_contradict_files(program, tmp_path, option):
+    (tmp_path / "good").write_bytes(b"x")
+    ran = program("serve", "good", *option)
+    assert (ran.returncode, ran.stdout) == (2, "") and option[0] in ran.stderr
+
+
+# The end, and the port -------------------------------------------------------------------------------------------------
+
+
+@posix
+def test_ctrl_c_ends_within_a_second_and_frees_the_port(giving, serve):
+    with contextlib.closing(giving.connect()) as idle:
+        idle.request("GET", urlsplit(giving.urls[0]).path)
+        idle.getresponse().read()
+        code, seconds = giving.stop()
+    assert code == 130 and seconds < 1
+    assert "Traceback" not in giving.said and "interrupted" in giving.said
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((giving.host, giving.port), timeout=2)
+    again = serve("abc.txt", files=1, port=str(giving.port))
+    assert again.port == giving.port
+
+
+@posix
+def test_ctrl_c_in_the_middle_of_a_download_and_of_an_upload(serve, tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    served = serve(env={"TMPDIR": scratch})
+    link, _ = served.put("big.bin", os.urandom(20 * MIB))
+    with socket.create_connection((served.host, served.port)) as up, socket.create_connection((served.host, served.port)) as down:
+        up.sendall(b"PUT /half.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000)
+        down.sendall(("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % urlsplit(link).path).encode())
+        assert down.recv(1000).startswith(b"HTTP/1.1 200")
+        wait_until(lambda: any(name.endswith(".part") for name in inside(scratch)))
+        code, seconds = served.stop()
+    assert code == 130 and seconds < 1 and "Traceback" not in served.said
+    assert list(scratch.iterdir()) == []
+
+
+def test_when_8080_is_taken_another_port_is_found(serve, tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name != "nt")
+        try:
+            taken.bind(("127.0.0.1", 8080))
+            taken.listen()
+        except OSError:
+            pass  # by somebody else: as good
+        served = serve("a", files=1, port=None)
+        assert served.port != 8080 and fetch(served, served.urls[0]) == b"x"
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_an_error(giving, program):
+    ran = program("serve", "abc.txt", "--bind", "127.0.0.1", "--port", str(giving.port))
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert re.match(r"twat-fs: cannot listen on 127\.0\.0\.1:%d: \w+" % giving.port, ran.stderr)
+    assert fetch(giving, giving.urls[0])[:3] == b"abc"
+
+
+@pytest.mark.parametrize("bind", ["nosuch.invalid", "192.0.2.1", "", "a\x1bb"])
+def test_an_address_that_is_not_ours_is_an_error(program, tmp_path, bind):
+    (tmp_path / "a").write_bytes(b"x")
+    ran = program("serve", "a", "--port", "0", "--bind", bind) if bind else program("serve", "a", "--bind")
+    assert (ran.returncode, ran.stdout) == (2, "") and "Traceback" not in ran.stderr and "\x1b" not in ran.stderr
+
+
+def test_ipv6(serve):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    served = serve(bind="::1")
+    assert served.base == "http://[::1]:%d/" % served.port
+    link, _ = served.put("six.txt", b"six")
+    assert link.startswith(served.base) and fetch(served, link) == b"six"
+
+
+# Receiving -------------------------------------------------------------------------------------------------------------
+
+
+@needs_curl
+def test_curl_puts_a_file_and_gets_it_back(serve, tmp_path):
+    served = serve()
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(os.urandom(300_000))
+    status, body = curl("-T", path, served.base)
+    assert status == 200 and re.fullmatch(rb"http://127\.0\.0\.1:\d+/[0-9a-zA-Z_-]{20,}/photo\.jpg", body), "and no newline"
+    assert curl(body.decode()) == (200, path.read_bytes())
+
+
+@needs_curl
+def test_curl_puts_a_stream_whose_length_nobody_knows(serve):
+    served, data = serve(), os.urandom(1_000_003)
+    status, body = curl("-T", "-", served.base + "stream.bin", input=data)
+    assert status == 200 and curl(body.decode()) == (200, data)
+
+
+@needs_curl
+@pytest.mark.parametrize("size", [10, 2_000_000])
+def test_curl_waits_for_100_continue(serve, tmp_path, size):
+    served, path = serve(), tmp_path / "a.bin"
+    path.write_bytes(os.urandom(size))
+    begun = time.monotonic()
+    status, body = curl("-T", path, "-H", "Expect: 100-continue", "--expect100-timeout", "9", served.base)
+    assert status == 200 and time.monotonic() - begun < 3
+    assert curl(body.decode()) == (200, path.read_bytes())
+
+
+def test_no_is_said_before_the_body_when_the_client_asks(serve):
+    served = serve("--max-size", "1k")
+    head = b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n"
+    assert served.raw(head).startswith(b"HTTP/1.1 413 ")
+
+
+@needs_curl
+def test_a_form_may_hold_several_files_and_fields(serve, tmp_path):
+    served = serve()
+    for name in ("a.txt", "b;c.bin", "empty field.md"):
+        (tmp_path / name).write_bytes(name.encode() * 3000 + b"\r\n--x\r\n")
+    names = ["a.txt", "b;c.bin", "empty field.md"]
+    form = [word for name in names for word in ("-F", 'f[]=@"%s"' % (tmp_path / name))]
+    status, body = curl("-F", "comment=hello", *form, "-F", "last=", served.base)
+    links = body.decode().split("\n")
+    assert status == 200 and [unquote(link.rpartition("/")[2]) for link in links] == [re.sub("[;]", ";", name) for name in names]
+    for name, link in zip(names, links):
+        assert curl(link) == (200, (tmp_path / name).read_bytes())
+
+
+@needs_curl
+def test_each_file_of_a_form_has_its_delete_link(serve, tmp_path):
+    served = serve()
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "b").write_bytes(b"b")
+    status, answer = curl("-i", "-F", "f=@%s" % (tmp_path / "a"), "-F", "f=@%s" % (tmp_path / "b"), served.base)
+    deletes = re.findall(rb"X-Url-Delete: (\S+)", answer)
+    assert status == 200 and len(deletes) == 2
+    for link in deletes:
+        assert curl("-X", "DELETE", link.decode())[0] == 200
+
+
+FORMS = {
+    "the boundary in pieces": (b"--B\r\nContent-Disposition: form-data; name=f; filename=n\r\n\r\n\r\n--\r\n--A\r\n-\r\n--B--\r\n", b"\r\n--\r\n--A\r\n-"),
+    "text before and after": (b"hi\r\n--B\r\nContent-Disposition: form-data; name=f; filename=n\r\n\r\nx\r\n--B--\r\nbye\r\n", b"x"),
+    "a name in quotes": (b'--B\r\ncontent-disposition: form-data; name="f"; filename="n"\r\nX: y\r\n\r\nx\r\n--B--', b"x"),
+}  # fmt: skip
+
+
+def test_forms_as_they_may_come_also_byte_by_byte(serve):
+    served = serve()
+    for what, (form, content) in FORMS.items():
+        status, _, link = served.ask("POST", "/", form, Content_Type="multipart/form-data; boundary=B")
+        assert status == 200 and fetch(served, link.decode()) == content, what
+        head = b"POST / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=B\r\n" % b"x"
+        pieces = [form[at : at + 1] for at in range(len(form))]
+        got = served.raw(head + b"Content-Length: %d\r\n\r\n" % len(form), pieces)
+        assert got.startswith(b"HTTP/1.1 200"), what
+
+
+BAD_FORMS = {
+    "never closed": b"--B\r\nContent-Disposition: form-data; name=f; filename=n\r\n\r\nhalf",
+    "ends in the head": b"--B\r\nContent-Disposition: form-d",
+    "without files": b"--B\r\nContent-Disposition: form-data; name=f\r\n\r\nx\r\n--B--\r\n",
+    "of nothing": b"--B--\r\n",
+    "empty": b"",
+    "no form": b"hello",
+    "an endless head": b"--B\r\n" + b"X: y\r\n" * 9000 + b"\r\nx\r\n--B--\r\n",
+    "an empty file": b"--B\r\nContent-Disposition: form-data; name=f; filename=n\r\n\r\n\r\n--B--\r\n",
+    "good, then cut": b"--B\r\nContent-Disposition: form-data; name=f; filename=n\r\n\r\nx\r\n--B\r\nContent-Disposition: form-data; name=f; filename=m\r\n\r\nhal",
+    "good, then empty": b"--B\r\nContent-Disposition: form-data; name=f; filename=n\r\n\r\nx\r\n--B\r\nContent-Disposition: form-data; name=f; filename=m\r\n\r\n\r\n--B--",
+}  # fmt: skip
+
+
+def test_a_form_that_is_not_whole_leaves_nothing(serve, tmp_path):
+    served = serve("--dir", "kept")
+    for what, form in BAD_FORMS.items():
+        status, _, answer = served.ask("POST", "/", form, Content_Type="multipart/form-data; boundary=B")
+        assert status == 400 and 0 < len(answer) < 100, what
+        assert list((tmp_path / "kept").iterdir()) == [], what
+    for kind in ("multipart/form-data", "application/x-www-form-urlencoded", "text/plain; boundary=B", ""):
+        assert served.ask("POST", "/", b"--B--", Content_Type=kind)[0] in (400, 415)
+
+
+HOSTILE = [
+    "../../x", "..%2f..%2fx", "..\\..\\x", "/etc/passwd", ".bashrc", ".", "..", "...", "CON", "con.txt", "COM1", "nul.tar.gz", "a/b/c.txt",
+    "x" * 300, "é" * 300 + ".txt", "漢字 😀.txt", "new\r\nline", "nul\0byte", 'q"uo\\te', "trailing. .", " lead", "a:b", "<script>.html",
+    "\u202egpj.exe", ".part", ".twat-fs", "~root", "-rf", "$(id)", "%00", "%2e%2e", "?query#frag", "\x1b[2J", "\udcff",
+]  # fmt: skip
+
+
+def test_hostile_names_become_harmless_ones(serve, tmp_path):
+    served = serve("--dir", "kept")
+    kept = tmp_path / "kept"
+    for name in HOSTILE:
+        raw = name.encode("utf-8", "surrogateescape")
+        status, _, link = served.ask("PUT", "/" + quote(raw, safe=""), b"content of " + raw)
+        assert status == 200, name
+        check_kept(served, kept, link.decode(), b"content of " + raw)
+        form = b'--B\r\nContent-Disposition: form-data; name="f"; filename="%s"\r\n\r\n%s\r\n--B--' % (raw, raw)
+        status, _, link = served.ask("POST", "/", form, Content_Type="multipart/form-data; boundary=B")
+        if status != 400:  # a line break ends the header
+            assert status == 200, name
+            check_kept(served, kept, link.decode(), raw)
+    assert sorted(os.listdir(tmp_path)) == ["home", "kept"], "nothing anywhere else"
+
+
+def check_kept(served, kept, link, content):
+    """The link gives the content, which lies under a token folder by a name that harms nobody."""
+    token, name = map(unquote, urlsplit(link).path[1:].split("/"))
+    path = kept / token / name
+    assert fetch(served, link) == content and path.read_bytes() == content
+    assert link.isascii() and link.isprintable() and name.isprintable()
+    assert len(name.encode()) <= 255 and not name.startswith(".") and not re.search(r'[/\\:<>"|?*]', name)
+    assert not re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name)
+    assert [entry.name for entry in path.parent.iterdir() if not entry.name.startswith(".")] == [name]
+
+
+def test_a_file_needs_a_name_in_put_and_gets_one_in_a_form(serve):
+    served = serve()
+    assert served.ask("PUT", "/", b"x")[0] == 400
+    assert served.ask("PUT", "/folder/", b"x")[0] == 400
+    form = b'--B\r\nContent-Disposition: form-data; name="f"; filename=""\r\n\r\nx\r\n--B--'
+    status, _, link = served.ask("POST", "/", form, Content_Type="multipart/form-data; boundary=B")
+    assert status == 200 and fetch(served, link.decode()) == b"x"
+
+
+def test_folders_in_the_path_are_ignored(serve, tmp_path):
+    served = serve("--dir", "kept")
+    link = served.ask("PUT", "/upload/deep/a.txt", b"x")[2].decode()
+    assert fetch(served, link) == b"x" and link.endswith("/a.txt") and urlsplit(link).path.count("/") == 2
+
+
+def test_the_delete_link_works_once(serve, tmp_path):
+    served = serve("--dir", "kept")
+    link, delete = served.put("a.txt", b"x")
+    other, _ = served.put("b.txt", b"y")
+    assert delete.startswith(link + "/") and len(delete) - len(link) > 16
+    for wrong in (link, link + "/", link + "/wrong", delete + "x", delete[:-1], other + delete[len(link) :], link + "/%ff"):
+        assert served.ask("DELETE", wrong)[0] == 404, wrong
+    assert fetch(served, link) == b"x"
+    assert [served.ask("DELETE", delete)[0] for _ in range(2)] == [200, 404]
+    assert fetch(served, link) == 404 and fetch(served, other) == b"y"
+    assert [name.rpartition("/")[2] for name in inside(tmp_path / "kept")] == ["b.txt"]
+
+
+def test_a_delete_link_cannot_be_fetched(serve):
+    served = serve()
+    _, delete = served.put("a.txt", b"x")
+    assert fetch(served, delete) == 404
+
+
+def test_max_downloads_are_counted(serve, tmp_path):
+    served = serve("--dir", "kept")
+    link, _ = served.put("a.txt", b"x", Max_Downloads="2")
+    assert served.ask("HEAD", link)[0] == 200, "a look costs nothing"
+    assert [fetch(served, link) for _ in range(3)] == [b"x", b"x", 404]
+    assert served.ask("HEAD", link)[0] == 404
+    wait_until(lambda: inside(tmp_path / "kept") == [])
+
+
+def test_max_downloads_hold_when_many_come_at_once(serve):
+    served = serve()
+    link, _ = served.put("a.txt", b"x" * 100_000, Max_Downloads="5")
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        got = list(pool.map(lambda _: fetch(served, link), range(20)))
+    assert sum(body != 404 for body in got) == 5 and got.count(404) == 15
+
+
+@pytest.mark.parametrize("header", ["Max-Days", "Max-Downloads"])
+def test_nonsense_wishes_are_refused(serve, tmp_path, header):
+    served = serve("--dir", "kept")
+    for value in ("0", "-1", "abc", "1.5", "", "1 2", "0x10", "1e3", "9" * 40, "\xb2", "None"):
+        status, _, answer = served.ask("PUT", "/a", b"x", **{header: value})
+        assert status == 400 and header.encode() in answer, value
+    assert list((tmp_path / "kept").iterdir()) == []
+    link, _ = served.put("a", b"x", **{header: "365"})
+    assert fetch(served, link) == b"x"
+
+
+def test_max_days_are_honoured_and_never_longer_than_the_server_keeps(tmp_path):
+    for keep, days, expected in ((float("inf"), "3", 3 * 86400), (3600, "3", 3600), (9 * 86400, "3", 3 * 86400), (60, None, 60)):
+        shelf = twat_fs.Shelf(str(tmp_path), MIB, keep, quiet=True)
+        with twat_fs.start_server(shelf, "127.0.0.1", 0, True) as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            connection = http.client.HTTPConnection(*server.server_address, timeout=5)
+            connection.request("PUT", "/a", b"x", {"Max-Days": days} if days else {})
+            assert connection.getresponse().status == 200
+            connection.close()
+            server.shutdown()
+            thread.join()
+        (entry,) = shelf.entries.values()
+        assert abs(entry.expires - time.time() - expected) < 30
+
+
+def test_dir_keeps_the_files_and_gives_nothing_that_was_there_before(serve, tmp_path):
+    kept = tmp_path / "kept"
+    (kept / "sub").mkdir(parents=True)
+    (kept / "mine.txt").write_bytes(b"mine")
+    (kept / "sub" / "mine.txt").write_bytes(b"mine")
+    served = serve("--dir", "kept")
+    link, _ = served.put("a.txt", b"x")
+    assert [fetch(served, path) for path in ("/mine.txt", "/sub/mine.txt", "/sub/", "/kept/mine.txt")] == [404] * 4
+    assert served.ask("DELETE", "/sub/mine.txt/")[0] == 404
+    served.stop()
+    token = urlsplit(link).path.split("/")[1]
+    assert [name for name in inside(kept) if "/." not in name] == sorted([token + "/a.txt", "mine.txt", "sub/mine.txt"])
+
+
+def test_dir_is_made_when_missing_and_must_be_a_folder(serve, program, tmp_path):
+    served = serve("--dir", "new/deep")
+    served.put("a.txt", b"x")
+    assert len(inside(tmp_path / "new" / "deep")) >= 1
+    (tmp_path / "file").write_bytes(b"x")
+    for path in ("file", "file/deeper"):
+        ran = program("serve", "--port", "0", "--dir", path)
+        assert (ran.returncode, ran.stdout) == (6, "") and "Traceback" not in ran.stderr
+
+
+@posix
+def test_without_dir_everything_is_gone_at_the_end(serve, tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    served = serve(env={"TMPDIR": scratch})
+    served.put("a.txt", b"x")
+    assert len(inside(scratch)) >= 1
+    assert (scratch.stat().st_mode & 0o777, [p.stat().st_mode & 0o77 for p in scratch.iterdir()]) == (0o755, [0]), "for us alone"
+    assert served.stop()[0] == 130 and list(scratch.iterdir()) == []
+
+
+def test_keep_deletes_after_its_time(serve, tmp_path):
+    served = serve("--dir", "kept", "--keep", "1s")
+    link, _ = served.put("a.txt", b"x", Max_Days="5")
+    assert fetch(served, link) == b"x"
+    time.sleep(1)
+    assert fetch(served, link) == 404
+    wait_until(lambda: list((tmp_path / "kept").iterdir()) == [])
+
+
+# Limits ----------------------------------------------------------------------------------------------------------------
+
+
+@needs_curl
+@pytest.mark.parametrize("how", [["-T", "FILE"], ["-T", "-"], ["-F", "f=@FILE"], ["-T", "FILE", "-H", "Expect:"], ["-T", "-", "-H", "Expect:"]])
+def test_too_much_is_413_and_curl_can_read_it(serve, tmp_path, how):
+    served = serve("--max-size", "100k", "--dir", "kept")
+    path = tmp_path / "big.bin"
+    path.write_bytes(b"x" * 3_000_000)
+    words = [word.replace("FILE", str(path)) for word in how]
+    status, body = curl(*words, served.base + ("" if how[0] == "-F" else "big.bin"), input=path.read_bytes())
+    assert (status, body) == (413, b"At most 100.0 KiB\n")
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_the_limit_is_exact(serve):
+    served = serve("--max-size", "1000")
+    link, _ = served.put("a", b"x" * 1000)
+    assert len(fetch(served, link)) == 1000
+    assert served.ask("PUT", "/a", b"x" * 1001)[0] == 413
+    chunked = b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    assert served.raw(chunked + b"3e8\r\n" + b"x" * 1000 + b"\r\n0\r\n\r\n").startswith(b"HTTP/1.1 200")
+    assert served.raw(chunked + b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n").startswith(b"HTTP/1.1 413")
+    assert served.raw(chunked + b"1f4\r\n" + b"x" * 500 + b"\r\n1f5\r\n" + b"x" * 501 + b"\r\n0\r\n\r\n").startswith(b"HTTP/1.1 413")
+
+
+def test_too_much_in_chunks_is_refused_while_it_comes_not_when_it_ends(serve, tmp_path):
+    served = serve("--max-size", "100k", "--dir", "kept")
+    with socket.create_connection((served.host, served.port), timeout=5) as sock:
+        sock.sendall(b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n" + b"x" * 200_000)
+        assert sock.recv(100).startswith(b"HTTP/1.1 413 ")
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_nothing_is_400(serve, tmp_path):
+    served = serve("--dir", "kept")
+    assert served.ask("PUT", "/a", b"")[0] == 400
+    assert served.raw(b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").startswith(b"HTTP/1.1 400")
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+HALVES = {
+    "less than promised": b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 5000,
+    "a chunk cut off": b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n" + b"x" * 5000,
+    "no last chunk": b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "half a form": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: 9999\r\n\r\n"
+    b"--B\r\nContent-Disposition: form-data; name=f; filename=n\r\n\r\n" + b"x" * 5000,
+}
+
+
+@pytest.mark.parametrize("what", HALVES)
+def test_a_half_sent_upload_leaves_nothing_behind(serve, tmp_path, what):
+    served, kept = serve("--dir", "kept"), tmp_path / "kept"
+    assert served.raw(HALVES[what]).startswith(b"HTTP/1.1 400")
+    with socket.create_connection((served.host, served.port)) as sock:
+        sock.sendall(HALVES[what])
+        wait_until(lambda: inside(kept))
+    wait_until(lambda: list(kept.iterdir()) == [])
+
+
+@posix
+def test_ctrl_c_during_an_upload_leaves_no_half_file_in_dir(serve, tmp_path):
+    served, kept = serve("--dir", "kept"), tmp_path / "kept"
+    with socket.create_connection((served.host, served.port)) as sock:
+        sock.sendall(HALVES["less than promised"])
+        wait_until(lambda: inside(kept))
+        served.stop()
+    assert inside(kept) == []
+
+
+# The token -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.1", "localhost.example"])
+def test_receiving_from_other_machines_needs_a_token(program, bind):
+    ran = program("serve", "--port", "0", "--bind", bind)
+    assert (ran.returncode, ran.stdout) == (2, "") and "--token" in ran.stderr
+
+
+def test_the_token_is_checked(serve, tmp_path):
+    served = serve("--token", "s3cret:ü", "--dir", "kept")
+
+    def basic(text):
+        return "Basic " + base64.b64encode(text.encode()).decode()
+
+    right = "Bearer s3cret:ü".encode().decode("latin-1")
+    wrong = [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic", "Basic !!!", basic("wrong"), basic("u:wrong"), basic(":"), basic("s3cret:ü")]
+    wrong += ["Digest s3cret:ü".encode().decode("latin-1"), right + "x", "s3cret"]
+    for given in wrong:
+        headers = {} if given is None else {"Authorization": given}
+        status, answer, _ = served.ask("PUT", "/a", b"x", **headers)
+        assert status == 401 and "www-authenticate" in answer, given
+    assert served.ask("POST", "/", b"x", Content_Type="multipart/form-data; boundary=B")[0] == 401
+    assert list((tmp_path / "kept").iterdir()) == []
+    for given in (basic("user:s3cret:ü"), basic(":s3cret:ü"), right, right.replace("Bearer", "bearer")):
+        link, delete = served.put("a", b"x", Authorization=given)
+        assert fetch(served, link) == b"x", "to fetch needs none"
+        assert served.ask("DELETE", delete)[0] == 200
+    assert "s3cret" not in served.said
+
+
+@needs_curl
+def test_the_token_by_curl(serve, tmp_path):
+    served = serve("--token", "s3cret")
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"x" * 3_000_000)
+    assert curl("-T", path, served.base) == (401, b"A token is needed\n")
+    for option in (["-u", "me:s3cret"], ["-H", "Authorization: Bearer s3cret"]):
+        status, body = curl("-T", path, *option, served.base)
+        assert status == 200 and curl(body.decode()) == (200, path.read_bytes())
+
+
+# Many at once, and nonsense --------------------------------------------------------------------------------------------
+
+
+def test_slow_clients_do_not_block_others(serve):
+    served = serve()
+    slow = []
+    starts = (b"", b"GET / HT", b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx", b"PUT /a HTTP/1.1\r\nContent-Le")
+    for number in range(24):
+        slow.append(socket.create_connection((served.host, served.port)))
+        slow[-1].sendall(starts[number % 4])
+    begun = time.monotonic()
+    link, _ = served.put("quick.txt", b"quick")
+    assert fetch(served, link) == b"quick" and time.monotonic() - begun < 1
+    for sock in slow:
+        sock.close()
+
+
+def test_20_uploads_at_once(serve):
+    served = serve()
+    contents = [os.urandom(200_000 + number) for number in range(20)]
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        links = list(pool.map(lambda content: served.put("same name.bin", content)[0], contents))
+        assert len(set(links)) == 20
+        assert list(pool.map(lambda link: fetch(served, link), links)) == contents
+
+
+PUT = b"PUT /a HTTP/1.1\r\nHost: x\r\n"
+GARBAGE = {
+    "nothing": b"",
+    "a line break": b"\r\n",
+    "a word": b"GET\r\n\r\n",
+    "no version": b"GET / FOO\r\n\r\n",
+    "another version": b"GET / HTTP/9.9\r\n\r\n",
+    "a version of letters": b"GET / HTTP/x.y\r\n\r\n",
+    "zeros": b"\0" * 1000,
+    "random bytes": bytes(range(256)) * 300,
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 500 + b"\r\n\r\n",
+    "an unknown method": b"BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a very long URL": b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
+    "a long URL": b"GET /" + b"x" * 60_000 + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "a very long header": b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+    "too many headers": b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
+    "no header line": b"GET / HTTP/1.1\r\nnonsense\r\n\r\n",
+    "no length": PUT + b"\r\nhello",
+    "a negative length": PUT + b"Content-Length: -1\r\n\r\nhello",
+    "a power as length": PUT + "Content-Length: ²\r\n\r\nhello".encode(),
+    "a word as length": PUT + b"Content-Length: five\r\n\r\nhello",
+    "a huge length": PUT + b"Content-Length: " + b"9" * 100 + b"\r\n\r\nhello",
+    "more than memory": PUT + b"Content-Length: 99999999999999\r\n\r\nhello",
+    "another encoding": PUT + b"Transfer-Encoding: gzip\r\n\r\nhello",
+    "a chunk of no length": PUT + b"Transfer-Encoding: chunked\r\n\r\n\r\nhello",
+    "a chunk of a word": PUT + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\nhello",
+    "a negative chunk": PUT + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nhello",
+    "a huge chunk": PUT + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 50 + b"\r\nhello",
+    "a chunk with a sign": PUT + b"Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n",
+    "a chunk in Python's way": PUT + b"Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
+    "chunks without line ends": PUT + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX5\r\nhello\r\n0\r\n\r\n",
+    "a form without boundary": b"POST / HTTP/1.1\r\nContent-Type: multipart/form-data\r\nContent-Length: 5\r\n\r\nhello",
+    "a boundary of nothing": b'POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=""\r\nContent-Length: 5\r\n\r\nhello',
+    "a strange boundary": b"POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary*=utf-8''%ff\r\nContent-Length: 5\r\n\r\nhello",
+}
+
+
+def test_nonsense_is_refused_and_the_server_goes_on(serve, tmp_path):
+    served = serve("--dir", "kept")
+    for what, data in GARBAGE.items():
+        got = served.raw(data)
+        assert re.match(rb"HTTP/1\.[01] (4\d\d|50[15]) |<!DOCTYPE HTML|\s*<html", got) or (not got and len(data) < 3), (what, got[:80])
+        assert list((tmp_path / "kept").iterdir()) == [], what
+    link, _ = served.put("good", b"x")
+    assert fetch(served, link) == b"x" and "Traceback" not in served.said
+
+
+def test_a_strange_host_header_does_not_get_into_the_link(serve):
+    served = serve()
+    for host in ('x"><script>', "a b", "evil/path", "u:p@h", "x\x0by", "", "[::1", "h:99999x"):
+        got = served.raw(PUT.replace(b"Host: x", b"Host: " + host.encode()) + b"Content-Length: 1\r\nConnection: close\r\n\r\nx")
+        assert got.startswith(b"HTTP/1.1 200") and got.rpartition(b"\r\n\r\n")[2].startswith(served.base.encode()), host
+    got = served.raw(PUT.replace(b"Host: x", b"Host: files.example:81") + b"Content-Length: 1\r\nConnection: close\r\n\r\nx")
+    assert got.rpartition(b"\r\n\r\n")[2].startswith(b"http://files.example:81/")
+
+
+# As a target of twat-fs ------------------------------------------------------------------------------------------------
+
+
+def test_it_is_a_target_for_the_program_itself(serve, program, tmp_path):
+    served = serve()
+    (tmp_path / "ä ö 漢.txt").write_bytes(b"to myself")
+    ran = program("-p", served.base, "ä ö 漢.txt")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert fetch(served, ran.stdout.strip()) == b"to myself"
+    ran = program("-p", served.base, "--json", "-n", "b.bin", "-", input=os.urandom(100))
+    told = json.loads(ran.stdout)
+    assert (told["verified"], told["size"], told["provider"]) == ("full", 100, "127.0.0.1:%d" % served.port)
+    assert served.ask("DELETE", told["delete"])[0] == 200 and fetch(served, told["url"]) == 404
+
+
+def test_by_the_setting_for_a_server_of_ones_own(serve, program, tmp_path):
+    served = serve("--token", "s3cret")
+    (tmp_path / "a.txt").write_bytes(b"x")
+    base = served.base.replace("//", "//me:s3cret@")
+    ran = program("-p", "transfersh", "a.txt", env={"TWAT_FS_TRANSFERSH_URL": base})
+    assert (ran.returncode, ran.stderr) == (0, "") and fetch(served, ran.stdout.strip()) == b"x"
+    ran = program("-p", served.base, "a.txt")
+    assert (ran.returncode, ran.stdout) == (1, "") and "401" in ran.stderr and "A token is needed" in ran.stderr
+
+
+def test_once_is_one_download_and_the_program_does_not_take_it(serve, program, tmp_path):
+    served = serve()
+    (tmp_path / "a.txt").write_bytes(b"x")
+    ran = program("-p", served.base, "--once", "a.txt")
+    assert ran.returncode == 0 and "not checked" in ran.stderr
+    assert [fetch(served, ran.stdout.strip()) for _ in range(2)] == [b"x", 404]
+
+
+def test_an_expiry_is_accepted(serve, program, tmp_path):
+    served = serve()
+    (tmp_path / "a.txt").write_bytes(b"x")
+    ran = program("-p", served.base, "--expire", "1d", "--json", "a.txt")
+    told = json.loads(ran.stdout)
+    assert ran.returncode == 0 and told["expires"] and fetch(served, told["url"]) == b"x"
+
+
+@pytest.mark.parametrize("size, code", [(100 * 1024, 0), (100 * 1024 + 1, 1), (5_000_000, 1)])
+def test_the_program_reads_why_the_server_says_no(serve, program, tmp_path, size, code):
+    served = serve("--max-size", "100k")
+    (tmp_path / "a.bin").write_bytes(b"x" * size)
+    ran = program("-p", served.base, "a.bin")
+    assert ran.returncode == code and ("413" in ran.stderr and "At most 100.0 KiB" in ran.stderr) == bool(code)
+
+
+def test_many_files_in_parallel(serve, program, tmp_path):
+    served = serve()
+    names = ["%d.bin" % number for number in range(12)]
+    for name in names:
+        (tmp_path / name).write_bytes(os.urandom(50_000))
+    ran = program("-j", "6", "-p", served.base, *names)
+    assert ran.returncode == 0
+    for name, url in zip(names, ran.stdout.split()):
+        assert fetch(served, url) == (tmp_path / name).read_bytes()
+
+
+def peak(process):
+    """The most memory it ever had, in MiB; None where the system does not tell."""
+    if sys.platform != "linux":
+        return None
+    with open("/proc/%d/status" % process.pid) as status:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read()).group(1)) / 1024
+
+
+def test_50_mib_up_and_down_in_flat_memory(serve, start, tmp_path):
+    served = serve()
+    served.put("warm up", b"x" * MIB)
+    path = tmp_path / "big.bin"
+    block = os.urandom(MIB)
+    path.write_bytes(block * 50)
+    before = peak(served.process)
+    upload = start("-p", served.base, "--verify", "full", path)
+    url = upload.communicate(timeout=30)[0].decode().strip()
+    assert upload.returncode == 0
+    connection = served.connect()
+    connection.request("GET", urlsplit(url).path)
+    answer, digest = connection.getresponse(), hashlib.sha256()
+    for piece in iter(lambda: answer.read(MIB), b""):
+        digest.update(piece)
+    connection.close()
+    assert digest.digest() == hashlib.sha256(block * 50).digest()
+    if before is not None:
+        assert peak(served.process) - before < 12
+
+
+@needs_curl
+def test_50_mib_in_a_form_in_flat_memory(serve, tmp_path):
+    served = serve()
+    served.put("warm up", b"x" * MIB)
+    path = tmp_path / "big.bin"
+    path.write_bytes(os.urandom(MIB) * 50)
+    before = peak(served.process)
+    status, link = curl("-F", "f=@%s" % path, served.base)
+    assert status == 200 and served.ask("HEAD", link.decode())[1]["content-length"] == str(50 * MIB)
+    if before is not None:
+        assert peak(served.process) - before < 12

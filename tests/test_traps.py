@@ -1,0 +1,613 @@
+"""The traps that hosts have really set, one test for each; what is protected is in the name of the test.
+
+What holds for every host (HTML instead of a link, links of other hosts, one upload after a lost answer ...) is in
+test_providers.py; here is what one host does and nobody would expect.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from types import MethodType
+from urllib.parse import urlsplit
+
+import pytest
+import twat_fs
+
+TEXT = b"some text\n" * 50
+DROP = "https://drop.example.org/"
+
+
+@pytest.fixture
+def net(online_box):
+    """The box, with 0x0.st taking uploads."""
+    online_box.hosts["0x0.st"].open = True
+    return online_box
+
+
+@pytest.fixture
+def run(net, capsys, tmp_path):
+    """Upload a file: `run("-p", "uguu", name="a.zip")` gives (code, stdout, stderr)."""
+
+    def main(*words, data=TEXT, name="a.txt"):
+        path = tmp_path / name
+        path.write_bytes(data)
+        code = twat_fs.main([*words, str(path)])
+        said = capsys.readouterr()
+        return code, said.out.rstrip("\n"), said.err
+
+    return main
+
+
+@pytest.fixture
+def result(run):
+    """The JSON object of one successful upload."""
+
+    def of(*words, **file):
+        code, out, err = run("--json", *words, **file)
+        assert (code, err) == (0, "") or "not checked" in err or "WARNING" in err
+        return json.loads(out)
+
+    return of
+
+
+def sent(net):
+    """Which hosts got an upload, in order."""
+    return [seen.host for seen in net.uploads()]
+
+
+def the_field(net, name):
+    """The value of a form field of the only upload."""
+    (seen,) = net.uploads()
+    return seen.field(name)
+
+
+def the_header(net, name):
+    (seen,) = net.uploads()
+    return seen.header(name)
+
+
+def altered(host, change):
+    """From now on the host's answers to uploads have JSON that was altered by `change`."""
+
+    def upload(self, ask):
+        answer = type(self).upload(self, ask)
+        said = json.loads(answer.body)
+        change(said)
+        answer.body = json.dumps(said)
+        return answer
+
+    host.upload = MethodType(upload, host)
+
+
+# 1-4 Catbox ----------------------------------------------------------------------------------------------------------
+
+
+def test_catbox_200_with_an_empty_body_is_asked_once_more(net, run):
+    net.fault("catbox.moe", "empty", times=1)
+    code, url, _ = run("-p", "catbox")
+    assert (code, sent(net)) == (0, ["catbox.moe"] * 2)
+    assert url in net.stored
+
+
+def test_catbox_200_with_an_empty_body_twice_is_a_failure_and_the_next_host_is_asked(net, run):
+    net.fault("catbox.moe", "empty")
+    code, url, _ = run("-p", "catbox,litterbox")
+    assert (code, sent(net)) == (0, ["catbox.moe"] * 2 + ["litterbox.catbox.moe"])
+    assert url.startswith("https://litter.catbox.moe/")
+
+
+def test_catbox_without_anonymous_uploads_says_so_suggests_the_userhash_and_the_next_host_is_asked(net, run):
+    net.hosts["catbox.moe"].anonymous = False
+    code, out, err = run("-p", "catbox")
+    assert (code, out, sent(net)) == (1, "", ["catbox.moe"])
+    assert "Anonymous uploads are disabled. Please make an account." in err
+    assert "CATBOX_USERHASH" in err
+    code, url, _ = run("-p", "catbox,litterbox")
+    assert code == 0
+    assert url.startswith("https://litter.catbox.moe/")
+
+
+def test_catbox_gets_the_userhash_that_is_set_and_nobody_sees_it(net, run, clean_env):
+    net.hosts["catbox.moe"].anonymous = False
+    net.hosts["catbox.moe"].users = ("5ec2e7",)
+    clean_env.setenv("CATBOX_USERHASH", "5ec2e7")
+    code, _, err = run("-v", "-p", "catbox")
+    assert (code, the_field(net, "userhash")) == (0, b"5ec2e7")
+    assert "5ec2e7" not in err
+
+
+@pytest.mark.parametrize("provider", ["catbox", "litterbox"])
+@pytest.mark.parametrize("name", ["a.exe", "a.SCR", "a.cpl", "a.doc", "a.docx", "a.Docm", "a.jar", "a.tar.exe"])
+def test_catbox_and_litterbox_are_not_asked_to_take_what_they_block(net, run, provider, name):
+    code, out, err = run("-p", provider, name=name)
+    assert (code, out, net.requests) == (5, "", [])
+    assert "it does not take .%s files" % name.rpartition(".")[2].lower() in err
+
+
+@pytest.mark.parametrize("provider", ["catbox", "litterbox"])
+@pytest.mark.parametrize("name", ["a.do", "exe", ".exe", "a.exe.txt", "a.jars"])
+def test_catbox_and_litterbox_are_asked_to_take_what_only_looks_blocked(net, run, provider, name):
+    assert run("-p", provider, name=name)[0] == 0
+
+
+def test_every_request_has_a_user_agent_with_a_name_and_a_home(net, run):
+    assert run("-p", "catbox")[0] == 0
+    agents = {seen.header("User-Agent") for seen in net.requests}
+    assert (len(net.requests), agents) == (2, {twat_fs.USER_AGENT})
+    assert re.fullmatch(r"twat-fs/\S+ \(\+https://\S+\)", twat_fs.USER_AGENT)
+
+
+def test_an_empty_file_is_sent_to_nobody_because_catbox_may_take_it_in_silence(net, run):
+    code, out, err = run(data=b"")
+    assert (code, out, net.tunnels) == (5, "", [])
+    assert err.count("the file is empty") == len(twat_fs.PROVIDERS_PREFERENCE)
+
+
+def test_catbox_can_never_delete_an_anonymous_file_and_the_list_says_so(net, capsys, result):
+    assert result("-p", "catbox")["delete"] is None
+    capsys.readouterr()
+    assert twat_fs.main(["list"]) == 0
+    (line,) = re.findall("^catbox .*$", capsys.readouterr().out, re.M)
+    assert "an anonymous file can never be deleted" in line
+
+
+def test_a_gif_above_20_mb_is_not_sent_to_catbox(net, tmp_path, capsys):
+    path = tmp_path / "a.gif"
+    path.write_bytes(b"GIF89a")
+    for size, code in ((20_000_000, 0), (20_000_001, 5)):
+        with open(path, "r+b") as file:
+            file.truncate(size)
+        assert twat_fs.main(["-p", "catbox", "--dry-run", str(path)]) == code
+    assert "for .gif" in capsys.readouterr().out
+
+
+# 5 Litterbox ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wish, time",
+    [([], b"72h"), (["--expire", "10m"], b"1h"), (["--expire", "1h"], b"1h"), (["--expire", "61m"], b"12h"),
+     (["--expire", "12h"], b"12h"), (["--expire", "13h"], b"24h"), (["--expire", "1d"], b"24h"),
+     (["--expire", "25h"], b"72h"), (["--expire", "3d"], b"72h"), (["--keep", "2h"], b"72h")],
+)  # fmt: skip
+def test_litterbox_is_asked_for_one_of_its_four_times(net, run, wish, time):
+    assert run("-p", "litterbox", *wish)[0] == 0
+    assert the_field(net, "time") == time
+
+
+@pytest.mark.parametrize("wish", [["--expire", "73h"], ["--keep", "73h"], ["--expire", "4w"]])
+def test_litterbox_does_not_cut_a_wish_that_it_cannot_keep(net, run, wish):
+    code, out, err = run("-p", "litterbox", *wish)
+    assert (code, out, net.tunnels) == (5, "", [])
+    assert "keeps files at most 3 days" in err
+
+
+@pytest.mark.parametrize("value, time", [("12h", b"12h"), ("1h", b"1h"), ("1d", b"24h")])
+def test_litterbox_takes_its_usual_time_from_the_setting(net, run, clean_env, value, time):
+    clean_env.setenv("LITTERBOX_DEFAULT_EXPIRATION", value)
+    assert run("-p", "litterbox")[0] == 0
+    assert the_field(net, "time") == time
+
+
+@pytest.mark.parametrize("value", ["5h", "72", "for ever", "-1h"])
+def test_litterbox_refuses_a_setting_that_is_none_of_its_times(net, run, clean_env, value):
+    clean_env.setenv("LITTERBOX_DEFAULT_EXPIRATION", value)
+    code, out, err = run("-p", "litterbox")
+    assert (code, out, net.tunnels) == (5, "", [])
+    assert "it must be one of 1h, 12h, 24h, 72h" in err
+
+
+# 6 0x0.st ------------------------------------------------------------------------------------------------------------
+
+
+def test_0x0_is_never_asked_by_itself(net, run):
+    net.fault("*", "html")
+    code, _, err = run("--fallback", "-p", "x0at", "--retry", "0")
+    assert code == 1
+    assert "0x0.st" not in sent(net) and "www0x0" not in err
+    assert set(sent(net)) == {row.domain for row in twat_fs.PROVIDERS if row.default}
+
+
+@pytest.mark.parametrize("status", [403, 418, 451])
+def test_0x0_that_says_no_is_asked_once_and_not_for_the_next_file(net, tmp_path, capsys, status):
+    net.hosts["0x0.st"].open, net.hosts["0x0.st"].closed_status = False, status
+    for name in "ab":
+        (tmp_path / name).write_bytes(TEXT)
+    assert twat_fs.main(["-p", "0x0.st", *(str(tmp_path / name) for name in "ab")]) == 1
+    said = capsys.readouterr()
+    assert (said.out, sent(net)) == ("", ["0x0.st"])
+    assert "almost nothing but AI botnet spam" in said.err
+    assert "not asked again" in said.err
+
+
+@pytest.mark.parametrize("wish, hours", [([], None), (["--expire", "90m"], b"2"), (["--expire", "30d"], b"720")])
+def test_0x0_is_told_hours_and_never_a_moment(net, run, wish, hours):
+    assert run("-p", "0x0.st", *wish)[0] == 0
+    assert the_field(net, "expires") == hours
+
+
+def test_0x0_that_knows_the_file_already_gives_the_same_link(net, run):
+    links = [run("-p", "0x0.st")[:2] for _ in range(2)]
+    assert links[0] == links[1] and links[0][0] == 0
+
+
+# 7 x0.at -------------------------------------------------------------------------------------------------------------
+
+
+def test_x0_answers_a_form_it_does_not_understand_by_its_index_page_which_is_no_link(net, run):
+    net.fault("x0.at", "html", title="x0.at: the file hosting service")
+    code, out, err = run("-p", "x0at")
+    assert (code, out) == (1, "")
+    assert "200 but no URL in the answer: \"x0.at: the file hosting service\"" in err
+
+
+@pytest.mark.parametrize(
+    "name, end", [("a.txt", ".txt"), ("a.tar.gz", ".tar.gz"), ("a.verylongextension", ""), ("README", ""), ("日本.語", "")]
+)
+def test_x0_may_cut_the_extension(net, run, name, end):
+    code, url, _ = run("-p", "x0at", name=name)
+    assert code == 0
+    assert re.fullmatch(r"https://x0\.at/[A-Za-z]+" + re.escape(end), url)
+
+
+# 8 Uguu --------------------------------------------------------------------------------------------------------------
+
+
+def limited(seconds):
+    text = "Rate limit, please wait %d seconds before uploading again." % seconds
+    return {"status": 500, "body": json.dumps({"success": False, "errorcode": 500, "description": text})}
+
+
+def test_uguu_says_rate_limit_by_a_500_and_is_asked_again_after_so_many_seconds(net, run):
+    net.fault("uguu.se", "status", times=1, **limited(1))
+    begun = time.monotonic()
+    code, url, _ = run("-p", "uguu")
+    assert (code, sent(net)) == (0, ["uguu.se"] * 2)
+    assert 1 <= time.monotonic() - begun < 10
+
+
+def test_uguu_that_wants_a_long_pause_is_left_at_once_in_its_own_words(net, run):
+    net.hosts["uguu.se"].wait = 900
+    begun = time.monotonic()
+    code, _, err = run("-p", "uguu")
+    assert (code, sent(net)) == (1, ["uguu.se"])
+    assert "Rate limit, please wait 900 seconds" in err
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.PDF", "a.exe", "a.html", "a.svg", "a.doc"])
+def test_uguu_is_not_asked_to_take_what_it_refuses(net, run, name):
+    code, _, err = run("-p", "uguu", name=name)
+    assert (code, net.requests) == (5, [])
+    assert "it does not take ." in err
+
+
+@pytest.mark.parametrize("head", [b"PK\x03\x04", b"%PDF-1.7", b"MZ", b"\x7fELF", b"<svg "])
+def test_uguu_looks_into_the_file_and_its_refusal_is_final(net, run, head):
+    code, _, err = run("-p", "uguu", data=head + TEXT, name="a.bin")
+    assert (code, sent(net)) == (1, ["uguu.se"])
+    assert "415 Unsupported Media Type" in err and "Filetype not allowed!" in err
+
+
+def test_uguu_wants_brackets_in_the_name_of_the_field(net, run):
+    assert run("-p", "uguu")[0] == 0
+    assert the_field(net, "files[]")
+
+
+@pytest.mark.parametrize("letter", "adhno")
+def test_uguu_serves_from_changing_subdomains(net, run, letter):
+    net.fault("uguu.se", "wrong-host", base="https://%s.uguu.se" % letter)
+    code, url, _ = run("-p", "uguu", "--no-check")
+    assert (code, urlsplit(url).hostname) == (0, letter + ".uguu.se")
+
+
+# 9 Tmpfiles.org ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("http_links", [False, True])
+def test_tmpfiles_gives_a_page_and_we_give_the_file_by_https(net, run, http_links):
+    net.hosts["tmpfiles.org"].http_links = http_links
+    code, url, _ = run("-p", "tmpfilesorg")
+    assert code == 0
+    assert re.fullmatch(r"https://tmpfiles\.org/dl/\d+/a\.txt", url)
+
+
+@pytest.mark.parametrize(
+    "wish, expire", [([], b"86400"), (["--expire", "10s"], b"60"), (["--expire", "1h"], b"3600"), (["--expire", "2d"], b"172800")]
+)
+def test_tmpfiles_is_told_when_because_an_hour_is_its_habit(net, run, wish, expire):
+    net.hosts["tmpfiles.org"].max_expire = 172800
+    assert run("-p", "tmpfilesorg", *wish)[0] == 0
+    assert the_field(net, "expire") == expire
+
+
+def test_tmpfiles_unasked_is_told_no_more_than_its_older_limit_allows(net, run):
+    net.hosts["tmpfiles.org"].max_expire = 86400
+    assert run("-p", "tmpfilesorg")[0] == 0
+
+
+def test_tmpfiles_with_its_older_limit_does_not_cut_a_wish_in_silence(net, run):
+    net.hosts["tmpfiles.org"].max_expire = 86400
+    code, out, err = run("-p", "tmpfilesorg", "--expire", "2d")
+    assert (code, out) == (1, "")
+    assert "422" in err and "must not be greater than 86400" in err
+
+
+def test_tmpfiles_keeps_nothing_longer_than_two_days(net, run):
+    code, _, err = run("-p", "tmpfilesorg", "--keep", "49h")
+    assert (code, net.tunnels) == (5, [])
+    assert "keeps files at most 2 days" in err
+
+
+# 10 Tmpfile.link -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+@pytest.mark.parametrize("name, domain", [("ä b.txt", "d.tmpfile.link"), ("ä b.bin", "d3.tfdl.net")])
+def test_tmpfile_link_has_two_domains_and_its_links_are_quoted_even_where_it_forgets(net, run, encoded, name, domain):
+    net.hosts["tmpfile.link"].encoded = encoded
+    code, url, err = run("-p", "tmpfilelink", name=name)
+    if encoded:
+        assert (code, urlsplit(url).hostname) == (0, domain)
+        assert url.endswith("/%C3%A4%20b." + name[-3:])
+    else:  # a blank in a link ends it wherever it is pasted: better none
+        assert (code, url) == (1, "")
+
+
+# 11, 12 One download -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["-p", "senditsh"], ["-p", "bashupload", "--once"], ["-p", DROP, "--once"]])
+def test_a_link_of_one_download_is_left_for_its_reader(net, result, words):
+    found = result(*words)
+    assert found["verified"] == "none"
+    assert [seen.method for seen in net.requests] == ["PUT"]
+    assert net.stored[found["url"]].hits == 0
+
+
+def test_a_link_of_one_download_cannot_be_verified_by_downloading(net, run):
+    code, out, err = run("-p", "bashupload", "--once", "--verify", "full")
+    assert (code, out, net.tunnels) == (2, "", [])
+    assert "cannot be verified by downloading it" in err
+
+
+@pytest.mark.parametrize("wish, seconds", [([], "86400"), (["--expire", "2h"], "7200"), (["--once"], None)])
+def test_bashupload_keeps_a_file_for_more_than_one_download_only_if_a_time_is_wished(net, run, wish, seconds):
+    assert run("-p", "bashupload", *wish)[0] == 0
+    assert the_header(net, "X-Expiration-Seconds") == seconds
+
+
+@pytest.mark.parametrize("name, end", [("a.png", ".png"), ("a.txt", ".txt"), ("a.json", ".json"), ("a.odd", ".bin")])
+def test_bashupload_makes_the_extension_from_the_content_type_of_a_put(net, run, name, end):
+    code, url, _ = run("-p", "bashupload", name=name)
+    assert (code, [seen.method for seen in net.uploads()]) == (0, ["PUT"])
+    assert url.endswith(end)
+
+
+# 13 Filebin ----------------------------------------------------------------------------------------------------------
+
+
+def bins(net):
+    return [seen.target.split("/")[1] for seen in net.uploads()]
+
+
+def test_filebin_gets_the_bare_bytes_with_their_length_in_a_bin_that_nobody_guesses(net, run):
+    assert run("-p", "filebin")[0] == 0
+    (seen,) = net.uploads()
+    assert (seen.length, seen.header("Content-Length"), seen.form) == (len(TEXT), str(len(TEXT)), [])
+    assert re.fullmatch("[A-Za-z0-9_-]{20,60}", bins(net)[0])
+
+
+def test_filebin_gets_another_bin_for_each_file_because_a_deleted_one_is_dead(net, run):
+    for _ in range(2):
+        assert run("-p", "filebin")[0] == 0
+        net.hosts["filebin.net"].dead.update(bins(net))
+    assert len(set(bins(net))) == 2
+
+
+def test_filebin_shows_us_a_page_so_the_hash_in_its_answer_is_the_proof(net, result):
+    assert result("-p", "filebin")["verified"] == "host-hash"
+    assert [seen.method for seen in net.requests] == ["PUT"]
+
+
+def test_filebin_that_reports_another_hash_has_failed(net, run):
+    altered(net.hosts["filebin.net"], lambda said: said["file"].update(sha256="0" * 64))
+    code, out, err = run("-p", "filebin")
+    assert (code, out) == (4, "")
+    assert "their SHA-256 differs" in err
+
+
+@pytest.mark.parametrize("digest", ["", "abc", None, 7])
+def test_filebin_without_a_hash_proves_nothing_and_we_say_so(net, run, digest):
+    altered(net.hosts["filebin.net"], lambda said: said["file"].update(sha256=digest))
+    code, out, err = run("-p", "filebin")
+    assert (code, len(net.requests)) == (0, 1)
+    assert "not checked" in err
+
+
+def test_filebin_that_answers_about_another_bin_is_not_believed(net, run):
+    altered(net.hosts["filebin.net"], lambda said: said["bin"].update(id="somebody-elses-bin"))
+    code, out, err = run("-p", "filebin")
+    assert (code, out) == (1, "")
+    assert "answers about another bin" in err
+
+
+@pytest.mark.parametrize("name, kept", [("a?b#c.txt", "a_b_c.txt"), (".hidden", "_hidden"), ("ä ö.txt", "%C3%A4%20%C3%B6.txt")])
+def test_filebin_changes_names_and_the_link_has_the_name_that_it_kept(net, run, name, kept):
+    code, url, _ = run("-p", "filebin", name=name)
+    assert (code, url.rpartition("/")[2]) == (0, kept)
+    assert url in net.stored
+
+
+def test_filebin_lets_anybody_delete_and_the_result_says_how(net, result):
+    found = result("-p", "filebin")
+    assert found["delete"] == found["url"]
+
+
+@pytest.mark.parametrize("switch, words", [({"full": True}, "507 Insufficient Storage: Storage full"), ({"blocked": ("txt",)}, "403 Forbidden: extension not allowed")])
+def test_filebin_refuses_in_its_own_words_and_is_not_asked_again(net, run, switch, words):
+    vars(net.hosts["filebin.net"]).update(switch)
+    code, _, err = run("-p", "filebin")
+    assert (code, len(net.uploads())) == (1, 1)
+    assert words in err
+
+
+# 19 Pomf -------------------------------------------------------------------------------------------------------------
+
+
+def test_pomf_may_answer_with_a_relative_url(net, run):
+    net.hosts["qu.ax"].relative = True
+    code, url, _ = run("-p", "qu.ax")
+    assert code == 0
+    assert url.startswith("https://qu.ax/") and url in net.stored
+
+
+@pytest.mark.parametrize("url", ["//evil.example/a.txt", "https://evil.example/a.txt", "\\\\evil.example\\a", "https://[", ""])
+def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, url):
+    altered(net.hosts["qu.ax"], lambda said: said["files"][0].update(url=url))
+    code, out, err = run("-p", "qu.ax")
+    assert (code, out, len(net.requests)) == (1, "", 1)
+    assert "no URL in the answer" in err
+
+
+# 20 A transfer.sh server of one's own --------------------------------------------------------------------------------
+
+
+def test_transfersh_gives_the_way_to_delete_in_a_header_only(net, result):
+    found = result("-p", DROP)
+    assert re.fullmatch(re.escape(found["url"]) + "/[A-Za-z]+", found["delete"])
+    assert found["delete"].rpartition("/")[2] == net.stored[found["url"]].owner
+
+
+def test_transfersh_behind_a_proxy_says_http_and_we_give_https(net, result):
+    net.hosts["drop.example.org"].delete_scheme = "http"
+    net.fault("drop.example.org", "wrong-host", when="upload", base="http://drop.example.org")
+    altered_scheme = result("-p", DROP, "--no-check")
+    assert altered_scheme["url"].startswith(DROP)
+    net.world.faults.clear()
+    assert result("-p", DROP)["delete"].startswith(DROP)
+
+
+@pytest.mark.parametrize("wish, days", [([], None), (["--expire", "1d"], 1), (["--expire", "36h"], 2), (["--expire", "10m"], 1)])
+def test_transfersh_ignores_odd_days_in_silence_so_it_gets_whole_ones(net, result, wish, days):
+    assert net.stored[result("-p", DROP, *wish)["url"]].options["days"] == days
+
+
+def test_transfersh_shows_browsers_a_preview_and_us_the_file(net, result):
+    assert result("-p", DROP)["verified"] == "full"
+    assert net.requests[-1].header("Accept") == "*/*"
+
+
+def test_transfersh_gets_the_password_of_its_address_and_nobody_sees_it(net, run):
+    net.hosts["drop.example.org"].auth = ("me", "s3cr3t")
+    code, url, err = run("-v", "-p", "https://me:s3cr3t@drop.example.org/")
+    assert code == 0
+    assert url.startswith(DROP)
+    assert "s3cr3t" not in url + err
+
+
+@pytest.mark.parametrize("by_setting", [False, True])
+def test_transfersh_with_a_wrong_password_fails_without_showing_it(net, run, clean_env, by_setting):
+    net.hosts["drop.example.org"].auth = ("me", "another")
+    base = "https://me:s3cr3t@drop.example.org/"
+    clean_env.setenv("TWAT_FS_TRANSFERSH_URL", base)
+    code, out, err = run("-v", "-p", "transfersh" if by_setting else base)
+    assert (code, out, len(net.uploads())) == (1, "", 1)
+    assert "401 Unauthorized" in err
+    assert "s3cr3t" not in err
+
+
+def test_transfersh_that_redirects_does_not_pass_the_password_on(net, run):
+    net.hosts["drop.example.org"].auth = ("me", "s3cr3t")
+    net.fault("drop.example.org", "redirect", status=307, location="https://me:s3cr3t@x0.at/")
+    code, out, err = run("-v", "-p", "https://me:s3cr3t@drop.example.org/")
+    assert (code, out) == (1, "")
+    assert {seen.host for seen in net.requests} == {"drop.example.org"}
+    assert "s3cr3t" not in err
+
+
+def test_transfersh_whose_download_leads_elsewhere_keeps_the_password_to_itself(net, run):
+    net.hosts["drop.example.org"].auth = ("me", "s3cr3t")
+    net.fault("drop.example.org", "redirect", when="download", location="https://x0.at/")
+    code, _, _ = run("-p", "https://me:s3cr3t@drop.example.org/", "--retry", "0")
+    assert code == 4
+    assert [seen.header("Authorization") for seen in net.requests if seen.host != "drop.example.org"] == [None]
+
+
+def test_transfersh_is_not_configured_without_its_address(net, run):
+    code, out, err = run("-p", "transfersh")
+    assert (code, out, net.tunnels) == (5, "", [])
+    assert "TWAT_FS_TRANSFERSH_URL is not set" in err
+
+
+# 21 Termbin ----------------------------------------------------------------------------------------------------------
+
+
+def test_termbin_ends_its_answer_with_a_nul_that_is_no_part_of_the_link(net, run):
+    code, url, _ = run("-p", "termbin")
+    assert code == 0
+    assert re.fullmatch(r"https://termbin\.com/[a-z0-9]+", url)
+
+
+@pytest.mark.parametrize("data", [b"a\0b", b"\xff\xfe", TEXT + b"\xc3"])
+def test_termbin_would_cut_what_is_no_text_so_it_is_not_asked(net, run, data):
+    code, out, err = run("-p", "termbin", data=data)
+    assert (code, out, net.tunnels) == (5, "", [])
+    assert "it takes text only" in err
+
+
+# 26-29 All hosts ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [('a"b.txt', 'a"b.txt'), ("ä😀.txt", "ä😀.txt"), ("a\rb\nc.txt", "a_b_c.txt"), ("x\\y.txt", "y.txt"), ('";filename*=a', '";filename*=a')],
+)
+def test_form_names_are_raw_utf8_with_escaped_quotes_and_without_paths_and_line_ends(net, run, name, told):
+    assert run("-p", "catbox", name=name)[0] == 0
+    (seen,) = net.uploads()
+    assert [part[:2] for part in seen.form] == [("reqtype", None), ("fileToUpload", told)]
+
+
+@pytest.mark.parametrize("name", ["a\nb.txt", "a/b.txt", "a\\b.txt", "", "  ", "\x1b[2J", "ä" * 128])
+def test_a_name_given_by_hand_is_refused_rather_than_changed(net, run, name):
+    code, out, err = run("-p", "catbox", "--name", name)
+    assert (code, out, net.tunnels) == (2, "", [])
+    assert "--name" in err and "\x1b" not in err
+
+
+@pytest.mark.parametrize("status", [200, 201, 203])
+def test_a_page_that_came_with_success_never_becomes_the_url(net, run, status):
+    net.fault("*", "html", status=status, title='<a href="https://files.catbox.moe/abcdef.txt">')
+    code, out, err = run("--retry", "0")
+    assert (code, out) == (1, "")
+    assert err.count("no URL in the answer") == len(twat_fs.PROVIDERS_PREFERENCE)
+
+
+@pytest.mark.parametrize("kind", ["dns", "refuse", "reset-connect", "tls-unknown-ca"])
+def test_a_host_that_the_provider_of_the_line_blocks_is_only_passed_over(net, run, kind):
+    net.fault("catbox.moe", kind)
+    code, url, _ = run("--retry", "0")
+    assert code == 0
+    assert url in net.stored and sent(net) == ["litterbox.catbox.moe"]
+
+
+def test_one_file_goes_to_one_host(net, run):
+    assert run()[0] == 0
+    assert sent(net) == ["catbox.moe"]
+
+
+def test_the_chain_asks_each_host_once_and_in_its_order(net, run):
+    net.fault("*", "status", status=403)
+    assert run("--retry", "0")[0] == 1
+    assert sent(net) == [twat_fs.find_provider(name).domain for name in twat_fs.PROVIDERS_PREFERENCE]
+
+
+@pytest.mark.parametrize("kind", ["drop-after", "reset"])
+def test_a_copy_that_may_have_been_left_behind_is_mentioned(net, run, kind):
+    net.fault("catbox.moe", kind, when="upload")
+    code, _, err = run("-v", "-p", "catbox,litterbox", "--retry", "0")
+    assert (code, sent(net)) == (0, ["catbox.moe", "litterbox.catbox.moe"])
+    assert re.search("catbox.* may have (kept|stored|got) ", err)
