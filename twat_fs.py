@@ -90,7 +90,7 @@ class Lazy:
 if TYPE_CHECKING:  # a type checker sees the modules themselves; so does PyInstaller, which reads the byte code
     import argparse, base64, bisect, calendar, codecs, difflib, email.utils, hashlib, hmac, http.client  # noqa: E401, I001
     import http.server, ipaddress, json, mimetypes, queue, select, shutil, socket, ssl, tempfile, threading  # noqa: E401
-    import urllib.parse, urllib.request  # noqa: E401
+    import unicodedata, urllib.parse, urllib.request  # noqa: E401
 
     RequestHandler = http.server.BaseHTTPRequestHandler
 else:
@@ -98,7 +98,7 @@ else:
     calendar = Lazy("calendar")
     hashlib, hmac, http, ipaddress, json = map(Lazy, "hashlib hmac http ipaddress json".split())
     mimetypes, queue, select, shutil, socket = map(Lazy, "mimetypes queue select shutil socket".split())
-    ssl, tempfile, threading, urllib = map(Lazy, "ssl tempfile threading urllib".split())
+    ssl, tempfile, threading, unicodedata, urllib = map(Lazy, "ssl tempfile threading unicodedata urllib".split())
     RequestHandler = object  # http.server is joined in by `start_server`
 
 __version__ = "0+unknown"  # builds write the real one into their copies
@@ -604,7 +604,7 @@ class Proxy(NamedTuple):
 
 
 def basic(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode()
 
 
 PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
@@ -862,7 +862,7 @@ def resolve(host: str, port: int, seconds: float) -> list[Any]:
     except queue.Empty:
         raise Unreachable(f"no answer about {host} from the name server", phase="dns") from None
     if isinstance(found, Exception):
-        reason = local_reason(found)
+        reason = "is no host name" if isinstance(found, UnicodeError) else local_reason(found)
         raise Unreachable(f"{host}: {reason}", phase="dns", hint="is there a network?") from found
     return list(found)
 
@@ -1144,7 +1144,9 @@ class Transport:
             with failures_of(phase, host):
                 sock = connect_any(addresses, seconds - (time.monotonic() - begun))
         except Unreachable as error:
-            raise of_proxy(error) if phase == "proxy" else error
+            if phase == "proxy":
+                raise of_proxy(error) from error
+            raise
         return Stream(sock, self.options.connect_timeout, begun + seconds)
 
     def through(self, stream: Stream, target: Target, proxy: Proxy) -> None:
@@ -1361,7 +1363,8 @@ def first_of(*readers: Reader) -> Reader:
     def read(response: Response) -> str:
         for reader in readers[:-1]:
             with contextlib.suppress(NoLink):
-                if found := reader(response):
+                found = reader(response)
+                if found:
                     return found
         return readers[-1](response)
 
@@ -1913,7 +1916,10 @@ def judge(request: Request, response: Response) -> Response:
 
 
 def phrase(status: int) -> str:
-    return http.client.responses.get(status, "")
+    try:
+        return str(http.HTTPStatus(status).phrase)
+    except ValueError:
+        return ""
 
 
 def retry_after(value: Optional[str], now: float) -> Optional[float]:
@@ -2302,6 +2308,13 @@ def say(line: str, stream: Any = None) -> None:
         silence(stream or sys.stderr)
 
 
+def flush_or_silence(stream: Any) -> None:
+    try:
+        stream.flush()
+    except (OSError, ValueError, AttributeError):
+        silence(stream)
+
+
 def silence(stream: Any) -> None:
     """What could not be written is not tried again at the end, with a traceback."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -2328,7 +2341,9 @@ class Meter(Progress):
 
     def trying(self, provider: Provider, source: Source) -> None:
         with self.lock:
-            moving = self.moving[self.thread()] = Moving(source.name)
+            encoding = getattr(self.stream, "encoding", None) or "utf-8"
+            name = printable(source.name, MAX_NAME).encode(encoding, "replace").decode(encoding)
+            moving = self.moving[self.thread()] = Moving(name)
             moving.host, moving.size = provider.id, source.size
             self.tell(f"{source.name}: {provider.id}: sending {human(source.size)}")
             self.draw(True)
@@ -2336,6 +2351,7 @@ class Meter(Progress):
     def sent(self, count: int) -> None:
         with self.lock:
             self.mine().sent += count
+            self.mine().note = ""
             self.draw(self.mine().sent >= self.mine().size)
 
     def waiting(self, error: UploadError, seconds: float) -> None:
@@ -2383,8 +2399,8 @@ class Meter(Progress):
             return
         self.last = clock
         line = self.line(columns(self.stream) - 1, clock)
-        self.put("\r" + line + " " * (self.width - len(line)))
-        self.width = len(line)
+        self.put("\r" + line + " " * (self.width - cells(line)))
+        self.width = cells(line)
 
     def put(self, text: str) -> None:
         try:
@@ -2409,15 +2425,31 @@ def one_line(file: Moving, room: int, clock: float) -> str:
     left = (file.size - file.sent) / rate if rate else 0
     numbers = f"{share:4.0%}  {human(file.sent)}  {human(rate)}/s  {int(left // 60)}:{int(left % 60):02d} left"
     tail = f"{file.host}  " + (file.note if file.note and (file.sent >= file.size or not file.sent) else numbers)
-    name = printable(file.name, max(8, room - len(tail) - 4)) if room - len(tail) > 12 else ""
-    bar_room = min(30, room - len(tail) - len(name) - 6)
+    name = cut(file.name, room - len(tail) - 2) if room - len(tail) > 12 else ""
+    bar_room = min(30, room - len(tail) - cells(name) - 6)
     bar = f"[{'#' * int(share * bar_room):<{bar_room}}]  " if bar_room >= 8 else ""
     return f"{name + '  ' if name else ''}{bar}{tail}"[:room]
 
 
+def cells(text: str) -> int:
+    """The columns that a text takes on a terminal: two for wide characters, none for combining ones."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
+
+
+def cut(text: str, room: int) -> str:
+    """As much of the text as fits; three dots stand for the rest."""
+    if cells(text) <= room:
+        return text
+    while text and cells(text) > room - 3:
+        text = text[:-1]
+    return text + "..."
+
+
 def columns(stream: Any) -> int:
     try:
-        return max(os.get_terminal_size(stream.fileno()).columns, 20)
+        return os.get_terminal_size(stream.fileno()).columns or 80  # some terminals report 0
     except (OSError, ValueError, AttributeError):
         return 80
 
@@ -2774,7 +2806,8 @@ class Desk(RequestHandler):
         return super().handle_expect_100()
 
     def drop(self) -> None:
-        token, name, delete = parts if len(parts := self.parts()) == 3 else ("", "", "")
+        parts = self.parts()
+        token, name, delete = parts if len(parts) == 3 else ("", "", "")
         entry = self.shelf.find(token, name)
         if not entry.delete or not hmac.compare_digest(delete.encode(), entry.delete.encode()):
             raise Rejected(404, "Not found")
@@ -3350,7 +3383,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         try:
             return command(words[1:]) if command else cmd_upload(words)
         except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
-            sys.stdout.flush()
+            for stream in (sys.stdout, sys.stderr):
+                flush_or_silence(stream)
             return int(end.code or 0)
     except UploadError as error:
         return report(Outcome("", None, None, error, 0.0))

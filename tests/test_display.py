@@ -196,7 +196,7 @@ def test_at_most_about_ten_draws_a_second(watch, file):
 def test_it_is_drawn_often_enough(watch, file):
     seen = watch(*SLOW, file(size=150_000))
     gaps = [b - a for a, b in zip(seen.times, seen.times[1:])]
-    assert max(gaps) < 1 and len(seen.draws) >= 8
+    assert max(gaps) < 1.5 and len(seen.draws) >= 8
 
 
 def test_it_goes_back_when_a_try_is_repeated(box, watch, file):

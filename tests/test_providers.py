@@ -14,13 +14,15 @@ import hashlib
 import json
 import re
 import time
-from typing import Any, Dict, List, NamedTuple, Tuple
+from types import MappingProxyType
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import twat_fs
 from box import EVIL
 from hosts import internet
+
+import twat_fs
 
 KIB, MIB = 1024, 1024 * 1024
 DATA = bytes(range(256)) * 80 + b'\r\n--twat-fs-\r\nContent-Disposition: form-data; name="x"\r\n\r\n\x00\xff\r\n'
@@ -241,7 +243,7 @@ def test_status_online_says_when_the_round_trip_fails(host):
 
 NAMES = {
     "spaces": ("two  spaces here.txt", "two  spaces here.txt"),
-    "quotes": ("it's \"quoted\".txt", "it's \"quoted\".txt"),
+    "quotes": ('it\'s "quoted".txt', 'it\'s "quoted".txt'),
     "header": ('a"; filename="b.txt', 'a"; filename="b.txt'),
     "unicode": ("naïve-日本語.txt", "naïve-日本語.txt"),
     "combining": ("e\u0301.txt", "e\u0301.txt"),
@@ -359,7 +361,7 @@ class Failure(NamedTuple):
     kind: str
     phase: str
     words: str
-    details: Dict[str, Any] = {}
+    details: Mapping[str, Any] = MappingProxyType({})
     hosts: List[Service] = HTTP
     uploads: int = 1  # how many may have begun, without a retry
 
@@ -460,8 +462,7 @@ def test_after_a_failure_the_next_host_of_the_chain_is_asked(host, kind):
 def test_busy_once_then_fine_is_a_success_with_two_uploads(host, status):
     host.fault("status", when="upload", times=1, status=status, retry_after=0)
     host.kept(host.upload())
-    assert [seen.status for seen in host.uploads][0] == status
-    assert len(host.uploads) == 2
+    assert [seen.status for seen in host.uploads][:-1] == [status]
 
 
 @each(HTTP)
@@ -510,7 +511,7 @@ def test_a_lost_answer_is_made_good_by_sending_again(host):
 def test_an_upload_is_never_redirected(host, status):
     other = "tmpfiles.org" if host.domain == "x0.at" else "x0.at"
     host.fault("redirect", when="upload", status=status, location="https://%s/" % other)
-    phase, reason = host.failed(host.upload())
+    _, reason = host.failed(host.upload())
     assert "it sends us elsewhere: https://%s/" % other in reason
     assert [seen.host for seen in host.box.requests] == [host.domain]
     assert {tunnel.host for tunnel in host.box.tunnels} == {host.domain}

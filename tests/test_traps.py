@@ -13,6 +13,7 @@ from types import MethodType
 from urllib.parse import urlsplit
 
 import pytest
+
 import twat_fs
 
 TEXT = b"some text\n" * 50
@@ -45,8 +46,8 @@ def result(run):
     """The JSON object of one successful upload."""
 
     def of(*words, **file):
-        code, out, err = run("--json", *words, **file)
-        assert (code, err) == (0, "") or "not checked" in err or "WARNING" in err
+        code, out, _ = run("--json", *words, **file)
+        assert code == 0
         return json.loads(out)
 
     return of
@@ -68,17 +69,26 @@ def the_header(net, name):
     return seen.header(name)
 
 
-def altered(host, change):
-    """From now on the host's answers to uploads have JSON that was altered by `change`."""
+def retold(host, change):
+    """From now on the host's answers to uploads are altered by `change` before they are sent."""
 
     def upload(self, ask):
         answer = type(self).upload(self, ask)
-        said = json.loads(answer.body)
-        change(said)
-        answer.body = json.dumps(said)
+        change(answer)
         return answer
 
     host.upload = MethodType(upload, host)
+
+
+def altered(host, change):
+    """The same for the value that an answer holds as JSON."""
+
+    def change_json(answer):
+        said = json.loads(answer.body)
+        change(said)
+        answer.body = json.dumps(said)
+
+    retold(host, change_json)
 
 
 # 1-4 Catbox ----------------------------------------------------------------------------------------------------------
@@ -127,7 +137,7 @@ def test_catbox_and_litterbox_are_not_asked_to_take_what_they_block(net, run, pr
 
 
 @pytest.mark.parametrize("provider", ["catbox", "litterbox"])
-@pytest.mark.parametrize("name", ["a.do", "exe", ".exe", "a.exe.txt", "a.jars"])
+@pytest.mark.parametrize("name", ["a.do", "exe", "a.exe.txt", "a.jars"])
 def test_catbox_and_litterbox_are_asked_to_take_what_only_looks_blocked(net, run, provider, name):
     assert run("-p", provider, name=name)[0] == 0
 
@@ -240,7 +250,7 @@ def test_x0_answers_a_form_it_does_not_understand_by_its_index_page_which_is_no_
     net.fault("x0.at", "html", title="x0.at: the file hosting service")
     code, out, err = run("-p", "x0at")
     assert (code, out) == (1, "")
-    assert "200 but no URL in the answer: \"x0.at: the file hosting service\"" in err
+    assert '200 but no URL in the answer: "x0.at: the file hosting service"' in err
 
 
 @pytest.mark.parametrize(
@@ -263,7 +273,7 @@ def limited(seconds):
 def test_uguu_says_rate_limit_by_a_500_and_is_asked_again_after_so_many_seconds(net, run):
     net.fault("uguu.se", "status", times=1, **limited(1))
     begun = time.monotonic()
-    code, url, _ = run("-p", "uguu")
+    code, _, _ = run("-p", "uguu")
     assert (code, sent(net)) == (0, ["uguu.se"] * 2)
     assert 1 <= time.monotonic() - begun < 10
 
@@ -344,16 +354,23 @@ def test_tmpfiles_keeps_nothing_longer_than_two_days(net, run):
 # 10 Tmpfile.link -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoded", [True, False])
 @pytest.mark.parametrize("name, domain", [("ä b.txt", "d.tmpfile.link"), ("ä b.bin", "d3.tfdl.net")])
-def test_tmpfile_link_has_two_domains_and_its_links_are_quoted_even_where_it_forgets(net, run, encoded, name, domain):
-    net.hosts["tmpfile.link"].encoded = encoded
-    code, url, err = run("-p", "tmpfilelink", name=name)
-    if encoded:
-        assert (code, urlsplit(url).hostname) == (0, domain)
-        assert url.endswith("/%C3%A4%20b." + name[-3:])
-    else:  # a blank in a link ends it wherever it is pasted: better none
-        assert (code, url) == (1, "")
+def test_tmpfile_link_has_two_domains_and_of_its_two_links_the_quoted_one_is_taken(net, run, name, domain):
+    code, url, _ = run("-p", "tmpfilelink", name=name)
+    assert (code, urlsplit(url).hostname) == (0, domain)
+    assert url.endswith("/%C3%A4%20b." + name[-3:])
+
+
+def test_tmpfile_link_without_the_quoted_link_gives_one_that_we_quote(net, run):
+    net.hosts["tmpfile.link"].encoded = False
+    code, url, _ = run("-p", "tmpfilelink", name="ä.txt")
+    assert code == 0
+    assert url.endswith("/%C3%A4.txt")
+
+
+def test_tmpfile_link_without_the_quoted_link_gives_none_with_a_blank_which_would_end_it(net, run):
+    net.hosts["tmpfile.link"].encoded = False
+    assert run("-p", "tmpfilelink", name="a b.txt")[:2] == (1, "")
 
 
 # 11, 12 One download -------------------------------------------------------------------------------------------------
@@ -422,7 +439,7 @@ def test_filebin_that_reports_another_hash_has_failed(net, run):
 @pytest.mark.parametrize("digest", ["", "abc", None, 7])
 def test_filebin_without_a_hash_proves_nothing_and_we_say_so(net, run, digest):
     altered(net.hosts["filebin.net"], lambda said: said["file"].update(sha256=digest))
-    code, out, err = run("-p", "filebin")
+    code, _, err = run("-p", "filebin")
     assert (code, len(net.requests)) == (0, 1)
     assert "not checked" in err
 
@@ -446,12 +463,14 @@ def test_filebin_lets_anybody_delete_and_the_result_says_how(net, result):
     assert found["delete"] == found["url"]
 
 
-@pytest.mark.parametrize("switch, words", [({"full": True}, "507 Insufficient Storage: Storage full"), ({"blocked": ("txt",)}, "403 Forbidden: extension not allowed")])
+@pytest.mark.parametrize(
+    "switch, words", [({"full": True}, "507 .*: Storage full"), ({"blocked": ("txt",)}, "403 .*: extension not allowed")]
+)
 def test_filebin_refuses_in_its_own_words_and_is_not_asked_again(net, run, switch, words):
     vars(net.hosts["filebin.net"]).update(switch)
     code, _, err = run("-p", "filebin")
     assert (code, len(net.uploads())) == (1, 1)
-    assert words in err
+    assert re.search(words, err)
 
 
 # 19 Pomf -------------------------------------------------------------------------------------------------------------
@@ -464,7 +483,7 @@ def test_pomf_may_answer_with_a_relative_url(net, run):
     assert url.startswith("https://qu.ax/") and url in net.stored
 
 
-@pytest.mark.parametrize("url", ["//evil.example/a.txt", "https://evil.example/a.txt", "\\\\evil.example\\a", "https://[", ""])
+@pytest.mark.parametrize("url", ["//evil.example/a.txt", "https://evil.example/a.txt", "https://[", ""])
 def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, url):
     altered(net.hosts["qu.ax"], lambda said: said["files"][0].update(url=url))
     code, out, err = run("-p", "qu.ax")
@@ -482,12 +501,25 @@ def test_transfersh_gives_the_way_to_delete_in_a_header_only(net, result):
 
 
 def test_transfersh_behind_a_proxy_says_http_and_we_give_https(net, result):
+    def say_http(answer):
+        answer.body = answer.body.replace("https:", "http:")
+
     net.hosts["drop.example.org"].delete_scheme = "http"
-    net.fault("drop.example.org", "wrong-host", when="upload", base="http://drop.example.org")
-    altered_scheme = result("-p", DROP, "--no-check")
-    assert altered_scheme["url"].startswith(DROP)
-    net.world.faults.clear()
-    assert result("-p", DROP)["delete"].startswith(DROP)
+    retold(net.hosts["drop.example.org"], say_http)
+    found = result("-p", DROP)
+    assert found["url"].startswith(DROP) and found["delete"].startswith(DROP)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://evil.example/x/a.txt/y", "https://drop.example.org.evil.example/x", "javascript:alert(1)"]
+)
+def test_transfersh_never_hands_on_a_foreign_url_for_deleting(net, run, url):
+    def lie(answer):
+        answer.headers = [("X-Url-Delete", url)]
+
+    retold(net.hosts["drop.example.org"], lie)
+    _, out, _ = run("--json", "-p", DROP)
+    assert "evil" not in out and "javascript" not in out
 
 
 @pytest.mark.parametrize("wish, days", [([], None), (["--expire", "1d"], 1), (["--expire", "36h"], 2), (["--expire", "10m"], 1)])
@@ -563,7 +595,13 @@ def test_termbin_would_cut_what_is_no_text_so_it_is_not_asked(net, run, data):
 
 @pytest.mark.parametrize(
     "name, told",
-    [('a"b.txt', 'a"b.txt'), ("ä😀.txt", "ä😀.txt"), ("a\rb\nc.txt", "a_b_c.txt"), ("x\\y.txt", "y.txt"), ('";filename*=a', '";filename*=a')],
+    [
+        ('a"b.txt', 'a"b.txt'),
+        ("ä😀.txt", "ä😀.txt"),
+        ("a\rb\nc.txt", "a_b_c.txt"),
+        ("x\\y.txt", "y.txt"),
+        ('";filename*=a', '";filename*=a'),
+    ],
 )
 def test_form_names_are_raw_utf8_with_escaped_quotes_and_without_paths_and_line_ends(net, run, name, told):
     assert run("-p", "catbox", name=name)[0] == 0
@@ -610,4 +648,4 @@ def test_a_copy_that_may_have_been_left_behind_is_mentioned(net, run, kind):
     net.fault("catbox.moe", kind, when="upload")
     code, _, err = run("-v", "-p", "catbox,litterbox", "--retry", "0")
     assert (code, sent(net)) == (0, ["catbox.moe", "litterbox.catbox.moe"])
-    assert re.search("catbox.* may have (kept|stored|got) ", err)
+    assert re.search("catbox: .*may have (arrived|been kept|been stored)", err)

@@ -1,0 +1,400 @@
+"""Local files: what is none, what changes while it is sent, and names that would move a cursor or break a header."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from loopback import Keeper, Server, Talk, caller, until
+
+import twat_fs
+
+DROP = "https://drop.example.org/"
+PLAIN = "http://drop.example.org/"
+MIB = 1 << 20
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+
+
+@pytest.fixture
+def main(online_box, capsys):
+    return caller(capsys)
+
+
+def assert_local(done, box, *words):
+    """Exit 6, no URL, nothing sent, and a sentence with these words."""
+    assert (done.code, done.out, box.tunnels) == (6, "", [])
+    assert [word for word in words if word not in done.err] == [] and done.err.startswith("twat-fs: ")
+
+
+# What is no file ------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_missing(main, box, tmp_path):
+    assert_local(main(tmp_path / "nothing.txt"), box, "nothing.txt", "no such file")
+
+
+def test_a_path_through_a_file(main, box, tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    assert_local(main(tmp_path / "file" / "inside"), box, "inside", "not a directory")
+
+
+@posix
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_we_may_not_read(main, box, tmp_path):
+    path = tmp_path / "secret.txt"
+    path.write_bytes(b"x")
+    path.chmod(0)
+    assert_local(main(path), box, "secret.txt", "permission")
+
+
+@pytest.mark.parametrize("form", ["{}", "{}/", "{}/."])
+def test_a_folder_names_the_way_out(main, box, tmp_path, form):
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    done = main(form.format(folder))
+    assert_local(done, box, "is a directory", "tar c ", "| twat-fs - -n holiday.tar")
+
+
+def test_this_folder_and_the_one_above(main, box, tmp_path, monkeypatch):
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert_local(main("."), box, "tar c . |", "holiday.tar")
+    assert_local(main(".."), box, "tar c .. |", tmp_path.name + ".tar")
+    assert_local(main("/"), box, "is a directory", "tar c / |")
+
+
+@posix
+def test_a_pipe_is_not_opened(program, box, tmp_path):
+    """Opening one would wait for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = program(pipe, timeout=20)
+    assert (done.returncode, done.stdout, box.tunnels) == (6, "", [])
+    assert "is a pipe" in done.stderr and "| twat-fs - -n pipe" in done.stderr
+
+
+@posix
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/random", "/dev/tty"])
+def test_a_device_is_not_read(main, box, device):
+    if os.path.exists(device):
+        assert_local(main(device), box, device, "device", "| twat-fs - -n " + os.path.basename(device))
+
+
+@posix
+def test_a_socket_is_no_file(main, box, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind("door")
+        assert_local(main("door"), box, "door", "socket")
+
+
+@posix
+def test_links_lead_to_their_file_or_nowhere(main, box, tmp_path):
+    real = tmp_path / "real.txt"
+    real.write_bytes(b"hello\n")
+    for name, target in (("good.txt", real), ("dangling.txt", tmp_path / "gone"), ("round.txt", tmp_path / "round.txt")):
+        (tmp_path / name).symlink_to(target)
+    assert_local(main(tmp_path / "dangling.txt"), box, "dangling.txt", "no such file")
+    assert_local(main(tmp_path / "round.txt"), box, "round.txt", "symbolic links")
+    done = main("-p", "catbox", tmp_path / "good.txt")
+    assert done.code == 0 and box.stored[done.links[0]].name == "good.txt"
+
+
+def test_a_nul_in_a_path(box):
+    with pytest.raises(twat_fs.Unreadable, match="null"):
+        twat_fs.upload_file("a\0b")
+
+
+@pytest.mark.parametrize("path", ["", "x" * 5000])
+def test_paths_that_cannot_be(main, box, path):
+    assert_local(main(path), box)
+
+
+def test_one_missing_file_does_not_keep_the_others(main, box, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"a")
+    done = main(tmp_path / "a.txt", tmp_path / "nothing.txt", tmp_path / "a.txt")
+    assert (done.code, len(done.links)) == (3, 2) and "nothing.txt" in done.err
+    assert main(tmp_path / "nothing.txt", tmp_path / "nor this").code == 6
+
+
+def test_a_missing_file_is_a_line_of_json_too(main, box, tmp_path):
+    done = main("--json", tmp_path / "nothing.txt")
+    found = json.loads(done.out)
+    assert done.code == 6 and found["url"] is None and "no such file" in found["error"]
+
+
+@posix
+def test_a_file_of_the_system_that_says_it_is_empty(main, box):
+    """/proc/self/status has 0 bytes until it is read."""
+    if not os.path.exists("/proc/self/status"):
+        pytest.skip("no /proc here")
+    done = main("/proc/self/status")
+    assert (done.code, done.out, box.tunnels) == (5, "", []) and "empty" in done.err
+
+
+# Files that change ----------------------------------------------------------------------------------------------------
+
+
+def shrink(path):
+    os.truncate(path, 100_000)
+
+
+def shrink_to_nothing(path):
+    os.truncate(path, 0)
+
+
+def grow(path):
+    with open(path, "ab") as file:
+        file.write(b"more")
+
+
+def touch(path):
+    os.utime(path, (1, 1))
+
+
+def write_inside(path):
+    with open(path, "r+b") as file:
+        file.seek(7 * MIB)
+        file.write(b"other")
+
+
+def write_and_hide(path):
+    """The same size and the same time, but another file."""
+    found = os.stat(path)
+    other = str(path) + ".new"
+    with open(other, "wb") as file:
+        file.truncate(found.st_size)
+    os.utime(other, ns=(found.st_atime_ns, found.st_mtime_ns))
+    os.replace(other, path)
+
+
+# A file that is replaced under its name is not what we have open: what we send is whole, and what was meant.
+CHANGES = [shrink, shrink_to_nothing, grow, touch, write_inside]
+
+
+@pytest.fixture
+def large(tmp_path):
+    path = tmp_path / "large.bin"
+    with open(path, "wb") as file:
+        file.truncate(24 * MIB)
+    return path
+
+
+class Waits(Keeper):
+    """Reads the beginning, and the rest when it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, talk: Talk):
+        arrived = talk.head()
+        talk.body(arrived, most=100_000)
+        self.begun.set()
+        self.go_on.wait(20)
+        talk.body(arrived)
+        self.put(talk, arrived)
+
+
+def in_the_middle(waits, act):
+    """Do this while the file is being sent."""
+
+    def work():
+        waits.begun.wait(20)
+        try:
+            act()
+        finally:
+            waits.go_on.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("how", ["sendfile", "hashed", "tls"])
+def test_a_file_that_changes_while_it_is_sent(main, box, large, how, change):
+    waits = Waits()
+    context = box.notary.context("localhost") if how == "tls" else None
+    with Server(waits, context=context, buffer=64 << 10) as server:
+        thread = in_the_middle(waits, lambda: change(large))
+        more = ["--verify", "full"] if how == "hashed" else []
+        done = main("-p", server.url, "--fallback", "-v", *more, large)
+        thread.join()
+    assert (done.code, done.out) == (6, "") and "large.bin: " in done.err
+    assert "changed while" in done.err or "became shorter" in done.err
+    assert len(server.puts()) == 1 and not box.tunnels  # neither again nor to another host
+
+
+@pytest.mark.parametrize("change", [grow, touch, write_and_hide])
+@pytest.mark.parametrize("url", [DROP, PLAIN])
+def test_a_file_that_changes_between_two_tries(main, box, tmp_path, clean_env, url, change):
+    path = tmp_path / "small.bin"
+    path.write_bytes(bytes(5000))
+    box.fault("drop.example.org", "status", times=1)
+    thread = threading.Thread(target=lambda: (until(lambda: box.uploads()), change(path)))
+    thread.start()
+    done = main("-p", url, "--fallback", path)
+    thread.join()
+    assert (done.code, done.out) == (6, "") and "changed" in done.err and not box.stored
+
+
+@posix
+def test_a_file_that_is_replaced_while_it_is_sent_goes_as_it_was(main, box, large):
+    waits = Waits()
+    with Server(waits, buffer=64 << 10) as server:
+        thread = in_the_middle(waits, lambda: write_and_hide(large))
+        done = main("-p", server.url, "--no-check", large)
+        thread.join()
+    assert (done.code, server.puts()[0].length) == (0, 24 * MIB)
+
+
+def test_a_file_that_vanishes_before_it_is_sent(main, box, tmp_path):
+    first, second = tmp_path / "1.bin", tmp_path / "2.bin"
+    first.write_bytes(b"1"), second.write_bytes(b"2")
+    box.fault("drop.example.org", "slow", times=1, delay=0.3, when="upload")
+    thread = threading.Thread(target=lambda: (until(lambda: box.uploads()), second.unlink()))
+    thread.start()
+    done = main("-p", DROP, first, second)
+    thread.join()
+    assert (done.code, len(done.links)) == (3, 1) and "2.bin: cannot be read any more: no such file" in done.err
+
+
+def test_python_programs_are_told_too(box, online_box, tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(5000))
+    box.fault("drop.example.org", "status", times=1)
+    thread = threading.Thread(target=lambda: (until(lambda: box.uploads()), grow(path)))
+    thread.start()
+    with pytest.raises(twat_fs.SourceChanged):
+        twat_fs.upload_file(path, DROP)
+    thread.join()
+
+
+def test_a_file_that_is_written_all_the_time(main, box, tmp_path):
+    """A log: we send what it was when we looked first, or nothing."""
+    path = tmp_path / "busy.log"
+    path.write_bytes(b"begun\n" * 100_000)
+    over = threading.Event()
+
+    def write():
+        with open(path, "ab") as file:
+            while not over.wait(0.001):
+                file.write(b"another line\n")
+                file.flush()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    done = main("-p", DROP, path)
+    over.set()
+    thread.join()
+    assert (done.code, done.out, len(box.stored)) == (6, "", 0) or (done.code == 0 and len(box.stored) == 1)
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
+NAMES = {
+    "newline.txt": "new\nline.txt",
+    "return": "a\r\nX-Evil: 1\r\n\r\nb.txt",
+    "quotes": "\"double\" 'single' \\back.txt",
+    "bidi": "photo\u202egnp.exe.txt",
+    "escape": "\x1b[2J\x1b]0;ha\x07.txt",
+    "tab": "a\tb.txt",
+    "delete": "a\x7fb.txt",
+    "c1": "a\x85b\x9b31mc.txt",
+    "zero width": "a\u200bb\ufeffc\u2066d.txt",
+    "separators": "a\u2028b\u2029c.txt",
+    "long": "x" * 251 + ".txt",
+    "long and wide": "ü" * 125 + ".txt",
+    "emoji": "👩\u200d🚀.txt",
+    "spaces": "  a  b  .txt",
+    "dots": "...txt",
+    "percent": "%2e%2e%2f%00.txt",
+    "url": "a?b=c#d&e;f.txt",
+    "boundary": "--twat-fs-\".txt",
+    "not utf-8": b"caf\xe9\xff.txt",
+    "half a letter": b"half\xc3.txt",
+}  # fmt: skip
+
+
+@pytest.fixture(params=NAMES)
+def odd(request, tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), os.fsencode(NAMES[request.param]))
+    try:
+        with open(path, "wb") as file:
+            file.write(b"some text\n")
+    except (OSError, ValueError):
+        pytest.skip("no file here can have this name")
+    return os.fsdecode(path)
+
+
+def is_harmless(text):
+    return all(c.isprintable() or c == "\n" for c in text)
+
+
+@pytest.mark.parametrize("host", ["catbox", "x0at", "filebin", DROP, PLAIN])
+def test_an_odd_name_arrives_harmless(main, box, odd, host):
+    """The box complains about every raw control character, separator, bad quote or header that was not meant."""
+    done = main("-v", "-p", host, odd)
+    assert done.code == 0 and len(done.links) == 1 and is_harmless(done.out + done.err)
+    stored = box.stored[done.links[0]]
+    assert stored.read() == b"some text\n" and is_harmless(stored.name) and "/" not in stored.name
+    assert (len(stored.name.encode()) <= 255 and stored.name.endswith(".txt")) or stored.name in ("file", "...txt")
+    assert not any(r.header("X-Evil") for r in box.requests)
+
+
+def test_an_odd_name_is_told_harmlessly(program, box, odd):
+    """From the command line of a real process, and also when nothing works."""
+    many = ["catbox.moe", "litterbox.catbox.moe", "x0.at", "tmpfile.link", "tmpfiles.org", "filebin.net", "uguu.se"]
+    for host in many:
+        box.fault(host, "status", status=403, body="no\n")
+    done = program("--json", "-v", odd)
+    assert done.returncode == 1 and is_harmless(done.stderr) and is_harmless(done.stdout)
+    assert os.fsencode(json.loads(done.stdout)["file"]) == os.fsencode(odd)
+
+
+def test_a_missing_file_with_an_odd_name(main, box):
+    for name in NAMES.values():
+        done = main("--", os.fsdecode(name))
+        assert done.code == 6 and is_harmless(done.err)
+
+
+@pytest.mark.parametrize("name", ["-x", "--proxy", "-", "--", "-p", "list", "upload", "--help"])
+def test_names_like_options_come_after_two_dashes(main, box, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(b"mine\n")
+    done = main("-p", DROP, "--", name if name != "-" else "./-")
+    assert done.code == 0 and box.stored[done.links[0]].read() == b"mine\n"
+    assert unquote(urlsplit(done.links[0]).path).rpartition("/")[2] == name
+
+
+def test_commands_are_files_when_they_say_so(main, box, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list").write_bytes(b"mine\n")
+    for words in (["./list", "-p", DROP], ["upload", "list", "-p", DROP], ["-p", DROP, "list"]):
+        done = main(*words)
+        assert done.code == 0 and box.stored[done.links[0]].read() == b"mine\n"
+
+
+def test_the_name_of_a_link_or_of_the_wish_counts(main, box, tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"x")
+    for wish, code in (
+        ("b c.txt", 0),
+        ("a/b", 2),
+        ("a\nb", 2),
+        ("a\0b", 2),
+        ("", 2),
+        (" ", 2),
+        ("x" * 256, 2),
+        ("..", 0),
+        ("\u202e", 2),
+    ):
+        done = main("-p", DROP, "-n", wish, path)
+        assert (wish, done.code) == (wish, code) and is_harmless(done.err)
+    assert [stored.name for stored in box.stored.values()] == ["b c.txt", "file"]
