@@ -89,16 +89,16 @@ class Lazy:
 
 if TYPE_CHECKING:  # a type checker sees the modules themselves; so does PyInstaller, which reads the byte code
     import argparse, base64, bisect, calendar, codecs, difflib, email.utils, hashlib, hmac, http.client  # noqa: E401, I001
-    import http.server, ipaddress, json, mimetypes, queue, select, shutil, socket, ssl, tempfile, threading  # noqa: E401
+    import http.server, ipaddress, json, mimetypes, queue, select, shutil, signal, socket, ssl, tempfile, threading  # noqa: E401
     import unicodedata, urllib.parse, urllib.request  # noqa: E401
 
     RequestHandler = http.server.BaseHTTPRequestHandler
 else:
-    argparse, base64, bisect, codecs, difflib, email = map(Lazy, "argparse base64 bisect codecs difflib email".split())
-    calendar = Lazy("calendar")
+    argparse, base64, bisect, calendar, codecs = map(Lazy, "argparse base64 bisect calendar codecs".split())
+    difflib, email, signal, unicodedata = map(Lazy, "difflib email signal unicodedata".split())
     hashlib, hmac, http, ipaddress, json = map(Lazy, "hashlib hmac http ipaddress json".split())
     mimetypes, queue, select, shutil, socket = map(Lazy, "mimetypes queue select shutil socket".split())
-    ssl, tempfile, threading, unicodedata, urllib = map(Lazy, "ssl tempfile threading unicodedata urllib".split())
+    ssl, tempfile, threading, urllib = map(Lazy, "ssl tempfile threading urllib".split())
     RequestHandler = object  # http.server is joined in by `start_server`
 
 __version__ = "0+unknown"  # builds write the real one into their copies
@@ -310,6 +310,7 @@ class Provider(NamedTuple):
     hashes: bool = False  # its answer holds the SHA-256 of what it stored
     needs: tuple[str, ...] = ()  # settings without which it cannot work
     takes: tuple[str, ...] = ()  # settings that it honours
+    account: str = ""  # the one of them that helps when strangers are refused
     note: str = ""
     checked: str = ""  # newest evidence, with its date
     source: str = ""
@@ -1665,7 +1666,7 @@ PROVIDERS: tuple[Provider, ...] = (
         "catbox", "catbox.moe", "https://catbox.moe/user/api.php", "fileToUpload", fields=catbox_fields,
         link=r"https://files\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?", keeps=Keeps(FOREVER),
         max_size=200_000_000, smaller={"gif": 20_000_000}, blocked=CATBOX_BLOCKED, default=True,
-        takes=("CATBOX_USERHASH",), note="an anonymous file can never be deleted",
+        takes=("CATBOX_USERHASH",), account="CATBOX_USERHASH", note="an anonymous file can never be deleted",
         checked="2026-09-14", source="catbox.moe/tools.php, /faq; AniSync#44 2026-06-03; mpv-webm#229 2026-09-14",
         sample=Sample("https://files.catbox.moe/ab12cd.png", "https://files.catbox.moe/ab12cd.png"),
     ),
@@ -1880,7 +1881,8 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
     if is_blocked(extension, provider.blocked):
         return f"it does not take .{extension} files"
     if options.once and provider.once == "no":
-        return "it cannot limit a link to one download"
+        able = ", ".join(row.id for row in PROVIDERS if row.once != "no")
+        return f"it cannot limit a link to one download (these can: {able})"
     if provider.text_only and not is_text(source):
         return "it takes text only"
     return ""
@@ -2091,9 +2093,11 @@ def deliver(
     progress.trying(provider, source)
     try:
         link = provider.upload(source, options._replace(sha256=needs_hash(provider, source, options)), send)
-    except Refused as error:
+    except (Refused, NoLink) as error:
         if error.status == 413:
             error.hint = f"the file has {human(source.size)}"
+        elif provider.account and not options.settings.get(provider.account):
+            error.hint = error.hint or f"it may want an account: set {provider.account}"
         raise
     started = time.monotonic()
     progress.proving()
@@ -3375,10 +3379,17 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
 }  # fmt: skip
 
 
+def terminated(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """The program; returns the exit code, and never raises."""
     words = list(sys.argv[1:] if argv is None else argv)
     command = COMMANDS.get(words[0]) if words else None
+    if argv is None:  # we are the program: temporary files go when somebody ends it
+        with contextlib.suppress(ValueError):  # a thread may not
+            signal.signal(signal.SIGTERM, terminated)
     try:
         try:
             return command(words[1:]) if command else cmd_upload(words)

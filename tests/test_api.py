@@ -14,6 +14,7 @@ import time
 import traceback
 
 import pytest
+
 import twat_fs as t
 
 DATA = bytes(range(256)) * 40
@@ -187,8 +188,11 @@ def test_a_dead_end_names_every_failure_in_order(online_box, file):
 
 @pytest.mark.parametrize(
     "kind, retryable",
-    [(t.Unreachable, True), (t.Busy, True), (t.Refused, False), (t.NoLink, False), (t.NotVerified, False), (t.Unsuitable, False), (t.NotConfigured, False)]
-    + [(t.SourceChanged, False), (t.Unreadable, False), (t.UsageError, False), (t.TimedOut, False), (t.AllProvidersFailed, False)],
+    [
+        (t.Unreachable, True), (t.Busy, True),
+        (t.Refused, False), (t.NoLink, False), (t.NotVerified, False), (t.Unsuitable, False), (t.NotConfigured, False),
+        (t.SourceChanged, False), (t.Unreadable, False), (t.UsageError, False), (t.TimedOut, False), (t.AllProvidersFailed, False),
+    ],
 )  # fmt: skip
 def test_errors_are_sorted_by_what_the_caller_should_do(kind, retryable):
     assert issubclass(kind, t.UploadError)
@@ -235,7 +239,7 @@ def test_an_empty_file_is_refused_before_anything_is_sent(online_box, tmp_path):
 
 @pytest.mark.parametrize("function", [t.upload, t.upload_file])
 def test_an_unknown_option_is_a_type_error_that_names_it(online_box, file, function):
-    with pytest.raises(TypeError, match="expiry.*UploadOptions has.*expire"):
+    with pytest.raises(TypeError, match=r"expiry.*UploadOptions has.*expire"):
         function(file, expiry=3600)
     assert not online_box.requests
 
@@ -266,7 +270,18 @@ def test_without_a_wish_the_default_chain_is_asked_in_its_order(online_box, file
 
 
 @pytest.mark.parametrize(
-    "provider", [["x0at", "uguu"], ("x0at", "uguu"), "x0at,uguu", "[x0at,uguu]", " x0at , uguu ", ["x0.at", "uguu.se"], "x0,ug", "X0AT,Uguu.se"], ids=str
+    "provider",
+    [
+        ["x0at", "uguu"],
+        ("x0at", "uguu"),
+        "x0at,uguu",
+        "[x0at,uguu]",
+        " x0at , uguu ",
+        ["x0.at", "uguu.se"],
+        "x0,ug",
+        "X0AT,Uguu.se",
+    ],
+    ids=str,
 )
 def test_named_hosts_are_the_whole_chain_however_they_are_named(online_box, file, provider):
     online_box.fault("x0.at", "status", status=403)
@@ -283,7 +298,15 @@ def test_no_name_means_the_default_chain(online_box, file, nothing):
 def test_fallback_goes_on_from_the_named_host_and_round(online_box, file):
     online_box.fault("*", "status", status=403, when="upload")
     failures = failure(file, "filebin", fallback=True).failures
-    assert [cause.provider for cause in failures] == ["filebin", "uguu", "catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg"]
+    assert [cause.provider for cause in failures] == [
+        "filebin",
+        "uguu",
+        "catbox",
+        "litterbox",
+        "x0at",
+        "tmpfilelink",
+        "tmpfilesorg",
+    ]
 
 
 def test_fragile_stops_at_the_first_failure(online_box, file):
@@ -354,7 +377,8 @@ def test_a_setting_given_in_the_call_wins_over_the_environment(online_box, file,
 @pytest.mark.parametrize(
     "name, value, error",
     [
-        ("TWAT_FS_TIMEOUT", "soon", t.UsageError), ("TWAT_FS_TIMEOUT", "-1", t.UsageError), ("TWAT_FS_TIMEOUT", "²", t.UsageError),
+        ("TWAT_FS_TIMEOUT", "soon", t.UsageError), ("TWAT_FS_TIMEOUT", "-1", t.UsageError),
+        ("TWAT_FS_TIMEOUT", "²", t.UsageError),
         ("TWAT_FS_DEFAULT_PROVIDER", "nosuchhost", t.UsageError), ("HTTPS_PROXY", "ftp://h:1", t.UploadError),
         ("HTTPS_PROXY", "http://h:99999", t.UploadError), ("SSL_CERT_FILE", "/nonexistent.pem", t.UploadError),
     ],
@@ -493,7 +517,13 @@ def diary_of(path, provider, **wishes) -> list:
 
 
 def test_progress_hears_of_everything_in_order(online_box, file):
-    assert diary_of(file, "catbox") == [["trying", "catbox"], ["sent", len(DATA)], ["proving"], ["proved", "full"], ["done", "a.bin"]]
+    assert diary_of(file, "catbox") == [
+        ["trying", "catbox"],
+        ["sent", len(DATA)],
+        ["proving"],
+        ["proved", "full"],
+        ["done", "a.bin"],
+    ]
 
 
 def test_progress_hears_of_failures_and_of_the_next_host(online_box, file):
@@ -509,7 +539,8 @@ def test_progress_hears_of_failures_and_of_the_next_host(online_box, file):
 def test_progress_hears_of_a_pause_and_of_the_bytes_again(online_box, file):
     online_box.fault("catbox.moe", "status", times=1, status=503, retry_after=0)
     assert diary_of(file, "catbox") == [
-        ["trying", "catbox"], ["sent", len(DATA)], ["waiting", "Busy"], ["sent", len(DATA)], ["proving"], ["proved", "full"], ["done", "a.bin"],
+        ["trying", "catbox"], ["sent", len(DATA)], ["waiting", "Busy"],
+        ["sent", len(DATA)], ["proving"], ["proved", "full"], ["done", "a.bin"],
     ]  # fmt: skip
 
 
@@ -622,7 +653,8 @@ def a_server_with_a_mistake_in_the_environment(box, env):
 
 LEAKS = [
     wrong_proxy_password, wrong_proxy_password_in_the_call, wrong_socks_password, a_proxy_that_is_not_there, a_refused_userhash,
-    a_refused_server_password, a_server_that_is_not_there, a_server_that_redirects, a_server_in_the_environment, a_server_with_a_mistake_in_the_environment,
+    a_refused_server_password, a_server_that_is_not_there, a_server_that_redirects, a_server_in_the_environment,
+    a_server_with_a_mistake_in_the_environment,
 ]  # fmt: skip
 
 

@@ -14,11 +14,12 @@ import re
 import time
 
 import pytest
-import twat_fs as t
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-SOME = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+import twat_fs as t
+
+SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
@@ -48,9 +49,21 @@ FIELD_NAMES = st.from_regex(r"\A[A-Za-z][A-Za-z0-9_\[\]-]{0,15}\Z")
 FIELD_VALUES = st.text(max_size=40)
 FIELDS = st.lists(st.tuples(FIELD_NAMES, FIELD_VALUES), max_size=4)
 CONTENT = st.binary(max_size=300) | st.sampled_from(
-    [b"", b"\r", b"\n", b"\r\n", b"--", b"\r\n--", b"\r\n\r\n", b"\r\n--twat-fs-", b"\n--twat-fs-0--\r\n", b"\0" * 70_000, b"\r\n" * 40_000]
+    [
+        b"",
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"--",
+        b"\r\n--",
+        b"\r\n\r\n",
+        b"\r\n--twat-fs-",
+        b"\n--twat-fs-0--\r\n",
+        b"\0" * 9000,
+        b"\r\n" * 4096,
+    ]
 )
-ODD = '"\\/\r\n\0\t;,=%\u202e\u2028\ud800\udcffäß🎉. <>\'*?'
+ODD = "\"\\/\r\n\0\t;,=%\u202e\u2028\ud800\udcffäß🎉. <>'*?"
 NAMES = st.text(max_size=40) | st.text(alphabet=ODD + "ab.", max_size=12) | st.text(alphabet="aä🎉.", min_size=80, max_size=320)
 
 
@@ -81,7 +94,7 @@ def test_a_form_gives_back_its_fields_and_its_file(write, fields, file_field, da
 
 
 @SOME
-@given(fields=FIELDS, name=NAMES, data=CONTENT, step=st.integers(1, 70_000))
+@given(fields=FIELDS, name=NAMES, data=CONTENT, step=st.integers(1, 10_000))
 def test_the_promised_length_is_what_is_sent(write, fields, name, data, step):
     assume(step > 100 or len(data) < 1000)
     _, body = t.multipart(fields, "file", write(data, name))
@@ -100,7 +113,7 @@ def test_the_standard_library_reads_the_name_that_was_meant(write, name):
     assume(t.media_type(file.name).partition("/")[0] not in ("message", "multipart"))  # would be parsed as such
     assume("=?" not in file.name)  # the policy for mail decodes these, a browser's form never holds them
     (part,) = parsed(kind, whole(body))
-    assert part.get_filename() == file.name
+    assert part["Content-Disposition"].params["filename"] == file.name  # get_filename would take quotes away twice
     assert part.get_payload(decode=True) == b"data"
     assert set(part.keys()) == {"Content-Disposition", "Content-Type"}
 
@@ -143,7 +156,8 @@ def test_fields_come_first_and_the_file_last(write):
 @pytest.mark.parametrize(
     "name, kind",
     [
-        ("a.txt", "text/plain"), ("a.png", "image/png"), ("a.PNG", "image/png"), ("a.html", "text/html"), ("a.pdf", "application/pdf"),
+        ("a.txt", "text/plain"), ("a.png", "image/png"), ("a.PNG", "image/png"), ("a.html", "text/html"),
+        ("a.pdf", "application/pdf"),
         ("a", "application/octet-stream"), ("a.unknown", "application/octet-stream"), ("a.tar.gz", "application/octet-stream"),
         ("a.txt.gz", "application/octet-stream"), (".txt", "application/octet-stream"), ("", "application/octet-stream"),
     ],
@@ -177,7 +191,10 @@ def test_a_harmless_name_stays_as_it_is(name):
 
 
 @SOME
-@given(st.text(alphabet=st.characters(blacklist_characters="/\\", blacklist_categories=("Cs",)), min_size=1, max_size=400), st.from_regex(r"\A\.[a-z0-9]{1,8}\Z"))
+@given(
+    st.text(alphabet=st.characters(blacklist_characters="/\\", blacklist_categories=("Cs",)), min_size=1, max_size=400),
+    st.from_regex(r"\A\.[a-z0-9]{1,8}\Z"),
+)
 def test_a_name_keeps_its_extension_however_long_it_is(stem, extension):
     assume(stem.strip() and stem.lstrip() == stem)
     assert t.safe_name(stem + extension).endswith(extension)
@@ -218,8 +235,9 @@ def test_headers_of_ours_are_one_line_of_ascii_whatever_the_name(name):
 def test_a_unique_name_keeps_stem_and_extension(name):
     safe = t.safe_name(name)
     stem, extension = os.path.splitext(safe)
-    unique = t.unique_name(safe, time.gmtime(0))
-    assert unique == f"{stem}_19700101_000000{extension}"
+    found = re.fullmatch(r"(.*)_19700101_000000(.*)", t.unique_name(safe, time.gmtime(0)))
+    assert found and found.group(2) == extension
+    assert found.group(1) == stem or (stem.startswith(found.group(1)) and len(safe.encode()) > t.MAX_NAME - 16)
 
 
 @pytest.mark.parametrize("name", ["a" * 300 + ".txt", "ü" * 200 + ".tar", "a" * 255])
@@ -231,7 +249,9 @@ def test_a_unique_name_is_not_too_long_either(write, tmp_path, name):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
-@pytest.mark.parametrize("raw", [b"\xff\xfe.bin", b"a\nb", b'q"q', b"\xe2\x80\xae.txt", b" x ", b"-rf", b"a" * 255, b"\xff" * 255])
+@pytest.mark.parametrize(
+    "raw", [b"\xff\xfe.bin", b"a\nb", b'q"q', b"\xe2\x80\xae.txt", b" x ", b"-rf", b"a" * 255, b"\xff" * 255]
+)
 def test_a_file_with_an_odd_name_on_disk_goes_under_a_good_one(tmp_path, raw):
     path = os.path.join(os.fsencode(tmp_path), raw)
     with open(path, "wb") as file:
@@ -255,6 +275,13 @@ def received(kind: str, blocks) -> list:
     return [(name, b"".join(pieces)) for name, pieces in t.FormReader(iter(blocks), boundary).files()]
 
 
+def files_or_status(kind: str, blocks):
+    try:
+        return received(kind, blocks)
+    except t.Rejected as no:
+        return no.status
+
+
 @SOME
 @given(fields=FIELDS, name=NAMES, data=CONTENT, cuts=st.lists(st.integers(0, 10**6), max_size=40))
 @example(fields=[], name="<a>", data=b"x", cuts=[])
@@ -276,10 +303,16 @@ def test_our_receiver_does_not_mind_one_byte_at_a_time(write, data):
 
 
 @SOME
-@given(files=st.lists(st.tuples(st.sampled_from(["a.txt", "b c.bin", "ü.png"]), CONTENT), min_size=1, max_size=4), cuts=st.lists(st.integers(0, 10**6), max_size=9))
+@given(
+    files=st.lists(st.tuples(st.sampled_from(["a.txt", "b c.bin", "ü.png"]), CONTENT), min_size=1, max_size=4),
+    cuts=st.lists(st.integers(0, 10**6), max_size=9),
+)
 def test_our_receiver_takes_several_files(files, cuts):
     """As curl and browsers send them; with a preamble and an epilogue, which RFC 2046 allows."""
-    parts = [f'--X\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n\r\n'.encode() + data + b"\r\n" for name, data in files]
+    parts = [
+        f'--X\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n\r\n'.encode() + data + b"\r\n"
+        for name, data in files
+    ]
     assume(not any(b"--X" in data for _, data in files))
     body = b"preamble\r\n" + b"".join(parts) + b"--X--\r\nepilogue"
     assert received("boundary=X", split(body, cuts)) == files
@@ -291,19 +324,18 @@ def test_a_form_that_ends_too_early_is_rejected(write, data, cut):
     kind, body = t.multipart([("a", "b")], "file", write(data))
     sent = whole(body)
     short = sent[: cut % (len(sent) - len(b"--\r\n"))]
-    with pytest.raises(t.Rejected) as caught:
-        received(kind, [short])
-    assert caught.value.status == 400
+    assert files_or_status(kind, [short] if short else []) == 400
 
 
 @SOME
-@given(blocks=st.lists(st.binary(min_size=1, max_size=60) | st.sampled_from([b"--X", b"\r\n", b"--X--", b"\r\n\r\n", b'Content-Disposition: form-data; filename="'])))
+@given(
+    blocks=st.lists(
+        st.binary(min_size=1, max_size=60)
+        | st.sampled_from([b"--X", b"\r\n", b"--X--", b"\r\n\r\n", b'Content-Disposition: form-data; filename="'])
+    )
+)
 def test_any_bytes_are_files_or_rejected(blocks):
-    try:
-        for name, _ in received("boundary=X", blocks):
-            assert t.stored_name(name)
-    except t.Rejected as no:
-        assert no.status == 400
+    assert files_or_status("boundary=X", blocks) == 400 or all(t.stored_name(name) for name, _ in received("boundary=X", blocks))
 
 
 def test_an_endless_head_is_rejected():
@@ -374,7 +406,9 @@ def become_a_folder(path):
     os.mkdir(path)
 
 
-CHANGES = pytest.mark.parametrize("change", [shrink, grow, rewrite, touch, replace, remove, become_a_folder], ids=lambda change: change.__name__)
+CHANGES = pytest.mark.parametrize(
+    "change", [shrink, grow, rewrite, touch, replace, remove, become_a_folder], ids=lambda change: change.__name__
+)
 OPEN = pytest.mark.parametrize("change", [shrink, grow, rewrite, touch], ids=lambda change: change.__name__)
 
 
@@ -391,12 +425,12 @@ def test_a_file_that_changed_before_it_is_read_is_not_sent(write, tmp_path, chan
 @pytest.mark.parametrize("after", [1, 99])
 def test_a_file_that_changes_while_it_is_read_is_noticed(write, tmp_path, change, after):
     """After the first byte, and after the last but one."""
-    source = write(b"x" * 100)
-    pieces = t.pieces_of(source.body(), 1)
+    pieces = t.pieces_of(write(b"x" * 100).body(), 1)
+    for _ in range(after):
+        next(pieces)
+    change(tmp_path / "file")
     with pytest.raises(t.SourceChanged):
-        for count, _ in enumerate(pieces, 1):
-            if count == after:
-                change(tmp_path / "file")
+        list(pieces)
 
 
 @OPEN
@@ -424,7 +458,11 @@ def test_the_file_is_closed_whatever_happens(write, tmp_path):
     source = write(b"x" * 100)
 
     def held():
-        return [fd for fd in os.listdir(proc) if os.path.exists(f"{proc}/{fd}") and os.readlink(f"{proc}/{fd}").startswith(str(tmp_path / "file"))]
+        return [
+            fd
+            for fd in os.listdir(proc)
+            if os.path.exists(f"{proc}/{fd}") and os.readlink(f"{proc}/{fd}").startswith(str(tmp_path / "file"))
+        ]
 
     pieces = t.pieces_of(source.body(), 1)
     next(pieces)
@@ -455,7 +493,10 @@ def test_what_is_no_file_is_refused_with_the_way_out(tmp_path, make, words, hint
     assert (caught.value.phase, caught.value.exit_code) == ("file", 6)
 
 
-@pytest.mark.parametrize("path", ["", "a\0b", "\ud800" if os.name != "nt" else "?", "x" * 5000, "/dev/null" if os.name != "nt" else "nul", "missing\x1b[2J"])
+@pytest.mark.parametrize(
+    "path",
+    ["", "a\0b", "\ud800" if os.name != "nt" else "?", "x" * 5000, "/dev/null" if os.name != "nt" else "nul", "missing\x1b[2J"],
+)
 def test_any_other_path_is_unreadable_too(path):
     with pytest.raises(t.Unreadable) as caught:
         t.Source.of(path)

@@ -12,11 +12,12 @@ import string
 import time
 
 import pytest
-import twat_fs as t
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-FEW = settings(max_examples=60, deadline=None)
+import twat_fs as t
+
+FEW = settings(max_examples=40, deadline=None)
 STAMP = t.Stamp(0, 0, 0, 0)
 ROWS = pytest.mark.parametrize("row", t.PROVIDERS, ids=lambda row: row.id)
 BY_ID = {row.id: row for row in t.PROVIDERS}
@@ -181,7 +182,8 @@ def test_any_answer_is_a_success_or_an_upload_error(status, body, pause, repeata
 
 NUMBERS = [
     ("0", 0), ("7", 7), ("0042", 42), (" 12 ", 12), ("12\r\n", 12), ("9" * 18, 10**18 - 1), ("9" * 19, None),
-    (None, None), ("", None), (" ", None), ("²", None), ("½", None), ("١٢", None), ("１２", None), ("-1", None), ("+1", None),
+    (None, None), ("", None), (" ", None), ("²", None), ("½", None), ("\u0661\u0662", None), ("\uff11\uff12", None),
+    ("-1", None), ("+1", None),
     ("1.5", None), ("1e3", None), ("0x10", None), ("1_000", None), ("1 2", None), ("nan", None), ("12, 12", None), ("\0", None),
 ]  # fmt: skip
 
@@ -199,7 +201,8 @@ PAUSES_ASKED = [
     ("Fri, 31 Dec 9999 23:59:59 GMT", 253402300799 - NOW), ("Fri, 31 Dec 10000 23:59:59 GMT", None),
     ("Tue, 99 Nov 2023 22:13:50 GMT", None), ("Tue, 14 Nov 2023 25:61:61 GMT", None),
     ("Tue Nov 14 22:13:50 2023", 30.0), ("Tue, 14 Nov 2023 22:13:50 -0000", 30.0),
-    ("", None), ("²", None), ("-1", None), ("1.5", None), ("soon", None), ("nan", None), ("inf", None), ("\0", None), ("," * 50, None),
+    ("", None), ("²", None), ("-1", None), ("1.5", None), ("soon", None), ("nan", None), ("inf", None), ("\0", None),
+    ("," * 50, None),
 ]  # fmt: skip
 
 
@@ -228,9 +231,12 @@ def test_any_retry_after_is_seconds_or_nothing(value):
 
 
 DURATIONS = [
-    ("90s", 90), ("10m", 600), ("12h", 43200), ("7d", 604800), ("4w", 2419200), ("1H", 3600), (" 1h ", 3600), ("999999w", 604799395200),
-    ("0h", None), ("000d", None), ("1000000s", None), ("", None), ("h", None), ("10", None), ("1.5h", None), ("-1h", None), ("+1h", None),
-    ("²h", None), ("١h", None), ("1h30m", None), ("1 h", None), ("1y", None), ("1hh", None), ("for ever", None), ("inf", None), ("1h\0", None),
+    ("90s", 90), ("10m", 600), ("12h", 43200), ("7d", 604800), ("4w", 2419200), ("1H", 3600), (" 1h ", 3600),
+    ("999999w", 604799395200),
+    ("0h", None), ("000d", None), ("1000000s", None), ("", None), ("h", None), ("10", None), ("1.5h", None), ("-1h", None),
+    ("+1h", None),
+    ("²h", None), ("\u0661h", None), ("1h30m", None), ("1 h", None), ("1y", None), ("1hh", None), ("for ever", None),
+    ("inf", None), ("1h\0", None),
 ]  # fmt: skip
 
 
@@ -240,10 +246,13 @@ def test_parse_duration(text, seconds):
 
 
 SIZES = [
-    ("1", 1), ("500", 500), ("500k", 512000), ("500K", 512000), ("1.5M", 1572864), ("2g", 2 * t.GiB), ("1T", 1024 * t.GiB), ("0.5k", 512),
+    ("1", 1), ("500", 500), ("500k", 512000), ("500K", 512000), ("1.5M", 1572864), ("2g", 2 * t.GiB), ("1T", 1024 * t.GiB),
+    ("0.5k", 512),
     ("10b", 10), ("10kb", 10240), ("10KiB", 10240), ("10 k", None), (" 10k ", 10240), ("999999999t", 999999999 * 1024**4),
-    ("0", None), ("0k", None), ("0.001", None), ("", None), ("k", None), ("-1", None), ("-1k", None), ("1e3", None), ("²", None), ("١k", None),
-    ("1.k", None), (".5k", None), ("1.2345k", None), ("1,5k", None), ("1_000", None), ("inf", None), ("nan", None), ("1000000000000", None),
+    ("0", None), ("0k", None), ("0.001", None), ("", None), ("k", None), ("-1", None), ("-1k", None), ("1e3", None),
+    ("²", None), ("\u0661k", None),
+    ("1.k", None), (".5k", None), ("1.2345k", None), ("1,5k", None), ("1_000", None), ("inf", None), ("nan", None),
+    ("1000000000000", None),
     ("10p", None), ("10kk", None), ("0x10", None),
 ]  # fmt: skip
 
@@ -253,7 +262,17 @@ def test_parse_size(text, size):
     assert t.parse_size(text) == size
 
 
-SECONDS = [("30", 30.0), ("0.5", 0.5), ("5m", 300), ("0", None), ("0.0001", None), ("²", None), ("-1", None), ("1e3", None), ("", None)]
+SECONDS = [
+    ("30", 30.0),
+    ("0.5", 0.5),
+    ("5m", 300),
+    ("0", None),
+    ("0.0001", None),
+    ("²", None),
+    ("-1", None),
+    ("1e3", None),
+    ("", None),
+]
 
 
 @pytest.mark.parametrize("text, seconds", SECONDS)
@@ -435,7 +454,10 @@ def test_objection(name, file, wishes, reason, kind):
 
 @pytest.mark.parametrize(
     "content, fits",
-    [(b"a", True), ("grüße 🎉".encode(), True), (b"a\0b", False), (b"\xff\xfe", False), ("ü".encode()[:1], False), (b"\x1b[2J", True)],
+    [
+        (b"a", True), ("grüße 🎉".encode(), True), (b"\x1b[2J", True),
+        (b"a\0b", False), (b"\xff\xfe", False), ("ü".encode()[:1], False),
+    ],
 )  # fmt: skip
 def test_a_host_for_text_takes_text_only(content, fits, tmp_path):
     path = tmp_path / "a.bin"
@@ -447,8 +469,10 @@ def test_a_host_for_text_takes_text_only(content, fits, tmp_path):
 # 5 Which hosts are meant ---------------------------------------------------------------------------------------------
 
 NAMED = [
-    ("catbox", ["catbox"]), ("catbox,x0at", ["catbox", "x0at"]), ("[catbox,x0at]", ["catbox", "x0at"]), (" [ catbox , x0at ] ", ["catbox", "x0at"]),
-    ("['catbox', \"x0at\"]", ["catbox", "x0at"]), ("catbox,,x0at,", ["catbox", "x0at"]), ("", []), ("  ", []), (",", []), ("[]", []), ("[ , ]", []),
+    ("catbox", ["catbox"]), ("catbox,x0at", ["catbox", "x0at"]), ("[catbox,x0at]", ["catbox", "x0at"]),
+    (" [ catbox , x0at ] ", ["catbox", "x0at"]),
+    ("['catbox', \"x0at\"]", ["catbox", "x0at"]), ("catbox,,x0at,", ["catbox", "x0at"]), ("", []), ("  ", []), (",", []),
+    ("[]", []), ("[ , ]", []),
     ("https://a.example/x,catbox", ["https://a.example/x", "catbox"]), ("http://[::1]:8080/", ["http://[::1]:8080/"]),
     ("http://[::1]", ["http://[::1]"]), ("[http://[::1]]", ["http://[::1]"]),
 ]  # fmt: skip
@@ -464,7 +488,8 @@ FOUND = [
     *((row.id.upper(), row.id) for row in t.PROVIDERS),
     *((row.domain, row.id) for row in t.PROVIDERS if " " not in row.domain),
     ("cat", "catbox"), ("Catbox.Moe", "catbox"), ("litter", "litterbox"), ("l", "litterbox"), ("0x0", "www0x0"), ("x0", "x0at"),
-    ("tmpfiles", "tmpfilesorg"), ("tmpfilel", "tmpfilelink"), ("bash", "bashupload"), ("transfer", "transfersh"), ("qu.", "quax"),
+    ("tmpfiles", "tmpfilesorg"), ("tmpfilel", "tmpfilelink"), ("bash", "bashupload"), ("transfer", "transfersh"),
+    ("qu.", "quax"),
 ]  # fmt: skip
 
 
@@ -477,7 +502,8 @@ UNKNOWN = [
     # what somebody typed, what the answer must say
     ("tmp", ["tmpfilelink", "tmpfilesorg"]), ("tmpfile", ["tmpfilelink", "tmpfilesorg"]), ("t", ["termbin", "tmpfilelink"]),
     ("s", ["senditsh"]), ("catbx", ["catbox"]), ("0x0.ts", ["0x0.st"]), ("nosuchhost", ["nosuchhost", "twat-fs list"]),
-    ("", []), ("²", []), ("a\x1b[2J", ["\\x1b"]), ("catbox.moe.evil.example", []), ("ftp://host/", []), ("x" * 5000, []), ("http://", []),
+    ("", []), ("²", []), ("a\x1b[2J", ["\\x1b"]), ("catbox.moe.evil.example", []), ("ftp://host/", []), ("x" * 5000, []),
+    ("http://", []),
     ("https://[::1/", []), ("https://host:99999/", []), ("https://host:port/", []), ("https:///nohost", []),
     *((name, [name, why.split()[0]]) for name, why in t.DEAD.items()),
     *((name.upper(), [name]) for name in t.DEAD),
@@ -509,8 +535,12 @@ def test_every_ambiguous_prefix_names_all_that_it_may_be():
             assert all(id in str(caught.value) for id in meant)
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.text(max_size=40) | st.text(max_size=30).map("https://".__add__) | st.text(alphabet="/@:[]%?#ax\udcffü1", max_size=12).map("http://".__add__))
+@settings(max_examples=100, deadline=None)
+@given(
+    st.text(max_size=40)
+    | st.text(max_size=30).map("https://".__add__)
+    | st.text(alphabet="/@:[]%?#ax\udcffü1", max_size=12).map("http://".__add__)
+)
 def test_any_name_is_a_host_or_a_usage_error(name):
     found = outcome(t.find_provider, name)
     assert isinstance(found, t.Provider) or found is t.UsageError
@@ -663,7 +693,20 @@ def test_the_recorded_answer_gives_the_recorded_url(row):
 
 @ROWS
 @pytest.mark.parametrize(
-    "body", ["", " \n", "<!DOCTYPE html><title>x</title>", "{}", "[]", "null", '"x"', "error", "\0", "https://evil.example/a.txt", b"\xff\xfe\xfd"]
+    "body",
+    [
+        "",
+        " \n",
+        "<!DOCTYPE html><title>x</title>",
+        "{}",
+        "[]",
+        "null",
+        '"x"',
+        "error",
+        "\0",
+        "https://evil.example/a.txt",
+        b"\xff\xfe\xfd",
+    ],
 )
 def test_an_answer_without_its_own_link_is_no_link(row, body):
     with pytest.raises(t.NoLink) as caught:
@@ -673,9 +716,15 @@ def test_an_answer_without_its_own_link_is_no_link(row, body):
 
 def spoiled(row: t.Provider):
     """The recorded answer, but its link leads elsewhere or hides something."""
-    scheme, _, rest = row.sample.url.partition("://")
-    host = rest.partition("/")[0]
-    for evil in ("evil.example", f"{host}.evil.example", f"{host}@evil.example", f"evil.example/{host}", f"{host}:443@evil.example", f"{host}\\@evil.example"):
+    host = row.sample.url.split("/")[2]
+    for evil in (
+        "evil.example",
+        f"{host}.evil.example",
+        f"{host}@evil.example",
+        f"evil.example/{host}",
+        f"{host}:443@evil.example",
+        f"{host}\\@evil.example",
+    ):
         yield row.sample.body.replace(host, evil)
     yield row.sample.body.replace("http", "ftp")
     yield row.sample.body.replace(".", "\u202e")
@@ -697,7 +746,9 @@ def test_filebin_answers_about_our_own_bin_only():
 
 @pytest.mark.parametrize(
     "sha256, proof",
-    [('"' + "aB" * 32 + '"', "ab" * 32), ('"short"', None), ("null", None), ("7", None), ('""', None), ('"' + "g" * 64 + '"', None)],
+    [
+        ('"' + "aB" * 32 + '"', "ab" * 32), ('"' + "g" * 64 + '"', None), ('"short"', None), ('""', None), ("null", None), ("7", None),
+    ],
 )  # fmt: skip
 def test_filebin_proves_by_a_hash_that_is_one(sha256, proof):
     row = BY_ID["filebin"]
@@ -756,8 +807,8 @@ def read_is_sound(row: t.Provider, answer: t.Response) -> None:
 
 
 NASTY = [
-    None, True, 0, -1, 10**400, float("nan"), float("inf"), "", " ", "\0", "\ud800", "\x1b[2J", "..", "//[", "http://[::1", "x" * 5000, "²",
-    [], {}, [[]], [{}], {"0": {}}, {"url": None}, ["https://x0.at/a"],
+    None, True, 0, -1, 10**400, float("nan"), float("inf"), "", " ", "\0", "\ud800", "\x1b[2J", "..", "//[", "http://[::1",
+    "x" * 5000, "²", [], {}, [[]], [{}], {"0": {}}, {"url": None}, ["https://x0.at/a"],
 ]  # fmt: skip
 
 
@@ -802,7 +853,18 @@ def test_any_bytes_with_any_headers_are_a_link_or_an_upload_error(body, headers)
 
 # What every host is sent: `send` is the seam; nothing leaves.
 
-ODD_NAMES = ["a.txt", "a b.txt", 'q"uo;te.txt', "grüße 🎉.tar.gz", "100%.txt", "a?b#c&d.txt", "-rf", ".hidden", "ünï/../x", "x" * 300 + ".txt"]
+ODD_NAMES = [
+    "a.txt",
+    "a b.txt",
+    'q"uo;te.txt',
+    "grüße 🎉.tar.gz",
+    "100%.txt",
+    "a?b#c&d.txt",
+    "-rf",
+    ".hidden",
+    "ünï/../x",
+    "x" * 300 + ".txt",
+]
 WISHES = [{}, {"once": True}, {"expire": 12 * H}, {"keep": D}]
 
 
@@ -828,10 +890,9 @@ def test_a_request_is_clean_whatever_the_name(row, name, tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"abc")
     file = t.Source.of(path, name)
-    for wishes in WISHES:
-        options = READY._replace(**wishes)
-        if t.objection(row, file, options):
-            continue
+    fitting = [options for options in (READY._replace(**wishes) for wishes in WISHES) if not t.objection(row, file, options)]
+    assert fitting
+    for options in fitting:
         request = asked(row, file, options)
         assert request.url.isascii() and request.url.isprintable() and " " not in request.url
         assert all(text.isascii() and text.isprintable() for header in request.headers for text in header)
@@ -938,7 +999,13 @@ def test_target_of(url, target):
     assert outcome(t.target_of, url) == target
 
 
-NETLOCS = [("https", "a", 443, "a"), ("https", "a", 80, "a:80"), ("http", "a", 80, "a"), ("http", "::1", 80, "[::1]"), ("http", "::1", 8, "[::1]:8")]
+NETLOCS = [
+    ("https", "a", 443, "a"),
+    ("https", "a", 80, "a:80"),
+    ("http", "a", 80, "a"),
+    ("http", "::1", 80, "[::1]"),
+    ("http", "::1", 8, "[::1]:8"),
+]
 
 
 @pytest.mark.parametrize("scheme, host, port, shown", NETLOCS)
@@ -946,7 +1013,7 @@ def test_the_host_header_names_a_port_only_where_it_must(scheme, host, port, sho
     assert t.Target(scheme, host, port, "/").netloc() == shown
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=40) | st.text(alphabet="/@:[]%?#ax\udcffü1 \0", max_size=14).map("https://".__add__))
 def test_any_text_is_a_target_or_no_link(url):
     found = outcome(t.target_of, url)
@@ -969,7 +1036,10 @@ def test_bare(url, shown):
     assert t.bare(url) == shown
 
 
-@pytest.mark.parametrize("host, here", [("localhost", True), ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("10.0.0.1", False), ("a", False)])
+@pytest.mark.parametrize(
+    "host, here",
+    [("localhost", True), ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("10.0.0.1", False), ("a", False)],
+)
 def test_is_loopback(host, here):
     assert t.is_loopback(host) is here
 
@@ -1008,7 +1078,9 @@ def test_parse_proxy(text, proxy):
     assert outcome(t.parse_proxy, text) == proxy
 
 
-@pytest.mark.parametrize("text", ["ftp://me:s3cret@h", "http://me:s3cret@h:99999", "http://me:s3cret@", "http://me:s3cret@[::1", "http://me:s3cret"])
+@pytest.mark.parametrize(
+    "text", ["ftp://me:s3cret@h", "http://me:s3cret@h:99999", "http://me:s3cret@", "http://me:s3cret@[::1", "http://me:s3cret"]
+)
 def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(text):
     with pytest.raises(t.UsageError) as caught:
         t.parse_proxy(text)
@@ -1061,7 +1133,9 @@ def test_redirected(request_, status, location, url, headers):
         assert found is url
 
 
-@pytest.mark.parametrize("location", ["/grüße.txt".encode().decode("latin-1"), "/a b.txt", "https://b.example/ü".encode().decode("latin-1")])
+@pytest.mark.parametrize(
+    "location", ["/grüße.txt".encode().decode("latin-1"), "/a b.txt", "https://b.example/ü".encode().decode("latin-1")]
+)
 def test_a_redirect_to_unquoted_letters_can_be_followed(location):
     """http.client reads headers as Latin-1; many servers send the bare UTF-8."""
     onward = t.redirected(GET, response("", 302, Location=location))
@@ -1069,7 +1143,9 @@ def test_a_redirect_to_unquoted_letters_can_be_followed(location):
 
 
 @FEW
-@given(st.text(alphabet=st.characters(min_codepoint=1, max_codepoint=255), max_size=30) | st.text(alphabet="/:[]@a?#", max_size=10))
+@given(
+    st.text(alphabet=st.characters(min_codepoint=1, max_codepoint=255), max_size=30) | st.text(alphabet="/:[]@a?#", max_size=10)
+)
 def test_any_redirect_is_followed_or_an_upload_error(location):
     found = outcome(t.redirected, GET, response("", 302, Location=location))
     assert found is None or isinstance(found, t.Request) or issubclass(found, t.UploadError)
@@ -1093,11 +1169,15 @@ def test_a_part_without_its_range_has_no_total():
 # 9 Names and ranges --------------------------------------------------------------------------------------------------
 
 SAFE_NAMES = [
-    ("a.txt", "a.txt"), ("a b.txt", "a b.txt"), ("grüße 🎉.txt", "grüße 🎉.txt"), ('q"uote.txt', 'q"uote.txt'), (".bashrc", ".bashrc"),
+    ("a.txt", "a.txt"), ("a b.txt", "a b.txt"), ("grüße 🎉.txt", "grüße 🎉.txt"), ('q"uote.txt', 'q"uote.txt'),
+    (".bashrc", ".bashrc"),
     ("/etc/passwd", "passwd"), ("../../x", "x"), ("C:\\dir\\x.txt", "x.txt"), ("dir/", "dir"), ("a\\", "a"),
-    ("", "file"), (".", "file"), ("..", "file"), ("...", "file"), ("/", "file"), ("//", "file"), (" ", "file"), ("a/..", "file"),
-    ("a\r\nb", "a__b"), ("a\0b", "a_b"), ("a\x1b[2J", "a_[2J"), ("gpj.\u202eexe", "gpj._exe"), ("a\udcffb", "a_b"), ("a\u2028b", "a_b"), ("a\x7fb", "a_b"),
-    (" a.txt ", "a.txt"), ("\n", "_"), ("a" * 300, "a" * 255), ("a" * 300 + ".txt", "a" * 251 + ".txt"), ("ü" * 200 + ".txt", "ü" * 125 + ".txt"),
+    ("", "file"), (".", "file"), ("..", "file"), ("...", "file"), ("/", "file"), ("//", "file"), (" ", "file"),
+    ("a/..", "file"),
+    ("a\r\nb", "a__b"), ("a\0b", "a_b"), ("a\x1b[2J", "a_[2J"), ("gpj.\u202eexe", "gpj._exe"), ("a\udcffb", "a_b"),
+    ("a\u2028b", "a_b"), ("a\x7fb", "a_b"),
+    (" a.txt ", "a.txt"), ("\n", "_"), ("a" * 300, "a" * 255), ("a" * 300 + ".txt", "a" * 251 + ".txt"),
+    ("ü" * 200 + ".txt", "ü" * 125 + ".txt"),
     ("a." + "x" * 300, "a." + "x" * 253), ("🎉" * 100, "🎉" * 63), ("a.tar.gz", "a.tar.gz"), ("." + "a" * 300, "." + "a" * 254),
 ]  # fmt: skip
 
@@ -1108,9 +1188,12 @@ def test_safe_name(name, safe):
 
 
 STORED_NAMES = [
-    ("a.txt", "a.txt"), ("grüße.txt", "grüße.txt"), (".htaccess", "htaccess"), (".part", "part"), (".twat-fs", "twat-fs"), ("..", "file"), ("", "file"),
-    ("a:b|c?.txt", "a_b_c_.txt"), ('<a>"*"', "_a____"), ("a. ", "a"), ("a...", "a"), ("con", "_con"), ("CON.txt", "_CON.txt"), ("com1.log", "_com1.log"),
-    ("lpt9", "_lpt9"), ("NUL.", "_NUL"), ("console", "console"), ("com10", "com10"), ("../../etc/cron.d/x", "x"), ("a\\..\\b", "b"),
+    ("a.txt", "a.txt"), ("grüße.txt", "grüße.txt"), (".htaccess", "htaccess"), (".part", "part"), (".twat-fs", "twat-fs"),
+    ("..", "file"), ("", "file"),
+    ("a:b|c?.txt", "a_b_c_.txt"), ('<a>"*"', "_a____"), ("a. ", "a"), ("a...", "a"), ("con", "_con"),
+    ("CON.txt", "_CON.txt"), ("com1.log", "_com1.log"),
+    ("lpt9", "_lpt9"), ("NUL.", "_NUL"), ("console", "console"), ("com10", "com10"), ("../../etc/cron.d/x", "x"),
+    ("a\\..\\b", "b"),
 ]  # fmt: skip
 
 
@@ -1120,39 +1203,44 @@ def test_stored_name(name, stored):
 
 
 RANGES = [
-    (None, 10, (0, 10)), ("", 10, (0, 10)), ("bytes=0-", 10, (0, 10)), ("bytes=0-9", 10, (0, 10)), ("bytes=0-0", 10, (0, 1)), ("bytes=9-9", 10, (9, 10)),
-    ("bytes=9-", 10, (9, 10)), ("bytes=3-5", 10, (3, 6)), ("bytes=5-99", 10, (5, 10)), ("bytes=-1", 10, (9, 10)), ("bytes=-99", 10, (0, 10)),
-    ("bytes=0-" + "9" * 18, 10, (0, 10)), ("bytes=10-", 10, 416), ("bytes=10-20", 10, 416), ("bytes=-0", 10, 416), ("bytes=0-", 0, 416), ("bytes=-1", 0, 416),
-    ("bytes=-", 10, (0, 10)), ("bytes=", 10, (0, 10)), ("bytes=a-b", 10, (0, 10)), ("bytes=²-", 10, (0, 10)), ("bytes=0-1,3-4", 10, (0, 10)),
-    ("items=0-1", 10, (0, 10)), ("bytes=--1", 10, (0, 10)), ("bytes=-1-2", 10, (0, 10)), ("bytes=0x0-", 10, (0, 10)), ("bytes=5-2", 10, 416),
+    (None, 10, (0, 10)), ("", 10, (0, 10)), ("bytes=0-", 10, (0, 10)), ("bytes=0-9", 10, (0, 10)),
+    ("bytes=0-0", 10, (0, 1)), ("bytes=9-9", 10, (9, 10)),
+    ("bytes=9-", 10, (9, 10)), ("bytes=3-5", 10, (3, 6)), ("bytes=5-99", 10, (5, 10)), ("bytes=-1", 10, (9, 10)),
+    ("bytes=-99", 10, (0, 10)),
+    ("bytes=0-" + "9" * 18, 10, (0, 10)), ("bytes=10-", 10, 416), ("bytes=10-20", 10, 416), ("bytes=-0", 10, 416),
+    ("bytes=0-", 0, 416), ("bytes=-1", 0, 416),
+    ("bytes=-", 10, (0, 10)), ("bytes=", 10, (0, 10)), ("bytes=a-b", 10, (0, 10)), ("bytes=²-", 10, (0, 10)),
+    ("bytes=0-1,3-4", 10, (0, 10)),
+    ("items=0-1", 10, (0, 10)), ("bytes=--1", 10, (0, 10)), ("bytes=-1-2", 10, (0, 10)), ("bytes=0x0-", 10, (0, 10)),
+    ("bytes=5-2", 10, 416),
 ]  # fmt: skip
+
+
+def span_or_status(header, size):
+    try:
+        return t.span_of(header, size)
+    except t.Rejected as no:
+        return no.status
 
 
 @pytest.mark.parametrize("header, size, span", RANGES)
 def test_span_of(header, size, span):
     """RFC 9110, 14.2: a range that cannot be is 416; what is no single range of bytes asks for the whole."""
-    try:
-        found = t.span_of(header, size)
-    except t.Rejected as no:
-        found = no.status
-    assert found == span
+    assert span_or_status(header, size) == span
 
 
 @FEW
 @given(st.from_regex(r"\Abytes=[0-9]{0,3}-[0-9]{0,3}\Z") | st.text(max_size=20), st.integers(0, 200))
 def test_any_range_lies_within_the_file(header, size):
-    try:
-        start, end = t.span_of(header, size)
-    except t.Rejected as no:
-        assert no.status == 416
-    else:
-        assert 0 <= start <= end <= size
+    found = span_or_status(header, size)
+    assert found == 416 or 0 <= found[0] <= found[1] <= size
 
 
 # 10 Words for people -------------------------------------------------------------------------------------------------
 
 HUMAN = [
-    (0, "0 bytes"), (2, "2 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (t.MiB, "1.0 MiB"), (200_000_000, "190.7 MiB"),
+    (0, "0 bytes"), (2, "2 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (t.MiB, "1.0 MiB"),
+    (200_000_000, "190.7 MiB"),
     (1.5 * t.GiB, "1.5 GiB"), (1024 * t.GiB, "1.0 TiB"), (2**60, "1048576.0 TiB"),
 ]  # fmt: skip
 
@@ -1163,7 +1251,8 @@ def test_human(size, shown):
 
 
 DURATIONS_SHOWN = [
-    (None, "as long as it likes"), (t.FOREVER, "for ever"), (59, "59 seconds"), (60, "1 minute"), (120, "2 minutes"), (3599, "59 minutes"),
+    (None, "as long as it likes"), (t.FOREVER, "for ever"), (59, "59 seconds"), (60, "1 minute"), (120, "2 minutes"),
+    (3599, "59 minutes"),
     (H, "1 hour"), (12 * H, "12 hours"), (D, "1 day"), (3 * D, "3 days"), (7.5 * D, "7 days"), (604799395200, "6999993 days"),
 ]  # fmt: skip
 
@@ -1174,9 +1263,11 @@ def test_duration(seconds, shown):
 
 
 PRINTABLE = [
-    ("plain grüße 🎉", 200, "plain grüße 🎉"), ("a\nb\r\t", 200, "a\\nb\\r\\t"), ("\x1b[31m", 200, "\\x1b[31m"), ("\x9b2J", 200, "\\x9b2J"),
+    ("plain grüße 🎉", 200, "plain grüße 🎉"), ("a\nb\r\t", 200, "a\\nb\\r\\t"), ("\x1b[31m", 200, "\\x1b[31m"),
+    ("\x9b2J", 200, "\\x9b2J"),
     ("\u202e", 200, "\\u202e"), ("\udcff", 200, "\\udcff"), ("\0", 200, "\\x00"), ("", 200, ""), ("a" * 200, 200, "a" * 200),
-    ("a" * 201, 200, "a" * 200 + "..."), ("\0" * 100, 200, "\\x00" * 50 + "..."), ("abc", 2, "ab..."), ("\u200b\u2066", 200, "\\u200b\\u2066"),
+    ("a" * 201, 200, "a" * 200 + "..."), ("\0" * 100, 200, "\\x00" * 50 + "..."), ("abc", 2, "ab..."),
+    ("\u200b\u2066", 200, "\\u200b\\u2066"),
 ]  # fmt: skip
 
 
@@ -1196,11 +1287,14 @@ def test_whatever_is_shown_can_move_no_cursor_and_has_an_end(text, limit):
 
 CHECKED = [
     ({}, ""), ({"expire": H, "keep": H}, ""), ({"expire": H, "keep": H - 1}, ""), ({"expire": H, "keep": H + 1}, "1 hour"),
-    ({"verify": "full"}, ""), ({"verify": "none"}, ""), ({"verify": "auto"}, ""), ({"verify": "maybe"}, "maybe"), ({"verify": ""}, "verify"),
+    ({"verify": "full"}, ""), ({"verify": "none"}, ""), ({"verify": "auto"}, ""), ({"verify": "maybe"}, "maybe"),
+    ({"verify": ""}, "verify"),
     ({"once": True}, ""), ({"once": True, "verify": "none"}, ""), ({"once": True, "verify": "full"}, "one download"),
-    ({"name": "a.txt"}, ""), ({"name": "grüße.txt"}, ""), ({"name": ""}, "--name"), ({"name": " "}, "--name"), ({"name": "a/b"}, "--name"),
+    ({"name": "a.txt"}, ""), ({"name": "grüße.txt"}, ""), ({"name": ""}, "--name"), ({"name": " "}, "--name"),
+    ({"name": "a/b"}, "--name"),
     ({"name": "a\\b"}, "--name"), ({"name": "a\nb"}, "--name"), ({"name": "a\u202eb"}, "--name"), ({"name": "a\0"}, "--name"),
-    ({"name": "a" * 255}, ""), ({"name": "a" * 256}, "--name"), ({"name": "ü" * 127}, ""), ({"name": "ü" * 128}, "--name"), ({"name": "\udcff"}, "--name"),
+    ({"name": "a" * 255}, ""), ({"name": "a" * 256}, "--name"), ({"name": "ü" * 127}, ""), ({"name": "ü" * 128}, "--name"),
+    ({"name": "\udcff"}, "--name"),
     ({"proxy": "http://h:1"}, ""), ({"proxy": "ftp://h:1"}, "ftp"), ({"proxy": "http://h:99999"}, "proxy"),
 ]  # fmt: skip
 
@@ -1215,7 +1309,18 @@ def test_check_options(wishes, complaint):
     assert complaint in str(caught.value) and str(caught.value).isprintable() and caught.value.exit_code == 2
 
 
-SECONDS_OF = [("30", 30.0), ("0.5", 0.5), ("2m", 120), ("0", None), ("-1", None), ("²", None), ("nan", None), ("inf", None), ("1e3", None), ("", None)]
+SECONDS_OF = [
+    ("30", 30.0),
+    ("0.5", 0.5),
+    ("2m", 120),
+    ("0", None),
+    ("-1", None),
+    ("²", None),
+    ("nan", None),
+    ("inf", None),
+    ("1e3", None),
+    ("", None),
+]
 
 
 @pytest.mark.parametrize("value, seconds", SECONDS_OF)
@@ -1259,11 +1364,22 @@ def test_the_repr_of_options_still_tells_what_was_wished():
     assert repr(t.UploadOptions(once=True, retry=5, proxy=S)) == "UploadOptions(once=True, retry=5)"
 
 
-@pytest.mark.parametrize("base", [f"https://me:{S}@h:99999/", f"https://me:{S}/x@h/", f"https://me:{S}?x@h/", f"https://me:{S}#x@h/", f"https://me:x@{S}@[h/"])
+@pytest.mark.parametrize(
+    "base",
+    [f"https://me:{S}@h:99999/", f"https://me:{S}/x@h/", f"https://me:{S}?x@h/", f"https://me:{S}#x@h/", f"https://me:x@{S}@[h/"],
+)
 def test_a_base_url_that_cannot_be_read_is_refused_without_its_password(base):
     with pytest.raises(t.UsageError) as caught:
         t.find_provider(base)
     assert S not in str(caught.value) + caught.value.hint
+
+
+def shown(call, *args) -> str:
+    """What a call lets everybody see: its result or its error."""
+    try:
+        return repr(call(*args))
+    except t.UploadError as error:
+        return f"{error} {error!r} {vars(error)}"
 
 
 PRINTABLE_ASCII = string.digits + string.ascii_letters + string.punctuation
@@ -1272,7 +1388,4 @@ PRINTABLE_ASCII = string.digits + string.ascii_letters + string.punctuation
 @FEW
 @given(st.text(alphabet=PRINTABLE_ASCII, min_size=1, max_size=12))
 def test_a_base_url_never_shows_its_password_in_an_error(noise):
-    try:
-        t.find_provider(f"https://me:{S}{noise}@drop.example.org/")
-    except t.UsageError as error:
-        assert S not in str(error) + error.hint
+    assert S not in shown(t.find_provider, f"https://me:{S}{noise}@drop.example.org/")

@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import twat_fs as t
 
 # 1 The source --------------------------------------------------------------------------------------------------------
@@ -28,16 +29,20 @@ PATH = ROOT / "twat_fs.py"
 SOURCE = PATH.read_text(encoding="utf-8")
 LINES = SOURCE.splitlines()
 TREE = ast.parse(SOURCE)
-BANNERS = {number: found for number, line in enumerate(LINES, 1) for found in [re.match(r"# ([0-9]+)  (.+?) -{10,}$", line)] if found}
-FUNCTIONS = [node for node in ast.walk(TREE) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-CLASSES = [node for node in ast.walk(TREE) if isinstance(node, ast.ClassDef)]
+NODES = list(ast.walk(TREE))
+BANNERS = {
+    number: found for number, line in enumerate(LINES, 1) for found in [re.match(r"# ([0-9]+)  (.+?) -{10,}$", line)] if found
+}
+LOADS = [node for node in NODES if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load)]
+FUNCTIONS = [node for node in NODES if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+CLASSES = [node for node in NODES if isinstance(node, ast.ClassDef)]
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")  # here, because tests get another HOME
 
 WIRE, HOST, COMMAND_LINE = "The wire", "The host", "The command line"
 
 STDLIB = getattr(sys, "stdlib_module_names", None) or frozenset(  # 3.9 has no such list
-    """abc argparse array ast asyncio base64 bisect builtins codecs collections concurrent configparser contextlib
-    contextvars copy csv ctypes dataclasses datetime difflib email enum errno fcntl filecmp fnmatch functools gc getpass
+    """abc argparse array ast asyncio base64 binascii bisect builtins calendar codecs collections concurrent configparser
+    contextlib contextvars copy csv ctypes dataclasses datetime difflib email enum errno fcntl filecmp fnmatch functools gc getpass
     glob gzip hashlib heapq hmac html http importlib inspect io ipaddress itertools json locale logging math mimetypes
     mmap multiprocessing netrc ntpath numbers operator os pathlib pickle platform posixpath queue random re secrets select
     selectors shlex shutil signal socket socketserver sqlite3 ssl stat string struct subprocess sys tempfile textwrap
@@ -52,7 +57,7 @@ def chapter_of(node) -> str:
 
 
 def dotted(node) -> str:
-    """"os.environ" for such an expression, "" for anything else."""
+    """ "os.environ" for such an expression, "" for anything else."""
     if isinstance(node, ast.Name):
         return node.id
     inner = dotted(node.value) if isinstance(node, ast.Attribute) else ""
@@ -67,14 +72,14 @@ def owner_of(node) -> str:
 
 def uses(name: str) -> list:
     """Where `name` or something in it is used: expressions, and imports inside of chapters."""
-    names = [node for node in ast.walk(TREE) if isinstance(getattr(node, "ctx", None), ast.Load) and dotted(node) == name]
+    names = [node for node in LOADS if dotted(node) == name]
     imports = [node for node, module in imported() if (module + ".").startswith(name + ".") and chapter_of(node)]
     return names + imports
 
 
 def imported():
     """Every import, with the full name of the module."""
-    for node in ast.walk(TREE):
+    for node in NODES:
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -84,7 +89,9 @@ def imported():
 
 def lazy() -> set:
     """The modules that are imported when first used: `map(Lazy, "json ssl".split())`."""
-    calls = [node for node in ast.walk(TREE) if isinstance(node, ast.Call) and dotted(node.func) == "map" and dotted(node.args[0]) == "Lazy"]
+    calls = [
+        node for node in NODES if isinstance(node, ast.Call) and any(dotted(part) == "Lazy" for part in (node.func, *node.args))
+    ]
     return {name for call in calls for text in ast.walk(call) if isinstance(text, ast.Constant) for name in text.value.split()}
 
 
@@ -98,20 +105,35 @@ def test_only_the_standard_library_is_imported():
 
 def test_what_a_type_checker_sees_is_what_is_imported_later():
     checked = [node for node in TREE.body if isinstance(node, ast.If) and dotted(node.test) == "TYPE_CHECKING"]
-    seen = {alias.name.partition(".")[0] for branch in checked for node in branch.body if isinstance(node, ast.Import) for alias in node.names}
+    seen = {
+        alias.name.partition(".")[0]
+        for branch in checked
+        for node in branch.body
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
     assert seen == lazy()
 
 
 def test_every_module_is_used():
     """An import that nobody needs is one more thing to read."""
-    for name in {module.partition(".")[0] for _, module in imported()} & (lazy() | {"contextlib", "errno", "io", "os", "re", "stat", "time"}):
-        assert any(dotted(node) == name for node in ast.walk(TREE) if isinstance(node, ast.Name)), name
+    for name in {module.partition(".")[0] for _, module in imported()} & (
+        lazy() | {"contextlib", "errno", "io", "os", "re", "stat", "time"}
+    ):
+        assert any(dotted(node) == name for node in NODES if isinstance(node, ast.Name)), name
 
 
 @pytest.mark.parametrize(
     "module, chapters",
-    [("socket", {WIRE, HOST}), ("http.client", {WIRE}), ("ssl", {WIRE}), ("select", {WIRE}), ("http.server", {HOST, ""}), ("urllib.request", {WIRE, "Settings"})],
-)  # fmt: skip
+    [
+        ("socket", {WIRE, HOST}),
+        ("http.client", {WIRE}),
+        ("ssl", {WIRE}),
+        ("select", {WIRE}),
+        ("http.server", {HOST, ""}),
+        ("urllib.request", {WIRE, "Settings"}),
+    ],
+)
 def test_the_network_has_its_chapter(module, chapters):
     found = uses(module)
     assert found, f"nothing uses {module}: this test looks for the wrong thing"
@@ -120,20 +142,26 @@ def test_the_network_has_its_chapter(module, chapters):
 
 
 def test_nothing_speaks_to_stdout_but_the_last_chapters():
-    stray = [node for name in ("print", "sys.stdout", "input") for node in uses(name) if chapter_of(node) not in (HOST, COMMAND_LINE)]
+    stray = [
+        node for name in ("print", "sys.stdout", "input") for node in uses(name) if chapter_of(node) not in (HOST, COMMAND_LINE)
+    ]
     assert not [f"line {node.lineno}: {dotted(node)} in {chapter_of(node)!r}" for node in stray]
 
 
 def test_the_program_ends_at_the_version_guard_and_at_its_last_line_only():
     exits = [node for name in ("sys.exit", "os._exit", "exit", "quit", "os.abort") for node in uses(name)]
-    raised = [node for node in ast.walk(TREE) if isinstance(node, ast.Raise) and "SystemExit" in ast.dump(node)]
+    raised = [node for node in NODES if isinstance(node, ast.Raise) and "SystemExit" in ast.dump(node)]
     assert len(exits) == 2 and not raised
     assert not chapter_of(min(exits, key=lambda node: node.lineno)) and max(node.lineno for node in exits) == len(LINES)
     assert LINES[-1].strip() == "sys.exit(main())"
 
 
 def test_one_function_reads_the_environment():
-    found = [node for name in ("os.environ", "os.environb", "os.getenv", "os.putenv", "os.unsetenv", "urllib.request.getproxies") for node in uses(name)]
+    found = [
+        node
+        for name in ("os.environ", "os.environb", "os.getenv", "os.putenv", "os.unsetenv", "urllib.request.getproxies")
+        for node in uses(name)
+    ]
     assert {owner_of(node) for node in found} == {"environment"}
 
 
@@ -149,7 +177,9 @@ ROWS = pytest.mark.parametrize("row", t.PROVIDERS, ids=lambda row: row.id)
 
 @ROWS
 def test_a_row_has_evidence_a_date_and_a_sample(row):
-    assert re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", row.checked) and datetime.date.fromisoformat(row.checked) > datetime.date(2025, 1, 1)
+    assert re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", row.checked) and datetime.date.fromisoformat(row.checked) > datetime.date(
+        2025, 1, 1
+    )
     assert len(row.source) > 10
     assert row.sample and row.sample.body and row.sample.url.startswith("https://")
 
@@ -179,8 +209,12 @@ def test_the_facts_of_a_row_do_not_contradict_each_other(row):
 def test_no_provider_is_named_in_the_engine():
     """A host that needs an `if name ==` misses a fact or a reader."""
     ids = {row.id for row in t.PROVIDERS} | {row.domain for row in t.PROVIDERS}
-    told = [node for node in ast.walk(TREE) if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in ids]
-    stray = [f"line {node.lineno}: {node.value}" for node in told if chapter_of(node) and not chapter_of(node).startswith(("Providers", "Amazon"))]
+    told = [node for node in NODES if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in ids]
+    stray = [
+        f"line {node.lineno}: {node.value}"
+        for node in told
+        if chapter_of(node) and not chapter_of(node).startswith(("Providers", "Amazon"))
+    ]
     assert not stray
 
 
@@ -215,7 +249,7 @@ with open(sys.argv[1], encoding="utf-8") as file:
     code = compile(file.read(), sys.argv[1], "exec")
 before, events, done = set(sys.modules), [], []
 def witness(event, args):
-    if not done and event.partition(".")[0] in ("open", "os", "socket", "subprocess", "shutil", "tempfile", "urllib", "signal", "ssl", "glob", "pathlib"):
+    if not done and event.partition(".")[0] in "open os socket subprocess shutil tempfile urllib signal ssl glob pathlib".split():
         events.append((event, str(args)))
 sys.addaudithook(witness)
 module = type(sys)("twat_fs")
@@ -228,7 +262,9 @@ print(sorted(set(sys.modules) - before - {{"twat_fs"}}), events, len(module.PROV
 
 def isolated(*arguments: str) -> subprocess.CompletedProcess:
     """A clean interpreter: no site, no environment, no folder of ours."""
-    return subprocess.run([sys.executable, "-I", "-S", *arguments], capture_output=True, text=True, timeout=60, env={"LC_ALL": "C.UTF-8"})
+    return subprocess.run(
+        [sys.executable, "-I", "-S", *arguments], capture_output=True, text=True, timeout=60, env={"LC_ALL": "C.UTF-8"}
+    )
 
 
 def test_importing_has_no_effect():
@@ -240,12 +276,17 @@ def test_importing_has_no_effect():
 def test_a_witness_would_have_seen_it(tmp_path):
     """The test above can fail."""
     guilty = tmp_path / "guilty.py"
-    guilty.write_text("import json, socket\nsocket.socket().close()\nopen(__import__('os').devnull).close()\nPROVIDERS = '......'\n")
+    guilty.write_text(
+        "import json, socket\nsocket.socket().close()\nopen(__import__('os').devnull).close()\nPROVIDERS = '......'\n"
+    )
     done = isolated("-c", WITNESS, str(guilty))
     assert "'json'" in done.stdout and "socket.__new__" in done.stdout and "'open'" in done.stdout
 
 
-@pytest.mark.parametrize("module", "ssl http.client http.server json argparse dataclasses logging socket urllib.request hashlib threading email asyncio".split())
+@pytest.mark.parametrize(
+    "module",
+    "ssl http.client http.server json argparse dataclasses logging socket urllib.request hashlib threading email asyncio".split(),
+)
 def test_heavy_modules_wait_until_they_are_needed(module):
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import twat_fs; print({module!r} in sys.modules)"
     assert isolated("-B", "-c", code).stdout == "False\n"
@@ -254,8 +295,8 @@ def test_heavy_modules_wait_until_they_are_needed(module):
 def test_importing_leaves_logging_and_the_environment_alone():
     code = (
         f"import sys, os, logging, signal; sys.path.insert(0, {str(ROOT)!r})\n"
-        "def world(): return (logging.root.level, logging.root.handlers, sorted(logging.root.manager.loggerDict), dict(os.environ),"
-        " signal.getsignal(signal.SIGINT), sys.excepthook, list(sys.path), os.getcwd())\n"
+        "def world(): return (logging.root.level, logging.root.handlers, sorted(logging.root.manager.loggerDict),"
+        " dict(os.environ), signal.getsignal(signal.SIGINT), sys.excepthook, list(sys.path), os.getcwd())\n"
         "before = world(); import twat_fs; print(before == world())"
     )
     done = isolated("-B", "-c", code)
@@ -264,7 +305,12 @@ def test_importing_leaves_logging_and_the_environment_alone():
 
 def test_no_default_can_be_changed_by_accident():
     """A mutable default is shared by all calls; empty mappings as defaults are never written to."""
-    bad = [f"line {d.lineno}" for f in FUNCTIONS for d in (*f.args.defaults, *f.args.kw_defaults) if isinstance(d, (ast.List, ast.Dict, ast.Set))]
+    bad = [
+        f"line {d.lineno}"
+        for f in FUNCTIONS
+        for d in (*f.args.defaults, *f.args.kw_defaults)
+        if isinstance(d, (ast.List, ast.Dict, ast.Set))
+    ]
     assert not bad
 
 
@@ -311,7 +357,11 @@ def test_functions_are_short():
 
 
 def test_no_names_that_say_nothing():
-    vague = [node.name for node in FUNCTIONS + CLASSES if re.search(r"Manager|Helper|Utils?$|Handler$|_info$|^process_?$|^handle_?$|^do_it", node.name)]
+    vague = [
+        node.name
+        for node in FUNCTIONS + CLASSES
+        if re.search(r"Manager|Helper|Utils?$|Handler$|_info$|^process_?$|^handle_?$|^do_it", node.name)
+    ]
     assert not vague
 
 
@@ -325,16 +375,18 @@ def is_broad(handler: ast.ExceptHandler) -> bool:
 
 def test_what_is_caught_is_named():
     """A broad `except` cleans up and raises again; nothing else may take our own bugs for the host's fault."""
-    broad = [node for node in ast.walk(TREE) if isinstance(node, ast.ExceptHandler) and is_broad(node)]
+    broad = [node for node in NODES if isinstance(node, ast.ExceptHandler) and is_broad(node)]
     silent = [node for node in broad if not (isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None)]
     assert {owner_of(node) for node in silent} == REPORTS_EVERYTHING
     assert not any(node.type is None for node in broad)
-    bare = [node for node in ast.walk(TREE) if isinstance(node, ast.Call) and dotted(node.func) == "contextlib.suppress"]
-    assert not [f"line {n.lineno}" for n in bare if any(dotted(a) in ("Exception", "BaseException", "UploadError") for a in n.args)]
+    bare = [node for node in NODES if isinstance(node, ast.Call) and dotted(node.func) == "contextlib.suppress"]
+    assert not [
+        f"line {n.lineno}" for n in bare if any(dotted(a) in ("Exception", "BaseException", "UploadError") for a in n.args)
+    ]
 
 
 def test_nobody_asserts_or_leaves_notes():
-    assert not [node.lineno for node in ast.walk(TREE) if isinstance(node, ast.Assert)]
+    assert not [node.lineno for node in NODES if isinstance(node, ast.Assert)]
     assert not [number for number, line in enumerate(LINES, 1) if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", line)]
 
 
@@ -367,7 +419,12 @@ def test_docstrings_are_sentences():
 def test_every_function_says_what_it_takes_and_gives():
     """mypy --strict says whether it is true."""
     untyped = [node.name for node in FUNCTIONS if node.returns is None]
-    untyped += [f"{node.name}({a.arg})" for node in FUNCTIONS for a in (*node.args.args, *node.args.kwonlyargs) if a.annotation is None and a.arg not in ("self", "cls")]
+    untyped += [
+        f"{node.name}({a.arg})"
+        for node in FUNCTIONS
+        for a in (*node.args.args, *node.args.kwonlyargs)
+        if a.annotation is None and a.arg not in ("self", "cls")
+    ]
     assert not untyped
 
 
@@ -377,7 +434,11 @@ def repository() -> list:
     if listed.returncode == 0 and "twat_fs.py" in listed.stdout:
         names = [name for name in listed.stdout.split("\0") if name]
     else:
-        names = [str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if not any(part.startswith((".", "__")) for part in path.relative_to(ROOT).parts)]
+        names = [
+            str(path.relative_to(ROOT))
+            for path in ROOT.rglob("*")
+            if not any(part.startswith((".", "__")) for part in path.relative_to(ROOT).parts)
+        ]
     return [ROOT / name for name in names if (ROOT / name).is_file()]
 
 

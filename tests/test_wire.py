@@ -980,16 +980,32 @@ def test_a_proof_by_another_status_is_none(main, sample, status):
     assert (done.code, done.out) == (4, "")
 
 
-@pytest.mark.parametrize("answer", [
-    b"", b"\r\n\r\n", b"HTTP/1.1 200\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"HTTP/9.9 200 OK\r\n\r\n", b"<html>hello</html>", b"\0" * 100,
-    b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhi", b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nhi",
+NO_ANSWERS = [
+    b"",
+    b"\r\n\r\n",
+    b"HTTP/1.1 200\r\n",
+    b"HTTP/1.1 abc OK\r\n\r\n",
+    b"HTTP/9.9 200 OK\r\n\r\n",
+    b"<html>hello</html>",
+    b"\0" * 100,
+    b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhi",
+    b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nhi",
     b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhttp://127.0.0.1/half",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nhello", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
-    b"HTTP/1.1 200 OK\r\n" + b"A" * 70_000 + b": b\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
-    b"HTTP/1.1 200 " + b"O" * 70_000 + b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\nhi", b"HTTP/1.1 204 No Content\r\n\r\n",
-    b"HTTP/1.1 101 Switching Protocols\r\n\r\n", b"HTTP/1.1 304 Not Modified\r\n\r\n", b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+    b"HTTP/1.1 200 OK\r\n" + b"A" * 70_000 + b": b\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    b"HTTP/1.1 200 " + b"O" * 70_000 + b"\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\nhi",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\n\r\n",
+    b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 200 \x1b[2J\xff\r\nContent-Length: 4\r\n\r\n\x1b[2J",
-])  # fmt: skip
+]
+
+
+@pytest.mark.parametrize("answer", NO_ANSWERS, ids=range(len(NO_ANSWERS)))
 def test_an_answer_that_is_none_is_a_sentence(main, sample, answer):
     def manners(talk: Talk):
         talk.request()
