@@ -504,9 +504,9 @@ def media_type(name: str) -> str:
     return "application/octet-stream" if encoding or not guessed else guessed
 
 
-def in_ascii(url: Union[str, bytes]) -> str:
+def in_ascii(url: str) -> str:
     """A URL whose foreign letters and spaces are percent-encoded; what is encoded already stays as it is."""
-    return urllib.parse.quote(url, safe="%/:?#[]@!$&'()*+,;=~")
+    return urllib.parse.quote(url.encode("utf-8", "surrogateescape"), safe="%/:?#[]@!$&'()*+,;=~")
 
 
 def quoted(name: str) -> str:
@@ -1311,7 +1311,7 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
         return None
     try:
         location = response.headers["Location"].encode("latin-1", "replace")  # so http.client reads headers
-        place = urllib.parse.urljoin(request.url, in_ascii(location))
+        place = urllib.parse.urljoin(request.url, in_ascii(location.decode("utf-8", "surrogateescape")))
     except ValueError as error:
         raise NoLink("redirects to what is no URL", phase="reply", status=response.status) from error
     if request.method not in ("GET", "HEAD"):
@@ -3291,13 +3291,11 @@ def cmd_status(argv: Sequence[str]) -> int:
     parser = build_parser("twat-fs status", "Whether a host is ready.", (ONLINE, *WIRE_OPTIONS), "host", many=False)
     args = parse(parser, argv)
     options = options_of(args)
-    if args.host:
-        found = {find_provider(args.host).id: setup_provider(args.host, args.online, options)}
-    else:
-        found = setup_providers(args.online, options)
+    rows = [find_provider(args.host)] if args.host else PROVIDERS
+    found = {rows[0].id: setup_provider(args.host, args.online, options)} if args.host else setup_providers(args.online, options)
     show_status(found, args.json)
     good = any(info.success for info in found.values())
-    asked = args.online and any(not missing_settings(find_provider(name), options) for name in found)
+    asked = args.online and any(not missing_settings(row, options) for row in rows)
     return 0 if good else 1 if asked else 5
 
 

@@ -190,7 +190,8 @@ def test_a_dead_end_names_every_failure_in_order(online_box, file):
     "kind, retryable",
     [
         (t.Unreachable, True), (t.Busy, True),
-        (t.Refused, False), (t.NoLink, False), (t.NotVerified, False), (t.Unsuitable, False), (t.NotConfigured, False),
+        (t.Refused, False), (t.NoLink, False), (t.NotVerified, False),
+        (t.Unsuitable, False), (t.NotConfigured, False),
         (t.SourceChanged, False), (t.Unreadable, False), (t.UsageError, False), (t.TimedOut, False), (t.AllProvidersFailed, False),
     ],
 )  # fmt: skip

@@ -92,8 +92,8 @@ def watch(box, tmp_path):
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen(
-            command(args), cwd=tmp_path, env=environment(box, env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave,
-            start_new_session=True,
+            command(args), cwd=tmp_path, env=environment(box, env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=slave, start_new_session=True,
         )  # fmt: skip
         os.close(slave)
         pieces = []
@@ -194,9 +194,9 @@ def test_at_most_about_ten_draws_a_second(watch, file):
 
 
 def test_it_is_drawn_often_enough(watch, file):
-    seen = watch(*SLOW, file(size=150_000))
+    seen = watch(*SLOW, file(size=110_000))
     gaps = [b - a for a, b in zip(seen.times, seen.times[1:])]
-    assert max(gaps) < 1.5 and len(seen.draws) >= 8
+    assert max(gaps) < 1.5 and len(seen.draws) >= 6
 
 
 def test_it_goes_back_when_a_try_is_repeated(box, watch, file):
@@ -260,27 +260,26 @@ NAMES = {
 
 
 @pytest.mark.parametrize("columns", [200, 80, 40, 20, 10])
-@pytest.mark.parametrize("name", ["short", "long"])
-def test_it_is_never_wider_than_the_terminal(watch, file, columns, name):
-    seen = watch("--limit-rate", "200k", "-p", "litterbox", file(NAMES[name], 60_000), columns=columns)
-    assert seen.code == 0
-    assert 0 < seen.screen.widest <= columns, "a full line would scroll"
-    assert (seen.screen.lines, seen.screen.line) == ([], "")
+def test_it_is_never_wider_than_the_terminal(watch, file, columns):
+    files = [file(NAMES[name], 40_000) for name in ("short", "long")]
+    seen = watch("--limit-rate", "200k", "-p", "litterbox", *files, columns=columns)
+    assert seen.code == 0 and any("lit" in line for line in seen.draws)
+    assert 0 < seen.screen.widest <= columns
+    assert (seen.screen.lines, seen.screen.line) == ([], ""), "a full line would have scrolled"
 
 
 @pytest.mark.parametrize("columns", [80, 30])
-@pytest.mark.parametrize("name", ["wide", "emoji", "combining", "control", "bidi"])
-def test_odd_names_do_not_break_it(watch, file, columns, name):
-    seen = watch("--limit-rate", "300k", "-p", "catbox", file(NAMES[name], 40_000), columns=columns)
-    assert seen.code == 0
+def test_odd_names_do_not_break_it(watch, file, columns):
+    files = [file(NAMES[name], 30_000) for name in ("wide", "emoji", "combining", "control", "bidi")]
+    seen = watch("--limit-rate", "300k", "-p", "catbox", *files, columns=columns)
+    assert seen.code == 0 and any("catbox" in line for line in seen.draws)
     assert seen.screen.strange == "" and 0 < seen.screen.widest <= columns
     assert (seen.screen.lines, seen.screen.line) == ([], "")
-    assert any("catbox" in line for line in seen.draws)
 
 
 def test_even_a_narrow_terminal_shows_something(watch, file):
     for columns, needed in ((40, "%"), (20, "catbox"), (10, "catbox")):
-        seen = watch(*SLOW, file(size=20_000), columns=columns)
+        seen = watch("-p", "catbox", file(size=20_000), columns=columns)
         assert any(needed in line for line in seen.draws), columns
 
 
@@ -292,14 +291,13 @@ def test_a_terminal_without_a_size_is_taken_as_80_columns(watch, file):
 # Colours and code pages ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"NO_COLOR": "1", "TERM": "dumb"}, {"TERM": None}])
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1", "TERM": "xterm-256color"}, {"TERM": None}])
 def test_no_color(watch, file, env):
     seen = watch(*SLOW, file(size=20_000), env=env)
     assert seen.code == 0 and "\x1b" not in seen.text and seen.percents()
 
 
-@pytest.mark.parametrize("extra", [[], ["-v"]])
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8", "cp437"])
+@pytest.mark.parametrize("encoding, extra", [("cp1252", []), ("ascii", []), ("utf-8", []), ("ascii", ["-v"])])
 def test_a_name_outside_the_code_page_does_not_crash(watch, file, encoding, extra):
     seen = watch(*SLOW, *extra, file("ж😀é.txt", 20_000), env={"PYTHONIOENCODING": encoding}, encoding=encoding)
     assert seen.code == 0 and seen.out.startswith("https://") and "Traceback" not in seen.text

@@ -747,7 +747,8 @@ def test_filebin_answers_about_our_own_bin_only():
 @pytest.mark.parametrize(
     "sha256, proof",
     [
-        ('"' + "aB" * 32 + '"', "ab" * 32), ('"' + "g" * 64 + '"', None), ('"short"', None), ('""', None), ("null", None), ("7", None),
+        ('"' + "aB" * 32 + '"', "ab" * 32), ('"' + "g" * 64 + '"', None), ('"short"', None), ('""', None),
+        ("null", None), ("7", None),
     ],
 )  # fmt: skip
 def test_filebin_proves_by_a_hash_that_is_one(sha256, proof):

@@ -348,14 +348,27 @@ def test_an_odd_name_arrives_harmless(main, box, odd, host):
     assert not any(r.header("X-Evil") for r in box.requests)
 
 
-def test_an_odd_name_is_told_harmlessly(program, box, odd):
-    """From the command line of a real process, and also when nothing works."""
-    many = ["catbox.moe", "litterbox.catbox.moe", "x0.at", "tmpfile.link", "tmpfiles.org", "filebin.net", "uguu.se"]
-    for host in many:
+def nobody_wants_it(box):
+    for host in ("catbox.moe", "litterbox.catbox.moe", "x0.at", "tmpfile.link", "tmpfiles.org", "filebin.net", "uguu.se"):
         box.fault(host, "status", status=403, body="no\n")
+
+
+def assert_told(code, out, err, path):
+    assert code == 1 and is_harmless(out) and is_harmless(err)
+    assert os.fsencode(json.loads(out)["file"]) == os.fsencode(path)
+
+
+def test_an_odd_name_is_told_harmlessly(main, box, odd):
+    nobody_wants_it(box)
+    done = main("--json", "-v", odd)
+    assert_told(done.code, done.out, done.err, odd)
+
+
+@pytest.mark.parametrize("odd", ["return", "escape", "not utf-8"], indirect=True)
+def test_an_odd_name_from_a_real_command_line_is_told_harmlessly(program, box, odd):
+    nobody_wants_it(box)
     done = program("--json", "-v", odd)
-    assert done.returncode == 1 and is_harmless(done.stderr) and is_harmless(done.stdout)
-    assert os.fsencode(json.loads(done.stdout)["file"]) == os.fsencode(odd)
+    assert_told(done.returncode, done.stdout, done.stderr, odd)
 
 
 def test_a_missing_file_with_an_odd_name(main, box):

@@ -41,8 +41,8 @@ PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")  # here, be
 WIRE, HOST, COMMAND_LINE = "The wire", "The host", "The command line"
 
 STDLIB = getattr(sys, "stdlib_module_names", None) or frozenset(  # 3.9 has no such list
-    """abc argparse array ast asyncio base64 binascii bisect builtins calendar codecs collections concurrent configparser
-    contextlib contextvars copy csv ctypes dataclasses datetime difflib email enum errno fcntl filecmp fnmatch functools gc getpass
+    """abc argparse array ast asyncio base64 binascii bisect builtins calendar codecs collections concurrent
+    configparser contextlib contextvars copy csv ctypes dataclasses datetime difflib email enum errno fcntl filecmp fnmatch functools gc getpass
     glob gzip hashlib heapq hmac html http importlib inspect io ipaddress itertools json locale logging math mimetypes
     mmap multiprocessing netrc ntpath numbers operator os pathlib pickle platform posixpath queue random re secrets select
     selectors shlex shutil signal socket socketserver sqlite3 ssl stat string struct subprocess sys tempfile textwrap

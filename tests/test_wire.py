@@ -467,7 +467,7 @@ def test_a_host_that_never_answers_is_given_up(main, box, sample, fault):
 ])  # fmt: skip
 def test_an_answer_without_end_is_bounded(main, box, sample, fault, details):
     box.fault("drop.example.org", fault, when="upload", **details)
-    done = main("-p", DROP, "--timeout", 0.5, "--retry", 0, sample)
+    done = main("-p", DROP, "--timeout", 0.3, "--retry", 0, sample)
     assert (done.code, done.out) == (1, "") and " reply " in done.err and done.seconds < 5
 
 
@@ -476,7 +476,7 @@ def test_an_answer_without_end_is_bounded(main, box, sample, fault, details):
 )
 def test_a_proof_without_end_is_bounded(main, box, sample, fault, details):
     box.fault("drop.example.org", fault, when="download", **details)
-    done = main("-p", DROP, "--timeout", 0.5, "--retry", 0, sample)
+    done = main("-p", DROP, "--timeout", 0.3, "--retry", 0, sample)
     assert (done.code, done.out) == (4, "") and done.seconds < 5
 
 
@@ -491,9 +491,9 @@ def many_hosts_fail(box, kind, **details):
 ])  # fmt: skip
 def test_max_time_ends_everything(main, box, big, kind, details):
     many_hosts_fail(box, kind, **details)
-    done = main("--max-time", 1, big)
-    assert (done.code, done.out) == (1, "") and done.seconds < 2.5
-    assert "--max-time 1 s is over" in done.err or kind == "status"
+    done = main("--max-time", 0.5, big)
+    assert (done.code, done.out) == (1, "") and done.seconds < 2
+    assert "--max-time 0.5 s is over" in done.err or kind == "status"
 
 
 def test_max_time_ends_a_proof(main, box, sample):
