@@ -192,7 +192,8 @@ def test_a_dead_end_names_every_failure_in_order(online_box, file):
         (t.Unreachable, True), (t.Busy, True),
         (t.Refused, False), (t.NoLink, False), (t.NotVerified, False),
         (t.Unsuitable, False), (t.NotConfigured, False),
-        (t.SourceChanged, False), (t.Unreadable, False), (t.UsageError, False), (t.TimedOut, False), (t.AllProvidersFailed, False),
+        (t.SourceChanged, False), (t.Unreadable, False), (t.UsageError, False), (t.TimedOut, False),
+        (t.AllProvidersFailed, False),
     ],
 )  # fmt: skip
 def test_errors_are_sorted_by_what_the_caller_should_do(kind, retryable):

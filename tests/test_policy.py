@@ -394,7 +394,7 @@ def text_file(tmp_path, size: int, name: str) -> t.Source:
     return source(size, name, str(path))
 
 
-@pytest.mark.parametrize("row, name, limit", limits())
+@pytest.mark.parametrize("row, name, limit", list(limits()))
 def test_exactly_the_limit_fits_and_one_byte_more_does_not(row, name, limit, tmp_path):
     assert t.objection(row, text_file(tmp_path, limit, name), READY) is None
     against = t.objection(row, text_file(tmp_path, limit + 1, name), READY)

@@ -15,6 +15,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from urllib.parse import quote, urlsplit
 
@@ -181,6 +182,71 @@ def test_a_host_without_http_is_reached_through_a_proxy(main, box, tmp_path, kin
     text.write_text("some words\n")
     done = main("-p", "termbin", "-x", way(box, kind), text)
     assert (done.code, box.stored[done.links[0]].read()) == (0, b"some words\n")
+
+
+def socks_relay(bound):
+    """A SOCKS proxy that really connects; `bound` is the address that it names in its reply."""
+
+    def manners(talk: Talk):
+        wire = talk.wire
+        wire.exactly(1)
+        wire.exactly(wire.exactly(1)[0])
+        wire.send(b"\x05\x00")
+        kind = wire.exactly(4)[3]
+        host = wire.exactly(wire.exactly(1)[0]).decode() if kind == 3 else socket.inet_ntoa(wire.exactly(4))
+        talk.server.asked.append(host)
+        with socket.create_connection((host, int.from_bytes(wire.exactly(2), "big"))) as there:
+            wire.send(b"\x05\x00\x00" + bound + b"\x00\x00")
+            copy = threading.Thread(target=pump, args=(there, wire.sock))
+            copy.start()
+            pump(wire.sock, there)
+            copy.join()
+
+    return manners
+
+
+def pump(source, sink):
+    with contextlib.suppress(OSError):
+        data = source.recv(65536)
+        while data:
+            sink.sendall(data)
+            data = source.recv(65536)
+        sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("bound", [b"\x01" + b"\x7f\0\0\1", b"\x03\x09some.host", b"\x04" + bytes(16)], ids=["v4", "name", "v6"])
+@pytest.mark.parametrize("scheme, asked", [("socks5", "127.0.0.1"), ("socks5h", "localhost")])
+def test_all_replies_of_socks_are_understood(main, box, sample, scheme, asked, bound):
+    with Server(socks_relay(bound)) as relay, secure(box) as server:
+        relay.asked = []
+        done = main("-p", server.url, "-x", "%s://%s" % (scheme, relay.place), sample)
+    assert done.code == 0 and set(relay.asked) == {asked} and len(server.arrived) == 2
+
+
+SOCKS_ODDITIES = {
+    "a method that was not offered": ([b"\x05\x02"], "asks for a user and a password"),
+    "no method": ([b"\x05\xff"], "asks for a user and a password"),
+    "SOCKS4": ([b"\x00\x5b"], "does not speak SOCKS5"),
+    "half a greeting": ([b"\x05"], "proxy"),
+    "a strange code": ([b"\x05\x00", b"\x05\x63\x00\x01"], "error 99"),
+    "not allowed": ([b"\x05\x00", b"\x05\x02\x00\x01"], "not allowed"),
+    "half an answer": ([b"\x05\x00", b"\x05\x00\x00\x01\x7f"], "proxy"),
+}
+
+
+@pytest.mark.parametrize("oddity", SOCKS_ODDITIES)
+def test_what_socks_may_say_is_a_sentence(main, sample, oddity):
+    script, says = SOCKS_ODDITIES[oddity]
+
+    def manners(talk: Talk):
+        for line in script:
+            talk.wire.some()
+            talk.wire.send(line)
+        talk.wire.some() if len(script) > 1 else None
+
+    with Server(manners) as server:
+        done = main("-p", DROP, "-x", "socks5h://" + server.place, "--connect-timeout", 1, "--retry", 0, sample)
+    assert (done.code, done.out) == (1, "") and says in done.err and done.seconds < 4
 
 
 # Proxies: passwords ---------------------------------------------------------------------------------------------------
@@ -515,6 +581,12 @@ def test_max_time_ends_a_slow_upload(main, box, big, url):
     assert done.code == 1 and "--max-time 0.8 s is over" in done.err and done.seconds < 2.5
 
 
+def test_max_time_ends_files_that_share_a_slow_line(main, box, tmp_path):
+    files = [sparse(tmp_path / ("%d.bin" % n), MIB) for n in range(4)]
+    done = main("-p", DROP, "--max-time", 0.8, "--limit-rate", "1k", "-j", 4, *files)
+    assert (done.code, done.out) == (1, "") and done.seconds < 3
+
+
 def test_max_time_is_for_all_files_together(main, box, tmp_path):
     files = [sparse(tmp_path / ("%d.bin" % n), 1000 + n) for n in range(4)]
     box.fault("drop.example.org", "silence")
@@ -816,6 +888,30 @@ def test_an_early_answer_at_the_head_is_read(main, big):
         assert_413(main("-p", server.url, big))
 
 
+@pytest.mark.parametrize("close", [True, False])
+def test_an_early_yes_is_no_success(main, big, close):
+    """Nobody can have taken what has not been sent."""
+
+    def manners(talk: Talk):
+        talk.body(talk.head(), most=64 << 10)
+        talk.say(200, b"http://%s/1/big.bin" % talk.server.place.encode(), *(["Connection: close"] if close else []))
+        talk.linger() if not close else None
+
+    with Server(manners, buffer=64 << 10) as server:
+        done = main("-p", server.url, "--no-check", "--retry", 0, "--timeout", 1, big)
+    assert (done.code, done.out) == (1, "") and " send " in done.err
+
+
+@pytest.mark.parametrize("fault", ["silence", "reset", "stall", "early", "endless", "trickle", "garbage", "empty", "drop-after"])
+def test_a_host_without_http_may_fail_too(main, box, tmp_path, fault):
+    box.hosts["termbin.com"].idle = 0.2
+    box.fault("termbin.com", fault, **({"after": 100} if fault in ("reset", "stall", "early") else {}))
+    text = tmp_path / "a.txt"
+    text.write_text("some words\n" * 2000)
+    done = main("-p", "termbin", "--no-check", "--retry", 0, "--timeout", 0.3, text)
+    assert (done.code, len(done.links)) == (0 if fault == "trickle" else 1, fault == "trickle") and done.seconds < 4
+
+
 @pytest.mark.parametrize("url", [DROP, PLAIN])
 def test_a_host_that_hangs_up_in_the_middle_is_asked_once_more(main, box, big, url):
     box.fault("drop.example.org", "reset")
@@ -1076,6 +1172,16 @@ def test_a_silent_address_does_not_hold_up_the_next():
         begun = time.monotonic()
         with twat_fs.connect_any(both_addresses(server.port), 5) as sock:
             assert sock.getpeername()[0] == "127.0.0.1" and time.monotonic() - begun < 2
+
+
+def test_an_address_that_cannot_be_used_at_all_is_passed_over(main, sample):
+    """As where IPv6 is switched off; nobody connects to everybody, so that nothing leaves."""
+    with Server(Keeper()) as server:
+        places = [*socket.getaddrinfo("255.255.255.255", server.port, type=socket.SOCK_STREAM)]
+        places += socket.getaddrinfo("127.0.0.1", server.port, type=socket.SOCK_STREAM)
+        twat_fs.connect_any(places, 5).close()
+    done = main("-p", "http://255.255.255.255:1/", "-x", "", "--retry", 0, sample)
+    assert done.code == 1 and " connect " in done.err
 
 
 @needs_ipv6
