@@ -89,13 +89,13 @@ class Lazy:
 
 if TYPE_CHECKING:  # a type checker sees the modules themselves; so does PyInstaller, which reads the byte code
     import argparse, base64, bisect, calendar, codecs, difflib, email.utils, hashlib, hmac, http.client  # noqa: E401, I001
-    import http.server, ipaddress, json, mimetypes, queue, select, shutil, signal, socket, ssl, tempfile, threading  # noqa: E401
+    import http.server, ipaddress, json, mimetypes, queue, select, shlex, shutil, signal, socket, ssl, tempfile, threading  # noqa: E401
     import unicodedata, urllib.parse, urllib.request  # noqa: E401
 
     RequestHandler = http.server.BaseHTTPRequestHandler
 else:
     argparse, base64, bisect, calendar, codecs = map(Lazy, "argparse base64 bisect calendar codecs".split())
-    difflib, email, signal, unicodedata = map(Lazy, "difflib email signal unicodedata".split())
+    difflib, email, shlex, signal, unicodedata = map(Lazy, "difflib email shlex signal unicodedata".split())
     hashlib, hmac, http, ipaddress, json = map(Lazy, "hashlib hmac http ipaddress json".split())
     mimetypes, queue, select, shutil, socket = map(Lazy, "mimetypes queue select shutil socket".split())
     ssl, tempfile, threading, urllib = map(Lazy, "ssl tempfile threading urllib".split())
@@ -112,6 +112,7 @@ FOREVER = float("inf")
 
 CHUNK = MiB  # per read and per send: 64 KiB costs half as much again, more than 2 MiB falls out of the cache
 ANSWER_LIMIT = MiB  # no host has more than a few hundred bytes to say about an upload
+STALL = 60.0  # seconds without any byte moving
 MAX_REDIRECTS = 5
 MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
 SMALL = 4 * MiB  # up to here the proof fetches the whole file, above it three samples
@@ -231,7 +232,7 @@ class UploadOptions(NamedTuple):
     sha256: bool = False  # report the SHA-256 even where the proof does not need it
     retry: int = 2  # further tries at one host
     connect_timeout: float = 15.0
-    timeout: float = 60.0  # without any byte moving
+    timeout: Optional[float] = None  # without any byte moving; None: TWAT_FS_TIMEOUT, or 60
     max_time: Optional[float] = None  # for the whole call
     limit_rate: Optional[int] = None
     proxy: Optional[str] = None  # may hold a password: see __repr__
@@ -461,12 +462,12 @@ def regular(path: str) -> os.stat_result:
         found = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise Unreadable(f"{shown}: {local_reason(error)}", phase="file") from error
-    base = printable(os.path.basename(os.path.abspath(path))) or "folder"
+    word, base = shlex.quote(shown), printable(os.path.basename(os.path.abspath(path))) or "folder"
     if stat.S_ISDIR(found.st_mode):
-        raise Unreadable(f"{shown}: is a directory", phase="file", hint=f"tar c {shown} | twat-fs - -n {base}.tar")
+        raise Unreadable(f"{shown}: is a directory", phase="file", hint=f"tar c {word} | twat-fs - -n {shlex.quote(base + '.tar')}")
     if not stat.S_ISREG(found.st_mode):
         kind = "a pipe" if stat.S_ISFIFO(found.st_mode) else "a device or socket"
-        raise Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=f"cat {shown} | twat-fs - -n {base}")
+        raise Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=f"cat {word} | twat-fs - -n {shlex.quote(base)}")
     if not os.access(path, os.R_OK):
         raise Unreadable(f"{shown}: no permission to read it", phase="file")
     return found
@@ -1054,7 +1055,7 @@ class Transport:
     """The only code that opens a socket.  Can be used from several threads: each keeps its own connections."""
 
     def __init__(self, options: UploadOptions) -> None:
-        self.options = options
+        self.options, self.stall = options, options.timeout or STALL
         self.proxy = parse_proxy(options.proxy) if options.proxy else None
         self.context = tls_context(options.cacert, options.insecure) if options.cacert else None  # a bad file: at once
         self.lines = threading.local()
@@ -1181,8 +1182,8 @@ class Transport:
     # One exchange
 
     def talk(self, line: Line, target: Target, request: Request, sent: Callable[[int], object]) -> Response:
-        stream, options = line.stream, self.options
-        stream.stall, stream.until = options.timeout, self.deadline
+        stream = line.stream
+        stream.stall, stream.until = self.stall, self.deadline
         digest, broken, started = None, None, False
         try:
             with failures_of("send", target.host):
@@ -1194,7 +1195,7 @@ class Transport:
             broken = Unreachable(f"{target.host} hung up in the middle of the upload", phase="send", started=started)
         except Unreachable as error:  # listen before giving up: why may be there to read
             broken = error
-            stream.stall = min(5.0, options.timeout)
+            stream.stall = min(5.0, self.stall)
         try:
             with failures_of("reply", target.host, started):
                 response = self.read_answer(line, target, request)
@@ -1261,7 +1262,7 @@ class Transport:
     def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:
         """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
         stream, host, digest = line.stream, target_of(request.url).host, None
-        stream.stall, stream.until = self.options.timeout, self.deadline
+        stream.stall, stream.until = self.stall, self.deadline
         with failures_of("send", host, True), contextlib.suppress(Answered):
             digest = self.send_body(line, request, sent)
             half_close(stream.channel)
@@ -1814,7 +1815,7 @@ def with_environment(options: UploadOptions) -> UploadOptions:
     if options.proxy == "":  # as with curl: none at all
         options = options._replace(proxy=None, proxies={})
     wished = options.settings.get("TWAT_FS_TIMEOUT")
-    if wished and options.timeout == UploadOptions().timeout:
+    if wished and options.timeout is None:
         options = options._replace(timeout=seconds_of("TWAT_FS_TIMEOUT", wished))
     check_options(options)
     return options
