@@ -112,6 +112,7 @@ FOREVER = float("inf")
 
 CHUNK = MiB  # per read and per send: 64 KiB costs half as much again, more than 2 MiB falls out of the cache
 ANSWER_LIMIT = MiB  # no host has more than a few hundred bytes to say about an upload
+SECRET_SETTINGS = ("CATBOX_USERHASH",)
 STALL = 60.0  # seconds without any byte moving
 MAX_REDIRECTS = 5
 MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
@@ -464,7 +465,8 @@ def regular(path: str) -> os.stat_result:
         raise Unreadable(f"{shown}: {local_reason(error)}", phase="file") from error
     word, base = shlex.quote(shown), printable(os.path.basename(os.path.abspath(path))) or "folder"
     if stat.S_ISDIR(found.st_mode):
-        raise Unreadable(f"{shown}: is a directory", phase="file", hint=f"tar c {word} | twat-fs - -n {shlex.quote(base + '.tar')}")
+        hint = f"tar c {word} | twat-fs - -n {shlex.quote(base + '.tar')}"
+        raise Unreadable(f"{shown}: is a directory", phase="file", hint=hint)
     if not stat.S_ISREG(found.st_mode):
         kind = "a pipe" if stat.S_ISFIFO(found.st_mode) else "a device or socket"
         raise Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=f"cat {word} | twat-fs - -n {shlex.quote(base)}")
@@ -968,8 +970,8 @@ def socks5(stream: Stream, target: Target, proxy: Proxy, seconds: float) -> None
     if method == 2 and proxy.user:
         user, password = proxy.user.encode()[:255], proxy.password.encode()[:255]
         stream.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
-        method = read(2)[1] and 255
-    if method not in (0, 2):
+        method = read(2)[1]  # 0 is welcome
+    if method:
         raise wants_password(proxy)
     stream.sendall(b"\x05\x01\x00" + socks_address(target, proxy, seconds) + target.port.to_bytes(2, "big"))
     _, code, _, kind = read(4)
@@ -1005,13 +1007,13 @@ class Limiter:
         self.rate, self.free, self.lock = rate, time.monotonic(), threading.Lock()
         self.step = int(max(KiB, min(CHUNK, rate / 8)))
 
-    def take(self, count: int) -> None:
-        """Returns when the line is free for so many bytes."""
+    def take(self, count: int, patience: float) -> None:
+        """Returns when the line is free for so many bytes, or after so many seconds."""
         with self.lock:
             now = time.monotonic()
             self.free = max(self.free, now) + count / self.rate
             pause = self.free - now
-        time.sleep(pause)
+        time.sleep(max(0, min(pause, patience)))
 
 
 @contextlib.contextmanager
@@ -1058,6 +1060,7 @@ class Transport:
         self.options, self.stall = options, options.timeout or STALL
         self.proxy = parse_proxy(options.proxy) if options.proxy else None
         self.context = tls_context(options.cacert, options.insecure) if options.cacert else None  # a bad file: at once
+        self.secrets = [value.encode() for name, value in options.settings.items() if name in SECRET_SETTINGS]
         self.lines = threading.local()
         self.limiter = Limiter(options.limit_rate) if options.limit_rate else None
         self.deadline = time.monotonic() + options.max_time if options.max_time else FOREVER
@@ -1237,7 +1240,7 @@ class Transport:
     def send_slice(self, stream: Stream, piece: Slice, digest: Any, sent: Callable[[int], object]) -> None:
         for data in pieces_of(piece, self.limiter.step if self.limiter else CHUNK):
             if self.limiter:
-                self.limiter.take(len(data))
+                self.limiter.take(len(data), self.time_left())
             if digest:
                 digest.update(data)
             stream.sendall(data)
@@ -1257,7 +1260,10 @@ class Transport:
             answer.close()
         else:
             self.discard(target, line)
-        return Response(answer.status, answer.headers, b"".join(taken), request.url, size=size)
+        body = b"".join(taken)
+        for secret in self.secrets:  # a host may repeat them in its complaint, and we would repeat it
+            body = body.replace(secret, b"***")
+        return Response(answer.status, answer.headers, body, request.url, size=size)
 
     def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:
         """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
@@ -1942,9 +1948,10 @@ def retry_after(value: Optional[str], now: float) -> Optional[float]:
 def pause(error: UploadError, attempt: int, retry: int) -> Optional[float]:
     """Seconds before the next try at the same host, None for no further try; `attempt` counts from 1.
 
-    What had begun to leave may have arrived: it is sent once more at most.  A name that does not exist stays so.
+    What had begun to leave may have arrived: it is sent once more at most.  A name that does not exist stays so, and
+    so does a host that the proxy cannot reach.
     """
-    if not isinstance(error, RetryableError) or error.everywhere or error.phase == "dns":
+    if not isinstance(error, RetryableError) or error.everywhere or error.phase in ("dns", "proxy"):
         return None
     if attempt > min(retry, 1 if error.started else retry):
         return None
@@ -2404,8 +2411,9 @@ class Meter(Progress):
             return
         self.last = clock
         line = self.line(columns(self.stream) - 1, clock)
-        self.put("\r" + line + " " * (self.width - cells(line)))
-        self.width = cells(line)
+        padding = " " * (self.width - cells(line))
+        self.width = cells(line)  # before it is drawn: Ctrl-C may come at any moment, and `clear` must know
+        self.put("\r" + line + padding)
 
     def put(self, text: str) -> None:
         try:
@@ -2632,7 +2640,7 @@ class Desk(RequestHandler):
     shelf: Shelf
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "twat-fs", ""
-    timeout = 60  # seconds without a byte
+    timeout = 30  # seconds without a byte
 
     def do_GET(self) -> None:
         self.answer(self.give)
@@ -2908,7 +2916,7 @@ def file_name_of(head: bytes) -> Optional[str]:
 
 def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
     """A server that already listens; another port is taken if this one is not free and nobody insists."""
-    room = threading.BoundedSemaphore(64)  # connections at a time; the others wait in the queue
+    room = threading.BoundedSemaphore(256)  # connections at a time; the others wait in the queue
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET

@@ -649,3 +649,12 @@ def test_a_copy_that_may_have_been_left_behind_is_mentioned(net, run, kind):
     code, _, err = run("-v", "-p", "catbox,litterbox", "--retry", "0")
     assert (code, sent(net)) == (0, ["catbox.moe", "litterbox.catbox.moe"])
     assert re.search("catbox: .*may have (arrived|been kept|been stored)", err)
+
+
+def test_a_host_that_repeats_our_secret_is_not_repeated(net, run, clean_env):
+    clean_env.setenv("CATBOX_USERHASH", "5ec2e7ab")
+    net.fault("catbox.moe", "status", status=412, body="Invalid userhash 5ec2e7ab, go away")
+    code, out, err = run("-p", "catbox", "-v", "--json")
+    assert code == 1
+    assert "Invalid userhash ***, go away" in err
+    assert "5ec2e7ab" not in out + err

@@ -698,9 +698,9 @@ def test_ctrl_c_with_four_files_at_a_time(box, interrupted, tmp_path, fault):
 @needs_groups
 def test_ctrl_c_while_reading_standard_input(interrupted):
     def spooling(process, temporary):
-        process.stdin.write(b"begun, and never ended\n")
+        process.stdin.write(bytes(2 * MIB) + b"begun, and never ended\n")
         process.stdin.flush()
-        until(lambda: list(temporary.iterdir()))
+        until(lambda: [path for path in temporary.iterdir() if path.stat().st_size])
 
     interrupted("-", stdin=subprocess.PIPE, when=spooling)
 
