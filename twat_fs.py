@@ -166,7 +166,7 @@ class Source(NamedTuple):
         return Slice(self.path, 0, self.size, self.stamp)
 
     def extension(self) -> str:
-        return os.path.splitext(self.name)[1][1:].lower()
+        return self.name.rpartition(".")[2].lower() if "." in self.name else ""
 
 
 Body = tuple[Union[bytes, Slice], ...]
