@@ -372,7 +372,7 @@ def test_an_upload_can_end_without_an_answer(box, sample, kind, codes):
 def test_an_answer_can_have_no_end(box, kind):
     box.fault("catbox.moe", kind)
     done = run_curl(box, "-m", "0.5", "https://catbox.moe/")
-    assert done.returncode in (28, 56) and len(done.stdout) > 10**5
+    assert done.returncode in (28, 56) and len(done.stdout) > 10**4
 
 
 @pytest.mark.parametrize("kind", ["early", "early-open"])
