@@ -3130,7 +3130,7 @@ def spooled(limit: Optional[int]) -> Iterator[str]:
     handle, path = tempfile.mkstemp(prefix="twat-fs-")
     try:
         with open(handle, "wb") as file:
-            for data in iter(lambda: sys.stdin.buffer.read(CHUNK), b""):
+            for data in iter(lambda: sys.stdin.buffer.read1(CHUNK), b""):
                 file.write(data)
                 if limit is not None and file.tell() > limit:
                     most = f"{human(limit)}, the most that a host here takes"
