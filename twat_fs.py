@@ -3129,8 +3129,9 @@ def spooled(limit: Optional[int]) -> Iterator[str]:
         raise Unreadable("standard input is closed", phase="file")
     handle, path = tempfile.mkstemp(prefix="twat-fs-")
     try:
+        piped: Any = sys.stdin.buffer
         with open(handle, "wb") as file:
-            for data in iter(lambda: sys.stdin.buffer.read1(CHUNK), b""):
+            for data in iter(lambda: piped.read1(CHUNK), b""):  # what has come, so that Ctrl-C is heard between
                 file.write(data)
                 if limit is not None and file.tell() > limit:
                     most = f"{human(limit)}, the most that a host here takes"
