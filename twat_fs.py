@@ -867,7 +867,7 @@ def resolve(host: str, port: int, seconds: float) -> list[Any]:
         raise Unreachable(f"no answer about {host} from the name server", phase="dns") from None
     if isinstance(found, Exception):
         reason = "is no host name" if isinstance(found, UnicodeError) else local_reason(found)
-        raise Unreachable(f"{host}: {reason}", phase="dns", hint="is there a network?") from found
+        raise Unreachable(f"{host}: {reason}", phase="dns") from found
     return list(found)
 
 
@@ -3041,14 +3041,30 @@ SERVE_OPTIONS = (
     Option("-q --quiet", "no line for each request", FLAG),
 )
 
-EPILOG = """commands: FILE... (or: upload FILE...), list, status [HOST] [--online], serve [FILE...], version.
-A file that is called like a command is ./list.  Exit codes: 0 every file has a proven URL; 1 no file could be uploaded;
-2 wrong command line; 3 some files failed; 4 uploaded, but the host does not serve the same bytes; 5 nothing fits, nothing
-was sent; 6 local problem; 130 interrupted."""
+EPILOG = """commands (a file that is called like one of them is ./list):
+  FILE... | -                the same as upload FILE...
+  list                       the hosts and what is known about them
+  status [HOST] [--online]   whether a host is ready
+  serve [FILE...]            this machine is the host
+  version
+
+exit codes:
+  0  every file has a proven URL
+  1  no file could be uploaded
+  2  wrong command line; nothing was sent
+  3  some files failed
+  4  uploaded, but the host does not serve the same bytes
+  5  nothing fits (size, type, expiry, not configured); nothing was sent
+  6  local problem (missing, unreadable, changed while it was being read)
+  130  interrupted
+"""
 
 
-def build_parser(prog: str, about: str, options: Iterable[Option], positional: str = "", many: bool = True) -> Any:
-    parser = argparse.ArgumentParser(prog=prog, description=about, epilog=EPILOG, allow_abbrev=False)
+def build_parser(
+    prog: str, about: str, options: Iterable[Option], positional: str = "", many: bool = True, more: str = ""
+) -> Any:
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=prog, description=about, epilog=more, formatter_class=plain, allow_abbrev=False)
     if positional:
         parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
     for option in options:
@@ -3085,7 +3101,7 @@ def options_of(args: Any) -> UploadOptions:
 
 def cmd_upload(argv: Sequence[str]) -> int:
     about = "Turn files into URLs.  The URL goes to stdout, all the rest to stderr."
-    parser = build_parser("twat-fs", about, (*UPLOAD_OPTIONS, *WIRE_OPTIONS), "file")
+    parser = build_parser("twat-fs", about, (*UPLOAD_OPTIONS, *WIRE_OPTIONS), "file", more=EPILOG)
     args = parse(parser, argv)
     files = args.file or ([] if sys.stdin is None or sys.stdin.isatty() else ["-"])
     if not files:
