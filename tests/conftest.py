@@ -29,6 +29,11 @@ def is_foreign(name: str) -> bool:
     return name.upper().endswith("_PROXY") or name.startswith(OURS) or name in NAMES
 
 
+def pytest_configure() -> None:
+    """A shell's background job is born deaf to Ctrl-C, and so would be the programs that we start: listen again."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def clean_env(monkeypatch, tmp_path):
     """No setting of this machine reaches a test; HOME is empty and new."""
