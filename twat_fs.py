@@ -55,6 +55,7 @@ if sys.version_info < (3, 9):
 
 import contextlib
 import errno
+import functools
 import io
 import os
 import re
@@ -501,9 +502,14 @@ def unique_name(name: str, now: time.struct_time) -> str:
     return stem.encode()[:room].decode("utf-8", "ignore") + stamp + extension
 
 
+@functools.lru_cache(maxsize=None)
+def media_types() -> "mimetypes.MimeTypes":
+    return mimetypes.MimeTypes(filenames=())
+
+
 def media_type(name: str) -> str:
     """Guessed from the extension by Python's own table: the same on every machine, and no system file is read."""
-    guessed, encoding = mimetypes.MimeTypes(filenames=()).guess_type(name)
+    guessed, encoding = media_types().guess_type(name)
     return "application/octet-stream" if encoding or not guessed else guessed
 
 
@@ -1254,14 +1260,14 @@ class Transport:
         answer = line.http.getresponse()
         taken: list[bytes] = []
         sink = request.sink() if request.sink and answer.status == 200 else taken.append
-        size = answer.length if request.method != "HEAD" else number(answer.headers.get("Content-Length"))
+        size = answer.length
         whole = pour(answer, sink, request.limit)
         if whole and not answer.will_close:
             answer.close()
         else:
             self.discard(target, line)
         body = b"".join(taken)
-        for secret in self.secrets:  # a host may repeat them in its complaint, and we would repeat it
+        for secret in self.secrets if request.body else ():  # a host may repeat them, and we would repeat its words
             body = body.replace(secret, b"***")
         return Response(answer.status, answer.headers, body, request.url, size=size)
 
@@ -3174,10 +3180,11 @@ def upload_all(
     """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
     terminal = bool(sys.stderr and sys.stderr.isatty())
     meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
+    watched = meter if meter.draws or meter.verbose else Progress()  # who shows nothing need not be told
     transport, broken = Transport(options), {}  # type: Transport, dict[str, UploadError]
 
     def job(file: str, source: Found) -> Callable[[], Outcome]:
-        return lambda: upload_one(file, source, options, chain, transport, meter, broken)
+        return lambda: upload_one(file, source, options, chain, transport, watched, broken)
 
     codes = []
     for outcome in in_order([job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)):
@@ -3190,13 +3197,13 @@ def upload_all(
 
 def upload_one(
     file: str, source: Found, options: UploadOptions, chain: Sequence[Provider],
-    transport: Transport, meter: Progress, broken: dict[str, UploadError],
+    transport: Transport, progress: Progress, broken: dict[str, UploadError],
 ) -> Outcome:  # fmt: skip
     begun = time.monotonic()
     if isinstance(source, UploadError):
         return Outcome(file, None, None, source, 0.0)
     try:
-        result = walk(source, options, chain, transport, meter, broken)
+        result = walk(source, options, chain, transport, progress, broken)
         return Outcome(file, source.size, result, None, result.seconds)
     except UploadError as error:
         return Outcome(file, source.size, None, error, time.monotonic() - begun)
