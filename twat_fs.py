@@ -464,16 +464,22 @@ def regular(path: str) -> os.stat_result:
         found = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise Unreadable(f"{shown}: {local_reason(error)}", phase="file") from error
-    word, base = shlex.quote(shown), printable(os.path.basename(os.path.abspath(path))) or "folder"
-    if stat.S_ISDIR(found.st_mode):
-        hint = f"tar c {word} | twat-fs - -n {shlex.quote(base + '.tar')}"
-        raise Unreadable(f"{shown}: is a directory", phase="file", hint=hint)
     if not stat.S_ISREG(found.st_mode):
-        kind = "a pipe" if stat.S_ISFIFO(found.st_mode) else "a device or socket"
-        raise Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=f"cat {word} | twat-fs - -n {shlex.quote(base)}")
+        raise no_file(path, shown, found.st_mode)
     if not os.access(path, os.R_OK):
         raise Unreadable(f"{shown}: no permission to read it", phase="file")
     return found
+
+
+def no_file(path: str, shown: str, mode: int) -> Unreadable:
+    """What it is instead, and a command that makes a file of it."""
+    base = printable(os.path.basename(os.path.abspath(path))) or "folder"
+    if stat.S_ISDIR(mode):
+        hint = f"tar c {shlex.quote(shown)} | twat-fs - -n {shlex.quote(base + '.tar')}"
+        return Unreadable(f"{shown}: is a directory", phase="file", hint=hint)
+    kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+    hint = f"cat {shlex.quote(shown)} | twat-fs - -n {shlex.quote(base)}"
+    return Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=hint)
 
 
 def local_reason(error: Exception) -> str:
@@ -502,7 +508,7 @@ def unique_name(name: str, now: time.struct_time) -> str:
     return stem.encode()[:room].decode("utf-8", "ignore") + stamp + extension
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def media_types() -> "mimetypes.MimeTypes":
     return mimetypes.MimeTypes(filenames=())
 
@@ -862,7 +868,8 @@ def resolve(host: str, port: int, seconds: float) -> list[Any]:
 
     def look() -> None:
         try:
-            answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            name = host.encode() if host.isascii() else host  # text would load the tables of IDNA
+            answer.put(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             answer.put(error)
 
@@ -3069,7 +3076,8 @@ exit codes:
 def build_parser(
     prog: str, about: str, options: Iterable[Option], positional: str = "", many: bool = True, more: str = ""
 ) -> Any:
-    plain = argparse.RawDescriptionHelpFormatter
+    # With the width given, argparse need not import shutil (a tenth of an upload of 1 KiB) to find it out.
+    plain = functools.partial(argparse.RawDescriptionHelpFormatter, width=columns(sys.stdout) - 2)
     parser = argparse.ArgumentParser(prog=prog, description=about, epilog=more, formatter_class=plain, allow_abbrev=False)
     if positional:
         parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
