@@ -655,6 +655,7 @@ class Target(NamedTuple):
         return host if self.port == PORTS.get(self.scheme) else f"{host}:{self.port}"
 
 
+@functools.lru_cache(maxsize=64)
 def target_of(url: str) -> Target:
     try:
         parts = urllib.parse.urlsplit(url)
@@ -755,6 +756,21 @@ def ready(fd: int, read: bool, write: bool, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
+class Incoming(io.RawIOBase):
+    """What a connection receives, as a file."""
+
+    def __init__(self, receive: Callable[[int], bytes]) -> None:
+        self.receive = receive
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.receive(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
 class Stream:
     """One connection, sending and listening at once; TimeoutError when nothing moves for `stall` seconds, or at `until`."""
 
@@ -838,18 +854,7 @@ class Stream:
 
     def makefile(self, mode: str) -> Any:
         """For http.client, which reads the answer from here."""
-        receive = self.receive
-
-        class Reader(io.RawIOBase):
-            def readable(self) -> bool:
-                return True
-
-            def readinto(self, buffer: Any) -> int:
-                data = receive(len(buffer))
-                buffer[: len(data)] = data
-                return len(data)
-
-        return io.BufferedReader(Reader(), 64 * KiB)
+        return io.BufferedReader(Incoming(self.receive), 64 * KiB)
 
     def close(self) -> None:
         """Nothing: http.client closes before the body of the answer is read.  We hang up."""
