@@ -834,7 +834,7 @@ class Stream:
         """The kernel carries the file; in steps, so that progress shows and an early answer is heard."""
         start, end = file.tell(), file.tell() + size
         while start < end:
-            step = min(end - start, 4 * CHUNK)
+            step = min(end - start, CHUNK)
             count = self.push(os.sendfile, self.channel.fileno(), file.fileno(), start, step)
             if not count:
                 raise SourceChanged("became shorter while it was being read", phase="file")
