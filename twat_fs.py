@@ -1495,7 +1495,7 @@ def duration(seconds: Optional[float]) -> str:
 
 def human(size: float) -> str:
     """For people: "1.4 GiB"; powers of 1024."""
-    power = min(max(int(size), 1).bit_length() // 10, 4) if size >= 1024 else 0
+    power = min((max(int(size), 1).bit_length() - 1) // 10, 4)
     return f"{size / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}" if power else f"{int(size)} bytes"
 
 
@@ -1869,8 +1869,14 @@ def check_options(options: UploadOptions) -> None:
 
 
 def check_name(name: str) -> None:
-    if not name.strip() or set(name) & set("/\\") or not name.isprintable() or len(name.encode()) > MAX_NAME:
-        why = "empty, holds a slash or a control character, or is longer than 255 bytes"
+    why = (
+        "it is empty" if not name.strip()
+        else "it holds a slash" if set(name) & set("/\\")
+        else "it holds a control character" if not name.isprintable()
+        else f"it is longer than {MAX_NAME} bytes" if len(name.encode()) > MAX_NAME
+        else ""
+    )  # fmt: skip
+    if why:
         raise UsageError(f"--name {printable(name, 60)!r}: {why}", phase="options")
 
 
@@ -1935,7 +1941,8 @@ def judge(request: Request, response: Response) -> Response:
     status, sent = response.status, bool(request.body)
     if 200 <= status < 300:
         return response
-    words = " ".join(filter(None, (str(status), phrase(status) + ":" * bool(said(response)), said(response))))
+    own, usual = said(response), f"{status} {phrase(status)}".strip()
+    words = usual if own in ("", usual, phrase(status)) else f"{usual}: {own}"
     if status in BUSY or (status == 500 and request.repeatable):
         pause = retry_after(response.headers.get("Retry-After"), time.time())
         raise Busy(words, phase="reply", status=status, started=sent, retry_after=pause)
@@ -2035,14 +2042,16 @@ def named(text: str) -> list[str]:
 
 
 def find_provider(name: str) -> Provider:
-    """By id, domain, unique prefix, or the base URL of a transfer.sh server; UsageError names what was meant."""
-    if re.match(r"https?://", name, re.I):
-        return transfersh(name)
-    wanted = name.lower()
+    """By id, domain, unique prefix of an id, or the base URL of a transfer.sh server; UsageError names what was meant."""
+    wanted = re.sub(r"^https?://([^/?#]*)/?$", r"\1", name.lower())
+    if wanted not in DEAD and all(wanted != row.domain for row in PROVIDERS):
+        if re.match(r"https?://", name, re.I):
+            return transfersh(name)
+        wanted = name.lower()
     if wanted in DEAD:
         raise UsageError(f"{wanted} cannot be used: {DEAD[wanted]}", phase="options")
     exact = [row for row in PROVIDERS if wanted in (row.id, row.domain)]
-    found = exact or [row for row in PROVIDERS if wanted and (row.id.startswith(wanted) or row.domain.startswith(wanted))]
+    found = exact or [row for row in PROVIDERS if wanted and (row.id.startswith(wanted) or row.domain.startswith(wanted + "."))]
     if len(found) == 1:
         return found[0]
     shown = printable(name.rpartition("@")[2], 60)  # what stands before may be a password
@@ -2052,6 +2061,8 @@ def find_provider(name: str) -> Provider:
 
 
 def nearest(name: str) -> str:
+    if re.fullmatch(r"[a-z0-9.-]+:[0-9]+", name):
+        return f"a transfer.sh server of yours is -p http://{name}/"
     close = difflib.get_close_matches(name, [word for row in PROVIDERS for word in (row.id, row.domain)], 3, 0.5)
     return f"did you mean {' or '.join(close)}?" if close else "`twat-fs list` shows the hosts"
 
@@ -2422,6 +2433,12 @@ class Meter(Progress):
         if self.draws and self.width:
             self.put("\r" + " " * self.width + "\r")
             self.width = 0
+
+    def stop(self) -> None:
+        """Nothing more is drawn: after Ctrl-C no half of a bar stays, and no thread draws it anew."""
+        with self.lock:
+            self.clear()
+            self.draws = False
 
     def draw(self, now: bool = False) -> None:
         clock = time.monotonic()
@@ -3151,6 +3168,8 @@ def source_or_error(
             return Source.of(file, options.name, options.unique)
         limits = [row.max_size for row in chain]
         path = stack.enter_context(spooled(None if None in limits else max(filter(None, limits))))
+        if not os.path.getsize(path) and not any(row.empty for row in chain):
+            raise Unsuitable("standard input is empty", phase="file")
         name = options.name or ("stdin.txt" if looks_like_text(path) else "stdin.bin")
         return Source.of(path, name, options.unique)
     except UploadError as error:
@@ -3200,11 +3219,14 @@ def upload_all(
         return lambda: upload_one(file, source, options, chain, transport, watched, broken)
 
     codes = []
-    for outcome in in_order([job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)):
-        codes.append(outcome.code())
-        show(outcome, meter, args)
-        if outcome.error and options.fragile:
-            break
+    try:
+        for outcome in in_order([job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)):
+            codes.append(outcome.code())
+            show(outcome, meter, args)
+            if outcome.error and options.fragile:
+                break
+    finally:
+        meter.stop()
     return worst(codes)
 
 
@@ -3395,7 +3417,8 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
 
 def announce(shelf: Shelf, address: str) -> None:
     if shelf.folder:
-        say(f"twat-fs: receiving at {address}/ (Ctrl-C ends it):  curl -T FILE {address}/  or  twat-fs -p {address}/ FILE")
+        user, place = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if shelf.token else ("", address)
+        say(f"twat-fs: receiving at {address}/ (Ctrl-C ends it):  curl {user}-T FILE {address}/  or  twat-fs -p {place}/ FILE")
         return
     for token, entry in shelf.entries.items():
         put_line(f"{address}/{token}/{quoted(entry.name)}")
@@ -3433,7 +3456,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     command = COMMANDS.get(words[0]) if words else None
     if argv is None:  # we are the program: temporary files go when somebody ends it
         with contextlib.suppress(ValueError):  # a thread may not
-            signal.signal(signal.SIGTERM, terminated)
+            for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
+                if getattr(signal, name, None) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # nohup
+                    signal.signal(getattr(signal, name), terminated)
     try:
         try:
             return command(words[1:]) if command else cmd_upload(words)

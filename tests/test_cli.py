@@ -256,7 +256,7 @@ WRONG = {
     "one name for two files": ("--name x.txt OTHER", "--name"),
     "a name that is a path": ("--name a/b", "slash"),
     "a name that is a Windows path": ("--name a\\b", "slash"),
-    "no name": ("--name ''", "empty"),
+    "no name": ("--name ''", "it is empty"), "a path": ("--name a/b", "holds a slash"),
     "a name with a line break": ("--name 'a\nb'", "control"),
     "a name with NUL": ("--name 'a\0b'", "control"),
     "a name of 256 bytes": ("--name " + "x" * 256, "255"),
@@ -1072,6 +1072,20 @@ def test_without_any_stream_at_all(box, file, tmp_path):
     ran = shell(box, "<&- 2>&-", file(), cwd=tmp_path)
     assert ran.returncode == 0 and ran.stdout.strip() in box.stored
     assert shell(box, "<&-", cwd=tmp_path).returncode == 2, "no file, and no standard input"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
+    """A closed terminal (SIGHUP) and Ctrl-\\ (SIGQUIT) too: standard input is held in a file, which must go."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = start("-", env={"TMPDIR": str(scratch)}, stdin=subprocess.PIPE)
+    process.stdin.write(b"begun\n")
+    process.stdin.flush()
+    wait_for(lambda: list(scratch.iterdir()))
+    process.send_signal(getattr(signal, name))
+    assert process.wait(10) == 128 + getattr(signal, name)
+    assert not list(scratch.iterdir())
 
 
 @posix

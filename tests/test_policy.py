@@ -489,7 +489,7 @@ FOUND = [
     *((row.domain, row.id) for row in t.PROVIDERS if " " not in row.domain),
     ("cat", "catbox"), ("Catbox.Moe", "catbox"), ("litter", "litterbox"), ("l", "litterbox"), ("0x0", "www0x0"), ("x0", "x0at"),
     ("tmpfiles", "tmpfilesorg"), ("tmpfilel", "tmpfilelink"), ("bash", "bashupload"), ("transfer", "transfersh"),
-    ("qu.", "quax"),
+    ("qu", "quax"), ("https://catbox.moe/", "catbox"), ("https://0x0.st", "www0x0"), ("http://Filebin.net/", "filebin"),
 ]  # fmt: skip
 
 
@@ -503,7 +503,8 @@ UNKNOWN = [
     ("tmp", ["tmpfilelink", "tmpfilesorg"]), ("tmpfile", ["tmpfilelink", "tmpfilesorg"]), ("t", ["termbin", "tmpfilelink"]),
     ("s", ["senditsh"]), ("catbx", ["catbox"]), ("0x0.ts", ["0x0.st"]), ("nosuchhost", ["nosuchhost", "twat-fs list"]),
     ("", []), ("²", []), ("a\x1b[2J", ["\\x1b"]), ("catbox.moe.evil.example", []), ("ftp://host/", []), ("x" * 5000, []),
-    ("http://", []),
+    ("http://", []), ("catbox.mo", ["catbox.moe"]), ("qu.", []), ("https://file.io/", ["LimeWire"]),
+    ("localhost:8080", ["-p http://localhost:8080/"]),
     ("https://[::1/", []), ("https://host:99999/", []), ("https://host:port/", []), ("https:///nohost", []),
     *((name, [name, why.split()[0]]) for name, why in t.DEAD.items()),
     *((name.upper(), [name]) for name in t.DEAD),
@@ -520,12 +521,12 @@ def test_a_wrong_name_is_answered_with_what_was_meant(name, words):
 
 
 def test_every_ambiguous_prefix_names_all_that_it_may_be():
-    """All the prefixes of all the names: a host that fits alone is found, several are told."""
+    """All the prefixes of all the names: a host that fits alone is found, several are told, a domain cut short is none."""
     names = {row.id: (row.id, row.domain) for row in t.PROVIDERS}
     for prefix in {word[:end] for pair in names.values() for word in pair for end in range(1, len(word) + 1)}:
         exact = {id for id, pair in names.items() if prefix in pair}
-        meant = exact or {id for id, pair in names.items() if any(word.startswith(prefix) for word in pair)}
-        if prefix in t.DEAD:
+        meant = exact or {id for id, (_, domain) in names.items() if id.startswith(prefix) or domain.startswith(prefix + ".")}
+        if prefix in t.DEAD or not meant:
             continue
         if len(meant) == 1:
             assert {t.find_provider(prefix).id} == meant
@@ -1241,7 +1242,7 @@ def test_any_range_lies_within_the_file(header, size):
 
 HUMAN = [
     (0, "0 bytes"), (2, "2 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (t.MiB, "1.0 MiB"),
-    (200_000_000, "190.7 MiB"),
+    (200_000_000, "190.7 MiB"), (512 * t.MiB, "512.0 MiB"), (1000 * t.KiB, "1000.0 KiB"),
     (1.5 * t.GiB, "1.5 GiB"), (1024 * t.GiB, "1.0 TiB"), (2**60, "1048576.0 TiB"),
 ]  # fmt: skip
 
@@ -1249,6 +1250,16 @@ HUMAN = [
 @pytest.mark.parametrize("size, shown", HUMAN)
 def test_human(size, shown):
     assert t.human(size) == shown
+
+
+@pytest.mark.parametrize("body, words", [
+    ("", "404 Not Found"), ("Not Found", "404 Not Found"), ("<title>404 Not Found</title>", "404 Not Found"),
+    ("no such bin", "404 Not Found: no such bin"),
+])  # fmt: skip
+def test_a_refusal_says_nothing_twice(body, words):
+    with pytest.raises(t.Refused) as caught:
+        t.judge(t.Request("PUT", "https://host.example/"), t.Response(404, {}, body.encode(), "https://host.example/"))
+    assert str(caught.value) == words
 
 
 DURATIONS_SHOWN = [
