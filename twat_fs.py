@@ -2535,8 +2535,10 @@ def failure_lines(outcome: Outcome) -> list[str]:
     lines = [f"twat-fs: {head}{error}"]
     if isinstance(error, AllProvidersFailed):
         lines += [f"  {line}" for line in error.reasons()]
-        unreached = [f.phase in ("dns", "connect", "proxy") and not f.everywhere for f in error.failures if f.exit_code == 1]
-        if error.exit_code == 1 and all(unreached):
+        tried = [f for f in error.failures if f.exit_code == 1]
+        unreached = all(f.phase in ("dns", "connect", "proxy") and not f.everywhere for f in tried)
+        one_is_down = len(tried) == 1 and tried[0].phase != "dns"  # which says nothing of the network
+        if error.exit_code == 1 and unreached and not one_is_down:
             lines.append("  no network? `twat-fs serve FILE` makes this machine the host")
     elif error and error.hint:
         lines.append(f"  {error.hint}")
@@ -3100,7 +3102,11 @@ def build_parser(
 ) -> Any:
     # With the width given, argparse need not import shutil (a tenth of an upload of 1 KiB) to find it out.
     plain = functools.partial(argparse.RawDescriptionHelpFormatter, width=columns(sys.stdout) - 2)
-    parser = argparse.ArgumentParser(prog=prog, description=about, epilog=more, formatter_class=plain, allow_abbrev=False)
+    words = f"[{positional.upper()}]{'...' * many}" if positional else ""
+    usage = " ".join(filter(None, ("%(prog)s", "[OPTION]..." * bool(options), words)))  # argparse's own takes eight lines
+    parser = argparse.ArgumentParser(
+        prog=prog, usage=usage, description=about, epilog=more, formatter_class=plain, allow_abbrev=False
+    )
     if positional:
         parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
     for option in options:
@@ -3306,7 +3312,8 @@ def put_line(line: str) -> None:
 
 
 def unchecked(result: UploadResult) -> str:
-    return f"a look at the link would use it up, or {result.provider} shows us a page instead"
+    paged = any(row.id == result.provider and not row.fetched for row in PROVIDERS)
+    return f"{result.provider} shows us a page instead" if paged else "a look at the link would use it up"
 
 
 def worst(codes: Sequence[int]) -> int:

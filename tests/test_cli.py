@@ -1074,6 +1074,18 @@ def test_without_any_stream_at_all(box, file, tmp_path):
     assert shell(box, "<&-", cwd=tmp_path).returncode == 2, "no file, and no standard input"
 
 
+def test_one_server_that_is_down_says_nothing_of_the_network(program, file):
+    ran = program("-p", "http://127.0.0.1:1/", file(), "--retry", "0")
+    assert ran.returncode == 1 and "refused" in ran.stderr and "no network" not in ran.stderr
+
+
+def test_a_wrong_option_is_answered_in_two_lines(program, file):
+    ran = program("--expires", "1h", file())
+    assert ran.returncode == 2 and ran.stderr.splitlines() == [
+        "usage: twat-fs [OPTION]... [FILE]...", "twat-fs: error: unrecognized arguments: --expires"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
     """A closed terminal (SIGHUP) and Ctrl-\\ (SIGQUIT) too: standard input is held in a file, which must go."""
