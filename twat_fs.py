@@ -62,7 +62,7 @@ import re
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, NoReturn, Optional, Union
 
 
 class Lazy:
@@ -441,11 +441,23 @@ class AllProvidersFailed(NonRetryableError):
         self.exit_code = min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
 
     def reasons(self) -> list[str]:
-        return [f"{f.provider or '-':<12} {f.phase:<8} {f}{'   ' + f.hint if f.hint else ''}" for f in self.failures]
+        """A line for each host that was asked; those that do not fit for the same reason share one."""
+        hosts: dict[tuple[object, str, str], list[str]] = {}
+        for f in self.failures:
+            which = None if f.exit_code == 5 else f.provider
+            hosts.setdefault((which, f.phase, f"{f}{'   ' + f.hint if f.hint else ''}"), []).append(f.provider or "-")
+        return [f"{', '.join(names):<12} {phase:<8} {words}" for (_, phase, words), names in hosts.items()]
 
 
 def any_unproven(failures: Iterable[UploadError]) -> bool:
     return any(isinstance(f, NotVerified) for f in failures)
+
+
+def program() -> str:
+    """How the reader started us: a command in a hint must work when it is typed."""
+    if __name__ != "__main__" or getattr(sys, "frozen", False):
+        return "twat-fs"
+    return "python3 -m twat_fs" if __spec__ else f"python3 {printable(sys.argv[0])}"
 
 
 def printable(text: str, limit: int = 200) -> str:
@@ -475,10 +487,10 @@ def no_file(path: str, shown: str, mode: int) -> Unreadable:
     """What it is instead, and a command that makes a file of it."""
     base = printable(os.path.basename(os.path.abspath(path))) or "folder"
     if stat.S_ISDIR(mode):
-        hint = f"tar c {shlex.quote(shown)} | twat-fs - -n {shlex.quote(base + '.tar')}"
+        hint = f"tar c {shlex.quote(shown)} | {program()} - -n {shlex.quote(base + '.tar')}"
         return Unreadable(f"{shown}: is a directory", phase="file", hint=hint)
     kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
-    hint = f"cat {shlex.quote(shown)} | twat-fs - -n {shlex.quote(base)}"
+    hint = f"cat {shlex.quote(shown)} | {program()} - -n {shlex.quote(base)}"
     return Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=hint)
 
 
@@ -938,7 +950,8 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
     try:
         context = ssl.create_default_context(cafile=cacert)
     except OSError as error:
-        raise UsageError(f"{printable(cacert or 'certificates')}: {local_reason(error)}", phase="tls") from error
+        why = "holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else local_reason(error)
+        raise UsageError(f"{printable(cacert or 'certificates')}: {why}", phase="tls") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -1048,6 +1061,8 @@ def failure(error: Exception, phase: str, host: str, started: bool) -> UploadErr
         hint = "try --cacert FILE or SSL_CERT_FILE"
         return Refused(f"the certificate of {host} does not hold: {error.verify_message}", phase="tls", hint=hint)
     if isinstance(error, ssl.SSLError):
+        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+            return Unreachable(f"{host} does not speak TLS here", phase="tls", hint="is it http:// instead of https://?")
         return Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started)
     if isinstance(error, TimeoutError):
         why = "was silent for too long"
@@ -2064,7 +2079,7 @@ def nearest(name: str) -> str:
     if re.fullmatch(r"[a-z0-9.-]+:[0-9]+", name):
         return f"a transfer.sh server of yours is -p http://{name}/"
     close = difflib.get_close_matches(name, [word for row in PROVIDERS for word in (row.id, row.domain)], 3, 0.5)
-    return f"did you mean {' or '.join(close)}?" if close else "`twat-fs list` shows the hosts"
+    return f"did you mean {' or '.join(close)}?" if close else f"`{program()} list` shows the hosts"
 
 
 def choose(names: Sequence[str], fallback: bool = False) -> list[Provider]:
@@ -2311,8 +2326,8 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
         try:
             result = walk(Source.of(path), options, [provider], transport, clock, {})
         except UploadError as error:
-            words = error.reasons()[0] if isinstance(error, AllProvidersFailed) else str(error)
-            return ProviderInfo(False, words, provider.note, clock.timing)
+            cause = error.failures[0] if isinstance(error, AllProvidersFailed) else error
+            return ProviderInfo(False, f"{cause.phase}: {cause}", cause.hint or provider.note, clock.timing)
         finally:
             transport.close()
     return ProviderInfo(True, f"{result.url} (verified: {result.verified})", provider.note, clock.timing)
@@ -2375,6 +2390,7 @@ class Meter(Progress):
     def __init__(self, stream: Any, draws: bool, verbose: bool) -> None:
         self.stream, self.draws, self.verbose = stream, draws, verbose
         self.moving: dict[int, Moving] = {}
+        self.finished = 0  # files
         self.lock, self.thread, self.last, self.width = threading.RLock(), threading.get_ident, 0.0, 0
 
     def mine(self) -> Moving:
@@ -2415,6 +2431,19 @@ class Meter(Progress):
         self.tell(f"{error.provider}: {error.phase}: {error}{orphan}")
 
     def done(self, source: Source) -> None:
+        with self.lock:
+            self.finished += 1
+            self.moving.pop(self.thread(), None)
+            self.clear()
+
+    def spooling(self, size: int) -> None:
+        """So many bytes of standard input are held by now."""
+        with self.lock:
+            moving = self.mine()
+            moving.name, moving.note = "standard input", f"{human(size)} read"
+            self.draw()
+
+    def spooled(self) -> None:
         with self.lock:
             self.moving.pop(self.thread(), None)
             self.clear()
@@ -2463,7 +2492,8 @@ class Meter(Progress):
             return one_line(files[0], room, clock)
         sent, size = sum(f.sent for f in files), sum(f.size for f in files)
         rate = sum(f.sent / max(clock - f.begun, 0.001) for f in files if clock > f.begun)
-        return f"{len(files)} files  {human(sent)} of {human(size)}  {human(rate)}/s"[:room]
+        ended = f"  {self.finished} done" if self.finished else ""
+        return f"{len(files)} files  {human(sent)} of {human(size)}  {human(rate)}/s{ended}"[:room]
 
 
 def one_line(file: Moving, room: int, clock: float) -> str:
@@ -2471,11 +2501,15 @@ def one_line(file: Moving, room: int, clock: float) -> str:
     spent = max(clock - file.begun, 0.001)
     share, rate = file.sent / max(file.size, 1), file.sent / spent if clock > file.begun else 0.0
     left = (file.size - file.sent) / rate if rate else 0
-    numbers = f"{share:4.0%}  {human(file.sent)}  {human(rate)}/s  {int(left // 60)}:{int(left % 60):02d} left"
-    tail = f"{file.host}  " + (file.note if file.note and (file.sent >= file.size or not file.sent) else numbers)
+    numbers = [f"{share:.0%}", human(file.sent), f"{human(rate)}/s", f"{int(left // 60)}:{int(left % 60):02d} left"]
+    told = [file.note] if file.note and (file.sent >= file.size or not file.sent) else numbers
+    tail = "  ".join(filter(None, [file.host, *told]))
+    while told and cells(tail) > room:  # whole fields: half a number is a wrong one
+        told = told[:-1]
+        tail = "  ".join(filter(None, [file.host, *told]))
     name = cut(file.name, room - len(tail) - 2) if room - len(tail) > 12 else ""
     bar_room = min(30, room - len(tail) - cells(name) - 6)
-    bar = f"[{'#' * int(share * bar_room):<{bar_room}}]  " if bar_room >= 8 else ""
+    bar = f"[{'#' * int(share * bar_room):<{bar_room}}]  " if bar_room >= 8 and file.size else ""
     return f"{name + '  ' if name else ''}{bar}{tail}"[:room]
 
 
@@ -2539,15 +2573,16 @@ def failure_lines(outcome: Outcome) -> list[str]:
         unreached = all(f.phase in ("dns", "connect", "proxy") and not f.everywhere for f in tried)
         one_is_down = len(tried) == 1 and tried[0].phase != "dns"  # which says nothing of the network
         if error.exit_code == 1 and unreached and not one_is_down:
-            lines.append("  no network? `twat-fs serve FILE` makes this machine the host")
+            lines.append(f"  no network? `{program()} serve FILE` makes this machine the host")
     elif error and error.hint:
         lines.append(f"  {error.hint}")
     return lines
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in rows]
+    kept = [column for column in zip(*rows) if any(column)]
+    widths = [max(map(len, column)) for column in kept]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in zip(*kept)]
 
 
 def provider_table() -> list[tuple[str, ...]]:
@@ -3010,7 +3045,7 @@ def measured(parse: Callable[[str], Optional[float]], like: str) -> Callable[[st
     def convert(text: str) -> float:
         value = parse(text)
         if value is None:
-            raise argparse.ArgumentTypeError(f"{printable(text, 40)!r} is not like {like}")
+            raise argparse.ArgumentTypeError(f"{printable(text, 40)!r} should look like {like}")
         return value
 
     return convert
@@ -3097,16 +3132,29 @@ exit codes:
 """
 
 
+@functools.cache
+def parser_class() -> Any:
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            """Names the nearest option after a wrong one."""
+            wrong = re.findall(r"(?<!\S)--[a-z][a-z-]*", message) if message.startswith("unrecognized") else []
+            close = [o for word in wrong for o in difflib.get_close_matches(word, self._option_string_actions, 1)]
+            self.print_usage(sys.stderr)
+            self.exit(2, f"twat-fs: {message}{'; did you mean ' + ', '.join(close) + '?' if close else ''}\n")
+
+    return Parser
+
+
 def build_parser(
-    prog: str, about: str, options: Iterable[Option], positional: str = "", many: bool = True, more: str = ""
+    command: str, about: str, options: Iterable[Option], positional: str = "", many: bool = True, more: str = ""
 ) -> Any:
     # With the width given, argparse need not import shutil (a tenth of an upload of 1 KiB) to find it out.
     plain = functools.partial(argparse.RawDescriptionHelpFormatter, width=columns(sys.stdout) - 2)
     words = f"[{positional.upper()}]{'...' * many}" if positional else ""
     usage = " ".join(filter(None, ("%(prog)s", "[OPTION]..." * bool(options), words)))  # argparse's own takes eight lines
-    parser = argparse.ArgumentParser(
-        prog=prog, usage=usage, description=about, epilog=more, formatter_class=plain, allow_abbrev=False
-    )
+    name = f"{program()} {command}".strip()
+    wishes = {"description": about, "epilog": more, "formatter_class": plain, "allow_abbrev": False}
+    parser = parser_class()(prog=name, usage=usage, **wishes)
     if positional:
         parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
     for option in options:
@@ -3143,11 +3191,11 @@ def options_of(args: Any) -> UploadOptions:
 
 def cmd_upload(argv: Sequence[str]) -> int:
     about = "Turn files into URLs.  The URL goes to stdout, all the rest to stderr."
-    parser = build_parser("twat-fs", about, (*UPLOAD_OPTIONS, *WIRE_OPTIONS), "file", more=EPILOG)
+    parser = build_parser("", about, (*UPLOAD_OPTIONS, *WIRE_OPTIONS), "file", more=EPILOG)
     args = parse(parser, argv)
     files = args.file or ([] if sys.stdin is None or sys.stdin.isatty() else ["-"])
     if not files:
-        parser.error("name a FILE, or pipe something in (twat-fs --help shows more)")
+        parser.error(f"name a FILE, or pipe something in ({program()} --help shows more)")
     if files.count("-") > 1 or (len(files) > 1 and args.name):
         parser.error("standard input can be read once only" if not args.name else "--name is for one file")
     options = options_of(args)
@@ -3156,34 +3204,39 @@ def cmd_upload(argv: Sequence[str]) -> int:
         parser.error("--provider names no host")
     if sys.stdout is None:
         raise Unreadable("standard output is closed: there is nowhere to print a URL", phase="output")
+    terminal = bool(sys.stderr and sys.stderr.isatty())
+    meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
     with contextlib.ExitStack() as stack:
-        sources = [source_or_error(file, options, chain, stack) for file in files]
+        stack.callback(meter.stop)
+        sources = [source_or_error(file, options, chain, stack, meter) for file in files]
         if args.dry_run:
             return worst([dry_run(file, source, options, chain, args.json) for file, source in zip(files, sources)])
-        return upload_all(files, sources, options, chain, args)
+        return upload_all(files, sources, options, chain, args, meter)
 
 
 Found = Union[Source, UploadError]
 
 
 def source_or_error(
-    file: str, options: UploadOptions, chain: Sequence[Provider], stack: contextlib.ExitStack
+    file: str, options: UploadOptions, chain: Sequence[Provider], stack: contextlib.ExitStack, meter: Meter
 ) -> Found:
     try:
         if file != "-":
             return Source.of(file, options.name, options.unique)
         limits = [row.max_size for row in chain]
-        path = stack.enter_context(spooled(None if None in limits else max(filter(None, limits))))
+        path = stack.enter_context(spooled(None if None in limits else max(filter(None, limits)), meter))
         if not os.path.getsize(path) and not any(row.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
         name = options.name or ("stdin.txt" if looks_like_text(path) else "stdin.bin")
         return Source.of(path, name, options.unique)
     except UploadError as error:
+        meant = difflib.get_close_matches(file, COMMANDS, 1) if not os.path.lexists(file) else []
+        error.hint = error.hint or (f"did you mean `{program()} {meant[0]}`?" if meant else "")
         return error
 
 
 @contextlib.contextmanager
-def spooled(limit: Optional[int]) -> Iterator[str]:
+def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
     """Standard input in a temporary file, so that everything can be sent again; stops at what no host would take."""
     if sys.stdin is None:
         raise Unreadable("standard input is closed", phase="file")
@@ -3193,9 +3246,11 @@ def spooled(limit: Optional[int]) -> Iterator[str]:
         with open(handle, "wb") as file:
             for data in iter(lambda: piped.read1(CHUNK), b""):  # what has come, so that Ctrl-C is heard between
                 file.write(data)
+                meter.spooling(file.tell())
                 if limit is not None and file.tell() > limit:
                     most = f"{human(limit)}, the most that a host here takes"
                     raise Unsuitable(f"standard input is longer than {most}", phase="file")
+        meter.spooled()
         yield path
     except OSError as error:
         why = f"standard input cannot be held in {os.path.dirname(path)}: {local_reason(error)}"
@@ -3213,11 +3268,10 @@ def looks_like_text(path: str) -> bool:
 
 
 def upload_all(
-    files: Sequence[str], sources: Sequence[Found], options: UploadOptions, chain: Sequence[Provider], args: Any
-) -> int:
+    files: Sequence[str], sources: Sequence[Found], options: UploadOptions, chain: Sequence[Provider],
+    args: Any, meter: Meter,
+) -> int:  # fmt: skip
     """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
-    terminal = bool(sys.stderr and sys.stderr.isatty())
-    meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
     watched = meter if meter.draws or meter.verbose else Progress()  # who shows nothing need not be told
     transport, broken = Transport(options), {}  # type: Transport, dict[str, UploadError]
 
@@ -3225,14 +3279,11 @@ def upload_all(
         return lambda: upload_one(file, source, options, chain, transport, watched, broken)
 
     codes = []
-    try:
-        for outcome in in_order([job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)):
-            codes.append(outcome.code())
-            show(outcome, meter, args)
-            if outcome.error and options.fragile:
-                break
-    finally:
-        meter.stop()
+    for outcome in in_order([job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)):
+        codes.append(outcome.code())
+        show(outcome, meter, args)
+        if outcome.error and options.fragile:
+            break
     return worst(codes)
 
 
@@ -3345,16 +3396,28 @@ def report(outcome: Outcome) -> int:
     return outcome.code()
 
 
+def put_table(rows: Sequence[Sequence[str]]) -> None:
+    """On a terminal each row is one line: what does not fit is cut, and stands whole in a pipe or in --json."""
+    room = columns(sys.stdout) if sys.stdout and sys.stdout.isatty() else sys.maxsize
+    put_line("\n".join(cut(line, room) for line in table(rows)))
+
+
 def cmd_list(argv: Sequence[str]) -> int:
-    parser = build_parser("twat-fs list", "The hosts and what is known about them.", (Option("--json", "as JSON", FLAG), ONLINE))
+    as_json = Option("--json", "as JSON", FLAG)
+    parser = build_parser("list", "The hosts and what is known about them.", (as_json, ONLINE), "host", many=False)
     args = parse(parser, argv)
     if args.online:
-        return cmd_status(["--online", *(["--json"] if args.json else [])])
+        return cmd_status(["--online", *(["--json"] if args.json else []), *([args.host] if args.host else [])])
     rows = provider_table()
+    if args.host:
+        wanted = find_provider(args.host).id
+        rows = [row for row in rows if row[0] in ("host", wanted)]
     if args.json:
         put_line(json.dumps([dict(zip(rows[0], row)) for row in rows[1:]], indent=1))
+    elif args.host:
+        put_line("\n".join(f"{name:<8}  {value}" for name, value in zip(*rows)))
     else:
-        put_line("\n".join(table(rows)))
+        put_table(rows)
     return 0
 
 
@@ -3363,7 +3426,7 @@ ONLINE = Option("--online", "prove it: upload a few bytes and fetch them back", 
 
 def cmd_status(argv: Sequence[str]) -> int:
     """0 if the host (without a name: any host) is ready."""
-    parser = build_parser("twat-fs status", "Whether a host is ready.", (ONLINE, *WIRE_OPTIONS), "host", many=False)
+    parser = build_parser("status", "Whether a host is ready.", (ONLINE, *WIRE_OPTIONS), "host", many=False)
     args = parse(parser, argv)
     options = options_of(args)
     rows = [find_provider(args.host)] if args.host else PROVIDERS
@@ -3380,8 +3443,9 @@ def show_status(found: Mapping[str, ProviderInfo], as_json: bool) -> None:
             put_line(json.dumps({"provider": name, **info._asdict()}))
         return
     ready = {True: "ready", False: "not ready"}
-    rows = [(name, ready[info.success], info.explanation, timed(info), info.help_info) for name, info in found.items()]
-    put_line("\n".join(table(rows)))
+    words = {name: "" if info.explanation == "ready" else info.explanation for name, info in found.items()}
+    rows = [(name, ready[info.success], words[name], timed(info), info.help_info) for name, info in found.items()]
+    put_table(rows)
 
 
 def timed(info: ProviderInfo) -> str:
@@ -3389,11 +3453,13 @@ def timed(info: ProviderInfo) -> str:
 
 
 def cmd_serve(argv: Sequence[str]) -> int:
-    parser = build_parser("twat-fs serve", "This machine is the host: give FILEs, or receive.", SERVE_OPTIONS, "file")
+    parser = build_parser("serve", "This machine is the host: give FILEs, or receive.", SERVE_OPTIONS, "file")
     args = parse(parser, argv)
     taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
     if args.file and taking:
         parser.error(f"--{taking[0].replace('_', '-')} is for receiving: it goes without FILEs")
+    if args.bind and re.fullmatch(r"\[.*\].*|[^:]+:[0-9]*", args.bind):
+        parser.error("--bind is an address alone, like 127.0.0.1 or ::1; --port takes the port")
     bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
     if not args.file and not args.token and not is_loopback(bind):
         parser.error("to receive from other machines a --token is needed")
@@ -3403,12 +3469,17 @@ def cmd_serve(argv: Sequence[str]) -> int:
         port = 8080 if args.port is None else int(args.port)
         server = stack.enter_context(start_server(shelf, bind, port, args.port is not None))
         announce(shelf, address_of(server))
-        server.serve_forever(0.2)
-    return 0
+        try:
+            server.serve_forever(0.2)
+        except KeyboardInterrupt:  # the usual end
+            say("\ntwat-fs: stopped")
+    return 130
 
 
 def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
     if args.file:
+        if "-" in args.file:
+            raise UsageError("serve gives files; write standard input into one first", phase="serve")
         sources = [Source.of(file) for file in args.file]
         shelf = Shelf(quiet=args.quiet)
         for source in sources:
@@ -3425,7 +3496,8 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
 def announce(shelf: Shelf, address: str) -> None:
     if shelf.folder:
         user, place = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if shelf.token else ("", address)
-        say(f"twat-fs: receiving at {address}/ (Ctrl-C ends it):  curl {user}-T FILE {address}/  or  twat-fs -p {place}/ FILE")
+        say(f"twat-fs: receiving at {address}/ until Ctrl-C")
+        say(f"  curl {user}-T FILE {address}/  or  {program()} -p {place}/ FILE")
         return
     for token, entry in shelf.entries.items():
         put_line(f"{address}/{token}/{quoted(entry.name)}")
@@ -3434,7 +3506,7 @@ def announce(shelf: Shelf, address: str) -> None:
 
 def cmd_version(argv: Sequence[str]) -> int:
     if argv:
-        parse(build_parser("twat-fs version", "The version.", ()), argv)
+        parse(build_parser("version", "The version.", ()), argv)
     put_line(f"twat-fs {__version__}")
     return 0
 
@@ -3449,7 +3521,8 @@ def cmd_upload_provider(argv: Sequence[str]) -> int:
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "upload": cmd_upload, "list": cmd_list, "status": cmd_status, "serve": cmd_serve, "version": cmd_version,
-    "--version": cmd_version, "upload_provider": cmd_upload_provider, "upload-provider": cmd_upload_provider,
+    "--version": cmd_version, "help": lambda argv: cmd_upload(["--help"]),
+    "upload_provider": cmd_upload_provider, "upload-provider": cmd_upload_provider,
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.server
 import io
 import json
 import os
@@ -312,7 +313,7 @@ def test_a_wrong_command_line_is_2_and_nothing_is_sent(box, run, file, name):
 @pytest.mark.parametrize(
     "args",
     [
-        ["list", "x"], ["list", "--frob"], ["version", "x"], ["version", "--", "x"], ["status", "nosuch"],
+        ["list", "nosuch"], ["list", "--frob"], ["version", "x"], ["version", "--", "x"], ["status", "nosuch"],
         ["status", "catbox", "x0at"], ["status", "tmpfile"], ["upload_provider"], ["upload_provider", "burn"],
         ["serve", "--port", "70000"], ["serve", "--port", "²"], ["serve", "--max-size", "0"], ["serve", "--frob"],
         ["upload_provider", "list", "--frob"], ["list", "-q", "-v"],
@@ -827,7 +828,7 @@ def test_no_network_is_recognised_without_a_proxy(box, program, file):
     no_proxy = {"HTTPS_PROXY": None, "HTTP_PROXY": None}
     ran = program(file(), "-p", hosts, "--connect-timeout", "5", env=no_proxy)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.count(" dns ") == 2 and "twat-fs serve" in ran.stderr
+    assert ran.stderr.count(" dns ") == 2 and f"`python3 {PROGRAM} serve FILE`" in ran.stderr
     assert time.monotonic() - begun < 15
 
 
@@ -1082,8 +1083,55 @@ def test_one_server_that_is_down_says_nothing_of_the_network(program, file):
 def test_a_wrong_option_is_answered_in_two_lines(program, file):
     ran = program("--expires", "1h", file())
     assert ran.returncode == 2 and ran.stderr.splitlines() == [
-        "usage: twat-fs [OPTION]... [FILE]...", "twat-fs: error: unrecognized arguments: --expires"
-    ]  # fmt: skip
+        f"usage: python3 {PROGRAM} [OPTION]... [FILE]...",
+        "twat-fs: unrecognized arguments: --expires; did you mean --expire?",
+    ]
+
+
+def test_the_commands_it_tells_us_to_type_work_when_typed(program, tmp_path, file):
+    """Who has the lone file has no command called twat-fs."""
+    ran = program(tmp_path)
+    assert f"| python3 {PROGRAM} - -n" in ran.stderr and "| twat-fs" not in ran.stderr
+    assert f"`python3 {PROGRAM} list`?" in program("lits").stderr
+    assert program("help").stdout == program("--help").stdout != ""
+
+
+def test_one_cause_is_said_once_for_all_hosts_that_do_not_fit(program, file):
+    ran = program(file("e.txt", b""))
+    assert ran.returncode == 5 and ran.stderr.count("the file is empty") == 1
+    assert all(name in ran.stderr for name in CHAIN)
+
+
+def test_one_host_of_the_list_is_shown_whole(program):
+    ran = program("list", "litter")
+    assert ran.returncode == 0 and ran.stdout.splitlines()[0] == "host      litterbox"
+    assert [row["host"] for row in json.loads(program("list", "litterbox", "--json").stdout)] == ["litterbox"]
+
+
+def test_a_server_without_tls_is_told_from_a_dead_one(program, file):
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler))
+        stack.callback(server.shutdown)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        ran = program("-p", f"https://127.0.0.1:{server.server_port}/", file(), "--retry", "0")
+    assert ran.returncode == 1 and "does not speak TLS here" in ran.stderr and "http://" in ran.stderr
+
+
+def test_a_file_of_certificates_that_holds_none_is_named(program, file, tmp_path):
+    (tmp_path / "ca.pem").write_text("rubbish")
+    ran = program("--cacert", tmp_path / "ca.pem", file())
+    assert ran.returncode == 2 and "ca.pem: holds no certificates in PEM form" in ran.stderr
+
+
+@pytest.mark.parametrize("bind", ["[::1]:9000", "127.0.0.1:80", "[::1]"])
+def test_an_address_with_a_port_is_sent_to_port(program, bind):
+    ran = program("serve", "--bind", bind)
+    assert ran.returncode == 2 and "--port takes the port" in ran.stderr
+
+
+def test_serve_gives_no_standard_input(program):
+    ran = program("serve", "-")
+    assert ran.returncode == 2 and "write standard input into one first" in ran.stderr
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])

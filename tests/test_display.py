@@ -88,11 +88,11 @@ class Seen:
 def watch(box, tmp_path):
     """`watch("--limit-rate", "100k", path, columns=80)`: run to the end on a terminal, stdout in a pipe."""
 
-    def run(*args, columns=80, env=None, encoding="utf-8", interrupt=None):
+    def run(*args, columns=80, env=None, encoding="utf-8", interrupt=None, stdin=subprocess.DEVNULL):
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen(
-            command(args), cwd=tmp_path, env=environment(box, env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            command(args), cwd=tmp_path, env=environment(box, env), stdin=stdin, stdout=subprocess.PIPE,
             stderr=slave, start_new_session=True,
         )  # fmt: skip
         os.close(slave)
@@ -218,13 +218,29 @@ def test_it_begins_again_at_the_next_host(box, watch, file):
     assert " 0%" in first_of_next
 
 
+def test_what_is_piped_in_shows_while_it_is_read(watch):
+    slow = subprocess.Popen(["sh", "-c", "for i in 1 2 3 4; do echo $i; sleep 0.2; done"], stdout=subprocess.PIPE)
+    with slow:
+        seen = watch("-p", "x0at", stdin=slow.stdout)
+    assert seen.code == 0 and "standard input  4 bytes read" in seen.draws, seen.draws
+    assert (seen.screen.lines, seen.screen.line) == ([], "")
+
+
+@pytest.mark.parametrize("columns", range(20, 70, 7))
+def test_on_a_narrow_terminal_whole_fields_go(watch, file, columns):
+    seen = watch("--limit-rate", "150k", "-p", "x0at", file(size=60_000), columns=columns)
+    field = r"(report\.txt|rep\S*\.\.\.|\[[# ]+\]|x0at|\d+%|[\d.]+ (bytes|KiB)(/s)?|\d+:\d\d left|checking the link)"
+    assert seen.draws and all(re.fullmatch(f"{field}(  {field})*", line) for line in seen.draws), seen.draws
+
+
 def test_several_files_in_parallel_are_one_line(watch, file):
     files = [file("%d.bin" % number, 60_000) for number in range(3)]
     seen = watch("-j", "3", "--limit-rate", "150k", "-p", "catbox", *files)
     assert seen.code == 0 and len(seen.out.splitlines()) == 3
     together = [line for line in seen.draws if "files" in line]
     assert len(together) >= 3
-    assert all(re.fullmatch(r"[23] files  [\d.]+ \w+ of [\d.]+ KiB  [\d.]+ \w+/s", line) for line in together), together
+    pattern = r"[23] files  [\d.]+ \w+ of [\d.]+ KiB  [\d.]+ \w+/s(  [12] done)?"
+    assert all(re.fullmatch(pattern, line) for line in together), together
     assert "3 files" in "".join(together) and "of 175.8 KiB" in "".join(together)
     assert (seen.screen.lines, seen.screen.line) == ([], "")
 

@@ -75,7 +75,7 @@ def test_a_pipe_is_not_opened(program, box, tmp_path):
     os.mkfifo(pipe)
     done = program(pipe, timeout=20)
     assert (done.returncode, done.stdout, box.tunnels) == (6, "", [])
-    assert "is a pipe" in done.stderr and "| twat-fs - -n pipe" in done.stderr
+    assert "is a pipe" in done.stderr and "twat_fs.py - -n pipe" in done.stderr
 
 
 @posix
