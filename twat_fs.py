@@ -2120,7 +2120,7 @@ def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> 
 
 
 def fal_token(response: Response) -> str:
-    return header_value(f"{json_at('token_type')(response)} {json_at('token')(response)}", response)
+    return " ".join(header_value(json_at(name)(response), response) for name in ("token_type", "token"))
 
 
 def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
@@ -2282,7 +2282,7 @@ def dropbox_append(account: Dropbox, session: str, part: Slice, last: bool, stop
         correct = json_value(answer, "error", "correct_offset") if answer.status == 409 else end
         if correct == end:
             return
-        if not isinstance(correct, int) or not start < correct < end:
+        if type(correct) is not int or not start < correct < end:
             break
         start = correct
     raise Refused(f"the upload session does not go on: {dropbox_tags(answer)}", phase="reply", status=409)
@@ -3364,13 +3364,14 @@ def nearest(name: str) -> str:
 def choose(names: Sequence[str], fallback: bool = False, settings: Optional[Mapping[str, str]] = None) -> list[Provider]:
     """The chain: the named providers and no others, each once; with `fallback` then the default chain, round from there.
 
-    If none is named, the user's own storage comes first, as far as it is set up, and then the default chain.
+    If none is named, the user's own storage comes first (also if it is only half set up: to be told so), and then the
+    default chain.
     """
     chosen = {row.id: row for row in map(find_provider, names)}
     if not names:
-        known = settings or {}
-        own = [row for row in PROVIDERS if row.own and any(map(known.get, (*row.needs, *row.takes)))]
-        return [row for row in own if not unconfigured(row, known)] + [row for row in PROVIDERS if row.default]
+        told = {name for name, value in (settings or {}).items() if value} - {"AWS_ENDPOINT_URL"}  # it serves others too
+        own = [row for row in PROVIDERS if row.own and told.intersection((*row.needs, *row.takes))]
+        return own + [row for row in PROVIDERS if row.default]
     if fallback:
         order = list(PROVIDERS_PREFERENCE)
         last = next((order.index(name) + 1 for name in reversed(list(chosen)) if name in order), 0)
@@ -3393,6 +3394,9 @@ def walk(
             started = time.monotonic()
             try:
                 result = deliver(provider, source, options, send, progress, broken)
+                for missed in failures:
+                    if isinstance(missed, NotConfigured):
+                        progress.remark(f"not to {missed.provider}: {missed}")
                 return result._replace(seconds=round(time.monotonic() - begun, 3), attempts=tuple(attempts))
             except UploadError as error:
                 failures.append(error.by(provider.id))

@@ -75,7 +75,7 @@ def joined(pieces: Iterable[Upload], world) -> Upload:
 
 BLOCK = 4 * MIB
 HASH = "[0-9a-f]{64}"
-PATH = r"/(?:[^/]+/)*[^/]*|id:.+|ns:[0-9]+/.*"
+PATH = r"/.*|id:.+|ns:[0-9]+/.*"  # SDK 12.2.4, WritePath
 COMMIT = {
     "path": PATH, "mode?": ("add|overwrite", {".tag": "add|overwrite"}, {".tag": "update", "update": "[0-9a-f]{9,}"}),
     "autorename?": bool, "client_modified?": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "mute?": bool, "strict_conflict?": bool,
@@ -196,7 +196,7 @@ class Dropbox(Host):
     # Who asks, and what
 
     def token(self, ask: Ask) -> Answer:
-        form = {key: values for key, values in parse_qs(ask.file.read().decode(), True).items()}
+        form = parse_qs(ask.file.read().decode(), True)
         if ask.head.all("Authorization") or ask.header("Content-Type") != "application/x-www-form-urlencoded":
             ask.complain("the token is asked for in the wrong way")
         if set(form) - {"client_secret"} != {"grant_type", "refresh_token", "client_id"}:
@@ -262,7 +262,8 @@ class Dropbox(Host):
             return fault("content_hash_mismatch")
         wrong = self.wrong(arg, ask.file, found)
         if wrong:
-            return as_json({"error_summary": "path/%s/..." % "/".join(wrong), "error": {**write_failed(wrong), ".tag": "path"}}, 409)
+            error = {".tag": "path", "reason": nested(wrong, {}), "upload_session_id": "pid_upload_session:x"}
+            return as_json({"error_summary": "path/%s/..." % "/".join(wrong), "error": error}, 409)
         return as_json(self.about(self.keep(arg, ask.file, found)))
 
     def wrong(self, commit: Any, file: Upload, found: str) -> Tuple[str, ...]:
@@ -449,10 +450,6 @@ def nested(tags: Tuple[str, ...], more: Dict[str, Any]) -> Dict[str, Any]:
     return {".tag": first, first: nested(tuple(rest), more)} if rest else {".tag": first, **more}
 
 
-def write_failed(tags: Tuple[str, ...]) -> Dict[str, Any]:
-    return {"reason": nested(tags, {}), "upload_session_id": "pid_upload_session:x"}
-
-
 # 3 fal ---------------------------------------------------------------------------------------------------------------
 
 FAL_ABOUT = {"file_name": str, "content_type": "[a-z]+/[a-z0-9.+-]+"}
@@ -571,7 +568,7 @@ class Fal(Host):
         wanted = [{"partNumber": n, "etag": '"%s"' % part.sha256[:32]} for n, part in sorted(parts.items())]
         if told is None or sorted(told["parts"], key=lambda part: part["partNumber"]) != wanted:
             return as_json({"detail": "the parts are not those that were sent"}, 400)
-        if list(sorted(parts)) != list(range(1, len(parts) + 1)) or any(parts[n].size < 5 * MIB for n in sorted(parts)[:-1]):
+        if sorted(parts) != list(range(1, len(parts) + 1)) or any(parts[n].size < 5 * MIB for n in sorted(parts)[:-1]):
             return as_json({"detail": "a part is missing or too small"}, 400)
         self.keep(ask, joined([parts[n] for n in sorted(parts)], ask.world), about, about["url"])
         return as_json({"access_url": about["url"]})
@@ -678,9 +675,9 @@ class StorageTo(Host):
     first_urls = 2  # so many places for parts come with the answer to init
     limit: Optional[int] = 25 * 10**9
     resets: Optional[int] = None  # seconds until the next upload is allowed
-    signed = {"Host": ["u7.r2.cloudflarestorage.com"], "x-amz-meta-origin": ["web"]}  # every value in a list
 
     def __init__(self):
+        self.signed = {"Host": [self.domains[1]], "x-amz-meta-origin": ["web"]}  # every value in a list
         self.visitors: set = set()
         self.plans: Dict[str, Dict[str, Any]] = {}  # by key
         self.objects: Dict[str, Upload] = {}
