@@ -326,7 +326,7 @@ class Provider(NamedTuple):
     hashes: bool = False  # its answer holds the SHA-256 of what it stored
     needs: tuple[str, ...] = ()  # settings without which it cannot work
     missing: Optional[Callable[[Mapping[str, str]], str]] = None  # what is wrong with the settings, if that is not so simple
-    own: bool = False  # the user's own storage: once it is set up it comes first
+    own: bool = False  # the user's own storage: once it is set up it is the whole chain
     folders: bool = False  # takes --remote-path, and overwrites only by --force
     takes: tuple[str, ...] = ()  # settings that it honours
     account: str = ""  # the one of them that helps when strangers are refused
@@ -3050,7 +3050,7 @@ ACCOUNTS: tuple[Provider, ...] = (
     Provider(
         "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, folders=True, own=True,
         needs=("AWS_S3_BUCKET",), missing=s3_missing,
-        takes=("AWS_ENDPOINT_URL", "AWS_S3_PATH_STYLE", "TWAT_FS_S3_PUBLIC_URL"),
+        takes=("TWAT_FS_S3_PUBLIC_URL",),
         note="presigned links, for 7 days at most; --public where the bucket is",
         help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE); for others than Amazon"
         " AWS_ENDPOINT_URL too",
@@ -3384,13 +3384,13 @@ def nearest(name: str) -> str:
 def choose(names: Sequence[str], fallback: bool = False, settings: Mapping[str, str] = {}) -> list[Provider]:
     """The chain: the named providers and no others, each once; with `fallback` then the default chain, round from there.
 
-    If none is named, the user's own storage comes first, as far as it is set up, and then the default chain.
+    If none is named, the user's own storage counts as named once anything of it is set up, also by half: what is meant
+    for it must not become public because a setting is missing or a server is down.
     """
     chosen = {row.id: row for row in map(find_provider, names)}
     if not names:
-        own = [row for row in PROVIDERS if row.own and any(map(settings.get, (*row.needs, *row.takes)))]
-        return [row for row in own if not unconfigured(row, settings)] + [row for row in PROVIDERS if row.default]
-    if fallback:
+        chosen = {row.id: row for row in PROVIDERS if row.own and any(map(settings.get, (*row.needs, *row.takes)))}
+    if fallback or not chosen:
         order = list(PROVIDERS_PREFERENCE)
         last = next((order.index(name) + 1 for name in reversed(list(chosen)) if name in order), 0)
         for name in order[last:] + order[:last]:
@@ -4424,7 +4424,7 @@ WIRE_OPTIONS = (
 
 UPLOAD_OPTIONS = (
     Option("-p --provider", "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server", {"metavar": "A,B"}),
-    Option("--fallback", "after the named hosts try the default ones", FLAG),
+    Option("--fallback", "after the named hosts, or your own storage, try the public ones", FLAG),
     Option("--fragile", "stop at the first failure", FLAG),
     Option("-n --name", "the name that the host is told", {"metavar": "NAME"}),
     Option("--unique", "put the time into the name", FLAG),
