@@ -123,6 +123,7 @@ MAX_REDIRECTS = 5
 MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
 SMALL = 4 * MiB  # up to here the proof fetches the whole file, above it three samples
 SAMPLE = 64 * KiB
+RESERVE = 64 * MiB  # of the disk, which standard input must not fill: others need it
 MAX_NAME = 255  # bytes of UTF-8; no file system takes more
 
 
@@ -4589,6 +4590,8 @@ def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
             for data in iter(lambda: piped.read1(CHUNK), b""):  # what has come, so that Ctrl-C is heard between
                 file.write(data)
                 meter.spooling(file.tell())
+                if shutil.disk_usage(path).free < RESERVE:
+                    raise OSError(errno.ENOSPC, "the disk is nearly full; TMPDIR names another place")
                 if limit is not None and file.tell() > limit:
                     most = f"{human(limit)}, the most that a host here takes"
                     raise Unsuitable(f"standard input is longer than {most}", phase="file")

@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from typing import NamedTuple
@@ -1149,6 +1150,15 @@ def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
 
 
 @posix
+def test_standard_input_does_not_fill_the_disk(run, box, monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # where the standard library remembers it
+    monkeypatch.setattr(twat_fs, "RESERVE", 1 << 60)
+    ran = run("-", stdin=b"x")
+    assert (ran.code, ran.out) == (6, "") and "the disk is nearly full; TMPDIR names another place" in ran.err
+    assert str(tmp_path) in ran.err and not list(tmp_path.glob("twat-fs-*")) and not box.uploads()
+
+
 def test_closed_stdin_named_as_file_is_a_local_problem(box, tmp_path):
     ran = shell(box, "<&-", "-", cwd=tmp_path)
     assert ran.returncode == 6 and no_trouble(ran.stderr)
