@@ -4591,7 +4591,7 @@ def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
                 file.write(data)
                 meter.spooling(file.tell())
                 if shutil.disk_usage(path).free < RESERVE:
-                    raise OSError(errno.ENOSPC, "the disk is nearly full; TMPDIR names another place")
+                    raise OSError(errno.ENOSPC, "the disk is nearly full")
                 if limit is not None and file.tell() > limit:
                     most = f"{human(limit)}, the most that a host here takes"
                     raise Unsuitable(f"standard input is longer than {most}", phase="file")
@@ -4599,7 +4599,7 @@ def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
         yield path
     except OSError as error:
         why = f"standard input cannot be held in {os.path.dirname(path)}: {local_reason(error)}"
-        raise Unreadable(why, phase="file") from error
+        raise Unreadable(why, phase="file", hint="TMPDIR names another place") from error
     finally:
         os.unlink(path)
 

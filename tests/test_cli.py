@@ -1155,7 +1155,7 @@ def test_standard_input_does_not_fill_the_disk(run, box, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", None)  # where the standard library remembers it
     monkeypatch.setattr(twat_fs, "RESERVE", 1 << 60)
     ran = run("-", stdin=b"x")
-    assert (ran.code, ran.out) == (6, "") and "the disk is nearly full; TMPDIR names another place" in ran.err
+    assert (ran.code, ran.out) == (6, "") and "the disk is nearly full\n  TMPDIR names another place" in ran.err
     assert str(tmp_path) in ran.err and not list(tmp_path.glob("twat-fs-*")) and not box.uploads()
 
 
