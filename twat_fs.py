@@ -57,6 +57,7 @@ import contextlib
 import errno
 import functools
 import io
+import itertools
 import os
 import re
 import stat
@@ -3958,6 +3959,14 @@ def keeps_text(keeps: Keeps) -> str:
 #    of transfer.sh.  GET /TOKEN/NAME  PUT /NAME  POST / (multipart)  DELETE /TOKEN/NAME/DELETE-TOKEN
 
 
+class Rejected(Exception):
+    """An answer that is no success: status and one sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
 class Entry:
     """A file that is served, until a time (seconds since 1970) or a number of downloads; `delete` only if we received it."""
 
@@ -3974,15 +3983,11 @@ class Shelf:
         self.unfinished: set[str] = set()  # folders
         self.lock = threading.Lock()
 
-    def add(self, entry: Entry, token: str = "") -> None:
-        with self.lock:
-            self.entries[token or os.urandom(12).hex()] = entry
-
     def receive(self, name: str, blocks: Iterable[bytes], expires: float, left: float) -> tuple[str, Entry]:
         """Writes a file beside its place, and moves it there when it is whole; what is left of a failure is removed."""
-        token, name = os.urandom(12).hex(), stored_name(name)
+        token, name = random_name(), stored_name(name)
         folder = os.path.join(self.folder, token)
-        entry, part = Entry(os.path.join(folder, name), name, os.urandom(12).hex(), expires, left), os.path.join(folder, ".part")
+        entry, part = Entry(os.path.join(folder, name), name, random_name(), expires, left), os.path.join(folder, ".part")
         os.mkdir(folder, 0o700)
         self.unfinished.add(folder)
         try:
@@ -3996,7 +4001,7 @@ class Shelf:
             raise
         finally:
             self.unfinished.discard(folder)
-        self.add(entry, token)
+        self.entries[token] = entry
         return token, entry
 
     def find(self, token: str, name: str, take: bool = False) -> Entry:
@@ -4009,20 +4014,23 @@ class Shelf:
             return entry
 
     def remove(self, token: str) -> None:
-        with self.lock:
-            entry = self.entries.pop(token, None)
+        entry = self.entries.pop(token, None)
         if entry and entry.delete:
             wipe(os.path.dirname(entry.path))
+
+    def sweep(self) -> None:
+        for token, entry in list(self.entries.items()):
+            if entry.expires <= time.time() or entry.left <= 0:
+                self.remove(token)
 
     def close(self) -> None:
         """Leaves nothing half-written behind."""
         for folder in list(self.unfinished):
             wipe(folder)
 
-    def sweep(self) -> None:
-        for token, entry in list(self.entries.items()):
-            if entry.expires <= time.time() or entry.left <= 0:
-                self.remove(token)
+
+def random_name() -> str:
+    return os.urandom(12).hex()
 
 
 def wipe(folder: str) -> None:
@@ -4035,12 +4043,20 @@ def stored_name(name: str) -> str:
     return safe_name("_" + clean) if re.match(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", clean) else clean
 
 
-class Rejected(Exception):
-    """An answer that is no success: status and one sentence."""
+def rejecting(act: "Callable[[Desk], None]") -> "Callable[[Desk], None]":
+    """What is Rejected on the way becomes the answer; when the line itself breaks there is nobody to answer."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
+    def answer(desk: "Desk") -> None:
+        try:
+            act(desk)
+        except Rejected as no:
+            desk.reject(no)
+        except OSError as error:
+            desk.close_connection = True
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                desk.reject(Rejected(507, "No space left"))
+
+    return answer
 
 
 class Desk(RequestHandler):
@@ -4051,58 +4067,9 @@ class Desk(RequestHandler):
     server_version, sys_version = "twat-fs", ""
     timeout = 30  # seconds without a byte
 
+    @rejecting
     def do_GET(self) -> None:
-        self.answer(self.give)
-
-    do_HEAD = do_GET
-
-    def do_PUT(self) -> None:
-        self.answer(self.take_put)
-
-    def do_POST(self) -> None:
-        self.answer(self.take_form)
-
-    def do_DELETE(self) -> None:
-        self.answer(self.drop)
-
-    def answer(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except Rejected as no:
-            self.reject(no)
-        except OSError as error:
-            self.close_connection = True
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self.reject(Rejected(507, "No space left"))
-
-    def reject(self, no: Rejected) -> None:
-        """Says no, and listens a moment longer: who still sends would otherwise lose our answer."""
-        self.close_connection = True
-        self.reply(no.status, no.message + "\n", (("WWW-Authenticate", 'Basic realm="twat-fs"'),) if no.status == 401 else ())
-        with contextlib.suppress(OSError):
-            self.connection.settimeout(1)
-            for _ in range(64):
-                if not self.rfile.read1(256 * KiB):
-                    break
-
-    def reply(self, status: int, body: str, headers: Iterable[Header] = ()) -> None:
-        data = body.encode()
-        self.send_response(status)
-        closing = (("Connection", "close"),) if self.close_connection else ()
-        for header in (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data))), *headers, *closing):
-            self.send_header(*header)
-        self.end_headers()
-        self.wfile.write(b"" if self.command == "HEAD" else data)
-
-    def parts(self) -> list[str]:
-        """The segments of the path, unquoted; a slash that was quoted stays within its segment."""
-        return [urllib.parse.unquote(part) for part in self.path.partition("?")[0].split("/")[1:]]
-
-    # Giving
-
-    def give(self) -> None:
-        parts = self.parts()
-        token, name = parts if len(parts) == 2 else ("", "")
+        token, name = self.parts(2)
         entry = self.shelf.find(token, name)
         try:
             file = open(entry.path, "rb")  # noqa: SIM115
@@ -4112,32 +4079,28 @@ class Desk(RequestHandler):
             size = os.fstat(file.fileno()).st_size
             start, end = span_of(None if self.headers.get("If-Range") else self.headers.get("Range"), size)
             self.shelf.find(token, name, take=self.command == "GET")
-            self.give_span(entry, file, start, end, size)
+            part = [("Content-Range", f"bytes {start}-{end - 1}/{size}")] if end - start < size else []
+            self.head(206 if part else 200, *file_headers(entry), ("Content-Length", str(end - start)), *part)
+            if self.command == "GET" and end > start and self.connection.sendfile(file, start, end - start) < end - start:
+                self.close_connection = True  # the file became shorter: the other side must notice
 
-    def give_span(self, entry: Entry, file: Any, start: int, end: int, size: int) -> None:
-        part = [("Content-Range", f"bytes {start}-{end - 1}/{size}")] if end - start < size else []
-        self.send_response(206 if part else 200)
-        for header in (*file_headers(entry), ("Content-Length", str(end - start)), *part):
-            self.send_header(*header)
-        self.end_headers()
-        if self.command == "GET" and end > start and self.connection.sendfile(file, start, end - start) < end - start:
-            self.close_connection = True  # the file became shorter: the other side must notice
+    do_HEAD = do_GET
 
-    # Taking
-
-    def take_put(self) -> None:
-        name = (self.parts() or [""])[-1]
+    @rejecting
+    def do_PUT(self) -> None:
+        name = self.parts()[-1]
         if not name:
             raise Rejected(400, "Name the file: PUT /NAME")
         self.reply_links([self.store(name, self.body())])
 
-    def take_form(self) -> None:
+    @rejecting
+    def do_POST(self) -> None:
         boundary = self.headers.get_param("boundary")
         if self.headers.get_content_type() != "multipart/form-data" or not boundary:
             raise Rejected(415, "Send multipart/form-data, or PUT /NAME")
         links: list[tuple[str, str]] = []
         try:
-            for part in FormReader(self.body(), str(boundary).encode()).files():
+            for part in Form(self.body(), str(boundary).encode()).files():
                 links.append(self.store(*part))
             if not links:
                 raise Rejected(400, "No file in the form")
@@ -4147,6 +4110,45 @@ class Desk(RequestHandler):
             raise
         self.reply_links(links)
 
+    @rejecting
+    def do_DELETE(self) -> None:
+        token, name, delete = self.parts(3)
+        entry = self.shelf.find(token, name)
+        if not entry.delete or not hmac.compare_digest(delete.encode(), entry.delete.encode()):
+            raise Rejected(404, "Not found")
+        self.shelf.remove(token)
+        self.reply(200, "")
+
+    def parts(self, count: int = 0) -> list[str]:
+        """The segments of the path, unquoted; Rejected unless there are so many.  A quoted slash stays within its segment."""
+        found = [urllib.parse.unquote(part) for part in self.path.partition("?")[0].split("/")[1:]]
+        if count and len(found) != count:
+            raise Rejected(404, "Not found")
+        return found or [""]
+
+    def head(self, status: int, *headers: Header) -> None:
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+
+    def reply(self, status: int, body: str, *headers: Header) -> None:
+        data = body.encode()
+        closing = (("Connection", "close"),) if self.close_connection else ()
+        kind, size = ("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data)))
+        self.head(status, kind, size, *headers, *closing)
+        self.wfile.write(b"" if self.command == "HEAD" else data)
+
+    def reject(self, no: Rejected) -> None:
+        """Says no, and listens a moment longer: who still sends would otherwise lose our answer."""
+        self.close_connection = True
+        self.reply(no.status, no.message + "\n", *((("WWW-Authenticate", 'Basic realm="twat-fs"'),) if no.status == 401 else ()))
+        with contextlib.suppress(OSError):
+            self.connection.settimeout(1)
+            for _ in range(64):
+                if not self.rfile.read1(256 * KiB):
+                    break
+
     def store(self, name: str, blocks: Iterable[bytes]) -> tuple[str, str]:
         """The URL of a received file, and the URL that deletes it."""
         days, downloads = self.wished("Max-Days"), self.wished("Max-Downloads")
@@ -4155,7 +4157,7 @@ class Desk(RequestHandler):
         return url, f"{url}/{entry.delete}"
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
-        self.reply(200, "\n".join(url for url, _ in links), [("X-Url-Delete", delete) for _, delete in links])
+        self.reply(200, "\n".join(url for url, _ in links), *(("X-Url-Delete", delete) for _, delete in links))
 
     def wished(self, header: str) -> float:
         value = self.headers.get(header)
@@ -4173,7 +4175,7 @@ class Desk(RequestHandler):
         """Raises Rejected unless we want this body; its length, or -1 if it comes in chunks."""
         if not self.shelf.folder:
             raise Rejected(405, "This server only gives files")
-        if self.shelf.token and not self.has_token():
+        if self.shelf.token and not same_token(self.headers.get("Authorization", ""), self.shelf.token):
             raise Rejected(401, "A token is needed")
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return -1
@@ -4184,10 +4186,14 @@ class Desk(RequestHandler):
             raise Rejected(413, f"At most {human(self.shelf.max_size)}")
         return size
 
-    def has_token(self) -> bool:
-        kind, _, value = self.headers.get("Authorization", "").partition(" ")
-        given = value.strip().encode("latin-1") if kind.lower() == "bearer" else password_of(value).encode()
-        return hmac.compare_digest(given, self.shelf.token.encode())
+    def handle_expect_100(self) -> bool:
+        """curl asks before it sends much: say no before, not after."""
+        try:
+            self.permit()
+        except Rejected as no:
+            self.reject(no)
+            return False
+        return super().handle_expect_100()
 
     def body(self) -> Iterator[bytes]:
         """The blocks of the body, never more than we take."""
@@ -4207,38 +4213,31 @@ class Desk(RequestHandler):
             yield data
 
     def chunks(self) -> Iterator[bytes]:
-        while True:
+        size = -1
+        while size:
             head = self.rfile.readline(100).partition(b";")[0].strip()
             if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", head):
                 raise Rejected(400, "A broken chunk")
-            yield from self.exactly(int(head, 16))
-            if not int(head, 16):
-                break
-            self.rfile.readline(3)
-        while self.rfile.readline(KiB).strip():  # trailers
-            pass
-
-    def handle_expect_100(self) -> bool:
-        """curl asks before it sends much: say no before, not after."""
-        try:
-            self.permit()
-        except Rejected as no:
-            self.reject(no)
-            return False
-        return super().handle_expect_100()
-
-    def drop(self) -> None:
-        parts = self.parts()
-        token, name, delete = parts if len(parts) == 3 else ("", "", "")
-        entry = self.shelf.find(token, name)
-        if not entry.delete or not hmac.compare_digest(delete.encode(), entry.delete.encode()):
-            raise Rejected(404, "Not found")
-        self.shelf.remove(token)
-        self.reply(200, "")
+            size = int(head, 16)
+            yield from self.exactly(size)
+            while self.rfile.readline(3 if size else KiB).strip():  # the end of the chunk; after the last one, trailers
+                pass
 
     def log_message(self, format: str, *args: Any) -> None:
         if not self.shelf.quiet:
             say(f"twat-fs: {self.address_string()} {printable(format % args)}")
+
+
+def same_token(authorization: str, token: str) -> bool:
+    """Whether it is "Bearer TOKEN", or Basic with the token as password of whatever user."""
+    kind, _, given = authorization.partition(" ")
+    password = given.strip().encode("latin-1")
+    if kind.lower() != "bearer":
+        try:
+            password = base64.b64decode(password, validate=True).partition(b":")[2]
+        except ValueError:
+            return False
+    return hmac.compare_digest(password, token.encode())
 
 
 def file_headers(entry: Entry) -> list[Header]:
@@ -4262,58 +4261,46 @@ def span_of(header: Optional[str], size: int) -> tuple[int, int]:
     return start, end
 
 
-def password_of(credentials: str) -> str:
-    with contextlib.suppress(ValueError):
-        return base64.b64decode(credentials.strip(), validate=True).decode("utf-8", "replace").partition(":")[2]
-    return ""
-
-
-class FormReader:
-    """The files of a multipart body, one after the other, while it is being read."""
+class Form:
+    """A multipart body, read while it comes; after it we add an empty line, which then ends whatever is its last head."""
 
     def __init__(self, blocks: Iterator[bytes], boundary: bytes) -> None:
-        self.blocks, self.mark, self.data = blocks, b"\r\n--" + boundary, b"\r\n"
+        self.blocks, self.mark, self.data = itertools.chain(blocks, (b"\r\n\r\n",)), b"\r\n--" + boundary, b"\r\n"
 
     def files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
-        self.skip(self.mark)
-        while self.peek(2) != b"--":
-            name = file_name_of(b"".join(self.until(b"\r\n\r\n", 16 * KiB)))
-            if name is None:
-                self.skip(self.mark)
-            else:
-                yield name, self.until(self.mark)
+        """Name and bytes of each file, one after the other; plain fields are passed over."""
+        part = self.until(self.mark)  # first, what may stand before the first one
+        while True:
+            for _ in part:  # whatever of it nobody has read
+                pass
+            head = self.head()
+            if head.startswith(b"--"):
+                break
+            name, part = file_name_of(head), self.until(self.mark)
+            if name is not None:
+                yield name, part
         for _ in self.blocks:  # what may follow the end
             pass
 
-    def peek(self, count: int) -> bytes:
-        while len(self.data) < count:
-            self.more()
-        return self.data[:count]
-
-    def more(self) -> None:
-        data = next(self.blocks, b"")
-        if not data:
-            raise Rejected(400, "The form ended too early")
-        self.data += data
-
-    def skip(self, mark: bytes) -> None:
-        for _ in self.until(mark):
-            pass
-
-    def until(self, mark: bytes, limit: float = FOREVER) -> Iterator[bytes]:
-        """What stands before the next mark, which is taken away too."""
-        place = -1
-        while place < 0:
-            place = self.data.find(mark)
-            safe = place if place >= 0 else max(0, len(self.data) - len(mark) + 1)
-            limit -= safe
-            if limit < 0:
+    def head(self) -> bytes:
+        taken = b""
+        for piece in self.until(b"\r\n\r\n"):
+            taken += piece
+            if len(taken) > 16 * KiB:
                 raise Rejected(400, "The head of a part is too long")
-            if safe:
-                yield self.data[:safe]
-            self.data = self.data[safe + (len(mark) if place >= 0 else 0) :]
-            if place < 0:
-                self.more()
+        return taken
+
+    def until(self, mark: bytes) -> Iterator[bytes]:
+        """What stands before the next mark, which is taken away too."""
+        while mark not in self.data:
+            safe = max(0, len(self.data) - len(mark) + 1)
+            yield self.data[:safe]
+            block = next(self.blocks, b"")
+            if not block:
+                raise Rejected(400, "The form ended too early")
+            self.data = self.data[safe:] + block
+        before, _, self.data = self.data.partition(mark)
+        yield before
 
 
 def file_name_of(head: bytes) -> Optional[str]:
@@ -4805,7 +4792,7 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
         sources = [Source.of(file) for file in args.file]
         shelf = Shelf(quiet=args.quiet)
         for source in sources:
-            shelf.add(Entry(os.path.abspath(source.path), source.name))
+            shelf.entries[random_name()] = Entry(os.path.abspath(source.path), source.name)
         return shelf
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
     try:
