@@ -4652,6 +4652,10 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
             meter.above(line)
     elif result and result.verified == "none" and not args.quiet and not args.verify:
         meter.above(f"twat-fs: {printable(outcome.file)}: not checked: {unchecked(result)}")
+    elif result and args.verbose:
+        kept = f"until {result.expires}" if result.expires else "with no known end"
+        delete = f"; curl -X DELETE {shlex.quote(result.delete)} removes it" if result.delete else ""
+        meter.above(f"twat-fs: {printable(outcome.file)}: kept {kept}{delete}")
     line = json_line(outcome) if args.json else result.url if result else ""
     if not line:
         return

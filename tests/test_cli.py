@@ -1150,6 +1150,13 @@ def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
 
 
 @posix
+def test_verbose_says_how_long_it_is_kept_and_how_to_remove_it(run, file):
+    ran = run("-v", "-p", "filebin", file("a.txt"))
+    assert ran.code == 0 and re.search(r"a\.txt: kept until 20\d\d-\d\d-\d\dT[\d:]+Z; curl -X DELETE (\S+) removes it", ran.err)
+    ran = run("-v", "-p", "catbox", file("a.txt"))
+    assert ran.code == 0 and "a.txt: kept with no known end\n" in ran.err
+
+
 def test_standard_input_does_not_fill_the_disk(run, box, monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)  # where the standard library remembers it
