@@ -25,11 +25,11 @@ die()  { warn "$@"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 need() { have "$1" || die "$1 is needed, and it is not on PATH"; }
 
-# Run a command quietly and keep the last line of what it said.
+# Run a command quietly; $all is what it said, and $said the last line of that.
 try() {
-    said=$("$@" 2>&1)
+    all=$("$@" 2>&1)
     code=$?
-    said=${said##*"$newline"}
+    said=${all##*"$newline"}
     [ -n "$said" ] || said="exit code $code"
     return "$code"
 }
@@ -94,7 +94,11 @@ make_scratch() {
     scratch=$said
 }
 
-clean_up() { [ -z "$scratch" ] || rm -rf -- "$scratch"; }
+clean_up() {
+    code=$?                               # mksh would end with the code of rm
+    [ -z "$scratch" ] || rm -rf -- "$scratch"
+    exit "$code"
+}
 
 # fetch NAME: from this release into the scratch folder.
 fetch() {
@@ -105,14 +109,17 @@ fetch() {
         set -- "$@" -o "$file"
     else
         case $(wget --version 2>&1) in
-            *GNU*) set -- wget -nv --timeout=60 --tries=3 -O "$file" ;;
+            *GNU*) set -- wget -nv --timeout=60 --tries=3 --waitretry=1 -O "$file" ;;
             *)     set -- wget -q -O "$file" ;;
         esac
     fi
-    try "$@" "$url" || die "cannot download $url ($said)"
-    case $said in
+    try "$@" "$url"
+    case $all in
         *"certificate validation not implemented"*) die "this wget checks no certificates: install curl, then try again" ;;
+        *--no-check-certificate*) said="its certificate cannot be verified" ;;               # wget would advise not to look
+        "curl: "*) said=${all%%"$newline"*} ;;                                               # and curl to read its manual
     esac
+    [ "$code" = 0 ] || die "cannot download $url ($said)"
 }
 
 # The hash of NAME in SHA256SUMS; fails when NAME is not on the list.
