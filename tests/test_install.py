@@ -964,3 +964,278 @@ def test_nothing_in_the_home_folder_is_touched_but_the_folder_of_programs(instal
     found = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
     assert found == {".bashrc", ".zshrc", ".profile", ".local/bin/twat-fs"}
     assert {(home / name).read_text() for name in (".bashrc", ".zshrc", ".profile")} == {"mine\n"}
+
+
+# 9 The text of install.ps1 -------------------------------------------------------------------------------------------
+
+POWERSHELL = WINDOWS_SCRIPT.read_bytes()
+COMMANDS = set(
+    "Get-ChildItem Get-Command Get-Item Invoke-WebRequest Join-Path Out-Null Remove-Item Set-ItemProperty Test-Path"
+    " Where-Object Write-Host".split()
+)
+AUTOMATIC = set("_ args executioncontext lastexitcode matches".split())
+OPTIONS = set("version dir python uninstall addtopath help".split())
+
+needs_grammar = pytest.mark.skipif(sys.version_info < (3, 10), reason="the grammar of PowerShell needs Python 3.10")
+
+
+def parsed(text: bytes):
+    from tree_sitter import Language, Parser  # not on Python 3.9
+    from tree_sitter_powershell import language
+
+    return Parser(Language(language())).parse(text).root_node
+
+
+def texts(node, *kinds: str) -> List[str]:
+    """The source of all nodes of these kinds, in order."""
+    mine = [node.text.decode()] if node.type in kinds else []
+    return mine + [text for child in node.children for text in texts(child, *kinds)]
+
+
+def variables(node) -> List[str]:
+    """The names of variables in it, as PowerShell compares them: without regard to case."""
+    return [name.strip("$@{}").lower() for name in texts(node, "variable")]
+
+
+def set_somewhere(node) -> List[str]:
+    """The variables that get a value: by an assignment, a loop, or a parameter."""
+    found = [name for place in kinds_of(node, "left_assignment_expression") for name in variables(place)[:2]]
+    loops = [variables(place)[0] for place in kinds_of(node, "foreach_statement")]
+    parameters = [variables(place)[0] for place in kinds_of(node, "script_parameter")]
+    return found + loops + parameters
+
+
+def kinds_of(node, kind: str) -> list:
+    mine = [node] if node.type == kind else []
+    return mine + [found for child in node.children for found in kinds_of(child, kind)]
+
+
+def test_it_is_ascii_for_5_1_and_calls_its_one_function_at_the_end():
+    assert POWERSHELL.isascii()
+    assert POWERSHELL.endswith(b"}\n\nInstall-TwatFs @args\n")
+
+
+@needs_grammar
+def test_it_leaves_one_function_behind_and_nothing_else():
+    (program,) = parsed(POWERSHELL).children[-1:]
+    outside = [node.type for node in program.children]
+    assert outside == ["function_statement", "pipeline"]
+
+
+@needs_grammar
+def test_it_can_be_parsed():
+    assert not parsed(POWERSHELL).has_error
+
+
+@needs_grammar
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (b"try { Invoke", b"try Invoke"),
+        (b"'@\n    $kinds", b"\n    $kinds"),
+        (b"if ($Help) {", b"if $Help {"),
+        (b"foreach ($name in $ready)", b"foreach ($name of $ready)"),
+        (b"(Get-Answer $program)", b"(Get-Answer $program"),
+        (b"[switch] $Python,", b"[switch] $Python,,"),
+        (b"}\n\nInstall-TwatFs @args", b"\nInstall-TwatFs @args"),
+    ],
+)
+def test_a_slip_in_it_would_be_seen(right, wrong):
+    assert POWERSHELL.count(right) == 1
+    assert parsed(POWERSHELL.replace(right, wrong)).has_error
+
+
+@needs_grammar
+def test_every_command_in_it_is_its_own_or_one_of_powershell():
+    tree = parsed(POWERSHELL)
+    own = texts(tree, "function_name")
+    used = texts(tree, "command_name")
+    assert set(used) - set(own) == COMMANDS
+    assert set(own) - set(used) == set()
+
+
+@needs_grammar
+def test_every_variable_that_is_read_was_set():
+    tree = parsed(POWERSHELL)
+    known = {*set_somewhere(tree), *AUTOMATIC, "true", "false", "null"}
+    assert {name for name in variables(tree) if name not in known and not name.startswith("env:")} == set()
+
+
+@needs_grammar
+def test_no_variable_is_a_parameter_in_other_letters():
+    assigned = [name for place in kinds_of(parsed(POWERSHELL), "left_assignment_expression") for name in variables(place)]
+    assert OPTIONS & set(assigned) == set()
+    loops = [variables(place)[0] for place in kinds_of(parsed(POWERSHELL), "foreach_statement")]
+    assert OPTIONS & set(loops) == set()
+
+
+@needs_grammar
+def test_it_throws_and_never_exits():
+    leaving = [text.split()[0].lower() for text in texts(parsed(POWERSHELL), "flow_control_statement")]
+    assert set(leaving) == {"return", "throw", "continue"}
+    assert "exit" not in {name.lower() for name in texts(parsed(POWERSHELL), "command_name")}
+
+
+def test_both_installers_know_the_same_words():
+    for word in ["TWAT_FS_VERSION", "TWAT_FS_INSTALL_DIR", "TWAT_FS_BASE_URL", "GITHUB_PATH", "SHA256SUMS", "twat_fs.py"]:
+        assert word in SCRIPT.decode()
+        assert word in POWERSHELL.decode()
+    assert WINDOWS_BINARY in SCRIPT.decode()
+    assert WINDOWS_BINARY in POWERSHELL.decode()
+
+
+# 10 Running install.ps1 ----------------------------------------------------------------------------------------------
+
+every_powershell = pytest.mark.parametrize("shell", ["powershell", "pwsh"])
+CSHARP = 'class P { static int Main() { System.Console.WriteLine("twat-fs %s"); System.Threading.Thread.Sleep(%d); return 0; } }'
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Real programs for Windows, by the compiler that is a part of it: `compiled("2.0.1", 0)` sleeps 0 ms."""
+    compiler = Path(os.environ["SYSTEMROOT"], "Microsoft.NET", "Framework64", "v4.0.30319", "csc.exe")
+    folder = tmp_path_factory.mktemp("csharp")
+
+    def build(version: str, sleep: int = 0) -> bytes:
+        source, program = folder / "program.cs", folder / f"program-{version}-{sleep}.exe"
+        source.write_text(CSHARP % (version, sleep))
+        subprocess.run([compiler, "-nologo", f"-out:{program}", source], check=True)
+        return program.read_bytes()
+
+    return build
+
+
+@pytest.fixture
+def powershell(release, target, compiled):
+    """Run install.ps1 as a file: `powershell("pwsh", "-Python")`; the release holds real programs."""
+    release.newest[WINDOWS_BINARY] = compiled("2.0.1")
+    release.folders["download/v1.2.3"][WINDOWS_BINARY] = compiled("1.2.3")
+
+    def run(shell, *options, script=None, **variables):
+        env = {**os.environ, "TWAT_FS_BASE_URL": release.url, "TWAT_FS_INSTALL_DIR": str(target), "GITHUB_PATH": ""}
+        how = ["-Command", script] if script else ["-File", str(WINDOWS_SCRIPT), *map(str, options)]
+        argv = [shell, "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", *how]
+        pipes = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
+        return subprocess.run(argv, env={**env, **variables}, timeout=120, **pipes)
+
+    return run
+
+
+def squeezed(text: str) -> str:
+    """PowerShell breaks the text of an error at the width of a window that is not there."""
+    return re.sub(r"[\s|]+|\x1b\[[0-9;]*m", "", text)
+
+
+def thrown(done, sentence: str) -> None:
+    assert done.returncode == 1, done.stdout
+    assert squeezed(sentence) in squeezed(done.stderr), done.stderr
+
+
+@windows_only
+@every_powershell
+def test_windows_installs_the_binary_and_uninstalls_it(powershell, target, shell):
+    done = powershell(shell)
+    assert (done.returncode, inside(target)) == (0, ["twat-fs.exe"]), done.stderr
+    assert f"twat-fs 2.0.1 is now in {target}\\twat-fs.exe" in done.stdout
+    done = powershell(shell, "-Version", "v1.2.3")
+    assert (done.returncode, inside(target)) == (0, ["twat-fs.exe"]), done.stderr
+    assert "twat-fs 1.2.3 is now in" in done.stdout
+    done = powershell(shell, "-Uninstall")
+    assert (done.returncode, target.exists()) == (0, False), done.stderr
+    thrown(powershell(shell, "-Uninstall"), "there is no twat-fs in")
+
+
+@windows_only
+@every_powershell
+def test_windows_installs_from_a_pipe_and_from_a_block_with_options(powershell, target, shell):
+    done = powershell(shell, script=f"Get-Content -Raw '{WINDOWS_SCRIPT}' | Invoke-Expression; 'and on'")
+    assert (done.returncode, inside(target)) == (0, ["twat-fs.exe"]), done.stderr
+    assert done.stdout.endswith("and on\n")
+    block = f"& ([scriptblock]::Create((Get-Content -Raw '{WINDOWS_SCRIPT}'))) -Version 1.2.3 -Python"
+    done = powershell(shell, script=block)
+    assert (done.returncode, inside(target)) == (0, ["twat-fs.cmd", "twat-fs.py"]), done.stderr
+    assert "twat-fs 1.2.3 is now in" in done.stdout
+
+
+@windows_only
+@every_powershell
+def test_windows_takes_the_python_file_where_the_binary_does_not_run(powershell, release, target, shell):
+    release.newest[WINDOWS_BINARY] = b"no program"
+    done = powershell(shell)
+    assert (done.returncode, inside(target)) == (0, ["twat-fs.cmd", "twat-fs.py"]), done.stderr
+    assert f"{WINDOWS_BINARY} does not run here: taking the Python file" in done.stdout
+    said = subprocess.run([str(target / "twat-fs.cmd"), "--version"], capture_output=True, text=True)
+    assert (said.returncode, said.stdout.strip()) == (0, "twat-fs 2.0.1")
+
+
+@windows_only
+@every_powershell
+@pytest.mark.parametrize(
+    ("name", "fault", "sentence"),
+    [
+        ("SHA256SUMS", "missing", "cannot download "),
+        ("SHA256SUMS", "page", "is not the list of a release"),
+        (WINDOWS_BINARY, "missing", "cannot download "),
+        (WINDOWS_BINARY, "cut", WINDOWS_BINARY),
+        (WINDOWS_BINARY, "wrong", "has the wrong checksum"),
+    ],
+)
+def test_windows_tells_a_bad_download_in_a_sentence_and_changes_nothing(
+    powershell, release, target, shell, name, fault, sentence
+):
+    target.mkdir(parents=True)
+    (target / "twat-fs.exe").write_bytes(OLD)
+    release.newest[WINDOWS_BINARY] += b"echo"  # which "wrong" changes
+    release.faults = {name: fault}
+    thrown(powershell(shell), sentence)
+    assert inside(target) == ["twat-fs.exe"]
+    assert (target / "twat-fs.exe").read_bytes() == OLD
+
+
+@windows_only
+@every_powershell
+@pytest.mark.parametrize("wish", ["1.2", "1.2.3/../x", "x"])
+def test_windows_refuses_what_is_no_version(powershell, release, target, shell, wish):
+    thrown(powershell(shell, "-Version", wish), "is no version like 1.2.3")
+    assert (release.asked, target.exists()) == ([], False)
+
+
+@windows_only
+@every_powershell
+def test_windows_replaces_a_program_that_runs(powershell, target, compiled, shell):
+    target.mkdir(parents=True)
+    (target / "twat-fs.exe").write_bytes(compiled("1.0.0", 60_000))
+    with subprocess.Popen([str(target / "twat-fs.exe")], stdout=subprocess.DEVNULL) as running:
+        done = powershell(shell)
+        still = running.poll()
+        running.kill()
+    assert (done.returncode, still) == (0, None), done.stderr
+    assert "twat-fs 2.0.1 is now in" in done.stdout
+    assert powershell(shell).returncode == 0
+    assert inside(target) == ["twat-fs.exe"]
+
+
+@windows_only
+@every_powershell
+def test_windows_puts_the_folder_on_the_path_and_takes_it_off_again(powershell, target, shell):
+    import winreg
+
+    def value():
+        with winreg.OpenKey(winreg.HKEY_CURRENT_USER, "Environment") as key, contextlib.suppress(FileNotFoundError):
+            return winreg.QueryValueEx(key, "Path")
+        return "", winreg.REG_EXPAND_SZ
+
+    before, _ = value()
+    done = powershell(shell, "-AddToPath")
+    assert (done.returncode, value()) == (0, (f"{target};{before}".rstrip(";"), winreg.REG_EXPAND_SZ)), done.stderr
+    assert powershell(shell, "-AddToPath").returncode == 0
+    assert value()[0].count(str(target)) == 1
+    assert powershell(shell, "-Uninstall").returncode == 0
+    assert value()[0].strip(";") == before.strip(";")
+
+
+@windows_only
+@every_powershell
+def test_windows_tells_ci_where_it_is(powershell, target, tmp_path, shell):
+    done = powershell(shell, GITHUB_PATH=str(tmp_path / "path"))
+    assert (done.returncode, (tmp_path / "path").read_bytes()) == (0, f"{target}\n".encode()), done.stderr
