@@ -117,7 +117,8 @@ fetch() {
     case $all in
         *"certificate validation not implemented"*) die "this wget checks no certificates: install curl, then try again" ;;
         *--no-check-certificate*) said="its certificate cannot be verified" ;;               # wget would advise not to look
-        "curl: "*) said=${all%%"$newline"*} ;;                                               # and curl to read its manual
+        "curl: (23) "*) said="cannot write to $dir: is the disk full?" ;;
+        "curl: "*) said=${all%%"$newline"*} ;;                                               # curl, to read its manual
     esac
     [ "$code" = 0 ] || die "cannot download $url ($said)"
 }

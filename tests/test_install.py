@@ -636,17 +636,17 @@ def test_a_script_that_was_cut_off_does_nothing_wherever_it_was_cut(install, rel
 def test_a_disk_that_is_full_is_told_in_a_sentence_and_changes_nothing(install, target, shell):
     old = with_old_file(target)
     limited = [tool("dash"), "-c", "trap '' XFSZ; ulimit -f 16; exec \"$@\"", "limited"]  # 8 KiB, and an error beyond
-    refused(install(shell=shell, prefix=limited), r"cannot download .*/twat-fs-linux-\w+ \((.*[Ww]rit|exit code 153)")  # SIGXFSZ
+    refused(install(shell=shell, prefix=limited), r"/twat-fs-linux-\w+ \((.*is the disk full|exit code 153)")  # zsh: SIGXFSZ
     assert inside(target) == ["twat-fs"]
     assert old.read_bytes() == OLD
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 32 KiB. Only root may mount one; the limit on the size of files is tested everywhere."""
+def disk(tmp_path, request):
+    """A file system with these options. Only root may mount one; the limit on the size of files is tested everywhere."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", request.param, "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("may not mount a file system here")
     yield folder
@@ -655,11 +655,22 @@ def small_disk(tmp_path):
 
 @linux_only
 @every_shell
-def test_a_file_system_without_room_is_told_in_a_sentence_and_changes_nothing(install, small_disk, shell):
-    old = with_old_file(small_disk)
-    refused(install("--dir", small_disk, shell=shell), r"cannot download .*/twat-fs-linux-\w+ \(.*[Ww]rit")
-    assert inside(small_disk) == ["twat-fs"]
+@pytest.mark.parametrize("disk", ["size=32k"], indirect=True)
+def test_a_file_system_without_room_is_told_in_a_sentence_and_changes_nothing(install, disk, shell):
+    old = with_old_file(disk)
+    refused(install("--dir", disk, shell=shell), r"cannot download .*/twat-fs-linux-\w+ \(cannot write to .*: is the disk full")
+    assert inside(disk) == ["twat-fs"]
     assert old.read_bytes() == OLD
+
+
+@linux_only
+@pytest.mark.parametrize("disk", ["noexec"], indirect=True)
+def test_where_nothing_may_run_nothing_is_installed(install, disk):
+    done = install("--dir", disk)
+    assert (done.returncode, inside(disk)) == (1, [])
+    first, second = done.stderr.splitlines()
+    assert re.search(r"twat-fs-linux-\w+ does not run here \(.*denied\): taking the Python file", first)
+    assert re.search(r"twat_fs.py does not run here \(.*denied\): nothing was installed", second)
 
 
 @pytest.fixture
@@ -792,6 +803,15 @@ def test_each_client_fails_with_a_sentence(install, release, target, tmp_path, c
     refused(install(PATH=with_client(tmp_path / "machine", client)), sentence)
     assert inside(target) == ["twat-fs"]
     assert old.read_bytes() == OLD
+
+
+@linux_only
+@pytest.mark.parametrize("disk", ["size=32k"], indirect=True)
+@pytest.mark.parametrize("client", ["wget", "busybox"])
+def test_wget_tells_too_that_there_is_no_room(install, disk, tmp_path, client):
+    done = install("--dir", disk, PATH=with_client(tmp_path / "machine", client))
+    refused(done, r"cannot download .*/twat-fs-linux-\w+ \(.*No space left on device")
+    assert inside(disk) == []
 
 
 @posix_only
