@@ -89,6 +89,7 @@ TWAT_FS_BASE_URL replaces https://github.com/twardoch/twat-fs/releases.
     }
 
     function Get-Checked([string] $Name) {
+        Say "downloading $releases/$place/$Name"
         $file = Get-Asset $Name
         if ((Get-Sha256 $file) -cne $sums[$Name]) {
             throw "$releases/$place/$Name has the wrong checksum, not that of SHA256SUMS: nothing was installed"

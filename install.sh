@@ -7,7 +7,10 @@
 #     SHA256SUMS -> which files there are -> one of them -> is it what the list says? -> does it run? -> one rename
 #
 # Until the rename everything lies in a scratch folder inside the target folder; what was there before stays as it was.
-# POSIX sh, and of that only what dash, bash, busybox, mksh, yash and zsh agree on (no `local`, and mksh has no printf).
+# POSIX sh, and of that only what dash, bash, busybox, mksh, yash and zsh agree on; so there is no `local`.
+# The braces around everything make a script that was cut off a syntax error: not one word of it runs.
+
+{
 
 newline='
 '
@@ -146,6 +149,7 @@ sha256() {
 # fetch NAME, and make sure that it is what the release meant to give.
 fetch_checked() {
     wanted=$(listed "$1")
+    say "downloading ${releases%/}/$place/$1"
     fetch "$1"
     found=$(sha256 <"$scratch/$1") || exit 1
     [ "${found%% *}" = "$wanted" ] || die "$url has the wrong checksum, not that of SHA256SUMS: nothing was installed"
@@ -273,4 +277,6 @@ main() {
     "$action"
 }
 
-{ main "$@"; }   # the braces: a last line that was cut short runs nothing either
+main "$@"
+
+}
