@@ -339,7 +339,7 @@ class Provider(NamedTuple):
     sample: Optional[Sample] = None
 
 
-def keeps_of(provider: Provider, options: UploadOptions = UploadOptions()) -> Keeps:  # noqa: B008
+def keeps_of(provider: Provider, options: UploadOptions) -> Keeps:
     return provider.keeps(options) if callable(provider.keeps) else provider.keeps
 
 
@@ -1317,7 +1317,8 @@ class Transport:
         else:
             self.discard(target, line)
         body = b"".join(taken)
-        for secret in self.secrets if request.body else ():  # a host may repeat them, and we would repeat its words
+        told = [value.rpartition(" ")[2].encode() for name, value in request.headers if name == "Authorization"]
+        for secret in [*told, *(self.secrets if request.body else ())]:  # a host may repeat them, and we would repeat its words
             body = body.replace(secret, b"***")
         return Response(answer.status, answer.headers, body, request.url, size=size)
 
@@ -1426,6 +1427,14 @@ def json_at(*path: Union[str, int]) -> Reader:
         return found if isinstance(found, str) and found.isprintable() else ""  # a lone surrogate is no text
 
     return read
+
+
+def sha256_at(response: Response, *path: Union[str, int]) -> Optional[str]:
+    """The digest at this place of a JSON answer, if it is one."""
+    with contextlib.suppress(NoLink):
+        found = json_at(*path)(response).lower()
+        return found if re.fullmatch("[0-9a-f]{64}", found) else None
+    return None
 
 
 def first_of(*readers: Reader) -> Reader:
@@ -1659,8 +1668,7 @@ def filebin_read(response: Response) -> Link:
     url = check_link(f"https://filebin.net/{quoted(bin_id)}/{quoted(name)}", FILEBIN_LINK, response)
     if url.rpartition("/")[0] != response.url.rpartition("/")[0]:
         raise NoLink(f"answers about another bin: {printable(bin_id)}", phase="reply", started=True)
-    digest = first_of(json_at("file", "sha256"), lambda response: "")(response).lower()
-    return Link(url, delete=url, host_sha256=digest if re.fullmatch("[0-9a-f]{64}", digest) else None)
+    return Link(url, delete=url, host_sha256=sha256_at(response, "file", "sha256"))
 
 
 FILEBIN_LINK = r"https://filebin\.net/[A-Za-z0-9_-]{8,60}/\S+"
@@ -1951,12 +1959,15 @@ class Tokens:
 
     def __call__(self, request: Request) -> Response:
         token = self.token or self.renew("")
-        response = self.under(token, request)
-        return self.under(self.renew(token), request) if response.status == 401 and self.renewed else response
+        if self.renewed:
+            response = self.under(token, request._replace(expects=(401, *request.expects), refusal=but_for_401(request.refusal)))
+            if response.status != 401:
+                return response
+            token = self.renew(token)
+        return self.under(token, request)
 
     def under(self, token: str, request: Request) -> Response:
-        authorization = ("Authorization", token)
-        return self.send(request._replace(headers=(*request.headers, authorization), expects=(401, *request.expects)))
+        return self.send(request._replace(headers=(*request.headers, ("Authorization", token))))
 
     def renew(self, stale: str) -> str:
         with self.lock:
@@ -1965,87 +1976,85 @@ class Tokens:
             return self.token
 
 
+Refusal = Optional[Callable[[Response], Optional[UploadError]]]
+
+
+def but_for_401(refusal: Refusal) -> Refusal:
+    return lambda response: refusal(response) if refusal and response.status != 401 else None
+
+
 # -- pixeldrain
 
 
-def pixeldrain_headers(life: Optional[float], options: UploadOptions) -> Pairs:
-    return (("Authorization", basic("", options.settings["PIXELDRAIN_KEY"])),)
+PIXELDRAIN_LINK = r"https://pixeldrain\.com/api/file/[A-Za-z0-9_-]{4,40}"
+
+
+def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
+    """The host's own SHA-256 is the proof: a free account's link asks for a captcha once it is popular."""
+    key = ("Authorization", basic("", options.settings["PIXELDRAIN_KEY"]))
+    place, kind = f"https://pixeldrain.com/api/file/{quoted(source.name)}", ("Content-Type", media_type(source.name))
+    stored = send(Request("PUT", place, (kind, key), (source.body(),), hashed=options.sha256))
+    link = pixeldrain_read(stored)._replace(sha256=stored.sha256)
+    if options.verify != "none":
+        with contextlib.suppress(Refused, NoLink, RetryableError):
+            about = send(Request("GET", link.url + "/info", (key,), repeatable=True))
+            link = link._replace(host_sha256=sha256_at(about, "hash_sha256"))
+    return link
 
 
 def pixeldrain_read(response: Response) -> Link:
     url = check_link("https://pixeldrain.com/api/file/" + json_at("id")(response), PIXELDRAIN_LINK, response)
-    return Link(url, delete=url)
-
-
-PIXELDRAIN_LINK = r"https://pixeldrain\.com/api/file/[A-Za-z0-9_-]{4,40}"
-pixeldrain_put = put(
-    "", "", lambda source: f"https://pixeldrain.com/api/file/{quoted(source.name)}",
-    read=pixeldrain_read, keeps=Keeps(None), headers=pixeldrain_headers,
-)  # fmt: skip
-
-
-def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
-    """The host's own SHA-256 is the proof: a free account's link asks browsers for a captcha once it is popular."""
-    link = pixeldrain_put.upload(source, options, send)
-    with contextlib.suppress(Refused, NoLink, RetryableError):
-        about = send(Request("GET", link.url + "/info", pixeldrain_headers(None, options), repeatable=True))
-        digest = json_at("hash_sha256")(about).lower()
-        return link._replace(host_sha256=digest if re.fullmatch("[0-9a-f]{64}", digest) else None)
-    return link
+    return Link(url, delete=url, advice="a free account's link may want a captcha: without --verify full its hash is the proof")
 
 
 # -- storage.to
 
 
-STORAGETO = "https://storage.to/api/upload/"
-
-
 def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
-    """init, PUT to the place that it names, confirm; more than 5 GB go in parts (storage.to/docs/api; storageto/cli)."""
+    """init, PUT to the place that it names, confirm; more than 5 GB go in parts (storageto/cli 2026-05-11)."""
     visitor = ("X-Visitor-Token", os.urandom(16).hex())  # makes us the file's owner
+
+    def call(step: str, value: Mapping[str, Any], **more: Any) -> Response:
+        return send(post_json(f"https://storage.to/api/upload/{step}", value, visitor, **more))
+
     about: dict[str, Any] = {"filename": source.name, "content_type": media_type(source.name), "size": source.size}
-    plan = send(post_json(STORAGETO + "init", about, visitor))
+    plan = call("init", about)
     key, sha256 = json_at("r2_key")(plan), None
     if json_at("type")(plan) == "multipart":
-        storageto_parts(source, options, send, plan, visitor)
+        storageto_parts(source, options, send, plan, call)
     else:
-        place, headers = elsewhere(json_at("upload_url")(plan), plan), storageto_headers(plan, about["content_type"])
+        place, headers = elsewhere(json_at("upload_url")(plan), plan), signed_headers(plan, about["content_type"])
         sha256 = send(Request("PUT", place, headers, (source.body(),), hashed=options.sha256, repeatable=True)).sha256
-    done = send(post_json(STORAGETO + "confirm", {**about, "r2_key": key}, visitor, repeatable=True))
-    return storageto_read(done)._replace(sha256=sha256)
+    return storageto_read(call("confirm", {**about, "r2_key": key}, repeatable=True))._replace(sha256=sha256)
 
 
-def storageto_parts(source: Source, options: UploadOptions, send: Send, plan: Response, visitor: Header) -> None:
-    upload_id, size = json_at("upload_id")(plan), json_value(plan, "part_size")
+def storageto_parts(source: Source, options: UploadOptions, send: Send, plan: Response, call: Callable[..., Response]) -> None:
+    upload, size = {"upload_id": json_at("upload_id")(plan)}, json_value(plan, "part_size")
     if not isinstance(size, int) or not MiB <= size <= 5 * GiB:
         raise no_link(plan)
-    upload = {"upload_id": upload_id}
+    slices, etags = parts_of(source, size), []  # type: list[Slice], list[str]
     try:
-        etags: list[str] = []
-        for batch in batches(list(enumerate(parts_of(source, size), 1)), 100):
-            numbers = [number for number, _ in batch]
-            urls = send(post_json(STORAGETO + "parts", {**upload, "part_numbers": numbers}, visitor, repeatable=True))
-            puts = [Request("PUT", elsewhere(json_at("urls", str(n))(urls), urls), (), (part,)) for n, part in batch]
-            etags += map(etag_of, send_parts(puts, send, options.jobs))
+        for first in range(0, len(slices), 50):  # as many as its own client asks for
+            numbers = [first + n for n, _ in enumerate(slices[first : first + 50], 1)]
+            urls = call("parts", {**upload, "part_numbers": numbers}, repeatable=True)
+            places = [elsewhere(json_at("urls", str(number))(urls), urls) for number in numbers]
+            puts = [Request("PUT", place, (), (part,)) for place, part in zip(places, slices[first:])]
+            etags += [etag_of(answer).strip('"') for answer in send_parts(puts, send, options.jobs)]
         parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
-        send(post_json(STORAGETO + "complete-multipart", {**upload, "parts": parts}, visitor, repeatable=True))
+        call("complete-multipart", {**upload, "parts": parts}, repeatable=True)
     except BaseException:
-        with contextlib.suppress(UploadError):
-            send(post_json(STORAGETO + "abort", upload, visitor, within=5.0))
+        with contextlib.suppress(RetryableError, NonRetryableError):
+            call("abort", upload, within=5.0)
         raise
 
 
-def batches(things: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    return [things[start : start + size] for start in range(0, len(things), size)]
-
-
-def storageto_headers(plan: Response, kind: str) -> tuple[Header, ...]:
-    """The headers that belong to the place: they may be signed."""
-    given = json_of(plan).get("headers") or {}
-    own = {"content-length", "host", "user-agent", "accept", "accept-encoding", "transfer-encoding", "connection", "expect"}
-    wanted = {"Content-Type": kind, **(given if isinstance(given, dict) else {})}
-    good = {k: v for k, v in wanted.items() if re.fullmatch("[A-Za-z0-9-]+", k) and k.lower() not in own}
-    return tuple((name, header_value(str(value), plan)) for name, value in good.items())
+def signed_headers(plan: Response, kind: str) -> tuple[Header, ...]:
+    """The headers that belong to the place, because they may be signed; their values come as lists (storageto/cli)."""
+    given = json_of(plan).get("headers")
+    ours = {"content-length", "host", "user-agent", "accept", "accept-encoding", "transfer-encoding", "connection", "expect"}
+    wanted = {"Content-Type": [kind], **(given if isinstance(given, dict) else {})}
+    good = {k: v for k, v in wanted.items() if re.fullmatch("[A-Za-z0-9-]+", k) and k.lower() not in ours}
+    return tuple((k, header_value(str(v[0] if isinstance(v, list) and v else v), plan)) for k, v in good.items())
 
 
 def elsewhere(url: str, response: Response) -> str:
@@ -2053,86 +2062,67 @@ def elsewhere(url: str, response: Response) -> str:
     return check_link(url, r"https://[A-Za-z0-9.-]+(:[0-9]+)?/\S+", response)
 
 
-def storageto_read(response: Response) -> Link:
-    url = check_link(json_at("file", "raw_url")(response), r"https://storage\.to/r/[A-Za-z0-9_-]+", response)
-    return Link(url)
+storageto_read = link_of(json_at("file", "raw_url"), r"https://storage\.to/r/[A-Za-z0-9_-]+")
 
 
 # -- fal
 
 
 FAL_SINGLE, FAL_PART = 100 * MiB, 10 * MiB  # fal_client 1.0.3
-FAL_LINK = r"https://([a-z0-9-]+\.)*fal\.media/\S+|https://storage\.googleapis\.com/\S+"
+FAL_FINAL = (None, 401, 402, 403, 413, 422, 429)  # refusals for which the second way is no way out
+ANY_TIME = Keeps(FOREVER, range(MINUTE, 3650 * DAY))
 
 
 def fal(source: Source, options: UploadOptions, send: Send) -> Link:
-    """As fal_client 1.0.3 does it, with its older way as the second.
-
-    That one also takes the names which no header can carry.
-    """
+    """As fal_client 1.0.3 does it, its older way being the second; that one also takes names which no header can carry."""
     key = ("Authorization", f"Key {fal_key(options.settings)}")
-    if not source.name.isascii():
-        return fal_initiate(source, options, send, key)
-    try:
-        return fal_direct(source, options, send, key)
-    except (Refused, NoLink) as error:
-        if error.status in (401, 402, 403, 413, 429):
-            raise
-        return fal_initiate(source, options, send, key)
+    if source.name.isascii():
+        try:
+            return fal_cdn(source, options, send, key)
+        except Refused as error:  # so nothing is stored there
+            if error.status in FAL_FINAL:
+                raise
+    return fal_initiate(source, options, send, key)
 
 
-def fal_direct(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
-    base = ""
-
-    def token() -> str:
-        nonlocal base
-        answer = send(post_json("https://rest.fal.ai/storage/auth/token?storage_type=fal-cdn-v3", {}, key, repeatable=True))
-        base = check_link(json_at("base_url")(answer), r"https://([a-z0-9-]+\.)+fal\.(media|ai|run)/?", answer).rstrip("/")
-        return header_value(f"{json_at('token_type')(answer)} {json_at('token')(answer)}", answer)
-
-    call = Tokens(send, token)
+def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
+    ask = post_json("https://rest.fal.ai/storage/auth/token?storage_type=fal-cdn-v3", {}, key, repeatable=True)
+    first = send(ask)
+    call = Tokens(send, lambda: fal_token(send(ask)), fal_token(first))
     kind = ("Content-Type", media_type(source.name))
     headers = (kind, ("X-Fal-File-Name", source.name), *fal_life(options, "X-Fal-Object-Lifecycle"))
     if source.size <= FAL_SINGLE:
-        request = Request("POST", "https://v3.fal.media/files/upload", headers, (source.body(),), hashed=options.sha256)
-        response = accepted(call(request))
-        return fal_read(response)._replace(sha256=response.sha256)
-    call.renew("")
-    begun = accepted(call(Request("POST", f"{base}/files/upload/multipart", headers)))
-    link, upload_id = fal_read(begun), quoted(json_at("uploadId")(begun))
-    place = f"{link.url}/multipart/{upload_id}"
+        whole = Request("POST", "https://v3.fal.media/files/upload", headers, (source.body(),), hashed=options.sha256)
+        stored = call(whole)
+        return fal_read(stored)._replace(sha256=stored.sha256)
+    base = check_link(json_at("base_url")(first), r"https://([a-z0-9-]+\.)+fal\.(media|ai|run)/?", first).rstrip("/")
+    begun = call(Request("POST", f"{base}/files/upload/multipart", headers))
+    link = fal_read(begun)
+    place = f"{link.url}/multipart/{quoted(json_at('uploadId')(begun))}"
     puts = [Request("PUT", f"{place}/{n}", (kind,), (part,)) for n, part in enumerate(parts_of(source, FAL_PART), 1)]
-    answers = send_parts(puts, lambda request: accepted(call(request)), options.jobs)
-    parts = [{"partNumber": number, "etag": etag_of(answer)} for number, answer in enumerate(answers, 1)]
-    accepted(call(post_json(place + "/complete", {"parts": parts}, repeatable=True)))
+    etags = map(etag_of, send_parts(puts, call, options.jobs))
+    parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
+    call(post_json(place + "/complete", {"parts": parts}, repeatable=True))
     return link
 
 
-def accepted(response: Response) -> Response:
-    """The answer, unless the token was refused a second time."""
-    if response.status == 401:
-        raise Refused(f"401 Unauthorized: {said(response)}", phase="reply", status=401)
-    return response
+def fal_token(response: Response) -> str:
+    return header_value(f"{json_at('token_type')(response)} {json_at('token')(response)}", response)
 
 
 def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
     """A signed place first: what is put there must have the very Content-Type that was announced."""
-    kind = media_type(source.name)
-    wish = fal_life(options, "X-Fal-Object-Lifecycle-Preference")
+    kind, wish = media_type(source.name), fal_life(options, "X-Fal-Object-Lifecycle-Preference")
     about = {"file_name": source.name, "content_type": kind}
     plan = send(post_json("https://rest.fal.ai/storage/upload/initiate?storage_type=gcs", about, key, *wish))
-    url = check_link(json_at("file_url")(plan), FAL_LINK, plan)
-    place = elsewhere(json_at("upload_url")(plan), plan)
+    place, link = elsewhere(json_at("upload_url")(plan), plan), link_of(json_at("file_url"), FAL_LINK)(plan)
     put = Request("PUT", place, (("Content-Type", kind),), (source.body(),), hashed=options.sha256, repeatable=True)
-    return Link(url, sha256=send(put).sha256)
+    return link._replace(sha256=send(put).sha256)
 
 
 def fal_life(options: UploadOptions, header: str) -> tuple[Header, ...]:
-    life = lifetime(FAL_KEEPS, 0, options)
+    life = lifetime(ANY_TIME, 0, options)
     return ((header, json.dumps({"expiration_duration_seconds": int(life)})),) if life and life < FOREVER else ()
-
-
-FAL_KEEPS = Keeps(FOREVER, range(MINUTE, 3650 * DAY))
 
 
 def fal_key(settings: Mapping[str, str]) -> str:
@@ -2140,14 +2130,14 @@ def fal_key(settings: Mapping[str, str]) -> str:
 
 
 def fal_missing(settings: Mapping[str, str]) -> str:
-    if settings.get("FAL_KEY") or (settings.get("FAL_KEY_ID") and settings.get("FAL_KEY_SECRET")):
-        return ""
     halves = [name for name in ("FAL_KEY_ID", "FAL_KEY_SECRET") if settings.get(name)]
+    if settings.get("FAL_KEY") or len(halves) == 2:
+        return ""
     return f"{halves[0]} is set, but not its other half" if halves else "FAL_KEY is not set"
 
 
-def fal_read(response: Response) -> Link:
-    return Link(check_link(json_at("access_url")(response), FAL_LINK, response))
+FAL_LINK = r"https://([a-z0-9-]+\.)*fal\.media/\S+|https://storage\.googleapis\.com/\S+"
+fal_read = link_of(json_at("access_url"), FAL_LINK)
 
 
 # -- Dropbox
@@ -2156,6 +2146,21 @@ def fal_read(response: Response) -> Link:
 DROPBOX_SINGLE = 150 * MiB  # dropbox.com/developers/documentation/http, files/upload
 DROPBOX_BLOCK = 4 * MiB  # of the content hash, and of what concurrent sessions are aligned to
 DROPBOX_PART = 32 * MiB
+DROPBOX_SAYS = (  # a piece of its tags (SDK 12.2.4), in our words, and the way out
+    ("expired_access_token", "the access token has run out", "set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY: it lasts 4 hours"),
+    ("invalid_access_token", "the access token is not valid", "make a new one in the app console"),
+    ("missing_scope", "the app may not do that", "allow {scope} in the app console, and authorise the app again"),
+    ("conflict/folder", "a folder in the Dropbox has this name", "--unique or --name gives another one"),
+    ("file_ancestor", "a file in the Dropbox has the name of its folder", "--remote-path gives another one"),
+    ("conflict", "it is already in the Dropbox", "--force overwrites it, --unique gives another name"),
+    ("insufficient_space", "the Dropbox is full", "delete something there"),
+    ("disallowed_name", "Dropbox does not take this name", "--name gives another one"),
+    ("malformed_path", "Dropbox does not take this path", "--name and --remote-path give another one"),
+    ("no_write_permission", "no permission to write into this folder", "--remote-path gives another one"),
+    ("email_not_verified", "Dropbox shares nothing before the account's address is verified", "see the account's settings"),
+    ("settings_error", "this Dropbox plan has no links that expire", "upload without --expire"),
+    ("access_denied", "this account may not share the file", "see the account's or the team's sharing settings"),
+)
 
 
 class Dropbox:
@@ -2172,13 +2177,16 @@ class Dropbox:
         wanted = {"refresh_token": "DROPBOX_REFRESH_TOKEN", "client_id": "DROPBOX_APP_KEY", "client_secret": "DROPBOX_APP_SECRET"}
         fields = {field: self.settings[name] for field, name in wanted.items() if self.settings.get(name)}
         form = urllib.parse.urlencode({"grant_type": "refresh_token", **fields}).encode()
-        kind = ("Content-Type", "application/x-www-form-urlencoded")
-        answer = self.send(Request("POST", "https://api.dropboxapi.com/oauth2/token", (kind,), (form,), expects=(400, 401)))
+        kind, place = ("Content-Type", "application/x-www-form-urlencoded"), "https://api.dropboxapi.com/oauth2/token"
+        answer = self.send(Request("POST", place, (kind,), (form,), expects=(400, 401), repeatable=True))
         if answer.status != 200:
             why = "the refresh token is not valid (any more)" if "invalid_grant" in answer.text() else said(answer)
             hint = "check DROPBOX_REFRESH_TOKEN, DROPBOX_APP_KEY and DROPBOX_APP_SECRET; or authorise the app again"
             raise Refused(f"Dropbox gives no access token: {why}", phase="setup", status=answer.status, hint=hint)
         return "Bearer " + header_value(json_at("access_token")(answer), answer)
+
+    def call(self, request: Request) -> Response:
+        return self.tokens(request._replace(expects=(409,), refusal=dropbox_refusal))
 
     def rpc(self, function: str, arg: Any) -> Response:
         return self.call(post_json(f"https://api.dropboxapi.com/2/{function}", arg, repeatable=True))
@@ -2189,141 +2197,95 @@ class Dropbox:
         headers = (("Content-Type", "application/octet-stream"), ("Dropbox-API-Arg", told))
         return self.call(Request("POST", f"https://content.dropboxapi.com/2/{function}", headers, body, **more))
 
-    def call(self, request: Request) -> Response:
-        """The answer, good or 409, which tells what is wrong by its tags."""
-        response = self.tokens(request._replace(expects=(409,), refusal=dropbox_refusal))
-        if response.status != 401:
-            return response
-        tags, hint = dropbox_tags(response), "make a new token in the app console"
-        if "missing_scope" in tags:
-            hint = "allow files.content.write and sharing.write in the app console, and make a new token"
-        elif not self.settings.get("DROPBOX_REFRESH_TOKEN"):
-            hint = "access tokens live 4 hours: set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY, or make a new one"
-        raise Refused(f"Dropbox refuses the token: {tags or said(response)}", phase="setup", status=401, hint=hint)
-
 
 def dropbox_refusal(response: Response) -> Optional[UploadError]:
-    """Busy, also where that is told by a tag in a 409; the pause may stand in the body."""
-    if response.status == 429 or (response.status == 409 and "too_many_write_operations" in dropbox_tags(response)):
-        wait = retry_after(response.headers.get("Retry-After"), time.time())
-        with contextlib.suppress(NoLink, TypeError, ValueError):
-            wait = wait if wait is not None else float(json_value(response, "error", "retry_after"))
-        words = f"{response.status}: {dropbox_tags(response) or said(response)}"
-        return Busy(words, phase="reply", status=response.status, retry_after=5.0 if wait is None else wait)
-    return None
+    """What a 401 or a 409 means; not what two callers read themselves."""
+    status, tags = response.status, dropbox_tags(response)
+    if status not in (401, 409) or re.match("shared_link_already_exists|incorrect_offset", tags):
+        return None
+    if "too_many_write_operations" in tags:
+        return Busy(f"{status}: {tags}", phase="reply", status=status, retry_after=told_to_wait(response))
+    scope = re.findall(r'"required_scope": *"([a-z._]{1,40})"', response.text()) or ["sharing.write"]
+    found = next(((words, hint) for tag, words, hint in DROPBOX_SAYS if tag in tags), (tags or said(response), ""))
+    return Refused(f"{status}: {found[0]}", phase="reply", status=status, hint=found[1].format(scope=scope[0]))
 
 
 def dropbox_tags(response: Response) -> str:
     """What is wrong, like "path/conflict/file"."""
     with contextlib.suppress(NoLink):
-        summary = json_at("error_summary")(response)
-        return printable(re.sub(r"[/.]*$", "", summary))
+        return printable(json_at("error_summary")(response).rstrip("/."))
     return ""
 
 
 def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
-    account, path = Dropbox(options.settings, send), dropbox_path(source, options)
+    account, path = Dropbox(options.settings, send), "/" + key_of(source, options, "upload/").strip("/")
     digest = dropbox_hash(source)
     modified = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(0, source.stamp.modified // 10**9)))
     mode = "overwrite" if options.force else "add"  # the same bytes in the same place are no conflict: it may be our retry
     commit = {"path": path, "mode": mode, "autorename": False, "mute": False, "client_modified": modified}
     if source.size <= DROPBOX_SINGLE:
-        arg, body = {**commit, "content_hash": digest}, (source.body(),)
-        stored = account.content("files/upload", arg, body, hashed=options.sha256, repeatable=True)
+        arg = {**commit, "content_hash": digest}
+        stored = account.content("files/upload", arg, (source.body(),), hashed=options.sha256, repeatable=True)
     else:
         stored = dropbox_session(account, source, commit, options.jobs)
-    if stored.status == 409:
-        raise dropbox_error(stored, path)
-    if json_at("content_hash")(stored) != digest:
+    found = sha256_at(stored, "content_hash")
+    if not found:
+        raise no_link(stored)
+    if found != digest:
         raise NotVerified("Dropbox stored other bytes: their content_hash differs", phase="proof")
-    place = json_at("path_display")(stored) or path
-    return dropbox_link(account, place, options)._replace(sha256=stored.sha256)
-
-
-def dropbox_path(source: Source, options: UploadOptions) -> str:
-    return "/" + key_of(source, options, "upload/").strip("/")
+    return dropbox_link(account, json_at("path_display")(stored) or path, options)._replace(sha256=stored.sha256)
 
 
 def dropbox_hash(source: Source) -> str:
     """The SHA-256 of the SHA-256s of all blocks of 4 MiB (dropbox.com/developers/reference/content-hash)."""
-    whole = hashlib.sha256()
-    for block in pieces_of(source.body(), DROPBOX_BLOCK) if source.size else ():
-        whole.update(hashlib.sha256(block).digest())
-    return whole.hexdigest()
+    blocks = (bytes.fromhex(sha256_of(block)) for block in parts_of(source, DROPBOX_BLOCK))
+    return hashlib.sha256(b"".join(blocks)).hexdigest()
 
 
 def dropbox_session(account: Dropbox, source: Source, commit: Mapping[str, Any], workers: int) -> Response:
     """A session takes its parts in any order; the last one closes it."""
-    begun = account.content("files/upload_session/start", {"close": False, "session_type": {".tag": "concurrent"}})
+    begun = account.content("files/upload_session/start", {"close": False, "session_type": "concurrent"}, repeatable=True)
     session, stop = json_at("session_id")(begun), threading.Event()
     slices = parts_of(source, DROPBOX_PART)
     jobs = [functools.partial(dropbox_append, account, session, part, part is slices[-1], stop) for part in slices]
     for _ in parallel(jobs, workers, stop):
         pass
     finish = {"cursor": {"session_id": session, "offset": source.size}, "commit": commit}
-    stored = account.content("files/upload_session/finish", finish, repeatable=True)
-    if stored.status == 409 and stored.tries > 1:  # the first answer was lost, and may have been a yes
-        stored = account.rpc("files/get_metadata", {"path": commit["path"]})
-    return stored
+    try:
+        return account.content("files/upload_session/finish", finish, repeatable=True)
+    except Refused as error:
+        if "lookup_failed" not in str(error):
+            raise
+    return account.rpc("files/get_metadata", {"path": commit["path"]})  # a first answer was lost, and may have been a yes
 
 
 def dropbox_append(account: Dropbox, session: str, part: Slice, last: bool, stop: Any) -> None:
     """A part, from where the host wants to go on: the answer to what it has may have been lost."""
-    end = part.start + part.size
+    start, end = part.start, part.start + part.size
     for _ in range(5):
-        cursor = {"cursor": {"session_id": session, "offset": part.start}, "close": last}
-        answer = account.content("files/upload_session/append_v2", cursor, (part,), repeatable=True, stop=stop)
-        if answer.status != 409:
-            return
-        correct = correct_offset(answer)
-        if correct is None or not part.start < correct <= end:
-            break
+        cursor = {"cursor": {"session_id": session, "offset": start}, "close": last}
+        body = (part._replace(start=start, size=end - start),)
+        answer = account.content("files/upload_session/append_v2", cursor, body, repeatable=True, stop=stop)
+        correct = json_value(answer, "error", "correct_offset") if answer.status == 409 else end
         if correct == end:
             return
-        part = part._replace(start=correct, size=end - correct)
-    raise dropbox_error(answer, "the upload session")
-
-
-def correct_offset(response: Response) -> Optional[int]:
-    with contextlib.suppress(NoLink):
-        found = json_value(response, "error", "correct_offset")
-        return found if isinstance(found, int) else None
-    return None
-
-
-def dropbox_error(response: Response, path: str) -> UploadError:
-    tags = dropbox_tags(response)
-    for tag, words, hint in DROPBOX_ERRORS:
-        if tag in tags:
-            return Refused(words.format(printable(path)), phase="reply", status=409, hint=hint)
-    return Refused(f"{printable(path)}: {tags or said(response)}", phase="reply", status=409)
-
-
-DROPBOX_ERRORS = (
-    ("conflict/folder", "{} is a folder in the Dropbox", "--unique or --name gives another name"),
-    ("conflict", "{} is already in the Dropbox", "--force overwrites it, --unique gives another name"),
-    ("insufficient_space", "the Dropbox is full", "delete something there"),
-    ("disallowed_name", "Dropbox does not take the name {}", "--name gives another one"),
-    ("malformed_path", "Dropbox does not take the path {}", "--name and --remote-path give another one"),
-    ("no_write_permission", "no permission to write to {}", "--remote-path gives another place"),
-    ("email_not_verified", "Dropbox shares nothing before the account's address is verified", "see the account's settings"),
-    ("settings_error", "this Dropbox plan has no links that expire", "upload without --expire"),
-    ("access_denied", "Dropbox does not let this account share {}", "see the account's sharing settings"),
-)
+        if not isinstance(correct, int) or not start < correct < end:
+            break
+        start = correct
+    raise Refused(f"the upload session does not go on: {dropbox_tags(answer)}", phase="reply", status=409)
 
 
 def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
     """The shared link of the file: a new one, or the one that it has."""
-    life = lifetime(DROPBOX_KEEPS, 0, options)
+    life = lifetime(ANY_TIME, 0, options)
     ends = time.time() + life if life and life < FOREVER else None
     wish = {"settings": {"expires": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))}} if ends else {}
     answer = account.rpc("sharing/create_shared_link_with_settings", {"path": path, **wish})
     if answer.status != 409:
         return dropbox_read(answer)._replace(expires=ends)
-    if "shared_link_already_exists" not in dropbox_tags(answer):
-        raise dropbox_error(answer, path)
     if ends:
-        raise Refused(f"{path} is shared already, by a link without this expiry", phase="reply", hint="--unique makes a new file")
+        words = "409: it is shared already, by a link without this expiry"
+        raise Refused(words, phase="reply", status=409, hint="--unique makes a new file")
     with contextlib.suppress(NoLink):
         return dropbox_read(answer, "error", "shared_link_already_exists", "metadata", "url")
     return dropbox_read(account.rpc("sharing/list_shared_links", {"path": path, "direct_only": True}), "links", 0, "url")
@@ -2335,9 +2297,6 @@ def dropbox_read(response: Response, *place: Union[str, int]) -> Link:
     base, _, query = page.partition("?")
     kept = [pair for pair in query.split("&") if pair and not re.match("(dl|raw)=", pair)]
     return Link(f"{base}?{'&'.join([*kept, 'dl=1'])}")
-
-
-DROPBOX_KEEPS = Keeps(FOREVER, range(MINUTE, 3650 * DAY))
 
 
 def dropbox_missing(settings: Mapping[str, str]) -> str:
@@ -3060,7 +3019,7 @@ ACCOUNTS: tuple[Provider, ...] = (
         sample=Sample("<ok/>", "https://b.s3.us-east-1.amazonaws.com/a", asked="https://b.s3.us-east-1.amazonaws.com/a?x=1"),
     ),
     Provider(
-        "dropbox", "dropbox.com", dropbox, dropbox_read, DROPBOX_KEEPS, max_size=2**41 - 2**22, empty=True, folders=True,
+        "dropbox", "dropbox.com", dropbox, dropbox_read, ANY_TIME, max_size=2**41 - 2**22, empty=True, folders=True,
         own=True, needs=("DROPBOX_REFRESH_TOKEN",), missing=dropbox_missing,
         takes=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"), note="into the folder /upload",
         help="make an app at https://www.dropbox.com/developers/apps with files.content.write and sharing.write; authorise it"
@@ -3072,7 +3031,7 @@ ACCOUNTS: tuple[Provider, ...] = (
         ),
     ),
     Provider(
-        "fal", "fal.ai", fal, fal_read, FAL_KEEPS, empty=True, own=True, needs=("FAL_KEY",), missing=fal_missing,
+        "fal", "fal.ai", fal, fal_read, ANY_TIME, empty=True, own=True, needs=("FAL_KEY",), missing=fal_missing,
         takes=("FAL_KEY_ID", "FAL_KEY_SECRET"), note="public, and cannot be deleted by us",
         help="make a key at https://fal.ai/dashboard/keys",
         checked="2026-11-23", source="fal_client 1.0.3; fal-ai/fal-js 2026-08-02",
@@ -3244,8 +3203,7 @@ def judge(request: Request, response: Response) -> Response:
     own, usual = said(response), f"{status} {phrase(status)}".strip()
     words = usual if own in ("", usual, phrase(status)) else f"{usual}: {own}"
     if status in BUSY or (status == 500 and request.repeatable):
-        pause = retry_after(response.headers.get("Retry-After"), time.time())
-        raise Busy(words, phase="reply", status=status, started=sent, retry_after=pause)
+        raise Busy(words, phase="reply", status=status, started=sent, retry_after=told_to_wait(response))
     raise Refused(words, phase="reply", status=status, started=sent)
 
 
@@ -3254,6 +3212,13 @@ def phrase(status: int) -> str:
         return str(http.HTTPStatus(status).phrase)
     except ValueError:
         return ""
+
+
+def told_to_wait(response: Response) -> Optional[float]:
+    """Seconds, by the header or in JSON: Dropbox says retry_after, storage.to resets_in_seconds."""
+    told = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
+    by_header = retry_after(response.headers.get("Retry-After"), time.time())
+    return by_header if by_header is not None or not told else float(told.group(1))
 
 
 def retry_after(value: Optional[str], now: float) -> Optional[float]:
@@ -3383,7 +3348,7 @@ def nearest(name: str) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"`{program()} list` shows the hosts"
 
 
-def choose(names: Sequence[str], fallback: bool = False, settings: Mapping[str, str] = {}) -> list[Provider]:
+def choose(names: Sequence[str], fallback: bool = False, settings: Optional[Mapping[str, str]] = None) -> list[Provider]:
     """The chain: the named providers and no others, each once; with `fallback` then the default chain, round from there.
 
     If none is named, the user's own storage counts as named once anything of it is set up, also by half: what is meant
@@ -3391,7 +3356,8 @@ def choose(names: Sequence[str], fallback: bool = False, settings: Mapping[str, 
     """
     chosen = {row.id: row for row in map(find_provider, names)}
     if not names:
-        chosen = {row.id: row for row in PROVIDERS if row.own and any(map(settings.get, (*row.needs, *row.takes)))}
+        known = settings or {}
+        chosen = {row.id: row for row in PROVIDERS if row.own and any(map(known.get, (*row.needs, *row.takes)))}
     if fallback or not chosen:
         order = list(PROVIDERS_PREFERENCE)
         last = next((order.index(name) + 1 for name in reversed(list(chosen)) if name in order), 0)
@@ -3431,7 +3397,7 @@ def walk(
 
 def remember(broken: dict[str, UploadError], provider: Provider, error: UploadError) -> None:
     """A refusal of this file (its size, type or name) says nothing about the next one."""
-    about_file = isinstance(error, (Unsuitable, NotConfigured)) or error.status in (400, 411, 413, 414, 415, 422)
+    about_file = isinstance(error, (Unsuitable, NotConfigured)) or error.status in (400, 409, 411, 413, 414, 415, 422)
     if not about_file:
         broken.setdefault(provider.id, error)
 
@@ -3939,7 +3905,7 @@ def facts(row: Provider) -> tuple[str, str, str, str]:
         row.note,
     ]
     size = human(row.max_size) if row.max_size else "?"
-    return (size, keeps_text(keeps_of(row)), used, "; ".join(filter(None, remarks)))
+    return (size, keeps_text(keeps_of(row, UploadOptions())), used, "; ".join(filter(None, remarks)))
 
 
 def keeps_text(keeps: Keeps) -> str:

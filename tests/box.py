@@ -80,6 +80,7 @@ class Seen:
     started: float = 0.0
     length: int = 0
     sha256: str = ""
+    said: bytes = b""  # the body, if it is short and no form
     form: List[Tuple[str, Optional[str], Optional[str], Any]] = field(default_factory=list)
     upload: bool = False
     fault: str = ""
@@ -485,6 +486,7 @@ class Ask:
                 self.receive_form()
             elif self.body.left != 0:
                 self.file = Upload.of(iter(self.body.some, b""), self.world.new_file, "", self.header("Content-Type"))
+                self.seen.said = self.file.read() if self.file.size <= CHUNK else b""
             else:
                 self.file = Upload.of((), self.world.new_file, "", self.header("Content-Type"))
         finally:
@@ -982,7 +984,7 @@ def decide(ask: Ask, fault: Optional[Fault]) -> Answer:
 
 
 def check_file(ask: Ask) -> None:
-    if ask.seen.upload and ask.file is not None and ask.file.size == 0:
+    if ask.seen.upload and ask.file is not None and ask.file.size == 0 and not ask.owner.empty:
         ask.complain("an empty file")
 
 

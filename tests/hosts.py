@@ -6,6 +6,7 @@ A host is a class: its domains, its facts, `upload` and `download`. Facts are at
     limit     the largest file it takes          head      False: HEAD is answered by 405
     ranges    False: ranges are ignored          chunked   True: short answers come without Content-Length
     closes    True: no keep-alive                authorized  True: an Authorization header is expected here
+    empty     True: empty files are welcome
 
 Chapters: 1 What hosts share, 2 Forms with a text answer, 3 Forms with a JSON answer, 4 Raw uploads, 5 The registry.
 """
@@ -89,6 +90,7 @@ class Host:
     chunked = False
     closes = False
     authorized = False
+    empty = False
     plain_http = False
     raw_port: Optional[int] = None
 
@@ -731,4 +733,6 @@ FAMILIES = (
 
 def internet() -> Dict[str, Host]:
     """A fresh host for every domain; the domains of one host share it."""
-    return {domain: host for host in (family() for family in FAMILIES) for domain in host.domains}
+    from account_hosts import FAMILIES as ACCOUNTS  # its hosts are made from this module's
+
+    return {domain: host for host in (family() for family in (*FAMILIES, *ACCOUNTS)) for domain in host.domains}
