@@ -4451,7 +4451,7 @@ def build_parser(
         parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
     for option in options:
         parser.add_argument(*option.flags.split(), help=option.help, **option.how)
-    parser.add_argument("--version", action="version", version=f"twat-fs {__version__}")
+    parser.add_argument("--version", action="store_true", help="the version")
     return parser
 
 
@@ -4460,6 +4460,9 @@ def parse(parser: Any, argv: Sequence[str]) -> Any:
     cut = list(argv).index("--") if "--" in argv else len(argv)
     dashed = [re.sub("^--[^=]+", lambda m: m.group().replace("_", "-"), word) for word in argv[:cut]]
     args = parser.parse_intermixed_args(dashed)
+    if args.version:
+        put_line(version_line())
+        parser.exit()
     if getattr(args, "quiet", False) and getattr(args, "verbose", False):
         parser.error("--quiet and --verbose contradict each other")
     if cut < len(argv):
@@ -4786,8 +4789,20 @@ def announce(shelf: Shelf, address: str) -> None:
 def cmd_version(argv: Sequence[str]) -> int:
     if argv:
         parse(build_parser("version", "The version.", ()), argv)
-    put_line(f"twat-fs {__version__}")
+    put_line(version_line())
     return 0
+
+
+def version_line() -> str:
+    """In a checkout, where no build has written the version into this file, with what git says of the tree."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    place = os.path.join(folder, ".git")
+    said = ""
+    if __version__ == "0+unknown" and all(map(os.path.exists, (place, os.path.join(folder, "tools", "version.py")))):
+        git = ["git", "--git-dir", place, "--work-tree", folder, "describe", "--tags", "--always", "--dirty"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no answer
+            said = subprocess.run(git, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5).stdout.strip()
+    return f"twat-fs {__version__}" + f" (git {printable(said)})" * bool(said)
 
 
 def cmd_upload_provider(argv: Sequence[str]) -> int:
