@@ -142,7 +142,7 @@ def test_headers_are_signed_byte_for_byte_as_botocore_does(place, key, query, he
     asked.data = key.encode()
     asked.context["client_config"] = Config(s3={"payload_signing_enabled": hashed})
     auth.S3SigV4Auth(theirs(pair), "s3", region).add_auth(asked)
-    ours = dict(t.Signer(t.Credentials(*pair), region, payload)(t.Request(method, url, tuple(headers.items())), NOW))
+    ours = dict(t.Signer(t.Credentials(*pair), region, payload).sign(t.Request(method, url, tuple(headers.items())), NOW))
     assert ours["x-amz-content-sha256"] == asked.headers["X-Amz-Content-SHA256"]
     assert ours["Authorization"] == asked.headers["Authorization"]
     assert ours["x-amz-date"] == asked.headers["X-Amz-Date"]
@@ -167,7 +167,7 @@ def test_the_token_service_is_asked_as_botocore_does(fields, pair, region):
     digest = hashlib.sha256(form.encode()).hexdigest()
     asked.headers["x-amz-content-sha256"] = digest  # we send it there too, and what is sent is signed
     auth.SigV4Auth(theirs(pair), "sts", region).add_auth(asked)
-    ours = dict(t.Signer(t.Credentials(*pair), region, digest, "sts")(t.Request("POST", url, (kind,)), NOW))
+    ours = dict(t.Signer(t.Credentials(*pair), region, digest, "sts").sign(t.Request("POST", url, (kind,)), NOW))
     assert ours["Authorization"] == asked.headers["Authorization"]
 
 
@@ -185,13 +185,13 @@ def test_a_key_travels_as_it_is_signed(key):
 
 def test_a_signature_is_of_the_moment_when_it_is_sent():
     signer, request = t.Signer(t.Credentials("AK", "SK"), "eu-west-1"), t.Request("PUT", "https://h/k")
-    first, second = (dict(signer(request, now)) for now in (NOW, NOW + 1))
+    first, second = (dict(signer.sign(request, now)) for now in (NOW, NOW + 1))
     assert first["Authorization"] != second["Authorization"] and first["x-amz-date"] != second["x-amz-date"]
 
 
 def test_a_host_whose_clock_is_wrong_is_signed_for_by_its_own():
     fast = t.Signer(t.Credentials("AK", "SK"), "eu-west-1", skew=3600)
-    assert dict(fast(t.Request("PUT", "https://h/k"), NOW))["x-amz-date"] == "20231114T231320Z"
+    assert dict(fast.sign(t.Request("PUT", "https://h/k"), NOW))["x-amz-date"] == "20231114T231320Z"
 
 
 def test_nothing_shows_a_secret():
