@@ -57,6 +57,7 @@ import contextlib
 import errno
 import functools
 import io
+import itertools
 import os
 import re
 import stat
@@ -112,7 +113,7 @@ KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 MINUTE, HOUR, DAY, WEEK = 60, 3600, 86400, 604800
 FOREVER = float("inf")
 
-CHUNK = MiB  # per read and per send: 64 KiB costs half as much again, more than 2 MiB falls out of the cache
+CHUNK = 512 * KiB  # per read and per send: 128 KiB costs two thirds more, and so does 1 MiB, which falls out of the cache
 ANSWER_LIMIT = MiB  # no host has more than a few hundred bytes to say about an upload
 SECRET_SETTINGS = tuple(
     "CATBOX_USERHASH PIXELDRAIN_KEY FAL_KEY FAL_KEY_SECRET DROPBOX_ACCESS_TOKEN DROPBOX_REFRESH_TOKEN DROPBOX_APP_SECRET"
@@ -123,6 +124,7 @@ MAX_REDIRECTS = 5
 MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
 SMALL = 4 * MiB  # up to here the proof fetches the whole file, above it three samples
 SAMPLE = 64 * KiB
+RESERVE = 64 * MiB  # of the disk, which standard input must not fill: others need it
 MAX_NAME = 255  # bytes of UTF-8; no file system takes more
 
 
@@ -192,7 +194,7 @@ class Request(NamedTuple):
     refusal: "Optional[Callable[[Response], Optional[UploadError]]]" = None  # the host's own way to say no
     sink: Optional[Callable[[], Callable[[bytes], object]]] = None  # makes what takes a good answer's body, anew at each try
     limit: int = ANSWER_LIMIT  # at most this much of the answer's body is read
-    within: Optional[float] = None  # seconds for all of it, and then no second try
+    within: Optional[float] = None  # seconds for all of it, whatever --max-time says, and then no second try
     stop: Any = None  # a threading.Event: once it is set the sending ends
 
     def __repr__(self) -> str:
@@ -326,7 +328,7 @@ class Provider(NamedTuple):
     hashes: bool = False  # its answer holds the SHA-256 of what it stored
     needs: tuple[str, ...] = ()  # settings without which it cannot work
     missing: Optional[Callable[[Mapping[str, str]], str]] = None  # what is wrong with the settings, if that is not so simple
-    own: bool = False  # the user's own storage: once it is set up it comes first
+    own: bool = False  # the user's own storage: once it is set up it is the whole chain
     folders: bool = False  # takes --remote-path, and overwrites only by --force
     takes: tuple[str, ...] = ()  # settings that it honours
     account: str = ""  # the one of them that helps when strangers are refused
@@ -869,17 +871,6 @@ class Stream:
         except BlockingIOError:
             self.push(flush, self.channel)
 
-    def sendfile(self, file: Any, size: int, sent: Callable[[int], object]) -> None:
-        """The kernel carries the file; in steps, so that progress shows and an early answer is heard."""
-        start, end = file.tell(), file.tell() + size
-        while start < end:
-            step = min(end - start, CHUNK)
-            count = self.push(os.sendfile, self.channel.fileno(), file.fileno(), start, step)
-            if not count:
-                raise SourceChanged("became shorter while it was being read", phase="file")
-            start += count
-            sent(count)
-
     def receive(self, size: int) -> bytes:
         if self.heard:
             data, self.heard = self.heard[:size], self.heard[size:]
@@ -1109,7 +1100,6 @@ class Line(NamedTuple):
 
     http: Any  # http.client.HTTPConnection
     stream: Stream
-    plain: bool  # no TLS: the kernel can carry the file
     proxy: Optional[Proxy]  # that passes on our requests instead of our bytes
 
 
@@ -1139,7 +1129,7 @@ class Transport:
         return self.deadline - time.monotonic()
 
     def end_of(self, request: Request) -> float:
-        return min(self.deadline, time.monotonic() + request.within) if request.within else self.deadline
+        return time.monotonic() + request.within if request.within else self.deadline  # clean-up may outlive --max-time
 
     def exchange(self, request: Request, sent: Callable[[int], object]) -> Response:
         try:
@@ -1204,7 +1194,7 @@ class Transport:
         line = http.client.HTTPConnection(target.host, target.port)
         line.sock = stream
         passes_requests = proxy and proxy.scheme in PORTS and target.scheme == "http"
-        return Line(line, stream, not isinstance(stream.channel, Tls), proxy if passes_requests else None)
+        return Line(line, stream, proxy if passes_requests else None)
 
     def reach(self, host: str, port: int, phase: str, seconds: float) -> Stream:
         begun = time.monotonic()
@@ -1298,9 +1288,6 @@ class Transport:
         for piece in request.body:
             if isinstance(piece, bytes):
                 line.stream.sendall(piece)
-            elif line.plain and not digest and not self.limiter and hasattr(os, "sendfile"):
-                with opened(piece) as file:
-                    line.stream.sendfile(file, piece.size, sent)
             else:
                 self.send_slice(line.stream, piece, digest, sent)
         line.stream.flush()
@@ -2336,11 +2323,6 @@ class Credentials(NamedTuple):
     token: str = ""
     ends: Optional[float] = None
 
-    @classmethod
-    def of(cls, words: Iterable[str], ends: Optional[float] = None) -> "Credentials":
-        key, secret, token = words
-        return cls(key, secret, token, ends)
-
     def __repr__(self) -> str:
         return f"<Credentials {self.key[:4]}...>"
 
@@ -2387,40 +2369,43 @@ def authorization(key: str, scope: str, signed: str, signature: str) -> str:
     return f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={signed}, Signature={signature}"
 
 
-class Signer:
+class Signer(NamedTuple):
     """Signs a request at the moment when it is sent: a signature is stale after 15 minutes.
 
     `payload` is the SHA-256 of the body; on https TLS protects it.  `skew`: seconds by which the host's clock is before ours.
     """
 
-    def __init__(
-        self, credentials: Credentials, region: str, payload: str = "UNSIGNED-PAYLOAD", service: str = "s3", skew: float = 0.0
-    ) -> None:
-        self.credentials, self.region, self.payload, self.service, self.skew = credentials, region, payload, service, skew
+    credentials: Credentials
+    region: str
+    payload: str = "UNSIGNED-PAYLOAD"
+    service: str = "s3"
+    skew: float = 0.0
 
-    def __call__(self, request: Request, now: float) -> tuple[Header, ...]:
-        target, stamp = target_of(request.url), self.stamp(now)
-        path, _, query = target.path.partition("?")
+    def sign(self, request: Request, now: float) -> tuple[Header, ...]:
+        stamp = self.stamp(now)
         token = (("x-amz-security-token", self.credentials.token),) if self.credentials.token else ()
         own = (("x-amz-date", stamp), ("x-amz-content-sha256", self.payload), *token)
-        headers = (("host", target.netloc()), *request.headers, *own)
-        canonical, signed = canonical_request(request.method, path, query, headers, self.payload)
-        proof = signature(self.credentials.secret, self.scope(stamp), string_to_sign(canonical, stamp, self.scope(stamp)))
+        signed, proof = self.proof(request.method, request.url, (*request.headers, *own), stamp)
         return (*own, ("Authorization", authorization(self.credentials.key, self.scope(stamp), signed, proof)))
 
     def presigned(self, url: str, seconds: int, now: float) -> str:
         """A URL with which anybody can GET the object for so many seconds (at most a week)."""
-        target, stamp = target_of(url), self.stamp(now)
+        stamp = self.stamp(now)
         fields = {
             "X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Credential": f"{self.credentials.key}/{self.scope(stamp)}",
             "X-Amz-Date": stamp, "X-Amz-Expires": str(seconds), "X-Amz-SignedHeaders": "host",
         }  # fmt: skip
         if self.credentials.token:
             fields["X-Amz-Security-Token"] = self.credentials.token
-        query = "&".join(f"{name}={uri_encoded(value)}" for name, value in fields.items())
-        canonical, _ = canonical_request("GET", target.path, query, (("host", target.netloc()),), "UNSIGNED-PAYLOAD")
-        proof = signature(self.credentials.secret, self.scope(stamp), string_to_sign(canonical, stamp, self.scope(stamp)))
-        return f"{url}?{query}&X-Amz-Signature={proof}"
+        url += "?" + "&".join(f"{name}={uri_encoded(value)}" for name, value in fields.items())
+        return f"{url}&X-Amz-Signature={self.proof('GET', url, (), stamp)[1]}"
+
+    def proof(self, method: str, url: str, headers: tuple[Header, ...], stamp: str) -> tuple[str, str]:
+        """The names of the signed headers, and the signature."""
+        target, scope = target_of(url), self.scope(stamp)
+        path, _, query = target.path.partition("?")
+        canonical, signed = canonical_request(method, path, query, (("host", target.netloc()), *headers), self.payload)
+        return signed, signature(self.credentials.secret, scope, string_to_sign(canonical, stamp, scope))
 
     def stamp(self, now: float) -> str:
         return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now + self.skew))
@@ -2438,23 +2423,23 @@ Sections = Mapping[str, Mapping[str, str]]
 class Aws:
     """The settings and files of the AWS tools, as botocore 1.44 reads them."""
 
-    def __init__(self, settings: Mapping[str, str], send: Optional[Send] = None) -> None:
+    def __init__(self, settings: Mapping[str, str], send: Any = None) -> None:
         self.settings, self.send = settings, send
         self.config = ini(settings.get("AWS_CONFIG_FILE") or "~/.aws/config")
         self.shared = ini(settings.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials")
         self.named = settings.get("AWS_PROFILE") or settings.get("AWS_DEFAULT_PROFILE") or ""
         self.profile = self.profile_of(self.named or "default")
         if self.named and not self.profile:
-            raise NotConfigured(f"AWS_PROFILE is {printable(self.named)!r}, and no file has such a profile", phase="setup")
+            raise lacking(f"AWS_PROFILE is {printable(self.named)!r}, and no file has such a profile")
 
     def profile_of(self, name: str) -> Mapping[str, str]:
-        section = self.config.get("default" if name == "default" else f"profile {name}", {})
-        return {**section, **self.shared.get(name, {})}
+        section = self.config.get(f"profile {name}") or (self.config.get(name) if name == "default" else None)
+        return {**(section or {}), **self.shared.get(name, {})}
 
     def region(self) -> str:
         found = self.settings.get("AWS_REGION") or self.settings.get("AWS_DEFAULT_REGION") or self.profile.get("region")
         if found and not re.fullmatch("[a-z0-9-]{1,40}", found):
-            raise NotConfigured(f"{printable(found)!r} is no region", phase="setup", hint="AWS_REGION is like eu-central-1")
+            raise lacking(f"{printable(found)!r} is no region", "AWS_REGION is like eu-central-1")
         return found or "us-east-1"
 
     def endpoint(self, service: str) -> str:
@@ -2462,143 +2447,123 @@ class Aws:
         services = self.config.get(f"services {self.profile.get('services')}", {})
         own = dict(line.split("=", 1) for line in services.get(service, "").replace(" ", "").splitlines() if "=" in line)
         names = (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL")
-        found = [(name, self.settings[name]) for name in names if self.settings.get(name)]
-        found += [(f"endpoint_url of {service}", own["endpoint_url"])] if "endpoint_url" in own else []
-        found += [("endpoint_url", self.profile["endpoint_url"])] if "endpoint_url" in self.profile else []
-        if not found or truth(self.settings.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "")):
+        places = [*((name, self.settings.get(name)) for name in names), (f"endpoint_url of {service}", own.get("endpoint_url"))]
+        name, url = next((pair for pair in places if pair[1]), ("endpoint_url", self.profile.get("endpoint_url")))
+        ignored = self.settings.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or self.profile.get("ignore_configured_endpoint_urls")
+        if not url or truth(ignored or ""):
             return ""
-        name, url = found[0]
         if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
             hint = "it begins with http:// or https://, like https://minio.example.org:9000"
-            raise NotConfigured(f"{name} is no URL of a server: {printable(bare(url))}", phase="setup", hint=hint)
+            raise lacking(f"{name} is no URL of a server: {printable(bare(url))}", hint)
         return url.rstrip("/")
-
-    def ask(self, request: Request, who: str) -> Response:
-        """Raises NotConfigured, without the words of those who give out keys."""
-        try:
-            return self.send(request) if self.send else Response(0, {}, b"", "")
-        except UploadError as error:
-            raise NotConfigured(f"{who} gives no credentials: {error}", phase="setup", hint=error.hint) from error
 
     def credentials(self) -> Credentials:
         """The first that there are, in the order of the AWS tools; NotConfigured if there are none."""
         role = self.settings.get("AWS_ROLE_ARN")
         if role and not self.settings.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
-            return self.assumed({"role_arn": role}, self.without_role())
-        return self.without_role()
+            return self.assumed({"role_arn": role}, self.found())
+        return self.found()
 
-    def without_role(self) -> Credentials:
-        ways = (self.from_environment, self.from_profile, self.from_container, self.from_machine)
-        for way in ways:
+    def found(self) -> Credentials:
+        for way in (self.from_environment, self.from_profile, self.from_container, self.from_machine):
             found = way()
             if found:
                 return found
-        hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-        raise NotConfigured("no AWS credentials were found", phase="setup", hint=hint)
+        raise lacking("no AWS credentials were found", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
 
     def from_environment(self) -> Optional[Credentials]:
-        """A profile that is named counts more."""
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        missing = [name for name in names if not self.settings.get(name)]
-        if len(missing) == 1 and not self.named:
-            given = names[missing == [names[0]]]
-            raise NotConfigured(f"{given} is set, but {missing[0]} is not", phase="setup", hint="both belong together")
-        if missing or self.named:
-            return self.web_identity() if not self.named else None
-        ends = when(self.settings.get("AWS_CREDENTIAL_EXPIRATION", ""))
-        return Credentials.of((self.settings.get(name, "") for name in (*names, "AWS_SESSION_TOKEN")), ends)
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CREDENTIAL_EXPIRATION")
+        given, missing = sorted(names[:2], key=lambda name: not self.settings.get(name))
+        if not self.settings.get(given):
+            return None
+        if not self.settings.get(missing):
+            raise lacking(f"{given} is set, but {missing} is not", "both belong together")
+        return granted(self.settings, "the environment", names)
 
     def from_profile(self, name: str = "", above: tuple[str, ...] = ()) -> Optional[Credentials]:
-        name = name or self.named or "default"
-        profile = self.profile_of(name)
+        """What a profile gives; one whose role is assumed from another asks that one first."""
+        profile, name = self.profile_of(name) if name else self.profile, name or self.named or "default"
         if name in above:
-            raise NotConfigured(f"the profiles {', '.join(above)} name each other", phase="setup")
-        if "role_arn" in profile and "web_identity_token_file" in profile:
-            return self.web_identity(profile)
+            raise lacking(f"the profiles {', '.join(map(printable, above))} name each other")
         if "role_arn" in profile and ("source_profile" in profile or "credential_source" in profile):
             return self.assumed(profile, self.base_of(profile, (*above, name)))
-        if "sso_account_id" in profile:
-            return self.signed_on(profile)
+        web = profile if above else {**profile, **self.web_settings()}
+        if "web_identity_token_file" in web:
+            return self.web_identity(web)
+        return self.signed_on(profile, name) if "sso_account_id" in profile else self.own_keys(profile, name)
+
+    def own_keys(self, profile: Mapping[str, str], name: str) -> Optional[Credentials]:
+        fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
         if "aws_access_key_id" in profile:
-            if "aws_secret_access_key" not in profile:
-                raise NotConfigured(f"profile {printable(name)} has a key without its secret", phase="setup")
-            fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-            return Credentials.of(profile.get(field, "") for field in fields)
+            return granted(profile, f"the profile {printable(name)}", fields)
         return from_process(profile["credential_process"]) if "credential_process" in profile else None
 
     def base_of(self, profile: Mapping[str, str], above: tuple[str, ...]) -> Credentials:
-        ways = {
+        """The keys with which a role is assumed; a profile that names itself has them itself."""
+        source, service = profile.get("source_profile", ""), profile.get("credential_source", "")
+        services = {
             "Environment": self.from_environment, "EcsContainer": self.from_container, "Ec2InstanceMetadata": self.from_machine
         }  # fmt: skip
-        if "source_profile" not in profile:
-            way = ways.get(profile["credential_source"])
-            found = way() if way else None
-        elif profile["source_profile"] == above[-1]:  # its own keys
-            own = {k: v for k, v in profile.items() if k.startswith("aws_")}
-            found = Credentials(own["aws_access_key_id"], own["aws_secret_access_key"]) if len(own) > 1 else None
+        if source == above[-1]:
+            found = self.own_keys(profile, source)
         else:
-            found = self.from_profile(profile["source_profile"], above)
+            found = self.from_profile(source, above) if source else services.get(service, lambda: None)()
         if not found:
-            base = printable(profile.get("source_profile") or profile["credential_source"])
-            raise NotConfigured(f"{base}, from which a role is to be assumed, has no credentials", phase="setup")
+            raise lacking(f"{printable(source or service)}, from which a role is to be assumed, has no credentials")
         return found
+
+    def ask(self, who: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any) -> Response:
+        """Raises NotConfigured if there is no good answer."""
+        try:
+            return self.send(Request(method, url, headers, repeatable=True, **more))  # type: ignore[no-any-return]
+        except UploadError as error:
+            raise lacking(f"{who} gives no credentials: {error}", error.hint) from error
 
     def sts(self, action: str, fields: Mapping[str, str], credentials: Optional[Credentials]) -> Credentials:
         """Asks the Security Token Service for temporary keys (API version 2011-06-15)."""
-        region = self.region()
+        region, who = self.region(), "the Security Token Service"
         form = urllib.parse.urlencode({"Action": action, "Version": "2011-06-15", **fields}).encode()
-        signer = Signer(credentials, region, hashlib.sha256(form).hexdigest(), "sts") if credentials else None
+        signer = Signer(credentials, region, hashlib.sha256(form).hexdigest(), "sts").sign if credentials else None
         kind = (("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),)
         url = self.endpoint("sts") or f"https://sts.{region}.{suffix(region)}"
-        answer = self.ask(Request("POST", url + "/", kind, (form,), auth=signer, repeatable=True), "the Security Token Service")
-        names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
-        values = [xml_text(answer, name) for name in names]
-        if not all(values):
-            raise NotConfigured("the Security Token Service answered without credentials", phase="setup")
-        return Credentials.of(values, when(xml_text(answer, "Expiration")))
+        answer = self.ask(who, "POST", url + "/", kind, body=(form,), auth=signer)
+        return granted({name: xml_text(answer, name) for name in SESSION_KEYS}, who, SESSION_KEYS)
 
     def assumed(self, profile: Mapping[str, str], base: Credentials) -> Credentials:
         if "mfa_serial" in profile:
             hint = "credential_process = aws configure export-credentials --profile NAME asks for it"
-            raise NotConfigured("this role wants a one-time code, which cannot be asked for here", phase="setup", hint=hint)
-        session = profile.get("role_session_name") or self.settings.get("AWS_ROLE_SESSION_NAME") or "twat-fs"
-        fields = {"RoleArn": profile["role_arn"], "RoleSessionName": session}
+            raise lacking("this role wants a one-time code, which cannot be asked for here", hint)
         more = {"DurationSeconds": "duration_seconds", "ExternalId": "external_id"}
-        return self.sts("AssumeRole", {**fields, **{k: profile[v] for k, v in more.items() if v in profile}}, base)
+        fields = {name: profile[key] for name, key in more.items() if key in profile}
+        return self.sts("AssumeRole", {**self.role(profile), **fields}, base)
 
-    def web_identity(self, profile: Optional[Mapping[str, str]] = None) -> Optional[Credentials]:
-        """The token that Kubernetes or a CI service has put into a file."""
+    def role(self, profile: Mapping[str, str]) -> dict[str, str]:
+        session = profile.get("role_session_name") or self.settings.get("AWS_ROLE_SESSION_NAME") or "twat-fs"
+        return {"RoleArn": profile["role_arn"], "RoleSessionName": session}
+
+    def web_settings(self) -> dict[str, str]:
         names = {"web_identity_token_file": "AWS_WEB_IDENTITY_TOKEN_FILE", "role_arn": "AWS_ROLE_ARN"}
-        path, role = (profile[k] if profile else self.settings.get(v, "") for k, v in names.items())
-        if not path:
-            return None
-        if not role:
-            raise NotConfigured("AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not", phase="setup")
-        session = self.settings.get("AWS_ROLE_SESSION_NAME") or "twat-fs"
-        fields = {"RoleArn": role, "RoleSessionName": session, "WebIdentityToken": small_file(path)}
-        return self.sts("AssumeRoleWithWebIdentity", fields, None)
+        return {key: self.settings[name] for key, name in names.items() if self.settings.get(name)}
 
-    def signed_on(self, profile: Mapping[str, str]) -> Credentials:
+    def web_identity(self, profile: Mapping[str, str]) -> Credentials:
+        """The token that Kubernetes or a CI service has put into a file."""
+        if "role_arn" not in profile:
+            raise lacking("AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not")
+        token = {"WebIdentityToken": small_file(profile["web_identity_token_file"])}
+        return self.sts("AssumeRoleWithWebIdentity", {**self.role(profile), **token}, None)
+
+    def signed_on(self, profile: Mapping[str, str], name: str) -> Credentials:
         """IAM Identity Center: the token that `aws sso login` has left in its cache."""
-        session = self.config.get(f"sso-session {profile.get('sso_session')}", {})
-        known = {**session, **profile}
+        known = {**self.config.get(f"sso-session {profile.get('sso_session')}", {}), **profile}
         seed = profile.get("sso_session") or known.get("sso_start_url", "")
-        cache = os.path.expanduser(f"~/.aws/sso/cache/{hashlib.sha1(seed.encode()).hexdigest()}.json")
-        hint = "aws sso login" + (f" --profile {printable(self.named)}" if self.named else "")
-        try:
-            token = dict(json.loads(small_file(cache)))
-            ends = when(str(token.get("expiresAt", ""))) or 0.0
-        except (NotConfigured, ValueError, TypeError):
-            token, ends = {}, 0.0
-        if ends <= time.time():
-            raise NotConfigured("nobody is signed on, or the sign-on has expired", phase="setup", hint=hint)
+        token = cached(f"~/.aws/sso/cache/{hashlib.sha1(seed.encode(), usedforsecurity=False).hexdigest()}.json")
+        if (when(token.get("expiresAt")) or 0) <= time.time():
+            raise lacking("nobody is signed on, or the sign-on has expired", f"aws sso login --profile {printable(name)}")
         query = urllib.parse.urlencode({"role_name": known.get("sso_role_name", ""), "account_id": known["sso_account_id"]})
-        region = known.get("sso_region") or self.region()
+        region, bearer = known.get("sso_region") or self.region(), (("x-amz-sso_bearer_token", str(token.get("accessToken"))),)
         url = (self.endpoint("sso") or f"https://portal.sso.{region}.{suffix(region)}") + f"/federation/credentials?{query}"
-        bearer = ("x-amz-sso_bearer_token", str(token.get("accessToken", "")))
-        found = json_value(self.ask(Request("GET", url, (bearer,), repeatable=True), "the sign-on"), "roleCredentials")
-        ends = float(found.get("expiration") or 0) / 1000
-        return Credentials.of((str(found.get(k, "")) for k in ("accessKeyId", "secretAccessKey", "sessionToken")), ends or None)
+        found = dictionary(self.ask("the sign-on", "GET", url, bearer).body).get("roleCredentials")
+        return granted(found, "the sign-on", ("accessKeyId", "secretAccessKey", "sessionToken", "expiration"))
 
     def from_container(self) -> Optional[Credentials]:
         """What ECS, EKS and others hand to a container."""
@@ -2606,31 +2571,37 @@ class Aws:
         url = "http://169.254.170.2" + relative if relative else self.settings.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
         if not url:
             return None
-        target = target_of(url)
+        try:
+            target = target_of(url)
+        except NoLink as error:
+            raise lacking(f"AWS_CONTAINER_CREDENTIALS_FULL_URI is {error}") from None
         if target.scheme != "https" and not (is_loopback(target.host) or target.host in CONTAINER_HOSTS):
-            raise NotConfigured("AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine", phase="setup")
+            raise lacking("AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine")
         path = self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         token = small_file(path) if path else self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
         headers = (("Authorization", token),) if token else ()
-        return keys_of(self.ask(Request("GET", url, headers, repeatable=True, within=2.0), "the container"), "the container")
+        return granted(dictionary(self.ask("the container", "GET", url, headers, within=2.0).body), "the container")
 
     def from_machine(self) -> Optional[Credentials]:
         """The role of an EC2 machine (IMDSv2); elsewhere nobody answers, and a second is all that it may cost."""
         if truth(self.settings.get("AWS_EC2_METADATA_DISABLED", "")):
             return None
         base = (self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254").rstrip("/") + "/latest/"
+        who, roles = "the machine", base + "meta-data/iam/security-credentials/"
         try:
-            lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", "21600")
-            token = self.ask(Request("PUT", base + "api/token", (lifetime,), within=1.0), "the machine").text()
-            headers = (("X-aws-ec2-metadata-token", token),)
-            roles = base + "meta-data/iam/security-credentials/"
-            role = self.ask(Request("GET", roles, headers, within=1.0), "the machine").text().split()[0]
-            return keys_of(self.ask(Request("GET", roles + quoted(role), headers, within=1.0), "the machine"), "the machine")
-        except (NotConfigured, IndexError, ValueError):
+            token = self.ask(who, "PUT", base + "api/token", (("X-aws-ec2-metadata-token-ttl-seconds", "21600"),), within=1.0)
+            session = (("X-aws-ec2-metadata-token", header_value(token.text().strip(), token)),)
+            role = self.ask(who, "GET", roles, session, within=1.0).text().partition("\n")[0]
+            return granted(dictionary(self.ask(who, "GET", roles + quoted(role), session, within=1.0).body), who)
+        except (NotConfigured, NoLink):
             return None
 
 
 CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
+
+
+def lacking(what: str, hint: str = "") -> NotConfigured:
+    return NotConfigured(what, phase="setup", hint=hint)
 
 
 def truth(text: str) -> bool:
@@ -2644,19 +2615,18 @@ def suffix(region: str) -> str:
 def ini(path: str) -> Sections:
     """The sections of a file of the AWS tools; none if there is no such file, NotConfigured with the line if it is broken."""
     parser = configparser.RawConfigParser(default_section=None, strict=False)  # type: ignore[call-overload]
-    full = os.path.expanduser(path)
     try:
-        with open(full, encoding="utf-8") as file:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
             parser.read_file(file)
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise NotConfigured(f"{printable(full)}: {local_reason(error)}", phase="setup") from error
+        raise lacking(f"{printable(path)}: {local_reason(error)}") from error
     except configparser.Error as error:  # its own words would repeat the line, and that may be a secret
         errors = getattr(error, "errors", None)
-        line = getattr(error, "lineno", None) or (errors[0][0] if errors else "?")
-        raise NotConfigured(f"{printable(full)}: line {line} cannot be understood", phase="setup") from None
-    return {section: dict(parser.items(section)) for section in parser.sections()}
+        line = errors[0][0] if errors else getattr(error, "lineno", "?")
+        raise lacking(f"{printable(path)}: line {line} cannot be understood", "it is [SECTION] or NAME = VALUE") from None
+    return {re.sub("[\"']", "", section): dict(parser.items(section)) for section in parser.sections()}
 
 
 def small_file(path: str) -> str:
@@ -2664,45 +2634,67 @@ def small_file(path: str) -> str:
         with open(os.path.expanduser(path), encoding="utf-8") as file:
             return file.read(64 * KiB).strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise NotConfigured(f"{printable(path)}: {local_reason(error)}", phase="setup") from error
+        raise lacking(f"{printable(path)}: {local_reason(error)}") from error
 
 
-def when(text: str) -> Optional[float]:
-    """A time as ISO 8601 in UTC, in seconds since 1970."""
-    found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", text, re.ASCII)
+def cached(path: str) -> dict[str, Any]:
+    """A cache of the AWS tools; one that is not there is empty."""
+    try:
+        return dictionary(small_file(path))
+    except NotConfigured:
+        return {}
+
+
+def dictionary(text: Union[str, bytes]) -> dict[str, Any]:
+    """The object that is written there in JSON; an empty one for everything else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
+def when(text: object) -> Optional[float]:
+    """A time as ISO 8601 in UTC, or as milliseconds, in seconds since 1970."""
+    if isinstance(text, int):
+        return text / 1000
+    found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", str(text), re.ASCII)
     return float(calendar.timegm((*map(int, found.groups()), 0, 0, 0))) if found else None
 
 
-def keys_of(response: Response, who: str) -> Credentials:
-    found = json_of(response)
-    fields = ("AccessKeyId", "SecretAccessKey", "Token") if isinstance(found, dict) else ()
-    values = [str(found.get(field) or "") for field in fields]
-    if not all(values[:2]) or not fields:
-        raise NotConfigured(f"{who} answered without credentials", phase="setup")
-    return Credentials.of(values, when(str(found.get("Expiration", ""))))
+KEYS = ("AccessKeyId", "SecretAccessKey", "Token", "Expiration")
+SESSION_KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
+
+
+def granted(found: Any, who: str, names: Sequence[str] = KEYS) -> Credentials:
+    """The keys under these names; NotConfigured, without a word of what there was, if they are none."""
+    given = found if isinstance(found, Mapping) else {}
+    key, secret, token = (str(given.get(name) or "").strip() for name in names[:3])
+    if not key or not secret or not re.fullmatch(r"[!-~]*", key + secret + token):
+        raise lacking(f"{who} gives no access key with its secret")
+    return Credentials(key, secret, token, when(given.get(names[3])))
 
 
 def from_process(command: str) -> Credentials:
     """The keys that a program prints (docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html)."""
+    who = "the credential_process"
     try:
-        words = shlex.split(command)
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
+        words = command if os.name == "nt" else shlex.split(command)  # Windows splits it itself
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROCESS_TIME, check=False)
     except subprocess.TimeoutExpired:
-        raise NotConfigured("the credential_process gave no answer within 30 s", phase="setup") from None
-    except (OSError, ValueError) as error:
-        raise NotConfigured(f"the credential_process cannot be started: {local_reason(error)}", phase="setup") from error
+        raise lacking(f"{who} gave no answer within {PROCESS_TIME:g} s") from None
+    except (OSError, ValueError, IndexError) as error:
+        raise lacking(f"{who} cannot be started: {local_reason(error)}") from error
     if done.returncode:
-        words = done.stderr.decode("utf-8", "replace").split("\n")
-        raise NotConfigured(f"the credential_process failed ({done.returncode}): {printable(words[0])}", phase="setup")
-    try:
-        found = dict(json.loads(done.stdout))
-        values = [str(found[key]) for key in ("AccessKeyId", "SecretAccessKey")] + [str(found.get("SessionToken") or "")]
-    except (ValueError, TypeError, KeyError):
-        why = "the credential_process printed no JSON with AccessKeyId and SecretAccessKey"
-        raise NotConfigured(why, phase="setup") from None
+        words = printable(done.stderr.decode("utf-8", "replace").strip().partition("\n")[0])
+        raise lacking(f"{who} failed ({done.returncode}): {words}")
+    found = dictionary(done.stdout)
     if found.get("Version") != 1:
-        raise NotConfigured("the credential_process speaks another version than 1", phase="setup")
-    return Credentials.of(values, when(str(found.get("Expiration", ""))))
+        raise lacking(f"{who} printed no JSON of version 1")
+    return granted(found, who, SESSION_KEYS)
+
+
+PROCESS_TIME = 30.0  # seconds; it may ask an agent or a device
 
 
 # -- the bucket
@@ -2713,9 +2705,11 @@ S3_PART = 16 * MiB
 S3_MAX_PARTS = 10_000
 S3_LIMIT = 50 * 10**12  # since December 2025
 S3_WEEK = WEEK  # no presigned link lives longer
+S3_XML = "http://s3.amazonaws.com/doc/2006-03-01/"
+S3_READ = (301, 307, 400, 401, 403, 404, 405, 409, 411, 412, 416, 501)  # answers that a bucket reads itself
 S3_BUSY = frozenset(
     "SlowDown InternalError ServiceUnavailable RequestTimeout Throttling ThrottlingException RequestLimitExceeded"
-    " RequestThrottled BadDigest ConditionalRequestConflict OperationAborted".split()
+    " RequestThrottled BadDigest OperationAborted".split()
 )
 
 
@@ -2733,14 +2727,12 @@ def xml_text(response: Response, tag: str) -> str:
 
 def s3_refusal(response: Response) -> Optional[UploadError]:
     """Busy by its code; and the failure that comes with a 200, because the head had to be sent before the end was known."""
-    code = xml_text(response, "Code")
+    code, status = xml_text(response, "Code"), response.status
+    words = f"{status} {printable(code)}: {printable(xml_text(response, 'Message'))}"
     if code in S3_BUSY:
         wait = retry_after(response.headers.get("Retry-After"), time.time())
-        words = f"{response.status} {code}: {printable(xml_text(response, 'Message'))}"
-        return Busy(words, phase="reply", status=response.status, retry_after=wait)
-    if response.status == 200 and code:
-        return Refused(f"200, but {printable(code)}: {printable(xml_text(response, 'Message'))}", phase="reply", status=200)
-    return None
+        return Busy(words, phase="reply", status=status, retry_after=wait)
+    return Refused(words, phase="reply", status=status) if code and status == 200 else None
 
 
 class State(NamedTuple):
@@ -2749,7 +2741,7 @@ class State(NamedTuple):
     credentials: Credentials
     region: str
     skew: float = 0.0
-    crc: bool = True  # the service takes x-amz-checksum-crc32
+    crc: bool = True  # the service takes x-amz-checksum-*
     condition: bool = True  # ... and If-None-Match
 
 
@@ -2772,103 +2764,118 @@ class Bucket:
         place = f"{base}/{quoted(self.name)}" if self.path_style else f"{scheme}://{self.name}.{host}"
         return f"{place}/{uri_encoded(key, '/-_.~')}"
 
-    def signer(self, payload: str = "UNSIGNED-PAYLOAD") -> Signer:
-        return Signer(self.state.credentials, self.state.region, payload, skew=self.state.skew)
-
     def ask(
         self, method: str, key: str, query: str = "", headers: tuple[Header, ...] = (), body: Body = (),
-        new: bool = False, checked: bool = False, **more: Any,
+        payload: str = "", crc: Optional[Header] = None, new: bool = False, **more: Any,
     ) -> Response:  # fmt: skip
-        """The answer, whatever it says; `new`: only if there is no such object, `checked`: with the checksum of the body."""
-        unsigned = self.url(key).startswith("https:")
-        sha256, crc = digests(body, not unsigned, checked and self.state.crc)
+        """The answer, whatever it says; `crc`: for those who know checksums, `new`: only if there is no such object."""
+        payload = payload or hashlib.sha256(b"".join(body)).hexdigest()  # type: ignore[arg-type]
         for _ in range(4):
             state = self.state
-            extra: tuple[Header, ...] = (("x-amz-checksum-crc32", crc),) if crc and state.crc else ()
-            extra += (("If-None-Match", "*"),) if new and state.condition else ()
+            extra = ((crc,) if crc and state.crc else ()) + ((("If-None-Match", "*"),) if new and state.condition else ())
             request = Request(
                 method, self.url(key) + ("?" + query if query else ""), (*headers, *extra), body,
-                auth=self.signer("UNSIGNED-PAYLOAD" if unsigned else sha256), refusal=s3_refusal, repeatable=True,
-                expects=(301, 307, 400, 401, 403, 404, 405, 409, 411, 412, 501), **more,
+                auth=Signer(state.credentials, state.region, payload, skew=state.skew).sign,
+                refusal=s3_refusal, repeatable=True, expects=S3_READ, **more,
             )  # fmt: skip
             response = self.send(request)
             if response.status < 300 or not self.learn(state, response):
                 break
-        theirs = response.headers.get("x-amz-checksum-crc32")
-        if crc and theirs and response.status < 300 and theirs != crc:
-            raise NotVerified(f"{self.name} stored other bytes: their CRC-32 differs", phase="proof")
         return response
 
     def learn(self, before: State, response: Response) -> bool:
         """Whether something is known now that was not when the request was made; another thread may have been first."""
-        code, words = xml_text(response, "Code"), response.text().lower()
+        code, words, now = xml_text(response, "Code"), response.text().lower(), self.state
         region = response.headers.get("x-amz-bucket-region") or xml_text(response, "Region")
-        new = self.state
         if region and region != before.region and re.fullmatch("[a-z0-9-]{1,40}", region):
-            new = new._replace(region=region)
-        elif code == "RequestTimeTooSkewed" and not before.skew:
-            theirs = retry_after(response.headers.get("Date"), 0.0)
-            new = new._replace(skew=theirs - time.time() if theirs else 0.0)
+            now = now._replace(region=region)
+        elif code == "RequestTimeTooSkewed" or "difference between the request time" in words:  # rclone: AccessDenied
+            theirs = retry_after(response.headers.get("Date"), 0.0)  # after 1970
+            now = now._replace(skew=theirs - time.time()) if theirs and not before.skew else now
         elif code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
-            new = new._replace(credentials=self.aws.credentials())
+            now = now._replace(credentials=self.aws.credentials())
         elif response.status in (400, 501) and ("checksum" in words or "crc32" in words):
-            new = new._replace(crc=False)
+            now = now._replace(crc=False)
         elif response.status in (400, 501) and (code == "NotImplemented" or "if-none-match" in words):
-            new = new._replace(condition=False, crc=before.crc and before.condition)
+            now = now._replace(condition=False, crc=before.crc and before.condition)
         if self.state == before:
-            self.state = new
+            self.state = now
         return self.state != before
 
     def good(self, method: str, key: str, query: str = "", **more: Any) -> Response:
         """The answer if it is a success; what went wrong, and what to do, if not."""
-        response = self.ask(method, key, query, **more)
-        if response.status >= 300:
-            raise self.error(response, key)
-        return response
+        return self.success(self.ask(method, key, query, **more), key)
 
-    def error(self, response: Response, key: str) -> UploadError:
-        status = response.status
+    def success(self, response: Response, key: str) -> Response:
+        status, words = response.status, printable(xml_text(response, "Message"))
+        if status < 300:
+            return response
         code = xml_text(response, "Code") or {412: "PreconditionFailed", 403: "AccessDenied", 404: "NoSuchBucket"}.get(status, "")
-        place, known = f"s3://{self.name}/{key}", {"phase": "reply", "status": status}
-        if code in S3_ERRORS:
-            words, hint = S3_ERRORS[code]
-            return Refused(words.format(place=printable(place), bucket=self.name), hint=hint, **known)  # type: ignore[arg-type]
-        words = printable(xml_text(response, "Message"))
-        return Refused(f"{status} {printable(code) or phrase(status)}{': ' + words if words else ''}", **known)  # type: ignore[arg-type]
+        kind = Busy if code == "ConditionalRequestConflict" else Refused
+        said, hint = S3_ERRORS.get(code, (f"{status} {printable(code) or phrase(status)}{': ' + words if words else ''}", ""))
+        told = said.replace("PLACE", printable(f"s3://{self.name}/{key}")).replace("BUCKET", self.name) if hint else said
+        raise kind(told, phase="reply", status=status, hint=hint)
 
-    def has(self, key: str) -> Optional[Response]:
-        """What is known of an object; None if there is none, or none that we may see."""
-        response = self.ask("HEAD", key)
-        return response if response.status == 200 else None
+    def put(self, key: str, query: str, part: Slice, **more: Any) -> Response:
+        """Stores a slice and compares what the service says of it: its CRC-32, or else its MD5, which is mostly the ETag."""
+        sha256, crc = digests(part, self.url(key).startswith("http:"), self.state.crc)
+        header = ("x-amz-checksum-crc32", crc) if crc else None
+        answer = self.ask("PUT", key, query, body=(part,), payload=sha256 or "UNSIGNED-PAYLOAD", crc=header, **more)
+        theirs = answer.headers.get("x-amz-checksum-crc32")
+        if answer.status < 300 and (theirs != crc if theirs and crc else other_md5(answer, part)):
+            raise NotVerified(f"{self.name} stored other bytes: their checksum differs", phase="proof")
+        return answer
+
+    def look(self, key: str) -> Optional[Response]:
+        """The first byte of an object, if it is there and we may see it; HEAD would not say what it does not like."""
+        response = self.ask("GET", key, headers=(("Range", "bytes=0-0"),), limit=64 * KiB)
+        return response if response.status in (200, 206, 416) else None
+
+    def arrived(self, response: Response, key: str, source: Source, etag: str) -> bool:
+        """Whether this no is about what we have done ourselves: the answer before was a yes, and was lost."""
+        found = self.look(key) if response.tries > 1 else None
+        size = total_of(found) or found.size if found else None
+        return bool(found and size == source.size and re.fullmatch(etag, str(found.headers.get("ETag", "")).strip('"')))
 
 
-S3_ERRORS = {
-    "PreconditionFailed": ("{place} exists already", "--force overwrites it, --unique gives another name"),
-    "NoSuchBucket": ("there is no bucket {bucket}", "check AWS_S3_BUCKET and the endpoint"),
-    "AccessDenied": ("no permission to write {place}", "the key needs s3:PutObject (and s3:AbortMultipartUpload)"),
+S3_ERRORS = {  # code: what it means, and what to do
+    "PreconditionFailed": ("PLACE exists already", "--force overwrites it, --unique gives another name"),
+    "NoSuchBucket": ("there is no bucket BUCKET", "check AWS_S3_BUCKET and the endpoint"),
+    "AccessDenied": ("no permission to write PLACE", "the key needs s3:PutObject (and s3:AbortMultipartUpload)"),
     "InvalidAccessKeyId": ("the access key is not known there", "check AWS_ACCESS_KEY_ID and the endpoint"),
-    "SignatureDoesNotMatch": ("the secret does not belong to the access key", "check AWS_SECRET_ACCESS_KEY"),
+    "SignatureDoesNotMatch": ("the access key and its secret do not fit", "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     "ExpiredToken": ("the session token has expired", "get new temporary credentials"),
     "InvalidToken": ("the session token is not valid", "check AWS_SESSION_TOKEN; unset it for permanent keys"),
     "RequestTimeTooSkewed": ("this machine's clock is wrong", "set it"),
-    "AuthorizationHeaderMalformed": ("the bucket is in another region", "set AWS_REGION"),
-    "PermanentRedirect": ("the bucket is in another region", "set AWS_REGION"),
-    "QuotaExceeded": ("the bucket is full", "delete something there"),
+    "AuthorizationHeaderMalformed": ("BUCKET is in another region", "set AWS_REGION"),
+    "PermanentRedirect": ("BUCKET is in another region", "set AWS_REGION"),
+    "QuotaExceeded": ("BUCKET is full", "delete something there"),
     "XMinioStorageFull": ("the storage is full", "delete something there"),
-    "EntityTooLarge": ("the service takes no object of this size", ""),
+    "EntityTooLarge": ("it takes no object of this size", "the limits of the service say how large"),
 }
 
 
-def digests(body: Body, sha256: bool, crc32: bool) -> tuple[str, str]:
+def digests(part: Slice, sha256: bool, crc32: bool) -> tuple[str, str]:
     """SHA-256 (hex) and CRC-32 (base64) of what will be sent, as far as wanted, read ahead once."""
     digest, crc = hashlib.sha256(), 0
-    if sha256 or crc32:
-        for piece in body:
-            for data in pieces_of(piece) if isinstance(piece, Slice) else (piece,):
-                crc = zlib.crc32(data, crc) if crc32 else 0
-                if sha256:
-                    digest.update(data)
-    return digest.hexdigest(), base64.b64encode(crc.to_bytes(4, "big")).decode() if crc32 else ""
+    for data in pieces_of(part) if sha256 or crc32 else ():
+        crc = zlib.crc32(data, crc) if crc32 else 0
+        digest.update(data if sha256 else b"")
+    return digest.hexdigest() if sha256 else "", base64.b64encode(crc.to_bytes(4, "big")).decode() if crc32 else ""
+
+
+def md5_of(part: Slice) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    for data in pieces_of(part):
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def other_md5(response: Response, part: Slice) -> bool:
+    """Whether the ETag is the MD5 of other bytes; where the service encrypts by a key of its own it is none."""
+    etag = str(response.headers.get("ETag", "")).strip('"').lower()
+    foreign = any(name.lower().startswith("x-amz-server-side-encryption") for name in response.headers)
+    return bool(re.fullmatch("[0-9a-f]{32}", etag)) and not foreign and etag != md5_of(part)
 
 
 def s3(source: Source, options: UploadOptions, send: Send) -> Link:
@@ -2876,45 +2883,31 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
     if len(key.encode()) > 1024:
         raise Unsuitable("a key has at most 1024 bytes", phase="file", hint="--name and --remote-path give a shorter one")
     s3_end(bucket, options)  # before anything is sent
-    if not options.force and bucket.endpoint and bucket.has(key):  # not all the others know If-None-Match
-        raise bucket.error(Response(412, {}, b"", ""), key)
+    if not options.force and bucket.endpoint and bucket.look(key):  # not all the others know If-None-Match
+        bucket.success(Response(412, {}, b"", ""), key)
     store = s3_put if source.size < S3_SINGLE else s3_parts
-    return s3_link(bucket, key, options)._replace(sha256=store(bucket, source, key, options))
+    try:
+        sha256 = store(bucket, source, key, options)
+    except Busy as error:  # two wrote there at the same time; AWS: begin anew
+        if error.status != 409:
+            raise
+        sha256 = store(bucket, source, key, options)
+    return s3_link(bucket, key, options)._replace(sha256=sha256)
 
 
 def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> Optional[str]:
-    """One request; the SHA-256 of what left.  The ETag is the object's MD5, unless it is encrypted by a key of the service."""
-    kind = (("Content-Type", media_type(key)),)
-    body, new = (source.body(),), not options.force
-    response = bucket.ask("PUT", key, headers=kind, body=body, new=new, checked=True, hashed=options.sha256)
-    if response.status == 412 and response.tries > 1 and s3_same(bucket, key, md5_of(source)):
-        return None  # the first answer was lost, and it was a yes
-    if response.status >= 300:
-        raise bucket.error(response, key)
-    etag = str(response.headers.get("ETag", "")).strip('"')
-    foreign = any(name.lower().startswith("x-amz-server-side-encryption") for name in response.headers)
-    if re.fullmatch("[0-9a-f]{32}", etag) and not foreign and etag != md5_of(source):
-        raise NotVerified(f"{bucket.name} stored other bytes: their MD5 (ETag) differs", phase="proof")
-    return response.sha256
-
-
-def md5_of(source: Source) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    for data in pieces_of(source.body()) if source.size else ():
-        digest.update(data)
-    return digest.hexdigest()
-
-
-def s3_same(bucket: Bucket, key: str, etag: str) -> bool:
-    found = bucket.has(key)
-    return bool(found and str(found.headers.get("ETag", "")).strip('"') == etag)
+    """One request; the SHA-256 of what left."""
+    kind, new = (("Content-Type", media_type(key)),), not options.force
+    response = bucket.put(key, "", source.body(), headers=kind, new=new, hashed=options.sha256)
+    if response.status == 412 and bucket.arrived(response, key, source, md5_of(source.body())):
+        return None
+    return bucket.success(response, key).sha256
 
 
 def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> None:
     """Parts that leave some at a time; after a failure nothing stays there that somebody would pay for."""
-    kind = (("Content-Type", media_type(key)),)
-    crc = (("x-amz-checksum-algorithm", "CRC32"),) if bucket.state.crc else ()
-    begun = bucket.good("POST", key, "uploads=", headers=kind + crc)
+    kind, crc = (("Content-Type", media_type(key)),), ("x-amz-checksum-algorithm", "CRC32")
+    begun = bucket.good("POST", key, "uploads=", headers=kind, crc=crc)
     upload, stop = xml_text(begun, "UploadId"), threading.Event()
     if not upload:
         raise no_link(begun)
@@ -2926,39 +2919,26 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
         whole = f'<CompleteMultipartUpload xmlns="{S3_XML}">{"".join(told)}</CompleteMultipartUpload>'.encode()
         kind = (("Content-Type", "application/xml"),)
         response = bucket.ask("POST", key, query, headers=kind, body=(whole,), new=not options.force)
-        if response.status >= 300 and not (response.tries > 1 and s3_there(bucket, key, source, len(slices))):
-            raise bucket.error(response, key)
+        if not (response.status >= 300 and bucket.arrived(response, key, source, f".*-{len(slices)}")):
+            bucket.success(response, key)
     except BaseException:
-        with contextlib.suppress(UploadError):
+        with contextlib.suppress(RetryableError, NonRetryableError):
             bucket.ask("DELETE", key, query, within=5.0)
         raise
 
 
-S3_XML = "http://s3.amazonaws.com/doc/2006-03-01/"
-
-
 def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Slice, stop: Any) -> str:
     """Sends a part; what the last request must say of it."""
-    answer = bucket.good("PUT", key, f"partNumber={number}&{query}", body=(part,), checked=True, stop=stop)
+    answer = bucket.success(bucket.put(key, f"partNumber={number}&{query}", part, stop=stop), key)
     crc = answer.headers.get("x-amz-checksum-crc32", "")
     known = f"<ChecksumCRC32>{html.escape(crc)}</ChecksumCRC32>" if crc else ""
     return f"<Part><PartNumber>{number}</PartNumber><ETag>{html.escape(etag_of(answer))}</ETag>{known}</Part>"
 
 
-def s3_there(bucket: Bucket, key: str, source: Source, parts: int) -> bool:
-    """Whether the object is there although we were told that its upload is unknown: the answer before was lost."""
-    found = bucket.has(key)
-    size = number(found.headers.get("Content-Length")) if found else None
-    return bool(found and size == source.size and str(found.headers.get("ETag", "")).strip('"').endswith(f"-{parts}"))
-
-
-def s3_public(options: UploadOptions) -> bool:
-    return bool(options.public or options.settings.get("TWAT_FS_S3_PUBLIC_URL"))
-
-
 def s3_keeps(options: UploadOptions) -> Keeps:
     """The object stays; a presigned link ends."""
-    return Keeps(FOREVER) if s3_public(options) else Keeps(S3_WEEK, range(MINUTE, S3_WEEK + 1))
+    public = options.public or options.settings.get("TWAT_FS_S3_PUBLIC_URL")
+    return Keeps(FOREVER) if public else Keeps(S3_WEEK, range(MINUTE, S3_WEEK + 1))
 
 
 def s3_end(bucket: Bucket, options: UploadOptions) -> Optional[float]:
@@ -2966,33 +2946,26 @@ def s3_end(bucket: Bucket, options: UploadOptions) -> Optional[float]:
     life, ends = lifetime(s3_keeps(options), 0, options), bucket.state.credentials.ends
     if life is None or life == FOREVER:
         return None
-    if ends and ends < time.time() + life:
-        if options.keep or options.expire:
-            left = duration(max(0, ends - time.time()))
-            raise Unsuitable(f"the credentials are temporary, and a link ends with them: in {left}", phase="wish")
-        return ends
-    return time.time() + life
+    if not ends or ends >= time.time() + life:
+        return time.time() + life
+    if options.keep or options.expire:
+        left = duration(max(0, ends - time.time()))
+        raise Unsuitable(f"the credentials are temporary, and a link ends with them: in {left}", phase="wish")
+    return ends
 
 
 def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
-    base, ends = options.settings.get("TWAT_FS_S3_PUBLIC_URL"), s3_end(bucket, options)
+    base, ends, known = options.settings.get("TWAT_FS_S3_PUBLIC_URL"), s3_end(bucket, options), bucket.state
     if base:
-        if not re.fullmatch(r"https?://[^\s?#@]+", base):
-            raise NotConfigured("TWAT_FS_S3_PUBLIC_URL is like https://files.example.org", phase="setup")
         return Link(f"{base.rstrip('/')}/{uri_encoded(key, '/-_.~')}", advice="is the bucket public under that URL?")
     if ends is None:
         return Link(bucket.url(key), advice="is the bucket public? without --public the link is signed")
-    life, temporary = int(lifetime(s3_keeps(options), 0, options) or S3_WEEK), bool(bucket.state.credentials.token)
-    url = bucket.signer().presigned(bucket.url(key), life, time.time())
-    if temporary:
-        at = bucket.state.credentials.ends
-        known = time.strftime(" (%Y-%m-%d %H:%M UTC)", time.gmtime(at)) if at else ", whenever that is"
-        remark = f"the link ends at the latest with the temporary credentials{known}"
-        return Link(url, expires=ends, remark=remark, advice=S3_ADVICE)
-    return Link(url, expires=ends, advice=S3_ADVICE)
-
-
-S3_ADVICE = "the key may write but not read: allow s3:GetObject, or set TWAT_FS_S3_PUBLIC_URL"
+    now, temporary = time.time(), known.credentials.token
+    url = Signer(known.credentials, known.region, skew=known.skew).presigned(bucket.url(key), max(1, round(ends - now)), now)
+    at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ends)) if known.credentials.ends else "whenever that is"
+    sooner = temporary and known.credentials.ends in (None, ends)
+    remark = f"the link ends with the temporary credentials ({at})" if sooner else ""
+    return Link(url, expires=ends, remark=remark, advice="the key may write but not read: allow s3:GetObject, or --public")
 
 
 def s3_read(response: Response) -> Link:
@@ -3002,17 +2975,18 @@ def s3_read(response: Response) -> Link:
 
 def s3_missing(settings: Mapping[str, str]) -> str:
     """Without a network: the settings and files as far as they can be judged."""
-    if not settings.get("AWS_S3_BUCKET"):
+    bucket, public = settings.get("AWS_S3_BUCKET"), settings.get("TWAT_FS_S3_PUBLIC_URL", "http://x")
+    if not bucket:
         return "AWS_S3_BUCKET is not set"
-    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{1,254}", settings["AWS_S3_BUCKET"]):
+    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
         return "AWS_S3_BUCKET is no name of a bucket"
+    if not re.fullmatch(r"https?://[^\s?#@]+", public):
+        return "TWAT_FS_S3_PUBLIC_URL is no URL like https://files.example.org"
     try:
         aws = Aws(settings)
         aws.region()
         aws.endpoint("s3")
-        halves = [bool(settings.get(name)) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
-        if any(halves) and not all(halves):
-            aws.from_environment()
+        aws.from_environment()
     except NotConfigured as error:
         return f"{error}{'; ' + error.hint if error.hint else ''}"
     return ""
@@ -3024,7 +2998,7 @@ ACCOUNTS: tuple[Provider, ...] = (
     Provider(
         "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, folders=True, own=True,
         needs=("AWS_S3_BUCKET",), missing=s3_missing,
-        takes=("AWS_ENDPOINT_URL", "AWS_S3_PATH_STYLE", "TWAT_FS_S3_PUBLIC_URL"),
+        takes=("TWAT_FS_S3_PUBLIC_URL",),
         note="presigned links, for 7 days at most; --public where the bucket is",
         help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE); for others than Amazon"
         " AWS_ENDPOINT_URL too",
@@ -3364,15 +3338,14 @@ def nearest(name: str) -> str:
 def choose(names: Sequence[str], fallback: bool = False, settings: Optional[Mapping[str, str]] = None) -> list[Provider]:
     """The chain: the named providers and no others, each once; with `fallback` then the default chain, round from there.
 
-    If none is named, the user's own storage comes first (also if it is only half set up: to be told so), and then the
-    default chain.
+    If none is named, the user's own storage counts as named once anything of it is set up, also by half: what is meant
+    for it must not become public because a setting is missing or a server is down.
     """
     chosen = {row.id: row for row in map(find_provider, names)}
     if not names:
-        told = {name for name, value in (settings or {}).items() if value} - {"AWS_ENDPOINT_URL"}  # it serves others too
-        own = [row for row in PROVIDERS if row.own and told.intersection((*row.needs, *row.takes))]
-        return own + [row for row in PROVIDERS if row.default]
-    if fallback:
+        known = settings or {}
+        chosen = {row.id: row for row in PROVIDERS if row.own and any(map(known.get, (*row.needs, *row.takes)))}
+    if fallback or not chosen:
         order = list(PROVIDERS_PREFERENCE)
         last = next((order.index(name) + 1 for name in reversed(list(chosen)) if name in order), 0)
         for name in order[last:] + order[:last]:
@@ -3394,9 +3367,6 @@ def walk(
             started = time.monotonic()
             try:
                 result = deliver(provider, source, options, send, progress, broken)
-                for missed in failures:
-                    if isinstance(missed, NotConfigured):
-                        progress.remark(f"not to {missed.provider}: {missed}")
                 return result._replace(seconds=round(time.monotonic() - begun, 3), attempts=tuple(attempts))
             except UploadError as error:
                 failures.append(error.by(provider.id))
@@ -3942,6 +3912,14 @@ def keeps_text(keeps: Keeps) -> str:
 #    of transfer.sh.  GET /TOKEN/NAME  PUT /NAME  POST / (multipart)  DELETE /TOKEN/NAME/DELETE-TOKEN
 
 
+class Rejected(Exception):
+    """An answer that is no success: status and one sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
 class Entry:
     """A file that is served, until a time (seconds since 1970) or a number of downloads; `delete` only if we received it."""
 
@@ -3958,15 +3936,11 @@ class Shelf:
         self.unfinished: set[str] = set()  # folders
         self.lock = threading.Lock()
 
-    def add(self, entry: Entry, token: str = "") -> None:
-        with self.lock:
-            self.entries[token or os.urandom(12).hex()] = entry
-
     def receive(self, name: str, blocks: Iterable[bytes], expires: float, left: float) -> tuple[str, Entry]:
         """Writes a file beside its place, and moves it there when it is whole; what is left of a failure is removed."""
-        token, name = os.urandom(12).hex(), stored_name(name)
+        token, name = random_name(), stored_name(name)
         folder = os.path.join(self.folder, token)
-        entry, part = Entry(os.path.join(folder, name), name, os.urandom(12).hex(), expires, left), os.path.join(folder, ".part")
+        entry, part = Entry(os.path.join(folder, name), name, random_name(), expires, left), os.path.join(folder, ".part")
         os.mkdir(folder, 0o700)
         self.unfinished.add(folder)
         try:
@@ -3980,7 +3954,7 @@ class Shelf:
             raise
         finally:
             self.unfinished.discard(folder)
-        self.add(entry, token)
+        self.entries[token] = entry
         return token, entry
 
     def find(self, token: str, name: str, take: bool = False) -> Entry:
@@ -3993,20 +3967,23 @@ class Shelf:
             return entry
 
     def remove(self, token: str) -> None:
-        with self.lock:
-            entry = self.entries.pop(token, None)
+        entry = self.entries.pop(token, None)
         if entry and entry.delete:
             wipe(os.path.dirname(entry.path))
+
+    def sweep(self) -> None:
+        for token, entry in list(self.entries.items()):
+            if entry.expires <= time.time() or entry.left <= 0:
+                self.remove(token)
 
     def close(self) -> None:
         """Leaves nothing half-written behind."""
         for folder in list(self.unfinished):
             wipe(folder)
 
-    def sweep(self) -> None:
-        for token, entry in list(self.entries.items()):
-            if entry.expires <= time.time() or entry.left <= 0:
-                self.remove(token)
+
+def random_name() -> str:
+    return os.urandom(12).hex()
 
 
 def wipe(folder: str) -> None:
@@ -4019,12 +3996,20 @@ def stored_name(name: str) -> str:
     return safe_name("_" + clean) if re.match(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", clean) else clean
 
 
-class Rejected(Exception):
-    """An answer that is no success: status and one sentence."""
+def rejecting(act: "Callable[[Desk], None]") -> "Callable[[Desk], None]":
+    """What is Rejected on the way becomes the answer; when the line itself breaks there is nobody to answer."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
+    def answer(desk: "Desk") -> None:
+        try:
+            act(desk)
+        except Rejected as no:
+            desk.reject(no)
+        except OSError as error:
+            desk.close_connection = True
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                desk.reject(Rejected(507, "No space left"))
+
+    return answer
 
 
 class Desk(RequestHandler):
@@ -4035,58 +4020,9 @@ class Desk(RequestHandler):
     server_version, sys_version = "twat-fs", ""
     timeout = 30  # seconds without a byte
 
+    @rejecting
     def do_GET(self) -> None:
-        self.answer(self.give)
-
-    do_HEAD = do_GET
-
-    def do_PUT(self) -> None:
-        self.answer(self.take_put)
-
-    def do_POST(self) -> None:
-        self.answer(self.take_form)
-
-    def do_DELETE(self) -> None:
-        self.answer(self.drop)
-
-    def answer(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except Rejected as no:
-            self.reject(no)
-        except OSError as error:
-            self.close_connection = True
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self.reject(Rejected(507, "No space left"))
-
-    def reject(self, no: Rejected) -> None:
-        """Says no, and listens a moment longer: who still sends would otherwise lose our answer."""
-        self.close_connection = True
-        self.reply(no.status, no.message + "\n", (("WWW-Authenticate", 'Basic realm="twat-fs"'),) if no.status == 401 else ())
-        with contextlib.suppress(OSError):
-            self.connection.settimeout(1)
-            for _ in range(64):
-                if not self.rfile.read1(256 * KiB):
-                    break
-
-    def reply(self, status: int, body: str, headers: Iterable[Header] = ()) -> None:
-        data = body.encode()
-        self.send_response(status)
-        closing = (("Connection", "close"),) if self.close_connection else ()
-        for header in (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data))), *headers, *closing):
-            self.send_header(*header)
-        self.end_headers()
-        self.wfile.write(b"" if self.command == "HEAD" else data)
-
-    def parts(self) -> list[str]:
-        """The segments of the path, unquoted; a slash that was quoted stays within its segment."""
-        return [urllib.parse.unquote(part) for part in self.path.partition("?")[0].split("/")[1:]]
-
-    # Giving
-
-    def give(self) -> None:
-        parts = self.parts()
-        token, name = parts if len(parts) == 2 else ("", "")
+        token, name = self.parts(2)
         entry = self.shelf.find(token, name)
         try:
             file = open(entry.path, "rb")  # noqa: SIM115
@@ -4096,32 +4032,28 @@ class Desk(RequestHandler):
             size = os.fstat(file.fileno()).st_size
             start, end = span_of(None if self.headers.get("If-Range") else self.headers.get("Range"), size)
             self.shelf.find(token, name, take=self.command == "GET")
-            self.give_span(entry, file, start, end, size)
+            part = [("Content-Range", f"bytes {start}-{end - 1}/{size}")] if end - start < size else []
+            self.head(206 if part else 200, *file_headers(entry), ("Content-Length", str(end - start)), *part)
+            if self.command == "GET" and end > start and self.connection.sendfile(file, start, end - start) < end - start:
+                self.close_connection = True  # the file became shorter: the other side must notice
 
-    def give_span(self, entry: Entry, file: Any, start: int, end: int, size: int) -> None:
-        part = [("Content-Range", f"bytes {start}-{end - 1}/{size}")] if end - start < size else []
-        self.send_response(206 if part else 200)
-        for header in (*file_headers(entry), ("Content-Length", str(end - start)), *part):
-            self.send_header(*header)
-        self.end_headers()
-        if self.command == "GET" and end > start and self.connection.sendfile(file, start, end - start) < end - start:
-            self.close_connection = True  # the file became shorter: the other side must notice
+    do_HEAD = do_GET
 
-    # Taking
-
-    def take_put(self) -> None:
-        name = (self.parts() or [""])[-1]
+    @rejecting
+    def do_PUT(self) -> None:
+        name = self.parts()[-1]
         if not name:
             raise Rejected(400, "Name the file: PUT /NAME")
         self.reply_links([self.store(name, self.body())])
 
-    def take_form(self) -> None:
+    @rejecting
+    def do_POST(self) -> None:
         boundary = self.headers.get_param("boundary")
         if self.headers.get_content_type() != "multipart/form-data" or not boundary:
             raise Rejected(415, "Send multipart/form-data, or PUT /NAME")
         links: list[tuple[str, str]] = []
         try:
-            for part in FormReader(self.body(), str(boundary).encode()).files():
+            for part in Form(self.body(), str(boundary).encode()).files():
                 links.append(self.store(*part))
             if not links:
                 raise Rejected(400, "No file in the form")
@@ -4131,6 +4063,45 @@ class Desk(RequestHandler):
             raise
         self.reply_links(links)
 
+    @rejecting
+    def do_DELETE(self) -> None:
+        token, name, delete = self.parts(3)
+        entry = self.shelf.find(token, name)
+        if not entry.delete or not hmac.compare_digest(delete.encode(), entry.delete.encode()):
+            raise Rejected(404, "Not found")
+        self.shelf.remove(token)
+        self.reply(200, "")
+
+    def parts(self, count: int = 0) -> list[str]:
+        """The segments of the path, unquoted; Rejected unless there are so many.  A quoted slash stays within its segment."""
+        found = [urllib.parse.unquote(part) for part in self.path.partition("?")[0].split("/")[1:]]
+        if count and len(found) != count:
+            raise Rejected(404, "Not found")
+        return found or [""]
+
+    def head(self, status: int, *headers: Header) -> None:
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+
+    def reply(self, status: int, body: str, *headers: Header) -> None:
+        data = body.encode()
+        closing = (("Connection", "close"),) if self.close_connection else ()
+        kind, size = ("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data)))
+        self.head(status, kind, size, *headers, *closing)
+        self.wfile.write(b"" if self.command == "HEAD" else data)
+
+    def reject(self, no: Rejected) -> None:
+        """Says no, and listens a moment longer: who still sends would otherwise lose our answer."""
+        self.close_connection = True
+        self.reply(no.status, no.message + "\n", *((("WWW-Authenticate", 'Basic realm="twat-fs"'),) if no.status == 401 else ()))
+        with contextlib.suppress(OSError):
+            self.connection.settimeout(1)
+            for _ in range(64):
+                if not self.rfile.read1(256 * KiB):
+                    break
+
     def store(self, name: str, blocks: Iterable[bytes]) -> tuple[str, str]:
         """The URL of a received file, and the URL that deletes it."""
         days, downloads = self.wished("Max-Days"), self.wished("Max-Downloads")
@@ -4139,7 +4110,7 @@ class Desk(RequestHandler):
         return url, f"{url}/{entry.delete}"
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
-        self.reply(200, "\n".join(url for url, _ in links), [("X-Url-Delete", delete) for _, delete in links])
+        self.reply(200, "\n".join(url for url, _ in links), *(("X-Url-Delete", delete) for _, delete in links))
 
     def wished(self, header: str) -> float:
         value = self.headers.get(header)
@@ -4157,7 +4128,7 @@ class Desk(RequestHandler):
         """Raises Rejected unless we want this body; its length, or -1 if it comes in chunks."""
         if not self.shelf.folder:
             raise Rejected(405, "This server only gives files")
-        if self.shelf.token and not self.has_token():
+        if self.shelf.token and not same_token(self.headers.get("Authorization", ""), self.shelf.token):
             raise Rejected(401, "A token is needed")
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return -1
@@ -4168,10 +4139,14 @@ class Desk(RequestHandler):
             raise Rejected(413, f"At most {human(self.shelf.max_size)}")
         return size
 
-    def has_token(self) -> bool:
-        kind, _, value = self.headers.get("Authorization", "").partition(" ")
-        given = value.strip().encode("latin-1") if kind.lower() == "bearer" else password_of(value).encode()
-        return hmac.compare_digest(given, self.shelf.token.encode())
+    def handle_expect_100(self) -> bool:
+        """curl asks before it sends much: say no before, not after."""
+        try:
+            self.permit()
+        except Rejected as no:
+            self.reject(no)
+            return False
+        return super().handle_expect_100()
 
     def body(self) -> Iterator[bytes]:
         """The blocks of the body, never more than we take."""
@@ -4191,38 +4166,31 @@ class Desk(RequestHandler):
             yield data
 
     def chunks(self) -> Iterator[bytes]:
-        while True:
+        size = -1
+        while size:
             head = self.rfile.readline(100).partition(b";")[0].strip()
             if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", head):
                 raise Rejected(400, "A broken chunk")
-            yield from self.exactly(int(head, 16))
-            if not int(head, 16):
-                break
-            self.rfile.readline(3)
-        while self.rfile.readline(KiB).strip():  # trailers
-            pass
-
-    def handle_expect_100(self) -> bool:
-        """curl asks before it sends much: say no before, not after."""
-        try:
-            self.permit()
-        except Rejected as no:
-            self.reject(no)
-            return False
-        return super().handle_expect_100()
-
-    def drop(self) -> None:
-        parts = self.parts()
-        token, name, delete = parts if len(parts) == 3 else ("", "", "")
-        entry = self.shelf.find(token, name)
-        if not entry.delete or not hmac.compare_digest(delete.encode(), entry.delete.encode()):
-            raise Rejected(404, "Not found")
-        self.shelf.remove(token)
-        self.reply(200, "")
+            size = int(head, 16)
+            yield from self.exactly(size)
+            while self.rfile.readline(3 if size else KiB).strip():  # the end of the chunk; after the last one, trailers
+                pass
 
     def log_message(self, format: str, *args: Any) -> None:
         if not self.shelf.quiet:
             say(f"twat-fs: {self.address_string()} {printable(format % args)}")
+
+
+def same_token(authorization: str, token: str) -> bool:
+    """Whether it is "Bearer TOKEN", or Basic with the token as password of whatever user."""
+    kind, _, given = authorization.partition(" ")
+    password = given.strip().encode("latin-1")
+    if kind.lower() != "bearer":
+        try:
+            password = base64.b64decode(password, validate=True).partition(b":")[2]
+        except ValueError:
+            return False
+    return hmac.compare_digest(password, token.encode())
 
 
 def file_headers(entry: Entry) -> list[Header]:
@@ -4246,58 +4214,46 @@ def span_of(header: Optional[str], size: int) -> tuple[int, int]:
     return start, end
 
 
-def password_of(credentials: str) -> str:
-    with contextlib.suppress(ValueError):
-        return base64.b64decode(credentials.strip(), validate=True).decode("utf-8", "replace").partition(":")[2]
-    return ""
-
-
-class FormReader:
-    """The files of a multipart body, one after the other, while it is being read."""
+class Form:
+    """A multipart body, read while it comes; after it we add an empty line, which then ends whatever is its last head."""
 
     def __init__(self, blocks: Iterator[bytes], boundary: bytes) -> None:
-        self.blocks, self.mark, self.data = blocks, b"\r\n--" + boundary, b"\r\n"
+        self.blocks, self.mark, self.data = itertools.chain(blocks, (b"\r\n\r\n",)), b"\r\n--" + boundary, b"\r\n"
 
     def files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
-        self.skip(self.mark)
-        while self.peek(2) != b"--":
-            name = file_name_of(b"".join(self.until(b"\r\n\r\n", 16 * KiB)))
-            if name is None:
-                self.skip(self.mark)
-            else:
-                yield name, self.until(self.mark)
+        """Name and bytes of each file, one after the other; plain fields are passed over."""
+        part = self.until(self.mark)  # first, what may stand before the first one
+        while True:
+            for _ in part:  # whatever of it nobody has read
+                pass
+            head = self.head()
+            if head.startswith(b"--"):
+                break
+            name, part = file_name_of(head), self.until(self.mark)
+            if name is not None:
+                yield name, part
         for _ in self.blocks:  # what may follow the end
             pass
 
-    def peek(self, count: int) -> bytes:
-        while len(self.data) < count:
-            self.more()
-        return self.data[:count]
-
-    def more(self) -> None:
-        data = next(self.blocks, b"")
-        if not data:
-            raise Rejected(400, "The form ended too early")
-        self.data += data
-
-    def skip(self, mark: bytes) -> None:
-        for _ in self.until(mark):
-            pass
-
-    def until(self, mark: bytes, limit: float = FOREVER) -> Iterator[bytes]:
-        """What stands before the next mark, which is taken away too."""
-        place = -1
-        while place < 0:
-            place = self.data.find(mark)
-            safe = place if place >= 0 else max(0, len(self.data) - len(mark) + 1)
-            limit -= safe
-            if limit < 0:
+    def head(self) -> bytes:
+        taken = b""
+        for piece in self.until(b"\r\n\r\n"):
+            taken += piece
+            if len(taken) > 16 * KiB:
                 raise Rejected(400, "The head of a part is too long")
-            if safe:
-                yield self.data[:safe]
-            self.data = self.data[safe + (len(mark) if place >= 0 else 0) :]
-            if place < 0:
-                self.more()
+        return taken
+
+    def until(self, mark: bytes) -> Iterator[bytes]:
+        """What stands before the next mark, which is taken away too."""
+        while mark not in self.data:
+            safe = max(0, len(self.data) - len(mark) + 1)
+            yield self.data[:safe]
+            block = next(self.blocks, b"")
+            if not block:
+                raise Rejected(400, "The form ended too early")
+            self.data = self.data[safe:] + block
+        before, _, self.data = self.data.partition(mark)
+        yield before
 
 
 def file_name_of(head: bytes) -> Optional[str]:
@@ -4409,7 +4365,7 @@ WIRE_OPTIONS = (
 
 UPLOAD_OPTIONS = (
     Option("-p --provider", "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server", {"metavar": "A,B"}),
-    Option("--fallback", "after the named hosts try the default ones", FLAG),
+    Option("--fallback", "after the named hosts, or your own storage, try the public ones", FLAG),
     Option("--fragile", "stop at the first failure", FLAG),
     Option("-n --name", "the name that the host is told", {"metavar": "NAME"}),
     Option("--unique", "put the time into the name", FLAG),
@@ -4482,7 +4438,7 @@ def build_parser(
         parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
     for option in options:
         parser.add_argument(*option.flags.split(), help=option.help, **option.how)
-    parser.add_argument("--version", action="version", version=f"twat-fs {__version__}")
+    parser.add_argument("--version", action="store_true", help="the version")
     return parser
 
 
@@ -4491,6 +4447,9 @@ def parse(parser: Any, argv: Sequence[str]) -> Any:
     cut = list(argv).index("--") if "--" in argv else len(argv)
     dashed = [re.sub("^--[^=]+", lambda m: m.group().replace("_", "-"), word) for word in argv[:cut]]
     args = parser.parse_intermixed_args(dashed)
+    if args.version:
+        put_line(version_line())
+        parser.exit()
     if getattr(args, "quiet", False) and getattr(args, "verbose", False):
         parser.error("--quiet and --verbose contradict each other")
     if cut < len(argv):
@@ -4574,6 +4533,8 @@ def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
             for data in iter(lambda: piped.read1(CHUNK), b""):  # what has come, so that Ctrl-C is heard between
                 file.write(data)
                 meter.spooling(file.tell())
+                if shutil.disk_usage(path).free < RESERVE:
+                    raise OSError(errno.ENOSPC, "the disk is nearly full")
                 if limit is not None and file.tell() > limit:
                     most = f"{human(limit)}, the most that a host here takes"
                     raise Unsuitable(f"standard input is longer than {most}", phase="file")
@@ -4581,7 +4542,7 @@ def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
         yield path
     except OSError as error:
         why = f"standard input cannot be held in {os.path.dirname(path)}: {local_reason(error)}"
-        raise Unreadable(why, phase="file") from error
+        raise Unreadable(why, phase="file", hint="TMPDIR names another place") from error
     finally:
         os.unlink(path)
 
@@ -4647,6 +4608,10 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
             meter.above(line)
     elif result and result.verified == "none" and not args.quiet and not args.verify:
         meter.above(f"twat-fs: {printable(outcome.file)}: not checked: {unchecked(result)}")
+    elif result and args.verbose:
+        kept = f"until {result.expires}" if result.expires else "with no known end"
+        delete = f"; curl -X DELETE {shlex.quote(result.delete)} removes it" if result.delete else ""
+        meter.above(f"twat-fs: {printable(outcome.file)}: kept {kept}{delete}")
     line = json_line(outcome) if args.json else result.url if result else ""
     if not line:
         return
@@ -4787,7 +4752,7 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
         sources = [Source.of(file) for file in args.file]
         shelf = Shelf(quiet=args.quiet)
         for source in sources:
-            shelf.add(Entry(os.path.abspath(source.path), source.name))
+            shelf.entries[random_name()] = Entry(os.path.abspath(source.path), source.name)
         return shelf
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
     try:
@@ -4811,8 +4776,20 @@ def announce(shelf: Shelf, address: str) -> None:
 def cmd_version(argv: Sequence[str]) -> int:
     if argv:
         parse(build_parser("version", "The version.", ()), argv)
-    put_line(f"twat-fs {__version__}")
+    put_line(version_line())
     return 0
+
+
+def version_line() -> str:
+    """In a checkout, where no build has written the version into this file, with what git says of the tree."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    place = os.path.join(folder, ".git")
+    said = ""
+    if __version__ == "0+unknown" and all(map(os.path.exists, (place, os.path.join(folder, "tools", "version.py")))):
+        git = ["git", "--git-dir", place, "--work-tree", folder, "describe", "--tags", "--always", "--dirty"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no answer
+            said = subprocess.run(git, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5).stdout.strip()
+    return f"twat-fs {__version__}" + f" (git {printable(said)})" * bool(said)
 
 
 def cmd_upload_provider(argv: Sequence[str]) -> int:

@@ -89,8 +89,9 @@ def main(folder: str, certificate: str, access: str, secret: str, region: str) -
 
 def ring(path: Path, port: int) -> None:
     """One replica of everything, on one device."""
-    device = dict(id=0, region=1, zone=0, weight=1.0, ip="127.0.0.1", port=port, device="d", meta="")
-    RingData([array.array("H", [0, 0])], [{**device, "replication_ip": "127.0.0.1", "replication_port": port}], 31).save(str(path))
+    place = {"ip": "127.0.0.1", "port": port, "replication_ip": "127.0.0.1", "replication_port": port}
+    device = {"id": 0, "region": 1, "zone": 0, "weight": 1.0, "device": "d", "meta": "", **place}
+    RingData([array.array("H", [0, 0])], [device], 31).save(str(path))
 
 
 def serve(sock, app) -> None:

@@ -485,8 +485,9 @@ class Diary(t.Progress):
         self.calls.append(["trying", provider.id])
 
     def sent(self, count):
-        assert count > 0
-        if self.calls[-1][0] == "sent":
+        if count < 0:  # they will be sent again
+            self.calls.append(["unsent", -count])
+        elif self.calls[-1][0] == "sent":
             self.calls[-1][1] += count
         else:
             self.calls.append(["sent", count])
@@ -541,7 +542,7 @@ def test_progress_hears_of_failures_and_of_the_next_host(online_box, file):
 def test_progress_hears_of_a_pause_and_of_the_bytes_again(online_box, file):
     online_box.fault("catbox.moe", "status", times=1, status=503, retry_after=0)
     assert diary_of(file, "catbox") == [
-        ["trying", "catbox"], ["sent", len(DATA)], ["waiting", "Busy"],
+        ["trying", "catbox"], ["sent", len(DATA)], ["unsent", len(DATA)], ["waiting", "Busy"],
         ["sent", len(DATA)], ["proving"], ["proved", "full"], ["done", "a.bin"],
     ]  # fmt: skip
 

@@ -272,7 +272,7 @@ def split(data: bytes, cuts) -> list:
 
 def received(kind: str, blocks) -> list:
     boundary = kind.partition("boundary=")[2].encode()
-    return [(name, b"".join(pieces)) for name, pieces in t.FormReader(iter(blocks), boundary).files()]
+    return [(name, b"".join(pieces)) for name, pieces in t.Form(iter(blocks), boundary).files()]
 
 
 def files_or_status(kind: str, blocks):
@@ -345,7 +345,7 @@ def test_an_endless_head_is_rejected():
             yield b"x" * 1000
 
     with pytest.raises(t.Rejected):
-        list(t.FormReader(blocks(), b"X").files())
+        list(t.Form(blocks(), b"X").files())
 
 
 # 4 Files that change -------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from typing import NamedTuple
@@ -218,7 +219,7 @@ def test_options_come_in_any_order_and_spelling(box, run, file, line):
 
 
 def test_an_underscore_in_a_value_stays(box, run, file):
-    assert run(file(), "--name=a_b_c.txt", "--remote_path", "x_y", "--limit_rate=10M", "--max_time", "30").code == 0
+    assert run(file(), "--name=a_b_c.txt", "--limit_rate=10M", "--max_time", "30").code == 0
     assert [stored.name for stored in box.stored.values()] == ["a_b_c.txt"]
 
 
@@ -965,7 +966,8 @@ def test_status_online_of_all_asks_only_the_default_hosts(box, run):
 @pytest.mark.parametrize("args", [["version"], ["--version"], ["upload", "--version"], ["list", "--version"]])
 def test_version(run, args):
     ran = run(*args)
-    assert (ran.code, ran.err) == (0, "") and ran.out.split() == ["twat-fs", twat_fs.__version__]
+    assert (ran.code, ran.err) == (0, "")
+    assert re.fullmatch(r"twat-fs 0\+unknown( \(git [\w.-]+\))?\n", ran.out), "in a checkout, what git says of it"
 
 
 @pytest.mark.parametrize("command", [[], ["upload"], ["list"], ["status"], ["serve"], ["version"], ["upload_provider", "list"]])
@@ -1149,6 +1151,22 @@ def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
 
 
 @posix
+def test_verbose_says_how_long_it_is_kept_and_how_to_remove_it(run, file):
+    ran = run("-v", "-p", "filebin", file("a.txt"))
+    assert ran.code == 0 and re.search(r"a\.txt: kept until 20\d\d-\d\d-\d\dT[\d:]+Z; curl -X DELETE (\S+) removes it", ran.err)
+    ran = run("-v", "-p", "catbox", file("a.txt"))
+    assert ran.code == 0 and "a.txt: kept with no known end\n" in ran.err
+
+
+def test_standard_input_does_not_fill_the_disk(run, box, monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # where the standard library remembers it
+    monkeypatch.setattr(twat_fs, "RESERVE", 1 << 60)
+    ran = run("-", stdin=b"x")
+    assert (ran.code, ran.out) == (6, "") and "the disk is nearly full\n  TMPDIR names another place" in ran.err
+    assert str(tmp_path) in ran.err and not list(tmp_path.glob("twat-fs-*")) and not box.uploads()
+
+
 def test_closed_stdin_named_as_file_is_a_local_problem(box, tmp_path):
     ran = shell(box, "<&-", "-", cwd=tmp_path)
     assert ran.returncode == 6 and no_trouble(ran.stderr)

@@ -584,6 +584,23 @@ def test_choose(names, fallback, ids):
     assert ([row.id for row in found] if isinstance(found, list) else found) == ids
 
 
+OWN = [
+    ({"AWS_S3_BUCKET": "b"}, False, ["s3"]),
+    ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, False, CHAIN),  # of many a machine; a bucket is a wish
+    ({"DROPBOX_REFRESH_TOKEN": "r"}, False, ["dropbox"]),  # half set up: it is meant, and will say what it lacks
+    ({"FAL_KEY_ID": "i"}, False, ["fal"]),
+    ({"PIXELDRAIN_KEY": "k", "AWS_S3_BUCKET": "b"}, False, ["s3", "pixeldrain"]),
+    ({"PIXELDRAIN_KEY": "k"}, True, ["pixeldrain", *CHAIN]),
+    ({"TWAT_FS_TRANSFERSH_URL": "https://drop.example.org/"}, False, ["transfersh"]),
+    ({"CATBOX_USERHASH": "h"}, False, CHAIN),
+]
+
+
+@pytest.mark.parametrize("settings, fallback, ids", OWN)
+def test_own_storage_never_becomes_public_by_itself(settings, fallback, ids):
+    assert [row.id for row in t.choose([], fallback, settings)] == ids
+
+
 # 6 Readers -----------------------------------------------------------------------------------------------------------
 
 READERS = [

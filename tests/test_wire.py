@@ -867,7 +867,7 @@ def test_an_early_answer_is_read(main, box, big, fault, url, more):
     assert len(box.uploads()) == 1 and box.uploads()[0].length < 24 * MIB
 
 
-@pytest.mark.parametrize("more", [[], ["--limit-rate", "900M"]], ids=["sendfile", "limited"])
+@pytest.mark.parametrize("more", [[], ["--limit-rate", "900M"]], ids=["plain", "limited"])
 @pytest.mark.parametrize("close", [True, False])
 @pytest.mark.parametrize("tls", [True, False])
 def test_an_early_answer_is_read_without_a_proxy(main, box, big, close, tls, more):

@@ -1,0 +1,295 @@
+"""tools/version.py: the version that git tags tell, in real repositories, and beside setuptools-scm's answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import version as v
+from packaging.version import Version
+from repos import ROOT, commit, git, run, small_repository
+
+TREES = json.loads((ROOT / "tests" / "data" / "versions.json").read_text(encoding="utf-8"))["trees"]
+DAY, EPOCH = "20250717", "1752710400"
+SHAPE = r"[0-9]+\.[0-9]+\.[0-9]+((a|b|rc)[0-9]+)?(\.post[0-9]+\+g[0-9a-f]{7}(\.d[0-9]{8})?)?"
+
+
+def told(folder, *words, **env):
+    """Run its tools/version.py as builds do, on a fixed day."""
+    tool = folder / "tools" / "version.py"
+    return run(sys.executable, tool, *words, cwd=os.path.dirname(folder), **{"SOURCE_DATE_EPOCH": EPOCH, **env})
+
+
+def said(folder, **env) -> str:
+    done = told(folder, **env)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+# Without git ---------------------------------------------------------------------------------------------------------
+
+
+def answer(describe):
+    try:
+        return v.from_describe(describe, DAY)
+    except v.NoVersion:
+        return None
+
+
+@pytest.mark.parametrize("name, describe, ours, theirs, relation", TREES, ids=[tree[0] for tree in TREES])
+def test_a_described_tree_has_the_version_of_its_record(name, describe, ours, theirs, relation):
+    assert answer(describe) == ours
+    assert ours is None or re.fullmatch(SHAPE, ours)
+    assert (ours == theirs) == (relation == "same")
+    assert ours == theirs or ours is None or theirs == "ERROR", "we differ by refusing, and where it breaks down"
+
+
+def test_the_records_are_there():
+    assert len(TREES) > 50 and sum(tree[4] == "same" for tree in TREES) > 30
+
+
+def test_pre_releases_and_what_follows_them_sort_in_order_of_time():
+    describes = ["v1.2.3-alpha1-0-g", "v1.2.3b2-0-g", "v1.2.3rc1-0-g", "v1.2.3rc1-2-g", "v1.2.3-0-g", "v1.2.3-2-g"]
+    versions = [Version(v.from_describe(text + "0123456", DAY)) for text in describes]
+    assert versions == sorted(versions) and len(set(versions)) == len(versions)
+    assert Version(v.UNKNOWN) < versions[0]
+
+
+def test_the_program_has_one_place_for_the_version():
+    source = (ROOT / "twat_fs.py").read_text(encoding="utf-8")
+    new = v.injected(source, "1.2.3")
+    changed = [pair for pair in zip(source.splitlines(), new.splitlines()) if pair[0] != pair[1]]
+    assert [line.split("  #")[0] for _, line in changed] == ['__version__ = "1.2.3"']
+    assert len(source.splitlines()) == len(new.splitlines())
+
+
+@pytest.mark.parametrize("source", ["", f"\n{v.LITERAL}\n{v.LITERAL}\n", '\n__version__ = "1.2.3"\n'])
+def test_a_program_without_that_one_place_is_refused(source):
+    with pytest.raises(v.NoVersion, match="exactly one"):
+        v.injected(source, "1.2.3")
+
+
+# Real repositories ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def repository(tmp_path):
+    return small_repository(tmp_path / "repository")
+
+
+def short(folder) -> str:
+    return git(folder, "rev-parse", "HEAD")[:7]
+
+
+@pytest.mark.parametrize("how", [["-a", "-m", "x"], []], ids=["annotated", "lightweight"])
+def test_at_a_tag_it_is_the_tag(repository, how):
+    git(repository, "tag", *how, "v1.2.3")
+    (repository / "untracked").touch()
+    os.utime(repository / "twat_fs.py")
+    assert said(repository) == "1.2.3"
+
+
+def edit(folder):
+    (folder / "twat_fs.py").write_text("changed")
+
+
+def stage(folder):
+    edit(folder)
+    git(folder, "add", "-A")
+
+
+def permit(folder):
+    os.chmod(folder / "twat_fs.py", 0o755)
+
+
+@pytest.mark.parametrize("change", [edit, stage, permit])
+def test_a_changed_tracked_file_shows(repository, change):
+    git(repository, "tag", "v1.2.3")
+    change(repository)
+    assert said(repository) == f"1.2.3.post0+g{short(repository)}.d{DAY}"
+
+
+def test_commits_after_the_tag_are_counted(repository):
+    git(repository, "tag", "-a", "-m", "x", "v2.5.4")
+    commit(repository, 3)
+    assert said(repository) == f"2.5.4.post3+g{short(repository)}"
+    edit(repository)
+    assert said(repository) == f"2.5.4.post3+g{short(repository)}.d{DAY}"
+
+
+def test_without_tags_all_commits_are_counted(repository):
+    commit(repository, 2)
+    assert said(repository) == f"0.0.0.post3+g{short(repository)}"
+    assert Version(said(repository)) == Version(f"0.0.post3+g{short(repository)}")     # setuptools-scm's answer
+    edit(repository)
+    assert said(repository) == f"0.0.0.post3+g{short(repository)}.d{DAY}"
+
+
+@pytest.mark.parametrize("tag", ["nightly", "docs2", "release/1.2.3", "V1.2.3", "v1.2", "twat-fs-1.2.3"])
+def test_tags_that_are_no_releases_are_passed_over(repository, tag):
+    git(repository, "tag", "v1.0.0")
+    commit(repository)
+    git(repository, "tag", tag)
+    commit(repository)
+    assert said(repository) == f"1.0.0.post2+g{short(repository)}"
+
+
+@pytest.mark.parametrize("tag", ["v1.2.3.4", "v1.2.3.dev4", "v1.2.3.post1", "v1.2.3-1", "v1.2.3+abc", "v1.2.3-hotfix"])
+def test_tags_that_cannot_be_published_are_refused_with_a_sentence(repository, tag):
+    git(repository, "tag", tag)
+    done = told(repository)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"version.py: the tag {tag} is no version: it should look like v1.2.3 or v1.2.3rc1\n"
+
+
+def test_a_merged_side_branch_brings_its_tag(repository):
+    git(repository, "tag", "v1.0.0")
+    git(repository, "checkout", "-q", "-b", "side")
+    commit(repository)
+    git(repository, "tag", "v1.0.1")
+    git(repository, "checkout", "-q", "main")
+    (repository / "other").touch()
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "on main")
+    git(repository, "merge", "-q", "--no-ff", "-m", "merge", "side")
+    assert said(repository) == f"1.0.1.post2+g{short(repository)}"
+
+
+def test_a_repository_without_commits_has_no_version(tmp_path):
+    folder = small_repository(tmp_path / "repository")
+    shutil.rmtree(folder / ".git")
+    git(folder, "init", "-q")
+    assert said(folder) == "0+unknown"
+
+
+@pytest.fixture
+def tagged(repository):
+    """v1.2.3 and one commit more; clones may leave out blobs."""
+    git(repository, "tag", "-a", "-m", "x", "v1.2.3")
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    commit(repository)
+    return repository
+
+
+def clone(repository, *words):
+    folder = repository.parent / "clone"
+    git(repository.parent, "clone", "-q", *words, repository.as_uri(), folder)
+    return folder
+
+
+@pytest.mark.parametrize("words", [["--depth=2"], ["--filter=blob:none"], []], ids=["depth 2", "blob-less", "full"])
+def test_a_clone_that_holds_the_tag_has_the_same_version(tagged, words):
+    assert said(clone(tagged, *words)) == said(tagged) == f"1.2.3.post1+g{short(tagged)}"
+
+
+def test_a_shallow_clone_of_the_tag_is_the_tag(tagged):
+    assert said(clone(tagged, "--depth=1", "--branch=v1.2.3")) == "1.2.3"
+
+
+def test_a_clone_too_shallow_to_know_says_what_to_do(tagged):
+    done = told(clone(tagged, "--depth=1"))
+    assert done.stdout == f"0.0.0.post1+g{short(tagged)}\n"
+    assert "fetch-depth: 0" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_clone_without_tags_counts_from_the_beginning(tagged):
+    assert said(clone(tagged, "--no-tags")) == f"0.0.0.post2+g{short(tagged)}"
+
+
+def test_a_linked_worktree_has_the_version_of_its_commit(tagged):
+    git(tagged, "worktree", "add", "-q", "--detach", tagged.parent / "linked", "v1.2.3")
+    assert said(tagged.parent / "linked") == "1.2.3"
+
+
+def test_an_archive_knows_its_version_without_git(tagged, tmp_path):
+    folder = unpacked(tagged, "HEAD", tmp_path / "archive")
+    assert said(folder) == f"1.2.3.post1+g{short(tagged)}"
+    assert said(unpacked(tagged, "v1.2.3", tmp_path / "older")) == "1.2.3"
+
+
+def unpacked(repository, commit, folder):
+    git(repository, "archive", "-o", folder.with_suffix(".tar"), commit)
+    with tarfile.open(folder.with_suffix(".tar")) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_a_plain_copy_has_no_version(tagged, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tagged, copy, ignore=shutil.ignore_patterns(".git"))
+    assert said(copy) == "0+unknown"
+
+
+def test_an_unpacked_sdist_has_the_version_of_its_pkg_info(tagged):
+    (tagged / "PKG-INFO").write_text("Metadata-Version: 2.4\nName: twat-fs\nVersion: 4.5.6.post7+gabcdef0\n\nVersion: 9\n")
+    assert said(tagged) == "4.5.6.post7+gabcdef0"
+
+
+def test_the_tag_of_another_repository_around_is_not_ours(tmp_path):
+    git(tmp_path, "init", "-q")
+    commit(tmp_path)
+    git(tmp_path, "tag", "v9.9.9")
+    inside = small_repository(tmp_path / "vendor")
+    shutil.rmtree(inside / ".git")
+    assert said(inside) == "0+unknown"
+
+
+def test_in_a_git_hook_of_another_repository_it_is_ours(tagged, tmp_path):
+    other = small_repository(tmp_path / "other")
+    git(other, "tag", "v9.9.9")
+    hook = {"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other), "GIT_INDEX_FILE": str(other / ".git" / "index")}
+    assert said(tagged, **hook) == f"1.2.3.post1+g{short(tagged)}"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_a_repository_of_another_user_is_not_trusted_and_git_says_why(tagged):
+    for path in [tagged, *tagged.rglob("*")]:
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    done = told(tagged, SUDO_UID=None)
+    assert (done.returncode, done.stdout) == (0, "0+unknown\n")
+    assert "dubious ownership" in done.stderr
+
+
+def test_without_git_there_is_no_version(tagged, tmp_path):
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    assert said(tagged, PATH=str(empty)) == "0+unknown"
+
+
+def test_a_packager_can_say_the_version(tagged):
+    assert said(tagged, TWAT_FS_BUILD_VERSION="7.8.9") == "7.8.9"
+    done = told(tagged, TWAT_FS_BUILD_VERSION='1"; import os')
+    assert done.returncode == 1 and "is no version" in done.stderr
+
+
+# Options -------------------------------------------------------------------------------------------------------------
+
+
+def test_write_makes_a_copy_that_knows_its_version_and_leaves_the_tree_clean(repository, tmp_path):
+    git(repository, "tag", "v1.2.3")
+    assert told(repository, "--write", tmp_path / "out.py").stdout == "1.2.3\n"
+    assert run(sys.executable, tmp_path / "out.py").stdout == "1.2.3\n"
+    assert os.access(tmp_path / "out.py", os.X_OK)
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_write_says_what_is_wrong_with_the_place(repository):
+    done = told(repository, "--write", Path("nowhere", "out.py"))
+    assert done.returncode == 1 and "version.py: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_expect_is_content_with_the_tag_and_with_nothing_else(repository):
+    git(repository, "tag", "v1.2.3")
+    assert told(repository, "--expect", "v1.2.3").returncode == 0
+    other = told(repository, "--expect", "v1.2.4")
+    assert other.returncode == 1 and other.stderr == "version.py: this tree is 1.2.3, and not v1.2.4\n"
+    edit(repository)
+    changed = told(repository, "--expect", "v1.2.3")
+    assert changed.returncode == 1 and f".d{DAY}, and not v1.2.3" in changed.stderr
+    assert told(repository, "--expect", "nightly").returncode == 1
