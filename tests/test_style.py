@@ -200,7 +200,7 @@ def test_rows_do_not_get_in_each_others_way():
 
 @ROWS
 def test_the_facts_of_a_row_do_not_contradict_each_other(row):
-    choices = list(row.keeps.choices)
+    choices = list(t.keeps_of(row).choices)
     assert choices == sorted(choices)
     assert not row.default or (row.once != "always" and not row.needs and not row.text_only)
     assert all(extension == extension.lower() for extension in (*row.blocked, *row.smaller))
