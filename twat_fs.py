@@ -2760,7 +2760,7 @@ S3_MAX_PARTS = 10_000
 S3_LIMIT = 50 * 10**12  # since December 2025
 S3_WEEK = WEEK  # no presigned link lives longer
 S3_XML = "http://s3.amazonaws.com/doc/2006-03-01/"
-S3_READ = (301, 307, 400, 401, 403, 404, 405, 409, 411, 412, 416, 501)  # answers that a bucket reads itself
+S3_READ = (301, 307, *range(400, 408), *range(409, 425), 501, 507)  # answers that a bucket reads itself
 S3_BUSY = frozenset(
     "SlowDown InternalError ServiceUnavailable RequestTimeout Throttling ThrottlingException RequestLimitExceeded"
     " RequestThrottled BadDigest OperationAborted".split()

@@ -731,4 +731,6 @@ FAMILIES = (
 
 def internet() -> Dict[str, Host]:
     """A fresh host for every domain; the domains of one host share it."""
-    return {domain: host for host in (family() for family in FAMILIES) for domain in host.domains}
+    from aws_host import FAMILIES as AWS  # its hosts are made from this module's
+
+    return {domain: host for host in (family() for family in (*FAMILIES, *AWS)) for domain in host.domains}
