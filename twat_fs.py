@@ -2569,7 +2569,8 @@ class Aws:
     def ask(self, who: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any) -> Response:
         """Raises NotConfigured if there is no good answer."""
         try:
-            return self.send(Request(method, url, headers, repeatable=True, **more))  # type: ignore[no-any-return]
+            request = Request(method, url, headers, repeatable=True, refusal=keys_refusal, **more)
+            return self.send(request)  # type: ignore[no-any-return]
         except UploadError as error:
             raise lacking(f"{who} gives no credentials: {error}", error.hint) from error
 
@@ -2652,6 +2653,14 @@ class Aws:
 
 
 CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
+
+
+def keys_refusal(response: Response) -> Optional[UploadError]:
+    """Of a refusal only its message is repeated: the rest may be a secret."""
+    status, message = response.status, xml_text(response, "Message") or dictionary(response.body).get("message")
+    words = f"{status} {phrase(status)}" + (f": {printable(message)}" if isinstance(message, str) and message else "")
+    kind = Busy if status in (429, 500, 502, 503, 504) else Refused
+    return kind(words, phase="setup", status=status) if status >= 300 else None
 
 
 def lacking(what: str, hint: str = "") -> NotConfigured:

@@ -208,7 +208,7 @@ def test_who_knows_no_conditions_is_asked_without(aws, box, small):
 
 
 def test_a_line_that_breaks_in_a_part(aws, box, large):
-    box.fault(PICTURES, "cut", times=2, when="upload", after=MIB)
+    box.fault(PICTURES, "reset", times=2, when="upload", after=MIB)
     good(aws(large, "-j", "1"))
     assert stored(box, large) and len(asked(box, "PUT")) == 4
 
