@@ -2365,7 +2365,7 @@ def signature(secret: str, scope: str, to_sign: str) -> str:
 
 
 def authorization(key: str, scope: str, signed: str, signature: str) -> str:
-    """Step 4."""
+    """Step 4: what the header says."""
     return f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={signed}, Signature={signature}"
 
 
@@ -2515,7 +2515,8 @@ class Aws:
     def ask(self, who: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any) -> Response:
         """Raises NotConfigured if there is no good answer."""
         try:
-            return self.send(Request(method, url, headers, repeatable=True, **more))  # type: ignore[no-any-return]
+            request = Request(method, url, headers, repeatable=True, refusal=keys_refusal, **more)
+            return self.send(request)  # type: ignore[no-any-return]
         except UploadError as error:
             raise lacking(f"{who} gives no credentials: {error}", error.hint) from error
 
@@ -2598,6 +2599,14 @@ class Aws:
 
 
 CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
+
+
+def keys_refusal(response: Response) -> Optional[UploadError]:
+    """Of a refusal only its message is repeated: the rest may be a secret."""
+    status, message = response.status, xml_text(response, "Message") or dictionary(response.body).get("message")
+    words = f"{status} {phrase(status)}" + (f": {printable(message)}" if isinstance(message, str) and message else "")
+    kind = Busy if status in (429, 500, 502, 503, 504) else Refused
+    return kind(words, phase="setup", status=status) if status >= 300 else None
 
 
 def lacking(what: str, hint: str = "") -> NotConfigured:
@@ -2706,7 +2715,7 @@ S3_MAX_PARTS = 10_000
 S3_LIMIT = 50 * 10**12  # since December 2025
 S3_WEEK = WEEK  # no presigned link lives longer
 S3_XML = "http://s3.amazonaws.com/doc/2006-03-01/"
-S3_READ = (301, 307, 400, 401, 403, 404, 405, 409, 411, 412, 416, 501)  # answers that a bucket reads itself
+S3_READ = (301, 307, *range(400, 408), *range(409, 425), 501, 507)  # answers that a bucket reads itself
 S3_BUSY = frozenset(
     "SlowDown InternalError ServiceUnavailable RequestTimeout Throttling ThrottlingException RequestLimitExceeded"
     " RequestThrottled BadDigest OperationAborted".split()
@@ -2831,11 +2840,11 @@ class Bucket:
         response = self.ask("GET", key, headers=(("Range", "bytes=0-0"),), limit=64 * KiB)
         return response if response.status in (200, 206, 416) else None
 
-    def arrived(self, response: Response, key: str, source: Source, etag: str) -> bool:
+    def arrived(self, response: Response, key: str, source: Source, parts: int = 0) -> bool:
         """Whether this no is about what we have done ourselves: the answer before was a yes, and was lost."""
-        found = self.look(key) if response.tries > 1 else None
-        size = total_of(found) or found.size if found else None
-        return bool(found and size == source.size and re.fullmatch(etag, str(found.headers.get("ETag", "")).strip('"')))
+        found = self.look(key) if response.status >= 300 and response.tries > 1 else None
+        etag = str(found.headers.get("ETag", "")).strip('"') if found else ""
+        return etag.endswith(f"-{parts}") or (bool(etag) and etag == md5_of(source.body()))
 
 
 S3_ERRORS = {  # code: what it means, and what to do
@@ -2899,9 +2908,7 @@ def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> 
     """One request; the SHA-256 of what left."""
     kind, new = (("Content-Type", media_type(key)),), not options.force
     response = bucket.put(key, "", source.body(), headers=kind, new=new, hashed=options.sha256)
-    if response.status == 412 and bucket.arrived(response, key, source, md5_of(source.body())):
-        return None
-    return bucket.success(response, key).sha256
+    return None if bucket.arrived(response, key, source) else bucket.success(response, key).sha256
 
 
 def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> None:
@@ -2919,7 +2926,7 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
         whole = f'<CompleteMultipartUpload xmlns="{S3_XML}">{"".join(told)}</CompleteMultipartUpload>'.encode()
         kind = (("Content-Type", "application/xml"),)
         response = bucket.ask("POST", key, query, headers=kind, body=(whole,), new=not options.force)
-        if not (response.status >= 300 and bucket.arrived(response, key, source, f".*-{len(slices)}")):
+        if not bucket.arrived(response, key, source, len(slices)):
             bucket.success(response, key)
     except BaseException:
         with contextlib.suppress(RetryableError, NonRetryableError):
@@ -2943,13 +2950,12 @@ def s3_keeps(options: UploadOptions) -> Keeps:
 
 def s3_end(bucket: Bucket, options: UploadOptions) -> Optional[float]:
     """When the link ends: with its time, or earlier with temporary credentials; Unsuitable if that is too early."""
-    life, ends = lifetime(s3_keeps(options), 0, options), bucket.state.credentials.ends
+    life, now = lifetime(s3_keeps(options), 0, options), time.time()
     if life is None or life == FOREVER:
         return None
-    if not ends or ends >= time.time() + life:
-        return time.time() + life
-    if options.keep or options.expire:
-        left = duration(max(0, ends - time.time()))
+    ends = min(now + life, bucket.state.credentials.ends or FOREVER)
+    if ends < now + (options.expire or options.keep or 0):
+        left = duration(max(0, ends - now))
         raise Unsuitable(f"the credentials are temporary, and a link ends with them: in {left}", phase="wish")
     return ends
 
@@ -3594,7 +3600,7 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
             return ProviderInfo(False, f"{cause.phase}: {cause}", cause.hint or provider.note, clock.timing)
         finally:
             transport.close()
-    return ProviderInfo(True, f"{result.url} (verified: {result.verified})", provider.note, clock.timing)
+    return ProviderInfo(True, f"{bare(result.url)} (verified: {result.verified})", provider.note, clock.timing)
 
 
 class Stopwatch(Progress):
