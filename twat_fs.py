@@ -972,10 +972,22 @@ def begin_connect(address: Any) -> Any:
     return sock
 
 
+BUNDLES = (  # Debian; RHEL; SUSE; macOS and Alpine
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+)  # fmt: skip
+
+
+def frozen_bundle() -> Optional[str]:
+    """A frozen OpenSSL looks where the machine that built it kept its certificates: so name those of this one."""
+    if not getattr(sys, "frozen", False) or sys.platform == "win32" or {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ):
+        return None
+    return next(filter(os.path.isfile, BUNDLES), None)
+
+
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
     """The system's certificates (which SSL_CERT_FILE replaces), or those of `cacert`; verified unless told otherwise."""
     try:
-        context = ssl.create_default_context(cafile=cacert)
+        context = ssl.create_default_context(cafile=cacert or frozen_bundle())
     except OSError as error:
         why = "holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else local_reason(error)
         raise UsageError(f"{printable(cacert or 'certificates')}: {why}", phase="tls") from error
