@@ -963,10 +963,22 @@ def begin_connect(address: Any) -> Any:
     return sock
 
 
+BUNDLES = (  # Debian; RHEL; SUSE; macOS and Alpine
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+)  # fmt: skip
+
+
+def frozen_bundle() -> Optional[str]:
+    """A frozen OpenSSL looks where the machine that built it kept its certificates: so name those of this one."""
+    if not getattr(sys, "frozen", False) or sys.platform == "win32" or {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ):
+        return None
+    return next(filter(os.path.isfile, BUNDLES), None)
+
+
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
     """The system's certificates (which SSL_CERT_FILE replaces), or those of `cacert`; verified unless told otherwise."""
     try:
-        context = ssl.create_default_context(cafile=cacert)
+        context = ssl.create_default_context(cafile=cacert or frozen_bundle())
     except OSError as error:
         why = "holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else local_reason(error)
         raise UsageError(f"{printable(cacert or 'certificates')}: {why}", phase="tls") from error
@@ -4398,12 +4410,20 @@ SERVE_OPTIONS = (
     Option("-q --quiet", "no line for each request", FLAG),
 )
 
+ONLINE = Option("--online", "prove it: upload a few bytes and fetch them back", FLAG)
+LIST_OPTIONS = (Option("--json", "as JSON", FLAG), ONLINE)
+OF_COMMANDS: Mapping[str, Sequence[Option]] = {
+    "list": LIST_OPTIONS, "status": (ONLINE, *WIRE_OPTIONS), "serve": SERVE_OPTIONS, "version": (), "completion": (),
+    "upload": (*UPLOAD_OPTIONS, *WIRE_OPTIONS),
+}  # fmt: skip
+
 EPILOG = """commands (a file that is called like one of them is ./list):
   FILE... | -                the same as upload FILE...
   list                       the hosts and what is known about them
   status [HOST] [--online]   whether a host is ready
   serve [FILE...]            this machine is the host
   version
+  completion SHELL           completes these words in bash, fish or zsh: eval "$(twat-fs completion bash)"
 
 exit codes:
   0  every file has a proven URL
@@ -4479,7 +4499,7 @@ def options_of(args: Any) -> UploadOptions:
 
 def cmd_upload(argv: Sequence[str]) -> int:
     about = "Turn files into URLs.  The URL goes to stdout, all the rest to stderr."
-    parser = build_parser("", about, (*UPLOAD_OPTIONS, *WIRE_OPTIONS), "file", more=EPILOG)
+    parser = build_parser("", about, OF_COMMANDS["upload"], "file", more=EPILOG)
     args = parse(parser, argv)
     files = args.file or ([] if sys.stdin is None or sys.stdin.isatty() else ["-"])
     if not files:
@@ -4678,8 +4698,7 @@ def put_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def cmd_list(argv: Sequence[str]) -> int:
-    as_json = Option("--json", "as JSON", FLAG)
-    parser = build_parser("list", "The hosts and what is known about them.", (as_json, ONLINE), "host", many=False)
+    parser = build_parser("list", "The hosts and what is known about them.", LIST_OPTIONS, "host", many=False)
     args = parse(parser, argv)
     if args.online:
         return cmd_status(["--online", *(["--json"] if args.json else []), *([args.host] if args.host else [])])
@@ -4696,12 +4715,9 @@ def cmd_list(argv: Sequence[str]) -> int:
     return 0
 
 
-ONLINE = Option("--online", "prove it: upload a few bytes and fetch them back", FLAG)
-
-
 def cmd_status(argv: Sequence[str]) -> int:
     """0 if the host (without a name: any host) is ready."""
-    parser = build_parser("status", "Whether a host is ready.", (ONLINE, *WIRE_OPTIONS), "host", many=False)
+    parser = build_parser("status", "Whether a host is ready.", OF_COMMANDS["status"], "host", many=False)
     args = parse(parser, argv)
     options = options_of(args)
     rows = [find_provider(args.host)] if args.host else PROVIDERS
@@ -4798,6 +4814,55 @@ def version_line() -> str:
     return f"twat-fs {__version__}" + f" (git {printable(said)})" * bool(said)
 
 
+COMPLETION = """_twat_fs() {
+    local word=${COMP_WORDS[COMP_CWORD]} choice= front=
+    case ${COMP_WORDS[1]} in
+@OPTIONS@
+    esac
+    [[ $word == -* ]] || choice=
+    [[ $COMP_CWORD == 1 && $word != -* ]] && choice="@COMMANDS@"
+    case ${COMP_WORDS[COMP_CWORD-1]} in
+        -p|--provider|list|status) [[ $word == -* ]] || { choice="@HOSTS@"; front=${word%"${word##*,}"}; } ;;
+        completion) choice="bash fish zsh" ;;
+    esac
+    COMPREPLY=($(compgen -P "$front" -W "$choice" -- "${word##*,}"))
+}
+complete -o default -F _twat_fs twat-fs file2url"""
+COMPLETION_FISH = """function __twat_fs_is
+    set -l command (commandline -opc)[2]
+    contains -- "$command" @COMMANDS@; or set command upload
+    contains -- $command $argv
+end
+complete -c file2url -w twat-fs
+complete -c twat-fs -n 'test (count (commandline -opc)) = 1' -a '@COMMANDS@'
+complete -c twat-fs -n '__twat_fs_is list status' -f -a '@HOSTS@'
+complete -c twat-fs -n '__twat_fs_is completion' -f -a 'bash fish zsh'
+@OPTIONS@"""
+
+
+def completion_lines(command: str, options: Sequence[Option], fish: bool) -> Iterator[str]:
+    if not fish:  # bash asks for the others first
+        words = " ".join([*(option.flags for option in options), "--help --version"])
+        yield f"        {'*' if command == 'upload' else command}) choice=\"{words}\" ;;"
+    value = {"FILE": " -r", "FOLDER": " -r", "A,B": " -x -a '(__fish_append , @HOSTS@)'", None: ""}
+    for option in options if fish else ():
+        names = " ".join(f"-{'s' if len(flag) == 2 else 'l'} {flag.lstrip('-')}" for flag in option.flags.split())
+        takes = value.get(option.how.get("metavar"), " -x")
+        yield f"complete -c twat-fs -n '__twat_fs_is {command}' {names}{takes} -d \"{option.help}\""
+
+
+def cmd_completion(argv: Sequence[str]) -> int:
+    args = parse(build_parser("completion", "A script that completes: for bash, fish or zsh.", (), "shell", many=False), argv)
+    if args.shell not in ("bash", "fish", "zsh"):
+        raise UsageError("completion is followed by bash, fish or zsh", phase="options")
+    fish = args.shell == "fish"
+    lines = "\n".join(line for name, options in OF_COMMANDS.items() for line in completion_lines(name, options, fish))
+    words = {"@OPTIONS@": lines, "@COMMANDS@": " ".join(OF_COMMANDS), "@HOSTS@": " ".join(row.id for row in PROVIDERS)}
+    text = functools.reduce(lambda text, word: text.replace(*word), words.items(), COMPLETION_FISH if fish else COMPLETION)
+    put_line("autoload -U compinit bashcompinit; compinit; bashcompinit\n" * (args.shell == "zsh") + text)
+    return 0
+
+
 def cmd_upload_provider(argv: Sequence[str]) -> int:
     """The spelling of earlier versions: upload_provider status|list."""
     command = {"status": cmd_status, "list": cmd_list}.get(argv[0] if argv else "")
@@ -4808,6 +4873,7 @@ def cmd_upload_provider(argv: Sequence[str]) -> int:
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "upload": cmd_upload, "list": cmd_list, "status": cmd_status, "serve": cmd_serve, "version": cmd_version,
+    "completion": cmd_completion,
     "--version": cmd_version, "help": lambda argv: cmd_upload(["--help"]),
     "upload_provider": cmd_upload_provider, "upload-provider": cmd_upload_provider,
 }  # fmt: skip
