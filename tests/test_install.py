@@ -378,6 +378,12 @@ def test_help_tells_every_option_and_variable(install, release, target, shell, o
 
 
 @posix_only
+def test_the_address_of_the_releases_may_end_with_a_slash(install, release):
+    assert install(TWAT_FS_BASE_URL=release.url + "/").returncode == 0
+    assert release.asked[0] == "latest/download/SHA256SUMS"
+
+
+@posix_only
 @pytest.mark.parametrize("wish", ["1.2.3", "v1.2.3"])
 @pytest.mark.parametrize("way", ["two words", "one word", "variable"])
 def test_a_version_is_asked_for_in_three_ways(install, release, target, wish, way):
@@ -492,6 +498,14 @@ def test_a_binary_for_another_cpu_gives_way_to_the_python_file(install, release,
 
 
 @posix_only
+def test_on_windows_the_python_file_is_no_exe(install, release, target, tmp_path):
+    release.newest[WINDOWS_BINARY] = b"#!/bin/sh\nexit 1\n"
+    assert install(PATH=machine(tmp_path / "machine", uname=system("MINGW64_NT-10.0", "x86_64"))).returncode == 0
+    assert inside(target) == ["twat-fs"]
+    assert answer(target / "twat-fs") == "twat-fs 2.0.1"
+
+
+@posix_only
 def test_a_release_without_the_binary_gives_the_python_file(install, release, target):
     for name in BINARIES:
         del release.newest[name]
@@ -510,10 +524,19 @@ def test_the_real_program_is_installed_and_runs(install, release, target):
     assert answer(target / "twat-fs").startswith("twat-fs ")
 
 
+def python(version: str) -> str:
+    """A Python that takes itself for this version."""
+    pretend = f"import sys; sys.version_info = ({version.replace('.', ', ')}, 0); exec(sys.argv[1])"
+    quoted = shlex.quote(sys.executable)
+    return f'[ "$1" != -c ] || exec {quoted} -c "{pretend}" "$2"; exec {quoted} "$@"'
+
+
 REAL = MACHINE["python3"]
-TOO_OLD = 'case $2 in *version_info*) exit 1 ;; esac; echo never; exit 9'
+TOO_OLD = python("3.8")
 PYTHONS = [
     ({"python3": REAL, "python3.14": "exit 9"},         "python3"),
+    ({"python3": python("3.9")},                        "python3"),
+    ({"python3": python("2.7"), "python3.10": REAL},    "python3.10"),
     ({"python3": TOO_OLD, "python3.12": REAL},          "python3.12"),
     ({"python3": None, "python3.9": REAL},              "python3.9"),
     ({"python3": TOO_OLD, "python3.11": REAL, "python3.10": "exit 9"}, "python3.11"),
@@ -832,10 +855,22 @@ def test_without_curl_and_wget_it_says_so(install, target, tmp_path, shell):
 @pytest.mark.parametrize("client", [client for client in CLIENTS if client != "busybox"])
 def test_over_https_it_works_with_a_certificate_and_not_without(install, secure_release, target, tmp_path, client):
     path = with_client(tmp_path / "machine", client)
-    refused(install(PATH=path, TWAT_FS_BASE_URL=secure_release.url), "cannot download https://localhost.*certificate .*")
+    refused(install(PATH=path, TWAT_FS_BASE_URL=secure_release.url), r"cannot download https://localhost.* \(.*certificate")
     assert inside(target) == []
     done = install(PATH=path, TWAT_FS_BASE_URL=secure_release.url, **secure_release.trust)
     assert (done.returncode, done.stderr, inside(target)) == (0, "", ["twat-fs"])
+
+
+WGET_WITH_OPENSSL = """[ "$1" != --version ] || exec echo GNU Wget 1.24.5
+echo "ERROR: cannot verify localhost's certificate, issued by 'CN=x':" >&2
+echo "To connect to localhost insecurely, use \\`--no-check-certificate'." >&2
+exit 5"""
+
+
+@posix_only
+def test_the_advice_to_check_no_certificates_is_not_passed_on(install, tmp_path):
+    done = install(PATH=machine(tmp_path / "machine", HASH, wget=WGET_WITH_OPENSSL))
+    refused(done, r"cannot download .*/SHA256SUMS \(its certificate cannot be verified\)$")
 
 
 @linux_only
@@ -891,7 +926,8 @@ def test_without_a_hash_program_nothing_is_installed(install, target, tmp_path, 
 @posix_only
 @pytest.mark.parametrize("text", ["{hash} *{name}\n", "{hash}  {name}\n"])
 def test_both_forms_of_a_list_of_hashes_are_read(install, release, target, monkeypatch, text):
-    lines = [text.format(hash=hashlib.sha256(data).hexdigest(), name=name) for name, data in release.newest.items()]
+    lines = [text.format(hash="0" * 64, name=f"not-{name}") for name in release.newest]
+    lines += [text.format(hash=hashlib.sha256(data).hexdigest(), name=name) for name, data in release.newest.items()]
     release.newest["SHA256SUMS"] = "".join(lines).encode()
     monkeypatch.setattr(release, "content", lambda folder, name: release.folders[folder].get(name))
     assert install().returncode == 0
