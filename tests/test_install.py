@@ -103,7 +103,7 @@ class Release:
         self.server.server_close()
 
     def answer(self, talk):
-        path, stored = talk.path.lstrip("/"), talk.path.startswith("/stored/")
+        path, stored = talk.path[1:], talk.path.startswith("/stored/")
         folder, _, name = (path[len("stored/") :] if stored else path).rpartition("/")
         if not stored:
             self.asked.append(path)
@@ -350,6 +350,9 @@ def test_uninstalling_deletes_the_program_and_nothing_else(install, release, tar
     assert f"deleted {target}/twat-fs\n" in done.stdout
     assert release.asked == []
     refused(install("--uninstall", shell=shell), f"there is no twat-fs in {target}")
+    (target / "twat-fs").symlink_to("nowhere")
+    assert install("--uninstall", shell=shell).returncode == 0
+    assert inside(target) == ["other"]
 
 
 @posix_only
