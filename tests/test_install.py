@@ -63,8 +63,8 @@ def files_of(version: str) -> Dict[str, bytes]:
 class Release:
     """Releases as GitHub serves them: each download is a redirect to another place, and can go wrong there.
 
-    `faults` says what happens to a file: "missing", "cut", "wrong", "page", "slow", "stuck" or "plain" (a redirect
-    from https to http).
+    `faults` says what happens to a file: "missing", "cut", "wrong", "page", "slow", "stuck", "busy" (the first
+    time) or "plain" (a redirect from https to http).
     """
 
     def __init__(self, tls=None):
@@ -111,6 +111,9 @@ class Release:
         data = self.content(folder, name)
         if data is None or (fault == "missing" and stored):
             talk.send_error(404)
+        elif stored and fault == "busy":
+            del self.faults[name]
+            talk.send_error(503)
         elif stored:
             self.give(talk, data, fault)
         else:
@@ -357,15 +360,17 @@ def test_uninstalling_deletes_the_program_and_nothing_else(install, release, tar
 
 @posix_only
 @every_shell
-def test_the_script_may_also_be_a_file_and_standard_input_is_left_alone(environment, target, tmp_path, shell):
+def test_the_script_may_also_be_a_file_and_standard_input_is_left_alone(environment, release, target, tmp_path, shell):
+    greedy = dict.fromkeys(BINARIES, b"#!/bin/sh\ncat >/dev/null\necho twat-fs 1.2.3\n")
+    release.folders["download/v1.2.3"].update(greedy)
     (tmp_path / "install.sh").write_bytes(SCRIPT)
     argv = [*words_of(shell), str(tmp_path / "install.sh"), "--version=1.2.3"]
     read, write = os.pipe()
     os.write(write, b"for somebody else")
+    os.close(write)
     done = subprocess.run(argv, stdin=read, env=environment, capture_output=True, text=True)
     left = os.read(read, 100)
     os.close(read)
-    os.close(write)
     assert (done.returncode, done.stderr, left) == (0, "", b"for somebody else")
     assert answer(target / "twat-fs") == "twat-fs 1.2.3"
 
@@ -382,8 +387,10 @@ def test_help_tells_every_option_and_variable(install, release, target, shell, o
 
 @posix_only
 def test_the_address_of_the_releases_may_end_with_a_slash(install, release):
-    assert install(TWAT_FS_BASE_URL=release.url + "/").returncode == 0
-    assert release.asked[0] == "latest/download/SHA256SUMS"
+    done = install(TWAT_FS_BASE_URL=release.url + "/")
+    assert done.returncode == 0
+    assert f"downloading {release.url}/{release.asked[1]}\n" in done.stdout
+    refused(install("--version", "9.9.9", TWAT_FS_BASE_URL=release.url + "/"), f"{release.url}/download/v9.9.9/SHA256SUMS ")
 
 
 @posix_only
@@ -844,6 +851,14 @@ def test_wget_tells_too_that_there_is_no_room(install, disk, tmp_path, client):
     done = install("--dir", disk, PATH=with_client(tmp_path / "machine", client))
     refused(done, r"cannot download .*/twat-fs-linux-\w+ \(.*No space left on device")
     assert inside(disk) == []
+
+
+@posix_only
+def test_curl_tries_again_where_the_server_was_busy(install, release, target):
+    release.faults = {"SHA256SUMS": "busy"}
+    done = install()
+    assert (done.returncode, done.stderr, inside(target)) == (0, "", ["twat-fs"])
+    assert release.faults == {}
 
 
 @posix_only
