@@ -1874,21 +1874,9 @@ def parallel(jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None) 
     if workers < 2 or len(jobs) < 2:
         yield from ((place, job()) for place, job in enumerate(jobs))
         return
-    todo, ended = queue.SimpleQueue(), queue.SimpleQueue()  # type: Any, Any
-    for pair in enumerate(jobs):
-        todo.put(pair)
-
-    def work() -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                place, job = todo.get_nowait()
-                try:
-                    ended.put((place, job(), None))
-                except BaseException as error:
-                    ended.put((place, None, error))
-
+    todo, ended = list(enumerate(jobs)), queue.SimpleQueue()  # type: list[tuple[int, Callable[[], Any]]], Any
     contexts = [contextvars.copy_context() for _ in range(min(workers, len(jobs)))]
-    threads = [threading.Thread(target=context.run, args=(work,), daemon=True) for context in contexts]
+    threads = [threading.Thread(target=context.run, args=(work, todo, ended), daemon=True) for context in contexts]
     try:
         for thread in threads:
             thread.start()
@@ -1898,13 +1886,22 @@ def parallel(jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None) 
                 raise error
             yield place, result
     finally:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                todo.get_nowait()
+        todo.clear()
         if stop:
             stop.set()
             for thread in threads:  # what is under way hangs up at once
                 thread.join(0.5)
+
+
+def work(todo: list[tuple[int, Callable[[], Any]]], ended: Any) -> None:
+    """One worker: job after job until none is left; its failures belong to the thread that waits."""
+    with contextlib.suppress(IndexError):
+        while True:
+            place, job = todo.pop(0)
+            try:
+                ended.put((place, job(), None))
+            except BaseException as error:
+                ended.put((place, None, error))
 
 
 def soon(results: Any) -> Any:

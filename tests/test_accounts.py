@@ -411,6 +411,16 @@ def test_a_part_that_is_refused_ends_the_others(net, put, tmp_path, small_parts,
     assert len(net.uploads()) < 20
 
 
+def test_a_session_does_not_overwrite_either(net, put, tmp_path, small_parts, dropbox):
+    assert put("dropbox", name="big.bin")[0] == 0
+    code, out, err = put("dropbox", data=None, name=sparse(tmp_path, 5 * MIB).name)
+    assert (code, out) == (1, "")
+    assert "409: it is already in the Dropbox" in err and "--force overwrites it" in err
+    assert dropbox.entries["/upload/big.bin"].file.read() == TEXT
+    assert put("dropbox", "--force", data=None, name="big.bin")[0] == 0
+    assert dropbox.entries["/upload/big.bin"].file.size == 5 * MIB
+
+
 def test_a_session_that_stores_other_bytes_is_found_out(net, put, tmp_path, small_parts, dropbox):
     dropbox.lies = True
     code, out, err = put("dropbox", data=None, name=sparse(tmp_path, 5 * MIB).name)
