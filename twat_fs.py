@@ -3005,9 +3005,9 @@ ACCOUNTS: tuple[Provider, ...] = (
     Provider(
         "dropbox", "dropbox.com", dropbox, dropbox_read, ANY_TIME, max_size=2**41 - 2**22, empty=True, folders=True,
         own=True, needs=("DROPBOX_REFRESH_TOKEN",), missing=dropbox_missing,
-        takes=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"), note="into the folder /upload",
-        help="make an app at https://www.dropbox.com/developers/apps with files.content.write and sharing.write; authorise it"
-        " with token_access_type=offline",
+        takes=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"), note="into the folder /upload, or where --remote-path says",
+        help="make an app at https://www.dropbox.com/developers/apps with files.content.write, sharing.write and sharing.read;"
+        " authorise it with token_access_type=offline",
         checked="2026-11-23", source="SDK 12.2.4; dropbox.com/developers/documentation/http",
         sample=Sample(
             '{"url":"https://www.dropbox.com/scl/fi/a1/a.txt?rlkey=k9&dl=0"}',
@@ -3896,6 +3896,8 @@ def keeps_text(keeps: Keeps) -> str:
     usual = keeps.usual
     if callable(usual):
         return f"{duration(usual(GiB))} to {duration(usual(0))}"
+    if usual == FOREVER and keeps.choices:
+        return "for ever, or as long as wished"
     if isinstance(keeps.choices, range):
         return f"{duration(keeps.choices[0])} to {duration(keeps.choices[-1])}"
     if keeps.choices:
