@@ -963,10 +963,22 @@ def begin_connect(address: Any) -> Any:
     return sock
 
 
+BUNDLES = (  # Debian; RHEL; SUSE; macOS and Alpine
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+)  # fmt: skip
+
+
+def frozen_bundle() -> Optional[str]:
+    """A frozen OpenSSL looks where the machine that built it kept its certificates: so name those of this one."""
+    if not getattr(sys, "frozen", False) or sys.platform == "win32" or {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ):
+        return None
+    return next(filter(os.path.isfile, BUNDLES), None)
+
+
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
     """The system's certificates (which SSL_CERT_FILE replaces), or those of `cacert`; verified unless told otherwise."""
     try:
-        context = ssl.create_default_context(cafile=cacert)
+        context = ssl.create_default_context(cafile=cacert or frozen_bundle())
     except OSError as error:
         why = "holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else local_reason(error)
         raise UsageError(f"{printable(cacert or 'certificates')}: {why}", phase="tls") from error
@@ -2362,7 +2374,7 @@ def signature(secret: str, scope: str, to_sign: str) -> str:
 
 
 def authorization(key: str, scope: str, signed: str, signature: str) -> str:
-    """Step 4."""
+    """Step 4: what the header says."""
     return f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={signed}, Signature={signature}"
 
 
@@ -2512,7 +2524,8 @@ class Aws:
     def ask(self, who: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any) -> Response:
         """Raises NotConfigured if there is no good answer."""
         try:
-            return self.send(Request(method, url, headers, repeatable=True, **more))  # type: ignore[no-any-return]
+            request = Request(method, url, headers, repeatable=True, refusal=keys_refusal, **more)
+            return self.send(request)  # type: ignore[no-any-return]
         except UploadError as error:
             raise lacking(f"{who} gives no credentials: {error}", error.hint) from error
 
@@ -2595,6 +2608,14 @@ class Aws:
 
 
 CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
+
+
+def keys_refusal(response: Response) -> Optional[UploadError]:
+    """Of a refusal only its message is repeated: the rest may be a secret."""
+    status, message = response.status, xml_text(response, "Message") or dictionary(response.body).get("message")
+    words = f"{status} {phrase(status)}" + (f": {printable(message)}" if isinstance(message, str) and message else "")
+    kind = Busy if status in (429, 500, 502, 503, 504) else Refused
+    return kind(words, phase="setup", status=status) if status >= 300 else None
 
 
 def lacking(what: str, hint: str = "") -> NotConfigured:
@@ -2703,7 +2724,7 @@ S3_MAX_PARTS = 10_000
 S3_LIMIT = 50 * 10**12  # since December 2025
 S3_WEEK = WEEK  # no presigned link lives longer
 S3_XML = "http://s3.amazonaws.com/doc/2006-03-01/"
-S3_READ = (301, 307, 400, 401, 403, 404, 405, 409, 411, 412, 416, 501)  # answers that a bucket reads itself
+S3_READ = (301, 307, *range(400, 408), *range(409, 425), 501, 507)  # answers that a bucket reads itself
 S3_BUSY = frozenset(
     "SlowDown InternalError ServiceUnavailable RequestTimeout Throttling ThrottlingException RequestLimitExceeded"
     " RequestThrottled BadDigest OperationAborted".split()
@@ -2828,11 +2849,11 @@ class Bucket:
         response = self.ask("GET", key, headers=(("Range", "bytes=0-0"),), limit=64 * KiB)
         return response if response.status in (200, 206, 416) else None
 
-    def arrived(self, response: Response, key: str, source: Source, etag: str) -> bool:
+    def arrived(self, response: Response, key: str, source: Source, parts: int = 0) -> bool:
         """Whether this no is about what we have done ourselves: the answer before was a yes, and was lost."""
-        found = self.look(key) if response.tries > 1 else None
-        size = total_of(found) or found.size if found else None
-        return bool(found and size == source.size and re.fullmatch(etag, str(found.headers.get("ETag", "")).strip('"')))
+        found = self.look(key) if response.status >= 300 and response.tries > 1 else None
+        etag = str(found.headers.get("ETag", "")).strip('"') if found else ""
+        return etag.endswith(f"-{parts}") or (bool(etag) and etag == md5_of(source.body()))
 
 
 S3_ERRORS = {  # code: what it means, and what to do
@@ -2896,9 +2917,7 @@ def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> 
     """One request; the SHA-256 of what left."""
     kind, new = (("Content-Type", media_type(key)),), not options.force
     response = bucket.put(key, "", source.body(), headers=kind, new=new, hashed=options.sha256)
-    if response.status == 412 and bucket.arrived(response, key, source, md5_of(source.body())):
-        return None
-    return bucket.success(response, key).sha256
+    return None if bucket.arrived(response, key, source) else bucket.success(response, key).sha256
 
 
 def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> None:
@@ -2916,7 +2935,7 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
         whole = f'<CompleteMultipartUpload xmlns="{S3_XML}">{"".join(told)}</CompleteMultipartUpload>'.encode()
         kind = (("Content-Type", "application/xml"),)
         response = bucket.ask("POST", key, query, headers=kind, body=(whole,), new=not options.force)
-        if not (response.status >= 300 and bucket.arrived(response, key, source, f".*-{len(slices)}")):
+        if not bucket.arrived(response, key, source, len(slices)):
             bucket.success(response, key)
     except BaseException:
         with contextlib.suppress(RetryableError, NonRetryableError):
@@ -2940,13 +2959,12 @@ def s3_keeps(options: UploadOptions) -> Keeps:
 
 def s3_end(bucket: Bucket, options: UploadOptions) -> Optional[float]:
     """When the link ends: with its time, or earlier with temporary credentials; Unsuitable if that is too early."""
-    life, ends = lifetime(s3_keeps(options), 0, options), bucket.state.credentials.ends
+    life, now = lifetime(s3_keeps(options), 0, options), time.time()
     if life is None or life == FOREVER:
         return None
-    if not ends or ends >= time.time() + life:
-        return time.time() + life
-    if options.keep or options.expire:
-        left = duration(max(0, ends - time.time()))
+    ends = min(now + life, bucket.state.credentials.ends or FOREVER)
+    if ends < now + (options.expire or options.keep or 0):
+        left = duration(max(0, ends - now))
         raise Unsuitable(f"the credentials are temporary, and a link ends with them: in {left}", phase="wish")
     return ends
 
@@ -3591,7 +3609,7 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
             return ProviderInfo(False, f"{cause.phase}: {cause}", cause.hint or provider.note, clock.timing)
         finally:
             transport.close()
-    return ProviderInfo(True, f"{result.url} (verified: {result.verified})", provider.note, clock.timing)
+    return ProviderInfo(True, f"{bare(result.url)} (verified: {result.verified})", provider.note, clock.timing)
 
 
 class Stopwatch(Progress):
@@ -4391,12 +4409,20 @@ SERVE_OPTIONS = (
     Option("-q --quiet", "no line for each request", FLAG),
 )
 
+ONLINE = Option("--online", "prove it: upload a few bytes and fetch them back", FLAG)
+LIST_OPTIONS = (Option("--json", "as JSON", FLAG), ONLINE)
+OF_COMMANDS: Mapping[str, Sequence[Option]] = {
+    "list": LIST_OPTIONS, "status": (ONLINE, *WIRE_OPTIONS), "serve": SERVE_OPTIONS, "version": (), "completion": (),
+    "upload": (*UPLOAD_OPTIONS, *WIRE_OPTIONS),
+}  # fmt: skip
+
 EPILOG = """commands (a file that is called like one of them is ./list):
   FILE... | -                the same as upload FILE...
   list                       the hosts and what is known about them
   status [HOST] [--online]   whether a host is ready
   serve [FILE...]            this machine is the host
   version
+  completion SHELL           completes these words in bash, fish or zsh: eval "$(twat-fs completion bash)"
 
 exit codes:
   0  every file has a proven URL
@@ -4472,7 +4498,7 @@ def options_of(args: Any) -> UploadOptions:
 
 def cmd_upload(argv: Sequence[str]) -> int:
     about = "Turn files into URLs.  The URL goes to stdout, all the rest to stderr."
-    parser = build_parser("", about, (*UPLOAD_OPTIONS, *WIRE_OPTIONS), "file", more=EPILOG)
+    parser = build_parser("", about, OF_COMMANDS["upload"], "file", more=EPILOG)
     args = parse(parser, argv)
     files = args.file or ([] if sys.stdin is None or sys.stdin.isatty() else ["-"])
     if not files:
@@ -4671,8 +4697,7 @@ def put_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def cmd_list(argv: Sequence[str]) -> int:
-    as_json = Option("--json", "as JSON", FLAG)
-    parser = build_parser("list", "The hosts and what is known about them.", (as_json, ONLINE), "host", many=False)
+    parser = build_parser("list", "The hosts and what is known about them.", LIST_OPTIONS, "host", many=False)
     args = parse(parser, argv)
     if args.online:
         return cmd_status(["--online", *(["--json"] if args.json else []), *([args.host] if args.host else [])])
@@ -4689,12 +4714,9 @@ def cmd_list(argv: Sequence[str]) -> int:
     return 0
 
 
-ONLINE = Option("--online", "prove it: upload a few bytes and fetch them back", FLAG)
-
-
 def cmd_status(argv: Sequence[str]) -> int:
     """0 if the host (without a name: any host) is ready."""
-    parser = build_parser("status", "Whether a host is ready.", (ONLINE, *WIRE_OPTIONS), "host", many=False)
+    parser = build_parser("status", "Whether a host is ready.", OF_COMMANDS["status"], "host", many=False)
     args = parse(parser, argv)
     options = options_of(args)
     rows = [find_provider(args.host)] if args.host else PROVIDERS
@@ -4791,6 +4813,55 @@ def version_line() -> str:
     return f"twat-fs {__version__}" + f" (git {printable(said)})" * bool(said)
 
 
+COMPLETION = """_twat_fs() {
+    local word=${COMP_WORDS[COMP_CWORD]} choice= front=
+    case ${COMP_WORDS[1]} in
+@OPTIONS@
+    esac
+    [[ $word == -* ]] || choice=
+    [[ $COMP_CWORD == 1 && $word != -* ]] && choice="@COMMANDS@"
+    case ${COMP_WORDS[COMP_CWORD-1]} in
+        -p|--provider|list|status) [[ $word == -* ]] || { choice="@HOSTS@"; front=${word%"${word##*,}"}; } ;;
+        completion) choice="bash fish zsh" ;;
+    esac
+    COMPREPLY=($(compgen -P "$front" -W "$choice" -- "${word##*,}"))
+}
+complete -o default -F _twat_fs twat-fs file2url"""
+COMPLETION_FISH = """function __twat_fs_is
+    set -l command (commandline -opc)[2]
+    contains -- "$command" @COMMANDS@; or set command upload
+    contains -- $command $argv
+end
+complete -c file2url -w twat-fs
+complete -c twat-fs -n 'test (count (commandline -opc)) = 1' -a '@COMMANDS@'
+complete -c twat-fs -n '__twat_fs_is list status' -f -a '@HOSTS@'
+complete -c twat-fs -n '__twat_fs_is completion' -f -a 'bash fish zsh'
+@OPTIONS@"""
+
+
+def completion_lines(command: str, options: Sequence[Option], fish: bool) -> Iterator[str]:
+    if not fish:  # bash asks for the others first
+        words = " ".join([*(option.flags for option in options), "--help --version"])
+        yield f"        {'*' if command == 'upload' else command}) choice=\"{words}\" ;;"
+    value = {"FILE": " -r", "FOLDER": " -r", "A,B": " -x -a '(__fish_append , @HOSTS@)'", None: ""}
+    for option in options if fish else ():
+        names = " ".join(f"-{'s' if len(flag) == 2 else 'l'} {flag.lstrip('-')}" for flag in option.flags.split())
+        takes = value.get(option.how.get("metavar"), " -x")
+        yield f"complete -c twat-fs -n '__twat_fs_is {command}' {names}{takes} -d \"{option.help}\""
+
+
+def cmd_completion(argv: Sequence[str]) -> int:
+    args = parse(build_parser("completion", "A script that completes: for bash, fish or zsh.", (), "shell", many=False), argv)
+    if args.shell not in ("bash", "fish", "zsh"):
+        raise UsageError("completion is followed by bash, fish or zsh", phase="options")
+    fish = args.shell == "fish"
+    lines = "\n".join(line for name, options in OF_COMMANDS.items() for line in completion_lines(name, options, fish))
+    words = {"@OPTIONS@": lines, "@COMMANDS@": " ".join(OF_COMMANDS), "@HOSTS@": " ".join(row.id for row in PROVIDERS)}
+    text = functools.reduce(lambda text, word: text.replace(*word), words.items(), COMPLETION_FISH if fish else COMPLETION)
+    put_line("autoload -U compinit bashcompinit; compinit; bashcompinit\n" * (args.shell == "zsh") + text)
+    return 0
+
+
 def cmd_upload_provider(argv: Sequence[str]) -> int:
     """The spelling of earlier versions: upload_provider status|list."""
     command = {"status": cmd_status, "list": cmd_list}.get(argv[0] if argv else "")
@@ -4801,6 +4872,7 @@ def cmd_upload_provider(argv: Sequence[str]) -> int:
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "upload": cmd_upload, "list": cmd_list, "status": cmd_status, "serve": cmd_serve, "version": cmd_version,
+    "completion": cmd_completion,
     "--version": cmd_version, "help": lambda argv: cmd_upload(["--help"]),
     "upload_provider": cmd_upload_provider, "upload-provider": cmd_upload_provider,
 }  # fmt: skip

@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from box import Box  # noqa: E402  (the path must be known first)
+from s3servers import s3, s3_pool  # noqa: E402, F401  (fixtures; no server starts before a test wants it)
 
 PROGRAM = HERE.parent / "twat_fs.py"
 OURS = ("AWS_", "DROPBOX_", "TWAT_FS_")

@@ -733,6 +733,8 @@ FAMILIES = (
 
 def internet() -> Dict[str, Host]:
     """A fresh host for every domain; the domains of one host share it."""
-    from account_hosts import FAMILIES as ACCOUNTS  # its hosts are made from this module's
+    from account_hosts import FAMILIES as ACCOUNTS  # the hosts of both are made from this module's
+    from aws_host import FAMILIES as AWS
 
-    return {domain: host for host in (family() for family in (*FAMILIES, *ACCOUNTS)) for domain in host.domains}
+    families = (*FAMILIES, *ACCOUNTS, *AWS)
+    return {domain: host for host in (family() for family in families) for domain in host.domains}

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# The fixtures take these away, and what fetches packages needs them; kept before any fixture runs.
+NETWORK = {name: value for name, value in os.environ.items() if name.upper().endswith("_PROXY") or name.startswith("SSL_CERT_")}
 WHO = ("-c", "user.name=A Tester", "-c", "user.email=tester@example.org", "-c", "init.defaultBranch=main")
 
 

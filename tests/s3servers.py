@@ -1,7 +1,5 @@
 """Real S3 servers on loopback that check signatures, from packages: three programs by three sets of people.
 
-    from s3servers import s3, s3_pool  # noqa: F401  (fixtures; or pytest_plugins = ["s3servers"] in conftest.py)
-
     def test_upload(s3, program):                     # runs once for each server
         done = program("-p", "s3", "file", env=s3.env())
         assert s3.client().get_object(Bucket=s3.bucket, Key="file")["Body"].read() == b"..."
@@ -14,7 +12,7 @@
 Each is installed at first use into its own venv (.venv-s3/NAME beside the project, which git ignores), started at first
 use in this process, and ended with it, also when it is killed.  What cannot be installed or started fails, with its log.
 
-What they check, seen with boto3, curl and requests signed by hand (tests/test_s3servers.py holds them to it):
+What they know stands in KNOWS, and tests/test_s3.py holds them to it.
 """
 
 from __future__ import annotations
@@ -274,10 +272,17 @@ def guard_from_now_on(endpoint: str) -> None:
 
 
 SERVERS: Dict[str, Callable[[Path], Iterator[S3Server]]] = {"rclone": rclone, "swift": swift, "moto": moto}
+# What each of them enforces or has; tests/test_s3.py asks them whether it is so, in both directions.
+#
+#    sha256     refuses a body that is not what x-amz-content-sha256 says     crc32   the same for x-amz-checksum-crc32
+#    clock      refuses a request of two hours ago                            region  refuses another one, and names its own
+#    condition  If-None-Match: *                                              users   an unknown key is another error
+#    paths      keys that are no paths: a//b, ../c, /d                        links   presigned links work
+#    tls        has a second port that speaks TLS                             sts     temporary credentials for a role
 KNOWS: Dict[str, FrozenSet[str]] = {
-    "rclone": frozenset(),
-    "swift": frozenset(),
-    "moto": frozenset(),
+    "rclone": frozenset("clock users links tls".split()),
+    "swift": frozenset("sha256 crc32 clock region condition paths links tls".split()),
+    "moto": frozenset("condition users paths sts".split()),
 }
 
 # 4  For tests ---------------------------------------------------------------------------------------------------------

@@ -596,6 +596,8 @@ def test_a_server_that_is_not_there_is_told_in_a_sentence(install, target, shell
 @pytest.mark.parametrize(("sent", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
 def test_who_interrupts_a_download_finds_everything_as_it_was(environment, release, target, shell, sent, code):
     old = with_old_file(target)
+    if signal.getsignal(getattr(signal, sent)) == signal.SIG_IGN:  # under nohup
+        signal.signal(getattr(signal, sent), signal.SIG_DFL)
     release.faults = dict.fromkeys(BINARIES, "stuck")
     argv = [*words_of(shell), str(ROOT / "install.sh")]
     running = subprocess.Popen(argv, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -160,18 +160,51 @@ def covered_tests() -> int:
 
 
 def lint(rest: list[str]) -> int:
-    """Look for faults without running anything: ruff, mypy --strict, shellcheck, and a README made from the code."""
+    """Look for faults without running anything: ruff, mypy, shellcheck, zizmor, schemas of the workflows, README."""
+    workflows, scripts = files(".github/workflows/*.yml"), files("*.sh", ".ci/run")
     return every({
         "ruff":       ["-m", "ruff", "check", "."],
         "mypy":       ["-m", "mypy", "--strict"],
-        "shellcheck": ["-c", "import subprocess, sys; sys.exit(subprocess.call(['shellcheck', '.ci/run', 'install.sh']))"],
+        "shellcheck": program("shellcheck", *scripts),
+        "zizmor":     program("zizmor", "--offline", "--quiet", "--persona=pedantic", *workflows, ".github/dependabot.yml"),
+        "workflows":  program("check-jsonschema", "--builtin-schema=vendor.github-workflows", *workflows),
+        "dependabot": program("check-jsonschema", "--builtin-schema=vendor.dependabot", ".github/dependabot.yml"),
         "README":     ["tools/readme.py", "--check"],
     })
+
+
+def program(name: str, *arguments: str) -> list[str]:
+    """A program of the venv that is no Python module, for `in_venv`."""
+    return ["-c", "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))", name, *arguments]
+
+
+def files(*patterns: str) -> list[str]:
+    """The files of the repository that fit, by their names from its top."""
+    return sorted(path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern))
 
 
 def fix(rest: list[str]) -> int:
     """Repair what can be repaired by itself: the order of imports and the like, and the table of hosts."""
     return every({"ruff": ["-m", "ruff", "check", "--fix", "."], "README": ["tools/readme.py", "--write"]})
+
+
+def build(rest: list[str]) -> int:
+    """Make what is published, in dist/: wheel, sdist, twat_fs.py with its version, and the man page."""
+    for path in (path for pattern in ("*.whl", "*.tar.gz", "twat_fs.py", "twat-fs.1") for path in (ROOT / "dist").glob(pattern)):
+        path.unlink()                     # of another version
+    check(in_venv("-m", "build", "--outdir", "dist"), "the packages could not be built")
+    check(in_venv("tools/version.py", "--write", "dist/twat_fs.py"), "the version could not be written")
+    return in_venv("tools/man.py", "--out", "dist")
+
+
+def binary(rest: list[str]) -> int:
+    """Freeze the program into dist/ for this system, and try it; prints size and start-up beside their goals."""
+    return in_venv("tools/binary.py", *rest)
+
+
+def release(rest: list[str]) -> int:
+    """Check that all is ready for a release and make its annotated tag (`release v1.2.3`); it never pushes."""
+    return in_venv("tools/release.py", *rest)
 
 
 def online(rest: list[str]) -> int:
@@ -223,17 +256,20 @@ def everything(rest: list[str]) -> int:
 # 5 The command line --------------------------------------------------------------------------------------------------
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "setup":  setup,
-    "test":   test,
-    "lint":   lint,
-    "fix":    fix,
-    "online": online,
-    "bench":  bench,
-    "hosts":  hosts,
-    "clean":  clean,
-    "all":    everything,
+    "setup":   setup,
+    "test":    test,
+    "lint":    lint,
+    "fix":     fix,
+    "build":   build,
+    "binary":  binary,
+    "release": release,
+    "online":  online,
+    "bench":   bench,
+    "hosts":   hosts,
+    "clean":   clean,
+    "all":     everything,
 }
-OPEN = (test, online, bench)              # these hand unknown arguments on
+OPEN = (test, binary, release, online, bench)   # these hand unknown arguments on
 
 
 def build_parser() -> argparse.ArgumentParser:

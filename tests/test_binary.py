@@ -1,0 +1,213 @@
+"""The frozen program: built by the tool from a fresh clone with a tag, and used as users do, on other systems' layouts too."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import binary as tool
+import pytest
+from conftest import environment
+from repos import ROOT, clone_of_this_tree, good, once, python, run
+
+import twat_fs
+
+TAG, VERSION = "v0.1.0", "0.1.0"
+needs_libpython = pytest.mark.skipif(sys.platform == "win32", reason="Windows' CI job builds it by tools/dev.py binary")
+
+
+# What is decided before anything is built ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "name"),
+    [
+        ("linux",  "x86_64",  "twat-fs-linux-x86_64"),
+        ("linux",  "aarch64", "twat-fs-linux-arm64"),
+        ("darwin", "arm64",   "twat-fs-macos-arm64"),
+        ("darwin", "x86_64",  "twat-fs-macos-x86_64"),
+        ("win32",  "AMD64",   "twat-fs-windows-x86_64.exe"),
+    ],
+)  # fmt: skip
+def test_the_binary_has_the_name_that_installers_look_for(system, machine, name):
+    assert tool.asset_name(system, machine) == name
+
+
+@pytest.mark.parametrize(
+    ("version", "numbers"),
+    [("1.2.3", "(1, 2, 3, 0)"), ("2.5.4.post24+g6582219.d20250717", "(2, 5, 4, 24)"), ("0+unknown", "(0, 0, 0, 0)")],
+)
+def test_windows_is_told_the_version(version, numbers, tmp_path):
+    """PyInstaller's own reader understands it; elsewhere than on Windows it evaluates the same words."""
+    text = tool.windows_resource(version)
+    assert text.count(f"vers={numbers}") == 2 and text.count(f"'{version}'") == 2
+    words = "VSVersionInfo FixedFileInfo StringFileInfo StringTable StringStruct VarFileInfo VarStruct".split()
+    assert eval(text, {word: lambda *a, **k: True for word in words}) is True
+
+
+NEEDED = f"""
+import sys
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name in {{excluded}} or name.partition(".")[0] in {{excluded}}:
+            raise ImportError("excluded: " + name)
+sys.meta_path.insert(0, Wall())
+for name in [name for name in sys.modules if name in {{excluded}}]:
+    del sys.modules[name]
+sys.path.insert(0, {str(ROOT)!r})
+for name in {{modules}}:
+    __import__(name)
+import twat_fs
+sys.exit(twat_fs.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("command", ["--help", "list", "status", "FILE --json -v", "-p s3 FILE --dry-run"])
+def test_what_the_binary_leaves_out_is_not_needed(command, box, tmp_path):
+    source = (ROOT / "twat_fs.py").read_text(encoding="utf-8")
+    seen = source.partition("if TYPE_CHECKING:")[2].partition("\nelse:")[0]
+    modules = [name for line in re.findall(r"^    import (.+?)(?:  #|$)", seen, re.M) for name in line.split(", ")]
+    assert {"ssl", "http.client", "urllib.request"} <= set(modules)
+    (tmp_path / "a.txt").write_text("some words")
+    code = NEEDED.format(excluded=set(tool.excluded("linux")), modules=modules)
+    words = [str(tmp_path / "a.txt") if word == "FILE" else word for word in command.split()]
+    done = run(sys.executable, "-I", "-S", "-c", code, *words, **environment(box, {}))
+    assert "excluded" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == (5 if "s3" in command else 0), done.stderr
+
+
+def test_an_excluded_module_would_have_been_missed():
+    code = NEEDED.format(excluded={"json"}, modules=["json"])
+    assert "excluded: json" in run(sys.executable, "-I", "-S", "-c", code, "list").stderr
+
+
+# Where a frozen OpenSSL finds certificates -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def frozen(monkeypatch, tmp_path):
+    """This process believes that it is frozen; the bundles of the systems are under `tmp_path`."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(twat_fs, "BUNDLES", tuple(str(tmp_path / path[1:]) for path in twat_fs.BUNDLES))
+    return twat_fs.BUNDLES
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has a store of its own")
+@pytest.mark.parametrize("number", range(len(twat_fs.BUNDLES)))
+def test_the_bundle_of_this_system_is_trusted(frozen, box, number):
+    os.makedirs(os.path.dirname(frozen[number]))
+    shutil.copy(box.ca, frozen[number])
+    assert twat_fs.frozen_bundle() == frozen[number]
+    assert twat_fs.tls_context(None, False).cert_store_stats()["x509_ca"] == 1
+
+
+def test_a_setting_of_the_user_and_an_unfrozen_program_leave_it_to_openssl(frozen, monkeypatch):
+    os.makedirs(os.path.dirname(frozen[0]))
+    Path(frozen[0]).touch()
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "/nowhere")
+            assert twat_fs.frozen_bundle() is None
+    monkeypatch.delattr(sys, "frozen")
+    assert twat_fs.frozen_bundle() is None
+
+
+# The real one --------------------------------------------------------------------------------------------------------
+
+
+def built(tmp_path_factory, number: int) -> Path:
+    """A clone of this tree, tagged, in which `tools/binary.py` has been run; all workers share it."""
+
+    def make(folder):
+        clone_of_this_tree(folder / "clone", TAG) if number == 1 else shutil.copytree(first / "clone", folder / "clone")
+        told = python(folder / "clone" / "tools" / "binary.py", cwd=folder)
+        (folder / "told").write_text(told)
+
+    first = built(tmp_path_factory, 1) if number > 1 else None
+    return once(tmp_path_factory, f"binary-{number}", make)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    return built(tmp_path_factory, 1)
+
+
+@pytest.fixture
+def program(place):
+    return place / "clone" / "dist" / tool.asset_name()
+
+
+@pytest.mark.release
+@needs_libpython
+def test_it_says_exactly_its_version_and_how_large_and_quick_it_is(place, program):
+    assert good(program, "--version") == f"twat-fs {VERSION}\n"
+    told = (place / "told").read_text()
+    assert f"{program.name} {VERSION}, made with Python" in told
+    size = re.search(r"size +([0-9.]+) MB  goal 7 MB   (ok|MISSED)\n", told)
+    assert float(size.group(1)) == round(program.stat().st_size / 1e6, 2)
+    assert re.search(r"start +[0-9.]+ s   goal 0.12 s  (ok|MISSED)\n", told)
+    assert size.group(2) == "ok" or sys.platform != "linux"
+
+
+@pytest.mark.release
+@needs_libpython
+def test_it_uploads_over_https_and_proves_the_link(program, box, tmp_path):
+    (tmp_path / "café.txt").write_bytes(b"frozen" * 999)
+    done = run(program, tmp_path / "café.txt", "--json", **environment(box, {"PATH": None}))
+    assert done.returncode == 0, done.stderr
+    (seen,) = box.uploads()
+    assert '"verified": "full"' in done.stdout and seen.tunnel.tls
+    assert [stored.read() for stored in box.stored.values()] == [b"frozen" * 999]
+
+
+@pytest.mark.release
+@needs_libpython
+@pytest.mark.parametrize("command", ["--help", "list", "status", "serve --help", "completion bash", "-p s3 FILE --dry-run"])
+def test_every_command_works_in_it(program, command, tmp_path):
+    (tmp_path / "FILE").write_text("x")
+    done = run(program, *command.split(), cwd=tmp_path)
+    assert done.returncode in (0, 5) and "Traceback" not in done.stderr and done.stdout
+
+
+@pytest.mark.release
+@needs_libpython
+def test_the_same_commit_makes_the_same_bytes_in_another_folder(program, tmp_path_factory):
+    again = built(tmp_path_factory, 2) / "clone" / "dist" / program.name
+    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(program.read_bytes()).digest()
+
+
+ELSEWHERE = """set -e
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work"
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/upper,workdir=$1/work" /etc
+rm -rf /etc/ssl /etc/pki
+mkdir -p "$(dirname "$2")"
+cp "$3" "$2"
+exec "$4" "$5"
+"""
+as_root = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root on Linux can give the program another /etc"
+)
+
+
+@pytest.mark.release
+@as_root
+@pytest.mark.parametrize("bundle", [*twat_fs.BUNDLES, "/etc/nowhere.pem"])
+def test_it_finds_the_certificates_of_other_systems(program, box, tmp_path, bundle):
+    """The box's authority stands only where that system keeps its own: no SSL_CERT_FILE."""
+    (tmp_path / "a.txt").write_text("some words")
+    layers = tmp_path / "layers"
+    layers.mkdir()
+    words = ["unshare", "--mount", "sh", "-c", ELSEWHERE, "sh", layers, bundle, box.ca, program, tmp_path / "a.txt"]
+    done = subprocess.run([*map(str, words)], env=environment(box, {"SSL_CERT_FILE": None}), capture_output=True, text=True)
+    if bundle in twat_fs.BUNDLES:
+        assert done.returncode == 0 and done.stdout.startswith("https://"), done.stderr
+    else:
+        assert done.returncode == 1 and "certificate" in done.stderr, "and where there are none, nothing is trusted"
+
+

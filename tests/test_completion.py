@@ -1,0 +1,168 @@
+"""`twat-fs completion` in the real shells: what they offer after some words; and the man page under mandoc."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import PROGRAM
+from repos import ROOT, good, python, run
+
+import twat_fs
+
+HOSTS = [row.id for row in twat_fs.PROVIDERS]
+COMMANDS = sorted(twat_fs.OF_COMMANDS)
+OFFERS = [
+    ("twat-fs ser",                   ["serve"]),
+    ("twat-fs -p cat",                ["catbox"]),
+    ("twat-fs --provider x0",         ["x0at"]),
+    ("twat-fs -p catbox,ug",          ["catbox,uguu"]),
+    ("twat-fs a.txt --lim",           ["--limit-rate"]),
+    ("twat-fs list --j",              ["--json"]),
+    ("twat-fs list --lim",            []),
+    ("twat-fs status pix",            ["pixeldrain"]),
+    ("twat-fs completion f",          ["fish"]),
+    ("file2url --fal",                ["--fallback"]),
+    ("twat-fs wor",                   ["words.txt"]),
+    ("twat-fs --cacert wor",          ["words.txt"]),
+]  # fmt: skip
+on_posix = pytest.mark.skipif(os.name == "nt", reason="these are the shells of POSIX systems")
+
+
+def needs(shell):
+    return pytest.mark.skipif(not shutil.which(shell), reason=f"no {shell} here; CI installs it")
+
+
+@pytest.fixture
+def script(tmp_path):
+    """A folder with one file to offer, and the script of a shell beside it."""
+
+    def write(shell):
+        (tmp_path / "here").mkdir()
+        (tmp_path / "here" / "words.txt").touch()
+        path = tmp_path / f"completion.{shell}"
+        path.write_text(python(PROGRAM, "completion", shell))
+        return path
+
+    return write
+
+
+# bash lets a script ask only for what a function answers: its file names come from readline, so a real terminal is asked.
+class Terminal:
+    """A shell at a pseudo terminal: type, and read what it shows until it is quiet."""
+
+    def __init__(self, words, cwd):
+        import pty
+
+        env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "TERM": "dumb", "LC_ALL": "C.UTF-8", "PS1": "ready>"}
+        self.master, slave = pty.openpty()
+        self.shell = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, cwd=cwd, env=env, start_new_session=True)
+        os.close(slave)
+
+    def shows(self, mark, seconds=30):
+        """All that comes until `mark` has come."""
+        text, until = "", time.monotonic() + seconds
+        while mark not in text:
+            assert time.monotonic() < until, f"the shell has shown only {text!r}"
+            if select.select([self.master], [], [], 0.1)[0]:
+                text += os.read(self.master, 4096).decode()
+        return text
+
+    def types(self, text):
+        os.write(self.master, text.encode())
+
+    def close(self):
+        self.shell.kill()
+        self.shell.wait()
+        os.close(self.master)
+
+
+@pytest.fixture(params=[pytest.param("bash", marks=needs("bash")), pytest.param("zsh", marks=needs("zsh"))])
+def terminal(request, script):
+    """An interactive shell that knows our script; the line is printed instead of run."""
+    path = script(request.param)
+    plain = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}[request.param]
+    made = Terminal(plain, path.parent / "here")
+    made.types(f"PS1='ready>'; twat-fs() {{ echo \"<$*>\"; }}; file2url() {{ echo \"<$*>\"; }}; source {path}; echo lo''aded\n")
+    made.shows("loaded")
+    yield made
+    made.close()
+
+
+@on_posix
+def test_tab_completes_the_line_in_bash_and_zsh(terminal):
+    wrong = []
+    for line, offered in OFFERS:
+        words = line.split(" ")[1:]
+        terminal.types(f"{line}\t")
+        time.sleep(0.15)
+        terminal.types("\n")
+        said = terminal.shows(">\r\n").rpartition("<")[2].partition(">")[0].split()
+        if said != [*words[:-1], *(offered or words[-1:])]:
+            wrong.append((line, said))
+    assert not wrong
+
+
+@on_posix
+@needs("fish")
+@pytest.mark.parametrize(("line", "offered"), OFFERS)
+def test_fish_offers(script, line, offered):
+    path = script("fish")
+    told = good("fish", "--no-config", "-c", f"source {path}; complete -C '{line}'", cwd=path.parent / "here")
+    assert [line.partition("\t")[0] for line in told.splitlines()] == offered
+
+
+@on_posix
+@needs("bash")
+def test_bash_knows_every_command_option_and_host(script):
+    path = script("bash")
+    ask = f'source {path}; try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _twat_fs; echo "${{COMPREPLY[@]}}"; }}'
+    told = good("bash", "-c", f"{ask}; try twat-fs ''; try twat-fs -p ''; try twat-fs x -; try twat-fs serve -").splitlines()
+    flags = lambda name: {flag for option in twat_fs.OF_COMMANDS[name] for flag in option.flags.split()}  # noqa: E731
+    assert sorted(told[0].split()) == COMMANDS
+    assert told[1].split() == HOSTS
+    assert set(told[2].split()) == flags("upload") | {"--help", "--version"}
+    assert set(told[3].split()) == flags("serve") | {"--help", "--version"}
+
+
+@pytest.mark.parametrize("words", [[], ["tcsh"], ["bash", "zsh"]])
+def test_another_shell_is_a_wrong_command_line(words):
+    done = run(sys.executable, PROGRAM, "completion", *words)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr
+
+
+# The man page --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(tmp_path):
+    python(ROOT / "tools" / "man.py", "--out", tmp_path)
+    return tmp_path / "twat-fs.1"
+
+
+@needs("mandoc")
+def test_mandoc_has_nothing_to_complain_about(page):
+    done = run("mandoc", "-Tlint", "-W", "style", page)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+@needs("mandoc")
+def test_the_page_shows_every_command_option_host_and_exit_code(page):
+    shown = subprocess.run(["mandoc", "-Tutf8", str(page)], capture_output=True, text=True, check=True).stdout
+    text = "".join(c for c, n in zip(shown, [*shown[1:], ""]) if c != "\b" and n != "\b")     # bold is c, backspace, c
+    words = set(text.replace(",", " ").split())
+    flags = {flag for options in twat_fs.OF_COMMANDS.values() for option in options for flag in option.flags.split()}
+    assert flags <= words, flags - words
+    assert set(HOSTS) <= words and set(COMMANDS) <= words
+    assert {"0", "1", "2", "3", "4", "5", "6", "130", "TWAT_FS_TIMEOUT", "SSL_CERT_FILE"} <= words
+
+
+def test_the_page_is_the_same_whenever_it_is_made(page, tmp_path):
+    before = page.read_bytes()
+    python(ROOT / "tools" / "man.py", "--out", tmp_path, TZ="Asia/Tokyo", COLUMNS="40")
+    assert page.read_bytes() == before

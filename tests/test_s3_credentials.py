@@ -1,0 +1,427 @@
+"""Where keys, region and endpoint come from: the same answers as botocore, and a sentence when something is wrong.
+
+Chapters: 1 As botocore, 2 What is wrong in files and settings, 3 A program that gives out keys, 4 Containers and machines,
+5 When nobody is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+
+import botocore.session
+import pytest
+from aws_host import KEY, SECRET, TEMPORARY, TEMPORARY_SECRET, TOKEN
+from loopback import Server, blackhole
+
+import twat_fs as t
+
+# 1  As botocore ------------------------------------------------------------------------------------------------------
+
+
+def keys(letter: str, section: str = "", token: bool = False) -> str:
+    lines = [f"aws_access_key_id = AKIA{letter}", f"aws_secret_access_key = secret-{letter}"]
+    lines += [f"aws_session_token = token-{letter}"] * token
+    return "\n".join([f"[{section}]", *lines, ""] if section else [*lines, ""])
+
+
+def env(letter: str) -> dict:
+    return {"AWS_ACCESS_KEY_ID": f"AKIA{letter}", "AWS_SECRET_ACCESS_KEY": f"secret-{letter}"}
+
+
+PROCESS = f"""credential_process = '{sys.executable}' -c 'print("{{\\"Version\\": 1, \\"AccessKeyId\\": \\"AKIAP\\", \
+\\"SecretAccessKey\\": \\"secret-P\\"}}")'\n"""
+
+CASES = {
+    "environment": (env("E"), "", ""),
+    "environment with a token": ({**env("E"), "AWS_SESSION_TOKEN": "token-E"}, "", ""),
+    "environment before files": (env("E"), keys("C", "default"), keys("S", "default")),
+    "environment before a profile that is named": ({**env("E"), "AWS_PROFILE": "p"}, keys("C", "profile p"), ""),
+    "credentials file": ({}, "", keys("S", "default", token=True)),
+    "credentials before config": ({}, keys("C", "default"), keys("S", "default")),
+    "config file": ({}, keys("C", "default"), ""),
+    "config file, long name": ({}, keys("C", "profile default"), ""),
+    "a profile": ({"AWS_PROFILE": "p"}, keys("C", "profile p") + keys("D", "default"), ""),
+    "a profile of the credentials file": ({"AWS_PROFILE": "p"}, keys("D", "default"), keys("S", "p")),
+    "the older name": ({"AWS_DEFAULT_PROFILE": "p"}, keys("C", "profile p"), ""),
+    "a profile with spaces": ({"AWS_PROFILE": "my own"}, keys("C", 'profile "my own"'), ""),
+    "a program": ({"AWS_PROFILE": "p"}, "[profile p]\n" + PROCESS, ""),
+    "keys before a program": ({}, "[default]\n" + PROCESS, keys("S", "default")),
+    "comments and blanks": ({}, "# x\n; y\n\n[default]\n" + keys("C").replace(" = ", "="), ""),
+    "upper case": ({}, "[default]\nAWS_ACCESS_KEY_ID = AKIAU\nAWS_SECRET_ACCESS_KEY = secret-U\n", ""),
+    "region of a profile": (env("E"), "[default]\nregion = eu-west-3\n", ""),
+    "region of the environment": ({**env("E"), "AWS_DEFAULT_REGION": "ap-east-1"}, "[default]\nregion = eu-west-3\n", ""),
+    "endpoint": ({**env("E"), "AWS_ENDPOINT_URL": "http://a:1"}, "[default]\nendpoint_url = http://b:2\n", ""),
+    "endpoint of s3": ({**env("E"), "AWS_ENDPOINT_URL": "http://a:1", "AWS_ENDPOINT_URL_S3": "http://c:3"}, "", ""),
+    "endpoint of a profile": (env("E"), "[default]\nendpoint_url = http://b:2\n", ""),
+    "endpoint of a service": (
+        env("E"),
+        "[default]\nendpoint_url = http://b:2\nservices = mine\n[services mine]\ns3 =\n  endpoint_url = http://d:4\n  x = y\n",
+        "",
+    ),
+    "endpoint of another service": (
+        env("E"),
+        "[default]\nendpoint_url = http://b:2\nservices = mine\n[services mine]\nsts =\n  endpoint_url = http://d:4\n",
+        "",
+    ),
+    "endpoint of the environment before that of a service": (
+        {**env("E"), "AWS_ENDPOINT_URL": "http://a:1"},
+        "[default]\nservices = mine\n[services mine]\ns3 =\n  endpoint_url = http://d:4\n",
+        "",
+    ),
+    "endpoints ignored": ({**env("E"), "AWS_ENDPOINT_URL": "http://a:1", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, "", ""),
+    "endpoints ignored by a profile": (
+        env("E"), "[default]\nendpoint_url = http://b:2\nignore_configured_endpoint_urls = true\n", "",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Write config and credentials file; the settings that name them."""
+
+    def write(config: str = "", shared: str = "") -> dict:
+        (tmp_path / "config").write_text(config)
+        (tmp_path / "credentials").write_text(shared)
+        return {
+            "AWS_CONFIG_FILE": str(tmp_path / "config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    return write
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_keys_region_and_endpoint_are_those_of_botocore(case, files, clean_env):
+    given, config, shared = CASES[case]
+    settings = {**files(config, shared), **given}
+    for name, value in settings.items():
+        clean_env.setenv(name, value)
+    session = botocore.session.Session()
+    theirs = session.get_credentials().get_frozen_credentials()
+    region = session.get_config_variable("region") or "us-east-1"
+    if "AWS_REGION" not in settings:  # which botocore itself does not read
+        client = session.create_client("s3", region_name=region)
+    ours = t.Aws(settings)
+    found = ours.credentials()
+    assert (found.key, found.secret, found.token or None) == theirs[:3]
+    assert ours.region() == region
+    endpoint = client.meta.endpoint_url
+    assert ours.endpoint("s3") == ("" if "amazonaws.com" in endpoint else endpoint)
+
+
+def test_the_newer_name_of_the_region_wins(files):
+    assert t.Aws({**files(), "AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}).region() == "eu-west-1"
+
+
+# 2  What is wrong in files and settings ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told(program, tmp_path, box):
+    """What the program says when S3 is named, with these settings; nothing is sent and nothing is shown."""
+    path = tmp_path / "file.txt"
+    path.write_text("x")
+
+    def run(*args, **given):
+        base = {"AWS_S3_BUCKET": "pictures", "AWS_EC2_METADATA_DISABLED": "true"}
+        done = program("-p", "s3", "-v", path, *args, env={**base, **given})
+        assert done.returncode == 5 and done.stdout == "" and "Traceback" not in done.stderr
+        for secret in (SECRET, TEMPORARY_SECRET, TOKEN, "very-secret"):
+            assert secret not in done.stderr
+        assert not box.requests
+        return done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ({}, "no AWS credentials were found   set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
+        ({"AWS_ACCESS_KEY_ID": KEY}, "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not; both belong together"),
+        ({"AWS_SECRET_ACCESS_KEY": SECRET}, "AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not; both belong"),
+        ({"AWS_ACCESS_KEY_ID": "AKIA\nX", "AWS_SECRET_ACCESS_KEY": SECRET}, "the environment gives no access key"),
+        ({"AWS_ACCESS_KEY_ID": "AKIAü", "AWS_SECRET_ACCESS_KEY": SECRET}, "the environment gives no access key"),
+        ({"AWS_S3_BUCKET": ""}, "AWS_S3_BUCKET is not set"),
+        ({"AWS_S3_BUCKET": "a/b"}, "AWS_S3_BUCKET is no name of a bucket"),
+        ({"AWS_S3_BUCKET": "s3://pictures"}, "AWS_S3_BUCKET is no name of a bucket"),
+        ({"AWS_REGION": "Frankfurt am Main"}, "'Frankfurt am Main' is no region; AWS_REGION is like eu-central-1"),
+        ({"AWS_ENDPOINT_URL": "minio.example.org:9000"}, "AWS_ENDPOINT_URL is no URL of a server: minio.example.org:9000; it"),
+        ({"AWS_ENDPOINT_URL_S3": "http://u:very-secret@h/"}, "AWS_ENDPOINT_URL_S3 is no URL of a server: http://h/"),
+        ({"AWS_PROFILE": "nobody"}, "AWS_PROFILE is 'nobody', and no file has such a profile"),
+        ({"TWAT_FS_S3_PUBLIC_URL": "files.example.org"}, "TWAT_FS_S3_PUBLIC_URL is no URL like https://files.example.org"),
+        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token"}, "AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not"),
+        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token", "AWS_ROLE_ARN": "arn:x"}, "/nowhere/token: no such file"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://h.example/x"}, "FULL_URI is http, and not of this machine"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "gopher://h/x"}, "FULL_URI is not a URL that can be fetched"),
+        ({"AWS_CONFIG_FILE": "/"}, "/: is a directory"),
+    ],
+)  # fmt: skip
+def test_a_sentence_says_what_to_do(told, given, sentence):
+    assert sentence in told(**given)
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("[default]\nregion = x\nvery-secret\n", 3),
+        ("aws_access_key_id = very-secret\n", 1),
+        ("[default]\n\n[profile\nregion = very-secret\n", 3),
+        ("[default]\n= very-secret\n", 2),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(told, tmp_path, text, line):
+    (tmp_path / "config").write_text(text)
+    said = told(AWS_CONFIG_FILE=tmp_path / "config")
+    assert f"config: line {line} cannot be understood" in said
+    (tmp_path / "credentials").write_text(text)
+    said = told(AWS_SHARED_CREDENTIALS_FILE=tmp_path / "credentials")
+    assert f"credentials: line {line} cannot be understood" in said
+
+
+def test_a_file_that_is_no_text(told, tmp_path):
+    (tmp_path / "config").write_bytes(b"\xff\xfe\x00[default]")
+    assert "config: 'utf-8' codec can't decode" in told(AWS_CONFIG_FILE=tmp_path / "config")
+
+
+@pytest.mark.parametrize(
+    "config, sentence",
+    [
+        ("[profile p]\naws_access_key_id = AKIAX\n", "the profile p gives no access key with its secret"),
+        ("[profile p]\nrole_arn=r\nsource_profile=q\n[profile q]\nrole_arn=r\nsource_profile=p\n", "the profiles p, q name"),
+        ("[profile p]\nrole_arn = r\nsource_profile = q\n", "q, from which a role is to be assumed, has no credentials"),
+        ("[profile p]\nrole_arn = r\nsource_profile = p\n", "p, from which a role is to be assumed, has no credentials"),
+        ("[profile p]\nrole_arn = r\ncredential_source = Environment\n", "Environment, from which a role is to be assumed, has"),
+        ("[profile p]\nrole_arn = r\ncredential_source = Elsewhere\n", "Elsewhere, from which a role is to be assumed, has no"),
+        (
+            f"[profile p]\nrole_arn = r\nmfa_serial = m\nsource_profile = q\n{keys('Q', 'profile q')}",
+            "this role wants a one-time code, which cannot be asked for here   credential_process = aws configure",
+        ),
+        ("[profile p]\nsso_account_id = 1\nsso_start_url = https://x/start\n", "nobody is signed on, or the sign-on has expired"),
+    ],
+)  # fmt: skip
+def test_a_profile_that_leads_nowhere(told, tmp_path, config, sentence):
+    (tmp_path / "config").write_text(config)
+    assert sentence in told(AWS_CONFIG_FILE=tmp_path / "config", AWS_PROFILE="p")
+
+
+def test_status_says_what_is_missing(program):
+    done = program("status", "s3", env={"AWS_S3_BUCKET": "pictures", "AWS_ACCESS_KEY_ID": KEY})
+    assert done.returncode == 5 and "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not" in done.stdout
+    assert "set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE)" in done.stdout
+    assert program("status", "s3").returncode == 5
+
+
+# 3  A program that gives out keys ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def process(tmp_path):
+    """The settings of a profile whose keys this piece of Python prints."""
+
+    def settings(code: str) -> dict:
+        script = tmp_path / "keys.py"
+        script.write_text(code)
+        config = tmp_path / "config"
+        config.write_text(f"[profile p]\ncredential_process = '{sys.executable}' '{script}'\n")
+        return {"AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "p"}
+
+    return settings
+
+
+def test_a_program_gives_keys_that_end(process):
+    told = {
+        "Version": 1,
+        "AccessKeyId": "AKIAP",
+        "SecretAccessKey": "s",
+        "SessionToken": "t",
+        "Expiration": "2030-01-02T03:04:05Z",
+    }
+    found = t.Aws(process(f"print({json.dumps(told)!r})")).credentials()
+    assert found == t.Credentials("AKIAP", "s", "t", 1893553445.0)
+
+
+@pytest.mark.parametrize(
+    "code, sentence",
+    [
+        ("print('very-secret')", "the credential_process printed no JSON of version 1"),
+        ("print('[1]')", "the credential_process printed no JSON of version 1"),
+        ("print('{\"Version\": 2}')", "the credential_process printed no JSON of version 1"),
+        ("print('{\"Version\": 1, \"AccessKeyId\": \"very-secret\"}')", "gives no access key with its secret"),
+        ("print('{\"Version\": 1, \"AccessKeyId\": 7, \"SecretAccessKey\": null}')", "gives no access key with its secret"),
+        ("import sys; sys.stdout.buffer.write(bytes(range(256)))", "the credential_process printed no JSON of version 1"),
+        ("import sys; sys.exit('locked\\x1b[2J\\nmore')", "the credential_process failed (1): locked\\x1b[2J"),
+        ("import os; os.kill(os.getpid(), 9)", "the credential_process failed (-9)"),
+    ],
+)  # fmt: skip
+def test_a_program_that_gives_none(told, process, code, sentence):
+    assert sentence in told(**process(code))
+
+
+@pytest.mark.parametrize("command", ["/nowhere/at-all --x", "'unclosed", ""])
+def test_a_program_that_is_none(told, tmp_path, command):
+    (tmp_path / "config").write_text(f"[profile p]\ncredential_process = {command}\n")
+    assert "the credential_process cannot be started: " in told(AWS_CONFIG_FILE=tmp_path / "config", AWS_PROFILE="p")
+
+
+def test_a_program_that_hangs(process, monkeypatch):
+    monkeypatch.setattr(t, "PROCESS_TIME", 0.5)
+    with pytest.raises(t.NotConfigured, match=r"the credential_process gave no answer within 0\.5 s"):
+        t.Aws(process("import time; time.sleep(60)")).credentials()
+
+
+# 4  Containers and machines ------------------------------------------------------------------------------------------
+
+ANSWER = {"AccessKeyId": TEMPORARY, "SecretAccessKey": TEMPORARY_SECRET, "Token": TOKEN, "Expiration": "2999-01-01T00:00:00Z"}
+
+
+class Metadata:
+    """What a container or an EC2 machine offers on a link-local address: a token by PUT, then a role and its keys."""
+
+    def __init__(self, token="metadata-token", role="uploader", answer=None, status=200):
+        self.token, self.role, self.answer, self.status = token, role, answer or json.dumps(ANSWER), status
+
+    def __call__(self, talk):
+        arrived = talk.request()
+        while arrived:
+            talk.say(*self.reply(arrived))
+            arrived = talk.request()
+
+    def reply(self, arrived):
+        roles = "/latest/meta-data/iam/security-credentials/"
+        if arrived.target == "/container":
+            known = arrived.header("Authorization") == "container-token"
+            return (self.status, self.answer.encode()) if known else (403, b"who are you?")
+        if (arrived.method, arrived.target) == ("PUT", "/latest/api/token"):
+            return (200, self.token.encode()) if arrived.header("X-aws-ec2-metadata-token-ttl-seconds") == "21600" else (400, b"")
+        if arrived.header("X-aws-ec2-metadata-token") != "metadata-token":
+            return 401, b""
+        return (200, self.role.encode()) if arrived.target == roles else (self.status, self.answer.encode())
+
+
+@pytest.fixture
+def metadata():
+    with Server(Metadata()) as server:
+        yield server
+
+
+@pytest.fixture
+def upload(box, program, tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("x")
+    return lambda **given: program("-p", "s3", "-v", path, env={"AWS_S3_BUCKET": "pictures", **given})
+
+
+@pytest.mark.parametrize("where", ["file", "setting"])
+def test_a_container_has_keys(upload, metadata, box, tmp_path, where):
+    (tmp_path / "token").write_text("container-token\n")
+    token = {"file": ("_FILE", tmp_path / "token"), "setting": ("", "container-token")}[where]
+    given = {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": metadata.url + "container",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN" + token[0]: token[1],
+    }
+    done = upload(**given)
+    assert done.returncode == 0 and TEMPORARY in done.stdout and "container-token" not in done.stderr + done.stdout
+    assert len(metadata.arrived) == 1 and box.requests
+
+
+@pytest.mark.parametrize(
+    "manner, token, sentence",
+    [
+        (Metadata(), "wrong-token", "the container gives no credentials: 403 Forbidden\n"),
+        (Metadata(answer="very-secret"), "container-token", "the container gives no access key with its secret"),
+        (Metadata(answer='["very-secret"]'), "container-token", "the container gives no access key with its secret"),
+        (Metadata(status=500), "container-token", "the container gives no credentials: 500"),
+        (lambda talk: (talk.request(), talk.linger()), "container-token", "the container gives no credentials: 127.0.0.1 was"),
+    ],
+)  # fmt: skip
+def test_a_container_without_keys(told, manner, token, sentence):
+    with Server(manner) as server:
+        begun = time.monotonic()
+        uri = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.url + "container", "AWS_CONTAINER_AUTHORIZATION_TOKEN": token}
+        assert sentence in told(**uri) and time.monotonic() - begun < 8
+        assert len(server.arrived) == 1
+
+
+def test_a_machine_has_a_role(upload, metadata, box):
+    done = upload(AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata.url)
+    assert done.returncode == 0 and TEMPORARY in done.stdout and "metadata-token" not in done.stderr
+    assert [arrived.method for arrived in metadata.arrived] == ["PUT", "GET", "GET"]
+    assert metadata.arrived[2].target == "/latest/meta-data/iam/security-credentials/uploader"
+
+
+@pytest.mark.parametrize(
+    "manner",
+    [Metadata(token="two\nlines"), Metadata(token=""), Metadata(status=500), Metadata(answer="very-secret"), Metadata(role="")],
+)
+def test_a_machine_without_a_role_is_none(told, manner):
+    with Server(manner) as server:
+        said = told(AWS_EC2_METADATA_SERVICE_ENDPOINT=server.url, AWS_EC2_METADATA_DISABLED=None)
+        assert "no AWS credentials were found" in said and 1 <= len(server.arrived) <= 3
+
+
+# 5  When nobody is asked ---------------------------------------------------------------------------------------------
+
+
+def test_the_machine_is_asked_for_a_second_at_most(told):
+    """Nobody answers there but in a cloud."""
+    with blackhole() as port:
+        begun = time.monotonic()
+        said = told(AWS_EC2_METADATA_SERVICE_ENDPOINT=f"http://127.0.0.1:{port}", AWS_EC2_METADATA_DISABLED=None)
+        assert "no AWS credentials were found" in said and 0.9 < time.monotonic() - begun < 4
+    with Server(lambda talk: (talk.request(), talk.linger())) as silent:
+        begun = time.monotonic()
+        told(AWS_EC2_METADATA_SERVICE_ENDPOINT=silent.url, AWS_EC2_METADATA_DISABLED=None)
+        assert time.monotonic() - begun < 4 and len(silent.arrived) == 1
+
+
+def test_the_machine_is_asked_last(upload, metadata):
+    keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    assert upload(AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata.url, **keys).returncode == 0
+    assert not metadata.arrived
+
+
+def test_the_machine_is_not_asked_where_that_is_forbidden(told, metadata):
+    told(AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata.url, AWS_EC2_METADATA_DISABLED="TRUE")
+    assert not metadata.arrived
+
+
+@pytest.mark.parametrize(
+    "args", [["list"], ["status"], ["--dry-run", "FILE"], ["FILE"], ["-p", "litterbox", "FILE"]], ids=" ".join
+)
+def test_nobody_is_asked_while_s3_is_not_set_up(program, metadata, box, tmp_path, args):
+    """Neither the machine nor a program: without AWS_S3_BUCKET S3 is not meant."""
+    (tmp_path / "FILE").write_text("x")
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = touch {tmp_path}/asked\n")
+    env = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url, "AWS_CONFIG_FILE": tmp_path / "config", "AWS_REGION": "eu-west-1"}
+    program(*args, env=env)
+    assert not metadata.arrived and not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize("args", [["list"], ["status"], ["--dry-run", "FILE"], ["-p", "litterbox", "FILE"]], ids=" ".join)
+def test_nobody_is_asked_before_something_is_to_be_sent(program, metadata, box, tmp_path, args):
+    (tmp_path / "FILE").write_text("x")
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = touch {tmp_path}/asked\n")
+    env = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url, "AWS_CONFIG_FILE": tmp_path / "config", "AWS_S3_BUCKET": "pictures"}
+    program(*args, env=env)
+    assert not metadata.arrived and not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        ("2030-01-02T03:04:05Z", 1893553445.0), ("2030-01-02T03:04:05.678Z", 1893553445.0),
+        ("2030-01-02T03:04:05+00:00", 1893553445.0),
+        (1893553445678, 1893553445.678), ("", None), (None, None), ("soon", None), ("²030-01-02T03:04:05Z", None),
+    ],
+)  # fmt: skip
+def test_when_keys_end(text, seconds):
+    assert t.when(text) == seconds
+
+
+def test_the_keys_of_no_one_are_shown():
+    assert re.fullmatch(r"<Credentials AKIA\.\.\.>", repr(t.Credentials(KEY, SECRET, TOKEN)))
