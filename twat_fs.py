@@ -3023,7 +3023,8 @@ ACCOUNTS: tuple[Provider, ...] = (
     Provider(
         "dropbox", "dropbox.com", dropbox, dropbox_read, ANY_TIME, max_size=2**41 - 2**22, empty=True, folders=True,
         own=True, needs=("DROPBOX_REFRESH_TOKEN",), missing=dropbox_missing,
-        takes=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"), note="into the folder /upload, or where --remote-path says",
+        takes=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"),
+        note="into the folder /upload, or where --remote-path says",
         help="make an app at https://www.dropbox.com/developers/apps with files.content.write, sharing.write and sharing.read;"
         " authorise it with token_access_type=offline",
         checked="2026-11-23", source="SDK 12.2.4; dropbox.com/developers/documentation/http",
