@@ -1886,21 +1886,9 @@ def parallel(jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None) 
     if workers < 2 or len(jobs) < 2:
         yield from ((place, job()) for place, job in enumerate(jobs))
         return
-    todo, ended = queue.SimpleQueue(), queue.SimpleQueue()  # type: Any, Any
-    for pair in enumerate(jobs):
-        todo.put(pair)
-
-    def work() -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                place, job = todo.get_nowait()
-                try:
-                    ended.put((place, job(), None))
-                except BaseException as error:
-                    ended.put((place, None, error))
-
+    todo, ended = list(enumerate(jobs)), queue.SimpleQueue()  # type: list[tuple[int, Callable[[], Any]]], Any
     contexts = [contextvars.copy_context() for _ in range(min(workers, len(jobs)))]
-    threads = [threading.Thread(target=context.run, args=(work,), daemon=True) for context in contexts]
+    threads = [threading.Thread(target=context.run, args=(work, todo, ended), daemon=True) for context in contexts]
     try:
         for thread in threads:
             thread.start()
@@ -1910,13 +1898,22 @@ def parallel(jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None) 
                 raise error
             yield place, result
     finally:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                todo.get_nowait()
+        todo.clear()
         if stop:
             stop.set()
             for thread in threads:  # what is under way hangs up at once
                 thread.join(0.5)
+
+
+def work(todo: list[tuple[int, Callable[[], Any]]], ended: Any) -> None:
+    """One worker: job after job until none is left; its failures belong to the thread that waits."""
+    with contextlib.suppress(IndexError):
+        while True:
+            place, job = todo.pop(0)
+            try:
+                ended.put((place, job(), None))
+            except BaseException as error:
+                ended.put((place, None, error))
 
 
 def soon(results: Any) -> Any:
@@ -3026,9 +3023,10 @@ ACCOUNTS: tuple[Provider, ...] = (
     Provider(
         "dropbox", "dropbox.com", dropbox, dropbox_read, ANY_TIME, max_size=2**41 - 2**22, empty=True, folders=True,
         own=True, needs=("DROPBOX_REFRESH_TOKEN",), missing=dropbox_missing,
-        takes=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"), note="into the folder /upload",
-        help="make an app at https://www.dropbox.com/developers/apps with files.content.write and sharing.write; authorise it"
-        " with token_access_type=offline",
+        takes=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"),
+        note="into the folder /upload, or where --remote-path says",
+        help="make an app at https://www.dropbox.com/developers/apps with files.content.write, sharing.write and sharing.read;"
+        " authorise it with token_access_type=offline",
         checked="2026-11-23", source="SDK 12.2.4; dropbox.com/developers/documentation/http",
         sample=Sample(
             '{"url":"https://www.dropbox.com/scl/fi/a1/a.txt?rlkey=k9&dl=0"}',
@@ -3917,6 +3915,8 @@ def keeps_text(keeps: Keeps) -> str:
     usual = keeps.usual
     if callable(usual):
         return f"{duration(usual(GiB))} to {duration(usual(0))}"
+    if usual == FOREVER and keeps.choices:
+        return "for ever, or as long as wished"
     if isinstance(keeps.choices, range):
         return f"{duration(keeps.choices[0])} to {duration(keeps.choices[-1])}"
     if keeps.choices:

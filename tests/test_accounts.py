@@ -3,11 +3,12 @@
 What they share with all hosts is in test_providers.py; the hosts themselves are in account_hosts.py.
 
 Chapters: 1 How it is driven, 2 Dropbox: tokens, 3 Dropbox: places and names, 4 Dropbox: sessions, 5 Dropbox: links,
-6 Dropbox: refusals, 7 fal, 8 pixeldrain, 9 storage.to, 10 Settings, 11 Secrets.
+6 Dropbox: refusals, 7 fal, 8 pixeldrain, 9 storage.to, 10 Settings, 11 Secrets, 12 Answers that are spoiled.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -409,6 +410,16 @@ def test_a_part_that_is_refused_ends_the_others(net, put, tmp_path, small_parts,
     assert (code, out) == (1, "")
     assert "409: too_large" in err
     assert len(net.uploads()) < 20
+
+
+def test_a_session_does_not_overwrite_either(net, put, tmp_path, small_parts, dropbox):
+    assert put("dropbox", name="big.bin")[0] == 0
+    code, out, err = put("dropbox", data=None, name=sparse(tmp_path, 5 * MIB).name)
+    assert (code, out) == (1, "")
+    assert "409: it is already in the Dropbox" in err and "--force overwrites it" in err
+    assert dropbox.entries["/upload/big.bin"].file.read() == TEXT
+    assert put("dropbox", "--force", data=None, name="big.bin")[0] == 0
+    assert dropbox.entries["/upload/big.bin"].file.size == 5 * MIB
 
 
 def test_a_session_that_stores_other_bytes_is_found_out(net, put, tmp_path, small_parts, dropbox):
@@ -1075,3 +1086,87 @@ def test_nothing_that_travels_shows_a_secret_by_its_repr(tmp_path, host):
         twat_fs.find_provider(host).upload(twat_fs.Source.of(tmp_path / "a.txt"), options, send)
     assert seen and "s3cr3t" not in repr(options) + repr(seen)
     assert any("s3cr3t" in str(tuple(request)) or "Basic" in str(tuple(request)) for request in seen)
+
+
+# 12 Answers that are spoiled ------------------------------------------------------------------------------------------
+
+FILE_ANSWER = {"content_hash": "0" * 64, "path_display": "/upload/a.txt"}
+GOOD = {
+    # by the end of a URL: a good answer of each step of each host
+    "oauth2/token": {"access_token": "t"},
+    "files/upload_session/start": {"session_id": "s"},
+    "files/upload_session/append_v2": None,
+    "files/upload_session/finish": FILE_ANSWER,
+    "dropboxapi.com/2/files/upload": FILE_ANSWER,
+    "sharing/create_shared_link_with_settings": {"url": "https://www.dropbox.com/s/a?rlkey=k&dl=0"},
+    "auth/token?storage_type=fal-cdn-v3": {"token": "t", "token_type": "Bearer", "base_url": "https://v3b.fal.media"},
+    "fal.media/files/upload": {"access_url": "https://v3.fal.media/files/a.txt"},
+    "files/upload/multipart": {"access_url": "https://v3.fal.media/files/a.txt", "uploadId": "u"},
+    "initiate?storage_type=gcs": {"upload_url": "https://storage.googleapis.com/x?s=1", "file_url": "https://v3.fal.media/files/a"},
+    "upload/init": {"type": "single", "r2_key": "k", "upload_url": "https://r2.example/x?s=1", "headers": {"x-a": ["b"]}},
+    "upload/parts": {"urls": {"1": "https://r2.example/x?n=1", "2": "https://r2.example/x?n=2"}},
+    "upload/confirm": {"file": {"raw_url": "https://storage.to/r/a"}},
+    "api/file/a.txt": {"id": "abcd1234"},
+    "/info": {"hash_sha256": "0" * 64},
+}
+MULTIPART = {"type": "multipart", "upload_id": "u", "r2_key": "k", "part_size": MIB}
+ODD_VALUES = [None, True, 0, -1, 10**400, float("nan"), "", " ", "\0", "\ud800", "\x1b[2J", "//[", "x" * 5000, [], {}, [[]], "http://[::1"]
+WAYS_OF_UPLOADING = [
+    (name, size, {**GOOD, **({"upload/init": MULTIPART} if size > MIB else {})})
+    for name in ("dropbox", "fal", "pixeldrain", "storageto")
+    for size in (10, MIB + 1)
+]
+
+
+def spoiled_values(value):
+    """The value with one node replaced by each of the odd ones."""
+    yield from ODD_VALUES
+    pairs = value.items() if isinstance(value, dict) else ()
+    for key, inner in pairs:
+        yield {name: kept for name, kept in value.items() if name != key}
+        for odd in spoiled_values(inner):
+            yield {**value, key: odd}
+
+
+@pytest.mark.parametrize("name, size, answers", WAYS_OF_UPLOADING, ids=lambda value: str(value)[:12])
+def test_no_step_can_be_answered_so_wrongly_that_it_is_no_upload_error(clean_env, tmp_path, name, size, answers):
+    """`send` is the seam: each step of the conversation in turn gets each odd answer; nothing leaves."""
+    clean_env.setattr(twat_fs, "DROPBOX_SINGLE", MIB)
+    clean_env.setattr(twat_fs, "FAL_SINGLE", MIB)
+    path = tmp_path / "a.txt"
+    path.write_bytes(bytes(size))
+    source = twat_fs.Source.of(path)
+    settings = {**REFRESH, "FAL_KEY": "i:s", "PIXELDRAIN_KEY": "k"}
+    provider, asked = twat_fs.find_provider(name), set()
+    good = {**answers, **{step: {**FILE_ANSWER, "content_hash": twat_fs.dropbox_hash(source)} for step in FILE_STEPS}}
+
+    def upload(step, odd):
+        def send(request):
+            found = next((end for end in good if request.url.endswith(end)), "")
+            asked.add(found)
+            body = json.dumps(odd if found == step else good.get(found))
+            return twat_fs.judge(request, twat_fs.Response(200, {"ETag": '"e"'}, body.encode("utf-8", "replace"), request.url))
+
+        return provider.upload(source, twat_fs.UploadOptions(settings=settings, jobs=1), send)
+
+    assert upload("", None).url.startswith("https://") and len(asked) > 1
+    for step in sorted(asked - {""}):
+        for odd in spoiled_values(good[step]):
+            with contextlib.suppress(twat_fs.UploadError):
+                link = upload(step, odd)
+                assert link.url.isascii() and link.url.isprintable()
+
+
+FILE_STEPS = ("files/upload_session/finish", "dropboxapi.com/2/files/upload")
+
+
+UNREADABLE = [b"", b"{}", b"[]", b"null", b"<html>", b'{"error": 1}', b'{"error_summary": [], "error": "x"}', b"\xff"]
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+@pytest.mark.parametrize("status", [401, 409, 429])
+def test_a_refusal_that_cannot_be_read_is_a_refusal(put, dropbox, body, status):
+    dropbox.errors[UPLOAD] = [Answer(status, body, "application/json") for _ in range(3)]
+    code, out, err = put("dropbox", "--retry", "0")
+    assert (code, out) == (1, "")
+    assert re.search("  dropbox +reply +%d" % status, err)

@@ -265,7 +265,7 @@ def test_two_files_get_a_link_each_in_their_order(host):
 def test_status_online_is_a_round_trip(host):
     run = host.run("status", host.service.name, "--online")
     assert (run.code, len(host.uploads)) == (0, 1)
-    assert any(url in run.out for url in host.box.stored)
+    assert any(twat_fs.bare(url) in run.out for url in host.box.stored)  # what follows the "?" may be a key
 
 
 @each(SHAPES)
