@@ -234,6 +234,7 @@ S3_BOTO3 = """
 import sys, boto3
 boto3.client("s3").upload_file(sys.argv[1], "bucket", "file.bin")
 """
+S3_AWS = ("aws", "s3", "cp", "--no-progress", "{file}", "s3://bucket/file.bin")
 S3_RCLONE = (*RCLONE_PUT[:4], "--s3-no-check-bucket", "--s3-no-head", "--ignore-checksum", "--retries=1", "--ca-cert={bundle}")
 
 
@@ -244,6 +245,7 @@ class Client(NamedTuple):
     most: float = float("inf")            # larger files only tell what is known
     answers: bool = True                  # prints the link
     tls: bool = True                      # also goes over https
+    quick: bool = True                    # also takes part in --quick
 
 
 CLIENTS: Mapping[str, Mapping[str, Client]] = {
@@ -262,9 +264,9 @@ CLIENTS: Mapping[str, Mapping[str, Client]] = {
     "s3": {
         "curl":        Client((*S3_ENV, *S3_CURL), answers=False),
         "twat-fs":     Client((*S3_ENV, *S3_OURS)),
-        "twat-fs -j 8": Client((*S3_ENV, *S3_OURS, "-j", "8")),
+        "twat-fs -j 8": Client((*S3_ENV, *S3_OURS, "-j", "8"), quick=False),
         "boto3":       Client((*S3_ENV, sys.executable, "-c", S3_BOTO3, "{file}"), answers=False),
-        "aws":         Client((*S3_ENV, "aws", "s3", "cp", "--no-progress", "{file}", "s3://bucket/file.bin"), answers=False),
+        "aws":         Client((*S3_ENV, *S3_AWS), answers=False, quick=False),
         "rclone":      Client((*S3_ENV, *S3_RCLONE), answers=False),
     },
 }
@@ -276,8 +278,8 @@ def is_installed(name: str) -> bool:
     return name.startswith("twat-fs") or name == "limit" or shutil.which(name) is not None
 
 
-def is_able(name: str, client: Client, size: int, tls: bool) -> bool:
-    return is_installed(name) and size <= client.most and (client.tls or not tls)
+def is_able(name: str, client: Client, size: int, tls: bool, quick: bool) -> bool:
+    return is_installed(name) and size <= client.most and (client.tls or not tls) and (client.quick or not quick)
 
 
 def filled(argv: Sequence[str], **blanks: str) -> tuple[str, ...]:
@@ -354,7 +356,7 @@ def start_ups(place: Place, times: int) -> Race:
 def uploads(place: Place, kind: str, tls: bool, size: Size, quick: bool) -> Race:
     wanted = size.quick if quick else size.real
     file = place.file(wanted)
-    able = {name: client for name, client in CLIENTS[kind].items() if is_able(name, client, wanted, tls)}
+    able = {name: client for name, client in CLIENTS[kind].items() if is_able(name, client, wanted, tls, quick)}
     blanks = {"python": place.python, "file": file, "bundle": place.bundle}
     return Race(
         f"{kind} {'https' if tls else 'http'} {size.name}",
@@ -555,7 +557,7 @@ def heading(place: Place, quick: bool) -> str:
 
 def entry_line(found: Entry) -> str:
     return (
-        f"{found.race:20} {found.client:14} {found.wall * 1000:9.1f} ms {found.ratio:7.2f} x"
+        f"{found.race:22} {found.client:14} {found.wall * 1000:9.1f} ms {found.ratio:7.2f} x"
         f" {found.cpu * 1000:9.1f} ms {found.rss / MB:7.1f} MB"
     )
 
@@ -614,7 +616,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.exit("bench.py: a POSIX system and curl are needed")
     with prepared() as place:
         title = heading(place, args.quick)
-        print(title + "\n\nrace                 client             clock     ratio    processor  peak memory")
+        print(title + "\n\nrace                   client             clock     ratio    processor  peak memory")
         failures: list[str] = []
         entries = list(measured(place, args.quick, args.only, failures))
     results = reached(entries, everything=not args.only)

@@ -31,7 +31,8 @@ class Sink(BaseHTTPRequestHandler):
         name = self.path.rpartition("/")[2] or "file.bin"
         link = f"{self.scheme}://{self.headers['Host']}/abc/{name}"
         begins, ends = "?uploads" in self.path, "uploadId=" in self.path and self.command == "POST"
-        words = "<UploadId>1</UploadId>" if begins else "<CompleteMultipartUploadResult/>" if ends else link
+        begun = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+        words = begun if begins else "<CompleteMultipartUploadResult/>" if ends else link
         words = "" if self.command == "PUT" and self.headers.get("x-amz-content-sha256") else words
         crc = self.headers.get("x-amz-checksum-crc32")
         self.answer(200, words.encode(), (("ETag", '"sink"'), *((("x-amz-checksum-crc32", crc),) if crc else ())))
@@ -49,12 +50,12 @@ class Sink(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def discard(self, size: int) -> None:
-        block = memoryview(bytearray(BLOCK))
+        block = memoryview(bytearray(BLOCK // 16 if self.cap else BLOCK))
         left, begun = size, time.monotonic()
         while left > 0:
             if self.cap:
                 time.sleep(max(0.0, (size - left) / self.cap - (time.monotonic() - begun)))
-            left -= self.rfile.readinto(block[:min(left, BLOCK)]) or size   # nothing more came: stop
+            left -= self.rfile.readinto(block[:min(left, len(block))]) or size   # nothing more came: stop
         with self.counting:
             Sink.received += size
 
