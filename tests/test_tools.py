@@ -41,7 +41,20 @@ def test_every_command_of_dev_explains_itself(command):
     assert "usage: dev.py" in done.stdout
 
 
-@pytest.mark.parametrize("words", [[], ["nonsense"], ["lint", "--nonsense"], ["clean", "file"]])
+@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
+@pytest.mark.parametrize("command", dev.COMMANDS)
+def test_make_knows_every_command_by_its_name(command):
+    done = subprocess.run(["make", "-n", command, "ARGS=--x", "PYTHON=py"], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == f"py tools/dev.py {command} --x\n"
+
+
+@pytest.mark.parametrize("words", [["release"], ["release", "v1.2.3", "v1.2.4"], ["binary", "--nonsense"]])
+def test_a_wrong_word_is_refused_by_the_tool_that_gets_it(words):
+    done = tool("dev", *words)
+    assert done.returncode == 2 and "error:" in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["lint", "--nonsense"], ["clean", "file"], ["build", "x"]])
 def test_dev_refuses_what_it_does_not_know(words):
     done = tool("dev", *words)
     assert done.returncode == 2

@@ -132,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
         made, told = freeze(Path(folder), name)
         seconds, size = start_up(made, told), made.stat().st_size
         args.out.mkdir(parents=True, exist_ok=True)
-        shutil.move(str(made), str(args.out / made.name))
+        shutil.move(str(made), str(args.out / name))
     print(f"binary.py: {name} {told}, made with Python {platform.python_version()}")
     print(f"  size   {size / 1e6:5.2f} MB  goal {MOST / 1e6:.0f} MB   {verdict(size, MOST)}")
     print(f"  start  {seconds:5.3f} s   goal {SLOWEST} s  {verdict(seconds, SLOWEST)}")
