@@ -87,6 +87,26 @@ def test_an_excluded_module_would_have_been_missed():
     assert "excluded: json" in run(sys.executable, "-I", "-S", "-c", code, "list").stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the programs here are shell scripts")
+def test_a_binary_with_another_version_or_that_uploads_nothing_is_refused(tmp_path):
+    fake = tmp_path / "fake"
+    fake.write_text("#!/bin/sh\necho twat-fs 1.2.3\n")
+    fake.chmod(0o755)
+    assert tool.start_up(fake, "1.2.3", 3) > 0
+    with pytest.raises(SystemExit, match=r"says 'twat-fs 1\.2\.3\\n', and should say 'twat-fs 1\.2\.4'"):
+        tool.start_up(fake, "1.2.4")
+    with pytest.raises(SystemExit, match="could not upload a file"):
+        tool.upload(fake, tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the program here is a shell script")
+def test_the_bare_program_would_pass_the_same_upload(tmp_path):
+    fake = tmp_path / "bare"
+    fake.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "twat_fs.py"} "$@"\n')
+    fake.chmod(0o755)
+    tool.upload(fake, tmp_path)
+
+
 # Where a frozen OpenSSL finds certificates -----------------------------------------------------------------------------
 
 
