@@ -443,13 +443,13 @@ def test_a_file_that_changes_during_a_session_is_no_upload(net, put, tmp_path, s
     assert "changed while it was being read" in err
 
 
-def interrupted(start, net, host, path, env, *words):
-    """Ctrl-C while the file leaves: exit code, stdout, stderr, seconds until the end."""
-    process = start(*words, "-p", host, path, env=env)
+def interrupted(start, net, host, paths, env, *words, uploads=1):
+    """Ctrl-C while so many requests send the files: exit code, stdout, stderr, seconds until the end."""
+    process = start(*words, "-p", host, *paths, env=env)
     until = time.monotonic() + 30
-    while not net.uploads() and time.monotonic() < until:
+    while len(net.uploads()) < uploads and time.monotonic() < until:
         time.sleep(0.02)
-    assert net.uploads()
+    assert len(net.uploads()) >= uploads
     time.sleep(0.3)
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -464,7 +464,7 @@ posix = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="a proces
 def test_ctrl_c_during_a_session_ends_it_at_once(net, start, tmp_path):
     net.fault(CONTENT, "stall", when="upload", after=MIB)
     path = sparse(tmp_path, 160 * MIB)
-    code, out, err, seconds = interrupted(start, net, "dropbox", path, ACCESS)
+    code, out, err, seconds = interrupted(start, net, "dropbox", [path], ACCESS)
     assert (code, out) == (130, b"")
     assert seconds < 5 and "Traceback" not in err
     assert ("finish", 200) not in called(net)
@@ -869,8 +869,18 @@ def test_an_abort_that_fails_does_not_hide_the_cause(net, put, tmp_path, storage
 def test_ctrl_c_aborts_the_upload_in_parts(net, start, tmp_path, storageto):
     in_parts(storageto)
     net.fault("u7.r2.cloudflarestorage.com", "stall", when="upload", after=1000)
-    code, out, err, seconds = interrupted(start, net, "storageto", sparse(tmp_path, 30 * MIB), {})
+    code, out, err, seconds = interrupted(start, net, "storageto", [sparse(tmp_path, 30 * MIB)], {})
     assert (code, out, len(storageto.aborted)) == (130, b"", 1)
+    assert seconds < 8 and "Traceback" not in err
+
+
+@posix
+def test_ctrl_c_aborts_the_uploads_of_several_files_at_a_time(net, start, tmp_path, storageto):
+    in_parts(storageto)
+    net.fault("u7.r2.cloudflarestorage.com", "stall", when="upload", after=1000)
+    paths = [sparse(tmp_path, 30 * MIB, name) for name in "abc"]
+    code, out, err, seconds = interrupted(start, net, "storageto", paths, {}, "-j", "2", uploads=4)
+    assert (code, out, len(storageto.aborted)) == (130, b"", 2)  # the third had not begun
     assert seconds < 8 and "Traceback" not in err
 
 
