@@ -1479,6 +1479,7 @@ def said(response: Response) -> str:
         found = json.loads(words) if words[:1] == "{" else {}
         told = [found.get(key) for key in ("message", "error_summary", "error", "detail")]
         words = next((text for text in told if isinstance(text, str) and text), words)
+    words = re.sub(r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", words))  # keys to a place
     title = re.search(r"<(?:title[^>]*|Message)>\s*(.{1,200}?)\s*</(?:title|Message)>", words, re.I | re.S)
     return printable(" ".join((title.group(1) if title else words[:2000]).split()))
 

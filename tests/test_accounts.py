@@ -1019,6 +1019,10 @@ SECRETS = {
 WAYS = ["-v", "--json", "--dry-run", "--no-check"]
 
 
+# fal has a second way to upload, pixeldrain is proven without a download, and storage.to is not asked what it answers to a PUT.
+UNHURT = {("fal", "upload"), ("pixeldrain", "download"), ("storageto", "upload")}
+
+
 def accounts_of_secrets(net):
     """The hosts know these secrets, and what they make of them is one too."""
     box = net.hosts
@@ -1041,6 +1045,7 @@ def hidden(net, *texts):
     travelled = {s.header("Authorization").split()[-1] for s in net.requests if s.header("Authorization")}
     travelled |= {s.header("X-Visitor-Token") for s in net.requests if s.header("X-Visitor-Token")}
     assert all("s3cr3t" not in text and not any(token in text for token in travelled) for text in texts)
+    assert not any("Signature=" in text for text in texts)  # of the places to which files are put
     return len(travelled)
 
 
@@ -1055,11 +1060,12 @@ def test_no_secret_is_shown_on_success(net, put, host, word):
 
 @pytest.mark.parametrize("host", SECRETS)
 @pytest.mark.parametrize("kind", ["html", "status", "drop-after", "redirect", "escapes", "garbage"])
-def test_no_secret_is_shown_by_a_failure(net, put, host, kind):
+@pytest.mark.parametrize("when", ["any", "upload", "download"])
+def test_no_secret_is_shown_by_a_failure(net, put, host, kind, when):
     accounts_of_secrets(net)
-    net.fault("*", kind, **({"status": 403} if kind == "status" else {}))
+    net.fault("*", kind, when=when, **({"status": 403} if kind == "status" else {}))
     code, out, err = put(host, "-v", "--json", "--retry", "0", env=SECRETS[host])
-    assert code == 1
+    assert code != 0 or (host, when) in UNHURT
     hidden(net, out, err)
 
 
@@ -1080,6 +1086,15 @@ def test_a_token_that_was_made_on_the_way_is_not_shown_either(net, put, dropbox)
     dropbox.whole = MethodType(lambda self, ask, arg: Answer(400, "you said " + ask.header("Authorization")), dropbox)
     code, out, err = put("dropbox", "-v", "--json", env=env)
     assert code == 1 and "you said" in out + err and "sl.fresh-1" not in out + err
+    hidden(net, out, err)
+
+
+@pytest.mark.parametrize("host, domain", [("dropbox", API), ("fal", "rest.fal.ai")])
+def test_a_token_in_an_answer_that_is_not_understood_is_not_shown(net, put, host, domain):
+    told = json.dumps({"access_token": "s3cr3t\nnew", "token": "s3cr3t\nnew", "token_type": "Bearer", "base_url": "https://v3b.fal.media"})
+    net.fault(domain, "status", status=200, type="application/json", body=told)
+    code, out, err = put(host, "-v", env={**READY["fal"], **REFRESH})
+    assert code == 1 and "token" in err
     hidden(net, out, err)
 
 
