@@ -13,11 +13,12 @@ from pathlib import Path
 import binary as tool
 import pytest
 from conftest import environment
-from repos import ROOT, clone_of_this_tree, good, once, python, run
+from repos import ROOT, git, good, once, python, run
+from test_release import publish
 
 import twat_fs
 
-TAG, VERSION = "v0.1.0", "0.1.0"
+VERSION = "0.1.0"
 needs_libpython = pytest.mark.skipif(sys.platform == "win32", reason="Windows' CI job builds it by tools/dev.py binary")
 
 
@@ -86,6 +87,26 @@ def test_an_excluded_module_would_have_been_missed():
     assert "excluded: json" in run(sys.executable, "-I", "-S", "-c", code, "list").stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the programs here are shell scripts")
+def test_a_binary_with_another_version_or_that_uploads_nothing_is_refused(tmp_path):
+    fake = tmp_path / "fake"
+    fake.write_text("#!/bin/sh\necho twat-fs 1.2.3\n")
+    fake.chmod(0o755)
+    assert tool.start_up(fake, "1.2.3", 3) > 0
+    with pytest.raises(SystemExit, match=r"says 'twat-fs 1\.2\.3\\n', and should say 'twat-fs 1\.2\.4'"):
+        tool.start_up(fake, "1.2.4")
+    with pytest.raises(SystemExit, match="could not upload a file"):
+        tool.upload(fake, tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the program here is a shell script")
+def test_the_bare_program_would_pass_the_same_upload(tmp_path):
+    fake = tmp_path / "bare"
+    fake.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "twat_fs.py"} "$@"\n')
+    fake.chmod(0o755)
+    tool.upload(fake, tmp_path)
+
+
 # Where a frozen OpenSSL finds certificates -----------------------------------------------------------------------------
 
 
@@ -120,21 +141,10 @@ def test_a_setting_of_the_user_and_an_unfrozen_program_leave_it_to_openssl(froze
 # The real one --------------------------------------------------------------------------------------------------------
 
 
-def built(tmp_path_factory, number: int) -> Path:
-    """A clone of this tree, tagged, in which `tools/binary.py` has been run; all workers share it."""
-
-    def make(folder):
-        clone_of_this_tree(folder / "clone", TAG) if number == 1 else shutil.copytree(first / "clone", folder / "clone")
-        told = python(folder / "clone" / "tools" / "binary.py", cwd=folder)
-        (folder / "told").write_text(told)
-
-    first = built(tmp_path_factory, 1) if number > 1 else None
-    return once(tmp_path_factory, f"binary-{number}", make)
-
-
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
-    return built(tmp_path_factory, 1)
+    """The release of test_release.py: its clone holds the binary, and `told` what the tool said of it."""
+    return once(tmp_path_factory, "release-published", publish)
 
 
 @pytest.fixture
@@ -146,7 +156,7 @@ def program(place):
 @needs_libpython
 def test_it_says_exactly_its_version_and_how_large_and_quick_it_is(place, program):
     assert good(program, "--version") == f"twat-fs {VERSION}\n"
-    told = (place / "told").read_text()
+    told = (place / "told" / "Freeze").read_text()
     assert f"{program.name} {VERSION}, made with Python" in told
     size = re.search(r"size +([0-9.]+) MB  goal 7 MB   (ok|MISSED)\n", told)
     assert float(size.group(1)) == round(program.stat().st_size / 1e6, 2)
@@ -176,8 +186,10 @@ def test_every_command_works_in_it(program, command, tmp_path):
 
 @pytest.mark.release
 @needs_libpython
-def test_the_same_commit_makes_the_same_bytes_in_another_folder(program, tmp_path_factory):
-    again = built(tmp_path_factory, 2) / "clone" / "dist" / program.name
+def test_the_same_commit_makes_the_same_bytes_in_another_folder(program, place, tmp_path):
+    git(tmp_path, "clone", "-q", place / "clone", tmp_path / "elsewhere")
+    python(tmp_path / "elsewhere" / "tools" / "binary.py", "--out", tmp_path / "out", cwd=tmp_path)
+    again = tmp_path / "out" / program.name
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(program.read_bytes()).digest()
 
 

@@ -22,6 +22,7 @@ import trustme
 from conftest import KEPT, PROGRAM
 from loopback import Server, Talk, caller, closed_port, sparse, until
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="nginx for Windows is another program")
 DATA = os.urandom(50_000)
 MIB = 1 << 20
 

@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import bench
+import boto3
 import dev
 import pytest
 import readme
@@ -39,7 +41,20 @@ def test_every_command_of_dev_explains_itself(command):
     assert "usage: dev.py" in done.stdout
 
 
-@pytest.mark.parametrize("words", [[], ["nonsense"], ["lint", "--nonsense"], ["clean", "file"]])
+@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
+@pytest.mark.parametrize("command", dev.COMMANDS)
+def test_make_knows_every_command_by_its_name(command):
+    done = subprocess.run(["make", "-n", command, "ARGS=--x", "PYTHON=py"], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == f"py tools/dev.py {command} --x\n"
+
+
+@pytest.mark.parametrize("words", [["release"], ["release", "v1.2.3", "v1.2.4"], ["binary", "--nonsense"]])
+def test_a_wrong_word_is_refused_by_the_tool_that_gets_it(words):
+    done = tool("dev", *words)
+    assert done.returncode == 2 and "error:" in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["lint", "--nonsense"], ["clean", "file"], ["build", "x"]])
 def test_dev_refuses_what_it_does_not_know(words):
     done = tool("dev", *words)
     assert done.returncode == 2
@@ -177,12 +192,43 @@ def test_both_sinks_receive_count_answer_and_serve_ranges(place, tls):
 
 
 @needs_posix
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_sink_is_a_bucket_for_boto3(place, tls, clean_env):
+    """Over https its bodies are chunked, twice."""
+    if tls:
+        clean_env.setenv("AWS_CA_BUNDLE", place.bundle)
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+    with bench.running_sink(place, tls) as sink:
+        client = boto3.client("s3", endpoint_url=sink.url, **keys)
+        for size in (0, 1000, 17 * bench.MiB):
+            client.upload_file(place.file(size), "bucket", "file.bin")
+        assert 17 * bench.MiB < sink.statistics()[0] < 17 * bench.MiB + 4000
+
+
+@needs_posix
+def test_a_capped_line_is_one(place):
+    with bench.running_sink(place, False, cap=bench.MiB) as sink:
+        begun = time.monotonic()
+        subprocess.run(["curl", "-sS", "-T", place.file(bench.MiB), sink.url], check=True, capture_output=True)
+        assert 0.8 < time.monotonic() - begun < 5
+
+
+@needs_posix
 def test_the_quick_bench_measures_every_race_and_can_be_compared(tmp_path):
     first = tool("bench", "--quick", "--json", tmp_path / "first.json")
     assert first.returncode == 0, first.stderr
     found = json.loads((tmp_path / "first.json").read_text())
     raced = {entry["race"] for entry in found["entries"]}
-    assert {"start", "form http 4 GiB", "put http 1 KiB", "many 4 KiB", "proof 4 GiB"} <= raced
+    wanted = {
+        "start",
+        "form http 4 GiB",
+        "put http 1 KiB",
+        "many 4 KiB",
+        "proof 4 GiB",
+        "s3 http 2 GiB",
+        "s3 capped line 100 MiB",
+    }
+    assert wanted <= raced
     assert [goal["number"] for goal in found["goals"]] == [goal.number for goal in bench.GOALS]
     again = tool("bench", "--quick", "--only", "many", "--compare", tmp_path / "first.json")
     assert again.returncode == 0, again.stderr

@@ -172,8 +172,9 @@ class Sink(NamedTuple):
 
 
 @contextlib.contextmanager
-def running_sink(place: Place, tls: bool, serve: str = "") -> Iterator[Sink]:
-    argv = [*place.sink, *(place.tls if tls else ()), *(("--serve", serve) if serve else ())]
+def running_sink(place: Place, tls: bool, serve: str = "", cap: int = 0) -> Iterator[Sink]:
+    given = (*(("--serve", serve) if serve else ()), *(("--cap", str(cap)) if cap else ()))
+    argv = [*place.sink, *(place.tls if tls else ()), *given]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin and process.stdout
         port = process.stdout.readline().strip()
@@ -221,6 +222,22 @@ RCLONE_PUT = (
 )
 
 
+# Everybody begins by `env`, and puts the same object into the same place; the sink takes every signature.
+S3_ENV = ("env", "AWS_ACCESS_KEY_ID=AKIABENCH", "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=us-east-1",
+          "AWS_DEFAULT_REGION=us-east-1", "AWS_S3_BUCKET=bucket", "AWS_ENDPOINT_URL={url}", "AWS_CA_BUNDLE={bundle}")  # fmt: skip
+S3_CURL = (
+    "curl", "-sS", "--aws-sigv4", "aws:amz:us-east-1:s3", "-u", "AKIABENCH:secret",
+    "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "-T", "{file}", "{url}bucket/file.bin",
+)
+S3_OURS = ("{python}", "-m", "twat_fs", "-p", "s3", "--no-check", "--force", "{file}")
+S3_BOTO3 = """
+import sys, boto3
+boto3.client("s3").upload_file(sys.argv[1], "bucket", "file.bin")
+"""
+S3_AWS = ("aws", "s3", "cp", "--no-progress", "{file}", "s3://bucket/file.bin")
+S3_RCLONE = (*RCLONE_PUT[:4], "--s3-no-check-bucket", "--s3-no-head", "--ignore-checksum", "--retries=1", "--ca-cert={bundle}")
+
+
 class Client(NamedTuple):
     """A way to upload: the command, with its blanks {python} {url} {file} {bundle}."""
 
@@ -228,6 +245,7 @@ class Client(NamedTuple):
     most: float = float("inf")            # larger files only tell what is known
     answers: bool = True                  # prints the link
     tls: bool = True                      # also goes over https
+    quick: bool = True                    # also takes part in --quick
 
 
 CLIENTS: Mapping[str, Mapping[str, Client]] = {
@@ -243,17 +261,25 @@ CLIENTS: Mapping[str, Mapping[str, Client]] = {
         "twat-fs":  Client(("{python}", "-m", "twat_fs", "-p", "{url}", "--no-check", "{file}")),
         "rclone":   Client(RCLONE_PUT, most=GiB, answers=False),
     },
+    "s3": {
+        "curl":        Client((*S3_ENV, *S3_CURL), answers=False),
+        "twat-fs":     Client((*S3_ENV, *S3_OURS)),
+        "twat-fs -j 8": Client((*S3_ENV, *S3_OURS, "-j", "8"), quick=False),
+        "boto3":       Client((*S3_ENV, sys.executable, "-c", S3_BOTO3, "{file}"), answers=False),
+        "aws":         Client((*S3_ENV, *S3_AWS), answers=False, quick=False),
+        "rclone":      Client((*S3_ENV, *S3_RCLONE), answers=False),
+    },
 }
 
 
 def is_installed(name: str) -> bool:
-    if name in ("requests", "httpx"):
+    if name in ("requests", "httpx", "boto3"):
         return importlib.util.find_spec(name) is not None
-    return name in ("twat-fs", "limit") or shutil.which(name) is not None
+    return name.startswith("twat-fs") or name == "limit" or shutil.which(name) is not None
 
 
-def is_able(name: str, client: Client, size: int, tls: bool) -> bool:
-    return is_installed(name) and size <= client.most and (client.tls or not tls)
+def is_able(name: str, client: Client, size: int, tls: bool, quick: bool) -> bool:
+    return is_installed(name) and size <= client.most and (client.tls or not tls) and (client.quick or not quick)
 
 
 def filled(argv: Sequence[str], **blanks: str) -> tuple[str, ...]:
@@ -276,6 +302,7 @@ class Race(NamedTuple):
     size: int = 0                         # that each of them uploads: the sink must have received it
     tls: bool = False
     serve: str = ""
+    cap: int = 0                          # bytes a second of each connection; 0: as fast as it goes
     silent: tuple[str, ...] = ()          # clients that print no link
 
 
@@ -293,6 +320,11 @@ SIZES = (
     Size("1 GiB",   GiB,       4 * MiB,  7),
     Size("4 GiB",   4 * GiB,   8 * MiB,  3),
 )
+S3_SIZES = (
+    Size("1 KiB",   KiB,       KiB,      9),
+    Size("100 MiB", 100 * MiB, 17 * MiB, 7),
+    Size("2 GiB",   2 * GiB,   33 * MiB, 3),
+)
 MANY = 1000                               # files of 4 KiB
 
 
@@ -300,8 +332,10 @@ def races(place: Place, quick: bool) -> Iterator[Race]:
     yield start_ups(place, 2 if quick else 21)
     for tls in (False, True) if place.tls else (False,):
         for kind in CLIENTS:
-            for size in SIZES:
+            for size in S3_SIZES if kind == "s3" else SIZES:
                 yield uploads(place, kind, tls, size, quick)
+    line = uploads(place, "s3", False, S3_SIZES[1], quick)
+    yield line._replace(name="s3 capped line 100 MiB", cap=50 * MiB, times=1 if quick else 3)
     yield many_files(place, 20 if quick else MANY, 1 if quick else 7)
     yield proofs(place, SIZES[-1].quick if quick else SIZES[-1].real, 1 if quick else 3)
 
@@ -323,7 +357,7 @@ def start_ups(place: Place, times: int) -> Race:
 def uploads(place: Place, kind: str, tls: bool, size: Size, quick: bool) -> Race:
     wanted = size.quick if quick else size.real
     file = place.file(wanted)
-    able = {name: client for name, client in CLIENTS[kind].items() if is_able(name, client, wanted, tls)}
+    able = {name: client for name, client in CLIENTS[kind].items() if is_able(name, client, wanted, tls, quick)}
     blanks = {"python": place.python, "file": file, "bundle": place.bundle}
     return Race(
         f"{kind} {'https' if tls else 'http'} {size.name}",
@@ -380,7 +414,7 @@ def run_race(race: Race, place: Place, failures: list[str]) -> list[Entry]:
     """In turns, so that a slow minute of the machine hits everybody; who fails, which is noted, is out of this race."""
     costs: dict[str, list[Cost]] = {name: [] for name in race.clients}
     given = dict.fromkeys(race.clients, 0)
-    with running_sink(place, race.tls, race.serve) as sink:
+    with running_sink(place, race.tls, race.serve, race.cap) as sink:
         for name in list(race.clients) * race.times:
             if name in costs:
                 try:
@@ -448,6 +482,10 @@ def peak(kind: str) -> Measure:
     return measure
 
 
+def peak_of(race: str, one: str) -> Measure:
+    return lambda entries: entries[race, one].rss / MB if (race, one) in entries else None
+
+
 def started(one: str) -> Measure:
     return ratio("start", "wall", one, "argparse")
 
@@ -484,6 +522,18 @@ GOALS = (
     Goal(4, "form, HTTPS 1 KiB: clock, x curl",                 2.0,  ratio("form https 1 KiB"), IMPORTED),
     Goal(4, "import twat_fs, x import argparse",                2.0,  started("import")),
     Goal(5, "1,000 files of 4 KiB: clock, x curl with a list",  1.0,  ratio("many 4 KiB"), LOOKED_AT),
+    Goal(6, "S3, HTTP 1 KiB: clock, x curl",                    4.0,  ratio("s3 http 1 KiB")),
+    Goal(6, "S3, HTTP 2 GiB in parts: clock, x boto3",          0.4,  ratio("s3 http 2 GiB", other="boto3")),
+    Goal(6, "S3, HTTPS 2 GiB in parts: clock, x boto3",         0.5,  ratio("s3 https 2 GiB", other="boto3")),
+    Goal(6, "S3, HTTP 2 GiB in parts: clock, x curl's one PUT", 1.0,  ratio("s3 http 2 GiB")),
+    Goal(6, "S3, HTTPS 2 GiB in parts: clock, x curl's PUT",    1.0,  ratio("s3 https 2 GiB")),
+    Goal(6, "S3, HTTP 2 GiB: clock, x rclone",                  1.0,  ratio("s3 http 2 GiB", other="rclone")),
+    Goal(6, "S3, HTTPS 2 GiB: clock, x rclone",                 1.0,  ratio("s3 https 2 GiB", other="rclone")),
+    Goal(2, "S3, HTTP 2 GiB, 8 parts at a time: peak MB",       40,   peak_of("s3 http 2 GiB", "twat-fs -j 8")),
+    Goal(2, "S3, HTTPS 2 GiB, 8 parts at a time: peak MB",      40,   peak_of("s3 https 2 GiB", "twat-fs -j 8")),
+    Goal(9, "S3, 50 MiB/s a connection: clock, x boto3",        0.5,  ratio("s3 capped line 100 MiB", other="boto3")),
+    Goal(9, "the same, 8 parts at a time",                      0.5,
+         ratio("s3 capped line 100 MiB", one="twat-fs -j 8", other="boto3")),
     Goal(7, "sample proof of 4 GiB: MiB read back",             3,    read_back),
     Goal(7, "sample proof of 4 GiB: clock, x no proof",         None, proved("sample proof")),
     Goal(7, "SHA-256 of 4 GiB: clock, x none",                  None, proved("hashed")),
@@ -518,7 +568,7 @@ def heading(place: Place, quick: bool) -> str:
 
 def entry_line(found: Entry) -> str:
     return (
-        f"{found.race:20} {found.client:14} {found.wall * 1000:9.1f} ms {found.ratio:7.2f} x"
+        f"{found.race:22} {found.client:14} {found.wall * 1000:9.1f} ms {found.ratio:7.2f} x"
         f" {found.cpu * 1000:9.1f} ms {found.rss / MB:7.1f} MB"
     )
 
@@ -579,7 +629,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.exit("bench.py: a POSIX system and curl are needed")
     with prepared() as place:
         title = heading(place, args.quick)
-        print(title + "\n\nrace                 client             clock     ratio    processor  peak memory")
+        print(title + "\n\nrace                   client             clock     ratio    processor  peak memory")
         failures: list[str] = []
         entries = list(measured(place, args.quick, args.only, failures))
     results = reached(entries, everything=not args.only)

@@ -4,7 +4,7 @@
     python3 tools/dev.py binary              in the developers' venv; prints size and start-up beside their goals
     tools/binary.py --out DIR                the same with this Python, which needs PyInstaller
 
-    tools/version.py --write --> PyInstaller --> dist/twat-fs-linux-x86_64 --> it must say exactly `twat-fs VERSION`
+    a copy with its version --> PyInstaller --> it must say exactly `twat-fs VERSION`, and upload a file --> dist/
 
 The same Python, PyInstaller and commit make the same bytes.  The oldest system that can run the binary is decided by
 the Python it is made with: CI takes uv's, which needs glibc 2.17 and brings its own OpenSSL.
@@ -13,6 +13,7 @@ the Python it is made with: CI takes uv's, which needs glibc 2.17 and brings its
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import platform
 import re
@@ -119,6 +120,20 @@ def start_up(binary: Path, told: str, times: int = 9) -> float:
     return statistics.median(seconds)
 
 
+def upload(binary: Path, folder: Path) -> None:
+    """A file must go over https into the internet in a box of the tests, and come back the same."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    box_of = importlib.import_module("box").Box
+    file = folder / "frozen.txt"
+    file.write_bytes(b"frozen " * 9999)
+    with box_of(folder / "box") as box:
+        own = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        done = subprocess.run([str(binary), str(file)], env={**own, **box.env()}, capture_output=True, text=True)
+        kept = [stored.read() for stored in box.stored.values()]
+    if done.returncode or kept != [file.read_bytes()]:
+        sys.exit(f"binary.py: the binary could not upload a file: {done.stderr}")
+
+
 def verdict(value: float, goal: float) -> str:
     return "ok" if value <= goal else "MISSED"
 
@@ -131,8 +146,9 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="twat-fs-") as folder:
         made, told = freeze(Path(folder), name)
         seconds, size = start_up(made, told), made.stat().st_size
+        upload(made, Path(folder))
         args.out.mkdir(parents=True, exist_ok=True)
-        shutil.move(str(made), str(args.out / made.name))
+        shutil.move(str(made), str(args.out / name))
     print(f"binary.py: {name} {told}, made with Python {platform.python_version()}")
     print(f"  size   {size / 1e6:5.2f} MB  goal {MOST / 1e6:.0f} MB   {verdict(size, MOST)}")
     print(f"  start  {seconds:5.3f} s   goal {SLOWEST} s  {verdict(seconds, SLOWEST)}")

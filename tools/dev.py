@@ -132,7 +132,7 @@ def every(steps: dict[str, list[str]]) -> int:
 
 
 def need_nginx() -> None:
-    if not shutil.which("nginx", path=os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin"):
+    if os.name != "nt" and not shutil.which("nginx", path=os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin"):
         fail("the tests need nginx; Debian and Ubuntu: apt-get install nginx-light, macOS: brew install nginx")
 
 

@@ -1,11 +1,13 @@
 /* The other end of tools/bench.py: an HTTP server that reads and discards, as fast as this machine can.
  *
- *     sink [--tls CERT.PEM KEY.PEM] [--serve FILE]        prints its port on 127.0.0.1, ends with its stdin
+ *     sink [--tls CERT.PEM KEY.PEM] [--serve FILE] [--cap RATE]     prints its port on 127.0.0.1, ends with its stdin
  *
  *     accept -> thread: { head -> (100) -> body, discarded -> answer }*      one thread for each connection
  *
  * PUT and POST answer with a link to itself; GET and HEAD give FILE, or one range of it; GET /statistics tells the
- * bytes of bodies received and given. HEAD without FILE is a 404 (rclone asks before it uploads).
+ * bytes of bodies received and given. HEAD without FILE is a 404 (rclone asks before it uploads). It also answers what
+ * S3 clients want to hear: ETag, the CRC-32 repeated, uploads in parts. --cap: each connection brings RATE bytes a
+ * second at most, and an answer comes after 20 ms.
  * tools/sink.py is the same in Python, for machines without a compiler: keep them alike.
  */
 #define _GNU_SOURCE
@@ -21,6 +23,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -34,11 +37,15 @@ enum { DISCARD = 0 };
 #endif
 
 struct wire { int fd; SSL *ssl; char *block; };
-struct request { char method[16], path[2048], host[256]; long long length, first, last; int expects, closes; };
+struct request {
+    char method[16], path[2048], host[256], crc[64];
+    long long length, first, last;
+    int expects, closes, chunked, is_s3;
+};
 
 static SSL_CTX *tls;
 static int served = -1;
-static long long served_size;
+static long long served_size, cap;
 static atomic_llong received, given;
 
 /* 1 The wire */
@@ -55,6 +62,17 @@ static int give(struct wire *w, const char *from, size_t size) {
         size -= (size_t)n;
     }
     return 1;
+}
+
+static void rest(double seconds) {
+    struct timespec span = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&span, NULL);
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* 2 Requests */
@@ -79,7 +97,10 @@ static int parse(const char *head, struct request *r) {
     if (r->last >= served_size) r->last = served_size - 1;
     r->expects = (value = header(head, "Expect")) && !strncasecmp(value, "100-", 4);
     r->closes = (value = header(head, "Connection")) && !strncasecmp(value, "close", 5);
-    return !header(head, "Transfer-Encoding");
+    r->chunked = header(head, "Transfer-Encoding") != NULL;
+    r->is_s3 = header(head, "x-amz-content-sha256") != NULL;
+    if ((value = header(head, "x-amz-checksum-crc32"))) sscanf(value, "%63[^\r\n]", r->crc);
+    return 1;
 }
 
 /* Read a head into `head`; `*rest` bytes of the body, which came with it, are left behind it. */
@@ -100,7 +121,13 @@ static char *read_head(struct wire *w, char *head, size_t *rest) {
 }
 
 static int discard(struct wire *w, long long left) {
+    double begun = now();
+    long long size = left;
     while (left > 0) {
+        if (cap) {
+            double ahead = (double)(size - left) / (double)cap - (now() - begun);
+            if (ahead > 0.001) rest(ahead);
+        }
         size_t most = left < BLOCK ? (size_t)left : BLOCK;
         ssize_t n = w->ssl ? SSL_read(w->ssl, w->block, (int)most) : recv(w->fd, w->block, most, DISCARD);
         if (n <= 0) return 0;
@@ -110,13 +137,35 @@ static int discard(struct wire *w, long long left) {
     return 1;
 }
 
+/* The end of a chunked body is looked for, not understood: an empty chunk without trailers (aws-chunked has its own inside). */
+static int discard_chunks(struct wire *w, const char *first, size_t size) {
+    char tail[14] = "";                                /* the last bytes: a mark may lie across two reads */
+    size_t have = 0;
+    const char *fresh = first;
+    for (;;) {
+        size_t taken = size < 7 ? size : 7;
+        size_t kept = have < 7 ? have : 7;
+        memmove(tail, tail + have - kept, kept);
+        memcpy(tail + kept, fresh + size - taken, taken);
+        have = kept + taken;
+        if ((have >= 7 && !memcmp(tail + have - 7, "\r\n0\r\n\r\n", 7)) || (have == 5 && !memcmp(tail, "0\r\n\r\n", 5)))
+            return 1;
+        ssize_t n = take(w, w->block, BLOCK);
+        if (n <= 0) return 0;
+        received += n;
+        fresh = w->block;
+        size = (size_t)n;
+    }
+}
+
 /* 3 Answers */
 
 static int answer(struct wire *w, const struct request *r, const char *status, const char *body) {
-    char text[4096];
+    char text[4096], crc[128] = "";
     int head_only = !strcmp(r->method, "HEAD");
-    int size = snprintf(text, sizeof text, "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n%s",
-                        status, strlen(body), head_only ? "" : body);
+    if (*r->crc) snprintf(crc, sizeof crc, "x-amz-checksum-crc32: %s\r\n", r->crc);
+    int size = snprintf(text, sizeof text, "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nETag: \"sink\"\r\n%s"
+                        "Content-Length: %zu\r\n\r\n%s", status, crc, strlen(body), head_only ? "" : body);
     return give(w, text, (size_t)size);
 }
 
@@ -156,6 +205,11 @@ static int answer_file(struct wire *w, const struct request *r) {
 
 static int answer_any(struct wire *w, const struct request *r) {
     if (!strcmp(r->path, "/statistics")) return answer_statistics(w, r);
+    if (!strcmp(r->method, "POST") && strstr(r->path, "?uploads"))
+        return answer(w, r, "200 OK", "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>");
+    if (!strcmp(r->method, "POST") && strstr(r->path, "uploadId="))
+        return answer(w, r, "200 OK", "<CompleteMultipartUploadResult><ETag>sink</ETag></CompleteMultipartUploadResult>");
+    if (!strcmp(r->method, "PUT") && r->is_s3) return answer(w, r, "200 OK", "");
     if (!strcmp(r->method, "PUT") || !strcmp(r->method, "POST")) return answer_link(w, r);
     if (served < 0 || r->last < r->first) return answer(w, r, "404 Not Found", "not here");
     return answer_file(w, r);
@@ -166,11 +220,14 @@ static int answer_any(struct wire *w, const struct request *r) {
 static void converse(struct wire *w) {
     char *head = malloc(HEAD);
     struct request r;
-    size_t rest;
-    while (read_head(w, head, &rest) && parse(head, &r)) {
-        if (r.expects && !rest && !give(w, "HTTP/1.1 100 Continue\r\n\r\n", 25)) break;
-        received += (long long)rest;
-        if (!discard(w, r.length - (long long)rest) || !answer_any(w, &r) || r.closes) break;
+    size_t more;
+    char *body;
+    while ((body = read_head(w, head, &more)) && parse(head, &r)) {
+        if (r.expects && !more && !give(w, "HTTP/1.1 100 Continue\r\n\r\n", 25)) break;
+        received += (long long)more;
+        if (!(r.chunked ? discard_chunks(w, body, more) : discard(w, r.length - (long long)more))) break;
+        if (cap) rest(0.02);
+        if (!answer_any(w, &r) || r.closes) break;
     }
     free(head);
 }
@@ -242,7 +299,8 @@ int main(int count, char **words) {
     for (int i = 1; i < count; i++) {
         if (!strcmp(words[i], "--tls") && i + 2 < count) { load_certificate(words[i + 1], words[i + 2]); i += 2; }
         else if (!strcmp(words[i], "--serve") && i + 1 < count) load_file(words[++i]);
-        else { fprintf(stderr, "usage: sink [--tls CERT KEY] [--serve FILE]\n"); return 2; }
+        else if (!strcmp(words[i], "--cap") && i + 1 < count) cap = atoll(words[++i]);
+        else { fprintf(stderr, "usage: sink [--tls CERT KEY] [--serve FILE] [--cap RATE]\n"); return 2; }
     }
     signal(SIGPIPE, SIG_IGN);
     int listener = listen_on_loopback();

@@ -8,6 +8,7 @@ import re
 import ssl
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BLOCK = 1024 * 1024
@@ -17,13 +18,24 @@ class Sink(BaseHTTPRequestHandler):
     """One connection; what all of them share are the class attributes."""
 
     protocol_version = "HTTP/1.1"
-    scheme, served, given, received = "http", "", 0, 0
+    scheme, served, given, received, cap = "http", "", 0, 0, 0
     counting = threading.Lock()
 
     def do_PUT(self) -> None:
-        self.discard(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Transfer-Encoding"):
+            self.discard_chunks()
+        else:
+            self.discard(int(self.headers.get("Content-Length", 0)))
+        if self.cap:
+            time.sleep(0.02)
         name = self.path.rpartition("/")[2] or "file.bin"
-        self.answer(200, f"{self.scheme}://{self.headers['Host']}/abc/{name}".encode())
+        link = f"{self.scheme}://{self.headers['Host']}/abc/{name}"
+        begins, ends = "?uploads" in self.path, "uploadId=" in self.path and self.command == "POST"
+        begun = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+        words = begun if begins else "<CompleteMultipartUploadResult/>" if ends else link
+        words = "" if self.command == "PUT" and self.headers.get("x-amz-content-sha256") else words
+        crc = self.headers.get("x-amz-checksum-crc32")
+        self.answer(200, words.encode(), (("ETag", '"sink"'), *((("x-amz-checksum-crc32", crc),) if crc else ())))
 
     do_POST = do_PUT
 
@@ -38,12 +50,20 @@ class Sink(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def discard(self, size: int) -> None:
-        block = memoryview(bytearray(BLOCK))
-        left = size
+        block = memoryview(bytearray(BLOCK // 16 if self.cap else BLOCK))
+        left, begun = size, time.monotonic()
         while left > 0:
-            left -= self.rfile.readinto(block[:min(left, BLOCK)]) or size   # nothing more came: stop
+            if self.cap:
+                time.sleep(max(0.0, (size - left) / self.cap - (time.monotonic() - begun)))
+            left -= self.rfile.readinto(block[:min(left, len(block))]) or size   # nothing more came: stop
         with self.counting:
             Sink.received += size
+
+    def discard_chunks(self) -> None:
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            self.discard(size + 2)
+        while self.rfile.readline().strip():
+            pass
 
     def answer(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...] = (), length: int = -1) -> None:
         self.send_response(status)
@@ -85,7 +105,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))
     parser.add_argument("--serve", default="", metavar="FILE")
+    parser.add_argument("--cap", type=int, default=0, metavar="RATE")
     args = parser.parse_args()
+    Sink.cap = args.cap
     server = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
     server.daemon_threads, Sink.served = True, args.serve
     if args.tls:

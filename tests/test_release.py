@@ -1,0 +1,365 @@
+"""From a tag to an installed program: the steps of the workflows, run here as GitHub runs them, in a fresh clone.
+
+What they upload goes to a stand-in for the `gh` program, which lays it where a loopback "GitHub" serves it; install.sh
+takes it from there, and what it has installed uploads a file into the internet in a box.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import binary
+import pytest
+import release as tool
+import version
+from box import Box
+from conftest import environment
+from repos import ROOT, clone_of_this_tree, commit, git, good, once, run
+from ruamel.yaml import YAML
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the steps are shell commands")
+TAG, VERSION = "v0.1.0", "0.1.0"
+
+# Every step that is a command, in the order of their jobs: how it is run here, or why it is not.
+HERE, THERE, NO_DOCKER = "run here", "run in an empty folder with the packages", "needs docker and images from the network"
+STEPS = {
+    ("lint", "Lint"): "the linters are a part of CI here too, as the same command",
+    ("test", "Programs that the tests use (Debian, Ubuntu)"): "installs packages; CI here begins with the same command",
+    ("test", "Programs that the tests use (macOS)"): "macOS only",
+    ("test", "Test"): HERE,
+    ("dist", "Build"): HERE,
+    ("dist", "Install the wheel with nothing else, and run it"): HERE,
+    ("dist", "Run the bare file where the C library is musl"): NO_DOCKER,
+    ("binary", "Freeze"): HERE,
+    ("binary", "Run it on the oldest system that it must run on"): NO_DOCKER,
+    ("draft", "The tree must be the tag"): HERE,
+    ("draft", "Checksums"): HERE,
+    ("draft", "Draft"): HERE,
+    ("pypi", "Only the packages"): THERE,
+    ("publish", "Publish the draft"): HERE,
+}
+# The values that GitHub would put in; anything else in a step is an error.
+VALUES = {"${{ matrix.marks }}": "not online", "${{ github.token }}": "secret", "${{ github.repository }}": "o/r"}
+# uv's own Python cannot be fetched without GitHub: this one takes its place.  All the tests would run the tests again.
+INSTEAD = {
+    "--managed-python --python 3.13.11": f"--offline --python {sys.executable}",
+    "tools/dev.py test -n 4": "tools/dev.py test tests/test_version.py -k expect -q",
+}
+GH = """#!/bin/sh
+# Stands in for GitHub's program: `release create TAG OPTIONS FILES` and `release edit TAG --draft=false`.
+echo "gh $*" >> "$RELEASES/log"
+[ "$GH_TOKEN" = secret ] || exit 4
+case $2 in
+    create) mkdir "$RELEASES/draft-$3"; for file; do [ ! -f "$file" ] || cp "$file" "$RELEASES/draft-$3"; done ;;
+    edit) mv "$RELEASES/draft-$3" "$RELEASES/$3" ;;
+esac
+"""
+
+
+def workflow(name):
+    return YAML(typ="safe").load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8"))
+
+
+def commands() -> dict:
+    """(job, step) -> the step, for every step that is a command."""
+    jobs = [pair for name in ("ci", "release") for pair in workflow(name)["jobs"].items()]
+    return {(job, step["name"]): step for job, body in jobs for step in body.get("steps", ()) if "run" in step}
+
+
+def test_every_command_of_the_workflows_is_run_here_or_told_why_not():
+    assert list(commands()) == list(STEPS)
+
+
+def test_every_action_is_pinned_and_every_job_has_its_own_rights_and_an_end():
+    for name in ("ci", "release"):
+        found = workflow(name)
+        assert found["permissions"] == {}
+        assert all("permissions" in job and ("timeout-minutes" in job or "uses" in job) for job in found["jobs"].values())
+        uses = [step["uses"] for job in found["jobs"].values() for step in job.get("steps", ()) if "uses" in step]
+        assert uses and all(re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", use) for use in uses)
+
+
+def test_a_release_has_every_binary_that_installers_look_for():
+    runners = workflow("ci")["jobs"]["binary"]["strategy"]["matrix"]["os"]
+    systems = {"ubuntu": "linux", "macos": "darwin", "windows": "win32"}
+    intel = lambda name: name.endswith("-intel") or name.split("-")[0] == "windows" or name == "ubuntu-24.04"  # noqa: E731
+    names = {binary.asset_name(systems[name.split("-")[0]], "x86_64" if intel(name) else "arm64") for name in runners}
+    assert len(names) == len(runners) == 5
+    script = (ROOT / "install.sh").read_text(encoding="utf-8")
+    assert all(word in script for word in ("linux", "macos", "windows", "x86_64", "arm64", "SHA256SUMS", "twat_fs.py"))
+
+
+def run_step(key, folder, records, **env):
+    """As GitHub would: bash that stops at the first failure, with the step's own variables."""
+    step = commands()[key]
+    script = step["run"]
+    for old, new in INSTEAD.items():
+        script = script.replace(old, new)
+    own = {name: VALUES[value] for name, value in step.get("env", {}).items()}
+    assert "${{" not in script, "a value of GitHub's inside of a script can be anybody's words"
+    options = ["--noprofile", "--norc", "-e", *(["-o", "pipefail"] if step.get("shell") == "bash" else [])]
+    path = os.pathsep.join([str(records), str(Path(sys.executable).parent), os.environ["PATH"]])
+    known = {"PATH": path, "GITHUB_REF_NAME": TAG, "RELEASES": str(records), "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    return good("bash", *options, "-c", script, cwd=folder, **{**known, **own, **env})
+
+
+def publish(folder: Path) -> None:
+    """The whole of it: `clone` is the fresh clone, `releases` what GitHub holds, and each step's words lie in `told`."""
+    clone = clone_of_this_tree(folder / "clone", TAG)
+    with open(clone / ".git" / "info" / "exclude", "a") as file:
+        file.write(".venv\n")
+    os.symlink(sys.prefix, clone / ".venv")                       # the very venv of these tests: making it is not the point
+    records, told = folder / "releases", folder / "told"
+    records.mkdir()
+    told.mkdir()
+    (records / "gh").write_text(GH)
+    (records / "gh").chmod(0o755)
+    for key, how in STEPS.items():
+        if how in (HERE, THERE):
+            (told / key[1]).write_text(run_step(key, clone if how == HERE else packages(clone, folder), records))
+
+
+def packages(clone: Path, folder: Path) -> Path:
+    """What the job `dist` has kept."""
+    place = folder / "pypi"
+    (place / "dist").mkdir(parents=True)
+    for pattern in ("*.whl", "*.tar.gz", "twat_fs.py", "twat-fs.1"):
+        for path in (clone / "dist").glob(pattern):
+            shutil.copy(path, place / "dist")
+    return place
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory):
+    return once(tmp_path_factory, "release-published", publish)
+
+
+ASSETS = {
+    "SHA256SUMS", "install.ps1", "install.sh", "twat-fs.1", binary.asset_name(), "twat_fs-0.1.0-py3-none-any.whl",
+    "twat_fs-0.1.0.tar.gz", "twat_fs.py",
+}  # fmt: skip
+
+
+@pytest.mark.release
+def test_the_tag_becomes_a_release_with_checksums(published):
+    place = published / "releases" / TAG
+    assert {path.name for path in place.iterdir()} == ASSETS
+    lines = (place / "SHA256SUMS").read_text().splitlines()
+    assert [line.split("  ")[1] for line in lines] == sorted(ASSETS - {"SHA256SUMS"})
+    told = dict(reversed(line.split("  ")) for line in lines)
+    assert told == {name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in told}
+    calls = (published / "releases" / "log").read_text().splitlines()
+    assert [call.split()[:4] for call in calls] == [["gh", "release", "create", TAG], ["gh", "release", "edit", TAG]]
+    assert "--draft --verify-tag" in calls[0] and "--prerelease" not in calls[0]
+
+
+@pytest.mark.release
+def test_every_asset_says_the_version_of_the_tag(published):
+    place = published / "releases" / TAG
+    assert good(sys.executable, place / "twat_fs.py", "--version") == f"twat-fs {VERSION}\n"
+    place.joinpath(binary.asset_name()).chmod(0o755)
+    assert good(place / binary.asset_name(), "--version") == f"twat-fs {VERSION}\n"
+    assert f"twat-fs {VERSION}\n" in (published / "told" / "Install the wheel with nothing else, and run it").read_text()
+    assert (published / "told" / "The tree must be the tag").read_text() == f"{VERSION}\n"
+
+
+@pytest.mark.release
+def test_pypi_gets_the_packages_and_nothing_else(published):
+    assert {path.name for path in (published / "pypi" / "dist").iterdir()} == {name for name in ASSETS if "0.1.0" in name}
+
+
+@pytest.mark.release
+def test_releasing_leaves_the_clone_clean(published):
+    assert git(published / "clone", "status", "--porcelain") == ""
+
+
+class GitHub(http.server.SimpleHTTPRequestHandler):
+    """/releases/latest/download/NAME leads to /releases/download/v0.1.0/NAME, which is served."""
+
+    def do_GET(self):
+        if self.path.startswith("/releases/latest/download/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.replace("latest/download", f"download/{TAG}"))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def translate_path(self, path):
+        return super().translate_path(path.replace("/releases/download/", "/"))
+
+    def log_message(self, *words):
+        """Silence."""
+
+
+@pytest.fixture
+def github(published):
+    handler = lambda *words: GitHub(*words, directory=str(published / "releases"))  # noqa: E731
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/releases"
+        server.shutdown()
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("wish", [[], ["--python"]], ids=["binary", "python"])
+def test_from_the_tag_to_an_upload(github, published, box: Box, tmp_path, wish):
+    """The proof of it all: fresh clone, tag, build, release, installer, clean HOME, and a file becomes a URL."""
+    home = tmp_path / "new-home"
+    home.mkdir()
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "TWAT_FS_BASE_URL": github}
+    target = home / ".local" / "bin"
+    pipe = 'curl -fsSL "$TWAT_FS_BASE_URL/latest/download/install.sh" | sh -s -- --dir "$HOME/.local/bin" "$@"'
+    done = subprocess.run(["sh", "-c", pipe, "sh", *wish], env=env, cwd=home, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    program = target / "twat-fs"
+    asset = "twat_fs.py" if wish else binary.asset_name()
+    assert program.read_bytes() == (published / "releases" / TAG / asset).read_bytes()
+    (home / "report.txt").write_bytes(b"all the way" * 1000)
+    up = run(program, "report.txt", cwd=home, **environment(box, {"HOME": str(home)}))
+    assert up.returncode == 0, up.stderr
+    assert box.stored[up.stdout.strip()].read() == b"all the way" * 1000
+    (seen,) = box.uploads()
+    assert seen.header("User-Agent").startswith(f"twat-fs/{VERSION} ")
+
+
+# tools/release.py ----------------------------------------------------------------------------------------------------
+
+
+LATER = [
+    ("0.9.9", "1.0.0"), ("1.2.9", "1.2.10"), ("1.2.3a1", "1.2.3b1"), ("1.2.3rc9", "1.2.3rc10"), ("1.2.3rc1", "1.2.3"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("earlier, later", LATER)
+def test_versions_are_ordered_as_pypi_orders_them(earlier, later):
+    assert tool.key(earlier) < tool.key(later)
+
+
+CHANGELOG = """# Changelog
+
+## [Unreleased]
+
+- new
+
+## [1.1.0] - 2026-02-01
+
+### Added
+
+- things
+
+## [1.0.0] - 2026-01-01
+
+- first
+
+[1.1.0]: https://example.org/
+"""
+
+
+ENTRIES = [("1.1.0", "### Added\n\n- things"), ("1.0.0", "- first"), ("1.1.1", ""), ("1.2.0rc1", "- new"), ("1.1", "")]
+
+
+@pytest.mark.parametrize("told, expected", ENTRIES)
+def test_the_entry_of_a_version_is_found(told, expected):
+    assert tool.entry(CHANGELOG, told) == expected
+
+
+def test_the_first_release_has_its_entry():
+    assert tool.entry((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), VERSION)
+
+
+SMALL = "import twat_fs\n\n\ndef test_small():\n    assert twat_fs.main(['version']) == 0\n"
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """This tree with hardly any tests: what is asked is whether they are run and listened to."""
+    folder = clone_of_this_tree(tmp_path / "repository")
+    for path in (folder / "tests").glob("*.py"):
+        path.unlink()
+    (folder / "tests" / "test_small.py").write_text(SMALL)
+    text = (folder / "pyproject.toml").read_text()
+    (folder / "pyproject.toml").write_text(text.replace("fail_under = 95", "fail_under = 0"))
+    with open(folder / ".git" / "info" / "exclude", "a") as file:
+        file.write(".venv\n")
+    os.symlink(sys.prefix, folder / ".venv")
+    run(sys.executable, folder / "tools" / "readme.py", "--write")    # 1 if it had to
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "Small")
+    return folder
+
+
+def release(folder, tag):
+    names = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
+    own = {**dict.fromkeys(names, "a@example.org"), "COVERAGE_FILE": str(folder / ".coverage")}
+    return run(sys.executable, folder / "tools" / "dev.py", "release", tag, **own)
+
+
+@pytest.mark.release
+def test_failing_tests_make_no_release_and_repaired_ones_a_tag_that_is_not_pushed(repository):
+    before = git(ROOT, "for-each-ref")
+    (repository / "tests" / "test_small.py").write_text("def test_small():\n    assert 0\n")
+    commit(repository)
+    done = release(repository, TAG)
+    assert done.returncode == 1 and "linters or tests are not content" in done.stderr, done.stdout + done.stderr
+    assert git(repository, "tag", "--list") == ""
+
+    (repository / "tests" / "test_small.py").write_text(SMALL)
+    commit(repository)
+    done = release(repository, TAG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout and "dev.py: clean: ruff, mypy, shellcheck, zizmor" in done.stdout
+    assert f"git push origin main {TAG}" in done.stdout
+    assert git(repository, "cat-file", "-t", TAG) == "tag"
+    message = git(repository, "tag", "-l", "--format=%(contents)", TAG)
+    assert message.startswith(f"twat-fs {VERSION}\n\n") and "### Added" in message
+    assert git(ROOT, "for-each-ref") == before
+    assert run(sys.executable, repository / "tools" / "version.py", "--expect", TAG).returncode == 0
+
+
+def spoil(folder, how):
+    if how == "branch":
+        git(folder, "checkout", "-q", "-b", "other")
+    if how == "dirty":
+        (folder / "README.md").write_text("x")
+    if how == "untracked":
+        (folder / "new.py").touch()
+    if how == "older":
+        git(folder, "tag", "v0.2.0")
+    if how == "again":
+        git(folder, "tag", TAG)
+
+
+@pytest.mark.parametrize(
+    ("how", "tag", "sentence"),
+    [
+        ("branch",    TAG,         "releases are made from main, and this is another branch"),
+        ("dirty",     TAG,         "the tree is not clean"),
+        ("untracked", TAG,         "the tree is not clean"),
+        ("older",     TAG,         "0.1.0 is not greater than the last release, 0.2.0"),
+        ("again",     TAG,         "0.1.0 is not greater than the last release, 0.1.0"),
+        ("",          "v9.9.9",    "CHANGELOG.md has no entry under a head like `## [9.9.9] - "),
+        ("",          "0.1.0",     "the tag should be written v0.1.0"),
+        ("",          "v0.1.0-rc1", "the tag should be written v0.1.0rc1"),
+        ("",          "nightly",   "the tag nightly is no version"),
+    ],
+)  # fmt: skip
+def test_what_is_not_ready_is_told_in_a_sentence_and_not_tagged(repository, how, tag, sentence):
+    spoil(repository, how)
+    before = git(repository, "tag", "--list")
+    done = release(repository, tag)
+    assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr
+    assert git(repository, "tag", "--list") == before
+
+
+def test_the_release_tool_and_the_builds_read_tags_alike():
+    assert tool.releases("v1.0.0 nightly v1.2 v1.1.0-rc.1 v1.0.0.4") == ["1.0.0", "1.1.0rc1"]
+    assert version.from_tag("v1.1.0-rc.1") == "1.1.0rc1"
