@@ -1482,6 +1482,7 @@ def said(response: Response) -> str:
         found = json.loads(words) if words[:1] == "{" else {}
         told = [found.get(key) for key in ("message", "error_summary", "error", "detail")]
         words = next((text for text in told if isinstance(text, str) and text), words)
+    words = re.sub(r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", words))  # keys to a place
     title = re.search(r"<(?:title[^>]*|Message)>\s*(.{1,200}?)\s*</(?:title|Message)>", words, re.I | re.S)
     return printable(" ".join((title.group(1) if title else words[:2000]).split()))
 
@@ -1881,35 +1882,52 @@ ONE_REQUEST: tuple[Provider, ...] = (
 #    for good, or on Ctrl-C, the others stop.
 
 
+class Ending(NamedTuple):
+    """`stop` is set when whoever waits for the jobs has given up; those `aborting` began what must not stay so."""
+
+    stop: Any
+    aborting: list[Any]
+
+
+@functools.cache
+def ending() -> Any:
+    """The Ending of the jobs to which this thread belongs, for the parts into which it divides its own."""
+    return contextvars.ContextVar("ending", default=Ending(None, []))
+
+
 def parallel(jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None) -> Iterator[tuple[int, Any]]:
     """Place and result of each job as it ends; the first error ends them all, and sets `stop`.
 
-    Daemon threads, for which Ctrl-C need not wait; they share the caller's context, so that a display knows whose they are.
+    Daemon threads, for which Ctrl-C need not wait, except to abort uploads in parts; they share the caller's context, so
+    that a display knows whose they are.
     """
     if workers < 2 or len(jobs) < 2:
         yield from ((place, job()) for place, job in enumerate(jobs))
         return
+    mine, above = Ending(stop or threading.Event(), []), ending().get()
+    if above.stop:
+        above.aborting.append(threading.current_thread())
     todo, ended = list(enumerate(jobs)), queue.SimpleQueue()  # type: list[tuple[int, Callable[[], Any]]], Any
     contexts = [contextvars.copy_context() for _ in range(min(workers, len(jobs)))]
-    threads = [threading.Thread(target=context.run, args=(work, todo, ended), daemon=True) for context in contexts]
+    threads = [threading.Thread(target=context.run, args=(work, todo, ended, mine), daemon=True) for context in contexts]
     try:
         for thread in threads:
             thread.start()
         for _ in jobs:
-            place, result, error = soon(ended)
+            place, result, error = soon(ended, above.stop)
             if error:
                 raise error
             yield place, result
     finally:
         todo.clear()
-        if stop:
-            stop.set()
-            for thread in threads:  # what is under way hangs up at once
-                thread.join(0.5)
+        mine.stop.set()
+        join(threads, 0.5)  # what is under way hangs up at once
+        join(mine.aborting, 5.0)
 
 
-def work(todo: list[tuple[int, Callable[[], Any]]], ended: Any) -> None:
+def work(todo: list[tuple[int, Callable[[], Any]]], ended: Any, mine: Ending) -> None:
     """One worker: job after job until none is left; its failures belong to the thread that waits."""
+    ending().set(mine)
     with contextlib.suppress(IndexError):
         while True:
             place, job = todo.pop(0)
@@ -1919,10 +1937,17 @@ def work(todo: list[tuple[int, Callable[[], Any]]], ended: Any) -> None:
                 ended.put((place, None, error))
 
 
-def soon(results: Any) -> Any:
-    while True:
+def soon(results: Any, stop: Any) -> Any:
+    while not (stop and stop.is_set()):
         with contextlib.suppress(queue.Empty):  # a wait without end hears no Ctrl-C on Windows
             return results.get(timeout=0.2)
+    raise KeyboardInterrupt
+
+
+def join(threads: Iterable[Any], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 def send_parts(requests: Sequence[Request], send: Send, workers: int) -> list[Response]:
