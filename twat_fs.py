@@ -2571,6 +2571,8 @@ class Aws:
 
     def ask(self, who: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any) -> Response:
         """Raises NotConfigured if there is no good answer."""
+        if not all(re.fullmatch("[ -~]*", value) for _, value in headers):
+            raise lacking(f"the token for {who} is none: it holds other characters than ASCII")
         try:
             request = Request(method, url, headers, repeatable=True, refusal=keys_refusal, **more)
             return self.send(request)  # type: ignore[no-any-return]
@@ -2614,7 +2616,10 @@ class Aws:
         """IAM Identity Center: the token that `aws sso login` has left in its cache."""
         known = {**self.config.get(f"sso-session {profile.get('sso_session')}", {}), **profile}
         seed = profile.get("sso_session") or known.get("sso_start_url", "")
-        token = cached(f"~/.aws/sso/cache/{hashlib.sha1(seed.encode(), usedforsecurity=False).hexdigest()}.json")
+        name_of_cache = hashlib.sha1(seed.encode(), usedforsecurity=False).hexdigest()
+        token: dict[str, Any] = {}
+        with contextlib.suppress(NotConfigured):
+            token = dictionary(small_file(f"~/.aws/sso/cache/{name_of_cache}.json"))
         if (when(token.get("expiresAt")) or 0) <= time.time():
             raise lacking("nobody is signed on, or the sign-on has expired", f"aws sso login --profile {printable(name)}")
         query = urllib.parse.urlencode({"role_name": known.get("sso_role_name", ""), "account_id": known["sso_account_id"]})
@@ -2703,14 +2708,6 @@ def small_file(path: str) -> str:
         raise lacking(f"{printable(path)}: {local_reason(error)}") from error
 
 
-def cached(path: str) -> dict[str, Any]:
-    """A cache of the AWS tools; one that is not there is empty."""
-    try:
-        return dictionary(small_file(path))
-    except NotConfigured:
-        return {}
-
-
 def dictionary(text: Union[str, bytes]) -> dict[str, Any]:
     """The object that is written there in JSON; an empty one for everything else."""
     try:
@@ -2770,7 +2767,6 @@ S3_SINGLE = 16 * MiB  # from here on in parts
 S3_PART = 16 * MiB
 S3_MAX_PARTS = 10_000
 S3_LIMIT = 50 * 10**12  # since December 2025
-S3_WEEK = WEEK  # no presigned link lives longer
 S3_XML = "http://s3.amazonaws.com/doc/2006-03-01/"
 S3_READ = (301, 307, *range(400, 408), *range(409, 425), 501, 507)  # answers that a bucket reads itself
 S3_BUSY = frozenset(
@@ -2868,11 +2864,8 @@ class Bucket:
             self.state = now
         return self.state != before
 
-    def good(self, method: str, key: str, query: str = "", **more: Any) -> Response:
-        """The answer if it is a success; what went wrong, and what to do, if not."""
-        return self.success(self.ask(method, key, query, **more), key)
-
     def success(self, response: Response, key: str) -> Response:
+        """The answer if it is a success; raises what went wrong, and what to do, if not."""
         status, words = response.status, printable(xml_text(response, "Message"))
         if status < 300:
             return response
@@ -2971,7 +2964,7 @@ def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> 
 def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> None:
     """Parts that leave some at a time; after a failure nothing stays there that somebody would pay for."""
     kind, crc = (("Content-Type", media_type(key)),), ("x-amz-checksum-algorithm", "CRC32")
-    begun = bucket.good("POST", key, "uploads=", headers=kind, crc=crc)
+    begun = bucket.success(bucket.ask("POST", key, "uploads=", headers=kind, crc=crc), key)
     upload, stop = xml_text(begun, "UploadId"), threading.Event()
     if not upload:
         raise no_link(begun)
@@ -3002,7 +2995,7 @@ def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Slice, stop
 def s3_keeps(options: UploadOptions) -> Keeps:
     """The object stays; a presigned link ends."""
     public = options.public or options.settings.get("TWAT_FS_S3_PUBLIC_URL")
-    return Keeps(FOREVER) if public else Keeps(S3_WEEK, range(MINUTE, S3_WEEK + 1))
+    return Keeps(FOREVER) if public else Keeps(WEEK, range(MINUTE, WEEK + 1))  # no presigned link lives longer
 
 
 def s3_end(bucket: Bucket, options: UploadOptions) -> Optional[float]:
@@ -3065,7 +3058,7 @@ ACCOUNTS: tuple[Provider, ...] = (
         note="presigned links, for 7 days at most; --public where the bucket is",
         help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE); for others than Amazon"
         " AWS_ENDPOINT_URL too",
-        checked="2026-11-24", source="botocore 1.44.5; rclone's, Swift's and moto's servers, 2026-11-24",
+        checked="2026-11-25", source="botocore 1.44.8; rclone's, Swift's and moto's servers, 2026-11-25",
         sample=Sample("<ok/>", "https://b.s3.us-east-1.amazonaws.com/a", asked="https://b.s3.us-east-1.amazonaws.com/a?x=1"),
     ),
     Provider(
