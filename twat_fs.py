@@ -113,6 +113,7 @@ MINUTE, HOUR, DAY, WEEK = 60, 3600, 86400, 604800
 FOREVER = float("inf")
 
 CHUNK = MiB  # per read and per send: 64 KiB costs half as much again, more than 2 MiB falls out of the cache
+STEP = 256 * KiB  # the same for parts that leave side by side: not slower there, and 8 of them cost 30 MB less
 ANSWER_LIMIT = MiB  # no host has more than a few hundred bytes to say about an upload
 SECRET_SETTINGS = tuple(
     "CATBOX_USERHASH PIXELDRAIN_KEY FAL_KEY FAL_KEY_SECRET DROPBOX_ACCESS_TOKEN DROPBOX_REFRESH_TOKEN DROPBOX_APP_SECRET"
@@ -1305,12 +1306,13 @@ class Transport:
                 with opened(piece) as file:
                     line.stream.sendfile(file, piece.size, sent)
             else:
-                self.send_slice(line.stream, piece, digest, sent)
+                step = self.limiter.step if self.limiter else STEP if request.stop else CHUNK
+                self.send_slice(line.stream, pieces_of(piece, step), digest, sent)
         line.stream.flush()
         return digest.hexdigest() if digest else None
 
-    def send_slice(self, stream: Stream, piece: Slice, digest: Any, sent: Callable[[int], object]) -> None:
-        for data in pieces_of(piece, self.limiter.step if self.limiter else CHUNK):
+    def send_slice(self, stream: Stream, pieces: Iterator[memoryview], digest: Any, sent: Callable[[int], object]) -> None:
+        for data in pieces:
             if self.limiter:
                 self.limiter.take(len(data), self.time_left())
             if digest:
@@ -2917,7 +2919,7 @@ S3_ERRORS = {  # code: what it means, and what to do
 def digests(part: Slice, sha256: bool, crc32: bool) -> tuple[str, str]:
     """SHA-256 (hex) and CRC-32 (base64) of what will be sent, as far as wanted, read ahead once."""
     digest, crc = hashlib.sha256(), 0
-    for data in pieces_of(part) if sha256 or crc32 else ():
+    for data in pieces_of(part, STEP) if sha256 or crc32 else ():
         crc = zlib.crc32(data, crc) if crc32 else 0
         digest.update(data if sha256 else b"")
     return digest.hexdigest() if sha256 else "", base64.b64encode(crc.to_bytes(4, "big")).decode() if crc32 else ""
