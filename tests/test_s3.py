@@ -177,12 +177,11 @@ def test_100_mib_arrive_in_little_memory(s3, folder, tmp_path, box):
     """Eight parts of 16 MiB under way would be 128 MiB: they are read while they are sent."""
     path = file_of(tmp_path, 100 * MIB)
     arguments = ["-p", "s3", "--no-check", "-j", "8", "--remote-path", folder, path]
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, *command(arguments)],  # a child of ours would be charged for our own memory
-        env=environment(box, {"AWS_S3_BUCKET": s3.bucket, **s3.env()}), capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    env = environment(box, {"AWS_S3_BUCKET": s3.bucket, **s3.env(), "COVERAGE_PROCESS_START": None})  # measuring takes memory
+    argv = [sys.executable, "-c", PEAK, *command(arguments)]  # a child of ours would be charged for our own memory
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
     url, peak = good(done).split()
-    assert url.startswith(s3.endpoint) and int(peak) < 64 * 1024
+    assert url.startswith(s3.endpoint) and int(peak) < 48 * 1024
     assert stored(s3, f"{folder}a file.bin")[:2] == (sha256(path), 100 * MIB)
     assert not unfinished(s3, f"{folder}a file.bin")
 

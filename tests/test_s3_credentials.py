@@ -159,6 +159,10 @@ def told(program, tmp_path, box):
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://h.example/x"}, "FULL_URI is http, and not of this machine"),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "gopher://h/x"}, "FULL_URI is not a URL that can be fetched"),
         ({"AWS_CONFIG_FILE": "/"}, "/: is a directory"),
+        (
+            {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "tö\nken"},
+            "the token for the container is none: it holds other characters than ASCII",
+        ),
     ],
 )  # fmt: skip
 def test_a_sentence_says_what_to_do(told, given, sentence):
