@@ -202,7 +202,6 @@ take_binary() {
 find_python() {
     for candidate in python3 python3.15 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python; do
         python=$candidate                 # yash forgets the variable of a loop
-        have "$python" || continue
         if try "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then return; fi
     done
     die "no Python from 3.9 on was found: install one (apt-get install python3, dnf install python3.12, apk add python3)"

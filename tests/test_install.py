@@ -63,8 +63,8 @@ def files_of(version: str) -> Dict[str, bytes]:
 class Release:
     """Releases as GitHub serves them: each download is a redirect to another place, and can go wrong there.
 
-    `faults` says what happens to a file: "missing", "cut", "wrong", "page", "slow", "stuck" or "plain" (a redirect
-    from https to http).
+    `faults` says what happens to a file: "missing", "cut", "wrong", "page", "slow", "stuck", "busy" (the first
+    time) or "plain" (a redirect from https to http).
     """
 
     def __init__(self, tls=None):
@@ -103,7 +103,7 @@ class Release:
         self.server.server_close()
 
     def answer(self, talk):
-        path, stored = talk.path.lstrip("/"), talk.path.startswith("/stored/")
+        path, stored = talk.path[1:], talk.path.startswith("/stored/")
         folder, _, name = (path[len("stored/") :] if stored else path).rpartition("/")
         if not stored:
             self.asked.append(path)
@@ -111,6 +111,9 @@ class Release:
         data = self.content(folder, name)
         if data is None or (fault == "missing" and stored):
             talk.send_error(404)
+        elif stored and fault == "busy":
+            del self.faults[name]
+            talk.send_error(503)
         elif stored:
             self.give(talk, data, fault)
         else:
@@ -350,19 +353,24 @@ def test_uninstalling_deletes_the_program_and_nothing_else(install, release, tar
     assert f"deleted {target}/twat-fs\n" in done.stdout
     assert release.asked == []
     refused(install("--uninstall", shell=shell), f"there is no twat-fs in {target}")
+    (target / "twat-fs").symlink_to("nowhere")
+    assert install("--uninstall", shell=shell).returncode == 0
+    assert inside(target) == ["other"]
 
 
 @posix_only
 @every_shell
-def test_the_script_may_also_be_a_file_and_standard_input_is_left_alone(environment, target, tmp_path, shell):
+def test_the_script_may_also_be_a_file_and_standard_input_is_left_alone(environment, release, target, tmp_path, shell):
+    greedy = dict.fromkeys(BINARIES, b"#!/bin/sh\ncat >/dev/null\necho twat-fs 1.2.3\n")
+    release.folders["download/v1.2.3"].update(greedy)
     (tmp_path / "install.sh").write_bytes(SCRIPT)
     argv = [*words_of(shell), str(tmp_path / "install.sh"), "--version=1.2.3"]
     read, write = os.pipe()
     os.write(write, b"for somebody else")
+    os.close(write)
     done = subprocess.run(argv, stdin=read, env=environment, capture_output=True, text=True)
     left = os.read(read, 100)
     os.close(read)
-    os.close(write)
     assert (done.returncode, done.stderr, left) == (0, "", b"for somebody else")
     assert answer(target / "twat-fs") == "twat-fs 1.2.3"
 
@@ -375,6 +383,14 @@ def test_help_tells_every_option_and_variable(install, release, target, shell, o
     assert (done.returncode, done.stderr, release.asked, inside(target)) == (0, "", [], [])
     wanted = "--version --dir --python --uninstall --help TWAT_FS_VERSION TWAT_FS_INSTALL_DIR TWAT_FS_BASE_URL"
     assert [word for word in wanted.split() if word not in done.stdout] == []
+
+
+@posix_only
+def test_the_address_of_the_releases_may_end_with_a_slash(install, release):
+    done = install(TWAT_FS_BASE_URL=release.url + "/")
+    assert done.returncode == 0
+    assert f"downloading {release.url}/{release.asked[1]}\n" in done.stdout
+    refused(install("--version", "9.9.9", TWAT_FS_BASE_URL=release.url + "/"), f"{release.url}/download/v9.9.9/SHA256SUMS ")
 
 
 @posix_only
@@ -492,6 +508,14 @@ def test_a_binary_for_another_cpu_gives_way_to_the_python_file(install, release,
 
 
 @posix_only
+def test_on_windows_the_python_file_is_no_exe(install, release, target, tmp_path):
+    release.newest[WINDOWS_BINARY] = b"#!/bin/sh\nexit 1\n"
+    assert install(PATH=machine(tmp_path / "machine", uname=system("MINGW64_NT-10.0", "x86_64"))).returncode == 0
+    assert inside(target) == ["twat-fs"]
+    assert answer(target / "twat-fs") == "twat-fs 2.0.1"
+
+
+@posix_only
 def test_a_release_without_the_binary_gives_the_python_file(install, release, target):
     for name in BINARIES:
         del release.newest[name]
@@ -510,10 +534,19 @@ def test_the_real_program_is_installed_and_runs(install, release, target):
     assert answer(target / "twat-fs").startswith("twat-fs ")
 
 
+def python(version: str) -> str:
+    """A Python that takes itself for this version."""
+    pretend = f"import sys; sys.version_info = ({version.replace('.', ', ')}, 0); exec(sys.argv[1])"
+    quoted = shlex.quote(sys.executable)
+    return f'[ "$1" != -c ] || exec {quoted} -c "{pretend}" "$2"; exec {quoted} "$@"'
+
+
 REAL = MACHINE["python3"]
-TOO_OLD = 'case $2 in *version_info*) exit 1 ;; esac; echo never; exit 9'
+TOO_OLD = python("3.8")
 PYTHONS = [
     ({"python3": REAL, "python3.14": "exit 9"},         "python3"),
+    ({"python3": python("3.9")},                        "python3"),
+    ({"python3": python("2.7"), "python3.10": REAL},    "python3.10"),
     ({"python3": TOO_OLD, "python3.12": REAL},          "python3.12"),
     ({"python3": None, "python3.9": REAL},              "python3.9"),
     ({"python3": TOO_OLD, "python3.11": REAL, "python3.10": "exit 9"}, "python3.11"),
@@ -821,6 +854,14 @@ def test_wget_tells_too_that_there_is_no_room(install, disk, tmp_path, client):
 
 
 @posix_only
+def test_curl_tries_again_where_the_server_was_busy(install, release, target):
+    release.faults = {"SHA256SUMS": "busy"}
+    done = install()
+    assert (done.returncode, done.stderr, inside(target)) == (0, "", ["twat-fs"])
+    assert release.faults == {}
+
+
+@posix_only
 @modest_shell
 def test_without_curl_and_wget_it_says_so(install, target, tmp_path, shell):
     done = install(shell=shell, PATH=machine(tmp_path / "machine", HASH))
@@ -832,10 +873,22 @@ def test_without_curl_and_wget_it_says_so(install, target, tmp_path, shell):
 @pytest.mark.parametrize("client", [client for client in CLIENTS if client != "busybox"])
 def test_over_https_it_works_with_a_certificate_and_not_without(install, secure_release, target, tmp_path, client):
     path = with_client(tmp_path / "machine", client)
-    refused(install(PATH=path, TWAT_FS_BASE_URL=secure_release.url), "cannot download https://localhost.*certificate .*")
+    refused(install(PATH=path, TWAT_FS_BASE_URL=secure_release.url), r"cannot download https://localhost.* \(.*certificate")
     assert inside(target) == []
     done = install(PATH=path, TWAT_FS_BASE_URL=secure_release.url, **secure_release.trust)
     assert (done.returncode, done.stderr, inside(target)) == (0, "", ["twat-fs"])
+
+
+WGET_WITH_OPENSSL = """[ "$1" != --version ] || exec echo GNU Wget 1.24.5
+echo "ERROR: cannot verify localhost's certificate, issued by 'CN=x':" >&2
+echo "To connect to localhost insecurely, use \\`--no-check-certificate'." >&2
+exit 5"""
+
+
+@posix_only
+def test_the_advice_to_check_no_certificates_is_not_passed_on(install, tmp_path):
+    done = install(PATH=machine(tmp_path / "machine", HASH, wget=WGET_WITH_OPENSSL))
+    refused(done, r"cannot download .*/SHA256SUMS \(its certificate cannot be verified\)$")
 
 
 @linux_only
@@ -891,7 +944,8 @@ def test_without_a_hash_program_nothing_is_installed(install, target, tmp_path, 
 @posix_only
 @pytest.mark.parametrize("text", ["{hash} *{name}\n", "{hash}  {name}\n"])
 def test_both_forms_of_a_list_of_hashes_are_read(install, release, target, monkeypatch, text):
-    lines = [text.format(hash=hashlib.sha256(data).hexdigest(), name=name) for name, data in release.newest.items()]
+    lines = [text.format(hash="0" * 64, name=f"not-{name}") for name in release.newest]
+    lines += [text.format(hash=hashlib.sha256(data).hexdigest(), name=name) for name, data in release.newest.items()]
     release.newest["SHA256SUMS"] = "".join(lines).encode()
     monkeypatch.setattr(release, "content", lambda folder, name: release.folders[folder].get(name))
     assert install().returncode == 0
