@@ -4921,7 +4921,8 @@ def cmd_completion(argv: Sequence[str]) -> int:
     lines = "\n".join(line for name, options in OF_COMMANDS.items() for line in completion_lines(name, options, fish))
     words = {"@OPTIONS@": lines, "@COMMANDS@": " ".join(OF_COMMANDS), "@HOSTS@": " ".join(row.id for row in PROVIDERS)}
     text = functools.reduce(lambda text, word: text.replace(*word), words.items(), COMPLETION_FISH if fish else COMPLETION)
-    put_line("autoload -U compinit bashcompinit; compinit; bashcompinit\n" * (args.shell == "zsh") + text)
+    ready = "autoload -U compinit bashcompinit; (( $+functions[compdef] )) || compinit; bashcompinit\n"
+    put_line(ready * (args.shell == "zsh") + text)
     return 0
 
 
