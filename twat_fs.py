@@ -1306,13 +1306,12 @@ class Transport:
             if isinstance(piece, bytes):
                 line.stream.sendall(piece)
             else:
-                step = self.limiter.step if self.limiter else CHUNK
-                self.send_slice(line.stream, pieces_of(piece, step), digest, sent)
+                self.send_slice(line.stream, piece, digest, sent)
         line.stream.flush()
         return digest.hexdigest() if digest else None
 
-    def send_slice(self, stream: Stream, pieces: Iterator[memoryview], digest: Any, sent: Callable[[int], object]) -> None:
-        for data in pieces:
+    def send_slice(self, stream: Stream, piece: Slice, digest: Any, sent: Callable[[int], object]) -> None:
+        for data in pieces_of(piece, self.limiter.step if self.limiter else CHUNK):
             if self.limiter:
                 self.limiter.take(len(data), self.time_left())
             if digest:
@@ -2900,7 +2899,7 @@ S3_ERRORS = {  # code: what it means, and what to do
 def digests(part: Slice, sha256: bool, crc32: bool) -> tuple[str, str]:
     """SHA-256 (hex) and CRC-32 (base64) of what will be sent, as far as wanted, read ahead once."""
     digest, crc = hashlib.sha256(), 0
-    for data in pieces_of(part, STEP) if sha256 or crc32 else ():
+    for data in pieces_of(part) if sha256 or crc32 else ():
         crc = zlib.crc32(data, crc) if crc32 else 0
         digest.update(data if sha256 else b"")
     return digest.hexdigest() if sha256 else "", base64.b64encode(crc.to_bytes(4, "big")).decode() if crc32 else ""
@@ -4883,7 +4882,8 @@ def cmd_completion(argv: Sequence[str]) -> int:
     lines = "\n".join(line for name, options in OF_COMMANDS.items() for line in completion_lines(name, options, fish))
     words = {"@OPTIONS@": lines, "@COMMANDS@": " ".join(OF_COMMANDS), "@HOSTS@": " ".join(row.id for row in PROVIDERS)}
     text = functools.reduce(lambda text, word: text.replace(*word), words.items(), COMPLETION_FISH if fish else COMPLETION)
-    put_line("autoload -U compinit bashcompinit; compinit; bashcompinit\n" * (args.shell == "zsh") + text)
+    ready = "autoload -U compinit bashcompinit; (( $+functions[compdef] )) || compinit; bashcompinit\n"
+    put_line(ready * (args.shell == "zsh") + text)
     return 0
 
 

@@ -85,7 +85,7 @@ def moment() -> str:
 
 def arguments(folder: Path, told: str, name: str) -> list[str]:
     """PyInstaller's; everything happens inside of `folder`."""
-    words = ["--onefile", "--console", "--clean", "--noconfirm", "--noupx", "--log-level=WARN", f"--name={name}"]
+    words = ["--onefile", "--console", "--clean", "--noconfirm", "--noupx", f"--name={name}"]
     words += [f"--{place}path={folder / place}" for place in ("dist", "work", "spec")]
     words += [f"--exclude-module={module}" for module in excluded()]
     if sys.platform == "linux":
@@ -101,9 +101,10 @@ def freeze(folder: Path, name: str) -> tuple[Path, str]:
     told = version.version()
     source = (ROOT / "twat_fs.py").read_bytes().decode()
     (folder / "twat_fs.py").write_bytes(version.injected(source, told).encode())
-    fixed = {"PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": moment(), "PYINSTALLER_CONFIG_DIR": str(folder / "config")}
+    fixed = {"PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": moment()}
+    own = {"PYINSTALLER_CONFIG_DIR": str(folder / "config"), "PYI_LOG_LEVEL": "WARN"}
     command = [sys.executable, "-m", "PyInstaller", *arguments(folder, told, name)]
-    subprocess.run(command, cwd=folder, env={**os.environ, **fixed}, check=True)
+    subprocess.run(command, cwd=folder, env={**os.environ, **fixed, **own}, check=True)
     (made,) = (folder / "dist").iterdir()
     return made, told
 

@@ -97,8 +97,9 @@ os.environ.setdefault("COVERAGE_FILE", {file!r}), __import__("coverage").process
 
 
 def make_venv(folder: Path, wanted: list[str]) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    check(run([sys.executable, "-m", "venv", str(folder)]), "cannot make a venv; Debian: apt-get install python3-venv")
+    folder.unlink() if folder.is_symlink() else shutil.rmtree(folder, ignore_errors=True)
+    base = getattr(sys, "_base_executable", sys.executable)      # we may run in the very venv that has just been deleted
+    check(run([base, "-m", "venv", str(folder)]), "cannot make a venv; Debian: apt-get install python3-venv")
     (folder / STAMP).touch()              # from here on it is ours, also when the network fails now
     check(run([str(venv_python(folder)), "-m", "pip", "install", "--quiet", *wanted]), "pip could not install")
     for place in folder.glob("[Ll]ib/**/site-packages"):
