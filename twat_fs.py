@@ -2667,9 +2667,9 @@ def suffix(region: str) -> str:
 
 def ini(path: str) -> Sections:
     """The sections of a file of the AWS tools; none if there is no such file, NotConfigured with the line if it is broken."""
-    parser = configparser.RawConfigParser(default_section=None, strict=False)  # type: ignore[call-overload]
     try:
         with open(os.path.expanduser(path), encoding="utf-8") as file:
+            parser = configparser.RawConfigParser(default_section=None, strict=False)  # type: ignore[call-overload]
             parser.read_file(file)
     except FileNotFoundError:
         return {}

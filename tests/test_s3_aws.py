@@ -359,3 +359,32 @@ def test_what_is_no_answer_is_not_repeated(aws, box, small, tmp_path):
     box.hosts["portal.sso.eu-central-1.amazonaws.com"].garbage = f'{{"roleCredentials": ["{TEMPORARY_SECRET}"]}}'
     done = aws("-v", small, env=signed_on(tmp_path, "2999-01-01T00:00:00Z"))
     assert done.returncode == 5 and "the sign-on gives no access key with its secret" in done.stderr
+
+
+# 5  What must not happen ---------------------------------------------------------------------------------------------
+
+
+def test_a_bucket_that_stays_busy(aws, box, small):
+    box.fault(PICTURES, "status", status=503, body=error("SlowDown", "Reduce your request rate."))
+    done = aws(small, "--retry", "1")
+    assert done.returncode == 1 and "503 SlowDown: Reduce your request rate." in done.stderr
+    assert len(asked(box)) == 2
+
+
+def test_a_beginning_without_a_name_is_none(aws, box, large):
+    box.fault(PICTURES, "status", status=200, times=1, body="<InitiateMultipartUploadResult/>")
+    done = aws(large)
+    assert (done.returncode, done.stdout) == (1, "") and "200 but no URL in the answer" in done.stderr
+    assert len(asked(box)) == 1
+
+
+def test_a_bucket_that_is_sent_from_region_to_region_gives_up(aws, box, small):
+    """Each answer names another one: four are enough."""
+    for number, region in enumerate(("eu-central-1", "us-east-1", "eu-central-1", "us-east-1", "eu-central-1")):
+        where = "pictures.s3.us-east-1.amazonaws.com" if number % 2 == 0 else "pictures.s3.eu-central-1.amazonaws.com"
+        box.fault(
+            where, "status", status=301, times=1, body=error("PermanentRedirect"), headers=[("x-amz-bucket-region", region)]
+        )
+    done = aws(small)
+    assert done.returncode == 1 and "pictures is in another region   set AWS_REGION" in done.stderr
+    assert len(asked(box, "PUT")) == 4

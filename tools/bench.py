@@ -235,7 +235,10 @@ import sys, boto3
 boto3.client("s3").upload_file(sys.argv[1], "bucket", "file.bin")
 """
 S3_AWS = ("aws", "s3", "cp", "--no-progress", "{file}", "s3://bucket/file.bin")
-S3_RCLONE = (*RCLONE_PUT[:4], "--s3-no-check-bucket", "--s3-no-head", "--ignore-checksum", "--retries=1", "--ca-cert={bundle}")
+S3_RCLONE = (
+    *RCLONE_PUT[:4], "--s3-no-check-bucket", "--s3-no-head", "--s3-use-multipart-etag=false", "--ignore-checksum",
+    "--multi-thread-streams=0", "--retries=1", "--ca-cert={bundle}",
+)
 
 
 class Client(NamedTuple):
