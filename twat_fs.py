@@ -4908,14 +4908,27 @@ def terminated(number: int, frame: object) -> None:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """The program; returns the exit code, and never raises."""
+    """The program; returns the exit code.  It raises nothing, but SystemExit for `twat`, which drops what we return."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        end_tidily()
+    code = run(words)
+    if argv is None and sys.argv[0] == "twat.fs":  # so twat 2.7 calls a plugin: `twat fs FILE` must not call a failure 0
+        raise SystemExit(code)
+    return code
+
+
+def end_tidily() -> None:
+    """Whoever ends the program finds no temporary files left."""
+    with contextlib.suppress(ValueError):  # a thread may not
+        for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
+            if getattr(signal, name, None) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # nohup
+                signal.signal(getattr(signal, name), terminated)
+
+
+def run(words: Sequence[str]) -> int:
+    """The exit code of a command line; whatever goes wrong is told."""
     command = COMMANDS.get(words[0]) if words else None
-    if argv is None:  # we are the program: temporary files go when somebody ends it
-        with contextlib.suppress(ValueError):  # a thread may not
-            for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
-                if getattr(signal, name, None) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # nohup
-                    signal.signal(getattr(signal, name), terminated)
     try:
         try:
             return command(words[1:]) if command else cmd_upload(words)

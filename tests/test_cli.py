@@ -1199,8 +1199,12 @@ def test_as_a_module(box, file, tmp_path):
 
 
 def test_as_a_plugin_it_takes_its_words_from_argv(run, file, online_box, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["twat.fs", str(file())])
-    assert twat_fs.main() == 0
+    """And ends by its exit code, because twat drops what is returned."""
+    for words, code in (([str(file())], 0), (["nofile"], 6)):
+        monkeypatch.setattr(sys, "argv", ["twat.fs", *words])
+        with pytest.raises(SystemExit) as end:
+            twat_fs.main()
+        assert end.value.code == code
     assert capsys.readouterr().out.startswith("https://files.catbox.moe/")
 
 

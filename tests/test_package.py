@@ -201,6 +201,7 @@ def test_the_bare_file_runs_under_uv_and_pipx_without_a_network(request, tool, t
 def test_the_real_twat_finds_its_plugin(uv, wheel, venv):
     uv("pip", "install", "--python", venv, "twat", wheel, **{"UV_OFFLINE": None, **NETWORK})
     assert good(venv / "bin" / "twat", "fs", "version") == f"twat-fs {VERSION}\n"
+    assert subprocess.run([venv / "bin" / "twat", "fs", "nofile"], capture_output=True).returncode == 6
     assert good(venv / "bin" / "python", "-c", "import twat; print(twat.fs.upload_file.__name__)") == "upload_file\n"
 
 
