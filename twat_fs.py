@@ -4,29 +4,29 @@
 # ///
 """twat_fs: turn a file into a URL.
 
-    python3 twat_fs.py FILE...            upload, and print one URL for each file
-    dmesg | python3 twat_fs.py            the same for standard input
-    python3 twat_fs.py -p litterbox,x0at FILE       only these hosts, in this order
-    python3 twat_fs.py --expire 12h FILE  the link should be gone after about 12 hours
-    python3 twat_fs.py list               the hosts and what is known about them
-    python3 twat_fs.py serve FILE         no network? this machine is the host
+    python3 twat_fs.py FILE...                 upload, and print one URL for each file
+    dmesg | python3 twat_fs.py                 the same for standard input
+    python3 twat_fs.py -p litterbox,x0at FILE  only these hosts, in this order; -p s3 is a bucket of yours
+    python3 twat_fs.py --expire 12h FILE       the link should be gone after about 12 hours
+    python3 twat_fs.py list                    the hosts and what is known about them
+    python3 twat_fs.py serve FILE              no network? this machine is the host
 
     import twat_fs
-    url = twat_fs.upload_file("report.pdf")         raises UploadError, never returns ""
+    url = twat_fs.upload_file("report.pdf")    raises UploadError, never returns ""
 
-The whole program in one drawing.  Everything on the left is pure; only Transport opens sockets.
+The whole program in one drawing:
 
-    argv -> build_parser -> UploadOptions, Source, choose() -> a chain of providers
-                                                                     |
-       for each provider of the chain:                               v
-          objection()        too big, empty, blocked, wrong expiry?  next one
-          provider.upload(source, options, send)
-             build  -> Request
-             send   -> Transport.send -> judge -> pause -> sleep, and again
-             read   -> Link          an HTML page in disguise is no link
-          verify()           the cheapest proof that the link serves these bytes
-                                                                     |
-    stdout: the URL and nothing else; stderr: all the rest           v
+    argv --> UploadOptions, Source, choose() --> a chain of providers
+
+    for each provider of the chain
+        objection()         too big, empty, blocked, wrong expiry, not set up?  the next one         pure
+        provider.upload(source, options, send)
+            build           --> Request                                                              pure
+            send            --> Transport.send --> judge --> pause --> sleep, and again  the only sockets
+            read            --> Link; an HTML page in disguise is none                               pure
+        verify()            the cheapest proof that the link serves these bytes
+
+    stdout: the URL and nothing else; stderr: all the rest
 
 The chapters, bottom-up; each needs only earlier ones:
 
