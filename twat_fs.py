@@ -121,6 +121,7 @@ SECRET_SETTINGS = tuple(
     "CATBOX_USERHASH PIXELDRAIN_KEY FAL_KEY FAL_KEY_SECRET DROPBOX_ACCESS_TOKEN DROPBOX_REFRESH_TOKEN DROPBOX_APP_SECRET"
     " AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_CONTAINER_AUTHORIZATION_TOKEN".split()
 )
+TICK = 0.2  # seconds; long waits come in such steps, because a signal just before a wait is heard only after it
 STALL = 60.0  # seconds without any byte moving
 MAX_REDIRECTS = 5
 MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
@@ -828,8 +829,7 @@ class Stream:
 
     def wait(self, read: bool, write: bool) -> None:
         give_up = min(time.monotonic() + self.stall, self.until)
-        step = 0.2 if self.stop else FOREVER
-        while not ready(self.channel.fileno(), read, write, max(0, min(step, give_up - time.monotonic()))):
+        while not ready(self.channel.fileno(), read, write, max(0, min(TICK, give_up - time.monotonic()))):
             if time.monotonic() >= give_up:
                 raise TimeoutError
             self.in_time()
@@ -1942,7 +1942,7 @@ def work(todo: list[tuple[int, Callable[[], Any]]], ended: Any, mine: Ending) ->
 def soon(results: Any, stop: Any) -> Any:
     while not (stop and stop.is_set()):
         with contextlib.suppress(queue.Empty):  # a wait without end hears no Ctrl-C on Windows
-            return results.get(timeout=0.2)
+            return results.get(timeout=TICK)
     raise KeyboardInterrupt
 
 
@@ -4570,16 +4570,27 @@ def source_or_error(
         return error
 
 
+def arriving(stream: Any) -> Iterator[bytes]:
+    """What comes, as it comes, so that Ctrl-C is heard in between."""
+    data = b"-"
+    while data:
+        with contextlib.suppress(OSError, ValueError):  # it has no descriptor, or is a pipe of Windows
+            while not ready(stream.fileno(), True, False, TICK):
+                pass
+        data = stream.read1(CHUNK)
+        yield data
+
+
 @contextlib.contextmanager
 def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
     """Standard input in a temporary file, so that everything can be sent again; stops at what no host would take."""
     if sys.stdin is None:
         raise Unreadable("standard input is closed", phase="file")
-    handle, path = tempfile.mkstemp(prefix="twat-fs-")
+    path = ""
     try:
-        piped: Any = sys.stdin.buffer
-        with open(handle, "wb") as file:
-            for data in iter(lambda: piped.read1(CHUNK), b""):  # what has come, so that Ctrl-C is heard between
+        path = os.path.join(tempfile.gettempdir(), f"twat-fs-{random_name()}")  # named before it is made: no signal can lose it
+        with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
+            for data in arriving(sys.stdin.buffer):
                 file.write(data)
                 meter.spooling(file.tell())
                 if shutil.disk_usage(path).free < RESERVE:
@@ -4590,10 +4601,11 @@ def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
         meter.spooled()
         yield path
     except OSError as error:
-        why = f"standard input cannot be held in {os.path.dirname(path)}: {local_reason(error)}"
+        why = f"standard input cannot be held in {os.path.dirname(path) or 'a file'}: {local_reason(error)}"
         raise Unreadable(why, phase="file", hint="TMPDIR names another place") from error
     finally:
-        os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def looks_like_text(path: str) -> bool:
