@@ -253,7 +253,7 @@ class UploadOptions(NamedTuple):
     timeout: Optional[float] = None  # without any byte moving; None: TWAT_FS_TIMEOUT, or 60
     max_time: Optional[float] = None  # for the whole call
     limit_rate: Optional[int] = None
-    jobs: int = 4  # parts of one file at a time, where a host takes parts
+    jobs: int = 8  # parts of one file at a time, where a host takes parts
     public: bool = False  # storage of yours is public: links need no signature
     proxy: Optional[str] = None  # may hold a password: see __repr__
     cacert: Optional[str] = None
@@ -4419,7 +4419,7 @@ UPLOAD_OPTIONS = (
     Option("--no-check", "do not prove the link", {"dest": "verify", "action": "append_const", "const": "none"}),
     Option("--verify", "prove it by fetching the whole file", {"action": "append", "choices": ["full"]}),
     Option("--dry-run", "which hosts would be asked, and why not the others; sends nothing", FLAG),
-    Option("-j --jobs", "so many files at a time (1), or parts of a large one (4)", JOBS),
+    Option("-j --jobs", "so many files at a time (1), or parts of a large one (8)", JOBS),
     Option("--no-progress", "no progress on the terminal", FLAG),
 )
 
