@@ -31,8 +31,10 @@ def is_foreign(name: str) -> bool:
 
 
 def pytest_configure() -> None:
-    """A shell's background job is born deaf to Ctrl-C, and so would be the programs that we start: listen again."""
+    """A shell's background job is born deaf to Ctrl-C and Ctrl-\\, and so would be the programs that we start: listen again."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGQUIT"):
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
