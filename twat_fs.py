@@ -1485,7 +1485,7 @@ def said(response: Response) -> str:
         told = [found.get(key) for key in ("message", "error_summary", "error", "detail")]
         words = next((text for text in told if isinstance(text, str) and text), words)
     words = re.sub(r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", words))  # keys to a place
-    title = re.search(r"<(?:title[^>]*|Message)>\s*(.{1,200}?)\s*</(?:title|Message)>", words, re.I | re.S)
+    title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", words, re.I)
     return printable(" ".join((title.group(1) if title else words[:2000]).split()))
 
 
@@ -1707,7 +1707,7 @@ def termbin(source: Source, options: UploadOptions, send: Send) -> Link:
     return termbin_read(response)._replace(sha256=response.sha256)
 
 
-termbin_read = link_of(changed(text, r"[\0\s]+$", ""), r"https://termbin\.com/[a-z0-9]+")
+termbin_read = link_of(lambda response: response.text().strip("\0\r\n "), r"https://termbin\.com/[a-z0-9]+")
 
 
 # -- transfer.sh on somebody's own server
@@ -2701,10 +2701,12 @@ def dictionary(text: Union[str, bytes]) -> dict[str, Any]:
 
 def when(text: object) -> Optional[float]:
     """A time as ISO 8601 in UTC, or as milliseconds, in seconds since 1970."""
-    if isinstance(text, int):
-        return text / 1000
-    found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", str(text), re.ASCII)
-    return float(calendar.timegm((*map(int, found.groups()), 0, 0, 0))) if found else None
+    with contextlib.suppress(ValueError, OverflowError):  # a month 13, or a number that no float holds
+        if isinstance(text, int):
+            return text / 1000
+        found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", str(text), re.ASCII)
+        return float(calendar.timegm((*map(int, found.groups()), 0, 0, 0))) if found else None
+    return None
 
 
 KEYS = ("AccessKeyId", "SecretAccessKey", "Token", "Expiration")
@@ -2765,7 +2767,7 @@ def part_size(size: int) -> int:
 
 def xml_text(response: Response, tag: str) -> str:
     """The text of the first such element.  The answers are flat, and no XML parser need be trusted with them."""
-    found = re.search(f"<{tag}>([^<]*)</{tag}>", response.text())
+    found = re.search(f"<{tag}>([^<]{{0,4000}})</{tag}>", response.text())  # int() refuses numbers of 4300 digits: &#111...;
     return html.unescape(found.group(1)).strip() if found else ""
 
 
@@ -2835,7 +2837,7 @@ class Bucket:
             now = now._replace(region=region)
         elif code == "RequestTimeTooSkewed" or "difference between the request time" in words:  # rclone: AccessDenied
             theirs = retry_after(response.headers.get("Date"), 0.0)  # after 1970
-            now = now._replace(skew=theirs - time.time()) if theirs and not before.skew else now
+            now = now._replace(skew=theirs - time.time()) if theirs and theirs < 1e10 and not before.skew else now
         elif code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
             now = now._replace(credentials=self.aws.credentials())
         elif response.status in (400, 501) and ("checksum" in words or "crc32" in words):
