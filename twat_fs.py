@@ -703,8 +703,8 @@ def target_of(url: str) -> Target:
         port = parts.port or PORTS.get(parts.scheme, 0)
     except (ValueError, UnicodeError) as error:
         raise NoLink(f"not a URL: {printable(bare(url))}", phase="link") from error
-    good = re.fullmatch(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?", host)
-    if parts.scheme not in ("http", "https", "tcp") or not good:
+    good = re.fullmatch(r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?", host)
+    if len(host) > 253 or ".." in host or parts.scheme not in ("http", "https", "tcp") or not good:
         raise NoLink(f"not a URL that can be fetched: {printable(bare(url))}", phase="link")
     return Target(parts.scheme, host, port, (parts.path or "/") + ("?" + parts.query if parts.query else ""))
 
@@ -810,6 +810,10 @@ class Incoming(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
+    def readall(self) -> bytes:
+        """Nobody reads without a bound, except http.client for a chunk of -1 bytes."""
+        raise ValueError("a negative size")
+
 
 class Stream:
     """One connection, sending and listening at once; TimeoutError when nothing moves for `stall` seconds, or at `until`."""
@@ -826,8 +830,8 @@ class Stream:
         if self.stop and self.stop.is_set():
             raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
-    def wait(self, read: bool, write: bool) -> None:
-        give_up = min(time.monotonic() + self.stall, self.until)
+    def wait(self, read: bool, write: bool, give_up: float = FOREVER) -> None:
+        give_up = min(time.monotonic() + self.stall, self.until, give_up)
         step = 0.2 if self.stop else FOREVER
         while not ready(self.channel.fileno(), read, write, max(0, min(step, give_up - time.monotonic()))):
             if time.monotonic() >= give_up:
@@ -845,14 +849,20 @@ class Stream:
         self.channel = tls
 
     def push(self, act: Callable[..., int], *args: Any) -> int:
-        """One step of sending, as soon as the wire takes it; Answered if the host speaks first."""
+        """One step of sending, as soon as the wire takes it; Answered if the host speaks first.
+
+        A host that says "100 Continue" again and again, and takes nothing, is as silent as one that says nothing.
+        """
+        give_up = time.monotonic() + self.stall
         while True:
             self.in_time()
             self.listen()
             try:
                 return act(*args)
             except BlockingIOError:
-                self.wait(read=True, write=True)
+                self.wait(True, True, give_up)
+                if time.monotonic() >= give_up:
+                    raise TimeoutError from None
 
     def listen(self) -> None:
         """Answered if the host speaks, or hangs up; "100 Continue" is no answer."""
@@ -861,7 +871,7 @@ class Stream:
         except BlockingIOError:
             return
         self.heard = re.sub(rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+", b"", self.heard + data)
-        if not data or not re.match(rb"HTTP/1\.[01] 1|\Z", self.heard):
+        if not data or len(self.heard) > 64 * KiB or not re.match(rb"HTTP/1\.[01] 1|\Z", self.heard):
             raise Answered
 
     def sendall(self, data: "Union[bytes, memoryview]") -> None:
@@ -938,8 +948,7 @@ def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
                     last = error
                     continue
             left = give_up - time.monotonic()
-            _, done, failed = select.select([], waiting, waiting, max(0, min(0.25, left) if queue else left))
-            for sock in {*done, *failed}:
+            for sock in decided(waiting, max(0, min(0.25, left) if queue else left)):
                 waiting.remove(sock)
                 code = sock.getsockopt(*error_option())
                 if not code:
@@ -950,6 +959,18 @@ def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
     finally:
         for sock in waiting:
             sock.close()
+
+
+def decided(waiting: Sequence[Any], seconds: float) -> list[Any]:
+    """Those whose connection stands or has failed; select() would know no descriptor above 1023."""
+    if not hasattr(select, "poll"):  # Windows
+        _, done, failed = select.select([], waiting, waiting, seconds)
+        return [sock for sock in waiting if sock in done or sock in failed]
+    poll = select.poll()
+    for sock in waiting:
+        poll.register(sock, select.POLLOUT)
+    ended = {fd for fd, _ in poll.poll(seconds * 1000)}
+    return [sock for sock in waiting if sock.fileno() in ended]
 
 
 def error_option() -> tuple[int, int]:
@@ -1370,7 +1391,10 @@ def pour(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
     """Hands on at most `limit` bytes of an answer; whether that was all of it.  An answer cut short is an error."""
     left = limit
     while left:
-        data = answer.read(min(left, 256 * KiB))
+        try:
+            data = answer.read(min(left, 256 * KiB))
+        except ValueError as error:
+            raise http.client.HTTPException("a chunk of a negative size") from error
         if not data:
             break
         left -= len(data)
@@ -1402,7 +1426,7 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
     if (old.scheme, new.scheme) == ("https", "http") or new.scheme == "tcp":
         raise NoLink(f"redirects to the unsafe {printable(bare(place))}", phase="proof")
     same = old[:3] == new[:3]
-    kept = tuple(h for h in request.headers if same or h[0].lower() not in ("authorization", "cookie"))
+    kept = tuple(h for h in request.headers if same or h[0] == "Range")  # any other may be a key, as those of clouds are
     return request._replace(url=place, headers=kept, auth=request.auth if same else None)
 
 
