@@ -1055,7 +1055,7 @@ def socks5(stream: Stream, target: Target, proxy: Proxy, seconds: float) -> None
     if version != 5:
         raise Unreachable(f"{proxy!r} does not speak SOCKS5", phase="proxy", everywhere=True)
     if method == 2 and proxy.user:
-        user, password = proxy.user.encode()[:255], proxy.password.encode()[:255]
+        user, password = (text.encode("utf-8", "surrogateescape")[:255] for text in (proxy.user, proxy.password))
         stream.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
         method = read(2)[1]  # 0 is welcome
     if method:
@@ -1148,7 +1148,7 @@ class Transport:
         self.options, self.stall = options, options.timeout or STALL
         self.proxy = parse_proxy(options.proxy) if options.proxy else None
         self.context = tls_context(options.cacert, options.insecure) if options.cacert else None  # a bad file: at once
-        self.secrets = [value.encode() for name, value in options.settings.items() if name in SECRET_SETTINGS]
+        self.secrets = [value for name, value in options.settings.items() if name in SECRET_SETTINGS]
         self.lines = threading.local()
         self.limiter = Limiter(options.limit_rate) if options.limit_rate else None
         self.deadline = time.monotonic() + options.max_time if options.max_time else FOREVER
@@ -1355,9 +1355,10 @@ class Transport:
         else:
             self.discard(target, line)
         body = b"".join(taken)
-        told = [value.rpartition(" ")[2].encode() for name, value in request.headers if name == "Authorization"]
+        told = [value.rpartition(" ")[2] for name, value in request.headers if name == "Authorization"]
         for secret in [*told, *(self.secrets if request.body else ())]:  # a host may repeat them, and we would repeat its words
-            body = body.replace(secret, b"***")
+            for spelled in spellings(secret):
+                body = body.replace(spelled, b"***")
         return Response(answer.status, answer.headers, body, request.url, size=size)
 
     def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:
@@ -1376,6 +1377,12 @@ class Transport:
                 taken += data
         self.discard(target_of(request.url), line)
         return Response(200, {}, taken, request.url, digest)
+
+
+def spellings(secret: str) -> set[bytes]:
+    """How a host may write it in text, JSON (PHP escapes its slashes), HTML and URLs; none for nothing."""
+    ways = {secret, secret.replace("/", "\\/"), html.escape(secret), urllib.parse.quote(secret, safe="", errors="replace")}
+    return {way.encode("utf-8", "surrogateescape") for way in ways if way}
 
 
 def half_close(channel: Any) -> None:
@@ -3021,7 +3028,7 @@ def s3_end(bucket: Bucket, options: UploadOptions) -> Optional[float]:
 def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
     base, ends, known = options.settings.get("TWAT_FS_S3_PUBLIC_URL"), s3_end(bucket, options), bucket.state
     if base:
-        return Link(f"{base.rstrip('/')}/{uri_encoded(key, '/-_.~')}", advice="is the bucket public under that URL?")
+        return Link(f"{in_ascii(base.rstrip('/'))}/{uri_encoded(key, '/-_.~')}", advice="is the bucket public under that URL?")
     if ends is None:
         return Link(bucket.url(key), advice="is the bucket public? without --public the link is signed")
     now, temporary = time.time(), known.credentials.token
@@ -3204,6 +3211,10 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
 
 def unconfigured(provider: Provider, settings: Mapping[str, str]) -> str:
     """What is missing or wrong in the settings that this provider needs, as a sentence."""
+    for name in (*provider.needs, *provider.takes):
+        value = settings.get(name, "")
+        if not value.isprintable() or not (value.isascii() or name.endswith("_URL")):
+            return f"{name} holds a line end, or another character that it cannot have"
     if provider.missing:
         return provider.missing(settings)
     return next((f"{name} is not set" for name in provider.needs if not settings.get(name)), "")

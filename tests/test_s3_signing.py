@@ -210,3 +210,10 @@ def test_a_date_that_no_clock_can_show_teaches_nothing():
     bucket.state = t.State(t.Credentials("AK", "SK"), "eu-west-1")
     body = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
     assert not bucket.learn(bucket.state, t.Response(403, {"Date": "9" * 18}, body, ""))
+
+
+def test_a_public_url_may_have_foreign_letters_and_the_link_has_none():
+    bucket = t.Bucket.__new__(t.Bucket)
+    bucket.state = t.State(t.Credentials("AK", "SK"), "eu-west-1")
+    options = t.UploadOptions(settings={"TWAT_FS_S3_PUBLIC_URL": "https://files.example.org/d\u00e9p\u00f4t/"})
+    assert t.s3_link(bucket, "a b", options).url == "https://files.example.org/d%C3%A9p%C3%B4t/a%20b"

@@ -110,6 +110,20 @@ def test_plain_http_goes_through_a_tls_proxy_and_through_socks(main, box, proxie
         assert (done.code, {t.via for t in box.tunnels}) == (0, {via})
 
 
+def test_a_proxy_password_in_odd_bytes_is_no_traceback(main, box, sample):
+    box.proxy_password = ("me", "hunter2")
+    done = main("-p", DROP, "-x", "socks5h://m\udcff:p\udcfe@" + box.socks.partition("//")[2], sample)
+    assert (done.code, done.out) == (1, "") and "password" in done.err
+
+
+def test_a_redirect_to_a_name_that_can_be_none_is_not_followed(main, box, sample):
+    """Neither SOCKS nor TLS could express it."""
+    for name in ("a" * 300, ".x0.at", "a..b"):
+        box.fault("drop.example.org", "redirect", when="download", times=1, location="https://%s/" % name)
+        done = main("-p", DROP, "-x", box.socks, "--retry", 0, sample)
+        assert (done.code, done.out) == (4, "") and "not a URL" in done.err
+
+
 def test_the_lower_case_name_wins(main, box, proxies, sample):
     proxies(HTTPS_PROXY=nowhere(), https_proxy=box.proxy)
     assert main("-p", DROP, sample).code == 0
