@@ -3448,9 +3448,9 @@ def walk(
                 failures.append(error.by(provider.id))
                 attempts.append(Attempt(provider.id, error.phase, str(error), round(time.monotonic() - started, 3)))
                 progress.failed(error)
-                remember(broken, provider, error)
-                if error.exit_code in (2, 6):  # the call or the file itself; no host can help
+                if error.exit_code in (2, 6):  # the call or the file itself; no host can help, and none is to blame
                     raise
+                remember(broken, provider, error)
                 if error.everywhere or (options.fragile and not isinstance(error, (Unsuitable, NotConfigured))):
                     break
         raise AllProvidersFailed(failures, attempts)
@@ -4505,7 +4505,7 @@ def parser_class() -> Any:
             wrong = re.findall(r"(?<!\S)--[a-z][a-z-]*", message) if message.startswith("unrecognized") else []
             close = [o for word in wrong for o in difflib.get_close_matches(word, self._option_string_actions, 1)]
             self.print_usage(sys.stderr)
-            self.exit(2, f"twat-fs: {message}{'; did you mean ' + ', '.join(close) + '?' if close else ''}\n")
+            self.exit(2, f"twat-fs: {printable(message, 400)}{'; did you mean ' + ', '.join(close) + '?' if close else ''}\n")
 
     return Parser
 
