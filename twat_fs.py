@@ -4078,7 +4078,9 @@ def rejecting(act: "Callable[[Desk], None]") -> "Callable[[Desk], None]":
     """What is Rejected on the way becomes the answer; when the line itself breaks there is nobody to answer."""
 
     def answer(desk: "Desk") -> None:
+        desk.until, desk.room = FOREVER, FOREVER
         try:
+            desk.check_frame()
             act(desk)
         except Rejected as no:
             desk.reject(no)
@@ -4096,7 +4098,38 @@ class Desk(RequestHandler):
     shelf: Shelf
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "twat-fs", ""
-    timeout = 30  # seconds without a byte
+    timeout = 30  # seconds without a byte; a head must be whole by then
+    until, room = FOREVER, FOREVER
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(Incoming(self.receive))
+
+    def handle_one_request(self) -> None:
+        """Of a head neither more nor longer than anybody needs: strangers have 256 connections to fill with them."""
+        self.until, self.room = time.monotonic() + self.timeout, 128 * KiB
+        super().handle_one_request()
+
+    def receive(self, size: int) -> bytes:
+        left = self.until - time.monotonic()
+        if left <= 0 or self.room <= 0:
+            raise socket.timeout("a head without end")
+        self.connection.settimeout(min(self.timeout, left))
+        data = bytes(self.connection.recv(size))
+        self.connection.settimeout(self.timeout)
+        self.room -= len(data)
+        return data
+
+    def check_frame(self) -> None:
+        """No doubt where the request ends: a proxy before us may see another end, and take the rest for a second one."""
+        sizes, codings = (self.headers.get_all(name) or [] for name in ("Content-Length", "Transfer-Encoding"))
+        if len(sizes) + len(codings) > 1 or self.headers.get_payload():  # after a line that is no header
+            raise Rejected(400, "A broken head")
+        if codings and codings[0].strip().lower() != "chunked":
+            raise Rejected(501, "Of all transfer codings, chunked only")
+        if self.command not in ("PUT", "POST") and (codings or [size for size in sizes if size.strip() != "0"]):
+            self.close_connection = True  # nobody reads the body
 
     @rejecting
     def do_GET(self) -> None:
@@ -4159,24 +4192,23 @@ class Desk(RequestHandler):
 
     def head(self, status: int, *headers: Header) -> None:
         self.send_response(status)
-        for name, value in headers:
+        for name, value in (*headers, *((("Connection", "close"),) if self.close_connection else ())):
             self.send_header(name, value)
         self.end_headers()
 
     def reply(self, status: int, body: str, *headers: Header) -> None:
         data = body.encode()
-        closing = (("Connection", "close"),) if self.close_connection else ()
         kind, size = ("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data)))
-        self.head(status, kind, size, *headers, *closing)
+        self.head(status, kind, size, *headers)
         self.wfile.write(b"" if self.command == "HEAD" else data)
 
     def reject(self, no: Rejected) -> None:
         """Says no, and listens a moment longer: who still sends would otherwise lose our answer."""
         self.close_connection = True
         self.reply(no.status, no.message + "\n", *((("WWW-Authenticate", 'Basic realm="twat-fs"'),) if no.status == 401 else ()))
+        self.until, self.room = time.monotonic() + 2, 16 * MiB
         with contextlib.suppress(OSError):
-            self.connection.settimeout(1)
-            for _ in range(64):
+            while True:
                 if not self.rfile.read1(256 * KiB):
                     break
 
@@ -4208,7 +4240,7 @@ class Desk(RequestHandler):
             raise Rejected(405, "This server only gives files")
         if self.shelf.token and not same_token(self.headers.get("Authorization", ""), self.shelf.token):
             raise Rejected(401, "A token is needed")
-        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+        if self.headers.get("Transfer-Encoding"):
             return -1
         size = number(self.headers.get("Content-Length"))
         if size is None:
@@ -4246,13 +4278,14 @@ class Desk(RequestHandler):
     def chunks(self) -> Iterator[bytes]:
         size = -1
         while size:
-            head = self.rfile.readline(100).partition(b";")[0].strip()
-            if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", head):
+            head = re.fullmatch(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n", self.rfile.readline(KiB))
+            if not head:
                 raise Rejected(400, "A broken chunk")
-            size = int(head, 16)
+            size = int(head.group(1), 16)
             yield from self.exactly(size)
-            while self.rfile.readline(3 if size else KiB).strip():  # the end of the chunk; after the last one, trailers
-                pass
+            ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))  # of the chunk; after the last one, trailers
+            if all(line.strip() for line in ends):
+                raise Rejected(400, "A broken chunk")
 
     def log_message(self, format: str, *args: Any) -> None:
         if not self.shelf.quiet:
