@@ -787,13 +787,16 @@ def flush(channel: Any) -> int:
     return 0
 
 
-def ready(fd: int, read: bool, write: bool, seconds: float) -> bool:
-    """Whether the descriptor can be read or written within that time."""
+def ready(channels: Sequence[Any], read: bool, write: bool, seconds: float) -> list[Any]:
+    """Those that can be read or written, or have failed, within that time; select() knows no descriptor above 1023."""
     if not hasattr(select, "poll"):  # Windows
-        return any(select.select([fd] if read else [], [fd] if write else [], [fd], seconds))
+        found = select.select(channels if read else [], channels if write else [], channels, seconds)
+        return list({*found[0], *found[1], *found[2]})
     poll = select.poll()
-    poll.register(fd, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-    return bool(poll.poll(seconds * 1000))
+    for channel in channels:
+        poll.register(channel, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+    ended = {fd for fd, _ in poll.poll(seconds * 1000)}
+    return [channel for channel in channels if channel.fileno() in ended]
 
 
 class Incoming(io.RawIOBase):
@@ -833,7 +836,7 @@ class Stream:
     def wait(self, read: bool, write: bool, give_up: float = FOREVER) -> None:
         give_up = min(time.monotonic() + self.stall, self.until, give_up)
         step = 0.2 if self.stop else FOREVER
-        while not ready(self.channel.fileno(), read, write, max(0, min(step, give_up - time.monotonic()))):
+        while not ready([self.channel], read, write, max(0, min(step, give_up - time.monotonic()))):
             if time.monotonic() >= give_up:
                 raise TimeoutError
             self.in_time()
@@ -909,7 +912,7 @@ class Stream:
 
     def quiet(self) -> bool:
         """Whether an idle connection is still good: a host that closed it, or speaks unasked, is readable."""
-        return not self.heard and not ready(self.channel.fileno(), True, False, 0)
+        return not self.heard and not ready([self.channel], True, False, 0)
 
 
 def resolve(host: str, port: int, seconds: float) -> list[Any]:
@@ -948,9 +951,9 @@ def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
                     last = error
                     continue
             left = give_up - time.monotonic()
-            for sock in decided(waiting, max(0, min(0.25, left) if queue else left)):
+            for sock in ready(waiting, False, True, max(0, min(0.25, left) if queue else left)):
                 waiting.remove(sock)
-                code = sock.getsockopt(*error_option())
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
                     return sock
                 last = OSError(code, os.strerror(code))
@@ -959,22 +962,6 @@ def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
     finally:
         for sock in waiting:
             sock.close()
-
-
-def decided(waiting: Sequence[Any], seconds: float) -> list[Any]:
-    """Those whose connection stands or has failed; select() would know no descriptor above 1023."""
-    if not hasattr(select, "poll"):  # Windows
-        _, done, failed = select.select([], waiting, waiting, seconds)
-        return [sock for sock in waiting if sock in done or sock in failed]
-    poll = select.poll()
-    for sock in waiting:
-        poll.register(sock, select.POLLOUT)
-    ended = {fd for fd, _ in poll.poll(seconds * 1000)}
-    return [sock for sock in waiting if sock.fileno() in ended]
-
-
-def error_option() -> tuple[int, int]:
-    return socket.SOL_SOCKET, socket.SO_ERROR
 
 
 def begin_connect(address: Any) -> Any:
@@ -1366,7 +1353,7 @@ class Transport:
         stream, host, digest = line.stream, target_of(request.url).host, None
         with failures_of("send", host, True), contextlib.suppress(Answered):
             digest = self.send_body(line, request, sent)
-            half_close(stream.channel)
+            stream.channel.shutdown(socket.SHUT_WR)
         taken = b""
         with failures_of("reply", host, True):
             stream.until = min(stream.until, time.monotonic() + 2 * stream.stall)
@@ -1383,10 +1370,6 @@ def spellings(secret: str) -> set[bytes]:
     """How a host may write it in text, JSON (PHP escapes its slashes), HTML and URLs; none for nothing."""
     ways = {secret, secret.replace("/", "\\/"), html.escape(secret), urllib.parse.quote(secret, safe="", errors="replace")}
     return {way.encode("utf-8", "surrogateescape") for way in ways if way}
-
-
-def half_close(channel: Any) -> None:
-    channel.shutdown(socket.SHUT_WR)
 
 
 def number(text: Optional[str]) -> Optional[int]:
