@@ -704,8 +704,8 @@ def target_of(url: str) -> Target:
         port = parts.port or PORTS.get(parts.scheme, 0)
     except (ValueError, UnicodeError) as error:
         raise NoLink(f"not a URL: {printable(bare(url))}", phase="link") from error
-    good = re.fullmatch(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?", host)
-    if parts.scheme not in ("http", "https", "tcp") or not good:
+    good = re.fullmatch(r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?", host)
+    if len(host) > 253 or ".." in host or parts.scheme not in ("http", "https", "tcp") or not good:
         raise NoLink(f"not a URL that can be fetched: {printable(bare(url))}", phase="link")
     return Target(parts.scheme, host, port, (parts.path or "/") + ("?" + parts.query if parts.query else ""))
 
@@ -788,13 +788,16 @@ def flush(channel: Any) -> int:
     return 0
 
 
-def ready(fd: int, read: bool, write: bool, seconds: float) -> bool:
-    """Whether the descriptor can be read or written within that time."""
+def ready(channels: Sequence[Any], read: bool, write: bool, seconds: float) -> list[Any]:
+    """Those that can be read or written, or have failed, within that time; select() knows no descriptor above 1023."""
     if not hasattr(select, "poll"):  # Windows
-        return any(select.select([fd] if read else [], [fd] if write else [], [fd], seconds))
+        found = select.select(channels if read else [], channels if write else [], channels, seconds)
+        return list({*found[0], *found[1], *found[2]})
     poll = select.poll()
-    poll.register(fd, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-    return bool(poll.poll(seconds * 1000))
+    for channel in channels:
+        poll.register(channel, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+    ended = {fd for fd, _ in poll.poll(seconds * 1000)}
+    return [channel for channel in channels if channel.fileno() in ended]
 
 
 class Incoming(io.RawIOBase):
@@ -810,6 +813,10 @@ class Incoming(io.RawIOBase):
         data = self.receive(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+    def readall(self) -> bytes:
+        """Nobody reads without a bound, except http.client for a chunk of -1 bytes."""
+        raise ValueError("a negative size")
 
 
 class Stream:
@@ -827,9 +834,9 @@ class Stream:
         if self.stop and self.stop.is_set():
             raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
-    def wait(self, read: bool, write: bool) -> None:
-        give_up = min(time.monotonic() + self.stall, self.until)
-        while not ready(self.channel.fileno(), read, write, max(0, min(TICK, give_up - time.monotonic()))):
+    def wait(self, read: bool, write: bool, give_up: float = FOREVER) -> None:
+        give_up = min(time.monotonic() + self.stall, self.until, give_up)
+        while not ready([self.channel], read, write, max(0, min(TICK, give_up - time.monotonic()))):
             if time.monotonic() >= give_up:
                 raise TimeoutError
             self.in_time()
@@ -845,14 +852,20 @@ class Stream:
         self.channel = tls
 
     def push(self, act: Callable[..., int], *args: Any) -> int:
-        """One step of sending, as soon as the wire takes it; Answered if the host speaks first."""
+        """One step of sending, as soon as the wire takes it; Answered if the host speaks first.
+
+        A host that says "100 Continue" again and again, and takes nothing, is as silent as one that says nothing.
+        """
+        give_up = time.monotonic() + self.stall
         while True:
             self.in_time()
             self.listen()
             try:
                 return act(*args)
             except BlockingIOError:
-                self.wait(read=True, write=True)
+                self.wait(True, True, give_up)
+                if time.monotonic() >= give_up:
+                    raise TimeoutError from None
 
     def listen(self) -> None:
         """Answered if the host speaks, or hangs up; "100 Continue" is no answer."""
@@ -861,7 +874,7 @@ class Stream:
         except BlockingIOError:
             return
         self.heard = re.sub(rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+", b"", self.heard + data)
-        if not data or not re.match(rb"HTTP/1\.[01] 1|\Z", self.heard):
+        if not data or len(self.heard) > 64 * KiB or not re.match(rb"HTTP/1\.[01] 1|\Z", self.heard):
             raise Answered
 
     def sendall(self, data: "Union[bytes, memoryview]") -> None:
@@ -899,7 +912,7 @@ class Stream:
 
     def quiet(self) -> bool:
         """Whether an idle connection is still good: a host that closed it, or speaks unasked, is readable."""
-        return not self.heard and not ready(self.channel.fileno(), True, False, 0)
+        return not self.heard and not ready([self.channel], True, False, 0)
 
 
 def resolve(host: str, port: int, seconds: float) -> list[Any]:
@@ -938,10 +951,9 @@ def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
                     last = error
                     continue
             left = give_up - time.monotonic()
-            _, done, failed = select.select([], waiting, waiting, max(0, min(0.25, left) if queue else left))
-            for sock in {*done, *failed}:
+            for sock in ready(waiting, False, True, max(0, min(0.25, left) if queue else left)):
                 waiting.remove(sock)
-                code = sock.getsockopt(*error_option())
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
                     return sock
                 last = OSError(code, os.strerror(code))
@@ -950,10 +962,6 @@ def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
     finally:
         for sock in waiting:
             sock.close()
-
-
-def error_option() -> tuple[int, int]:
-    return socket.SOL_SOCKET, socket.SO_ERROR
 
 
 def begin_connect(address: Any) -> Any:
@@ -1034,7 +1042,7 @@ def socks5(stream: Stream, target: Target, proxy: Proxy, seconds: float) -> None
     if version != 5:
         raise Unreachable(f"{proxy!r} does not speak SOCKS5", phase="proxy", everywhere=True)
     if method == 2 and proxy.user:
-        user, password = proxy.user.encode()[:255], proxy.password.encode()[:255]
+        user, password = (text.encode("utf-8", "surrogateescape")[:255] for text in (proxy.user, proxy.password))
         stream.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
         method = read(2)[1]  # 0 is welcome
     if method:
@@ -1127,7 +1135,7 @@ class Transport:
         self.options, self.stall = options, options.timeout or STALL
         self.proxy = parse_proxy(options.proxy) if options.proxy else None
         self.context = tls_context(options.cacert, options.insecure) if options.cacert else None  # a bad file: at once
-        self.secrets = [value.encode() for name, value in options.settings.items() if name in SECRET_SETTINGS]
+        self.secrets = [value for name, value in options.settings.items() if name in SECRET_SETTINGS]
         self.lines = threading.local()
         self.limiter = Limiter(options.limit_rate) if options.limit_rate else None
         self.deadline = time.monotonic() + options.max_time if options.max_time else FOREVER
@@ -1334,9 +1342,10 @@ class Transport:
         else:
             self.discard(target, line)
         body = b"".join(taken)
-        told = [value.rpartition(" ")[2].encode() for name, value in request.headers if name == "Authorization"]
+        told = [value.rpartition(" ")[2] for name, value in request.headers if name == "Authorization"]
         for secret in [*told, *(self.secrets if request.body else ())]:  # a host may repeat them, and we would repeat its words
-            body = body.replace(secret, b"***")
+            for spelled in spellings(secret):
+                body = body.replace(spelled, b"***")
         return Response(answer.status, answer.headers, body, request.url, size=size)
 
     def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:
@@ -1344,7 +1353,7 @@ class Transport:
         stream, host, digest = line.stream, target_of(request.url).host, None
         with failures_of("send", host, True), contextlib.suppress(Answered):
             digest = self.send_body(line, request, sent)
-            half_close(stream.channel)
+            stream.channel.shutdown(socket.SHUT_WR)
         taken = b""
         with failures_of("reply", host, True):
             stream.until = min(stream.until, time.monotonic() + 2 * stream.stall)
@@ -1357,8 +1366,10 @@ class Transport:
         return Response(200, {}, taken, request.url, digest)
 
 
-def half_close(channel: Any) -> None:
-    channel.shutdown(socket.SHUT_WR)
+def spellings(secret: str) -> set[bytes]:
+    """How a host may write it in text, JSON (PHP escapes its slashes), HTML and URLs; none for nothing."""
+    ways = {secret, secret.replace("/", "\\/"), html.escape(secret), urllib.parse.quote(secret, safe="", errors="replace")}
+    return {way.encode("utf-8", "surrogateescape") for way in ways if way}
 
 
 def number(text: Optional[str]) -> Optional[int]:
@@ -1370,7 +1381,10 @@ def pour(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
     """Hands on at most `limit` bytes of an answer; whether that was all of it.  An answer cut short is an error."""
     left = limit
     while left:
-        data = answer.read(min(left, 256 * KiB))
+        try:
+            data = answer.read(min(left, 256 * KiB))
+        except ValueError as error:
+            raise http.client.HTTPException("a chunk of a negative size") from error
         if not data:
             break
         left -= len(data)
@@ -1402,7 +1416,7 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
     if (old.scheme, new.scheme) == ("https", "http") or new.scheme == "tcp":
         raise NoLink(f"redirects to the unsafe {printable(bare(place))}", phase="proof")
     same = old[:3] == new[:3]
-    kept = tuple(h for h in request.headers if same or h[0].lower() not in ("authorization", "cookie"))
+    kept = tuple(h for h in request.headers if same or h[0] == "Range")  # any other may be a key, as those of clouds are
     return request._replace(url=place, headers=kept, auth=request.auth if same else None)
 
 
@@ -1485,7 +1499,7 @@ def said(response: Response) -> str:
         told = [found.get(key) for key in ("message", "error_summary", "error", "detail")]
         words = next((text for text in told if isinstance(text, str) and text), words)
     words = re.sub(r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", words))  # keys to a place
-    title = re.search(r"<(?:title[^>]*|Message)>\s*(.{1,200}?)\s*</(?:title|Message)>", words, re.I | re.S)
+    title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", words, re.I)
     return printable(" ".join((title.group(1) if title else words[:2000]).split()))
 
 
@@ -1707,7 +1721,7 @@ def termbin(source: Source, options: UploadOptions, send: Send) -> Link:
     return termbin_read(response)._replace(sha256=response.sha256)
 
 
-termbin_read = link_of(changed(text, r"[\0\s]+$", ""), r"https://termbin\.com/[a-z0-9]+")
+termbin_read = link_of(lambda response: response.text().strip("\0\r\n "), r"https://termbin\.com/[a-z0-9]+")
 
 
 # -- transfer.sh on somebody's own server
@@ -2701,10 +2715,12 @@ def dictionary(text: Union[str, bytes]) -> dict[str, Any]:
 
 def when(text: object) -> Optional[float]:
     """A time as ISO 8601 in UTC, or as milliseconds, in seconds since 1970."""
-    if isinstance(text, int):
-        return text / 1000
-    found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", str(text), re.ASCII)
-    return float(calendar.timegm((*map(int, found.groups()), 0, 0, 0))) if found else None
+    with contextlib.suppress(ValueError, OverflowError):  # a month 13, or a number that no float holds
+        if isinstance(text, int):
+            return text / 1000
+        found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", str(text), re.ASCII)
+        return float(calendar.timegm((*map(int, found.groups()), 0, 0, 0))) if found else None
+    return None
 
 
 KEYS = ("AccessKeyId", "SecretAccessKey", "Token", "Expiration")
@@ -2765,7 +2781,7 @@ def part_size(size: int) -> int:
 
 def xml_text(response: Response, tag: str) -> str:
     """The text of the first such element.  The answers are flat, and no XML parser need be trusted with them."""
-    found = re.search(f"<{tag}>([^<]*)</{tag}>", response.text())
+    found = re.search(f"<{tag}>([^<]{{0,4000}})</{tag}>", response.text())  # int() refuses numbers of 4300 digits: &#111...;
     return html.unescape(found.group(1)).strip() if found else ""
 
 
@@ -2835,7 +2851,7 @@ class Bucket:
             now = now._replace(region=region)
         elif code == "RequestTimeTooSkewed" or "difference between the request time" in words:  # rclone: AccessDenied
             theirs = retry_after(response.headers.get("Date"), 0.0)  # after 1970
-            now = now._replace(skew=theirs - time.time()) if theirs and not before.skew else now
+            now = now._replace(skew=theirs - time.time()) if theirs and theirs < 1e10 and not before.skew else now
         elif code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
             now = now._replace(credentials=self.aws.credentials())
         elif response.status in (400, 501) and ("checksum" in words or "crc32" in words):
@@ -2995,7 +3011,7 @@ def s3_end(bucket: Bucket, options: UploadOptions) -> Optional[float]:
 def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
     base, ends, known = options.settings.get("TWAT_FS_S3_PUBLIC_URL"), s3_end(bucket, options), bucket.state
     if base:
-        return Link(f"{base.rstrip('/')}/{uri_encoded(key, '/-_.~')}", advice="is the bucket public under that URL?")
+        return Link(f"{in_ascii(base.rstrip('/'))}/{uri_encoded(key, '/-_.~')}", advice="is the bucket public under that URL?")
     if ends is None:
         return Link(bucket.url(key), advice="is the bucket public? without --public the link is signed")
     now, temporary = time.time(), known.credentials.token
@@ -3178,6 +3194,10 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
 
 def unconfigured(provider: Provider, settings: Mapping[str, str]) -> str:
     """What is missing or wrong in the settings that this provider needs, as a sentence."""
+    for name in (*provider.needs, *provider.takes):
+        value = settings.get(name, "")
+        if not value.isprintable() or not (value.isascii() or name.endswith("_URL")):
+            return f"{name} holds a line end, or another character that it cannot have"
     if provider.missing:
         return provider.missing(settings)
     return next((f"{name} is not set" for name in provider.needs if not settings.get(name)), "")
@@ -3411,9 +3431,9 @@ def walk(
                 failures.append(error.by(provider.id))
                 attempts.append(Attempt(provider.id, error.phase, str(error), round(time.monotonic() - started, 3)))
                 progress.failed(error)
-                remember(broken, provider, error)
-                if error.exit_code in (2, 6):  # the call or the file itself; no host can help
+                if error.exit_code in (2, 6):  # the call or the file itself; no host can help, and none is to blame
                     raise
+                remember(broken, provider, error)
                 if error.everywhere or (options.fragile and not isinstance(error, (Unsuitable, NotConfigured))):
                     break
         raise AllProvidersFailed(failures, attempts)
@@ -4041,7 +4061,9 @@ def rejecting(act: "Callable[[Desk], None]") -> "Callable[[Desk], None]":
     """What is Rejected on the way becomes the answer; when the line itself breaks there is nobody to answer."""
 
     def answer(desk: "Desk") -> None:
+        desk.until, desk.room = FOREVER, FOREVER
         try:
+            desk.check_frame()
             act(desk)
         except Rejected as no:
             desk.reject(no)
@@ -4059,7 +4081,38 @@ class Desk(RequestHandler):
     shelf: Shelf
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "twat-fs", ""
-    timeout = 30  # seconds without a byte
+    timeout = 30  # seconds without a byte; a head must be whole by then
+    until, room = FOREVER, FOREVER
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(Incoming(self.receive))
+
+    def handle_one_request(self) -> None:
+        """Of a head neither more nor longer than anybody needs: strangers have 256 connections to fill with them."""
+        self.until, self.room = time.monotonic() + self.timeout, 128 * KiB
+        super().handle_one_request()
+
+    def receive(self, size: int) -> bytes:
+        left = self.until - time.monotonic()
+        if left <= 0 or self.room <= 0:
+            raise socket.timeout("a head without end")
+        self.connection.settimeout(min(self.timeout, left))
+        data = bytes(self.connection.recv(size))
+        self.connection.settimeout(self.timeout)
+        self.room -= len(data)
+        return data
+
+    def check_frame(self) -> None:
+        """No doubt where the request ends: a proxy before us may see another end, and take the rest for a second one."""
+        sizes, codings = (self.headers.get_all(name) or [] for name in ("Content-Length", "Transfer-Encoding"))
+        if len(sizes) + len(codings) > 1 or self.headers.get_payload():  # after a line that is no header
+            raise Rejected(400, "A broken head")
+        if codings and codings[0].strip().lower() != "chunked":
+            raise Rejected(501, "Of all transfer codings, chunked only")
+        if self.command not in ("PUT", "POST") and (codings or [size for size in sizes if size.strip() != "0"]):
+            self.close_connection = True  # nobody reads the body
 
     @rejecting
     def do_GET(self) -> None:
@@ -4122,24 +4175,23 @@ class Desk(RequestHandler):
 
     def head(self, status: int, *headers: Header) -> None:
         self.send_response(status)
-        for name, value in headers:
+        for name, value in (*headers, *((("Connection", "close"),) if self.close_connection else ())):
             self.send_header(name, value)
         self.end_headers()
 
     def reply(self, status: int, body: str, *headers: Header) -> None:
         data = body.encode()
-        closing = (("Connection", "close"),) if self.close_connection else ()
         kind, size = ("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data)))
-        self.head(status, kind, size, *headers, *closing)
+        self.head(status, kind, size, *headers)
         self.wfile.write(b"" if self.command == "HEAD" else data)
 
     def reject(self, no: Rejected) -> None:
         """Says no, and listens a moment longer: who still sends would otherwise lose our answer."""
         self.close_connection = True
         self.reply(no.status, no.message + "\n", *((("WWW-Authenticate", 'Basic realm="twat-fs"'),) if no.status == 401 else ()))
+        self.until, self.room = time.monotonic() + 2, 16 * MiB
         with contextlib.suppress(OSError):
-            self.connection.settimeout(1)
-            for _ in range(64):
+            while True:
                 if not self.rfile.read1(256 * KiB):
                     break
 
@@ -4171,7 +4223,7 @@ class Desk(RequestHandler):
             raise Rejected(405, "This server only gives files")
         if self.shelf.token and not same_token(self.headers.get("Authorization", ""), self.shelf.token):
             raise Rejected(401, "A token is needed")
-        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+        if self.headers.get("Transfer-Encoding"):
             return -1
         size = number(self.headers.get("Content-Length"))
         if size is None:
@@ -4209,13 +4261,14 @@ class Desk(RequestHandler):
     def chunks(self) -> Iterator[bytes]:
         size = -1
         while size:
-            head = self.rfile.readline(100).partition(b";")[0].strip()
-            if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", head):
+            head = re.fullmatch(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n", self.rfile.readline(KiB))
+            if not head:
                 raise Rejected(400, "A broken chunk")
-            size = int(head, 16)
+            size = int(head.group(1), 16)
             yield from self.exactly(size)
-            while self.rfile.readline(3 if size else KiB).strip():  # the end of the chunk; after the last one, trailers
-                pass
+            ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))  # of the chunk; after the last one, trailers
+            if all(line.strip() for line in ends):
+                raise Rejected(400, "A broken chunk")
 
     def log_message(self, format: str, *args: Any) -> None:
         if not self.shelf.quiet:
@@ -4468,7 +4521,7 @@ def parser_class() -> Any:
             wrong = re.findall(r"(?<!\S)--[a-z][a-z-]*", message) if message.startswith("unrecognized") else []
             close = [o for word in wrong for o in difflib.get_close_matches(word, self._option_string_actions, 1)]
             self.print_usage(sys.stderr)
-            self.exit(2, f"twat-fs: {message}{'; did you mean ' + ', '.join(close) + '?' if close else ''}\n")
+            self.exit(2, f"twat-fs: {printable(message, 400)}{'; did you mean ' + ', '.join(close) + '?' if close else ''}\n")
 
     return Parser
 
@@ -4575,7 +4628,7 @@ def arriving(stream: Any) -> Iterator[bytes]:
     data = b"-"
     while data:
         with contextlib.suppress(OSError, ValueError):  # it has no descriptor, or is a pipe of Windows
-            while not ready(stream.fileno(), True, False, TICK):
+            while not ready([stream], True, False, TICK):
                 pass
         data = stream.read1(CHUNK)
         yield data

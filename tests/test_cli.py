@@ -434,6 +434,21 @@ def test_6_a_file_that_grows_while_it_is_sent(box, start, file):
     assert asked(box) == ["catbox.moe"], "no host can help"
 
 
+def test_3_the_next_file_does_not_suffer_for_one_that_grew(box, start, file):
+    path = file("log.txt", b"x" * 80_000)
+    process = start("--limit-rate", "100k", "-p", "catbox", path, file("b.txt", b"quiet"))
+    wait_for(lambda: box.uploads())
+    with open(path, "ab") as log:
+        log.write(b"more")
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 3 and out.decode().rstrip() in box.stored and b"asked again" not in err
+
+
+def test_2_a_wrong_option_is_shown_without_its_escape_sequences(run):
+    ran = run("--\x1b[2Jx")
+    assert ran.code == 2 and "\x1b" not in ran.err
+
+
 def wait_for(ready, seconds=10):
     end = time.monotonic() + seconds
     while not ready():

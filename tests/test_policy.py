@@ -660,6 +660,17 @@ def test_reader(reader, body, found):
     assert outcome(reader, response(body)) == found
 
 
+HOSTILE = ["<title>" + " " * 8000, "<title" * 20_000, "<title>a" + " " * 8000 + "b", "x" + " " * 60_000 + "x", "a\0" * 50_000]
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_answer_keeps_a_reader_busy(body):
+    begun = time.process_time()
+    t.said(response(body))
+    outcome(t.termbin_read, response(body))
+    assert time.process_time() - begun < 1
+
+
 def test_a_number_that_python_will_not_read_is_no_link():
     assert outcome(t.json_at("a"), response('{"a":' + "9" * 100_000 + "}")) in ("", t.NoLink)
 

@@ -421,6 +421,7 @@ def test_nobody_is_asked_before_something_is_to_be_sent(program, metadata, box, 
         ("2030-01-02T03:04:05Z", 1893553445.0), ("2030-01-02T03:04:05.678Z", 1893553445.0),
         ("2030-01-02T03:04:05+00:00", 1893553445.0),
         (1893553445678, 1893553445.678), ("", None), (None, None), ("soon", None), ("²030-01-02T03:04:05Z", None),
+        ("2030-13-02T03:04:05Z", None), ("0000-00-00T00:00:00Z", None), (10**400, None),
     ],
 )  # fmt: skip
 def test_when_keys_end(text, seconds):

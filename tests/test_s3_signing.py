@@ -198,3 +198,22 @@ def test_nothing_shows_a_secret():
     credentials = t.Credentials("AKIDEXAMPLE", "the-secret", "the-token")
     for text in (repr(credentials), str(credentials), f"{t.Signer(credentials, 'r')!r}", repr(t.State(credentials, "r"))):
         assert "secret" not in text and "token" not in text and "AKIDEXAMPLE" not in text
+
+
+def test_a_number_in_an_answer_may_be_too_long_to_be_one():
+    """Python refuses to read a number of more than 4300 digits."""
+    assert t.xml_text(t.Response(400, {}, b"<Message>&#" + b"1" * 5000 + b";</Message>", ""), "Message") == ""
+
+
+def test_a_date_that_no_clock_can_show_teaches_nothing():
+    bucket = t.Bucket.__new__(t.Bucket)
+    bucket.state = t.State(t.Credentials("AK", "SK"), "eu-west-1")
+    body = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
+    assert not bucket.learn(bucket.state, t.Response(403, {"Date": "9" * 18}, body, ""))
+
+
+def test_a_public_url_may_have_foreign_letters_and_the_link_has_none():
+    bucket = t.Bucket.__new__(t.Bucket)
+    bucket.state = t.State(t.Credentials("AK", "SK"), "eu-west-1")
+    options = t.UploadOptions(settings={"TWAT_FS_S3_PUBLIC_URL": "https://files.example.org/d\u00e9p\u00f4t/"})
+    assert t.s3_link(bucket, "a b", options).url == "https://files.example.org/d%C3%A9p%C3%B4t/a%20b"

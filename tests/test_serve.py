@@ -866,6 +866,13 @@ GARBAGE = {
     "a huge chunk": PUT + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 50 + b"\r\nhello",
     "a chunk with a sign": PUT + b"Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n",
     "a chunk in Python's way": PUT + b"Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
+    "two lengths": PUT + b"Content-Length: 5\r\nContent-Length: 9\r\n\r\nhello",
+    "a length and chunks": PUT + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "nearly chunked": PUT + b"Transfer-Encoding: xchunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "a length behind no header": PUT + b"a : b\r\nContent-Length: 5\r\n\r\nhello",
+    "lines behind a chunk": PUT + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\nY\n\r\n0\r\n\r\n",
+    "a chunk with a novel": PUT + b"Transfer-Encoding: chunked\r\n\r\n5;" + b"n" * 2000 + b"\r\nhello\r\n0\r\n\r\n",
+    "trailers without end": PUT + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n" + b"a: b\r\n" * 100 + b"\r\n",
     "chunks without line ends": PUT + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX5\r\nhello\r\n0\r\n\r\n",
     "a form without boundary": POST_5 % b"",
     "a boundary of nothing": POST_5 % b'; boundary=""',
@@ -882,6 +889,41 @@ def test_nonsense_is_refused_and_the_server_goes_on(serve, tmp_path):
         assert list((tmp_path / "kept").iterdir()) == [], what
     link, _ = served.put("good", b"x")
     assert fetch(served, link) == b"x" and "Traceback" not in served.said
+
+
+def test_a_long_note_on_a_chunk_is_no_part_of_the_file(serve):
+    served = serve("--dir", "kept")
+    got = served.raw(PUT + b"Transfer-Encoding: chunked\r\n\r\n5;" + b"n" * 200 + b"\r\nhello\r\n0\r\n\r\n")
+    assert fetch(served, got.decode().split()[-1]) == b"hello"
+
+
+@pytest.mark.parametrize("frame", ["Content-Length: %d", "Transfer-Encoding: chunked", "a : b\r\nContent-Length: %d"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+def test_a_body_where_none_belongs_is_never_the_next_request(giving, method, frame):
+    path = urlsplit(giving.urls[0]).path
+    body = "GET %s HTTP/1.1\r\nHost: b\r\n\r\n" % path
+    head = "%s %s HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n" % (method, path, frame % len(body) if "%" in frame else frame)
+    assert giving.raw((head + body).encode()).count(b"HTTP/1.1 ") == 1
+
+
+def test_a_head_without_end_is_not_kept_in_memory(giving):
+    head = b"".join(b"h%d: %s\r\n" % (n, b"x" * 50_000) for n in range(50))
+    assert b"200 OK" not in giving.raw(b"GET %s HTTP/1.0\r\n%s\r\n" % (urlsplit(giving.urls[0]).path.encode(), head))
+
+
+def test_a_head_that_drips_is_given_up(monkeypatch):
+    """As many of them as there are places would shut everybody else out, for ever."""
+    monkeypatch.setattr(twat_fs.Desk, "timeout", 1)
+    with twat_fs.start_server(twat_fs.Shelf(quiet=True), "127.0.0.1", 0, True) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        with socket.create_connection(server.server_address, timeout=5) as sock:
+            begun = time.monotonic()
+            with contextlib.suppress(OSError):
+                for letter in b"GET / HTTP/1.1\r\nA: " + b"b" * 100:
+                    sock.sendall(bytes([letter]))
+                    time.sleep(0.05)
+            assert drain(sock) == b"" and time.monotonic() - begun < 3
+        server.shutdown()
 
 
 def test_a_strange_host_header_does_not_get_into_the_link(serve):

@@ -658,3 +658,29 @@ def test_a_host_that_repeats_our_secret_is_not_repeated(net, run, clean_env):
     assert code == 1
     assert "Invalid userhash ***, go away" in err
     assert "5ec2e7ab" not in out + err
+
+
+@pytest.mark.parametrize("spelled", [r"5e\/c2&7ab", "5e/c2&amp;7ab", "5e%2Fc2%267ab"])
+def test_a_secret_is_known_in_other_spellings_too(net, run, clean_env, spelled):
+    clean_env.setenv("CATBOX_USERHASH", "5e/c2&7ab")
+    net.fault("catbox.moe", "status", status=412, body='{"error":"Invalid userhash %s"}' % spelled)
+    code, out, err = run("-p", "catbox", "-v")
+    assert (code, out) == (1, "") and "Invalid userhash ***" in err and "7ab" not in err
+
+
+def test_a_secret_of_nothing_is_not_looked_for(net, tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(TEXT)
+    assert twat_fs.upload_file(path, "catbox", settings={"CATBOX_USERHASH": ""}) in net.stored
+
+
+@pytest.mark.parametrize("value", ["secret\n", "se\r\ncret", "secr\u20act", "secr\udcfft"])
+@pytest.mark.parametrize(
+    "provider, name",
+    [("fal", "FAL_KEY"), ("dropbox", "DROPBOX_ACCESS_TOKEN"), ("dropbox", "DROPBOX_APP_KEY"), ("catbox", "CATBOX_USERHASH")],
+)
+def test_a_setting_that_cannot_be_sent_is_named_and_not_shown(net, run, clean_env, provider, name, value):
+    clean_env.setenv("DROPBOX_REFRESH_TOKEN", "other")
+    clean_env.setenv(name, value)
+    code, out, err = run("-p", provider)
+    assert (code, out, sent(net)) == (5, "", []) and name in err and "cr" not in re.sub("another character", "", err)

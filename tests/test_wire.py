@@ -110,6 +110,20 @@ def test_plain_http_goes_through_a_tls_proxy_and_through_socks(main, box, proxie
         assert (done.code, {t.via for t in box.tunnels}) == (0, {via})
 
 
+def test_a_proxy_password_in_odd_bytes_is_no_traceback(main, box, sample):
+    box.proxy_password = ("me", "hunter2")
+    done = main("-p", DROP, "-x", "socks5h://m\udcff:p\udcfe@" + box.socks.partition("//")[2], sample)
+    assert (done.code, done.out) == (1, "") and "password" in done.err
+
+
+def test_a_redirect_to_a_name_that_can_be_none_is_not_followed(main, box, sample):
+    """Neither SOCKS nor TLS could express it."""
+    for name in ("a" * 300, ".x0.at", "a..b"):
+        box.fault("drop.example.org", "redirect", when="download", times=1, location="https://%s/" % name)
+        done = main("-p", DROP, "-x", box.socks, "--retry", 0, sample)
+        assert (done.code, done.out) == (4, "") and "not a URL" in done.err
+
+
 def test_the_lower_case_name_wins(main, box, proxies, sample):
     proxies(HTTPS_PROXY=nowhere(), https_proxy=box.proxy)
     assert main("-p", DROP, sample).code == 0
@@ -819,7 +833,7 @@ def test_the_password_of_a_host_goes_to_no_other(main, box, sample):
 
 def test_a_transport_takes_secrets_to_the_same_place_only(box):
     """Another port is another place."""
-    secrets = (("Authorization", "Basic eDp5"), ("Cookie", "a=b"), ("X-Other", "1"))
+    secrets = (("Authorization", "Basic eDp5"), ("X-aws-ec2-metadata-token", "key"), ("Range", "bytes=0-0"))
 
     def redirects(talk: Talk):
         talk.request()
@@ -830,7 +844,7 @@ def test_a_transport_takes_secrets_to_the_same_place_only(box):
     with Server(Keeper()) as other, Server(redirects) as server:
         twat_fs.Transport(twat_fs.UploadOptions()).send(twat_fs.Request("GET", server.url, headers=secrets))
     given = [[arrived.header(name) for name, _ in secrets] for arrived in server.arrived + other.arrived]
-    assert given == [["Basic eDp5", "a=b", "1"]] * 2 + [[None, None, "1"]]
+    assert given == [["Basic eDp5", "key", "bytes=0-0"]] * 2 + [[None, None, "bytes=0-0"]]
 
 
 # Answers that come early ----------------------------------------------------------------------------------------------
@@ -1025,6 +1039,18 @@ def test_a_large_body_survives_an_interim_answer(main, big):
     assert [arrived.length for arrived in server.puts()] == [24 * MIB]
 
 
+@pytest.mark.parametrize("said, pause", [(b"HTTP/1.1 100 Continue\r\n\r\n", 0.2), (b"HTTP/1.1 100 " + b"x" * 65536, 0)])
+def test_who_only_says_go_on_and_takes_nothing_is_given_up(main, big, said, pause):
+    def manners(talk: Talk):
+        talk.head()
+        while not talk.server.over.wait(pause):
+            talk.wire.send(said)
+
+    with Server(manners, buffer=4096) as server:
+        done = main("-p", server.url, "--timeout", 1, "--retry", 0, "--max-time", 20, big)
+    assert (done.code, done.out) == (1, "") and done.seconds < 10
+
+
 def test_switches_of_the_hosts_in_the_box(main, box, sample):
     host = box.hosts["drop.example.org"]
     host.chunked, host.closes = True, True
@@ -1089,6 +1115,7 @@ NO_ANSWERS = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhttp://127.0.0.1/half",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nhello",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello",
     b"HTTP/1.1 200 OK\r\n" + b"A" * 70_000 + b": b\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
     b"HTTP/1.1 200 " + b"O" * 70_000 + b"\r\n\r\n",
@@ -1110,6 +1137,22 @@ def test_an_answer_that_is_none_is_a_sentence(main, sample, answer):
     with Server(manners) as server:
         done = main("-p", server.url, "--retry", 0, "--timeout", 2, sample)
     assert (done.code, done.out) == (1, "") and "reply" in done.err and "\x1b" not in done.err
+
+
+def test_a_chunk_of_minus_one_is_not_read_to_its_end(main, sample):
+    """http.client would read all that comes, into memory."""
+    poured = []
+
+    def manners(talk: Talk):
+        talk.request()
+        talk.wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+        for _ in range(100):
+            talk.wire.send(b"x" * MIB)
+            poured.append(MIB)
+
+    with Server(manners) as server:
+        done = main("-p", server.url, "--retry", 0, "--timeout", 2, sample)
+    assert (done.code, done.out) == (1, "") and sum(poured) < 20 * MIB
 
 
 def test_an_endless_error_page_is_told_shortly(main, box, sample):
@@ -1185,6 +1228,20 @@ def test_an_address_that_cannot_be_used_at_all_is_passed_over(main, sample):
 
 
 @needs_ipv6
+@pytest.mark.skipif(os.name == "nt", reason="Windows numbers its sockets otherwise")
+def test_a_program_with_many_open_files_can_upload():
+    """select() knows 1024 descriptors."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    with contextlib.ExitStack() as stack, Server(Keeper()) as server:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1100):
+            stack.enter_context(open(os.devnull))
+        twat_fs.connect_any(twat_fs.resolve("127.0.0.1", server.port, 5), 5).close()
+
+
 def test_all_addresses_may_fail():
     port = closed_port()
     with pytest.raises(ConnectionRefusedError):
