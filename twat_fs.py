@@ -3616,7 +3616,9 @@ def setup_provider(name: str, online: bool = False, options: Optional[UploadOpti
 
 def setup_providers(online: bool = False, options: Optional[UploadOptions] = None) -> dict[str, ProviderInfo]:
     """The same for all providers; online only the default chain and your own are asked: the others want to be named."""
-    return {row.id: setup_provider(row.id, online and (row.default or row.own), options) for row in PROVIDERS}
+    found = {row.id: setup_provider(row.id, online and (row.default or row.own), options) for row in PROVIDERS}
+    unasked = [row.id for row in PROVIDERS if online and not (row.default or row.own) and found[row.id].success]
+    return {**found, **{name: found[name]._replace(explanation="not tried: name it") for name in unasked}}
 
 
 def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
@@ -4759,7 +4761,10 @@ def show_status(found: Mapping[str, ProviderInfo], as_json: bool) -> None:
     ready = {True: "ready", False: "not ready"}
     words = {name: "" if info.explanation == "ready" else info.explanation for name, info in found.items()}
     rows = [(name, ready[info.success], words[name], timed(info), info.help_info) for name, info in found.items()]
-    put_table(rows)
+    if len(rows) == 1:  # who asks about one host wants all of it
+        put_line("  ".join(filter(None, rows[0][:4])) + (f"\n  {rows[0][4]}" if rows[0][4] else ""))
+    else:
+        put_table(rows)
 
 
 def timed(info: ProviderInfo) -> str:

@@ -961,6 +961,7 @@ def test_status_online_of_all_asks_only_the_default_hosts(box, run):
     assert ran.code == 0
     assert asked(box) == [DOMAINS[name] for name in CHAIN]
     assert [name for name in CHAIN if told[name]["success"]] == CHAIN[:-1]
+    assert told["termbin"]["explanation"] == "not tried: name it"
 
 
 @pytest.mark.parametrize("args", [["version"], ["--version"], ["upload", "--version"], ["list", "--version"]])
