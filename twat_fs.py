@@ -478,6 +478,15 @@ def any_unproven(failures: Iterable[UploadError]) -> bool:
     return any(isinstance(f, NotVerified) for f in failures)
 
 
+@contextlib.contextmanager
+def blaming(setting: str) -> Iterator[None]:
+    """A UsageError in here tells the setting that is wrong, which nobody has typed."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{setting}: {error}", phase=error.phase, hint=error.hint) from error
+
+
 def program() -> str:
     """How the reader started us: a command in a hint must work when it is typed."""
     if __name__ != "__main__" or getattr(sys, "frozen", False):
@@ -980,6 +989,12 @@ def frozen_bundle() -> Optional[str]:
     return next(filter(os.path.isfile, BUNDLES), None)
 
 
+def lost_bundle() -> str:
+    """A sentence if SSL_CERT_FILE names no file, of which OpenSSL says nothing."""
+    named = os.environ.get("SSL_CERT_FILE", "")
+    return f"SSL_CERT_FILE is {printable(named)}, which is no file" if named and not os.path.isfile(named) else ""
+
+
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
     """The system's certificates (which SSL_CERT_FILE replaces), or those of `cacert`; verified unless told otherwise."""
     try:
@@ -1093,7 +1108,7 @@ def failures_of(phase: str, host: str, started: bool = False) -> Iterator[None]:
 
 def failure(error: Exception, phase: str, host: str, started: bool) -> UploadError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        hint = "try --cacert FILE or SSL_CERT_FILE"
+        hint = lost_bundle() or "try --cacert FILE or SSL_CERT_FILE"
         return Refused(f"the certificate of {host} does not hold: {error.verify_message}", phase="tls", hint=hint)
     if isinstance(error, ssl.SSLError):
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
@@ -1251,7 +1266,10 @@ class Transport:
             return self.proxy
         scheme = "https" if target.scheme == "tcp" else target.scheme
         named = proxies.get(scheme) or proxies.get("all")
-        return parse_proxy(named) if named and not urllib.request.proxy_bypass(target.netloc()) else None
+        if not named or urllib.request.proxy_bypass(target.netloc()):
+            return None
+        with blaming(f"{scheme if proxies.get(scheme) else 'all'}_proxy".upper()):
+            return parse_proxy(named)
 
     def tls(self) -> Any:
         if self.context is None:
@@ -1753,6 +1771,14 @@ def own_link(url: str, response: Response) -> str:
     return base.scheme + found[found.index("://") :]
 
 
+def transfersh_missing(settings: Mapping[str, str]) -> str:
+    base = settings.get("TWAT_FS_TRANSFERSH_URL")
+    try:
+        return "" if base and transfersh(base) else "TWAT_FS_TRANSFERSH_URL is not set"
+    except UsageError as error:
+        return f"TWAT_FS_TRANSFERSH_URL: {error}"
+
+
 def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link:
     base = options.settings["TWAT_FS_TRANSFERSH_URL"]
     return transfersh(base, "transfersh").upload(source, options, send)
@@ -1868,7 +1894,8 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     Provider(
         "transfersh", "a server of yours", transfersh_unset, transfersh_read, Keeps(None, range(DAY, 366 * DAY, DAY)),
-        once="wish", needs=("TWAT_FS_TRANSFERSH_URL",), own=True, note="or name it: -p https://drop.example.org/",
+        once="wish", needs=("TWAT_FS_TRANSFERSH_URL",), missing=transfersh_missing, own=True,
+        note="or name it: -p https://drop.example.org/",
         checked="2026-06-13", source="dutchcoders/transfer.sh 2026-06-13, server/handlers.go",
         sample=Sample(
             "http://drop.example.org/x1/a.txt", "https://drop.example.org/x1/a.txt",
@@ -2169,10 +2196,10 @@ def fal_key(settings: Mapping[str, str]) -> str:
 
 
 def fal_missing(settings: Mapping[str, str]) -> str:
-    halves = [name for name in ("FAL_KEY_ID", "FAL_KEY_SECRET") if settings.get(name)]
-    if settings.get("FAL_KEY") or len(halves) == 2:
+    given, other = sorted(("FAL_KEY_ID", "FAL_KEY_SECRET"), key=lambda name: not settings.get(name))
+    if settings.get("FAL_KEY") or settings.get(other):
         return ""
-    return f"{halves[0]} is set, but not its other half" if halves else "FAL_KEY is not set"
+    return f"{given} is set, but {other} is not" if settings.get(given) else "FAL_KEY is not set"
 
 
 FAL_LINK = r"https://([a-z0-9-]+\.)*fal\.media/\S+|https://storage\.googleapis\.com/\S+"
@@ -3601,7 +3628,10 @@ def with_wishes(options: UploadOptions, wishes: Mapping[str, Any]) -> UploadOpti
 
 
 def default_names(options: UploadOptions) -> list[str]:
-    return named(options.settings.get("TWAT_FS_DEFAULT_PROVIDER", ""))
+    """The hosts that the environment names; UsageError if there is no such host."""
+    names = named(options.settings.get("TWAT_FS_DEFAULT_PROVIDER", ""))
+    with blaming("TWAT_FS_DEFAULT_PROVIDER"):
+        return [find_provider(name) and name for name in names]
 
 
 def setup_provider(name: str, online: bool = False, options: Optional[UploadOptions] = None) -> ProviderInfo:

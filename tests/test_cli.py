@@ -566,7 +566,20 @@ SETTINGS = {
 def test_a_wrong_setting_is_2_and_names_it(box, run, file, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     ran = run(file())
-    assert (ran.code, ran.out) == (2, "") and not box.tunnels
+    assert (ran.code, ran.out) == (2, "") and name in ran.err and not box.tunnels
+
+
+@pytest.mark.parametrize("args, code", [(["status", "transfersh"], 5), (["FILE", "--dry-run"], 5), (["FILE"], 5)])
+def test_a_server_that_is_no_url_is_not_ready_and_its_setting_is_named(box, run, file, monkeypatch, args, code):
+    monkeypatch.setenv("TWAT_FS_TRANSFERSH_URL", "drop.example.org")
+    ran = run(*(file() if word == "FILE" else word for word in args))
+    assert ran.code == code and "TWAT_FS_TRANSFERSH_URL: a server's address" in ran.out + ran.err and not box.tunnels
+
+
+def test_certificates_that_are_no_file_are_named(run, file, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
+    ran = run(file(), "-p", "catbox")
+    assert ran.code == 1 and "SSL_CERT_FILE is /nonexistent.pem, which is no file" in ran.err
 
 
 def test_an_empty_setting_is_none(run, file, monkeypatch):
