@@ -4726,6 +4726,8 @@ def worst(codes: Sequence[int]) -> int:
 
 def dry_run(file: str, source: Found, options: UploadOptions, chain: Sequence[Provider], as_json: bool) -> int:
     if isinstance(source, UploadError):
+        if as_json:
+            put_line(json.dumps({"file": file, "size": None, "hosts": [], "out": {}, "error": printable(str(source), 400)}))
         return report(Outcome(file, None, None, source, 0.0))
     verdicts = [(row.id, objection(row, source, options)) for row in chain]
     fits = [name for name, against in verdicts if not against]

@@ -689,6 +689,13 @@ def test_a_dry_run_in_json(box, run, file, tmp_path):
     assert not box.tunnels
 
 
+def test_a_dry_run_in_json_has_an_object_for_a_missing_file_too(run, file):
+    ran = run("MISSING", file(), "--dry-run", "--json")
+    first, second = map(json.loads, ran.urls)
+    assert ran.code == 3 and (first["file"], first["hosts"], second["hosts"]) == ("MISSING", [], CHAIN)
+    assert "no such file" in first["error"] and set(second) <= set(first)
+
+
 @pytest.mark.parametrize("line, code", [("-p catbox -n a.exe", 5), ("--expire 52w", 5), ("", 0), ("MISSING", 3)])
 def test_a_dry_run_has_the_code_of_the_real_one(box, run, file, line, code):
     assert run(file(), "--dry_run", *line.split()).code == code
