@@ -3397,7 +3397,9 @@ def find_provider(name: str) -> Provider:
 def nearest(name: str) -> str:
     if re.fullmatch(r"[a-z0-9.-]+:[0-9]+", name):
         return f"a transfer.sh server of yours is -p http://{name}/"
-    close = difflib.get_close_matches(name, [word for row in PROVIDERS for word in (row.id, row.domain)], 3, 0.5)
+    words = {word: row.id for row in PROVIDERS for word in (row.domain, row.id)}
+    found = difflib.get_close_matches(name, words, 3, 0.5)
+    close = [word for at, word in enumerate(found) if words[word] not in map(words.get, found[:at])]  # each host once
     return f"did you mean {' or '.join(close)}?" if close else f"`{program()} list` shows the hosts"
 
 

@@ -330,6 +330,7 @@ def test_an_unknown_host_is_answered_by_the_nearest_names(run, file):
     for wrong, meant in (("catbax", "catbox"), ("litterbocks", "litterbox"), ("x0.ta", "x0.at"), ("filbin", "filebin")):
         ran = run(file(), "-p", wrong)
         assert ran.code == 2 and re.search(r"did you mean .*\b%s\b" % re.escape(meant), ran.err)
+    assert "did you mean catbox?" in run(file(), "-p", "catbx").err, "and not catbox.moe, which is the same host"
 
 
 def test_without_a_file_on_a_terminal_the_usage_is_shown(run, monkeypatch):
