@@ -166,7 +166,7 @@ class Source(NamedTuple):
     @classmethod
     def of(cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False) -> "Source":
         """Raises Unreadable for what is no readable regular file; `unique` puts the time (UTC) into the name."""
-        text = os.fspath(path)
+        text = os.fsdecode(path)
         found = regular(text)
         called = safe_name(name or os.path.basename(text))
         return cls(text, unique_name(called, time.gmtime()) if unique else called, found.st_size, Stamp.of(found))
@@ -509,21 +509,32 @@ def regular(path: str) -> os.stat_result:
     try:
         found = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise Unreadable(f"{shown}: {local_reason(error)}", phase="file") from error
+        raise Unreadable(f"{shown or repr('')}: {local_reason(error)}", phase="file") from error
     if not stat.S_ISREG(found.st_mode):
         raise no_file(path, shown, found.st_mode)
     if not os.access(path, os.R_OK):
         raise Unreadable(f"{shown}: no permission to read it", phase="file")
+    if not found.st_size and flows(path):
+        raise no_file(path, shown, found.st_mode)
     return found
+
+
+def flows(path: str) -> bool:
+    """Whether a file that says 0 bytes gives some, like those of /proc."""
+    with contextlib.suppress(OSError), open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb", 0) as file:
+        return bool(file.read(1))
+    return False
 
 
 def no_file(path: str, shown: str, mode: int) -> Unreadable:
     """What it is instead, and a command that makes a file of it."""
-    base = printable(os.path.basename(os.path.abspath(path))) or "folder"
+    base = printable(os.path.basename(os.path.abspath(path))).lstrip("-") or "folder"
+    shown = f"./{shown}" if shown.startswith("-") else shown
     if stat.S_ISDIR(mode):
         hint = f"tar c {shlex.quote(shown)} | {program()} - -n {shlex.quote(base + '.tar')}"
         return Unreadable(f"{shown}: is a directory", phase="file", hint=hint)
-    kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+    made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
+    kind = "a pipe" if stat.S_ISFIFO(mode) else made
     hint = f"cat {shlex.quote(shown)} | {program()} - -n {shlex.quote(base)}"
     return Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=hint)
 
