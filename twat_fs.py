@@ -4450,7 +4450,10 @@ WIRE_OPTIONS = (
 )
 
 UPLOAD_OPTIONS = (
-    Option("-p --provider", "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server", {"metavar": "A,B"}),
+    Option(
+        "-p --provider", "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server",
+        {"metavar": "A,B", "type": named, "action": "extend"},
+    ),
     Option("--fallback", "after the named hosts, or your own storage, try the public ones", FLAG),
     Option("--fragile", "stop at the first failure", FLAG),
     Option("-n --name", "the name that the host is told", {"metavar": "NAME"}),
@@ -4579,8 +4582,8 @@ def cmd_upload(argv: Sequence[str]) -> int:
         if options.remote_path and not options.remote_path.endswith("/"):
             parser.error("--remote-path is a folder, and ends in /, for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
-    chain = choose(named(args.provider) if args.provider else default_names(options), options.fallback, options.settings)
-    if args.provider is not None and not named(args.provider):
+    chain = choose(args.provider or default_names(options), options.fallback, options.settings)
+    if args.provider == []:
         parser.error("--provider names no host")
     if sys.stdout is None:
         raise Unreadable("standard output is closed: there is nowhere to print a URL", phase="output")

@@ -556,6 +556,11 @@ def test_the_default_hosts_can_be_set(box, run, file, monkeypatch):
     assert asked(box)[2:] == ["filebin.net"], "the command line is stronger"
 
 
+def test_hosts_may_be_named_by_several_options(run, file):
+    ran = run(file(), "-p", "filebin", "--provider=x0at,uguu", "-p", "filebin", "--dry-run")
+    assert ran.code == 0 and "would go to filebin, then x0at, then uguu\n" in ran.out
+
+
 SETTINGS = {
     "TWAT_FS_DEFAULT_PROVIDER": ["nosuch", "file.io", "tmpfile", "x0at,nosuch"],
     "TWAT_FS_TIMEOUT": ["soon", "0", "-1", "nan", "²"],
