@@ -842,7 +842,7 @@ class Stream:
     def in_time(self) -> None:
         """A line that never blocks would never notice the end of its time."""
         if time.monotonic() >= self.until:
-            raise TimeoutError
+            raise TimeoutError("had not finished")
         if self.stop and self.stop.is_set():
             raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
@@ -850,9 +850,9 @@ class Stream:
         give_up = min(time.monotonic() + self.stall, self.until)
         step = 0.2 if self.stop else FOREVER
         while not ready(self.channel.fileno(), read, write, max(0, min(step, give_up - time.monotonic()))):
-            if time.monotonic() >= give_up:
-                raise TimeoutError
             self.in_time()
+            if time.monotonic() >= give_up:
+                raise TimeoutError("was silent for too long")
 
     def secure(self, context: Any, host: str) -> None:
         tls = Tls(self.channel, context, host)
@@ -1126,7 +1126,7 @@ def failure(error: Exception, phase: str, host: str, started: bool) -> UploadErr
             return Unreachable(f"{host} does not speak TLS here", phase="tls", hint="is it http:// instead of https://?")
         return Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started)
     if isinstance(error, TimeoutError):
-        why = "was silent for too long"
+        why = error.args[0] if len(error.args) == 1 else "was silent for too long"
     elif isinstance(error, http.client.RemoteDisconnected):
         why = "hung up without an answer"
     elif isinstance(error, http.client.IncompleteRead):
