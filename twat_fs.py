@@ -4214,8 +4214,9 @@ class Desk(RequestHandler):
         """Raises Rejected unless we want this body; its length, or -1 if it comes in chunks."""
         if not self.shelf.folder:
             raise Rejected(405, "This server only gives files")
-        if self.shelf.token and not same_token(self.headers.get("Authorization", ""), self.shelf.token):
-            raise Rejected(401, "A token is needed")
+        given = self.headers.get("Authorization", "")
+        if self.shelf.token and not same_token(given, self.shelf.token):
+            raise Rejected(401, "The token is wrong" if given else "A token is needed")
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return -1
         size = number(self.headers.get("Content-Length"))
