@@ -167,7 +167,7 @@ class Source(NamedTuple):
     @classmethod
     def of(cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False) -> "Source":
         """Raises Unreadable for what is no readable regular file; `unique` puts the time (UTC) into the name."""
-        text = os.fspath(path)
+        text = os.fsdecode(path)
         found = regular(text)
         called = safe_name(name or os.path.basename(text))
         return cls(text, unique_name(called, time.gmtime()) if unique else called, found.st_size, Stamp.of(found))
@@ -479,6 +479,15 @@ def any_unproven(failures: Iterable[UploadError]) -> bool:
     return any(isinstance(f, NotVerified) for f in failures)
 
 
+@contextlib.contextmanager
+def blaming(setting: str) -> Iterator[None]:
+    """A UsageError in here tells the setting that is wrong, which nobody has typed."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{setting}: {error}", phase=error.phase, hint=error.hint) from error
+
+
 def program() -> str:
     """How the reader started us: a command in a hint must work when it is typed."""
     if __name__ != "__main__" or getattr(sys, "frozen", False):
@@ -501,21 +510,32 @@ def regular(path: str) -> os.stat_result:
     try:
         found = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise Unreadable(f"{shown}: {local_reason(error)}", phase="file") from error
+        raise Unreadable(f"{shown or repr('')}: {local_reason(error)}", phase="file") from error
     if not stat.S_ISREG(found.st_mode):
         raise no_file(path, shown, found.st_mode)
     if not os.access(path, os.R_OK):
         raise Unreadable(f"{shown}: no permission to read it", phase="file")
+    if not found.st_size and flows(path):
+        raise no_file(path, shown, found.st_mode)
     return found
+
+
+def flows(path: str) -> bool:
+    """Whether a file that says 0 bytes gives some, like those of /proc."""
+    with contextlib.suppress(OSError), open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb", 0) as file:
+        return bool(file.read(1))
+    return False
 
 
 def no_file(path: str, shown: str, mode: int) -> Unreadable:
     """What it is instead, and a command that makes a file of it."""
-    base = printable(os.path.basename(os.path.abspath(path))) or "folder"
+    base = printable(os.path.basename(os.path.abspath(path))).lstrip("-") or "folder"
+    shown = f"./{shown}" if shown.startswith("-") else shown
     if stat.S_ISDIR(mode):
         hint = f"tar c {shlex.quote(shown)} | {program()} - -n {shlex.quote(base + '.tar')}"
         return Unreadable(f"{shown}: is a directory", phase="file", hint=hint)
-    kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+    made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
+    kind = "a pipe" if stat.S_ISFIFO(mode) else made
     hint = f"cat {shlex.quote(shown)} | {program()} - -n {shlex.quote(base)}"
     return Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=hint)
 
@@ -830,16 +850,16 @@ class Stream:
     def in_time(self) -> None:
         """A line that never blocks would never notice the end of its time."""
         if time.monotonic() >= self.until:
-            raise TimeoutError
+            raise TimeoutError("had not finished")
         if self.stop and self.stop.is_set():
             raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
     def wait(self, read: bool, write: bool, give_up: float = FOREVER) -> None:
         give_up = min(time.monotonic() + self.stall, self.until, give_up)
         while not ready([self.channel], read, write, max(0, min(TICK, give_up - time.monotonic()))):
-            if time.monotonic() >= give_up:
-                raise TimeoutError
             self.in_time()
+            if time.monotonic() >= give_up:
+                raise TimeoutError("was silent for too long")
 
     def secure(self, context: Any, host: str) -> None:
         tls = Tls(self.channel, context, host)
@@ -988,6 +1008,12 @@ def frozen_bundle() -> Optional[str]:
     return next(filter(os.path.isfile, BUNDLES), None)
 
 
+def lost_bundle() -> str:
+    """A sentence if SSL_CERT_FILE names no file, of which OpenSSL says nothing."""
+    named = os.environ.get("SSL_CERT_FILE", "")
+    return f"SSL_CERT_FILE is {printable(named)}, which is no file" if named and not os.path.isfile(named) else ""
+
+
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
     """The system's certificates (which SSL_CERT_FILE replaces), or those of `cacert`; verified unless told otherwise."""
     try:
@@ -1101,14 +1127,14 @@ def failures_of(phase: str, host: str, started: bool = False) -> Iterator[None]:
 
 def failure(error: Exception, phase: str, host: str, started: bool) -> UploadError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        hint = "try --cacert FILE or SSL_CERT_FILE"
+        hint = lost_bundle() or "try --cacert FILE or SSL_CERT_FILE"
         return Refused(f"the certificate of {host} does not hold: {error.verify_message}", phase="tls", hint=hint)
     if isinstance(error, ssl.SSLError):
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
             return Unreachable(f"{host} does not speak TLS here", phase="tls", hint="is it http:// instead of https://?")
         return Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started)
     if isinstance(error, TimeoutError):
-        why = "was silent for too long"
+        why = error.args[0] if len(error.args) == 1 else "was silent for too long"
     elif isinstance(error, http.client.RemoteDisconnected):
         why = "hung up without an answer"
     elif isinstance(error, http.client.IncompleteRead):
@@ -1259,7 +1285,10 @@ class Transport:
             return self.proxy
         scheme = "https" if target.scheme == "tcp" else target.scheme
         named = proxies.get(scheme) or proxies.get("all")
-        return parse_proxy(named) if named and not urllib.request.proxy_bypass(target.netloc()) else None
+        if not named or urllib.request.proxy_bypass(target.netloc()):
+            return None
+        with blaming(f"{scheme if proxies.get(scheme) else 'all'}_proxy".upper()):
+            return parse_proxy(named)
 
     def tls(self) -> Any:
         if self.context is None:
@@ -1767,6 +1796,14 @@ def own_link(url: str, response: Response) -> str:
     return base.scheme + found[found.index("://") :]
 
 
+def transfersh_missing(settings: Mapping[str, str]) -> str:
+    base = settings.get("TWAT_FS_TRANSFERSH_URL")
+    try:
+        return "" if base and transfersh(base) else "TWAT_FS_TRANSFERSH_URL is not set"
+    except UsageError as error:
+        return f"TWAT_FS_TRANSFERSH_URL: {error}"
+
+
 def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link:
     base = options.settings["TWAT_FS_TRANSFERSH_URL"]
     return transfersh(base, "transfersh").upload(source, options, send)
@@ -1882,7 +1919,8 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     Provider(
         "transfersh", "a server of yours", transfersh_unset, transfersh_read, Keeps(None, range(DAY, 366 * DAY, DAY)),
-        once="wish", needs=("TWAT_FS_TRANSFERSH_URL",), own=True, note="or name it: -p https://drop.example.org/",
+        once="wish", needs=("TWAT_FS_TRANSFERSH_URL",), missing=transfersh_missing, own=True,
+        note="or name it: -p https://drop.example.org/",
         checked="2026-06-13", source="dutchcoders/transfer.sh 2026-06-13, server/handlers.go",
         sample=Sample(
             "http://drop.example.org/x1/a.txt", "https://drop.example.org/x1/a.txt",
@@ -2183,10 +2221,10 @@ def fal_key(settings: Mapping[str, str]) -> str:
 
 
 def fal_missing(settings: Mapping[str, str]) -> str:
-    halves = [name for name in ("FAL_KEY_ID", "FAL_KEY_SECRET") if settings.get(name)]
-    if settings.get("FAL_KEY") or len(halves) == 2:
+    given, other = sorted(("FAL_KEY_ID", "FAL_KEY_SECRET"), key=lambda name: not settings.get(name))
+    if settings.get("FAL_KEY") or settings.get(other):
         return ""
-    return f"{halves[0]} is set, but not its other half" if halves else "FAL_KEY is not set"
+    return f"{given} is set, but {other} is not" if settings.get(given) else "FAL_KEY is not set"
 
 
 FAL_LINK = r"https://([a-z0-9-]+\.)*fal\.media/\S+|https://storage\.googleapis\.com/\S+"
@@ -3390,7 +3428,9 @@ def find_provider(name: str) -> Provider:
 def nearest(name: str) -> str:
     if re.fullmatch(r"[a-z0-9.-]+:[0-9]+", name):
         return f"a transfer.sh server of yours is -p http://{name}/"
-    close = difflib.get_close_matches(name, [word for row in PROVIDERS for word in (row.id, row.domain)], 3, 0.5)
+    words = {word: row.id for row in PROVIDERS for word in (row.domain, row.id)}
+    found = difflib.get_close_matches(name, words, 3, 0.5)
+    close = [word for at, word in enumerate(found) if words[word] not in map(words.get, found[:at])]  # each host once
     return f"did you mean {' or '.join(close)}?" if close else f"`{program()} list` shows the hosts"
 
 
@@ -3621,7 +3661,10 @@ def with_wishes(options: UploadOptions, wishes: Mapping[str, Any]) -> UploadOpti
 
 
 def default_names(options: UploadOptions) -> list[str]:
-    return named(options.settings.get("TWAT_FS_DEFAULT_PROVIDER", ""))
+    """The hosts that the environment names; UsageError if there is no such host."""
+    names = named(options.settings.get("TWAT_FS_DEFAULT_PROVIDER", ""))
+    with blaming("TWAT_FS_DEFAULT_PROVIDER"):
+        return [find_provider(name) and name for name in names]
 
 
 def setup_provider(name: str, online: bool = False, options: Optional[UploadOptions] = None) -> ProviderInfo:
@@ -3636,7 +3679,9 @@ def setup_provider(name: str, online: bool = False, options: Optional[UploadOpti
 
 def setup_providers(online: bool = False, options: Optional[UploadOptions] = None) -> dict[str, ProviderInfo]:
     """The same for all providers; online only the default chain and your own are asked: the others want to be named."""
-    return {row.id: setup_provider(row.id, online and (row.default or row.own), options) for row in PROVIDERS}
+    found = {row.id: setup_provider(row.id, online and (row.default or row.own), options) for row in PROVIDERS}
+    unasked = [row.id for row in PROVIDERS if online and not (row.default or row.own) and found[row.id].success]
+    return {**found, **{name: found[name]._replace(explanation="not tried: name it") for name in unasked}}
 
 
 def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
@@ -4221,8 +4266,9 @@ class Desk(RequestHandler):
         """Raises Rejected unless we want this body; its length, or -1 if it comes in chunks."""
         if not self.shelf.folder:
             raise Rejected(405, "This server only gives files")
-        if self.shelf.token and not same_token(self.headers.get("Authorization", ""), self.shelf.token):
-            raise Rejected(401, "A token is needed")
+        given = self.headers.get("Authorization", "")
+        if self.shelf.token and not same_token(given, self.shelf.token):
+            raise Rejected(401, "The token is wrong" if given else "A token is needed")
         if self.headers.get("Transfer-Encoding"):
             return -1
         size = number(self.headers.get("Content-Length"))
@@ -4458,7 +4504,10 @@ WIRE_OPTIONS = (
 )
 
 UPLOAD_OPTIONS = (
-    Option("-p --provider", "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server", {"metavar": "A,B"}),
+    Option(
+        "-p --provider", "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server",
+        {"metavar": "A,B", "type": named, "action": "extend"},
+    ),
     Option("--fallback", "after the named hosts, or your own storage, try the public ones", FLAG),
     Option("--fragile", "stop at the first failure", FLAG),
     Option("-n --name", "the name that the host is told", {"metavar": "NAME"}),
@@ -4587,8 +4636,8 @@ def cmd_upload(argv: Sequence[str]) -> int:
         if options.remote_path and not options.remote_path.endswith("/"):
             parser.error("--remote-path is a folder, and ends in /, for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
-    chain = choose(named(args.provider) if args.provider else default_names(options), options.fallback, options.settings)
-    if args.provider is not None and not named(args.provider):
+    chain = choose(args.provider or default_names(options), options.fallback, options.settings)
+    if args.provider == []:
         parser.error("--provider names no host")
     if sys.stdout is None:
         raise Unreadable("standard output is closed: there is nowhere to print a URL", phase="output")
@@ -4759,6 +4808,8 @@ def worst(codes: Sequence[int]) -> int:
 
 def dry_run(file: str, source: Found, options: UploadOptions, chain: Sequence[Provider], as_json: bool) -> int:
     if isinstance(source, UploadError):
+        if as_json:
+            put_line(json.dumps({"file": file, "size": None, "hosts": [], "out": {}, "error": printable(str(source), 400)}))
         return report(Outcome(file, None, None, source, 0.0))
     verdicts = [(row.id, objection(row, source, options)) for row in chain]
     fits = [name for name, against in verdicts if not against]
@@ -4824,7 +4875,10 @@ def show_status(found: Mapping[str, ProviderInfo], as_json: bool) -> None:
     ready = {True: "ready", False: "not ready"}
     words = {name: "" if info.explanation == "ready" else info.explanation for name, info in found.items()}
     rows = [(name, ready[info.success], words[name], timed(info), info.help_info) for name, info in found.items()]
-    put_table(rows)
+    if len(rows) == 1:  # who asks about one host wants all of it
+        put_line("  ".join(filter(None, rows[0][:4])) + (f"\n  {rows[0][4]}" if rows[0][4] else ""))
+    else:
+        put_table(rows)
 
 
 def timed(info: ProviderInfo) -> str:

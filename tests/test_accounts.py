@@ -960,8 +960,8 @@ LACKS = [
     ("dropbox", {"DROPBOX_REFRESH_TOKEN": "r"}, "DROPBOX_APP_KEY is not set, and DROPBOX_REFRESH_TOKEN needs it", "apps"),
     ("dropbox", {"DROPBOX_REFRESH_TOKEN": "r", "DROPBOX_APP_SECRET": "s"}, "DROPBOX_APP_KEY is not set", "apps"),
     ("fal", {}, "FAL_KEY is not set", "https://fal.ai/dashboard/keys"),
-    ("fal", {"FAL_KEY_ID": "i"}, "FAL_KEY_ID is set, but not its other half", "https://fal.ai/dashboard/keys"),
-    ("fal", {"FAL_KEY_SECRET": "s"}, "FAL_KEY_SECRET is set, but not its other half", "https://fal.ai/dashboard/keys"),
+    ("fal", {"FAL_KEY_ID": "i"}, "FAL_KEY_ID is set, but FAL_KEY_SECRET is not", "https://fal.ai/dashboard/keys"),
+    ("fal", {"FAL_KEY_SECRET": "s"}, "FAL_KEY_SECRET is set, but FAL_KEY_ID is not", "https://fal.ai/dashboard/keys"),
     ("pixeldrain", {}, "PIXELDRAIN_KEY is not set", "https://pixeldrain.com/user/api_keys"),
 ]
 

@@ -370,6 +370,10 @@ def test_settings_of_hosts_are_read_at_the_call(online_box, file, clean_env):
     assert online_box.uploads("drop.example.org")
 
 
+def test_a_path_may_be_bytes(online_box, file):
+    assert t.upload(os.fsencode(file), "x0at").url.endswith(os.path.splitext(file)[1])
+
+
 def test_a_setting_given_in_the_call_wins_over_the_environment(online_box, file, clean_env):
     clean_env.setenv("CATBOX_USERHASH", "environment")
     t.upload_file(file, "catbox", settings={"CATBOX_USERHASH": "call"})

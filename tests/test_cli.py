@@ -330,6 +330,7 @@ def test_an_unknown_host_is_answered_by_the_nearest_names(run, file):
     for wrong, meant in (("catbax", "catbox"), ("litterbocks", "litterbox"), ("x0.ta", "x0.at"), ("filbin", "filebin")):
         ran = run(file(), "-p", wrong)
         assert ran.code == 2 and re.search(r"did you mean .*\b%s\b" % re.escape(meant), ran.err)
+    assert "did you mean catbox?" in run(file(), "-p", "catbx").err, "and not catbox.moe, which is the same host"
 
 
 def test_without_a_file_on_a_terminal_the_usage_is_shown(run, monkeypatch):
@@ -570,6 +571,11 @@ def test_the_default_hosts_can_be_set(box, run, file, monkeypatch):
     assert asked(box)[2:] == ["filebin.net"], "the command line is stronger"
 
 
+def test_hosts_may_be_named_by_several_options(run, file):
+    ran = run(file(), "-p", "filebin", "--provider=x0at,uguu", "-p", "filebin", "--dry-run")
+    assert ran.code == 0 and "would go to filebin, then x0at, then uguu\n" in ran.out
+
+
 SETTINGS = {
     "TWAT_FS_DEFAULT_PROVIDER": ["nosuch", "file.io", "tmpfile", "x0at,nosuch"],
     "TWAT_FS_TIMEOUT": ["soon", "0", "-1", "nan", "²"],
@@ -581,7 +587,20 @@ SETTINGS = {
 def test_a_wrong_setting_is_2_and_names_it(box, run, file, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     ran = run(file())
-    assert (ran.code, ran.out) == (2, "") and not box.tunnels
+    assert (ran.code, ran.out) == (2, "") and name in ran.err and not box.tunnels
+
+
+@pytest.mark.parametrize("args, code", [(["status", "transfersh"], 5), (["FILE", "--dry-run"], 5), (["FILE"], 5)])
+def test_a_server_that_is_no_url_is_not_ready_and_its_setting_is_named(box, run, file, monkeypatch, args, code):
+    monkeypatch.setenv("TWAT_FS_TRANSFERSH_URL", "drop.example.org")
+    ran = run(*(file() if word == "FILE" else word for word in args))
+    assert ran.code == code and "TWAT_FS_TRANSFERSH_URL: a server's address" in ran.out + ran.err and not box.tunnels
+
+
+def test_certificates_that_are_no_file_are_named(run, file, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
+    ran = run(file(), "-p", "catbox")
+    assert ran.code == 1 and "SSL_CERT_FILE is /nonexistent.pem, which is no file" in ran.err
 
 
 def test_an_empty_setting_is_none(run, file, monkeypatch):
@@ -689,6 +708,13 @@ def test_a_dry_run_in_json(box, run, file, tmp_path):
     assert (first["hosts"], list(first["out"])) == (["x0at"], ["catbox"]) and ".exe" in first["out"]["catbox"]
     assert (second["hosts"], second["out"]) == (["catbox", "x0at"], {})
     assert not box.tunnels
+
+
+def test_a_dry_run_in_json_has_an_object_for_a_missing_file_too(run, file):
+    ran = run("MISSING", file(), "--dry-run", "--json")
+    first, second = map(json.loads, ran.urls)
+    assert ran.code == 3 and (first["file"], first["hosts"], second["hosts"]) == ("MISSING", [], CHAIN)
+    assert "no such file" in first["error"] and set(second) <= set(first)
 
 
 @pytest.mark.parametrize("line, code", [("-p catbox -n a.exe", 5), ("--expire 52w", 5), ("", 0), ("MISSING", 3)])
@@ -976,6 +1002,7 @@ def test_status_online_of_all_asks_only_the_default_hosts(box, run):
     assert ran.code == 0
     assert asked(box) == [DOMAINS[name] for name in CHAIN]
     assert [name for name in CHAIN if told[name]["success"]] == CHAIN[:-1]
+    assert told["termbin"]["explanation"] == "not tried: name it"
 
 
 @pytest.mark.parametrize("args", [["version"], ["--version"], ["upload", "--version"], ["list", "--version"]])

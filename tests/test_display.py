@@ -347,6 +347,19 @@ def test_no_meter_when_stderr_is_no_terminal(program, file):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_the_status_of_one_host_is_not_cut(box, tmp_path):
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    subprocess.call(command(["status", "dropbox"]), cwd=tmp_path, env=environment(box, None), stdout=slave)
+    os.close(slave)
+    pieces = []
+    listen(master, pieces)
+    os.close(master)
+    shown = b"".join(data for _, data in pieces).decode()
+    assert "DROPBOX_ACCESS_TOKEN, for 4 hours) is not set" in shown and shown.endswith("token_access_type=offline\r\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_terminal_on_stdout_shows_the_url_alone(box, file, tmp_path):
     master, slave = pty.openpty()
     process = subprocess.Popen(

@@ -789,6 +789,8 @@ def test_the_token_is_checked(serve, tmp_path):
         headers = {} if given is None else {"Authorization": given}
         status, answer, _ = served.ask("PUT", "/a", b"x", **headers)
         assert status == 401 and "www-authenticate" in answer, given
+    assert served.ask("PUT", "/a", b"x")[2] == b"A token is needed\n"
+    assert served.ask("PUT", "/a", b"x", Authorization=basic("u:wrong"))[2] == b"The token is wrong\n"
     assert served.ask("POST", "/", b"x", Content_Type="multipart/form-data; boundary=B")[0] == 401
     assert list((tmp_path / "kept").iterdir()) == []
     for given in (basic("user:s3cret:ü"), basic(":s3cret:ü"), right, right.replace("Bearer", "bearer")):
