@@ -463,7 +463,8 @@ class AllProvidersFailed(NonRetryableError):
     def __init__(self, failures: Sequence[UploadError], attempts: Sequence[Attempt] = ()) -> None:
         self.failures, self.attempts = tuple(failures), tuple(attempts)
         tried = [f for f in self.failures if not isinstance(f, (Unsuitable, NotConfigured))]
-        super().__init__(f"no host took it ({len(tried)} tried)" if tried else "no host fits; nothing was sent")
+        what = "no link could be proven" if any_unproven(tried) else "no host took it"
+        super().__init__(f"{what} ({len(tried)} tried)" if tried else "no host fits; nothing was sent")
         self.exit_code = min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
 
     def reasons(self) -> list[str]:
@@ -3466,6 +3467,8 @@ def walk(
             started = time.monotonic()
             try:
                 result = deliver(provider, source, options, send, progress, broken)
+                for lost in (f for f in failures if isinstance(f, NotVerified)):  # what is public must not be a secret
+                    progress.remark(f"{lost.provider} has the file too, unproven: {lost}")
                 return result._replace(seconds=round(time.monotonic() - begun, 3), attempts=tuple(attempts))
             except UploadError as error:
                 failures.append(error.by(provider.id))
