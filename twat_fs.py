@@ -4630,7 +4630,14 @@ def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
         raise Unreadable("standard input is closed", phase="file")
     handle, path = tempfile.mkstemp(prefix="twat-fs-")
     try:
-        piped: Any = sys.stdin.buffer
+        spool(sys.stdin.buffer, handle, path, limit, meter)
+        yield path
+    finally:
+        os.unlink(path)
+
+
+def spool(piped: Any, handle: int, path: str, limit: Optional[int], meter: Meter) -> None:
+    try:
         with open(handle, "wb") as file:
             for data in iter(lambda: piped.read1(CHUNK), b""):  # what has come, so that Ctrl-C is heard between
                 file.write(data)
@@ -4641,12 +4648,9 @@ def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
                     most = f"{human(limit)}, the most that a host here takes"
                     raise Unsuitable(f"standard input is longer than {most}", phase="file")
         meter.spooled()
-        yield path
     except OSError as error:
         why = f"standard input cannot be held in {os.path.dirname(path)}: {local_reason(error)}"
         raise Unreadable(why, phase="file", hint="TMPDIR names another place") from error
-    finally:
-        os.unlink(path)
 
 
 def looks_like_text(path: str) -> bool:
