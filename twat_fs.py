@@ -589,8 +589,8 @@ def length(body: Body) -> int:
 @contextlib.contextmanager
 def opened(piece: Slice) -> Iterator[Any]:
     """The file behind a slice, unbuffered and at its place, if it is still the file we looked at; checked again after."""
-    try:
-        file = open(piece.path, "rb", buffering=0)  # noqa: SIM115  (closed below; here only a failure to open counts)
+    try:  # a pipe in its place would let us wait; closed below, here only a failure to open counts
+        file = open(piece.path, "rb", 0, opener=lambda path, how: os.open(path, how | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115
     except OSError as error:
         raise SourceChanged(f"cannot be read any more: {local_reason(error)}", phase="file") from error
     with file:
