@@ -611,8 +611,8 @@ def length(body: Body) -> int:
 @contextlib.contextmanager
 def opened(piece: Slice) -> Iterator[Any]:
     """The file behind a slice, unbuffered and at its place, if it is still the file we looked at; checked again after."""
-    try:
-        file = open(piece.path, "rb", buffering=0)  # noqa: SIM115  (closed below; here only a failure to open counts)
+    try:  # a pipe in its place would let us wait; closed below, here only a failure to open counts
+        file = open(piece.path, "rb", 0, opener=lambda path, how: os.open(path, how | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115
     except OSError as error:
         raise SourceChanged(f"cannot be read any more: {local_reason(error)}", phase="file") from error
     with file:
@@ -1800,7 +1800,7 @@ def own_link(url: str, response: Response) -> str:
 def transfersh_missing(settings: Mapping[str, str]) -> str:
     base = settings.get("TWAT_FS_TRANSFERSH_URL")
     try:
-        return "" if base and transfersh(base) else "TWAT_FS_TRANSFERSH_URL is not set"
+        return "" if base and transfersh(base) else not_set("TWAT_FS_TRANSFERSH_URL", settings)
     except UsageError as error:
         return f"TWAT_FS_TRANSFERSH_URL: {error}"
 
@@ -2075,6 +2075,10 @@ def but_for_401(refusal: Refusal) -> Refusal:
     return lambda response: refusal(response) if refusal and response.status != 401 else None
 
 
+def not_set(name: str, settings: Mapping[str, str]) -> str:
+    return f"{name} is {'empty' if name in settings else 'not set'}"
+
+
 # -- pixeldrain
 
 
@@ -2225,7 +2229,7 @@ def fal_missing(settings: Mapping[str, str]) -> str:
     given, other = sorted(("FAL_KEY_ID", "FAL_KEY_SECRET"), key=lambda name: not settings.get(name))
     if settings.get("FAL_KEY") or settings.get(other):
         return ""
-    return f"{given} is set, but {other} is not" if settings.get(given) else "FAL_KEY is not set"
+    return f"{given} is set, but {other} is not" if settings.get(given) else not_set("FAL_KEY", settings)
 
 
 FAL_LINK = r"https://([a-z0-9-]+\.)*fal\.media/\S+|https://storage\.googleapis\.com/\S+"
@@ -3070,7 +3074,7 @@ def s3_missing(settings: Mapping[str, str]) -> str:
     """Without a network: the settings and files as far as they can be judged."""
     bucket, public = settings.get("AWS_S3_BUCKET"), settings.get("TWAT_FS_S3_PUBLIC_URL", "http://x")
     if not bucket:
-        return "AWS_S3_BUCKET is not set"
+        return not_set("AWS_S3_BUCKET", settings)
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
         return "AWS_S3_BUCKET is no name of a bucket"
     if not re.fullmatch(r"https?://[^\s?#@]+", public):
@@ -3159,7 +3163,7 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies of this process; the only place that reads the environment."""
     names = {*OUR_SETTINGS, *(name for row in PROVIDERS for name in (*row.needs, *row.takes))}
     names |= {name for name in os.environ if name.startswith("AWS_")}  # some forty of them
-    found = {name: os.environ[name] for name in sorted(names) if os.environ.get(name)}
+    found = {name: os.environ[name] for name in sorted(names) if name in os.environ}
     if sys.platform not in ("win32", "darwin") and not any(name.lower().endswith("_proxy") for name in os.environ):
         return found, {}  # importing urllib.request costs more than all the rest of a start
     return found, urllib.request.getproxies()
@@ -3239,7 +3243,13 @@ def unconfigured(provider: Provider, settings: Mapping[str, str]) -> str:
             return f"{name} holds a line end, or another character that it cannot have"
     if provider.missing:
         return provider.missing(settings)
-    return next((f"{name} is not set" for name in provider.needs if not settings.get(name)), "")
+    if isinstance(provider.keeps, Keeps) and settings.get(provider.keeps.setting):
+        try:
+            setting_among(provider.keeps, settings[provider.keeps.setting])
+        except NotConfigured as error:
+            return str(error)
+    unset = [name for name in provider.needs if not settings.get(name)]
+    return not_set(unset[0], settings) if unset else ""
 
 
 def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
@@ -3438,13 +3448,13 @@ def nearest(name: str) -> str:
 def choose(names: Sequence[str], fallback: bool = False, settings: Optional[Mapping[str, str]] = None) -> list[Provider]:
     """The chain: the named providers and no others, each once; with `fallback` then the default chain, round from there.
 
-    If none is named, the user's own storage counts as named once anything of it is set up, also by half: what is meant
-    for it must not become public because a setting is missing or a server is down.
+    If none is named, the user's own storage counts as named once anything of it is set up, also by half or with nothing
+    (as CI does with a secret that it keeps): what is meant for it must not become public because a setting is missing.
     """
     chosen = {row.id: row for row in map(find_provider, names)}
     if not names:
         known = settings or {}
-        chosen = {row.id: row for row in PROVIDERS if row.own and any(map(known.get, (*row.needs, *row.takes)))}
+        chosen = {row.id: row for row in PROVIDERS if row.own and set(known).intersection((*row.needs, *row.takes))}
     if fallback or not chosen:
         order = list(PROVIDERS_PREFERENCE)
         last = next((order.index(name) + 1 for name in reversed(list(chosen)) if name in order), 0)
@@ -4246,6 +4256,8 @@ class Desk(RequestHandler):
     def store(self, name: str, blocks: Iterable[bytes]) -> tuple[str, str]:
         """The URL of a received file, and the URL that deletes it."""
         days, downloads = self.wished("Max-Days"), self.wished("Max-Downloads")
+        if days < FOREVER and days * DAY > self.shelf.keep:
+            raise Rejected(400, f"Kept for {duration(self.shelf.keep)} at most")
         token, entry = self.shelf.receive(name, blocks, time.time() + min(days * DAY, self.shelf.keep), downloads)
         url = f"{self.base()}/{token}/{quoted(entry.name)}"
         return url, f"{url}/{entry.delete}"
@@ -4693,24 +4705,36 @@ def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
         raise Unreadable("standard input is closed", phase="file")
     path = ""
     try:
-        path = os.path.join(tempfile.gettempdir(), f"twat-fs-{random_name()}")  # named before it is made: no signal can lose it
-        with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
-            for data in arriving(sys.stdin.buffer):
-                file.write(data)
-                meter.spooling(file.tell())
-                if shutil.disk_usage(path).free < RESERVE:
-                    raise OSError(errno.ENOSPC, "the disk is nearly full")
-                if limit is not None and file.tell() > limit:
-                    most = f"{human(limit)}, the most that a host here takes"
-                    raise Unsuitable(f"standard input is longer than {most}", phase="file")
-        meter.spooled()
+        with holding_in("a file"):
+            path = os.path.join(tempfile.gettempdir(), f"twat-fs-{random_name()}")  # before it is made: no signal loses it
+        with holding_in(os.path.dirname(path)):
+            spool(sys.stdin.buffer, path, limit, meter)
         yield path
-    except OSError as error:
-        why = f"standard input cannot be held in {os.path.dirname(path) or 'a file'}: {local_reason(error)}"
-        raise Unreadable(why, phase="file", hint="TMPDIR names another place") from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+
+@contextlib.contextmanager
+def holding_in(place: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = f"standard input cannot be held in {place}: {local_reason(error)}"
+        raise Unreadable(why, phase="file", hint="TMPDIR names another place") from error
+
+
+def spool(piped: Any, path: str, limit: Optional[int], meter: Meter) -> None:
+    with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
+        for data in arriving(piped):
+            file.write(data)
+            meter.spooling(file.tell())
+            if shutil.disk_usage(path).free < RESERVE:
+                raise OSError(errno.ENOSPC, "the disk is nearly full")
+            if limit is not None and file.tell() > limit:
+                most = f"{human(limit)}, the most that a host here takes"
+                raise Unsuitable(f"standard input is longer than {most}", phase="file")
+    meter.spooled()
 
 
 def looks_like_text(path: str) -> bool:

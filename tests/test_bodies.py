@@ -406,9 +406,14 @@ def become_a_folder(path):
     os.mkdir(path)
 
 
-CHANGES = pytest.mark.parametrize(
-    "change", [shrink, grow, rewrite, touch, replace, remove, become_a_folder], ids=lambda change: change.__name__
-)
+def become_a_pipe(path):
+    """Who opens it waits for somebody who writes, for ever."""
+    os.unlink(path)
+    os.mkfifo(path)
+
+
+ALL = [shrink, grow, rewrite, touch, replace, remove, become_a_folder, *([become_a_pipe] if hasattr(os, "mkfifo") else [])]
+CHANGES = pytest.mark.parametrize("change", ALL, ids=lambda change: change.__name__)
 OPEN = pytest.mark.parametrize("change", [shrink, grow, rewrite, touch], ids=lambda change: change.__name__)
 
 

@@ -438,6 +438,14 @@ def test_6_a_file_that_grows_while_it_is_sent(box, start, file):
     assert asked(box) == ["catbox.moe"], "no host can help"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_standard_output_is_not_blamed_on_standard_input(start):
+    with open("/dev/full", "wb") as full:
+        process = start("--dry-run", "-", stdin=subprocess.PIPE, stdout=full)
+        _, err = process.communicate(b"x", timeout=10)
+    assert process.returncode == 6 and b"standard output" in err and b"standard input" not in err
+
+
 def test_3_the_next_file_does_not_suffer_for_one_that_grew(box, start, file):
     path = file("log.txt", b"x" * 80_000)
     process = start("--limit-rate", "100k", "-p", "catbox", path, file("b.txt", b"quiet"))

@@ -627,8 +627,13 @@ def test_nonsense_wishes_are_refused(serve, tmp_path, header):
     assert fetch(served, link) == b"x"
 
 
-def test_max_days_are_honoured_and_never_longer_than_the_server_keeps(tmp_path):
-    for keep, days, expected in ((float("inf"), "3", 3 * 86400), (3600, "3", 3600), (9 * 86400, "3", 3 * 86400), (60, None, 60)):
+def test_more_days_than_the_server_keeps_are_refused_before_they_are_promised(serve):
+    status, answer, _ = serve("--keep", "1h").ask("PUT", "/a", b"x", Max_Days="1")[:3]
+    assert status == 400
+
+
+def test_max_days_are_honoured(tmp_path):
+    for keep, days, expected in ((float("inf"), "3", 3 * 86400), (9 * 86400, "3", 3 * 86400), (60, None, 60)):
         shelf = twat_fs.Shelf(str(tmp_path), MIB, keep, quiet=True)
         with twat_fs.start_server(shelf, "127.0.0.1", 0, True) as server:
             thread = threading.Thread(target=server.serve_forever, args=(0.01,))
