@@ -1372,10 +1372,12 @@ class Transport:
         else:
             self.discard(target, line)
         body = b"".join(taken)
-        told = [value.rpartition(" ")[2] for name, value in request.headers if name == "Authorization"]
+        words = [value.rpartition(" ") for name, value in request.headers if name == "Authorization"]
+        told = [word for _, _, word in words]
+        if answer.status >= 300:  # in a good answer a short password may stand by chance
+            told += [str(base64.b64decode(w).partition(b":")[2], "utf-8", "replace") for kind, _, w in words if kind == "Basic"]
         for secret in [*told, *(self.secrets if request.body else ())]:  # a host may repeat them, and we would repeat its words
-            for spelled in spellings(secret):
-                body = body.replace(spelled, b"***")
+            body = functools.reduce(lambda left, spelled: left.replace(spelled, b"***"), spellings(secret), body)
         return Response(answer.status, answer.headers, body, request.url, size=size)
 
     def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:

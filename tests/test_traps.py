@@ -668,6 +668,13 @@ def test_a_secret_is_known_in_other_spellings_too(net, run, clean_env, spelled):
     assert (code, out) == (1, "") and "Invalid userhash ***" in err and "7ab" not in err
 
 
+def test_a_host_that_repeats_the_password_of_its_address_is_not_repeated(net, run):
+    net.hosts["drop.example.org"].auth = ("me", "hunter2")
+    net.fault("drop.example.org", "status", status=403, body="me may not come in with hunter2")
+    code, out, err = run("-p", "https://me:hunter2@drop.example.org/", "-v")
+    assert (code, out) == (1, "") and "me may not come in with ***" in err
+
+
 def test_a_secret_of_nothing_is_not_looked_for(net, tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(TEXT)
