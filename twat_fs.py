@@ -144,6 +144,8 @@ class Stamp(NamedTuple):
 
     @classmethod
     def of(cls, found: os.stat_result) -> "Stamp":
+        if os.name == "nt":  # since 3.12 stat() and fstat() may number devices and files in two ways there
+            return cls(0, 0, found.st_size, found.st_mtime_ns)
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
@@ -851,7 +853,7 @@ class Stream:
     def in_time(self) -> None:
         """A line that never blocks would never notice the end of its time."""
         if time.monotonic() >= self.until:
-            raise TimeoutError("had not finished")
+            raise TimeoutError("did not finish in time")
         if self.stop and self.stop.is_set():
             raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
