@@ -333,6 +333,7 @@ class Provider(NamedTuple):
     hashes: bool = False  # its answer holds the SHA-256 of what it stored
     needs: tuple[str, ...] = ()  # settings without which it cannot work
     missing: Optional[Callable[[Mapping[str, str]], str]] = None  # what is wrong with the settings, if that is not so simple
+    doubt: Optional[Callable[[Mapping[str, str]], str]] = None  # what may be missing, and shows only when it is asked
     own: bool = False  # the user's own storage: once it is set up it is the whole chain
     folders: bool = False  # takes --remote-path, and overwrites only by --force
     takes: tuple[str, ...] = ()  # settings that it honours
@@ -2569,7 +2570,15 @@ class Aws:
             found = way()
             if found:
                 return found
-        raise lacking("no AWS credentials were found", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+        raise lacking(*NO_KEYS)
+
+    def only_a_role(self) -> bool:
+        """Whether nothing but the role of this machine can give keys, if it has one."""
+        told = {name for name in self.settings if self.settings[name]} | set(self.profile)
+        return not told & {
+            "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI", "aws_access_key_id", "role_arn", "sso_account_id", "credential_process",
+        }  # fmt: skip
 
     def from_environment(self) -> Optional[Credentials]:
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CREDENTIAL_EXPIRATION")
@@ -2703,6 +2712,7 @@ class Aws:
             return None
 
 
+NO_KEYS = ("no AWS credentials were found", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
 CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 
 
@@ -3088,9 +3098,15 @@ def s3_missing(settings: Mapping[str, str]) -> str:
         aws.region()
         aws.endpoint("s3")
         aws.from_environment()
+        if aws.only_a_role() and truth(settings.get("AWS_EC2_METADATA_DISABLED", "")):
+            raise lacking(*NO_KEYS)
     except NotConfigured as error:
         return f"{error}{'; ' + error.hint if error.hint else ''}"
     return ""
+
+
+def s3_doubt(settings: Mapping[str, str]) -> str:
+    return f"only if this machine has a role: {NO_KEYS[0]}" if Aws(settings).only_a_role() else ""
 
 
 # -- the rows of chapters 7 and 8
@@ -3098,7 +3114,7 @@ def s3_missing(settings: Mapping[str, str]) -> str:
 ACCOUNTS: tuple[Provider, ...] = (
     Provider(
         "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, folders=True, own=True,
-        needs=("AWS_S3_BUCKET",), missing=s3_missing,
+        needs=("AWS_S3_BUCKET",), missing=s3_missing, doubt=s3_doubt,
         takes=("TWAT_FS_S3_PUBLIC_URL",),
         note="presigned links, for 7 days at most; --public where the bucket is",
         help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE); for others than Amazon"
@@ -3512,7 +3528,8 @@ def deliver(
     earlier = broken.get(provider.id)
     if earlier:
         known = {"phase": earlier.phase, "status": earlier.status, "everywhere": earlier.everywhere, "hint": earlier.hint}
-        raise type(earlier)(f"not asked again: {earlier}", **known)  # type: ignore[arg-type]
+        kind = Refused if isinstance(earlier, NotVerified) else type(earlier)  # of this file it has nothing
+        raise kind(f"not asked again: {earlier}", **known)  # type: ignore[arg-type]
     against = objection(provider, source, options)
     if against:
         raise against
@@ -3535,6 +3552,8 @@ def deliver(
     progress.proved(verified, time.monotonic() - started)
     sha256 = link.sha256 or (sha256_of(source.body()) if options.sha256 else None)
     life = lifetime(keeps_of(provider, options), source.size, options)
+    if options.expire and life and life > 1.5 * options.expire:
+        progress.remark(f"{provider.id} keeps it {duration(life)}: it has nothing nearer to {duration(options.expire)}")
     ends = link.expires or (time.time() + life if life and life < FOREVER else None)
     expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends)) if ends else None
     return UploadResult(link.url, provider.id, source.size, sha256, expires, link.delete, verified)
@@ -3691,7 +3710,9 @@ def setup_provider(name: str, online: bool = False, options: Optional[UploadOpti
     lacks = unconfigured(provider, wanted.settings)
     if lacks:
         return ProviderInfo(False, lacks, provider.help or provider.note)
-    return round_trip(provider, wanted) if online else ProviderInfo(True, "ready", provider.note)
+    if online:
+        return round_trip(provider, wanted)
+    return ProviderInfo(True, (provider.doubt and provider.doubt(wanted.settings)) or "ready", provider.note)
 
 
 def setup_providers(online: bool = False, options: Optional[UploadOptions] = None) -> dict[str, ProviderInfo]:
@@ -4844,11 +4865,13 @@ def dry_run(file: str, source: Found, options: UploadOptions, chain: Sequence[Pr
         return report(Outcome(file, None, None, source, 0.0))
     verdicts = [(row.id, objection(row, source, options)) for row in chain]
     fits = [name for name, against in verdicts if not against]
+    lives = [f" ({duration(lifetime(keeps_of(row, options), source.size, options))})" for row in chain if row.id in fits]
     if as_json:
         reasons = {name: str(against) for name, against in verdicts if against}
         put_line(json.dumps({"file": file, "size": source.size, "hosts": fits, "out": reasons}))
     else:
-        put_line(f"{printable(file)}  {human(source.size)}  would go to {', then '.join(fits[:1] + fits[1:]) or 'no host'}")
+        told = map(str.__add__, fits, lives) if options.expire or options.keep else fits
+        put_line(f"{printable(file)}  {human(source.size)}  would go to {', then '.join(told) or 'no host'}")
         for name, against in verdicts:
             if against:
                 put_line(f"  not {name:<12} {against}" + (f"   {against.hint}" if against.hint else ""))

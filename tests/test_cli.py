@@ -1211,6 +1211,31 @@ def test_verbose_says_how_long_it_is_kept_and_how_to_remove_it(run, file):
     assert ran.code == 0 and "a.txt: kept with no known end\n" in ran.err
 
 
+def test_a_longer_life_than_was_wished_is_told(run, file):
+    ran = run("-e", "10m", file())
+    assert ran.code == 0 and "litterbox keeps it 1 hour: it has nothing nearer to 10 minutes\n" in ran.err
+    assert "nearer" not in run("-e", "12h", file()).err
+    assert "litterbox (1 hour), then tmpfilesorg (10 minutes)\n" in run("-e", "10m", "--dry-run", file()).out
+
+
+def test_what_was_not_sent_because_another_file_was_not_proven_is_not_uploaded(run, file, box):
+    box.fault("catbox.moe", "other", times=1, when="download")
+    ran = run("-p", "catbox", file("a.txt"), file("b.txt"), "--json")
+    assert ran.code == 1 and len(box.uploads()) == 1 and "b.txt: no host took it (1 tried)" in ran.err
+
+
+def test_a_bucket_without_keys_is_ready_only_if_the_machine_has_a_role(run, monkeypatch):
+    monkeypatch.setenv("AWS_S3_BUCKET", "bucket")
+    ran = run("status", "s3")
+    assert ran.code == 0 and "ready  only if this machine has a role: no AWS credentials were found\n" in ran.out
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    ran = run("status", "s3")
+    assert ran.code == 5 and "not ready  no AWS credentials were found; set AWS_ACCESS_KEY_ID and" in ran.out
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    assert run("status", "s3").out.startswith("s3  ready\n")
+
+
 def test_standard_input_does_not_fill_the_disk(run, box, monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)  # where the standard library remembers it

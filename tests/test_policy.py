@@ -592,6 +592,7 @@ OWN = [
     ({"PIXELDRAIN_KEY": "k", "AWS_S3_BUCKET": "b"}, False, ["s3", "pixeldrain"]),
     ({"PIXELDRAIN_KEY": "k"}, True, ["pixeldrain", *CHAIN]),
     ({"TWAT_FS_TRANSFERSH_URL": "https://drop.example.org/"}, False, ["transfersh"]),
+    ({"AWS_S3_BUCKET": ""}, False, ["s3"]),  # so CI names a secret that it does not give
     ({"CATBOX_USERHASH": "h"}, False, CHAIN),
 ]
 
