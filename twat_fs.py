@@ -526,9 +526,14 @@ def regular(path: str) -> os.stat_result:
 
 def flows(path: str) -> bool:
     """Whether a file that says 0 bytes gives some, like those of /proc."""
-    with contextlib.suppress(OSError), open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb", 0) as file:
+    with contextlib.suppress(OSError), open(path, "rb", 0, opener=unwaiting) as file:
         return bool(file.read(1))
     return False
+
+
+def unwaiting(path: str, how: int) -> int:
+    """An opener to whom a pipe that has come into the place of a file is no endless wait."""
+    return os.open(path, how | getattr(os, "O_NONBLOCK", 0))
 
 
 def no_file(path: str, shown: str, mode: int) -> Unreadable:
@@ -614,8 +619,8 @@ def length(body: Body) -> int:
 @contextlib.contextmanager
 def opened(piece: Slice) -> Iterator[Any]:
     """The file behind a slice, unbuffered and at its place, if it is still the file we looked at; checked again after."""
-    try:  # a pipe in its place would let us wait; closed below, here only a failure to open counts
-        file = open(piece.path, "rb", 0, opener=lambda path, how: os.open(path, how | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115
+    try:  # closed below; here only a failure to open counts
+        file = open(piece.path, "rb", 0, opener=unwaiting)  # noqa: SIM115
     except OSError as error:
         raise SourceChanged(f"cannot be read any more: {local_reason(error)}", phase="file") from error
     with file:
@@ -4134,6 +4139,11 @@ def wipe(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def unfollowing(path: str, how: int) -> int:
+    """An opener of this very file, and of none to which a link in its place leads."""
+    return unwaiting(path, how | getattr(os, "O_NOFOLLOW", 0))
+
+
 def stored_name(name: str) -> str:
     """A name for our own disk: not hidden, and none that Windows keeps for itself."""
     clean = re.sub(r'[<>:"|?*]', "_", safe_name(name)).strip(". ") or "file"
@@ -4202,11 +4212,14 @@ class Desk(RequestHandler):
         token, name = self.parts(2)
         entry = self.shelf.find(token, name)
         try:
-            file = open(entry.path, "rb")  # noqa: SIM115
+            file = open(entry.path, "rb", opener=unfollowing)  # noqa: SIM115
         except OSError:
             raise Rejected(404, "Not found") from None
         with file:
-            size = os.fstat(file.fileno()).st_size
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise Rejected(404, "Not found")
+            size = found.st_size
             start, end = span_of(None if self.headers.get("If-Range") else self.headers.get("Range"), size)
             self.shelf.find(token, name, take=self.command == "GET")
             part = [("Content-Range", f"bytes {start}-{end - 1}/{size}")] if end - start < size else []
@@ -4970,7 +4983,7 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
         sources = [Source.of(file) for file in args.file]
         shelf = Shelf(quiet=args.quiet)
         for source in sources:
-            shelf.entries[random_name()] = Entry(os.path.abspath(source.path), source.name)
+            shelf.entries[random_name()] = Entry(os.path.realpath(source.path), source.name)
         return shelf
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
     try:

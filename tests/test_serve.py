@@ -304,6 +304,22 @@ def test_a_file_that_has_gone_is_404_and_one_that_grew_is_given_as_it_is(giving,
     assert fetch(giving, giving.urls[0]) == 404
 
 
+@posix
+def test_a_link_or_a_pipe_in_the_place_of_a_file_is_not_given(serve, tmp_path):
+    secret, path, link = tmp_path / "secret.txt", tmp_path / "given.txt", tmp_path / "link.txt"
+    secret.write_bytes(b"secret"), path.write_bytes(b"given")
+    link.symlink_to(path)
+    served = serve(path, link, files=2)
+    first, second = served.urls
+    assert fetch(served, first) == fetch(served, second) == b"given", "a link that was named leads where it led"
+    path.unlink()
+    path.symlink_to(secret)
+    assert fetch(served, first) == fetch(served, second) == 404
+    path.unlink()
+    os.mkfifo(path)
+    assert fetch(served, first) == 404
+
+
 def test_what_comes_in_a_request_is_logged_escaped(giving):
     giving.raw(b"GET /\x1b[2J\x9b\xe2\x80\xae HTTP/1.1\r\n\r\n")
     giving.raw(b"\x1b]0;ha\x07\r\n\r\n")
