@@ -420,7 +420,7 @@ class Failure(NamedTuple):
         return ("--timeout", "0.15") if self.words == QUIET else ()
 
 
-QUIET = "silent for too long"
+QUIET = "silent for too long|did not finish in time"
 NO_URL = "no URL in the answer"
 MUTE = "hung up|reset|[Bb]roken pipe|nothing in"  # the last is what raw TCP gives
 
