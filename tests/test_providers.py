@@ -417,10 +417,10 @@ class Failure(NamedTuple):
     @property
     def patience(self) -> Tuple[str, ...]:
         """A short one where nothing but time ends the attempt."""
-        return ("--timeout", "0.15") if self.words == QUIET else ()
+        return ("--timeout", "0.15") if self.words in (QUIET, SLOW) else ()
 
 
-QUIET = "silent for too long|did not finish in time"
+QUIET, SLOW = "silent for too long", "did not finish in time"
 NO_URL = "no URL in the answer"
 MUTE = "hung up|reset|[Bb]roken pipe|nothing in"  # the last is what raw TCP gives
 
@@ -450,11 +450,11 @@ FAILURES = [
     Failure("reset", "send|reply", MUTE, hosts=SERVICES),
     Failure("stall", "send|reply", QUIET, {"after": 1}, SERVICES),
     Failure("silence", "reply", QUIET, hosts=SERVICES),
-    Failure("trickle", "reply", QUIET, {"delay": 0.1}, SERVICES),
+    Failure("trickle", "reply", SLOW, {"delay": 0.1}, SERVICES),
     Failure("endless", "reply", NO_URL, hosts=SERVICES),
-    Failure("endless", "reply", QUIET, {"pause": 0.05}, SHAPES),
+    Failure("endless", "reply", SLOW, {"pause": 0.05}, SHAPES),
     Failure("endless-headers", "reply", "not HTTP|headers"),
-    Failure("endless-headers", "reply", QUIET, {"pause": 0.05}, SHAPES[:-1]),
+    Failure("endless-headers", "reply", SLOW, {"pause": 0.05}, SHAPES[:-1]),
     Failure("drop-after", "reply", "hung up without an answer|nothing in", hosts=SERVICES),
     Failure("refuse", "proxy", "cannot reach", {}, SERVICES, 0),
     Failure("dns", "proxy", "cannot reach", {}, SERVICES, 0),
