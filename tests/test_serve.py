@@ -39,7 +39,8 @@ class Served:
     def __init__(self, process, files):
         self.process, self.said = process, ""
         self.heard = threading.Event()
-        threading.Thread(target=self.listen, daemon=True).start()
+        self.listener = threading.Thread(target=self.listen, daemon=True)
+        self.listener.start()
         self.urls = [process.stdout.readline().decode().strip() for _ in range(files)]
         assert self.heard.wait(10), "it says when it is ready"
         address = self.urls[0] if files else re.search(r"http://\S+", self.said).group()
@@ -57,7 +58,9 @@ class Served:
         begun = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(10), time.monotonic() - begun
+        code, seconds = self.process.wait(10), time.monotonic() - begun
+        self.listener.join(10)  # all that it has said is heard
+        return code, seconds
 
     def connect(self):
         return http.client.HTTPConnection(self.host, self.port, timeout=10)
