@@ -652,10 +652,14 @@ def pieces_of(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
 
 
 def sha256_of(piece: Slice) -> str:
-    digest = hashlib.sha256()
+    return hashed(piece, hashlib.sha256())
+
+
+def hashed(piece: Slice, digest: Any) -> str:
+    """The digest of a slice, in hex."""
     for data in pieces_of(piece):
         digest.update(data)
-    return digest.hexdigest()
+    return str(digest.hexdigest())
 
 
 # 4  The wire ----------------------------------------------------------------------------------------------------------
@@ -2984,10 +2988,7 @@ def digests(part: Slice, sha256: bool, crc32: bool) -> tuple[str, str]:
 
 
 def md5_of(part: Slice) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    for data in pieces_of(part):
-        digest.update(data)
-    return digest.hexdigest()
+    return hashed(part, hashlib.md5(usedforsecurity=False))
 
 
 def other_md5(response: Response, part: Slice) -> bool:
@@ -3542,12 +3543,7 @@ def deliver(
     try:
         link = provider.upload(source, options._replace(sha256=needs_hash(provider, source, options)), send)
     except (Refused, NoLink) as error:
-        if error.status == 413:
-            error.hint = f"the file has {human(source.size)}"
-        elif provider.account and not options.settings.get(provider.account):
-            error.hint = error.hint or f"it may want an account: set {provider.account}"
-        elif error.status in (401, 403):
-            error.hint = error.hint or provider.help
+        error.hint = way_out(error, provider, source, options)
         raise
     if link.remark:
         progress.remark(link.remark)
@@ -3562,6 +3558,15 @@ def deliver(
     ends = link.expires or (time.time() + life if life and life < FOREVER else None)
     expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends)) if ends else None
     return UploadResult(link.url, provider.id, source.size, sha256, expires, link.delete, verified)
+
+
+def way_out(error: UploadError, provider: Provider, source: Source, options: UploadOptions) -> str:
+    """What the user can do about a host's no."""
+    if error.status == 413:
+        return f"the file has {human(source.size)}"
+    if provider.account and not options.settings.get(provider.account):
+        return error.hint or f"it may want an account: set {provider.account}"
+    return error.hint or (provider.help if error.status in (401, 403) else "")
 
 
 def needs_hash(provider: Provider, source: Source, options: UploadOptions) -> bool:

@@ -394,25 +394,32 @@ def test_the_machine_is_not_asked_where_that_is_forbidden(told, metadata):
     assert not metadata.arrived
 
 
+@pytest.fixture
+def asked(program, metadata, tmp_path):
+    """Whether the machine or the credential_process is asked for keys by such a call."""
+
+    def run(*args, **settings):
+        (tmp_path / "FILE").write_text("x")
+        (tmp_path / "config").write_text(f"[default]\ncredential_process = touch {tmp_path}/asked\n")
+        places = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url, "AWS_CONFIG_FILE": tmp_path / "config"}
+        program(*args, env={**places, **settings})
+        return bool(metadata.arrived) or (tmp_path / "asked").exists()
+
+    return run
+
+
 @pytest.mark.parametrize(
     "args", [["list"], ["status"], ["--dry-run", "FILE"], ["FILE"], ["-p", "litterbox", "FILE"]], ids=" ".join
 )
-def test_nobody_is_asked_while_s3_is_not_set_up(program, metadata, box, tmp_path, args):
+def test_nobody_is_asked_while_s3_is_not_set_up(asked, args):
     """Neither the machine nor a program: without AWS_S3_BUCKET S3 is not meant."""
-    (tmp_path / "FILE").write_text("x")
-    (tmp_path / "config").write_text(f"[default]\ncredential_process = touch {tmp_path}/asked\n")
-    env = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url, "AWS_CONFIG_FILE": tmp_path / "config", "AWS_REGION": "eu-west-1"}
-    program(*args, env=env)
-    assert not metadata.arrived and not (tmp_path / "asked").exists()
+    assert not asked(*args, AWS_REGION="eu-west-1")
 
 
 @pytest.mark.parametrize("args", [["list"], ["status"], ["--dry-run", "FILE"], ["-p", "litterbox", "FILE"]], ids=" ".join)
-def test_nobody_is_asked_before_something_is_to_be_sent(program, metadata, box, tmp_path, args):
-    (tmp_path / "FILE").write_text("x")
-    (tmp_path / "config").write_text(f"[default]\ncredential_process = touch {tmp_path}/asked\n")
-    env = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url, "AWS_CONFIG_FILE": tmp_path / "config", "AWS_S3_BUCKET": "pictures"}
-    program(*args, env=env)
-    assert not metadata.arrived and not (tmp_path / "asked").exists()
+def test_nobody_is_asked_before_something_is_to_be_sent(asked, args):
+    assert not asked(*args, AWS_S3_BUCKET="pictures")
+    assert asked("FILE", AWS_S3_BUCKET="pictures"), "or this test sees nothing"
 
 
 @pytest.mark.parametrize(
