@@ -137,7 +137,13 @@ def sha256(path):
 
 
 def unfinished(server, key):
-    found = server.client().list_multipart_uploads(Bucket=server.bucket).get("Uploads", [])
+    """The uploads in parts that are still open; rclone 1.75 says NoSuchUpload of a bucket that never had one."""
+    client = server.client()
+    try:
+        found = client.list_multipart_uploads(Bucket=server.bucket).get("Uploads", [])
+    except client.exceptions.NoSuchUpload:
+        assert server.name == "rclone"
+        found = []
     return [upload["Key"] for upload in found if upload["Key"] == key]
 
 
