@@ -622,11 +622,15 @@ def interrupted(start, tmp_path):
     temporary.mkdir()
 
     def run(*args, when, **more):
-        process = start("-v", *args, env={"TMPDIR": str(temporary)}, **more)
+        process = start("-v", *args, env={"TMPDIR": str(temporary), "PYTHONFAULTHANDLER": "1"}, **more)
         when(process, temporary)
         begun = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
-        code = process.wait(20)
+        try:
+            code = process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGABRT)  # which line hangs? faulthandler says it
+            pytest.fail("it did not end:\n" + process.stderr.read().decode())
         seconds = time.monotonic() - begun
         out, err = process.stdout.read(), process.stderr.read().decode()
         assert (code, out) == (130, b"") and "interrupted" in err and "Traceback" not in err

@@ -54,7 +54,7 @@ def packages(pyproject: str) -> list[str]:
 
 
 def fingerprint(wanted: list[str]) -> str:
-    return hashlib.sha256("\n".join([sys.version, *wanted]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([sys.version, MEASURED, MEASURING, *wanted]).encode()).hexdigest()
 
 
 def belongs(folder: Path) -> bool:
@@ -89,10 +89,20 @@ def prepare() -> Path:
     return venv_python(folder)
 
 
-# Python runs this line at every start. The tests give the program a bare environment and other folders: one variable,
-# which they pass on, is enough, and the numbers of all processes arrive beside pyproject.toml.
-MEASURING = """import os; os.environ.get("COVERAGE_PROCESS_START") and (\
-os.environ.setdefault("COVERAGE_FILE", {file!r}), __import__("coverage").process_startup())
+# Python runs the first at every start, and it the second where tests are measured. They give the program a bare environment
+# and other folders: one variable, which they pass on, is enough, and the numbers of all processes arrive beside pyproject.toml.
+MEASURED = 'import os; os.environ.get("COVERAGE_PROCESS_START") and __import__("twat_fs_measured")\n'
+MEASURING = """import os
+
+import coverage
+from coverage.collector import Collector
+
+# coverage 7.17 takes its lock by a function in Python. Ctrl-C within that function leaves the lock taken, and the measured
+# program waits for it for ever (seen in 3 of 1,000 uploads that were interrupted); the lock's own methods have no such place.
+Collector.lock_data = property(lambda collector: collector.data_lock.acquire)
+Collector.unlock_data = property(lambda collector: collector.data_lock.release)
+os.environ.setdefault("COVERAGE_FILE", {file!r})
+coverage.process_startup()
 """
 
 
@@ -103,7 +113,8 @@ def make_venv(folder: Path, wanted: list[str]) -> None:
     (folder / STAMP).touch()              # from here on it is ours, also when the network fails now
     check(run([str(venv_python(folder)), "-m", "pip", "install", "--quiet", *wanted]), "pip could not install")
     for place in folder.glob("[Ll]ib/**/site-packages"):
-        (place / "a0_twat_fs.pth").write_text(MEASURING.format(file=str(ROOT / ".coverage")))
+        (place / "a0_twat_fs.pth").write_text(MEASURED)
+        (place / "twat_fs_measured.py").write_text(MEASURING.format(file=str(ROOT / ".coverage")))
     (folder / STAMP).write_text(fingerprint(wanted))
 
 
