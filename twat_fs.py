@@ -119,7 +119,7 @@ CHUNK = 256 * KiB
 ANSWER_LIMIT = MiB  # no host has more than a few hundred bytes to say about an upload
 SECRET_SETTINGS = tuple(
     "CATBOX_USERHASH PIXELDRAIN_KEY FAL_KEY FAL_KEY_SECRET DROPBOX_ACCESS_TOKEN DROPBOX_REFRESH_TOKEN DROPBOX_APP_SECRET"
-    " AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_CONTAINER_AUTHORIZATION_TOKEN".split()
+    " AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_CONTAINER_AUTHORIZATION_TOKEN TWAT_FS_SERVE_TOKEN".split()
 )
 TICK = 0.2  # seconds; long waits come in such steps, because a signal just before a wait is heard only after it
 STALL = 60.0  # seconds without any byte moving
@@ -571,7 +571,9 @@ def safe_name(name: str) -> str:
 def unique_name(name: str, now: time.struct_time) -> str:
     stem, extension = os.path.splitext(name)
     stamp = time.strftime("_%Y%m%d_%H%M%S", now)
-    room = max(0, MAX_NAME - len((stamp + extension).encode()))
+    room = MAX_NAME - len((stamp + extension).encode())
+    if room < 0:  # that is no extension
+        stem, extension, room = name, "", MAX_NAME - len(stamp)
     return stem.encode()[:room].decode("utf-8", "ignore") + stamp + extension
 
 
@@ -3182,7 +3184,9 @@ DEAD = {
 # 9  Settings ----------------------------------------------------------------------------------------------------------
 
 
-OUR_SETTINGS = ("TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_TRANSFERSH_URL", "TWAT_FS_S3_PUBLIC_URL")
+OUR_SETTINGS = (
+    "TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_TRANSFERSH_URL", "TWAT_FS_S3_PUBLIC_URL", "TWAT_FS_SERVE_TOKEN",
+)  # fmt: skip
 
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -3680,6 +3684,8 @@ def upload(
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), wishes))
     names = named(provider) if isinstance(provider, str) else list(provider or ())
+    if provider is not None and not names:  # a setting that is missing must not make public what was meant for one host
+        raise UsageError("provider names no host", phase="options")
     chain = choose(names or default_names(wanted), wanted.fallback, wanted.settings)
     source = Source.of(path, wanted.name, wanted.unique)
     transport = Transport(wanted)
@@ -4463,15 +4469,22 @@ def file_name_of(head: bytes) -> Optional[str]:
 
 def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
     """A server that already listens; another port is taken if this one is not free and nobody insists."""
-    room = threading.BoundedSemaphore(256)  # connections at a time; the others wait in the queue
+    room = threading.BoundedSemaphore(256)  # connections at a time; the others wait in the system's queue
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET
         request_queue_size = 128
 
+        def process_request(self, request: Any, client_address: Any) -> None:
+            while not room.acquire(timeout=TICK):
+                self.service_actions()
+            super().process_request(request, client_address)
+
         def process_request_thread(self, request: Any, client_address: Any) -> None:
-            with room:
+            try:
                 super().process_request_thread(request, client_address)
+            finally:
+                room.release()
 
         def service_actions(self) -> None:
             shelf.sweep()
@@ -4966,8 +4979,10 @@ def cmd_serve(argv: Sequence[str]) -> int:
     if args.bind and re.fullmatch(r"\[.*\].*|[^:]+:[0-9]*", args.bind):
         parser.error("--bind is an address alone, like 127.0.0.1 or ::1; --port takes the port")
     bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
-    if not args.file and not args.token and not is_loopback(bind):
-        parser.error("to receive from other machines a --token is needed")
+    if not args.file:  # the words of a command line can be read by all users of a machine
+        args.token = args.token or environment()[0].get("TWAT_FS_SERVE_TOKEN", "")
+        if not args.token and not is_loopback(bind):
+            parser.error("to receive from other machines a --token (or TWAT_FS_SERVE_TOKEN) is needed")
     with contextlib.ExitStack() as stack:
         shelf = shelf_of(args, stack)
         stack.callback(shelf.close)
@@ -4993,7 +5008,7 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
     try:
         os.makedirs(folder, exist_ok=True)
-        return Shelf(folder, int(args.max_size or GiB), args.keep or FOREVER, args.token or "", args.quiet)
+        return Shelf(folder, int(args.max_size or GiB), args.keep or FOREVER, args.token, args.quiet)
     except OSError as error:
         raise Unreadable(f"{printable(folder)}: {local_reason(error)}", phase="serve") from error
 

@@ -790,6 +790,43 @@ def test_receiving_from_other_machines_needs_a_token(refused, bind):
     assert code == 2 and "--token" in err
 
 
+def test_the_token_may_come_from_the_environment(start, tmp_path):
+    """Where `ps` does not show it; nor does what is said, and a token on the command line goes first."""
+    for words, token in (([], "fr0m-env"), (["--token", "typed"], "typed")):
+        process = start("serve", "--port", "0", "--bind", "0.0.0.0", *words, env={"TWAT_FS_SERVE_TOKEN": "fr0m-env"})
+        served = Served(process, 0)
+        assert served.ask("PUT", "/a", b"x")[0] == 401
+        assert served.ask("PUT", "/a", b"x", Authorization="Bearer " + token)[0] == 200
+        served.stop()
+        assert token not in served.said
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="counts threads as Linux does")
+def test_idle_connections_take_no_more_than_256_threads(serve, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    served = serve("a.txt", files=1)
+
+    def threads():
+        with open("/proc/%d/status" % served.process.pid) as file:
+            return int(re.search(r"Threads:\s*(\d+)", file.read()).group(1))
+
+    idle = [socket.create_connection((served.host, served.port)) for _ in range(300)]
+    deadline = time.monotonic() + 10
+    while threads() < 257 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    assert threads() == 257
+    for connection in idle[:100]:
+        connection.close()
+    assert fetch(served, served.urls[0]) == b"abc", "the next ones have their turn"
+    idle += [socket.create_connection((served.host, served.port)) for _ in range(150)]
+    time.sleep(0.3)
+    code, seconds = served.stop()
+    assert code == 130 and seconds < SOON
+    for connection in idle:
+        connection.close()
+
+
 def test_the_token_is_checked(serve, tmp_path):
     served = serve("--token", "s3cret:ü", "--dir", "kept")
 

@@ -36,6 +36,7 @@ WORDS = {
 ENVIRONMENT = {
     "TWAT_FS_DEFAULT_PROVIDER": "hosts to use, like --provider",
     "TWAT_FS_TIMEOUT": "seconds without any byte moving, like --timeout",
+    "TWAT_FS_SERVE_TOKEN": "the token of serve, which ps does not show",
     "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "proxies, as with curl",
     "SSL_CERT_FILE": "certificates to trust instead of the system's",
     "NO_COLOR": "not needed: there are no colours",
