@@ -87,11 +87,12 @@ def command(args) -> list:
 def program(box, tmp_path):
     """Run the program to its end: `program("file", input=b"...", env={...})` gives a CompletedProcess."""
 
-    def run(*args, input=None, env=None, cwd=None, timeout=60, text=True):
+    def run(*args, input=None, env=None, cwd=None, timeout=60, text=True, before=()):
         data = input.encode("utf-8") if isinstance(input, str) else input
         given = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
+        words = [*before, *command(args)]
         done = subprocess.run(
-            command(args), env=environment(box, env), cwd=cwd or tmp_path, timeout=timeout, capture_output=True, **given
+            words, env=environment(box, env), cwd=cwd or tmp_path, timeout=timeout, capture_output=True, **given
         )
         if text:
             done.stdout, done.stderr = (out.decode("utf-8", "surrogateescape") for out in (done.stdout, done.stderr))

@@ -419,14 +419,6 @@ def test_6_a_local_problem(box, run, tmp_path, monkeypatch):
     assert not box.tunnels
 
 
-@posix
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_6_no_permission(run, file):
-    path = file()
-    path.chmod(0)
-    assert run(path).code == 6
-
-
 def test_6_a_file_that_grows_while_it_is_sent(box, start, file):
     path = file("log.txt", b"x" * 80_000)
     process = start("--limit-rate", "100k", "-p", "catbox,x0at", path)
