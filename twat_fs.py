@@ -4467,7 +4467,13 @@ def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+        allow_reuse_address = sys.platform != "win32"  # there it would share the port with whoever listens on it
         request_queue_size = 128
+
+        def server_bind(self) -> None:
+            if sys.platform == "win32":  # nor may others share it with us
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+            super().server_bind()
 
         def process_request_thread(self, request: Any, client_address: Any) -> None:
             with room:
@@ -4483,7 +4489,7 @@ def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
     try:
         return Server((bind, port), handler)
     except OSError as error:
-        if not strict and error.errno == errno.EADDRINUSE:
+        if not strict and error.errno in (errno.EADDRINUSE, errno.EACCES):  # Windows: taken alone, or kept for Hyper-V
             return Server((bind, 0), handler)
         raise UsageError(f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}", phase="serve") from error
 
