@@ -550,6 +550,8 @@ def no_file(path: str, shown: str, mode: int) -> Unreadable:
 
 
 def local_reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):  # Windows has several words for it, in the language of its user
+        return "no such file or directory"
     return str(getattr(error, "strerror", None) or error).lower()
 
 
