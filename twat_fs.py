@@ -4154,7 +4154,8 @@ def unfollowing(path: str, how: int) -> int:
 def stored_name(name: str) -> str:
     """A name for our own disk: not hidden, and none that Windows keeps for itself."""
     clean = re.sub(r'[<>:"|?*]', "_", safe_name(name)).strip(". ") or "file"
-    return safe_name("_" + clean) if re.match(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", clean) else clean
+    kept = r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)"
+    return safe_name("_" + clean) if re.match(kept, clean) else clean
 
 
 def rejecting(act: "Callable[[Desk], None]") -> "Callable[[Desk], None]":
