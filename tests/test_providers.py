@@ -169,7 +169,10 @@ class Contract:
 
     def file(self, data=None, name="sample.txt"):
         path = self.folder / name
-        path.write_bytes(self.data if data is None else data)
+        try:
+            path.write_bytes(self.data if data is None else data)
+        except OSError:
+            pytest.skip("no file here can have this name")
         return path
 
     def run(self, *words) -> Run:

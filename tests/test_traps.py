@@ -33,7 +33,10 @@ def run(net, capsys, tmp_path):
 
     def main(*words, data=TEXT, name="a.txt"):
         path = tmp_path / name
-        path.write_bytes(data)
+        try:
+            path.write_bytes(data)
+        except OSError:
+            pytest.skip("no file here can have this name")
         code = twat_fs.main([*words, str(path)])
         said = capsys.readouterr()
         return code, said.out.rstrip("\n"), said.err
