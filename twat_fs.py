@@ -550,6 +550,8 @@ def no_file(path: str, shown: str, mode: int) -> Unreadable:
 
 
 def local_reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):  # Windows has several words for it, in the language of its user
+        return "no such file or directory"
     return str(getattr(error, "strerror", None) or error).lower()
 
 
@@ -4158,7 +4160,8 @@ def unfollowing(path: str, how: int) -> int:
 def stored_name(name: str) -> str:
     """A name for our own disk: not hidden, and none that Windows keeps for itself."""
     clean = re.sub(r'[<>:"|?*]', "_", safe_name(name)).strip(". ") or "file"
-    return safe_name("_" + clean) if re.match(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", clean) else clean
+    kept = r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)"
+    return safe_name("_" + clean) if re.match(kept, clean) else clean
 
 
 def rejecting(act: "Callable[[Desk], None]") -> "Callable[[Desk], None]":
@@ -4473,7 +4476,13 @@ def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+        allow_reuse_address = sys.platform != "win32"  # there it would share the port with whoever listens on it
         request_queue_size = 128
+
+        def server_bind(self) -> None:
+            if sys.platform == "win32":  # nor may others share it with us
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+            super().server_bind()
 
         def process_request(self, request: Any, client_address: Any) -> None:
             while not room.acquire(timeout=TICK):
@@ -4496,7 +4505,7 @@ def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
     try:
         return Server((bind, port), handler)
     except OSError as error:
-        if not strict and error.errno == errno.EADDRINUSE:
+        if not strict and error.errno in (errno.EADDRINUSE, errno.EACCES):  # Windows: taken alone, or kept for Hyper-V
             return Server((bind, 0), handler)
         raise UsageError(f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}", phase="serve") from error
 

@@ -22,7 +22,7 @@ NAMES = set(
     "SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE FAL_KEY FAL_KEY_ID FAL_KEY_SECRET CATBOX_USERHASH"
     " LITTERBOX_DEFAULT_EXPIRATION PIXELDRAIN_KEY NO_COLOR".split()
 )
-KEPT = ("PATH", "HOME", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "COVERAGE_PROCESS_START")
+KEPT = ("PATH", "HOME", "USERPROFILE", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "COVERAGE_PROCESS_START")
 
 
 def is_foreign(name: str) -> bool:
@@ -45,6 +45,7 @@ def clean_env(monkeypatch, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))  # so it is called on Windows
     return monkeypatch
 
 
@@ -79,6 +80,11 @@ def environment(box, extra) -> dict:
     return {name: str(value) for name, value in merged.items() if value is not None}
 
 
+def lines(said: str) -> str:
+    """What a program says, with the ends of lines that it meant: on Windows they become two characters on the way."""
+    return said.replace("\r\n", "\n") if os.name == "nt" else said
+
+
 def command(args) -> list:
     return [sys.executable, str(PROGRAM), *map(os.fspath, args)]
 
@@ -95,7 +101,7 @@ def program(box, tmp_path):
             words, env=environment(box, env), cwd=cwd or tmp_path, timeout=timeout, capture_output=True, **given
         )
         if text:
-            done.stdout, done.stderr = (out.decode("utf-8", "surrogateescape") for out in (done.stdout, done.stderr))
+            done.stdout, done.stderr = (lines(out.decode("utf-8", "surrogateescape")) for out in (done.stdout, done.stderr))
         return done
 
     return run

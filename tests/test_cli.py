@@ -1181,6 +1181,7 @@ def test_serve_gives_no_standard_input(program):
     assert ran.returncode == 2 and "write standard input into one first" in ran.stderr
 
 
+@posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
     """A closed terminal (SIGHUP) and Ctrl-\\ (SIGQUIT) too: standard input is held in a file, which must go."""
@@ -1237,6 +1238,7 @@ def test_standard_input_does_not_fill_the_disk(run, box, monkeypatch, tmp_path):
     assert str(tmp_path) in ran.err and not list(tmp_path.glob("twat-fs-*")) and not box.uploads()
 
 
+@posix
 def test_closed_stdin_named_as_file_is_a_local_problem(box, tmp_path):
     ran = shell(box, "<&-", "-", cwd=tmp_path)
     assert ran.returncode == 6 and no_trouble(ran.stderr)

@@ -1233,7 +1233,8 @@ STORED_NAMES = [
     ("a:b|c?.txt", "a_b_c_.txt"), ('<a>"*"', "_a____"), ("a. ", "a"), ("a...", "a"), ("con", "_con"),
     ("CON.txt", "_CON.txt"), ("com1.log", "_com1.log"),
     ("lpt9", "_lpt9"), ("NUL.", "_NUL"), ("console", "console"), ("com10", "com10"), ("../../etc/cron.d/x", "x"),
-    ("a\\..\\b", "b"),
+    ("a\\..\\b", "b"), ("conin$", "_conin$"), ("CONOUT$.txt", "_CONOUT$.txt"), ("COM¹", "_COM¹"), ("lpt³.x", "_lpt³.x"),
+    ("aux .txt", "_aux .txt"), ("aux x.txt", "aux x.txt"),
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 from datetime import datetime, timezone
@@ -374,7 +375,7 @@ def sorted_parts(talk: List[Message]) -> List[Message]:
 
 @pytest.fixture
 def photo(tmp_path):
-    path = tmp_path / 'a "b" c.png'
+    path = tmp_path / ("a 'b' c.png" if os.name == "nt" else 'a "b" c.png')
     path.write_bytes(DATA)
     return path
 

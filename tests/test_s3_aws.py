@@ -343,7 +343,7 @@ def signed_on(folder, ends, token=SSO_TOKEN):
     )
     name = hashlib.sha1(b"us").hexdigest() + ".json"
     (cache / name).write_text(json.dumps({"accessToken": token, "expiresAt": ends}))
-    return {**NOBODY, "HOME": home, "AWS_PROFILE": "on"}
+    return {**NOBODY, "HOME": home, "USERPROFILE": home, "AWS_PROFILE": "on"}
 
 
 def test_a_sign_on_that_is_over(aws, box, small, tmp_path):

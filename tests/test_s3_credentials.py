@@ -7,7 +7,10 @@ Chapters: 1 As botocore, 2 What is wrong in files and settings, 3 A program that
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import subprocess
 import sys
 import time
 
@@ -31,8 +34,13 @@ def env(letter: str) -> dict:
     return {"AWS_ACCESS_KEY_ID": f"AKIA{letter}", "AWS_SECRET_ACCESS_KEY": f"secret-{letter}"}
 
 
-PROCESS = f"""credential_process = '{sys.executable}' -c 'print("{{\\"Version\\": 1, \\"AccessKeyId\\": \\"AKIAP\\", \
-\\"SecretAccessKey\\": \\"secret-P\\"}}")'\n"""
+def line(*words) -> str:
+    """A command as it is typed on this system."""
+    return subprocess.list2cmdline(map(str, words)) if os.name == "nt" else shlex.join(map(str, words))
+
+
+PRINTED = '{"Version": 1, "AccessKeyId": "AKIAP", "SecretAccessKey": "secret-P"}'
+PROCESS = f"credential_process = {line(sys.executable, '-c', f'print({PRINTED!r})')}\n"
 
 CASES = {
     "environment": (env("E"), "", ""),
@@ -158,7 +166,7 @@ def told(program, tmp_path, box):
         ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token", "AWS_ROLE_ARN": "arn:x"}, "/nowhere/token: no such file"),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://h.example/x"}, "FULL_URI is http, and not of this machine"),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "gopher://h/x"}, "FULL_URI is not a URL that can be fetched"),
-        ({"AWS_CONFIG_FILE": "/"}, "/: is a directory"),
+        ({"AWS_CONFIG_FILE": "/"}, "/: permission denied" if os.name == "nt" else "/: is a directory"),
         (
             {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "tö\nken"},
             "the token for the container is none: it holds other characters than ASCII",
@@ -231,7 +239,7 @@ def process(tmp_path):
         script = tmp_path / "keys.py"
         script.write_text(code)
         config = tmp_path / "config"
-        config.write_text(f"[profile p]\ncredential_process = '{sys.executable}' '{script}'\n")
+        config.write_text(f"[profile p]\ncredential_process = {line(sys.executable, script)}\n")
         return {"AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "p"}
 
     return settings
@@ -259,7 +267,7 @@ def test_a_program_gives_keys_that_end(process):
         ("print('{\"Version\": 1, \"AccessKeyId\": 7, \"SecretAccessKey\": null}')", "gives no access key with its secret"),
         ("import sys; sys.stdout.buffer.write(bytes(range(256)))", "the credential_process printed no JSON of version 1"),
         ("import sys; sys.exit('locked\\x1b[2J\\nmore')", "the credential_process failed (1): locked\\x1b[2J"),
-        ("import os; os.kill(os.getpid(), 9)", "the credential_process failed (-9)"),
+        ("import os; os.kill(os.getpid(), 9)", "the credential_process failed (%d)" % (9 if os.name == "nt" else -9)),
     ],
 )  # fmt: skip
 def test_a_program_that_gives_none(told, process, code, sentence):
@@ -400,7 +408,8 @@ def asked(program, metadata, tmp_path):
 
     def run(*args, **settings):
         (tmp_path / "FILE").write_text("x")
-        (tmp_path / "config").write_text(f"[default]\ncredential_process = touch {tmp_path}/asked\n")
+        touch = line(sys.executable, "-c", "import sys; open(sys.argv[1], 'w')", tmp_path / "asked")
+        (tmp_path / "config").write_text(f"[default]\ncredential_process = {touch}\n")
         places = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url, "AWS_CONFIG_FILE": tmp_path / "config"}
         program(*args, env={**places, **settings})
         return bool(metadata.arrived) or (tmp_path / "asked").exists()

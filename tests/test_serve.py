@@ -20,6 +20,7 @@ import time
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
+from conftest import lines
 
 import twat_fs
 
@@ -49,12 +50,12 @@ class Served:
 
     def listen(self):
         for line in self.process.stderr:
-            self.said += line.decode("utf-8", "replace")
+            self.said += lines(line.decode("utf-8", "replace"))
             self.heard.set()
         self.heard.set()
 
-    def stop(self, number=signal.SIGINT):
-        """Ctrl-C; the exit code and the seconds it took."""
+    def stop(self, number=signal.SIGTERM if os.name == "nt" else signal.SIGINT):
+        """Ctrl-C, which on Windows no single process can be sent; the exit code and the seconds it took."""
         begun = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -144,7 +145,7 @@ def fetch(served, url):
 
 def inside(folder):
     """The files below a folder, as relative paths."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def wait_until(true, seconds=5):

@@ -243,6 +243,7 @@ def test_a_client_that_fails_is_never_measured(tmp_path):
         bench.run(["curl", "-sS", "http://127.0.0.1:9/"], {"PATH": os.environ["PATH"]}, tmp_path / "answer")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
 def test_what_a_process_costs_is_asked_from_the_kernel(tmp_path):
     held = "import sys; data = b'x' * (80 << 20); print(len(data))"
     cost = bench.run([sys.executable, "-S", "-c", held], {"PATH": os.environ["PATH"]}, tmp_path / "answer")

@@ -7,6 +7,7 @@ test_providers.py; here is what one host does and nobody would expect.
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from types import MethodType
@@ -33,7 +34,12 @@ def run(net, capsys, tmp_path):
 
     def main(*words, data=TEXT, name="a.txt"):
         path = tmp_path / name
-        path.write_bytes(data)
+        try:
+            path.write_bytes(data)
+        except OSError:
+            if os.name != "nt":
+                raise
+            pytest.skip("no file of Windows can have this name")
         code = twat_fs.main([*words, str(path)])
         said = capsys.readouterr()
         return code, said.out.rstrip("\n"), said.err

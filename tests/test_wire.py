@@ -193,7 +193,7 @@ def test_socks5_looks_names_up_here_and_socks5h_there(main, box, sample, scheme,
 def test_a_host_without_http_is_reached_through_a_proxy(main, box, tmp_path, kind):
     box.hosts["termbin.com"].idle = 0.3
     text = tmp_path / "a.txt"
-    text.write_text("some words\n")
+    text.write_bytes(b"some words\n")
     done = main("-p", "termbin", "-x", way(box, kind), text)
     assert (done.code, box.stored[done.links[0]].read()) == (0, b"some words\n")
 
