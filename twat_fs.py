@@ -4472,7 +4472,7 @@ def file_name_of(head: bytes) -> Optional[str]:
 
 def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
     """A server that already listens; another port is taken if this one is not free and nobody insists."""
-    room = threading.BoundedSemaphore(256)  # connections at a time; the others wait in the system's queue
+    room = threading.Semaphore(256)  # connections at a time; the others wait in the system's queue
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET
@@ -4489,11 +4489,10 @@ def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
                 self.service_actions()
             super().process_request(request, client_address)
 
-        def process_request_thread(self, request: Any, client_address: Any) -> None:
-            try:
-                super().process_request_thread(request, client_address)
-            finally:
-                room.release()
+        def shutdown_request(self, request: Any) -> None:
+            """Called for every connection, also where no thread could be started for it."""
+            super().shutdown_request(request)
+            room.release()
 
         def service_actions(self) -> None:
             shelf.sweep()
