@@ -586,8 +586,11 @@ def media_types() -> "mimetypes.MimeTypes":
 
 
 def media_type(name: str) -> str:
-    """Guessed from the extension by Python's own table: the same on every machine, and no system file is read."""
-    guessed, encoding = media_types().guess_type(name)
+    """Guessed from the extension by Python's own table: the same on every machine, and no system file is read.
+
+    From nothing else: with a colon the name would be read as a URL, and "data:TYPE,x" says its type itself.
+    """
+    guessed, encoding = media_types().guess_type(name.rpartition("/")[2].replace(":", "_"))
     return "application/octet-stream" if encoding or not guessed else guessed
 
 
@@ -2938,7 +2941,8 @@ class Bucket:
         code = xml_text(response, "Code") or {412: "PreconditionFailed", 403: "AccessDenied", 404: "NoSuchBucket"}.get(status, "")
         kind = Busy if code == "ConditionalRequestConflict" else Refused
         said, hint = S3_ERRORS.get(code, (f"{status} {printable(code) or phrase(status)}{': ' + words if words else ''}", ""))
-        told = said.replace("PLACE", printable(f"s3://{self.name}/{key}")).replace("BUCKET", self.name) if hint else said
+        names = {"PLACE": printable(f"s3://{self.name}/{key}"), "BUCKET": self.name}
+        told = re.sub("PLACE|BUCKET", lambda found: names[found.group()], said) if hint else said
         raise kind(told, phase="reply", status=status, hint=hint)
 
     def put(self, key: str, query: str, part: Slice, **more: Any) -> Response:

@@ -190,6 +190,18 @@ def test_who_knows_no_checksums_is_sent_none(aws, box, request, name):
     path = request.getfixturevalue(name)
     box.hosts[PICTURES].checksums = False
     good(aws(path))
+def test_a_key_is_told_as_it_is(aws, small):
+    key = "a BUCKET in its PLACE"
+    good(aws(small, "--remote-path", key))
+    assert f"s3://pictures/{key} exists already" in aws(small, "--remote-path", key).stderr
+
+
+@pytest.mark.parametrize("key", ["data:a/b\nX-Mine: 1,c", "data:text/中,c", "data:text/html,c"])
+def test_a_key_is_no_url_that_says_its_type(aws, box, small, key):
+    good(aws(small, "--remote-path", key))
+    assert stored(box, small, key=key).type == "application/octet-stream"
+
+
     assert stored(box, path)
     assert [bool(seen.header("x-amz-checksum-crc32")) for seen in box.requests if seen.method == "PUT"][-1:] == [False]
 
