@@ -2785,12 +2785,15 @@ def dictionary(text: Union[str, bytes]) -> dict[str, Any]:
 
 
 def when(text: object) -> Optional[float]:
-    """A time as ISO 8601 in UTC, or as milliseconds, in seconds since 1970."""
+    """A time as ISO 8601 (without a zone it is UTC), or as milliseconds, in seconds since 1970."""
     with contextlib.suppress(ValueError, OverflowError):  # a month 13, or a number that no float holds
         if isinstance(text, int):
             return text / 1000
-        found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", str(text), re.ASCII)
-        return float(calendar.timegm((*map(int, found.groups()), 0, 0, 0))) if found else None
+        found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?", str(text), re.ASCII)
+        if found:
+            *moment, sign, hours, minutes = found.groups("0")
+            east = int(hours) * HOUR + int(minutes) * MINUTE
+            return float(calendar.timegm((*map(int, moment), 0, 0, 0)) + (east if sign == "-" else -east))
     return None
 
 
