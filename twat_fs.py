@@ -2537,6 +2537,7 @@ Sections = Mapping[str, Mapping[str, str]]
 
 class Aws:
     """The settings and files of the AWS tools, as botocore 1.44 reads them."""
+REGION = "[A-Za-z0-9-]{1,63}"  # OpenStack's is RegionOne
 
     def __init__(self, settings: Mapping[str, str], send: Any = None) -> None:
         self.settings, self.send = settings, send
@@ -2553,7 +2554,7 @@ class Aws:
 
     def region(self) -> str:
         found = self.settings.get("AWS_REGION") or self.settings.get("AWS_DEFAULT_REGION") or self.profile.get("region")
-        if found and not re.fullmatch("[a-z0-9-]{1,40}", found):
+        if found and not re.fullmatch(REGION, found):
             raise lacking(f"{printable(found)!r} is no region", "AWS_REGION is like eu-central-1")
         return found or "us-east-1"
 
@@ -2921,7 +2922,7 @@ class Bucket:
         """Whether something is known now that was not when the request was made; another thread may have been first."""
         code, words, now = xml_text(response, "Code"), response.text().lower(), self.state
         region = response.headers.get("x-amz-bucket-region") or xml_text(response, "Region")
-        if region and region != before.region and re.fullmatch("[a-z0-9-]{1,40}", region):
+        if region and region != before.region and re.fullmatch(REGION, region):
             now = now._replace(region=region)
         elif code == "RequestTimeTooSkewed" or "difference between the request time" in words:  # rclone: AccessDenied
             theirs = retry_after(response.headers.get("Date"), 0.0)  # after 1970

@@ -53,6 +53,7 @@ CASES = {
     "upper case": ({}, "[default]\nAWS_ACCESS_KEY_ID = AKIAU\nAWS_SECRET_ACCESS_KEY = secret-U\n", ""),
     "region of a profile": (env("E"), "[default]\nregion = eu-west-3\n", ""),
     "region of the environment": ({**env("E"), "AWS_DEFAULT_REGION": "ap-east-1"}, "[default]\nregion = eu-west-3\n", ""),
+    "region of OpenStack": ({**env("E"), "AWS_DEFAULT_REGION": "RegionOne"}, "", ""),
     "endpoint": ({**env("E"), "AWS_ENDPOINT_URL": "http://a:1"}, "[default]\nendpoint_url = http://b:2\n", ""),
     "endpoint of s3": ({**env("E"), "AWS_ENDPOINT_URL": "http://a:1", "AWS_ENDPOINT_URL_S3": "http://c:3"}, "", ""),
     "endpoint of a profile": (env("E"), "[default]\nendpoint_url = http://b:2\n", ""),
