@@ -3022,7 +3022,11 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
         if error.status != 409:
             raise
         sha256 = store(bucket, source, key, options)
-    return s3_link(bucket, key, options)._replace(sha256=sha256)
+    link = s3_link(bucket, key, options)._replace(sha256=sha256)
+    if {".", ".."} & set(key.split("/")):
+        odd = "no browser opens the link, and curl needs --path-as-is: a folder of its key is called . or .."
+        link = link._replace(remark="; ".join(filter(None, (odd, link.remark))))
+    return link
 
 
 def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> Optional[str]:

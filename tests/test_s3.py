@@ -232,6 +232,10 @@ def test_a_key_is_no_path(s3, upload, tmp_path, key):
     if "paths" in s3.knows:
         assert unquote(good(done).partition("?")[0]) == f"{s3.endpoint}/{s3.bucket}/{key}"
         assert stored(s3, key)[0] == sha256(path)
+        folded = "links" in s3.knows and curl(done.stdout.strip())[0] != 200
+        assert ("curl needs --path-as-is" in done.stderr) == ("." in key.split("/") or ".." in key.split("/")) >= folded
+        if "links" in s3.knows:
+            assert curl(done.stdout.strip(), "--path-as-is") == (200, path.read_bytes())
     else:
         assert done.returncode == 1 and "400 InvalidArgument: Object name contains unsupported characters" in done.stderr
 
