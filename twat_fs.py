@@ -745,7 +745,13 @@ def target_of(url: str) -> Target:
     good = re.fullmatch(r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?", host)
     if len(host) > 253 or ".." in host or parts.scheme not in ("http", "https", "tcp") or not good:
         raise NoLink(f"not a URL that can be fetched: {printable(bare(url))}", phase="link")
-    return Target(parts.scheme, host, port, (parts.path or "/") + ("?" + parts.query if parts.query else ""))
+    return Target(parts.scheme, host, port, in_ascii((parts.path or "/") + ("?" + parts.query if parts.query else "")))
+
+
+def root_of(url: str) -> str:
+    """The URL of a server as it travels, without a slash at its end: its name in IDNA, its path in ASCII."""
+    target = target_of(url)
+    return f"{target.scheme}://{target.netloc()}{target.path.partition('?')[0].rstrip('/')}"
 
 
 def bare(url: str) -> str:
@@ -1783,13 +1789,11 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
     it is in X-Url-Delete, and both may say http behind a proxy that speaks https.
     """
     try:
-        parts = urllib.parse.urlsplit(base)
-        target = target_of(base)
+        parts, root = urllib.parse.urlsplit(base), root_of(base)
         user, password = urllib.parse.unquote(parts.username or ""), urllib.parse.unquote(parts.password or "")
     except (ValueError, NoLink) as error:  # the text may hold a password: it is not repeated
         raise UsageError("a server's address looks like https://USER:PASSWORD@HOST:PORT/", phase="options") from error
-    path = in_ascii(parts.path.rstrip("/"))
-    root = f"{target.scheme}://{target.netloc()}{path}/"
+    place = root.partition("://")[2]
     authorization = (("Authorization", basic(user, password)),) if user or password else ()
 
     def headers(life: Optional[float], options: UploadOptions) -> Pairs:
@@ -1797,7 +1801,7 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
         return authorization + days + ((("Max-Downloads", "1"),) if options.once else ())
 
     return put(
-        id or target.netloc() + path, target.netloc(), lambda source: root + quoted(source.name), read=transfersh_read,
+        id or place, place.partition("/")[0], lambda source: f"{root}/{quoted(source.name)}", read=transfersh_read,
         keeps=Keeps(None, range(DAY, 366 * DAY, DAY)), headers=headers, once="wish", **facts,
     )  # fmt: skip
 
@@ -2533,11 +2537,11 @@ class Signer(NamedTuple):
 
 
 Sections = Mapping[str, Mapping[str, str]]
+REGION = "[A-Za-z0-9-]{1,63}"  # OpenStack's is RegionOne
 
 
 class Aws:
     """The settings and files of the AWS tools, as botocore 1.44 reads them."""
-REGION = "[A-Za-z0-9-]{1,63}"  # OpenStack's is RegionOne
 
     def __init__(self, settings: Mapping[str, str], send: Any = None) -> None:
         self.settings, self.send = settings, send
@@ -2568,10 +2572,7 @@ REGION = "[A-Za-z0-9-]{1,63}"  # OpenStack's is RegionOne
         ignored = self.settings.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or self.profile.get("ignore_configured_endpoint_urls")
         if not url or truth(ignored or ""):
             return ""
-        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
-            hint = "it begins with http:// or https://, like https://minio.example.org:9000"
-            raise lacking(f"{name} is no URL of a server: {printable(bare(url))}", hint)
-        return url.rstrip("/")
+        return server(name, url)
 
     def credentials(self) -> Credentials:
         """The first that there are, in the order of the AWS tools; NotConfigured if there are none."""
@@ -2743,6 +2744,15 @@ def lacking(what: str, hint: str = "") -> NotConfigured:
     return NotConfigured(what, phase="setup", hint=hint)
 
 
+def server(name: str, url: str) -> str:
+    """The URL of a server that this setting names."""
+    with contextlib.suppress(NoLink):
+        if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+            return root_of(url)
+    hint = "it begins with http:// or https://, like https://minio.example.org:9000"
+    raise lacking(f"{name} is no URL of a server: {printable(bare(url))}", hint)
+
+
 def truth(text: str) -> bool:
     return text.strip().lower() in ("1", "true", "yes", "on")
 
@@ -2888,7 +2898,8 @@ class Bucket:
         self.endpoint = self.aws.endpoint("s3")
         style = settings.get("AWS_S3_PATH_STYLE", "")
         dns = re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name)  # a certificate for *.s3... covers no dots
-        self.path_style = truth(style) or not dns or bool(self.endpoint and not style)
+        number = re.fullmatch(r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint)  # in front of it no name can stand
+        self.path_style = truth(style) or not dns or bool(number or (self.endpoint and not style))
         crc = settings.get("AWS_REQUEST_CHECKSUM_CALCULATION", "").lower() != "when_required"
         self.state = State(self.aws.credentials(), self.aws.region(), crc=crc)
 
@@ -3088,7 +3099,7 @@ def s3_end(bucket: Bucket, options: UploadOptions) -> Optional[float]:
 def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
     base, ends, known = options.settings.get("TWAT_FS_S3_PUBLIC_URL"), s3_end(bucket, options), bucket.state
     if base:
-        return Link(f"{in_ascii(base.rstrip('/'))}/{uri_encoded(key, '/-_.~')}", advice="is the bucket public under that URL?")
+        return Link(f"{root_of(base)}/{uri_encoded(key, '/-_.~')}", advice="is the bucket public under that URL?")
     if ends is None:
         return Link(bucket.url(key), advice="is the bucket public? without --public the link is signed")
     now, temporary = time.time(), known.credentials.token
@@ -3106,14 +3117,13 @@ def s3_read(response: Response) -> Link:
 
 def s3_missing(settings: Mapping[str, str]) -> str:
     """Without a network: the settings and files as far as they can be judged."""
-    bucket, public = settings.get("AWS_S3_BUCKET"), settings.get("TWAT_FS_S3_PUBLIC_URL", "http://x")
+    bucket = settings.get("AWS_S3_BUCKET")
     if not bucket:
         return not_set("AWS_S3_BUCKET", settings)
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
         return "AWS_S3_BUCKET is no name of a bucket"
-    if not re.fullmatch(r"https?://[^\s?#@]+", public):
-        return "TWAT_FS_S3_PUBLIC_URL is no URL like https://files.example.org"
     try:
+        server("TWAT_FS_S3_PUBLIC_URL", settings.get("TWAT_FS_S3_PUBLIC_URL", "http://x"))
         aws = Aws(settings)
         aws.region()
         aws.endpoint("s3")

@@ -230,7 +230,7 @@ def test_a_key_is_no_path(s3, upload, tmp_path, key):
     path = file_of(tmp_path, 100)
     done = upload(path, "--remote-path", key, "--force")
     if "paths" in s3.knows:
-        assert unquote(good(done).partition("?")[0]) == f"{s3.endpoint}/{s3.bucket}/{key}"
+        assert done.returncode == 0 and unquote(done.stdout.partition("?")[0]) == f"{s3.endpoint}/{s3.bucket}/{key}"
         assert stored(s3, key)[0] == sha256(path)
         folded = "links" in s3.knows and curl(done.stdout.strip())[0] != 200
         assert ("curl needs --path-as-is" in done.stderr) == ("." in key.split("/") or ".." in key.split("/")) >= folded
@@ -257,6 +257,11 @@ def test_a_folder_ends_in_a_slash_and_a_name_does_not(s3, upload, folder, tmp_pa
     assert f"/{quote(folder)}whole.csv?" in good(upload(path, "--remote-path", f"{folder}whole.csv"))
     assert stored(s3, f"{folder}whole.csv")[2] == "text/csv"
     assert f"/{quote(folder)}other.txt?" in good(upload(path, "--remote-path", folder, "--name", "other.txt"))
+
+
+def test_a_server_that_has_only_a_number_is_never_asked_by_the_name_of_a_bucket(s3, upload, folder, tmp_path):
+    url = good(upload(file_of(tmp_path, 3, "x.txt"), "--remote-path", folder, env={"AWS_S3_PATH_STYLE": "false"}))
+    assert url.startswith(f"{s3.endpoint}/{s3.bucket}/{folder}x.txt?")
 
 
 # 4  Nothing is overwritten -------------------------------------------------------------------------------------------

@@ -129,6 +129,11 @@ def test_a_public_bucket(aws, box, small):
     assert good(aws(small, "--public")) == f"https://{PICTURES}/a%20file.txt"
 
 
+def test_the_address_of_a_public_bucket_may_hold_any_letter(aws, small):
+    done = aws(small, "--no-check", env={"TWAT_FS_S3_PUBLIC_URL": "https://bücher.example/ü/"})
+    assert good(done) == "https://xn--bcher-kva.example/%C3%BC/a%20file.txt"
+
+
 # 2  What it says and means -------------------------------------------------------------------------------------------
 
 
@@ -185,11 +190,6 @@ def test_what_exists_is_not_overwritten(aws, box, small, large):
     assert stored(box, large, key="x")
 
 
-@pytest.mark.parametrize("name", ["small", "large"])
-def test_who_knows_no_checksums_is_sent_none(aws, box, request, name):
-    path = request.getfixturevalue(name)
-    box.hosts[PICTURES].checksums = False
-    good(aws(path))
 def test_a_key_is_told_as_it_is(aws, small):
     key = "a BUCKET in its PLACE"
     good(aws(small, "--remote-path", key))
@@ -202,6 +202,11 @@ def test_a_key_is_no_url_that_says_its_type(aws, box, small, key):
     assert stored(box, small, key=key).type == "application/octet-stream"
 
 
+@pytest.mark.parametrize("name", ["small", "large"])
+def test_who_knows_no_checksums_is_sent_none(aws, box, request, name):
+    path = request.getfixturevalue(name)
+    box.hosts[PICTURES].checksums = False
+    good(aws(path))
     assert stored(box, path)
     assert [bool(seen.header("x-amz-checksum-crc32")) for seen in box.requests if seen.method == "PUT"][-1:] == [False]
 

@@ -154,7 +154,9 @@ def told(program, tmp_path, box):
         ({"AWS_ENDPOINT_URL": "minio.example.org:9000"}, "AWS_ENDPOINT_URL is no URL of a server: minio.example.org:9000; it"),
         ({"AWS_ENDPOINT_URL_S3": "http://u:very-secret@h/"}, "AWS_ENDPOINT_URL_S3 is no URL of a server: http://h/"),
         ({"AWS_PROFILE": "nobody"}, "AWS_PROFILE is 'nobody', and no file has such a profile"),
-        ({"TWAT_FS_S3_PUBLIC_URL": "files.example.org"}, "TWAT_FS_S3_PUBLIC_URL is no URL like https://files.example.org"),
+        ({"TWAT_FS_S3_PUBLIC_URL": "files.example.org"}, "TWAT_FS_S3_PUBLIC_URL is no URL of a server: files.example.org"),
+        ({"TWAT_FS_S3_PUBLIC_URL": ""}, "TWAT_FS_S3_PUBLIC_URL is no URL of a server: ; it begins"),
+        ({"AWS_ENDPOINT_URL": "http://a..b/"}, "AWS_ENDPOINT_URL is no URL of a server: http://a..b/"),
         ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token"}, "AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not"),
         ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token", "AWS_ROLE_ARN": "arn:x"}, "/nowhere/token: no such file"),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://h.example/x"}, "FULL_URI is http, and not of this machine"),
@@ -168,6 +170,11 @@ def told(program, tmp_path, box):
 )  # fmt: skip
 def test_a_sentence_says_what_to_do(told, given, sentence):
     assert sentence in told(**given)
+
+
+def test_an_endpoint_travels_in_ascii(clean_env):
+    found = t.Aws({"AWS_ENDPOINT_URL": "http://bücher.example:9000/ü/%20/"}).endpoint("s3")
+    assert found == "http://xn--bcher-kva.example:9000/%C3%BC/%20"
 
 
 @pytest.mark.parametrize(
@@ -332,6 +339,12 @@ def test_a_container_has_keys(upload, metadata, box, tmp_path, where):
     done = upload(**given)
     assert done.returncode == 0 and TEMPORARY in done.stdout and "container-token" not in done.stderr + done.stdout
     assert len(metadata.arrived) == 1 and box.requests
+
+
+def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
+    done = upload(AWS_CONTAINER_CREDENTIALS_FULL_URI=metadata.url + "ü", AWS_CONTAINER_AUTHORIZATION_TOKEN="x")
+    assert "the container gives no" in done.stderr and "Traceback" not in done.stderr
+    assert metadata.arrived[0].target == "/%C3%BC"
 
 
 @pytest.mark.parametrize(
