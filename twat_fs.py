@@ -3023,7 +3023,7 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
     bucket, key = Bucket(options.settings, send), key_of(source, options)
     if len(key.encode()) > 1024:
         raise Unsuitable("a key has at most 1024 bytes", phase="file", hint="--name and --remote-path give a shorter one")
-    s3_end(bucket, options)  # before anything is sent
+    s3_end(bucket, options, options.expire or options.keep or 0)  # before anything is sent
     if not options.force and bucket.endpoint and bucket.look(key):  # not all the others know If-None-Match
         bucket.success(Response(412, {}, b"", ""), key)
     store = s3_put if source.size < S3_SINGLE else s3_parts
@@ -3084,13 +3084,13 @@ def s3_keeps(options: UploadOptions) -> Keeps:
     return Keeps(FOREVER) if public else Keeps(WEEK, range(MINUTE, WEEK + 1))  # no presigned link lives longer
 
 
-def s3_end(bucket: Bucket, options: UploadOptions) -> Optional[float]:
-    """When the link ends: with its time, or earlier with temporary credentials; Unsuitable if that is too early."""
+def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> Optional[float]:
+    """When the link ends: with its time, or earlier with temporary credentials; Unsuitable if that is before `least`."""
     life, now = lifetime(s3_keeps(options), 0, options), time.time()
     if life is None or life == FOREVER:
         return None
     ends = min(now + life, bucket.state.credentials.ends or FOREVER)
-    if ends < now + (options.expire or options.keep or 0):
+    if ends < now + least:
         left = duration(max(0, ends - now))
         raise Unsuitable(f"the credentials are temporary, and a link ends with them: in {left}", phase="wish")
     return ends

@@ -586,6 +586,16 @@ def test_a_link_is_not_promised_longer_than_its_credentials_live(moto, program, 
     assert done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr
 
 
+def test_what_has_been_stored_is_told_though_its_credentials_live_too_short_by_then(moto, program, tmp_path):
+    """When it began they lived long enough."""
+    ends = {"AWS_CREDENTIAL_EXPIRATION": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 66))}
+    env = {"AWS_S3_BUCKET": moto.bucket, **moto.env(), **assumed(moto), **ends}
+    path = file_of(tmp_path, 80_000, "slowly")
+    done = program("-p", "s3", "--keep", "1m", "--limit-rate", "10K", "--no-check", path, env=env)
+    assert done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr, done.stderr
+    assert int(re.search("X-Amz-Expires=([0-9]+)", done.stdout).group(1)) < 60 and stored(moto, "slowly")[1] == 80_000
+
+
 def test_a_token_that_is_none(moto, program, tmp_path):
     env = {"AWS_S3_BUCKET": moto.bucket, **moto.env(), "AWS_SESSION_TOKEN": "no-token-at-all"}
     done = program("-p", "s3", file_of(tmp_path, 10), env=env)
