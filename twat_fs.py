@@ -2069,8 +2069,8 @@ def header_value(text: str, response: Response) -> str:
 class Tokens:
     """Sends requests under a token that may run out on the way: a 401 renews it once, whichever thread comes first."""
 
-    def __init__(self, send: Send, renewed: Optional[Callable[[], str]], token: str = "") -> None:
-        self.send, self.renewed, self.token, self.lock = send, renewed, token, threading.Lock()
+    def __init__(self, send: Send, renewed: Optional[Callable[[], Any]], token: Any = "") -> None:
+        self.send, self.renewed, self.token, self.failed, self.lock = send, renewed, token, False, threading.Lock()
 
     def __call__(self, request: Request) -> Response:
         token = self.token or self.renew("")
@@ -2084,10 +2084,11 @@ class Tokens:
     def under(self, token: str, request: Request) -> Response:
         return self.send(request._replace(headers=(*request.headers, ("Authorization", token))))
 
-    def renew(self, stale: str) -> str:
+    def renew(self, stale: Any) -> Any:
         with self.lock:
-            if self.token == stale and self.renewed:
-                self.token = self.renewed()
+            if self.token == stale and self.renewed and not self.failed:
+                self.failed = True  # until there is one: what gives none is not asked by every thread
+                self.token, self.failed = self.renewed(), False
             return self.token
 
 
@@ -2901,7 +2902,8 @@ class Bucket:
         number = re.fullmatch(r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint)  # in front of it no name can stand
         self.path_style = truth(style) or not dns or bool(number or (self.endpoint and not style))
         crc = settings.get("AWS_REQUEST_CHECKSUM_CALCULATION", "").lower() != "when_required"
-        self.state = State(self.aws.credentials(), self.aws.region(), crc=crc)
+        self.keys = Tokens(send, self.aws.credentials, self.aws.credentials())
+        self.state = State(self.keys.token, self.aws.region(), crc=crc)
 
     def url(self, key: str) -> str:
         region = self.state.region
@@ -2939,7 +2941,10 @@ class Bucket:
             theirs = retry_after(response.headers.get("Date"), 0.0)  # after 1970
             now = now._replace(skew=theirs - time.time()) if theirs and theirs < 1e10 and not before.skew else now
         elif code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
-            now = now._replace(credentials=self.aws.credentials())
+            try:
+                now = now._replace(credentials=self.keys.renew(before.credentials))
+            except NotConfigured as error:  # which would say that nothing was sent
+                raise Refused(f"the session token has expired, and {error}", phase="reply", hint=error.hint) from error
         elif response.status in (400, 501) and ("checksum" in words or "crc32" in words):
             now = now._replace(crc=False)
         elif response.status in (400, 501) and (code == "NotImplemented" or "if-none-match" in words):

@@ -596,6 +596,30 @@ def test_what_has_been_stored_is_told_though_its_credentials_live_too_short_by_t
     assert int(re.search("X-Amz-Expires=([0-9]+)", done.stdout).group(1)) < 60 and stored(moto, "slowly")[1] == 80_000
 
 
+GIVER = """#!/bin/sh
+echo asked >> asked
+[ "$(wc -l < asked)" -le 2 ] || exit 1
+sleep 0.5
+printf '{"Version": 1, "AccessKeyId": "%s", "SecretAccessKey": "%s", "SessionToken": "%s"}' "$1" "$2" "$(wc -l < asked)"
+"""
+EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>no</Message></Error>"
+
+
+@pytest.mark.parametrize("times, code", [(8, 0), (1000, 1)])
+def test_eight_parts_whose_token_has_expired_ask_once_for_a_new_one(s3_pool, program, tmp_path, times, code):
+    """rclone takes any token of a key that it knows.  Who gives no more keys is not asked by every part either."""
+    server = s3_pool("rclone")
+    (tmp_path / "giver").write_text(GIVER)
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = sh giver {server.access_key} {server.secret_key}\n")
+    with Relay(server.endpoint) as relay:
+        relay.spoil("PUT", "partNumber", times=times, status=400, body=EXPIRED)
+        env = {"AWS_S3_BUCKET": server.bucket, "AWS_ENDPOINT_URL": relay.url, "AWS_CONFIG_FILE": tmp_path / "config"}
+        done = program("-p", "s3", "--no-check", "-j", "8", file_of(tmp_path, 128 * MIB, "eight"), "--force", env=env)
+    assert done.returncode == code and ("has expired, and the credential_process failed (1)" in done.stderr) == bool(code)
+    assert (tmp_path / "asked").read_text().count("asked") == 2 + code
+    assert not unfinished(server, "eight")
+
+
 def test_a_token_that_is_none(moto, program, tmp_path):
     env = {"AWS_S3_BUCKET": moto.bucket, **moto.env(), "AWS_SESSION_TOKEN": "no-token-at-all"}
     done = program("-p", "s3", file_of(tmp_path, 10), env=env)
