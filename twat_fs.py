@@ -1324,6 +1324,8 @@ class Transport:
     def talk(self, line: Line, target: Target, request: Request, sent: Callable[[int], object]) -> Response:
         stream = line.stream
         digest, broken, started = None, None, False
+        if request.auth:  # now: a signature is stale after some minutes
+            request = request._replace(headers=(*request.headers, *request.auth(request, time.time())))
         try:
             with failures_of("send", target.host):
                 self.send_head(line, target, request)
@@ -1351,10 +1353,9 @@ class Transport:
     def send_head(self, line: Line, target: Target, request: Request) -> None:
         whole = f"http://{target.netloc()}{target.path}" if line.proxy else target.path
         proxy = line.proxy.authorization() if line.proxy else ()
-        auth = request.auth(request, time.time()) if request.auth else ()
         line.http.putrequest(request.method, whole, skip_host=True, skip_accept_encoding=True)
         fixed = (("Host", target.netloc()), ("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Accept-Encoding", "identity"))
-        for name, value in (*fixed, *request.headers, *auth, *proxy):
+        for name, value in (*fixed, *request.headers, *proxy):
             line.http.putheader(name, value)
         if request.method not in ("GET", "HEAD"):
             line.http.putheader("Content-Length", str(length(request.body)))
@@ -1395,9 +1396,11 @@ class Transport:
         else:
             self.discard(target, line)
         body = b"".join(taken)
-        words = [value.rpartition(" ") for name, value in request.headers if name == "Authorization"]
+        bad = answer.status >= 300  # in a good answer a short password, or a part of a token, may stand by chance
+        keys = "authorization$|token$" if bad else "authorization$"
+        words = [value.rpartition(" ") for name, value in request.headers if re.search(keys, name, re.I)]
         told = [word for _, _, word in words]
-        if answer.status >= 300:  # in a good answer a short password may stand by chance
+        if bad:
             told += [str(base64.b64decode(w).partition(b":")[2], "utf-8", "replace") for kind, _, w in words if kind == "Basic"]
         for secret in [*told, *(self.secrets if request.body else ())]:  # a host may repeat them, and we would repeat its words
             body = functools.reduce(lambda left, spelled: left.replace(spelled, b"***"), spellings(secret), body)

@@ -6,6 +6,7 @@ Chapters: 1 As botocore, 2 What is wrong in files and settings, 3 A program that
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import sys
@@ -255,6 +256,23 @@ def test_a_program_gives_keys_that_end(process):
     }
     found = t.Aws(process(f"print({json.dumps(told)!r})")).credentials()
     assert found == t.Credentials("AKIAP", "s", "t", 1893553445.0)
+
+
+def test_a_token_from_a_file_is_not_repeated_either_when_the_server_does(program, tmp_path):
+    """Nor in XML, in which it is spelled otherwise."""
+    token = "Token/with&some+signs=="
+
+    def odd(talk):
+        if talk.request():
+            said = f"<Error><Code>Odd</Code><Message>{html.escape(token)}, {token.replace('&', ' ')}</Message></Error>"
+            talk.say(403, said.encode())
+
+    with Server(odd) as server:
+        (tmp_path / "credentials").write_text(f"[default]\n{keys('S')}aws_session_token = {token}\n")
+        files = {"AWS_SHARED_CREDENTIALS_FILE": tmp_path / "credentials", "AWS_ENDPOINT_URL": server.url}
+        (tmp_path / "x").write_text("x")
+        done = program("-p", "s3", "--force", "-v", tmp_path / "x", env={"AWS_S3_BUCKET": "pictures", **files})
+        assert "403 Odd: ***, Token/with some+signs==" in done.stderr and server.arrived[0].header("x-amz-security-token") == token
 
 
 @pytest.mark.parametrize(
