@@ -2779,7 +2779,7 @@ def ini(path: str) -> Sections:
         errors = getattr(error, "errors", None)
         line = errors[0][0] if errors else getattr(error, "lineno", "?")
         raise lacking(f"{printable(path)}: line {line} cannot be understood", "it is [SECTION] or NAME = VALUE") from None
-    return {re.sub("[\"']", "", section): dict(parser.items(section)) for section in parser.sections()}
+    return {" ".join(re.sub("[\"']", "", name).split()): dict(parser.items(name)) for name in parser.sections()}
 
 
 def small_file(path: str) -> str:

@@ -48,6 +48,7 @@ CASES = {
     "a profile of the credentials file": ({"AWS_PROFILE": "p"}, keys("D", "default"), keys("S", "p")),
     "the older name": ({"AWS_DEFAULT_PROFILE": "p"}, keys("C", "profile p"), ""),
     "a profile with spaces": ({"AWS_PROFILE": "my own"}, keys("C", 'profile "my own"'), ""),
+    "a profile with blanks around it": ({"AWS_PROFILE": "p"}, keys("C", "profile \t p "), ""),
     "a program": ({"AWS_PROFILE": "p"}, "[profile p]\n" + PROCESS, ""),
     "keys before a program": ({}, "[default]\n" + PROCESS, keys("S", "default")),
     "comments and blanks": ({}, "# x\n; y\n\n[default]\n" + keys("C").replace(" = ", "="), ""),
