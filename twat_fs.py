@@ -3446,7 +3446,10 @@ def patient(
             gone = [0]
             try:
                 response = transport.send(request, sender(progress, gone) if request.body else lambda count: None)
-                return judge(request, response._replace(tries=attempt))
+                judged = judge(request, response._replace(tries=attempt))
+                if request.body and judged.status >= 300:  # a no that the provider reads: it will be sent again, or nothing
+                    progress.sent(-gone[0])
+                return judged
             except RetryableError as error:
                 error.started = error.started and not request.repeatable
                 seconds = None if request.within else pause(error, attempt, retry)

@@ -9,10 +9,13 @@ import hashlib
 import json
 import os
 import re
+import threading
 import time
 
 import pytest
 from aws_host import KEY, SECRET, SSO_TOKEN, TEMPORARY, TEMPORARY_SECRET, TOKEN, WEB_TOKEN
+
+import twat_fs as t
 
 MIB = 1 << 20
 PICTURES = "pictures.s3.us-east-1.amazonaws.com"
@@ -209,6 +212,29 @@ def test_who_knows_no_checksums_is_sent_none(aws, box, request, name):
     good(aws(path))
     assert stored(box, path)
     assert [bool(seen.header("x-amz-checksum-crc32")) for seen in box.requests if seen.method == "PUT"][-1:] == [False]
+
+
+class Count(t.Progress):
+    """What has left, and the most that it ever was."""
+
+    def __init__(self):
+        self.lock, self.now, self.most = threading.Lock(), 0, 0
+
+    def sent(self, count):
+        with self.lock:
+            self.now += count
+            self.most = max(self.most, self.now)
+
+
+@pytest.mark.parametrize("name", ["small", "large"])
+@pytest.mark.parametrize("bucket", ["pictures", "berlin"])
+def test_what_is_sent_twice_counts_once(online_box, request, name, bucket):
+    """Once more without checksums, and once more to the right region."""
+    path, count = request.getfixturevalue(name), Count()
+    online_box.hosts[PICTURES].checksums = False
+    settings = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_S3_BUCKET": bucket}
+    t.upload(path, "s3", settings=settings, progress=count, jobs=1)
+    assert len(asked(online_box, "PUT")) > 1 and count.now == count.most == path.stat().st_size
 
 
 def test_checksums_may_be_switched_off(aws, box, large):
