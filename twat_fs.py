@@ -1303,7 +1303,7 @@ class Transport:
         A link-local address (where clouds keep credentials) is never asked through a proxy: it would be another one's.
         """
         proxies = self.options.proxies
-        if target.host.startswith("169.254.") or not (self.proxy or proxies):
+        if target.host.startswith(("169.254.", "fe80:", "fd00:ec2:")) or not (self.proxy or proxies):
             return None
         if self.proxy or is_loopback(target.host):
             return self.proxy

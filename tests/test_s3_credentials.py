@@ -360,6 +360,19 @@ def test_a_container_has_keys(upload, metadata, box, tmp_path, where):
     assert len(metadata.arrived) == 1 and box.requests
 
 
+@pytest.mark.parametrize("host", ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]", "[FD00:EC2::23]"])
+def test_no_proxy_hears_the_token_of_a_container(program, tmp_path, host):
+    (tmp_path / "x").write_text("x")
+    with Server(Metadata()) as proxy:
+        given = {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{host}/container",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "container-token",
+            "AWS_S3_BUCKET": "pictures",
+        }
+        done = program("-p", "s3", tmp_path / "x", env={**given, "HTTP_PROXY": proxy.url, "http_proxy": proxy.url})
+        assert done.returncode == 5 and "the container gives no credentials: " in done.stderr and not proxy.arrived
+
+
 def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
     done = upload(AWS_CONTAINER_CREDENTIALS_FULL_URI=metadata.url + "ü", AWS_CONTAINER_AUTHORIZATION_TOKEN="x")
     assert "the container gives no" in done.stderr and "Traceback" not in done.stderr
