@@ -586,10 +586,8 @@ def media_types() -> "mimetypes.MimeTypes":
 
 
 def media_type(name: str) -> str:
-    """Guessed from the extension by Python's own table: the same on every machine, and no system file is read.
-
-    From nothing else: with a colon the name would be read as a URL, and "data:TYPE,x" says its type itself.
-    """
+    """Guessed from the extension by Python's own table: the same on every machine, and no system file is read."""
+    # with a colon it would be read as a URL, and "data:TYPE,x" says its type itself
     guessed, encoding = media_types().guess_type(name.rpartition("/")[2].replace(":", "_"))
     return "application/octet-stream" if encoding or not guessed else guessed
 
@@ -1178,6 +1176,16 @@ class Line(NamedTuple):
     proxy: Optional[Proxy]  # that passes on our requests instead of our bytes
 
 
+class Lines(dict[tuple[str, str, int], Line]):
+    """The open connections of a thread, which end with it."""
+
+    def hang_up(self) -> None:
+        while self:
+            self.popitem()[1].stream.hang_up()
+
+    __del__ = hang_up
+
+
 class Transport:
     """The only code that opens a socket.  Can be used from several threads: each keeps its own connections."""
 
@@ -1226,9 +1234,9 @@ class Transport:
 
     # Connections
 
-    def kept(self) -> dict[tuple[str, str, int], Line]:
+    def kept(self) -> Lines:
         if not hasattr(self.lines, "open"):
-            self.lines.open = {}
+            self.lines.open = Lines()
         return self.lines.open  # type: ignore[no-any-return]
 
     def borrow(self, target: Target, until: float) -> Line:
@@ -1246,9 +1254,7 @@ class Transport:
 
     def close(self) -> None:
         """Hangs up the connections of this thread."""
-        for line in self.kept().values():
-            line.stream.hang_up()
-        self.kept().clear()
+        self.kept().hang_up()
 
     def dial(self, target: Target, until: float) -> Line:
         """A new connection, through the proxy that is meant for this host, with TLS where the URL says https."""
@@ -2753,8 +2759,7 @@ def server(name: str, url: str) -> str:
     with contextlib.suppress(NoLink):
         if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
             return root_of(url)
-    hint = "it begins with http:// or https://, like https://minio.example.org:9000"
-    raise lacking(f"{name} is no URL of a server: {printable(bare(url))}", hint)
+    raise lacking(f"{name} is no URL of a server: {printable(bare(url))}", "it begins with http:// or https://")
 
 
 def truth(text: str) -> bool:

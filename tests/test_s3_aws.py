@@ -91,6 +91,10 @@ def test_parts(aws, box, large):
     assert not box.hosts[PICTURES].uploads
 
 
+def test_no_connection_is_left_to_the_garbage_collector(aws, small, large):
+    assert good(aws(small, large, "-j", "4", "--no-check", env={"PYTHONDEVMODE": "1"}))
+
+
 def test_a_bucket_with_dots_is_named_in_the_path(aws, box, small):
     url = good(aws(small, env={"AWS_S3_BUCKET": "files.example.org", "AWS_REGION": "eu-central-1"}))
     assert url.startswith("https://s3.eu-central-1.amazonaws.com/files.example.org/a%20file.txt?")
