@@ -2875,8 +2875,8 @@ def part_size(size: int) -> int:
 
 def xml_text(response: Response, tag: str) -> str:
     """The text of the first such element.  The answers are flat, and no XML parser need be trusted with them."""
-    found = re.search(f"<{tag}>([^<]{{0,4000}})</{tag}>", response.text())  # int() refuses numbers of 4300 digits: &#111...;
-    return html.unescape(found.group(1)).strip() if found else ""
+    found = re.search(f"<{tag}>([^<]*)</{tag}>", response.text())
+    return html.unescape(re.sub(r"&#\w{9,};?", "", found.group(1))).strip() if found else ""  # int() refuses 4300 digits
 
 
 def s3_refusal(response: Response) -> Optional[UploadError]:

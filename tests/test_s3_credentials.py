@@ -378,6 +378,26 @@ def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
     done = upload(AWS_CONTAINER_CREDENTIALS_FULL_URI=metadata.url + "ü", AWS_CONTAINER_AUTHORIZATION_TOKEN="x")
     assert "the container gives no" in done.stderr and "Traceback" not in done.stderr
     assert metadata.arrived[0].target == "/%C3%BC"
+def test_a_token_may_be_long(program, tmp_path):
+    """Of those of AWS it is only known that they "typically" have less than 4096 characters."""
+    token = "abcd+/=" * 900
+
+    def both(talk):
+        arrived = talk.request()
+        while arrived:
+            told = {"AccessKeyId": TEMPORARY, "SecretAccessKey": TEMPORARY_SECRET, "SessionToken": token}
+            xml = "".join(f"<{name}>{value}</{name}>" for name, value in told.items())
+            talk.say(200, xml.encode() if arrived.method == "POST" else b"")
+            arrived = talk.request()
+
+    (tmp_path / "x").write_text("x")
+    with Server(both) as server:
+        web = {"AWS_WEB_IDENTITY_TOKEN_FILE": tmp_path / "x", "AWS_ROLE_ARN": "arn:x", "AWS_ENDPOINT_URL": server.url}
+        done = program("-p", "s3", "--force", "--no-check", tmp_path / "x", env={"AWS_S3_BUCKET": "pictures", **web})
+    assert done.returncode == 0 and [arrived.method for arrived in server.arrived] == ["POST", "PUT"]
+    assert server.arrived[1].header("x-amz-security-token") == token
+
+
 
 
 @pytest.mark.parametrize(
