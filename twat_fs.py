@@ -2628,10 +2628,12 @@ class Aws:
         return self.signed_on(profile, name) if "sso_account_id" in profile else self.own_keys(profile, name)
 
     def own_keys(self, profile: Mapping[str, str], name: str) -> Optional[Credentials]:
-        fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
-        if "aws_access_key_id" in profile:
-            return granted(profile, f"the profile {printable(name)}", fields)
-        return from_process(profile["credential_process"]) if "credential_process" in profile else None
+        """All of one file, that of the credentials first: what stands in two does not belong together."""
+        shared, fields = self.shared.get(name, {}), ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
+        if "credential_process" in profile and fields[0] not in shared:
+            return from_process(profile["credential_process"])
+        found = shared if fields[0] in shared else {key: profile[key] for key in profile if key not in shared}
+        return granted(found, f"the profile {printable(name)}", fields) if fields[0] in found else None
 
     def base_of(self, profile: Mapping[str, str], above: tuple[str, ...]) -> Credentials:
         """The keys with which a role is assumed; a profile that names itself has them itself."""

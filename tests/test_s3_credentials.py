@@ -42,6 +42,8 @@ CASES = {
     "environment before a profile that is named": ({**env("E"), "AWS_PROFILE": "p"}, keys("C", "profile p"), ""),
     "credentials file": ({}, "", keys("S", "default", token=True)),
     "credentials before config": ({}, keys("C", "default"), keys("S", "default")),
+    "a token of the config file is not for keys of the other": ({}, keys("C", "default", token=True), keys("S", "default")),
+    "nor the other way round": ({}, keys("C", "default"), "[default]\naws_session_token = token-S\n"),
     "config file": ({}, keys("C", "default"), ""),
     "config file, long name": ({}, keys("C", "profile default"), ""),
     "a profile": ({"AWS_PROFILE": "p"}, keys("C", "profile p") + keys("D", "default"), ""),
@@ -51,6 +53,7 @@ CASES = {
     "a profile with blanks around it": ({"AWS_PROFILE": "p"}, keys("C", "profile \t p "), ""),
     "a program": ({"AWS_PROFILE": "p"}, "[profile p]\n" + PROCESS, ""),
     "keys before a program": ({}, "[default]\n" + PROCESS, keys("S", "default")),
+    "a program before keys of the config file": ({}, keys("C", "default") + PROCESS, ""),
     "comments and blanks": ({}, "# x\n; y\n\n[default]\n" + keys("C").replace(" = ", "="), ""),
     "upper case": ({}, "[default]\nAWS_ACCESS_KEY_ID = AKIAU\nAWS_SECRET_ACCESS_KEY = secret-U\n", ""),
     "region of a profile": (env("E"), "[default]\nregion = eu-west-3\n", ""),
@@ -206,6 +209,7 @@ def test_a_file_that_is_no_text(told, tmp_path):
     "config, sentence",
     [
         ("[profile p]\naws_access_key_id = AKIAX\n", "the profile p gives no access key with its secret"),
+        ("[profile p]\naws_secret_access_key = s\n", "no AWS credentials were found"),
         ("[profile p]\nrole_arn=r\nsource_profile=q\n[profile q]\nrole_arn=r\nsource_profile=p\n", "the profiles p, q name"),
         ("[profile p]\nrole_arn = r\nsource_profile = q\n", "q, from which a role is to be assumed, has no credentials"),
         ("[profile p]\nrole_arn = r\nsource_profile = p\n", "p, from which a role is to be assumed, has no credentials"),
@@ -374,10 +378,6 @@ def test_no_proxy_hears_the_token_of_a_container(program, tmp_path, host):
         assert done.returncode == 5 and "the container gives no credentials: " in done.stderr and not proxy.arrived
 
 
-def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
-    done = upload(AWS_CONTAINER_CREDENTIALS_FULL_URI=metadata.url + "ü", AWS_CONTAINER_AUTHORIZATION_TOKEN="x")
-    assert "the container gives no" in done.stderr and "Traceback" not in done.stderr
-    assert metadata.arrived[0].target == "/%C3%BC"
 def test_a_token_may_be_long(program, tmp_path):
     """Of those of AWS it is only known that they "typically" have less than 4096 characters."""
     token = "abcd+/=" * 900
@@ -398,6 +398,10 @@ def test_a_token_may_be_long(program, tmp_path):
     assert server.arrived[1].header("x-amz-security-token") == token
 
 
+def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
+    done = upload(AWS_CONTAINER_CREDENTIALS_FULL_URI=metadata.url + "ü", AWS_CONTAINER_AUTHORIZATION_TOKEN="x")
+    assert "the container gives no" in done.stderr and "Traceback" not in done.stderr
+    assert metadata.arrived[0].target == "/%C3%BC"
 
 
 @pytest.mark.parametrize(
