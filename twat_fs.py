@@ -2990,11 +2990,11 @@ class Bucket:
         response = self.ask("GET", key, headers=(("Range", "bytes=0-0"),), limit=64 * KiB)
         return response if response.status in (200, 206, 416) else None
 
-    def arrived(self, response: Response, key: str, source: Source, parts: int = 0) -> bool:
+    def arrived(self, response: Response, key: str, source: Source, ours: str = "") -> bool:
         """Whether this no is about what we have done ourselves: the answer before was a yes, and was lost."""
-        found = self.look(key) if response.status >= 300 and response.tries > 1 else None
-        etag = str(found.headers.get("ETag", "")).strip('"') if found else ""
-        return etag.endswith(f"-{parts}") or (bool(etag) and etag == md5_of(source.body()))
+        found = self.look(key) if response.status in (404, 409, 412) and response.tries > 1 else None
+        etag = str(found.headers.get("ETag", "")).strip('"').lower() if found else ""
+        return bool(etag) and (etag == ours or etag == md5_of(source.body()))
 
 
 S3_ERRORS = {  # code: what it means, and what to do
@@ -3077,7 +3077,9 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
         whole = f'<CompleteMultipartUpload xmlns="{S3_XML}">{"".join(told)}</CompleteMultipartUpload>'.encode()
         kind = (("Content-Type", "application/xml"),)
         response = bucket.ask("POST", key, query, headers=kind, body=(whole,), new=not options.force)
-        if not bucket.arrived(response, key, source, len(slices)):
+        digests = bytes.fromhex(b"".join(re.findall(b"<etag>(?:&quot;)?([0-9a-f]{32})[&<]", whole.lower())).decode())
+        etag = f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(slices)}"  # of what is stored in parts
+        if not bucket.arrived(response, key, source, etag):
             bucket.success(response, key)
     except BaseException:
         with contextlib.suppress(RetryableError, NonRetryableError):

@@ -427,6 +427,19 @@ def test_an_answer_that_is_lost_was_a_yes(s3, relay, relayed, folder, tmp_path, 
     assert stored(s3, f"{folder}a file.bin")[0] == sha256(path)
 
 
+@pytest.mark.parametrize("second", [(403, "AccessDenied"), (404, "NoSuchUpload")], ids=str)
+def test_what_was_there_before_is_not_taken_for_what_we_have_sent(s3, upload, relay, relayed, folder, tmp_path, second):
+    """As many parts, but other ones; the first answer to their end was that there is none yet."""
+    old, new = file_of(tmp_path, 17 * MIB, "old"), file_of(tmp_path, 17 * MIB, "new")
+    good(upload(old, "--remote-path", f"{folder}same", proof=False))
+    status, code = second
+    relay.spoil("POST", "uploadId", times=1, status=503)
+    relay.spoil("POST", "uploadId", times=1, status=status, body=f"<Error><Code>{code}</Code></Error>".encode())
+    done = relayed(new, "--remote-path", f"{folder}same", "--force")
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert stored(s3, f"{folder}same")[0] == sha256(old) and not unfinished(s3, f"{folder}same")
+
+
 @pytest.mark.parametrize("size", [10, 17 * MIB])
 def test_other_bytes_than_ours_are_found_out(s3, relay, relayed, folder, tmp_path, size):
     relay.spoil("PUT", times=1, answer=lambda answer: (answer[0], [("ETag", '"' + "0" * 32 + '"')], answer[2]))
