@@ -2638,13 +2638,11 @@ class Aws:
     def base_of(self, profile: Mapping[str, str], above: tuple[str, ...]) -> Credentials:
         """The keys with which a role is assumed; a profile that names itself has them itself."""
         source, service = profile.get("source_profile", ""), profile.get("credential_source", "")
-        services = {
-            "Environment": self.from_environment, "EcsContainer": self.from_container, "Ec2InstanceMetadata": self.from_machine
-        }  # fmt: skip
+        by = {"Environment": self.from_environment, "EcsContainer": self.from_container, "Ec2InstanceMetadata": self.from_machine}
         if source == above[-1]:
             found = self.own_keys(profile, source)
         else:
-            found = self.from_profile(source, above) if source else services.get(service, lambda: None)()
+            found = self.from_profile(source, above) if source else by.get(service, lambda: None)()
         if not found:
             raise lacking(f"{printable(source or service)}, from which a role is to be assumed, has no credentials")
         return found
