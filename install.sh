@@ -94,7 +94,7 @@ make_scratch() {
     try mkdir -p -- "$dir" || die "cannot make the folder $dir (${said##*: }): choose another with --dir"
     dir=$(CDPATH='' cd -- "$dir" && pwd) || die "cannot enter the folder $dir: choose another with --dir"
     try mktemp -d "$dir/.twat-fs.XXXXXX" || die "cannot write to $dir (${said##*: }): choose another folder with --dir"
-    scratch=$said
+    scratch=$all
 }
 
 clean_up() {

@@ -589,7 +589,8 @@ def media_types() -> "mimetypes.MimeTypes":
 
 def media_type(name: str) -> str:
     """Guessed from the extension by Python's own table: the same on every machine, and no system file is read."""
-    guessed, encoding = media_types().guess_type(name)
+    # with a colon it would be read as a URL, and "data:TYPE,x" says its type itself
+    guessed, encoding = media_types().guess_type(name.rpartition("/")[2].replace(":", "_"))
     return "application/octet-stream" if encoding or not guessed else guessed
 
 
@@ -744,7 +745,13 @@ def target_of(url: str) -> Target:
     good = re.fullmatch(r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?", host)
     if len(host) > 253 or ".." in host or parts.scheme not in ("http", "https", "tcp") or not good:
         raise NoLink(f"not a URL that can be fetched: {printable(bare(url))}", phase="link")
-    return Target(parts.scheme, host, port, (parts.path or "/") + ("?" + parts.query if parts.query else ""))
+    return Target(parts.scheme, host, port, in_ascii((parts.path or "/") + ("?" + parts.query if parts.query else "")))
+
+
+def root_of(url: str) -> str:
+    """The URL of a server as it travels, without a slash at its end: its name in IDNA, its path in ASCII."""
+    target = target_of(url)
+    return f"{target.scheme}://{target.netloc()}{target.path.partition('?')[0].rstrip('/')}"
 
 
 def bare(url: str) -> str:
@@ -1171,6 +1178,16 @@ class Line(NamedTuple):
     proxy: Optional[Proxy]  # that passes on our requests instead of our bytes
 
 
+class Lines(dict[tuple[str, str, int], Line]):
+    """The open connections of a thread, which end with it."""
+
+    def hang_up(self) -> None:
+        while self:
+            self.popitem()[1].stream.hang_up()
+
+    __del__ = hang_up
+
+
 class Transport:
     """The only code that opens a socket.  Can be used from several threads: each keeps its own connections."""
 
@@ -1219,9 +1236,9 @@ class Transport:
 
     # Connections
 
-    def kept(self) -> dict[tuple[str, str, int], Line]:
+    def kept(self) -> Lines:
         if not hasattr(self.lines, "open"):
-            self.lines.open = {}
+            self.lines.open = Lines()
         return self.lines.open  # type: ignore[no-any-return]
 
     def borrow(self, target: Target, until: float) -> Line:
@@ -1239,9 +1256,7 @@ class Transport:
 
     def close(self) -> None:
         """Hangs up the connections of this thread."""
-        for line in self.kept().values():
-            line.stream.hang_up()
-        self.kept().clear()
+        self.kept().hang_up()
 
     def dial(self, target: Target, until: float) -> Line:
         """A new connection, through the proxy that is meant for this host, with TLS where the URL says https."""
@@ -1296,7 +1311,7 @@ class Transport:
         A link-local address (where clouds keep credentials) is never asked through a proxy: it would be another one's.
         """
         proxies = self.options.proxies
-        if target.host.startswith("169.254.") or not (self.proxy or proxies):
+        if target.host.startswith(("169.254.", "fe80:", "fd00:ec2:")) or not (self.proxy or proxies):
             return None
         if self.proxy or is_loopback(target.host):
             return self.proxy
@@ -1317,6 +1332,8 @@ class Transport:
     def talk(self, line: Line, target: Target, request: Request, sent: Callable[[int], object]) -> Response:
         stream = line.stream
         digest, broken, started = None, None, False
+        if request.auth:  # now: a signature is stale after some minutes
+            request = request._replace(headers=(*request.headers, *request.auth(request, time.time())))
         try:
             with failures_of("send", target.host):
                 self.send_head(line, target, request)
@@ -1344,10 +1361,9 @@ class Transport:
     def send_head(self, line: Line, target: Target, request: Request) -> None:
         whole = f"http://{target.netloc()}{target.path}" if line.proxy else target.path
         proxy = line.proxy.authorization() if line.proxy else ()
-        auth = request.auth(request, time.time()) if request.auth else ()
         line.http.putrequest(request.method, whole, skip_host=True, skip_accept_encoding=True)
         fixed = (("Host", target.netloc()), ("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Accept-Encoding", "identity"))
-        for name, value in (*fixed, *request.headers, *auth, *proxy):
+        for name, value in (*fixed, *request.headers, *proxy):
             line.http.putheader(name, value)
         if request.method not in ("GET", "HEAD"):
             line.http.putheader("Content-Length", str(length(request.body)))
@@ -1388,9 +1404,11 @@ class Transport:
         else:
             self.discard(target, line)
         body = b"".join(taken)
-        words = [value.rpartition(" ") for name, value in request.headers if name == "Authorization"]
+        bad = answer.status >= 300  # in a good answer a short password, or a part of a token, may stand by chance
+        keys = "authorization$|token$" if bad else "authorization$"
+        words = [value.rpartition(" ") for name, value in request.headers if re.search(keys, name, re.I)]
         told = [word for _, _, word in words]
-        if answer.status >= 300:  # in a good answer a short password may stand by chance
+        if bad:
             told += [str(base64.b64decode(w).partition(b":")[2], "utf-8", "replace") for kind, _, w in words if kind == "Basic"]
         for secret in [*told, *(self.secrets if request.body else ())]:  # a host may repeat them, and we would repeat its words
             body = functools.reduce(lambda left, spelled: left.replace(spelled, b"***"), spellings(secret), body)
@@ -1782,13 +1800,11 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
     it is in X-Url-Delete, and both may say http behind a proxy that speaks https.
     """
     try:
-        parts = urllib.parse.urlsplit(base)
-        target = target_of(base)
+        parts, root = urllib.parse.urlsplit(base), root_of(base)
         user, password = urllib.parse.unquote(parts.username or ""), urllib.parse.unquote(parts.password or "")
     except (ValueError, NoLink) as error:  # the text may hold a password: it is not repeated
         raise UsageError("a server's address looks like https://USER:PASSWORD@HOST:PORT/", phase="options") from error
-    path = in_ascii(parts.path.rstrip("/"))
-    root = f"{target.scheme}://{target.netloc()}{path}/"
+    place = root.partition("://")[2]
     authorization = (("Authorization", basic(user, password)),) if user or password else ()
 
     def headers(life: Optional[float], options: UploadOptions) -> Pairs:
@@ -1796,7 +1812,7 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
         return authorization + days + ((("Max-Downloads", "1"),) if options.once else ())
 
     return put(
-        id or target.netloc() + path, target.netloc(), lambda source: root + quoted(source.name), read=transfersh_read,
+        id or place, place.partition("/")[0], lambda source: f"{root}/{quoted(source.name)}", read=transfersh_read,
         keeps=Keeps(None, range(DAY, 366 * DAY, DAY)), headers=headers, once="wish", **facts,
     )  # fmt: skip
 
@@ -2064,8 +2080,8 @@ def header_value(text: str, response: Response) -> str:
 class Tokens:
     """Sends requests under a token that may run out on the way: a 401 renews it once, whichever thread comes first."""
 
-    def __init__(self, send: Send, renewed: Optional[Callable[[], str]], token: str = "") -> None:
-        self.send, self.renewed, self.token, self.lock = send, renewed, token, threading.Lock()
+    def __init__(self, send: Send, renewed: Optional[Callable[[], Any]], token: Any = "") -> None:
+        self.send, self.renewed, self.token, self.failed, self.lock = send, renewed, token, False, threading.Lock()
 
     def __call__(self, request: Request) -> Response:
         token = self.token or self.renew("")
@@ -2079,10 +2095,11 @@ class Tokens:
     def under(self, token: str, request: Request) -> Response:
         return self.send(request._replace(headers=(*request.headers, ("Authorization", token))))
 
-    def renew(self, stale: str) -> str:
+    def renew(self, stale: Any) -> Any:
         with self.lock:
-            if self.token == stale and self.renewed:
-                self.token = self.renewed()
+            if self.token == stale and self.renewed and not self.failed:
+                self.failed = True  # until there is one: what gives none is not asked by every thread
+                self.token, self.failed = self.renewed(), False
             return self.token
 
 
@@ -2532,6 +2549,7 @@ class Signer(NamedTuple):
 
 
 Sections = Mapping[str, Mapping[str, str]]
+REGION = "[A-Za-z0-9-]{1,63}"  # OpenStack's is RegionOne
 
 
 class Aws:
@@ -2552,7 +2570,7 @@ class Aws:
 
     def region(self) -> str:
         found = self.settings.get("AWS_REGION") or self.settings.get("AWS_DEFAULT_REGION") or self.profile.get("region")
-        if found and not re.fullmatch("[a-z0-9-]{1,40}", found):
+        if found and not re.fullmatch(REGION, found):
             raise lacking(f"{printable(found)!r} is no region", "AWS_REGION is like eu-central-1")
         return found or "us-east-1"
 
@@ -2566,10 +2584,7 @@ class Aws:
         ignored = self.settings.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or self.profile.get("ignore_configured_endpoint_urls")
         if not url or truth(ignored or ""):
             return ""
-        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
-            hint = "it begins with http:// or https://, like https://minio.example.org:9000"
-            raise lacking(f"{name} is no URL of a server: {printable(bare(url))}", hint)
-        return url.rstrip("/")
+        return server(name, url)
 
     def credentials(self) -> Credentials:
         """The first that there are, in the order of the AWS tools; NotConfigured if there are none."""
@@ -2615,21 +2630,21 @@ class Aws:
         return self.signed_on(profile, name) if "sso_account_id" in profile else self.own_keys(profile, name)
 
     def own_keys(self, profile: Mapping[str, str], name: str) -> Optional[Credentials]:
-        fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
-        if "aws_access_key_id" in profile:
-            return granted(profile, f"the profile {printable(name)}", fields)
-        return from_process(profile["credential_process"]) if "credential_process" in profile else None
+        """All of one file, that of the credentials first: what stands in two does not belong together."""
+        shared, fields = self.shared.get(name, {}), ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
+        if "credential_process" in profile and fields[0] not in shared:
+            return from_process(profile["credential_process"])
+        found = shared if fields[0] in shared else {key: profile[key] for key in profile if key not in shared}
+        return granted(found, f"the profile {printable(name)}", fields) if fields[0] in found else None
 
     def base_of(self, profile: Mapping[str, str], above: tuple[str, ...]) -> Credentials:
         """The keys with which a role is assumed; a profile that names itself has them itself."""
         source, service = profile.get("source_profile", ""), profile.get("credential_source", "")
-        services = {
-            "Environment": self.from_environment, "EcsContainer": self.from_container, "Ec2InstanceMetadata": self.from_machine
-        }  # fmt: skip
+        by = {"Environment": self.from_environment, "EcsContainer": self.from_container, "Ec2InstanceMetadata": self.from_machine}
         if source == above[-1]:
             found = self.own_keys(profile, source)
         else:
-            found = self.from_profile(source, above) if source else services.get(service, lambda: None)()
+            found = self.from_profile(source, above) if source else by.get(service, lambda: None)()
         if not found:
             raise lacking(f"{printable(source or service)}, from which a role is to be assumed, has no credentials")
         return found
@@ -2741,6 +2756,14 @@ def lacking(what: str, hint: str = "") -> NotConfigured:
     return NotConfigured(what, phase="setup", hint=hint)
 
 
+def server(name: str, url: str) -> str:
+    """The URL of a server that this setting names."""
+    with contextlib.suppress(NoLink):
+        if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+            return root_of(url)
+    raise lacking(f"{name} is no URL of a server: {printable(bare(url))}", "it begins with http:// or https://")
+
+
 def truth(text: str) -> bool:
     return text.strip().lower() in ("1", "true", "yes", "on")
 
@@ -2763,7 +2786,7 @@ def ini(path: str) -> Sections:
         errors = getattr(error, "errors", None)
         line = errors[0][0] if errors else getattr(error, "lineno", "?")
         raise lacking(f"{printable(path)}: line {line} cannot be understood", "it is [SECTION] or NAME = VALUE") from None
-    return {re.sub("[\"']", "", section): dict(parser.items(section)) for section in parser.sections()}
+    return {" ".join(re.sub("[\"']", "", name).split()): dict(parser.items(name)) for name in parser.sections()}
 
 
 def small_file(path: str) -> str:
@@ -2784,12 +2807,15 @@ def dictionary(text: Union[str, bytes]) -> dict[str, Any]:
 
 
 def when(text: object) -> Optional[float]:
-    """A time as ISO 8601 in UTC, or as milliseconds, in seconds since 1970."""
+    """A time as ISO 8601 (without a zone it is UTC), or as milliseconds, in seconds since 1970."""
     with contextlib.suppress(ValueError, OverflowError):  # a month 13, or a number that no float holds
         if isinstance(text, int):
             return text / 1000
-        found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", str(text), re.ASCII)
-        return float(calendar.timegm((*map(int, found.groups()), 0, 0, 0))) if found else None
+        found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?", str(text), re.ASCII)
+        if found:
+            *moment, sign, hours, minutes = found.groups("0")
+            east = int(hours) * HOUR + int(minutes) * MINUTE
+            return float(calendar.timegm((*map(int, moment), 0, 0, 0)) + (east if sign == "-" else -east))
     return None
 
 
@@ -2851,8 +2877,8 @@ def part_size(size: int) -> int:
 
 def xml_text(response: Response, tag: str) -> str:
     """The text of the first such element.  The answers are flat, and no XML parser need be trusted with them."""
-    found = re.search(f"<{tag}>([^<]{{0,4000}})</{tag}>", response.text())  # int() refuses numbers of 4300 digits: &#111...;
-    return html.unescape(found.group(1)).strip() if found else ""
+    found = re.search(f"<{tag}>([^<]*)</{tag}>", response.text())
+    return html.unescape(re.sub(r"&#\w{9,};?", "", found.group(1))).strip() if found else ""  # int() refuses 4300 digits
 
 
 def s3_refusal(response: Response) -> Optional[UploadError]:
@@ -2883,9 +2909,11 @@ class Bucket:
         self.endpoint = self.aws.endpoint("s3")
         style = settings.get("AWS_S3_PATH_STYLE", "")
         dns = re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name)  # a certificate for *.s3... covers no dots
-        self.path_style = truth(style) or not dns or bool(self.endpoint and not style)
+        number = re.fullmatch(r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint)  # in front of it no name can stand
+        self.path_style = truth(style) or not dns or bool(number or (self.endpoint and not style))
         crc = settings.get("AWS_REQUEST_CHECKSUM_CALCULATION", "").lower() != "when_required"
-        self.state = State(self.aws.credentials(), self.aws.region(), crc=crc)
+        self.keys = Tokens(send, self.aws.credentials, self.aws.credentials())
+        self.state = State(self.keys.token, self.aws.region(), crc=crc)
 
     def url(self, key: str) -> str:
         region = self.state.region
@@ -2917,13 +2945,16 @@ class Bucket:
         """Whether something is known now that was not when the request was made; another thread may have been first."""
         code, words, now = xml_text(response, "Code"), response.text().lower(), self.state
         region = response.headers.get("x-amz-bucket-region") or xml_text(response, "Region")
-        if region and region != before.region and re.fullmatch("[a-z0-9-]{1,40}", region):
+        if region and region != before.region and re.fullmatch(REGION, region):
             now = now._replace(region=region)
         elif code == "RequestTimeTooSkewed" or "difference between the request time" in words:  # rclone: AccessDenied
             theirs = retry_after(response.headers.get("Date"), 0.0)  # after 1970
             now = now._replace(skew=theirs - time.time()) if theirs and theirs < 1e10 and not before.skew else now
         elif code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
-            now = now._replace(credentials=self.aws.credentials())
+            try:
+                now = now._replace(credentials=self.keys.renew(before.credentials))
+            except NotConfigured as error:  # which would say that nothing was sent
+                raise Refused(f"the session token has expired, and {error}", phase="reply", hint=error.hint) from error
         elif response.status in (400, 501) and ("checksum" in words or "crc32" in words):
             now = now._replace(crc=False)
         elif response.status in (400, 501) and (code == "NotImplemented" or "if-none-match" in words):
@@ -2940,7 +2971,8 @@ class Bucket:
         code = xml_text(response, "Code") or {412: "PreconditionFailed", 403: "AccessDenied", 404: "NoSuchBucket"}.get(status, "")
         kind = Busy if code == "ConditionalRequestConflict" else Refused
         said, hint = S3_ERRORS.get(code, (f"{status} {printable(code) or phrase(status)}{': ' + words if words else ''}", ""))
-        told = said.replace("PLACE", printable(f"s3://{self.name}/{key}")).replace("BUCKET", self.name) if hint else said
+        names = {"PLACE": printable(f"s3://{self.name}/{key}"), "BUCKET": self.name}
+        told = re.sub("PLACE|BUCKET", lambda found: names[found.group()], said) if hint else said
         raise kind(told, phase="reply", status=status, hint=hint)
 
     def put(self, key: str, query: str, part: Slice, **more: Any) -> Response:
@@ -2958,11 +2990,11 @@ class Bucket:
         response = self.ask("GET", key, headers=(("Range", "bytes=0-0"),), limit=64 * KiB)
         return response if response.status in (200, 206, 416) else None
 
-    def arrived(self, response: Response, key: str, source: Source, parts: int = 0) -> bool:
+    def arrived(self, response: Response, key: str, source: Source, ours: str = "") -> bool:
         """Whether this no is about what we have done ourselves: the answer before was a yes, and was lost."""
-        found = self.look(key) if response.status >= 300 and response.tries > 1 else None
-        etag = str(found.headers.get("ETag", "")).strip('"') if found else ""
-        return etag.endswith(f"-{parts}") or (bool(etag) and etag == md5_of(source.body()))
+        found = self.look(key) if response.status in (404, 409, 412) and response.tries > 1 else None
+        etag = str(found.headers.get("ETag", "")).strip('"').lower() if found else ""
+        return bool(etag) and (etag == ours or etag == md5_of(source.body()))
 
 
 S3_ERRORS = {  # code: what it means, and what to do
@@ -3006,7 +3038,7 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
     bucket, key = Bucket(options.settings, send), key_of(source, options)
     if len(key.encode()) > 1024:
         raise Unsuitable("a key has at most 1024 bytes", phase="file", hint="--name and --remote-path give a shorter one")
-    s3_end(bucket, options)  # before anything is sent
+    s3_end(bucket, options, options.expire or options.keep or 0)  # before anything is sent
     if not options.force and bucket.endpoint and bucket.look(key):  # not all the others know If-None-Match
         bucket.success(Response(412, {}, b"", ""), key)
     store = s3_put if source.size < S3_SINGLE else s3_parts
@@ -3016,7 +3048,11 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
         if error.status != 409:
             raise
         sha256 = store(bucket, source, key, options)
-    return s3_link(bucket, key, options)._replace(sha256=sha256)
+    link = s3_link(bucket, key, options)._replace(sha256=sha256)
+    if {".", ".."} & set(key.split("/")):
+        odd = "no browser opens the link, and curl needs --path-as-is: a folder of its key is called . or .."
+        link = link._replace(remark="; ".join(filter(None, (odd, link.remark))))
+    return link
 
 
 def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> Optional[str]:
@@ -3041,7 +3077,9 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
         whole = f'<CompleteMultipartUpload xmlns="{S3_XML}">{"".join(told)}</CompleteMultipartUpload>'.encode()
         kind = (("Content-Type", "application/xml"),)
         response = bucket.ask("POST", key, query, headers=kind, body=(whole,), new=not options.force)
-        if not bucket.arrived(response, key, source, len(slices)):
+        digests = bytes.fromhex(b"".join(re.findall(b"<etag>(?:&quot;)?([0-9a-f]{32})[&<]", whole.lower())).decode())
+        etag = f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(slices)}"  # of what is stored in parts
+        if not bucket.arrived(response, key, source, etag):
             bucket.success(response, key)
     except BaseException:
         with contextlib.suppress(RetryableError, NonRetryableError):
@@ -3063,13 +3101,13 @@ def s3_keeps(options: UploadOptions) -> Keeps:
     return Keeps(FOREVER) if public else Keeps(WEEK, range(MINUTE, WEEK + 1))  # no presigned link lives longer
 
 
-def s3_end(bucket: Bucket, options: UploadOptions) -> Optional[float]:
-    """When the link ends: with its time, or earlier with temporary credentials; Unsuitable if that is too early."""
+def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> Optional[float]:
+    """When the link ends: with its time, or earlier with temporary credentials; Unsuitable if that is before `least`."""
     life, now = lifetime(s3_keeps(options), 0, options), time.time()
     if life is None or life == FOREVER:
         return None
     ends = min(now + life, bucket.state.credentials.ends or FOREVER)
-    if ends < now + (options.expire or options.keep or 0):
+    if ends < now + least:
         left = duration(max(0, ends - now))
         raise Unsuitable(f"the credentials are temporary, and a link ends with them: in {left}", phase="wish")
     return ends
@@ -3078,7 +3116,7 @@ def s3_end(bucket: Bucket, options: UploadOptions) -> Optional[float]:
 def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
     base, ends, known = options.settings.get("TWAT_FS_S3_PUBLIC_URL"), s3_end(bucket, options), bucket.state
     if base:
-        return Link(f"{in_ascii(base.rstrip('/'))}/{uri_encoded(key, '/-_.~')}", advice="is the bucket public under that URL?")
+        return Link(f"{root_of(base)}/{uri_encoded(key, '/-_.~')}", advice="is the bucket public under that URL?")
     if ends is None:
         return Link(bucket.url(key), advice="is the bucket public? without --public the link is signed")
     now, temporary = time.time(), known.credentials.token
@@ -3096,14 +3134,13 @@ def s3_read(response: Response) -> Link:
 
 def s3_missing(settings: Mapping[str, str]) -> str:
     """Without a network: the settings and files as far as they can be judged."""
-    bucket, public = settings.get("AWS_S3_BUCKET"), settings.get("TWAT_FS_S3_PUBLIC_URL", "http://x")
+    bucket = settings.get("AWS_S3_BUCKET")
     if not bucket:
         return not_set("AWS_S3_BUCKET", settings)
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
         return "AWS_S3_BUCKET is no name of a bucket"
-    if not re.fullmatch(r"https?://[^\s?#@]+", public):
-        return "TWAT_FS_S3_PUBLIC_URL is no URL like https://files.example.org"
     try:
+        server("TWAT_FS_S3_PUBLIC_URL", settings.get("TWAT_FS_S3_PUBLIC_URL", "http://x"))
         aws = Aws(settings)
         aws.region()
         aws.endpoint("s3")
@@ -3418,7 +3455,10 @@ def patient(
             gone = [0]
             try:
                 response = transport.send(request, sender(progress, gone) if request.body else lambda count: None)
-                return judge(request, response._replace(tries=attempt))
+                judged = judge(request, response._replace(tries=attempt))
+                if request.body and judged.status >= 300:  # a no that the provider reads: it will be sent again, or nothing
+                    progress.sent(-gone[0])
+                return judged
             except RetryableError as error:
                 error.started = error.started and not request.repeatable
                 seconds = None if request.within else pause(error, attempt, retry)

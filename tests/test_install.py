@@ -984,7 +984,7 @@ def test_root_installs_for_everybody(install, tmp_path):
 
 @posix_only
 @every_shell
-@pytest.mark.parametrize("wish", ["relative", "./re lative", "-dash", "it's 50% $HOME `id` \"*\"", "ünï"])
+@pytest.mark.parametrize("wish", ["relative", "./re lative", "-dash", "it's 50% $HOME `id` \"*\"", "ünï", "two\nlines"])
 def test_every_name_of_a_folder_is_taken_as_it_is(install, tmp_path, shell, wish):
     done = install("--dir", wish, shell=shell, cwd=tmp_path, CDPATH="/usr")
     assert (done.returncode, done.stderr, inside(tmp_path / wish)) == (0, "", ["twat-fs"])

@@ -22,7 +22,7 @@ import release as tool
 import version
 from box import Box
 from conftest import environment
-from repos import ROOT, clone_of_this_tree, commit, git, good, once, run
+from repos import ROOT, clone_of_this_tree, commit, git, good, once, run, small_repository
 from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the steps are shell commands")
@@ -300,10 +300,10 @@ def repository(tmp_path):
     return folder
 
 
-def release(folder, tag):
+def release(folder, tag, **env):
     names = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
     own = {**dict.fromkeys(names, "a@example.org"), "COVERAGE_FILE": str(folder / ".coverage")}
-    return run(sys.executable, folder / "tools" / "dev.py", "release", tag, **own)
+    return run(sys.executable, folder / "tools" / "dev.py", "release", tag, **own, **env)
 
 
 @pytest.mark.release
@@ -320,12 +320,53 @@ def test_failing_tests_make_no_release_and_repaired_ones_a_tag_that_is_not_pushe
     done = release(repository, TAG)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout and "dev.py: clean: ruff, mypy, shellcheck, zizmor" in done.stdout
-    assert f"git push origin main {TAG}" in done.stdout
+    assert f"git push --atomic origin main {TAG}" in done.stdout
     assert git(repository, "cat-file", "-t", TAG) == "tag"
     message = git(repository, "tag", "-l", "--format=%(contents)", TAG)
     assert message.startswith(f"twat-fs {VERSION}\n\n") and "### Added" in message
     assert git(ROOT, "for-each-ref") == before
     assert run(sys.executable, repository / "tools" / "version.py", "--expect", TAG).returncode == 0
+
+
+CHANGES = "import os\n\nimport twat_fs\n\n\ndef test_small():\n    assert twat_fs and os.system(os.environ['CHANGE']) == 0\n"
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("change", ["commit -q --allow-empty -m more", "rm -q README.md", "tag -a -m x v0.0.9"])
+def test_what_changes_while_the_tests_run_is_not_tagged(repository, change):
+    """The last one is newer by its date, and git would call this commit v0.0.9: the workflow would refuse it."""
+    (repository / "tests" / "test_small.py").write_text(CHANGES)
+    commit(repository)
+    done = release(repository, TAG, CHANGE=f"GIT_COMMITTER_DATE=2099-01-01T00:00:00Z git -C '{repository}' {change}")
+    assert done.returncode == 1 and "version.py: this tree is 0." in done.stderr, done.stdout + done.stderr
+    assert TAG not in git(repository, "tag", "--list").split()
+
+
+@pytest.mark.release
+def test_the_tag_is_made_here_also_in_a_hook_of_another_repository(repository, tmp_path):
+    other = tmp_path / "other"
+    git(tmp_path, "init", "-q", other)
+    commit(other)
+    done = release(repository, TAG, GIT_DIR=str(other / ".git"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (git(repository, "tag", "--list"), git(other, "tag", "--list")) == (TAG, "")
+
+
+def test_where_main_has_gone_on_the_words_that_are_told_push_no_tag(tmp_path):
+    git(tmp_path, "init", "-q", "--bare", "origin")
+    small = small_repository(tmp_path / "small")
+    git(small, "remote", "add", "origin", tmp_path / "origin")
+    git(small, "push", "-q", "origin", "main")
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "-q", tmp_path / "origin", other)
+    commit(other, 2)
+    git(other, "push", "-q", "origin", "HEAD:main")
+    commit(small)
+    git(small, "tag", TAG)
+    places = [ROOT / "tools" / "release.py", ROOT / ".github" / "RELEASING.md"]
+    (told,) = {words for path in places for words in re.findall("git (push .*main) ", path.read_text(encoding="utf-8"))}
+    assert run("git", "-C", small, *told.split(), TAG).returncode == 1
+    assert git(tmp_path / "origin", "tag", "--list") == ""
 
 
 def spoil(folder, how):
@@ -335,6 +376,13 @@ def spoil(folder, how):
         (folder / "README.md").write_text("x")
     if how == "untracked":
         (folder / "new.py").touch()
+    if how == "hidden":
+        git(folder, "config", "status.showUntrackedFiles", "no")
+        (folder / "new.py").touch()
+    if how == "index":
+        (folder / ".git" / "index").write_text("x")
+    if how == "detached":
+        git(folder, "checkout", "-q", "--detach")
     if how == "older":
         git(folder, "tag", "v0.2.0")
     if how == "again":
@@ -347,6 +395,9 @@ def spoil(folder, how):
         ("branch",    TAG,         "releases are made from main, and this is another branch"),
         ("dirty",     TAG,         "the tree is not clean"),
         ("untracked", TAG,         "the tree is not clean"),
+        ("hidden",    TAG,         "the tree is not clean"),
+        ("index",     TAG,         "git status failed: "),
+        ("detached",  TAG,         "releases are made from main, and this is another branch"),
         ("older",     TAG,         "0.1.0 is not greater than the last release, 0.2.0"),
         ("again",     TAG,         "0.1.0 is not greater than the last release, 0.1.0"),
         ("",          "v9.9.9",    "CHANGELOG.md has no entry under a head like `## [9.9.9] - "),

@@ -230,8 +230,12 @@ def test_a_key_is_no_path(s3, upload, tmp_path, key):
     path = file_of(tmp_path, 100)
     done = upload(path, "--remote-path", key, "--force")
     if "paths" in s3.knows:
-        assert unquote(good(done).partition("?")[0]) == f"{s3.endpoint}/{s3.bucket}/{key}"
+        assert done.returncode == 0 and unquote(done.stdout.partition("?")[0]) == f"{s3.endpoint}/{s3.bucket}/{key}"
         assert stored(s3, key)[0] == sha256(path)
+        folded = "links" in s3.knows and curl(done.stdout.strip())[0] != 200
+        assert ("curl needs --path-as-is" in done.stderr) == ("." in key.split("/") or ".." in key.split("/")) >= folded
+        if "links" in s3.knows:
+            assert curl(done.stdout.strip(), "--path-as-is") == (200, path.read_bytes())
     else:
         assert done.returncode == 1 and "400 InvalidArgument: Object name contains unsupported characters" in done.stderr
 
@@ -253,6 +257,11 @@ def test_a_folder_ends_in_a_slash_and_a_name_does_not(s3, upload, folder, tmp_pa
     assert f"/{quote(folder)}whole.csv?" in good(upload(path, "--remote-path", f"{folder}whole.csv"))
     assert stored(s3, f"{folder}whole.csv")[2] == "text/csv"
     assert f"/{quote(folder)}other.txt?" in good(upload(path, "--remote-path", folder, "--name", "other.txt"))
+
+
+def test_a_server_that_has_only_a_number_is_never_asked_by_the_name_of_a_bucket(s3, upload, folder, tmp_path):
+    url = good(upload(file_of(tmp_path, 3, "x.txt"), "--remote-path", folder, env={"AWS_S3_PATH_STYLE": "false"}))
+    assert url.startswith(f"{s3.endpoint}/{s3.bucket}/{folder}x.txt?")
 
 
 # 4  Nothing is overwritten -------------------------------------------------------------------------------------------
@@ -418,6 +427,19 @@ def test_an_answer_that_is_lost_was_a_yes(s3, relay, relayed, folder, tmp_path, 
     assert stored(s3, f"{folder}a file.bin")[0] == sha256(path)
 
 
+@pytest.mark.parametrize("second", [(403, "AccessDenied"), (404, "NoSuchUpload")], ids=str)
+def test_what_was_there_before_is_not_taken_for_what_we_have_sent(s3, upload, relay, relayed, folder, tmp_path, second):
+    """As many parts, but other ones; the first answer to their end was that there is none yet."""
+    old, new = file_of(tmp_path, 17 * MIB, "old"), file_of(tmp_path, 17 * MIB, "new")
+    good(upload(old, "--remote-path", f"{folder}same", proof=False))
+    status, code = second
+    relay.spoil("POST", "uploadId", times=1, status=503)
+    relay.spoil("POST", "uploadId", times=1, status=status, body=f"<Error><Code>{code}</Code></Error>".encode())
+    done = relayed(new, "--remote-path", f"{folder}same", "--force")
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert stored(s3, f"{folder}same")[0] == sha256(old) and not unfinished(s3, f"{folder}same")
+
+
 @pytest.mark.parametrize("size", [10, 17 * MIB])
 def test_other_bytes_than_ours_are_found_out(s3, relay, relayed, folder, tmp_path, size):
     relay.spoil("PUT", times=1, answer=lambda answer: (answer[0], [("ETag", '"' + "0" * 32 + '"')], answer[2]))
@@ -446,16 +468,16 @@ def test_a_wrong_clock_overwrites_nothing(s3, upload, folder, tmp_path):
     assert done.returncode == 1 and "exists already" in done.stderr
 
 
-@pytest.mark.parametrize("size", [10, 33 * MIB])
-def test_the_region_is_learnt_once(s3, relay, upload, folder, tmp_path, size):
+@pytest.mark.parametrize("size, region", [(10, "ap-south-9"), (33 * MIB, "RegionOne")])
+def test_the_region_is_learnt_once(s3, relay, upload, folder, tmp_path, size, region):
     """A server that has no regions takes any."""
     path = file_of(tmp_path, size)
-    env = {"AWS_ENDPOINT_URL_S3": relay.url.rstrip("/"), "AWS_REGION": "ap-south-9"}
+    env = {"AWS_ENDPOINT_URL_S3": relay.url.rstrip("/"), "AWS_REGION": region}
     done = upload(path, "--remote-path", folder, env=env, proof=False)
     assert good(done) and stored(s3, f"{folder}a file.bin")[0] == sha256(path)
-    used = [re.search(r"/([a-z0-9-]+)/s3/aws4_request", found.header("Authorization")).group(1) for found in relay.arrived]
+    used = [re.search(r"/([A-Za-z0-9-]+)/s3/aws4_request", found.header("Authorization")).group(1) for found in relay.arrived]
     first = 1 if "region" in s3.knows else len(used)
-    assert used == ["ap-south-9"] * first + [s3.region] * (len(used) - first)
+    assert used == [region] * first + [s3.region] * (len(used) - first)
 
 
 def test_who_does_not_know_checksums_or_conditions_is_asked_without(s3, relay, upload, folder, tmp_path):
@@ -575,6 +597,40 @@ def test_a_link_is_not_promised_longer_than_its_credentials_live(moto, program, 
     assert (done.returncode, done.stdout) == (5, "") and "the credentials are temporary, and a link ends with them" in done.stderr
     done = program("-p", "s3", "--keep", "10m", "--no-check", file_of(tmp_path, 10, "kept"), env=env)
     assert done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr
+
+
+def test_what_has_been_stored_is_told_though_its_credentials_live_too_short_by_then(moto, program, tmp_path):
+    """When it began they lived long enough."""
+    ends = {"AWS_CREDENTIAL_EXPIRATION": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 66))}
+    env = {"AWS_S3_BUCKET": moto.bucket, **moto.env(), **assumed(moto), **ends}
+    path = file_of(tmp_path, 80_000, "slowly")
+    done = program("-p", "s3", "--keep", "1m", "--limit-rate", "10K", "--no-check", path, env=env)
+    assert done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr, done.stderr
+    assert int(re.search("X-Amz-Expires=([0-9]+)", done.stdout).group(1)) < 60 and stored(moto, "slowly")[1] == 80_000
+
+
+GIVER = """#!/bin/sh
+echo asked >> asked
+[ "$(wc -l < asked)" -le 2 ] || exit 1
+sleep 0.5
+printf '{"Version": 1, "AccessKeyId": "%s", "SecretAccessKey": "%s", "SessionToken": "%s"}' "$1" "$2" "$(wc -l < asked)"
+"""
+EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>no</Message></Error>"
+
+
+@pytest.mark.parametrize("times, code", [(8, 0), (1000, 1)])
+def test_eight_parts_whose_token_has_expired_ask_once_for_a_new_one(s3_pool, program, tmp_path, times, code):
+    """rclone takes any token of a key that it knows.  Who gives no more keys is not asked by every part either."""
+    server = s3_pool("rclone")
+    (tmp_path / "giver").write_text(GIVER)
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = sh giver {server.access_key} {server.secret_key}\n")
+    with Relay(server.endpoint) as relay:
+        relay.spoil("PUT", "partNumber", times=times, status=400, body=EXPIRED)
+        env = {"AWS_S3_BUCKET": server.bucket, "AWS_ENDPOINT_URL": relay.url, "AWS_CONFIG_FILE": tmp_path / "config"}
+        done = program("-p", "s3", "--no-check", "-j", "8", file_of(tmp_path, 128 * MIB, "eight"), "--force", env=env)
+    assert done.returncode == code and ("has expired, and the credential_process failed (1)" in done.stderr) == bool(code)
+    assert (tmp_path / "asked").read_text().count("asked") == 2 + code
+    assert not unfinished(server, "eight")
 
 
 def test_a_token_that_is_none(moto, program, tmp_path):

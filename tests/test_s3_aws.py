@@ -9,10 +9,13 @@ import hashlib
 import json
 import os
 import re
+import threading
 import time
 
 import pytest
 from aws_host import KEY, SECRET, SSO_TOKEN, TEMPORARY, TEMPORARY_SECRET, TOKEN, WEB_TOKEN
+
+import twat_fs as t
 
 MIB = 1 << 20
 PICTURES = "pictures.s3.us-east-1.amazonaws.com"
@@ -88,6 +91,10 @@ def test_parts(aws, box, large):
     assert not box.hosts[PICTURES].uploads
 
 
+def test_no_connection_is_left_to_the_garbage_collector(aws, small, large):
+    assert good(aws(small, large, "-j", "4", "--no-check", env={"PYTHONDEVMODE": "1"}))
+
+
 def test_a_bucket_with_dots_is_named_in_the_path(aws, box, small):
     url = good(aws(small, env={"AWS_S3_BUCKET": "files.example.org", "AWS_REGION": "eu-central-1"}))
     assert url.startswith("https://s3.eu-central-1.amazonaws.com/files.example.org/a%20file.txt?")
@@ -127,6 +134,11 @@ def test_a_region_that_nobody_names_is_said(aws, box, small):
 def test_a_public_bucket(aws, box, small):
     box.hosts[PICTURES].public = True
     assert good(aws(small, "--public")) == f"https://{PICTURES}/a%20file.txt"
+
+
+def test_the_address_of_a_public_bucket_may_hold_any_letter(aws, small):
+    done = aws(small, "--no-check", env={"TWAT_FS_S3_PUBLIC_URL": "https://bücher.example/ü/"})
+    assert good(done) == "https://xn--bcher-kva.example/%C3%BC/a%20file.txt"
 
 
 # 2  What it says and means -------------------------------------------------------------------------------------------
@@ -185,6 +197,18 @@ def test_what_exists_is_not_overwritten(aws, box, small, large):
     assert stored(box, large, key="x")
 
 
+def test_a_key_is_told_as_it_is(aws, small):
+    key = "a BUCKET in its PLACE"
+    good(aws(small, "--remote-path", key))
+    assert f"s3://pictures/{key} exists already" in aws(small, "--remote-path", key).stderr
+
+
+@pytest.mark.parametrize("key", ["data:a/b\nX-Mine: 1,c", "data:text/中,c", "data:text/html,c"])
+def test_a_key_is_no_url_that_says_its_type(aws, box, small, key):
+    good(aws(small, "--remote-path", key))
+    assert stored(box, small, key=key).type == "application/octet-stream"
+
+
 @pytest.mark.parametrize("name", ["small", "large"])
 def test_who_knows_no_checksums_is_sent_none(aws, box, request, name):
     path = request.getfixturevalue(name)
@@ -192,6 +216,29 @@ def test_who_knows_no_checksums_is_sent_none(aws, box, request, name):
     good(aws(path))
     assert stored(box, path)
     assert [bool(seen.header("x-amz-checksum-crc32")) for seen in box.requests if seen.method == "PUT"][-1:] == [False]
+
+
+class Count(t.Progress):
+    """What has left, and the most that it ever was."""
+
+    def __init__(self):
+        self.lock, self.now, self.most = threading.Lock(), 0, 0
+
+    def sent(self, count):
+        with self.lock:
+            self.now += count
+            self.most = max(self.most, self.now)
+
+
+@pytest.mark.parametrize("name", ["small", "large"])
+@pytest.mark.parametrize("bucket", ["pictures", "berlin"])
+def test_what_is_sent_twice_counts_once(online_box, request, name, bucket):
+    """Once more without checksums, and once more to the right region."""
+    path, count = request.getfixturevalue(name), Count()
+    online_box.hosts[PICTURES].checksums = False
+    settings = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_S3_BUCKET": bucket}
+    t.upload(path, "s3", settings=settings, progress=count, jobs=1)
+    assert len(asked(online_box, "PUT")) > 1 and count.now == count.most == path.stat().st_size
 
 
 def test_checksums_may_be_switched_off(aws, box, large):

@@ -6,6 +6,7 @@ Chapters: 1 As botocore, 2 What is wrong in files and settings, 3 A program that
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -49,18 +50,23 @@ CASES = {
     "environment before a profile that is named": ({**env("E"), "AWS_PROFILE": "p"}, keys("C", "profile p"), ""),
     "credentials file": ({}, "", keys("S", "default", token=True)),
     "credentials before config": ({}, keys("C", "default"), keys("S", "default")),
+    "a token of the config file is not for keys of the other": ({}, keys("C", "default", token=True), keys("S", "default")),
+    "nor the other way round": ({}, keys("C", "default"), "[default]\naws_session_token = token-S\n"),
     "config file": ({}, keys("C", "default"), ""),
     "config file, long name": ({}, keys("C", "profile default"), ""),
     "a profile": ({"AWS_PROFILE": "p"}, keys("C", "profile p") + keys("D", "default"), ""),
     "a profile of the credentials file": ({"AWS_PROFILE": "p"}, keys("D", "default"), keys("S", "p")),
     "the older name": ({"AWS_DEFAULT_PROFILE": "p"}, keys("C", "profile p"), ""),
     "a profile with spaces": ({"AWS_PROFILE": "my own"}, keys("C", 'profile "my own"'), ""),
+    "a profile with blanks around it": ({"AWS_PROFILE": "p"}, keys("C", "profile \t p "), ""),
     "a program": ({"AWS_PROFILE": "p"}, "[profile p]\n" + PROCESS, ""),
     "keys before a program": ({}, "[default]\n" + PROCESS, keys("S", "default")),
+    "a program before keys of the config file": ({}, keys("C", "default") + PROCESS, ""),
     "comments and blanks": ({}, "# x\n; y\n\n[default]\n" + keys("C").replace(" = ", "="), ""),
     "upper case": ({}, "[default]\nAWS_ACCESS_KEY_ID = AKIAU\nAWS_SECRET_ACCESS_KEY = secret-U\n", ""),
     "region of a profile": (env("E"), "[default]\nregion = eu-west-3\n", ""),
     "region of the environment": ({**env("E"), "AWS_DEFAULT_REGION": "ap-east-1"}, "[default]\nregion = eu-west-3\n", ""),
+    "region of OpenStack": ({**env("E"), "AWS_DEFAULT_REGION": "RegionOne"}, "", ""),
     "endpoint": ({**env("E"), "AWS_ENDPOINT_URL": "http://a:1"}, "[default]\nendpoint_url = http://b:2\n", ""),
     "endpoint of s3": ({**env("E"), "AWS_ENDPOINT_URL": "http://a:1", "AWS_ENDPOINT_URL_S3": "http://c:3"}, "", ""),
     "endpoint of a profile": (env("E"), "[default]\nendpoint_url = http://b:2\n", ""),
@@ -161,7 +167,9 @@ def told(program, tmp_path, box):
         ({"AWS_ENDPOINT_URL": "minio.example.org:9000"}, "AWS_ENDPOINT_URL is no URL of a server: minio.example.org:9000; it"),
         ({"AWS_ENDPOINT_URL_S3": "http://u:very-secret@h/"}, "AWS_ENDPOINT_URL_S3 is no URL of a server: http://h/"),
         ({"AWS_PROFILE": "nobody"}, "AWS_PROFILE is 'nobody', and no file has such a profile"),
-        ({"TWAT_FS_S3_PUBLIC_URL": "files.example.org"}, "TWAT_FS_S3_PUBLIC_URL is no URL like https://files.example.org"),
+        ({"TWAT_FS_S3_PUBLIC_URL": "files.example.org"}, "TWAT_FS_S3_PUBLIC_URL is no URL of a server: files.example.org"),
+        ({"TWAT_FS_S3_PUBLIC_URL": ""}, "TWAT_FS_S3_PUBLIC_URL is no URL of a server: ; it begins"),
+        ({"AWS_ENDPOINT_URL": "http://a..b/"}, "AWS_ENDPOINT_URL is no URL of a server: http://a..b/"),
         ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token"}, "AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not"),
         ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token", "AWS_ROLE_ARN": "arn:x"}, "/nowhere/token: no such file"),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://h.example/x"}, "FULL_URI is http, and not of this machine"),
@@ -175,6 +183,11 @@ def told(program, tmp_path, box):
 )  # fmt: skip
 def test_a_sentence_says_what_to_do(told, given, sentence):
     assert sentence in told(**given)
+
+
+def test_an_endpoint_travels_in_ascii(clean_env):
+    found = t.Aws({"AWS_ENDPOINT_URL": "http://bücher.example:9000/ü/%20/"}).endpoint("s3")
+    assert found == "http://xn--bcher-kva.example:9000/%C3%BC/%20"
 
 
 @pytest.mark.parametrize(
@@ -204,6 +217,7 @@ def test_a_file_that_is_no_text(told, tmp_path):
     "config, sentence",
     [
         ("[profile p]\naws_access_key_id = AKIAX\n", "the profile p gives no access key with its secret"),
+        ("[profile p]\naws_secret_access_key = s\n", "no AWS credentials were found"),
         ("[profile p]\nrole_arn=r\nsource_profile=q\n[profile q]\nrole_arn=r\nsource_profile=p\n", "the profiles p, q name"),
         ("[profile p]\nrole_arn = r\nsource_profile = q\n", "q, from which a role is to be assumed, has no credentials"),
         ("[profile p]\nrole_arn = r\nsource_profile = p\n", "p, from which a role is to be assumed, has no credentials"),
@@ -255,6 +269,24 @@ def test_a_program_gives_keys_that_end(process):
     }
     found = t.Aws(process(f"print({json.dumps(told)!r})")).credentials()
     assert found == t.Credentials("AKIAP", "s", "t", 1893553445.0)
+
+
+def test_a_token_from_a_file_is_not_repeated_either_when_the_server_does(program, tmp_path):
+    """Nor in XML, in which it is spelled otherwise."""
+    token = "Token/with&some+signs=="
+
+    def odd(talk):
+        if talk.request():
+            said = f"<Error><Code>Odd</Code><Message>{html.escape(token)}, {token.replace('&', ' ')}</Message></Error>"
+            talk.say(403, said.encode())
+
+    with Server(odd) as server:
+        (tmp_path / "credentials").write_text(f"[default]\n{keys('S')}aws_session_token = {token}\n")
+        files = {"AWS_SHARED_CREDENTIALS_FILE": tmp_path / "credentials", "AWS_ENDPOINT_URL": server.url}
+        (tmp_path / "x").write_text("x")
+        done = program("-p", "s3", "--force", "-v", tmp_path / "x", env={"AWS_S3_BUCKET": "pictures", **files})
+        assert "403 Odd: ***, Token/with some+signs==" in done.stderr
+        assert server.arrived[0].header("x-amz-security-token") == token
 
 
 @pytest.mark.parametrize(
@@ -339,6 +371,45 @@ def test_a_container_has_keys(upload, metadata, box, tmp_path, where):
     done = upload(**given)
     assert done.returncode == 0 and TEMPORARY in done.stdout and "container-token" not in done.stderr + done.stdout
     assert len(metadata.arrived) == 1 and box.requests
+
+
+@pytest.mark.parametrize("host", ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]", "[FD00:EC2::23]"])
+def test_no_proxy_hears_the_token_of_a_container(program, tmp_path, host):
+    (tmp_path / "x").write_text("x")
+    with Server(Metadata()) as proxy:
+        given = {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{host}/container",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "container-token",
+            "AWS_S3_BUCKET": "pictures",
+        }
+        done = program("-p", "s3", tmp_path / "x", env={**given, "HTTP_PROXY": proxy.url, "http_proxy": proxy.url})
+        assert done.returncode == 5 and "the container gives no credentials: " in done.stderr and not proxy.arrived
+
+
+def test_a_token_may_be_long(program, tmp_path):
+    """Of those of AWS it is only known that they "typically" have less than 4096 characters."""
+    token = "abcd+/=" * 900
+
+    def both(talk):
+        arrived = talk.request()
+        while arrived:
+            told = {"AccessKeyId": TEMPORARY, "SecretAccessKey": TEMPORARY_SECRET, "SessionToken": token}
+            xml = "".join(f"<{name}>{value}</{name}>" for name, value in told.items())
+            talk.say(200, xml.encode() if arrived.method == "POST" else b"")
+            arrived = talk.request()
+
+    (tmp_path / "x").write_text("x")
+    with Server(both) as server:
+        web = {"AWS_WEB_IDENTITY_TOKEN_FILE": tmp_path / "x", "AWS_ROLE_ARN": "arn:x", "AWS_ENDPOINT_URL": server.url}
+        done = program("-p", "s3", "--force", "--no-check", tmp_path / "x", env={"AWS_S3_BUCKET": "pictures", **web})
+    assert done.returncode == 0 and [arrived.method for arrived in server.arrived] == ["POST", "PUT"]
+    assert server.arrived[1].header("x-amz-security-token") == token
+
+
+def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
+    done = upload(AWS_CONTAINER_CREDENTIALS_FULL_URI=metadata.url + "ü", AWS_CONTAINER_AUTHORIZATION_TOKEN="x")
+    assert "the container gives no" in done.stderr and "Traceback" not in done.stderr
+    assert metadata.arrived[0].target == "/%C3%BC"
 
 
 @pytest.mark.parametrize(
@@ -435,7 +506,8 @@ def test_nobody_is_asked_before_something_is_to_be_sent(asked, args):
     "text, seconds",
     [
         ("2030-01-02T03:04:05Z", 1893553445.0), ("2030-01-02T03:04:05.678Z", 1893553445.0),
-        ("2030-01-02T03:04:05+00:00", 1893553445.0),
+        ("2030-01-02T03:04:05+00:00", 1893553445.0), ("2030-01-01T22:04:05-05:00", 1893553445.0),
+        ("2030-01-02T08:34:05.678+0530", 1893553445.0), ("2030-01-01T23:34:05-03:30", 1893553445.0),
         (1893553445678, 1893553445.678), ("", None), (None, None), ("soon", None), ("²030-01-02T03:04:05Z", None),
         ("2030-13-02T03:04:05Z", None), ("0000-00-00T00:00:00Z", None), (10**400, None),
     ],

@@ -258,6 +258,13 @@ def test_a_repository_of_another_user_is_not_trusted_and_git_says_why(tagged):
     assert "dubious ownership" in done.stderr
 
 
+def test_where_git_cannot_tell_what_has_changed_it_says_so(tagged):
+    (tagged / ".git" / "index").write_text("x")
+    done = told(tagged)
+    assert (done.returncode, done.stdout) == (0, "0+unknown\n")
+    assert "index" in done.stderr and "v0.0.0" not in done.stderr
+
+
 def test_without_git_there_is_no_version(tagged, tmp_path):
     empty = tmp_path / "bin"
     empty.mkdir()

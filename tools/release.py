@@ -3,7 +3,8 @@
 
     python3 tools/dev.py release v1.2.3
 
-    the name, main, a clean tree, a greater version, an entry in CHANGELOG.md --> linters and tests --> git tag -a
+    the name, main, a clean tree, a greater version, an entry in CHANGELOG.md --> linters and tests --> git tag -a -->
+    is the tree still that tag?
 
 What happens after the push stands in .github/RELEASING.md.
 """
@@ -48,16 +49,19 @@ def entry(changelog: str, told: str) -> str:
 
 
 def ask(*words: str) -> str:
-    return version.git(ROOT, *words)[0].strip()
+    """What git says; if it says nothing because it cannot, that is no yes."""
+    told, complaint, code = version.git(ROOT, *words)
+    dev.check(code, f"git {words[0]} failed: {complaint.strip()}")
+    return told.strip()
 
 
 def objections(tag: str, told: str) -> Iterator[str]:
     """What speaks against tagging this commit, in sentences."""
     if tag != f"v{told}":
         yield f"the tag should be written v{told}"
-    if ask("symbolic-ref", "--short", "HEAD") != "main":
+    if ask("rev-parse", "--abbrev-ref", "HEAD") != "main":
         yield "releases are made from main, and this is another branch"
-    if ask("status", "--porcelain"):
+    if ask("status", "--porcelain", "--untracked-files=normal"):
         yield "the tree is not clean: commit or remove what `git status` shows"
     last = max(releases(ask("tag", "--list")), key=key, default="")
     if last and key(told) <= key(last):
@@ -74,13 +78,18 @@ def main(argv: list[str] | None = None) -> int:
         told = version.from_tag(tag)
     except version.NoVersion as error:
         dev.fail(str(error))
-    against = list(objections(tag, told))
+    against, commit = list(objections(tag, told)), ask("rev-parse", "HEAD")
     if against:
         dev.fail("; ".join(against))
     dev.check(dev.everything([]), "linters or tests are not content: there is no release")
     message = f"twat-fs {told}\n\n{entry((ROOT / 'CHANGELOG.md').read_text(encoding='utf-8'), told)}\n"
-    dev.check(dev.run(["git", "tag", "-a", "--cleanup=whitespace", "-m", message, tag]), "git could not make the tag")
-    print(f"dev.py: {tag} is here, and nowhere else yet. To publish it:\n\n    git push origin main {tag}\n")
+    ask("tag", "-a", "--cleanup=whitespace", "-m", message, tag, commit)
+    try:
+        version.main(["--expect", tag])   # the workflow asks the same; the tree may have changed since the tests began
+    except SystemExit:
+        ask("tag", "-d", tag)
+        raise
+    print(f"dev.py: {tag} is here, and nowhere else yet. To publish it:\n\n    git push --atomic origin main {tag}\n")
     print(f"To take it back while it is only here:\n\n    git tag -d {tag}")
     return 0
 

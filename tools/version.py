@@ -58,19 +58,19 @@ def today() -> str:
     return time.strftime("%Y%m%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())))
 
 
-def git(root: Path, *words: str) -> tuple[str, str]:
-    """What git says to stdout and to stderr about the repository whose top is `root`, and about no other."""
+def git(root: Path, *words: str) -> tuple[str, str, int]:
+    """What git says to stdout and to stderr about the repository whose top is `root`, and about no other; its exit code."""
     clean = {name: value for name, value in os.environ.items() if name not in MISLEADING}
     try:
         done = subprocess.run(["git", "-C", str(root), *words], env={**clean, "LC_ALL": "C"}, capture_output=True, text=True)
     except OSError:                       # no git here
-        return "", ""
-    return (done.stdout if done.returncode == 0 else ""), done.stderr
+        return "", "", 127
+    return (done.stdout if done.returncode == 0 else ""), done.stderr, done.returncode
 
 
 def described(root: Path) -> str:
     """As `git describe --long` would say; without a release tag as if v0.0.0 had stood before the first commit."""
-    place, complaint = git(root, "rev-parse", "--is-shallow-repository", "--show-prefix")
+    place, complaint, _ = git(root, "rev-parse", "--is-shallow-repository", "--show-prefix")
     if not place and "not a git repository" not in complaint:
         print(complaint, end="", file=sys.stderr)
     if not place or place.split("\n")[1]:  # a folder of somebody else's repository is not ours to name
@@ -82,7 +82,9 @@ def described(root: Path) -> str:
         return told
     if place.startswith("true"):
         print("version.py: this clone is shallow and shows no release tag; in CI: fetch-depth: 0", file=sys.stderr)
-    return f"v0.0.0-{commits}-g" + git(root, *long, "--always", "--exclude=*")[0].strip()
+    commit, complaint, _ = git(root, *long, "--always", "--exclude=*")
+    print("" if commit else complaint, end="", file=sys.stderr)   # an index that cannot be read: nobody knows what has changed
+    return f"v0.0.0-{commits}-g{commit.strip()}" if commit else ""
 
 
 def packaged(root: Path) -> str:
