@@ -1377,6 +1377,9 @@ class Transport:
         slow = request.limit / (10 * KiB) if request.sink else 0
         stream.until = min(stream.until, time.monotonic() + 2 * stream.stall + slow)
         answer = line.http.getresponse()
+        while 101 < answer.status < 200:  # hints before the answer itself; http.client passes over 100 only
+            answer.headers = None
+            answer.begin()
         taken: list[bytes] = []
         sink = request.sink() if request.sink and answer.status == 200 else taken.append
         size = answer.length

@@ -1011,6 +1011,8 @@ class Tired(Keeper):
 class GoOn(Keeper):
     """100 Continue, though nobody asked: before the body, and once more before the answer."""
 
+    before = (100,)
+
     def __call__(self, talk):
         arrived = talk.head()
         while arrived:
@@ -1018,12 +1020,19 @@ class GoOn(Keeper):
                 talk.say(100, length=False)
                 time.sleep(0.05)
             talk.body(arrived)
-            talk.say(100, b"", "X-Note: nearly there", length=False)
+            for status in self.before:
+                talk.say(status, b"", "X-Note: nearly there", length=False)
             (self.put if arrived.method == "PUT" else self.get)(talk, arrived)
             arrived = talk.head()
 
 
-ODD = {"old": Old, "chunked": Chunked, "closing": Closing, "forgetful": Forgetful, "tired": Tired, "go on": GoOn}
+class Hinting(GoOn):
+    """Says that it works on it, and hints at what comes, once all has arrived (RFC 2518, RFC 8297)."""
+
+    before = (102, 100, 103, 103)
+
+
+ODD = {"old": Old, "chunked": Chunked, "closing": Closing, "forgetful": Forgetful, "tired": Tired, "go on": GoOn, "hinting": Hinting}
 
 
 @pytest.mark.parametrize("tls", [True, False])
