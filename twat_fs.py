@@ -1200,13 +1200,17 @@ class Transport:
     def exchange(self, request: Request, sent: Callable[[int], object]) -> Response:
         try:
             target = target_of(request.url)
+            kept = self.kept().get(target[:3])
             line = self.borrow(target, self.end_of(request))
             line.stream.stall, line.stream.until, line.stream.stop = self.stall, self.end_of(request), request.stop
             try:
                 return self.raw(line, request, sent) if target.scheme == "tcp" else self.talk(line, target, request, sent)
-            except BaseException:
+            except BaseException as error:
                 self.discard(target, line)
-                raise
+                hung_up = line is kept and isinstance(error.__cause__, ConnectionError)  # while nobody looked
+                if not hung_up or request.body or not request.repeatable:
+                    raise
+            return self.exchange(request, sent)  # on a new one
         except Unreachable as error:
             if self.time_left() <= 0:
                 raise self.over(error) from error
@@ -1330,7 +1334,9 @@ class Transport:
             with failures_of("reply", target.host, started):
                 response = self.read_answer(line, target, request)
         except Unreachable as error:
-            raise broken or error from error
+            if broken:
+                raise broken from error.__cause__
+            raise
         if broken and response.status < 300:  # nobody can have taken what has not been sent
             raise broken
         if line.proxy and response.status == 407:

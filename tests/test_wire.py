@@ -1105,6 +1105,33 @@ def test_a_connection_that_went_stale_is_reopened_silently():
     assert server.connections == 3
 
 
+class Leaving(Keeper):
+    """Answers one request of each connection, and hangs up when it sees a second one; a reset if it has not read it all."""
+
+    reads = True
+
+    def __call__(self, talk):
+        arrived = talk.request()
+        if arrived:
+            (self.put if arrived.method == "PUT" else self.get)(talk, arrived)
+            talk.head() if self.reads else talk.wire.sock.recv(1)
+
+
+@pytest.mark.parametrize("tls, reads", [(False, True), (False, False), (True, True)])
+def test_a_connection_that_ends_as_it_is_used_again_is_no_failure_of_the_host(main, box, sample, tls, reads):
+    with Server(Leaving(), context=box.notary.context("localhost") if tls else None) as server:
+        server.manners.reads = reads
+        done = main("-p", server.url, "--retry", 0, sample)
+    assert (done.code, len(done.links), server.connections) == (0, 1, 2)
+
+
+def test_a_body_is_not_sent_again_because_its_connection_ended(main, sample):
+    """It may have arrived."""
+    with Server(Leaving()) as server:
+        done = main("-p", server.url, "--retry", 0, "--no-check", sample, sample)
+    assert (done.code, len(server.puts())) == (3, 2) and "hung up without an answer" in done.err
+
+
 @pytest.mark.parametrize("status", [201, 203, 204, 206, 304, 416])
 def test_a_proof_by_another_status_is_none(main, sample, status):
     class Other(Keeper):
