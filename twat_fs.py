@@ -470,6 +470,10 @@ class AllProvidersFailed(NonRetryableError):
         super().__init__(f"{what} ({len(tried)} tried)" if tried else "no host fits; nothing was sent")
         self.exit_code = min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copies, and for the way home from another process: made from what it is made of, not from its message."""
+        return type(self), (self.failures, self.attempts), self.__dict__
+
     def reasons(self) -> list[str]:
         """A line for each host that was asked; those that do not fit for the same reason share one."""
         hosts: dict[tuple[object, str, str], list[str]] = {}
