@@ -821,6 +821,11 @@ class Tls:
         self.channel.close()
 
 
+def backlog(channel: Any) -> int:
+    """The bytes that TLS, or TLS within TLS, has taken and that have not left."""
+    return len(channel.unsent) + channel.outgoing.pending + backlog(channel.channel) if isinstance(channel, Tls) else 0
+
+
 def flush(channel: Any) -> int:
     if isinstance(channel, Tls):
         channel.flush()
@@ -895,13 +900,15 @@ class Stream:
 
         A host that says "100 Continue" again and again, and takes nothing, is as silent as one that says nothing.
         """
-        give_up = time.monotonic() + self.stall
+        give_up, held = FOREVER, -1
         while True:
             self.in_time()
             self.listen()
             try:
                 return act(*args)
             except BlockingIOError:
+                if backlog(self.channel) != held:  # some of it has left
+                    held, give_up = backlog(self.channel), time.monotonic() + self.stall
                 self.wait(True, True, give_up)
                 if time.monotonic() >= give_up:
                     raise TimeoutError from None

@@ -1065,6 +1065,29 @@ def test_who_only_says_go_on_and_takes_nothing_is_given_up(main, big, said, paus
     assert (done.code, done.out) == (1, "") and done.seconds < 10
 
 
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_line_that_moves_slowly_is_not_silent(box, tls):
+    """Also while TLS holds more than leaves within --timeout; the buffers are as small as they are on such a line."""
+    taken = []
+
+    def manners(talk: Talk):
+        while not taken or taken[-1]:  # about 80 KiB/s
+            taken.append(len(talk.wire.sock.recv(4096)))
+            time.sleep(0.05)
+
+    with Server(manners, context=box.notary.context("localhost") if tls else None, buffer=4096) as server:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        sock.connect(("127.0.0.1", server.port))
+        sock.setblocking(False)
+        stream = twat_fs.Stream(sock, 0.7, twat_fs.FOREVER)
+        if tls:
+            stream.secure(twat_fs.tls_context(str(box.ca), False), "localhost")
+        stream.sendall(bytes(128 * 1024))
+        stream.flush()
+        stream.hang_up()
+
+
 def test_switches_of_the_hosts_in_the_box(main, box, sample):
     host = box.hosts["drop.example.org"]
     host.chunked, host.closes = True, True
