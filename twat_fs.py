@@ -4832,12 +4832,23 @@ def upload_all(
     def job(file: str, source: Found) -> Callable[[], Outcome]:
         return lambda: upload_one(file, source, options, chain, transport, watched, broken)
 
-    codes = []
-    for outcome in in_order([job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)):
-        codes.append(outcome.code())
-        show(outcome, meter, args)
-        if outcome.error and options.fragile:
-            break
+    def tell(place: int) -> None:
+        codes.append(early[place].code())
+        show(early.pop(place), meter, args)
+
+    early: dict[int, Outcome] = {}  # before their turn
+    codes: list[int] = []
+    try:
+        for place, outcome in parallel([job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)):
+            early[place] = outcome
+            while len(codes) in early and not (options.fragile and any(codes[-1:])):
+                tell(len(codes))
+            if options.fragile and any(codes[-1:]):
+                break
+    finally:  # also on Ctrl-C: what has been made public is told
+        for place in sorted(early):
+            with contextlib.suppress(Unreadable):  # then it stands on stderr
+                tell(place)
     return worst(codes)
 
 
@@ -4853,17 +4864,6 @@ def upload_one(
         return Outcome(file, source.size, result, None, result.seconds)
     except UploadError as error:
         return Outcome(file, source.size, None, error, time.monotonic() - begun)
-
-
-def in_order(jobs: Sequence[Callable[[], Outcome]], workers: int) -> Iterator[Outcome]:
-    """The outcomes in the order of the jobs, however many work at a time."""
-    early: dict[int, Outcome] = {}
-    turn = 0
-    for place, outcome in parallel(jobs, workers):
-        early[place] = outcome
-        while turn in early:
-            yield early.pop(turn)
-            turn += 1
 
 
 def show(outcome: Outcome, meter: Meter, args: Any) -> None:
@@ -4886,7 +4886,6 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
     except OSError as error:
         if result:
             meter.above(f"twat-fs: {printable(outcome.file)}: {result.url}")
-        silence(sys.stdout)
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
 
 
@@ -5156,23 +5155,21 @@ def run(words: Sequence[str]) -> int:
     """The exit code of a command line; whatever goes wrong is told."""
     command = COMMANDS.get(words[0]) if words else None
     try:
-        try:
-            return command(words[1:]) if command else cmd_upload(words)
-        except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
-            for stream in (sys.stdout, sys.stderr):
-                flush_or_silence(stream)
-            return int(end.code or 0)
+        return command(words[1:]) if command else cmd_upload(words)
+    except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
+        return int(end.code or 0)
     except UploadError as error:
         return report(Outcome("", None, None, error, 0.0))
     except KeyboardInterrupt:
         say("\ntwat-fs: interrupted")
         return 130
     except BrokenPipeError:  # `twat-fs list | head -1`
-        silence(sys.stdout)
         return 0
     except OSError as error:
-        silence(sys.stdout)
         return report(Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0))
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            flush_or_silence(stream)
 
 
 if __name__ == "__main__":
