@@ -4121,16 +4121,19 @@ class Shelf:
         token, name = random_name(), stored_name(name)
         folder = os.path.join(self.folder, token)
         entry, part = Entry(os.path.join(folder, name), name, random_name(), expires, left), os.path.join(folder, ".part")
-        os.mkdir(folder, 0o700)
         self.unfinished.add(folder)
         try:
+            os.mkdir(folder, 0o700)
             with open(part, "wb") as file:
                 file.writelines(blocks)
             if not os.path.getsize(part):
                 raise Rejected(400, "Could not upload empty file")
             os.replace(part, entry.path)
-        except BaseException:
+        except BaseException as error:
             wipe(folder)
+            if isinstance(error, OSError) and not isinstance(error, (ConnectionError, TimeoutError, socket.timeout)):
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # ours; the others are of the line, and nobody listens
+                raise Rejected(507 if full else 500, "No space left" if full else "It cannot be stored here") from error
             raise
         finally:
             self.unfinished.discard(folder)
@@ -4191,10 +4194,8 @@ def rejecting(act: "Callable[[Desk], None]") -> "Callable[[Desk], None]":
             act(desk)
         except Rejected as no:
             desk.reject(no)
-        except OSError as error:
+        except OSError:
             desk.close_connection = True
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                desk.reject(Rejected(507, "No space left"))
 
     return answer
 
