@@ -470,6 +470,10 @@ class AllProvidersFailed(NonRetryableError):
         super().__init__(f"{what} ({len(tried)} tried)" if tried else "no host fits; nothing was sent")
         self.exit_code = min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copies, and for the way home from another process: made from what it is made of, not from its message."""
+        return type(self), (self.failures, self.attempts), self.__dict__
+
     def reasons(self) -> list[str]:
         """A line for each host that was asked; those that do not fit for the same reason share one."""
         hosts: dict[tuple[object, str, str], list[str]] = {}
@@ -826,6 +830,11 @@ class Tls:
         self.channel.close()
 
 
+def backlog(channel: Any) -> int:
+    """The bytes that TLS, or TLS within TLS, has taken and that have not left."""
+    return len(channel.unsent) + channel.outgoing.pending + backlog(channel.channel) if isinstance(channel, Tls) else 0
+
+
 def flush(channel: Any) -> int:
     if isinstance(channel, Tls):
         channel.flush()
@@ -900,13 +909,15 @@ class Stream:
 
         A host that says "100 Continue" again and again, and takes nothing, is as silent as one that says nothing.
         """
-        give_up = time.monotonic() + self.stall
+        give_up, held = FOREVER, -1
         while True:
             self.in_time()
             self.listen()
             try:
                 return act(*args)
             except BlockingIOError:
+                if backlog(self.channel) != held:  # some of it has left
+                    held, give_up = backlog(self.channel), time.monotonic() + self.stall
                 self.wait(True, True, give_up)
                 if time.monotonic() >= give_up:
                     raise TimeoutError from None
@@ -1219,13 +1230,17 @@ class Transport:
     def exchange(self, request: Request, sent: Callable[[int], object]) -> Response:
         try:
             target = target_of(request.url)
+            kept = self.kept().get(target[:3])
             line = self.borrow(target, self.end_of(request))
             line.stream.stall, line.stream.until, line.stream.stop = self.stall, self.end_of(request), request.stop
             try:
                 return self.raw(line, request, sent) if target.scheme == "tcp" else self.talk(line, target, request, sent)
-            except BaseException:
+            except BaseException as error:
                 self.discard(target, line)
-                raise
+                hung_up = line is kept and isinstance(error.__cause__, ConnectionError)  # while nobody looked
+                if not hung_up or request.body or not request.repeatable:
+                    raise
+            return self.exchange(request, sent)  # on a new one
         except Unreachable as error:
             if self.time_left() <= 0:
                 raise self.over(error) from error
@@ -1349,7 +1364,9 @@ class Transport:
             with failures_of("reply", target.host, started):
                 response = self.read_answer(line, target, request)
         except Unreachable as error:
-            raise broken or error from error
+            if broken:
+                raise broken from error.__cause__
+            raise
         if broken and response.status < 300:  # nobody can have taken what has not been sent
             raise broken
         if line.proxy and response.status == 407:
@@ -1395,6 +1412,9 @@ class Transport:
         slow = request.limit / (10 * KiB) if request.sink else 0
         stream.until = min(stream.until, time.monotonic() + 2 * stream.stall + slow)
         answer = line.http.getresponse()
+        while 101 < answer.status < 200:  # hints before the answer itself; http.client passes over 100 only
+            answer.headers = None
+            answer.begin()
         taken: list[bytes] = []
         sink = request.sink() if request.sink and answer.status == 200 else taken.append
         size = answer.length
@@ -4143,16 +4163,19 @@ class Shelf:
         token, name = random_name(), stored_name(name)
         folder = os.path.join(self.folder, token)
         entry, part = Entry(os.path.join(folder, name), name, random_name(), expires, left), os.path.join(folder, ".part")
-        os.mkdir(folder, 0o700)
         self.unfinished.add(folder)
         try:
+            os.mkdir(folder, 0o700)
             with open(part, "wb") as file:
                 file.writelines(blocks)
             if not os.path.getsize(part):
                 raise Rejected(400, "Could not upload empty file")
             os.replace(part, entry.path)
-        except BaseException:
+        except BaseException as error:
             wipe(folder)
+            if isinstance(error, OSError) and not isinstance(error, (ConnectionError, TimeoutError, socket.timeout)):
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # ours; the others are of the line, and nobody listens
+                raise Rejected(507 if full else 500, "No space left" if full else "It cannot be stored here") from error
             raise
         finally:
             self.unfinished.discard(folder)
@@ -4214,10 +4237,8 @@ def rejecting(act: "Callable[[Desk], None]") -> "Callable[[Desk], None]":
             act(desk)
         except Rejected as no:
             desk.reject(no)
-        except OSError as error:
+        except OSError:
             desk.close_connection = True
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                desk.reject(Rejected(507, "No space left"))
 
     return answer
 
@@ -4860,12 +4881,23 @@ def upload_all(
     def job(file: str, source: Found) -> Callable[[], Outcome]:
         return lambda: upload_one(file, source, options, chain, transport, watched, broken)
 
-    codes = []
-    for outcome in in_order([job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)):
-        codes.append(outcome.code())
-        show(outcome, meter, args)
-        if outcome.error and options.fragile:
-            break
+    def tell(place: int) -> None:
+        codes.append(early[place].code())
+        show(early.pop(place), meter, args)
+
+    early: dict[int, Outcome] = {}  # before their turn
+    codes: list[int] = []
+    try:
+        for place, outcome in parallel([job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)):
+            early[place] = outcome
+            while len(codes) in early and not (options.fragile and any(codes[-1:])):
+                tell(len(codes))
+            if options.fragile and any(codes[-1:]):
+                break
+    finally:  # also on Ctrl-C: what has been made public is told
+        for place in sorted(early):
+            with contextlib.suppress(Unreadable):  # then it stands on stderr
+                tell(place)
     return worst(codes)
 
 
@@ -4881,17 +4913,6 @@ def upload_one(
         return Outcome(file, source.size, result, None, result.seconds)
     except UploadError as error:
         return Outcome(file, source.size, None, error, time.monotonic() - begun)
-
-
-def in_order(jobs: Sequence[Callable[[], Outcome]], workers: int) -> Iterator[Outcome]:
-    """The outcomes in the order of the jobs, however many work at a time."""
-    early: dict[int, Outcome] = {}
-    turn = 0
-    for place, outcome in parallel(jobs, workers):
-        early[place] = outcome
-        while turn in early:
-            yield early.pop(turn)
-            turn += 1
 
 
 def show(outcome: Outcome, meter: Meter, args: Any) -> None:
@@ -4914,7 +4935,6 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
     except OSError as error:
         if result:
             meter.above(f"twat-fs: {printable(outcome.file)}: {result.url}")
-        silence(sys.stdout)
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
 
 
@@ -5184,23 +5204,21 @@ def run(words: Sequence[str]) -> int:
     """The exit code of a command line; whatever goes wrong is told."""
     command = COMMANDS.get(words[0]) if words else None
     try:
-        try:
-            return command(words[1:]) if command else cmd_upload(words)
-        except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
-            for stream in (sys.stdout, sys.stderr):
-                flush_or_silence(stream)
-            return int(end.code or 0)
+        return command(words[1:]) if command else cmd_upload(words)
+    except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
+        return int(end.code or 0)
     except UploadError as error:
         return report(Outcome("", None, None, error, 0.0))
     except KeyboardInterrupt:
         say("\ntwat-fs: interrupted")
         return 130
     except BrokenPipeError:  # `twat-fs list | head -1`
-        silence(sys.stdout)
         return 0
     except OSError as error:
-        silence(sys.stdout)
         return report(Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0))
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            flush_or_silence(stream)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ Chapters: 1 A URL, 2 What the result tells, 3 What goes wrong, 4 Which hosts, 5 
 from __future__ import annotations
 
 import calendar
+import copy
 import hashlib
 import os
+import pickle
 import threading
 import time
 import traceback
@@ -190,6 +192,16 @@ def test_a_dead_end_names_every_failure_in_order(online_box, file):
     assert [type(cause) for cause in whole.failures] == [t.Refused, t.Unsuitable, t.Busy, t.NoLink]
     assert [attempt.provider for attempt in whole.attempts] == ["x0at", "termbin", "catbox", "uguu"]
     assert "3 tried" in str(whole)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_errors_survive_the_way_out_of_another_process(online_box, file, again):
+    """A pool of processes breaks, with all that it does, if an error does not."""
+    online_box.fault("x0.at", "status", status=429)
+    for error in (failure(file, "x0at"), failure("missing.bin")):
+        assert (type(again(error)), str(again(error)), again(error).exit_code) == (type(error), str(error), error.exit_code)
+    dead_end = again(failure(file, "x0at,termbin"))
+    assert dead_end.failures[0].status == 429 and dead_end.attempts[0].provider == "x0at" and len(dead_end.reasons()) == 2
 
 
 @pytest.mark.parametrize(

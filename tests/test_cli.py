@@ -489,6 +489,30 @@ def test_130_ctrl_c_ends_within_a_second_and_leaves_nothing(box, start, file, tm
     assert list(scratch.iterdir()) == []
 
 
+AHEAD = {"Ctrl-C": (130, ()), "--fragile": (3, ("--fragile", "--timeout", "1", "--retry", "0")), "full": (130, ())}
+
+
+@posix
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("ends", AHEAD)
+def test_a_link_that_is_ahead_of_its_turn_is_told_whatever_ends_the_run(box, start, file, ends):
+    """It is public: its owner must know it."""
+    code, more = AHEAD[ends]
+    box.fault("x0.at", "silence", when="upload")  # catbox takes no .exe
+    with open("/dev/full" if ends == "full" else os.devnull, "wb") as full:
+        pipe = {"stdout": full} if ends == "full" else {}
+        files = [file("a.exe"), file("b.txt"), file("c.txt")]
+        process = start("-j", "2", "-p", "catbox,x0at", *more, *files, **pipe)
+        wait_for(lambda: len([seen for seen in box.requests if not seen.upload and seen.status == 200]) == 2)
+        time.sleep(0.2)
+        if ends != "--fragile":
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    told = err if ends == "full" else out
+    assert (process.returncode, sorted(re.findall(r"https://\S+", told.decode()))) == (code, sorted(box.stored))
+    assert b"Exception" not in err and len(box.stored) == 2
+
+
 # Which hosts, in which order -------------------------------------------------------------------------------------------
 
 

@@ -746,6 +746,20 @@ def test_too_much_in_chunks_is_refused_while_it_comes_not_when_it_ends(serve, tm
     assert list((tmp_path / "kept").iterdir()) == []
 
 
+@posix
+def test_a_folder_that_is_gone_is_told_to_who_sends(serve, program, tmp_path):
+    """Silence would be taken for a broken line, and all of it sent once more."""
+    folder, path = tmp_path / "in", tmp_path / "a.txt"
+    path.write_bytes(b"abc")
+    served = serve("--dir", folder)
+    folder.rename(tmp_path / "away")
+    assert served.ask("PUT", "/a.txt", b"abc")[0] == 500
+    done = program("-p", served.base, path)
+    assert (done.returncode, done.stdout) == (1, "") and "500" in done.stderr and "stored" in done.stderr
+    (tmp_path / "away").rename(folder)
+    assert served.ask("PUT", "/a.txt", b"abc")[0] == 200
+
+
 def test_nothing_is_400(serve, tmp_path):
     served = serve("--dir", "kept")
     assert served.ask("PUT", "/a", b"")[0] == 400

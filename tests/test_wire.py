@@ -1011,6 +1011,8 @@ class Tired(Keeper):
 class GoOn(Keeper):
     """100 Continue, though nobody asked: before the body, and once more before the answer."""
 
+    before = (100,)
+
     def __call__(self, talk):
         arrived = talk.head()
         while arrived:
@@ -1018,12 +1020,19 @@ class GoOn(Keeper):
                 talk.say(100, length=False)
                 time.sleep(0.05)
             talk.body(arrived)
-            talk.say(100, b"", "X-Note: nearly there", length=False)
+            for status in self.before:
+                talk.say(status, b"", "X-Note: nearly there", length=False)
             (self.put if arrived.method == "PUT" else self.get)(talk, arrived)
             arrived = talk.head()
 
 
-ODD = {"old": Old, "chunked": Chunked, "closing": Closing, "forgetful": Forgetful, "tired": Tired, "go on": GoOn}
+class Hinting(GoOn):
+    """Says that it works on it, and hints at what comes, once all has arrived (RFC 2518, RFC 8297)."""
+
+    before = (102, 100, 103, 103)
+
+
+ODD = {"old": Old, "chunked": Chunked, "closing": Closing, "forgetful": Forgetful, "tired": Tired, "go on": GoOn, "hinting": Hinting}
 
 
 @pytest.mark.parametrize("tls", [True, False])
@@ -1054,6 +1063,29 @@ def test_who_only_says_go_on_and_takes_nothing_is_given_up(main, big, said, paus
     with Server(manners, buffer=4096) as server:
         done = main("-p", server.url, "--timeout", 1, "--retry", 0, "--max-time", 20, big)
     assert (done.code, done.out) == (1, "") and done.seconds < 10
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_line_that_moves_slowly_is_not_silent(box, tls):
+    """Also while TLS holds more than leaves within --timeout; the buffers are as small as they are on such a line."""
+    taken = []
+
+    def manners(talk: Talk):
+        while not taken or taken[-1]:  # about 80 KiB/s
+            taken.append(len(talk.wire.sock.recv(4096)))
+            time.sleep(0.05)
+
+    with Server(manners, context=box.notary.context("localhost") if tls else None, buffer=4096) as server:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        sock.connect(("127.0.0.1", server.port))
+        sock.setblocking(False)
+        stream = twat_fs.Stream(sock, 0.7, twat_fs.FOREVER)
+        if tls:
+            stream.secure(twat_fs.tls_context(str(box.ca), False), "localhost")
+        stream.sendall(bytes(128 * 1024))
+        stream.flush()
+        stream.hang_up()
 
 
 def test_switches_of_the_hosts_in_the_box(main, box, sample):
@@ -1094,6 +1126,33 @@ def test_a_connection_that_went_stale_is_reopened_silently():
             assert transport.send(twat_fs.Request("GET", server.url)).body == b"hello"
             until(lambda: not transport.kept()[("http", "127.0.0.1", server.port)].stream.quiet())
     assert server.connections == 3
+
+
+class Leaving(Keeper):
+    """Answers one request of each connection, and hangs up when it sees a second one; a reset if it has not read it all."""
+
+    reads = True
+
+    def __call__(self, talk):
+        arrived = talk.request()
+        if arrived:
+            (self.put if arrived.method == "PUT" else self.get)(talk, arrived)
+            talk.head() if self.reads else talk.wire.sock.recv(1)
+
+
+@pytest.mark.parametrize("tls, reads", [(False, True), (False, False), (True, True)])
+def test_a_connection_that_ends_as_it_is_used_again_is_no_failure_of_the_host(main, box, sample, tls, reads):
+    with Server(Leaving(), context=box.notary.context("localhost") if tls else None) as server:
+        server.manners.reads = reads
+        done = main("-p", server.url, "--retry", 0, sample)
+    assert (done.code, len(done.links), server.connections) == (0, 1, 2)
+
+
+def test_a_body_is_not_sent_again_because_its_connection_ended(main, sample):
+    """It may have arrived."""
+    with Server(Leaving()) as server:
+        done = main("-p", server.url, "--retry", 0, "--no-check", sample, sample)
+    assert (done.code, len(server.puts())) == (3, 2) and "hung up without an answer" in done.err
 
 
 @pytest.mark.parametrize("status", [201, 203, 204, 206, 304, 416])
