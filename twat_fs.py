@@ -5000,7 +5000,11 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
     if args.file:
         if "-" in args.file:
             raise UsageError("serve gives files; write standard input into one first", phase="serve")
-        sources = [Source.of(file) for file in args.file]
+        try:
+            sources = [Source.of(file) for file in args.file]
+        except Unreadable as error:  # its own way out would make public what is to stay here
+            error.hint = error.hint and "serve gives files: write it into one first; a folder by: tar cf FOLDER.tar FOLDER"
+            raise
         shelf = Shelf(quiet=args.quiet)
         for source in sources:
             shelf.entries[random_name()] = Entry(os.path.realpath(source.path), source.name)

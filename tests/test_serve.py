@@ -366,6 +366,13 @@ def test_what_is_no_file_is_not_served(refused, name):
     assert code == wanted and hint in err
 
 
+@pytest.mark.parametrize("kind", [os.mkdir, pytest.param(getattr(os, "mkfifo", None), marks=posix)])
+def test_the_way_out_of_a_folder_makes_nothing_public(refused, tmp_path, kind):
+    kind(tmp_path / "thing")
+    code, err = refused("thing")
+    assert code == 6 and "tar cf FOLDER.tar FOLDER" in err and "|" not in err, "what uploading says would upload it"
+
+
 @pytest.mark.parametrize("option", [["--dir", "x"], ["--max-size", "1k"], ["--keep", "1h"], ["--token", "x"]])
 def test_options_for_receiving_contradict_files(refused, option):
     code, err = refused("good", *option)
