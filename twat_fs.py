@@ -4704,6 +4704,9 @@ def cmd_upload(argv: Sequence[str]) -> int:
         parser.error("standard input can be read once only" if not args.name else "--name is for one file")
     options = options_of(args)
     if len(files) > 1:
+        if meant_command(files[0]):  # whoever wanted `serve FILE` must not publish it
+            why = f"{files[0]}: no such file or directory; nothing was sent"
+            raise UsageError(why, phase="options", hint=meant_command(files[0]))
         if options.remote_path and not options.remote_path.endswith("/"):
             parser.error("--remote-path is a folder, and ends in /, for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
@@ -4738,9 +4741,15 @@ def source_or_error(
         name = options.name or ("stdin.txt" if looks_like_text(path) else "stdin.bin")
         return Source.of(path, name, options.unique)
     except UploadError as error:
-        meant = difflib.get_close_matches(file, COMMANDS, 1) if not os.path.lexists(file) else []
-        error.hint = error.hint or (f"did you mean `{program()} {meant[0]}`?" if meant else "")
+        error.hint = error.hint or meant_command(file)
         return error
+
+
+def meant_command(word: str) -> str:
+    """A question, if this is no file and looks like a command that was mistyped, or did not come first."""
+    plain = re.fullmatch("[A-Za-z_-]+", word) and not os.path.lexists(word)
+    close = difflib.get_close_matches(word, COMMANDS, 1) if plain else []
+    return f"did you mean `{program()} {close[0]}`?" if close else ""
 
 
 def arriving(stream: Any) -> Iterator[bytes]:

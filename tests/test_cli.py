@@ -333,6 +333,31 @@ def test_an_unknown_host_is_answered_by_the_nearest_names(run, file):
     assert "did you mean catbox?" in run(file(), "-p", "catbx").err, "and not catbox.moe, which is the same host"
 
 
+@pytest.mark.parametrize("words", [["serv"], ["-q", "serve"], ["Serve"], ["sevre"], ["-p", "catbox", "lst"]])
+def test_a_mistyped_command_does_not_publish_what_follows(box, run, file, words):
+    ran = run(*words, file("private.txt"))
+    assert (ran.code, ran.out) == (2, "") and "nothing was sent" in ran.err and not box.tunnels
+    assert re.search(r"did you mean `twat-fs (serve|list)`\?", ran.err)
+
+
+@pytest.mark.parametrize("word", ["list.txt", "./list", "server/a", "other"])
+def test_a_missing_file_that_is_no_mistyped_command_stops_nothing(run, file, word):
+    ran = run("-p", "catbox", word, file())
+    assert ran.code == 3 and ran.out.count("https://") == 1 and "did you mean" not in ran.err
+
+
+def test_a_file_that_is_called_like_a_command_is_one(run, file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file("serv")
+    ran = run("-p", "catbox", "serv", file())
+    assert ran.code == 0 and ran.out.count("https://") == 2
+
+
+def test_a_mistyped_command_alone_is_asked_about(box, run):
+    ran = run("statu")
+    assert ran.code == 6 and "did you mean `twat-fs status`?" in ran.err and not box.tunnels
+
+
 def test_without_a_file_on_a_terminal_the_usage_is_shown(run, monkeypatch):
     terminal = io.StringIO()
     terminal.isatty = lambda: True
