@@ -4034,8 +4034,8 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def provider_table() -> list[tuple[str, ...]]:
-    """The hosts as rows of text, the head first: id, domain, limit, how long, when used, notes, last checked."""
-    head = ("host", "domain", "up to", "keeps", "used", "remarks", "checked")
+    """The hosts as rows of text, the head first: id, domain, when used, limit, how long, notes, last checked."""
+    head = ("host", "domain", "used", "up to", "keeps", "remarks", "checked")
     return [head, *((row.id, row.domain, *facts(row), row.checked) for row in PROVIDERS)]
 
 
@@ -4050,7 +4050,7 @@ def facts(row: Provider) -> tuple[str, str, str, str]:
         row.note,
     ]
     size = human(row.max_size) if row.max_size else "?"
-    return (size, keeps_text(keeps_of(row, UploadOptions())), used, "; ".join(filter(None, remarks)))
+    return (used, size, keeps_text(keeps_of(row, UploadOptions())), "; ".join(filter(None, remarks)))
 
 
 def keeps_text(keeps: Keeps) -> str:
@@ -4924,10 +4924,13 @@ def report(outcome: Outcome) -> int:
     return outcome.code()
 
 
-def put_table(rows: Sequence[Sequence[str]]) -> None:
+def put_table(rows: Sequence[Sequence[str]], command: str) -> None:
     """On a terminal each row is one line: what does not fit is cut, and stands whole in a pipe or in --json."""
     room = columns(sys.stdout) if sys.stdout and sys.stdout.isatty() else sys.maxsize
-    put_line("\n".join(cut(line, room) for line in table(rows)))
+    lines = table(rows)
+    put_line("\n".join(cut(line, room) for line in lines))
+    if any(cells(line) > room for line in lines):
+        say(f"`{program()} {command} HOST` shows a whole row")
 
 
 def cmd_list(argv: Sequence[str]) -> int:
@@ -4944,7 +4947,7 @@ def cmd_list(argv: Sequence[str]) -> int:
     elif args.host:
         put_line("\n".join(f"{name:<8}  {value}" for name, value in zip(*rows)))
     else:
-        put_table(rows)
+        put_table(rows, "list")
     return 0
 
 
@@ -4971,8 +4974,8 @@ def show_status(found: Mapping[str, ProviderInfo], as_json: bool) -> None:
     rows = [(name, ready[info.success], words[name], timed(info), info.help_info) for name, info in found.items()]
     if len(rows) == 1:  # who asks about one host wants all of it
         put_line("  ".join(filter(None, rows[0][:4])) + (f"\n  {rows[0][4]}" if rows[0][4] else ""))
-    else:
-        put_table(rows)
+    else:  # a column of reasons would be as wide as the longest, and push all remarks off the terminal
+        put_table([(*row[:2], row[3], "  ".join(filter(None, (row[2], row[4])))) for row in rows], "status")
 
 
 def timed(info: ProviderInfo) -> str:
