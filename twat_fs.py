@@ -476,7 +476,9 @@ class AllProvidersFailed(NonRetryableError):
         for f in self.failures:
             which = None if f.exit_code == 5 else f.provider
             hosts.setdefault((which, f.phase, f"{f}{'   ' + f.hint if f.hint else ''}"), []).append(f.provider or "-")
-        return [f"{', '.join(names):<12} {phase:<8} {words}" for (_, phase, words), names in hosts.items()]
+        lines = [(", ".join(names), phase, words) for (_, phase, words), names in hosts.items()]
+        width = max([11, *(len(names) for names, _, _ in lines if len(names) <= 30)])  # a long list stands out alone
+        return [f"{names:<{width}}  {phase:<8} {words}" for names, phase, words in lines]
 
 
 def any_unproven(failures: Iterable[UploadError]) -> bool:
@@ -1156,8 +1158,10 @@ def failure(error: Exception, phase: str, host: str, started: bool) -> UploadErr
         why = "hung up in the middle of its answer"
     elif isinstance(error, http.client.HTTPException):
         why = f"answered something that is not HTTP: {printable(repr(error), 80)}"
+    elif started:
+        why = f"broke off: {local_reason(error)}"
     else:
-        why = f"broke off: {local_reason(error)}" if started else local_reason(error)
+        return Unreachable(f"{host}: {local_reason(error)}", phase=phase)
     return Unreachable(f"{host} {why}", phase=phase, started=started)
 
 

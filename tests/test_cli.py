@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import pytest
 from conftest import PROGRAM, environment
+from loopback import closed_port
 
 import twat_fs
 
@@ -883,6 +884,23 @@ def test_a_failure_has_a_line_for_each_host_with_phase_words_and_advice(box, run
     assert len(lines) == len(shapes)
     for line, shape in zip(lines, shapes):
         assert re.fullmatch(shape, line), line
+
+
+def test_hosts_that_share_a_line_stand_apart_from_the_phase(run, file):
+    refusing = f"http://127.0.0.1:{closed_port()}/"
+    ran = run(file("a.exe"), "-p", "catbox,uguu", "-p", refusing, "--retry", "0", "--proxy", "")
+    shared, server = ran.err.splitlines()[1:]
+    assert shared.startswith("  catbox, uguu ") and shared.endswith("  file     it does not take .exe files")
+    assert re.fullmatch(r"  127\.0\.0\.1:\d+ +connect  127\.0\.0\.1: \w.+", server)
+    assert shared.index("file") == server.index("connect")
+
+
+def test_many_hosts_on_a_line_push_no_other_aside(box, run, file):
+    box.fault("sendit.sh", "status", status=403)
+    ran = run(file(), "--once", "-p", "catbox,litterbox,x0at,uguu,filebin,senditsh", "--retry", "0")
+    many, one = ran.err.splitlines()[1:]
+    assert "  catbox, litterbox, x0at, uguu, filebin  file     it cannot" in many
+    assert one.startswith("  senditsh     reply    403")
 
 
 def test_no_network_is_recognised_and_serve_is_offered(box, run, file):
