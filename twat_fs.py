@@ -4756,13 +4756,13 @@ def meant_command(word: str) -> str:
     return f"did you mean `{program()} {close[0]}`?" if close else ""
 
 
-def arriving(stream: Any) -> Iterator[bytes]:
-    """What comes, as it comes, so that Ctrl-C is heard in between."""
+def arriving(stream: Any, idle: Callable[[], object]) -> Iterator[bytes]:
+    """What comes, as it comes, so that Ctrl-C is heard in between; `idle` is called while nothing does."""
     data = b"-"
     while data:
         with contextlib.suppress(OSError, ValueError):  # it has no descriptor, or is a pipe of Windows
             while not ready([stream], True, False, TICK):
-                pass
+                idle()
         data = stream.read1(CHUNK)
         yield data
 
@@ -4795,7 +4795,8 @@ def holding_in(place: str) -> Iterator[None]:
 
 def spool(piped: Any, path: str, limit: Optional[int], meter: Meter) -> None:
     with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
-        for data in arriving(piped):
+        meter.spooling(0)
+        for data in arriving(piped, meter.draw):
             file.write(data)
             meter.spooling(file.tell())
             if shutil.disk_usage(path).free < RESERVE:

@@ -226,6 +226,14 @@ def test_what_is_piped_in_shows_while_it_is_read(watch):
     assert (seen.screen.lines, seen.screen.line) == ([], "")
 
 
+def test_what_is_piped_in_shows_how_far_it_is_while_nothing_comes(watch):
+    halting = "printf 12; sleep 0.02; printf 3456; sleep 1; printf 7"
+    with subprocess.Popen(["sh", "-c", "sleep 0.3; " + halting], stdout=subprocess.PIPE) as slow:
+        seen = watch("-p", "x0at", stdin=slow.stdout)
+    assert seen.code == 0 and seen.draws[0] == "standard input  0 bytes read"
+    assert "standard input  6 bytes read" in seen.draws, "and not the 2 that were first"
+
+
 @pytest.mark.parametrize("columns", range(20, 70, 7))
 def test_on_a_narrow_terminal_whole_fields_go(watch, file, columns):
     seen = watch("--limit-rate", "150k", "-p", "x0at", file(size=60_000), columns=columns)
