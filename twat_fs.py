@@ -4336,7 +4336,7 @@ class Desk(RequestHandler):
             raise Rejected(405, "This server only gives files")
         given = self.headers.get("Authorization", "")
         if self.shelf.token and not same_token(given, self.shelf.token):
-            raise Rejected(401, "The token is wrong" if given else "A token is needed")
+            raise Rejected(401, "The token is wrong" if given else "A token is needed: curl -u :TOKEN, or -p http://:TOKEN@HOST/")
         if self.headers.get("Transfer-Encoding"):
             return -1
         size = number(self.headers.get("Content-Length"))
@@ -4606,7 +4606,7 @@ SERVE_OPTIONS = (
     Option("--dir", "where received files go; without it they are gone at the end", {"metavar": "FOLDER"}),
     Option("--max-size", "largest file received (1 GiB)", SIZE),
     Option("--keep", "received files are deleted after this time", DURATION),
-    Option("--token", "password for uploads; needed to receive from other machines", {"metavar": "TEXT"}),
+    Option("--token", "password for uploads, or TWAT_FS_SERVE_TOKEN; needed to receive from other machines", {"metavar": "TEXT"}),
     Option("-q --quiet", "no line for each request", FLAG),
 )
 
