@@ -467,8 +467,13 @@ class AllProvidersFailed(NonRetryableError):
         self.failures, self.attempts = tuple(failures), tuple(attempts)
         tried = [f for f in self.failures if not isinstance(f, (Unsuitable, NotConfigured))]
         what = "no link could be proven" if any_unproven(tried) else "no host took it"
-        super().__init__(f"{what} ({len(tried)} tried)" if tried else "no host fits; nothing was sent")
+        self.summary = f"{what} ({len(tried)} tried)" if tried else "no host fits; nothing was sent"
+        super().__init__(self.summary)
+        self.args = (self.failures, self.attempts)  # pickle makes it anew of these, for another process
         self.exit_code = min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
+
+    def __str__(self) -> str:
+        return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
 
     def reasons(self) -> list[str]:
         """A line for each host that was asked; those that do not fit for the same reason share one."""
@@ -4000,6 +4005,9 @@ class Outcome(NamedTuple):
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
 
+    def reason(self) -> str:
+        return self.error.summary if isinstance(self.error, AllProvidersFailed) else str(self.error)
+
 
 def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
@@ -4010,7 +4018,7 @@ def json_line(outcome: Outcome) -> str:
     fields: dict[str, Any] = {"file": outcome.file, **result._asdict()}
     fields["attempts"] = [attempt._asdict() for attempt in result.attempts]
     if error:
-        fields.update(url=None, provider=None, size=outcome.size, verified=None, error=printable(str(error), 400))
+        fields.update(url=None, provider=None, size=outcome.size, verified=None, error=printable(outcome.reason(), 400))
     return json.dumps(fields)
 
 
@@ -4018,7 +4026,7 @@ def failure_lines(outcome: Outcome) -> list[str]:
     """The file and the reason; then a line for each host that was asked."""
     error = outcome.error
     head = f"{printable(outcome.file)}: " if outcome.file and not isinstance(error, Unreadable) else ""
-    lines = [f"twat-fs: {head}{error}"]
+    lines = [f"twat-fs: {head}{outcome.reason()}"]
     if isinstance(error, AllProvidersFailed):
         lines += [f"  {line}" for line in error.reasons()]
         tried = [f for f in error.failures if f.exit_code == 1]
