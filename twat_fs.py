@@ -1042,7 +1042,7 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
         context = ssl.create_default_context(cafile=cacert or frozen_bundle())
     except OSError as error:
         why = "holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else local_reason(error)
-        raise UsageError(f"{printable(cacert or 'certificates')}: {why}", phase="tls") from error
+        raise UsageError(f"{'--cacert ' + printable(cacert) if cacert else 'certificates'}: {why}", phase="tls") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -4545,7 +4545,7 @@ def measured(parse: Callable[[str], Optional[float]], like: str) -> Callable[[st
     def convert(text: str) -> float:
         value = parse(text)
         if value is None:
-            raise argparse.ArgumentTypeError(f"{printable(text, 40)!r} should look like {like}")
+            raise argparse.ArgumentTypeError(f"{printable(text, 40)!r} should be {like}")
         return value
 
     return convert
@@ -4567,10 +4567,10 @@ def counting(low: int, high: int) -> Callable[[str], Optional[float]]:
 
 
 FLAG = {"action": "store_true"}
-DURATION = {"metavar": "TIME", "type": measured(parse_duration, "10m, 12h, 7d or 4w")}
-SECONDS = {"metavar": "SECONDS", "type": measured(parse_seconds, "30 or 5m")}
+DURATION = {"metavar": "TIME", "type": measured(parse_duration, "like 10m, 12h, 7d or 4w")}
+SECONDS = {"metavar": "SECONDS", "type": measured(parse_seconds, "like 30 or 5m")}
 JOBS = {"metavar": "N", "type": measured(counting(1, 64), "1 to 64")}
-SIZE = {"metavar": "SIZE", "type": measured(parse_size, "500k, 20M or 4G")}
+SIZE = {"metavar": "SIZE", "type": measured(parse_size, "like 500k, 20M or 4G")}
 
 WIRE_OPTIONS = (
     Option("--retry", "further tries at one host (2)", {"metavar": "N", "type": measured(counting(0, 20), "0 to 20")}),
