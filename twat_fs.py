@@ -1946,7 +1946,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
     Provider(
         "transfersh", "a server of yours", transfersh_unset, transfersh_read, Keeps(None, range(DAY, 366 * DAY, DAY)),
         once="wish", needs=("TWAT_FS_TRANSFERSH_URL",), missing=transfersh_missing, own=True,
-        note="or name it: -p https://drop.example.org/",
+        note="-p https://drop.example.org/ needs no setting",
         checked="2026-06-13", source="dutchcoders/transfer.sh 2026-06-13, server/handlers.go",
         sample=Sample(
             "http://drop.example.org/x1/a.txt", "https://drop.example.org/x1/a.txt",
@@ -3133,7 +3133,7 @@ ACCOUNTS: tuple[Provider, ...] = (
         "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, folders=True, own=True,
         needs=("AWS_S3_BUCKET",), missing=s3_missing, doubt=s3_doubt,
         takes=("TWAT_FS_S3_PUBLIC_URL",),
-        note="presigned links, for 7 days at most; --public where the bucket is",
+        note="presigned links for 7 days at most; plain ones that stay with --public",
         help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE); for others than Amazon"
         " AWS_ENDPOINT_URL too",
         checked="2026-11-25", source="botocore 1.44.8; rclone's, Swift's and moto's servers, 2026-11-25",
