@@ -467,12 +467,13 @@ class AllProvidersFailed(NonRetryableError):
         self.failures, self.attempts = tuple(failures), tuple(attempts)
         tried = [f for f in self.failures if not isinstance(f, (Unsuitable, NotConfigured))]
         what = "no link could be proven" if any_unproven(tried) else "no host took it"
-        super().__init__(f"{what} ({len(tried)} tried)" if tried else "no host fits; nothing was sent")
+        self.summary = f"{what} ({len(tried)} tried)" if tried else "no host fits; nothing was sent"
+        super().__init__(self.summary)
+        self.args = (self.failures, self.attempts)  # pickle makes it anew of these, for another process
         self.exit_code = min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """For copies, and for the way home from another process: made from what it is made of, not from its message."""
-        return type(self), (self.failures, self.attempts), self.__dict__
+    def __str__(self) -> str:
+        return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
 
     def reasons(self) -> list[str]:
         """A line for each host that was asked; those that do not fit for the same reason share one."""
@@ -480,7 +481,9 @@ class AllProvidersFailed(NonRetryableError):
         for f in self.failures:
             which = None if f.exit_code == 5 else f.provider
             hosts.setdefault((which, f.phase, f"{f}{'   ' + f.hint if f.hint else ''}"), []).append(f.provider or "-")
-        return [f"{', '.join(names):<12} {phase:<8} {words}" for (_, phase, words), names in hosts.items()]
+        lines = [(", ".join(names), phase, words) for (_, phase, words), names in hosts.items()]
+        width = max([11, *(len(names) for names, _, _ in lines if len(names) <= 30)])  # a long list stands out alone
+        return [f"{names:<{width}}  {phase:<8} {words}" for names, phase, words in lines]
 
 
 def any_unproven(failures: Iterable[UploadError]) -> bool:
@@ -1055,7 +1058,7 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
         context = ssl.create_default_context(cafile=cacert or frozen_bundle())
     except OSError as error:
         why = "holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else local_reason(error)
-        raise UsageError(f"{printable(cacert or 'certificates')}: {why}", phase="tls") from error
+        raise UsageError(f"{'--cacert ' + printable(cacert) if cacert else 'certificates'}: {why}", phase="tls") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -1176,8 +1179,10 @@ def failure(error: Exception, phase: str, host: str, started: bool) -> UploadErr
         why = "hung up in the middle of its answer"
     elif isinstance(error, http.client.HTTPException):
         why = f"answered something that is not HTTP: {printable(repr(error), 80)}"
+    elif started:
+        why = f"broke off: {local_reason(error)}"
     else:
-        why = f"broke off: {local_reason(error)}" if started else local_reason(error)
+        return Unreachable(f"{host}: {local_reason(error)}", phase=phase)
     return Unreachable(f"{host} {why}", phase=phase, started=started)
 
 
@@ -1975,7 +1980,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
     Provider(
         "transfersh", "a server of yours", transfersh_unset, transfersh_read, Keeps(None, range(DAY, 366 * DAY, DAY)),
         once="wish", needs=("TWAT_FS_TRANSFERSH_URL",), missing=transfersh_missing, own=True,
-        note="or name it: -p https://drop.example.org/",
+        note="-p https://drop.example.org/ needs no setting",
         checked="2026-06-13", source="dutchcoders/transfer.sh 2026-06-13, server/handlers.go",
         sample=Sample(
             "http://drop.example.org/x1/a.txt", "https://drop.example.org/x1/a.txt",
@@ -3183,7 +3188,7 @@ ACCOUNTS: tuple[Provider, ...] = (
         "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, folders=True, own=True,
         needs=("AWS_S3_BUCKET",), missing=s3_missing, doubt=s3_doubt,
         takes=("TWAT_FS_S3_PUBLIC_URL",),
-        note="presigned links, for 7 days at most; --public where the bucket is",
+        note="presigned links for 7 days at most; plain ones that stay with --public",
         help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE); for others than Amazon"
         " AWS_ENDPOINT_URL too",
         checked="2026-11-25", source="botocore 1.44.8; rclone's, Swift's and moto's servers, 2026-11-25",
@@ -4058,6 +4063,9 @@ class Outcome(NamedTuple):
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
 
+    def reason(self) -> str:
+        return self.error.summary if isinstance(self.error, AllProvidersFailed) else str(self.error)
+
 
 def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
@@ -4068,7 +4076,7 @@ def json_line(outcome: Outcome) -> str:
     fields: dict[str, Any] = {"file": outcome.file, **result._asdict()}
     fields["attempts"] = [attempt._asdict() for attempt in result.attempts]
     if error:
-        fields.update(url=None, provider=None, size=outcome.size, verified=None, error=printable(str(error), 400))
+        fields.update(url=None, provider=None, size=outcome.size, verified=None, error=printable(outcome.reason(), 400))
     return json.dumps(fields)
 
 
@@ -4076,7 +4084,7 @@ def failure_lines(outcome: Outcome) -> list[str]:
     """The file and the reason; then a line for each host that was asked."""
     error = outcome.error
     head = f"{printable(outcome.file)}: " if outcome.file and not isinstance(error, Unreadable) else ""
-    lines = [f"twat-fs: {head}{error}"]
+    lines = [f"twat-fs: {head}{outcome.reason()}"]
     if isinstance(error, AllProvidersFailed):
         lines += [f"  {line}" for line in error.reasons()]
         tried = [f for f in error.failures if f.exit_code == 1]
@@ -4096,8 +4104,8 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def provider_table() -> list[tuple[str, ...]]:
-    """The hosts as rows of text, the head first: id, domain, limit, how long, when used, notes, last checked."""
-    head = ("host", "domain", "up to", "keeps", "used", "remarks", "checked")
+    """The hosts as rows of text, the head first: id, domain, when used, limit, how long, notes, last checked."""
+    head = ("host", "domain", "used", "up to", "keeps", "remarks", "checked")
     return [head, *((row.id, row.domain, *facts(row), row.checked) for row in PROVIDERS)]
 
 
@@ -4112,7 +4120,7 @@ def facts(row: Provider) -> tuple[str, str, str, str]:
         row.note,
     ]
     size = human(row.max_size) if row.max_size else "?"
-    return (size, keeps_text(keeps_of(row, UploadOptions())), used, "; ".join(filter(None, remarks)))
+    return (used, size, keeps_text(keeps_of(row, UploadOptions())), "; ".join(filter(None, remarks)))
 
 
 def keeps_text(keeps: Keeps) -> str:
@@ -4396,7 +4404,7 @@ class Desk(RequestHandler):
             raise Rejected(405, "This server only gives files")
         given = self.headers.get("Authorization", "")
         if self.shelf.token and not same_token(given, self.shelf.token):
-            raise Rejected(401, "The token is wrong" if given else "A token is needed")
+            raise Rejected(401, "The token is wrong" if given else "A token is needed: curl -u :TOKEN, or -p http://:TOKEN@HOST/")
         if self.headers.get("Transfer-Encoding"):
             return -1
         size = number(self.headers.get("Content-Length"))
@@ -4602,7 +4610,7 @@ def measured(parse: Callable[[str], Optional[float]], like: str) -> Callable[[st
     def convert(text: str) -> float:
         value = parse(text)
         if value is None:
-            raise argparse.ArgumentTypeError(f"{printable(text, 40)!r} should look like {like}")
+            raise argparse.ArgumentTypeError(f"{printable(text, 40)!r} should be {like}")
         return value
 
     return convert
@@ -4624,10 +4632,10 @@ def counting(low: int, high: int) -> Callable[[str], Optional[float]]:
 
 
 FLAG = {"action": "store_true"}
-DURATION = {"metavar": "TIME", "type": measured(parse_duration, "10m, 12h, 7d or 4w")}
-SECONDS = {"metavar": "SECONDS", "type": measured(parse_seconds, "30 or 5m")}
+DURATION = {"metavar": "TIME", "type": measured(parse_duration, "like 10m, 12h, 7d or 4w")}
+SECONDS = {"metavar": "SECONDS", "type": measured(parse_seconds, "like 30 or 5m")}
 JOBS = {"metavar": "N", "type": measured(counting(1, 64), "1 to 64")}
-SIZE = {"metavar": "SIZE", "type": measured(parse_size, "500k, 20M or 4G")}
+SIZE = {"metavar": "SIZE", "type": measured(parse_size, "like 500k, 20M or 4G")}
 
 WIRE_OPTIONS = (
     Option("--retry", "further tries at one host (2)", {"metavar": "N", "type": measured(counting(0, 20), "0 to 20")}),
@@ -4671,7 +4679,7 @@ SERVE_OPTIONS = (
     Option("--dir", "where received files go; without it they are gone at the end", {"metavar": "FOLDER"}),
     Option("--max-size", "largest file received (1 GiB)", SIZE),
     Option("--keep", "received files are deleted after this time", DURATION),
-    Option("--token", "password for uploads; needed to receive from other machines", {"metavar": "TEXT"}),
+    Option("--token", "password for uploads, or TWAT_FS_SERVE_TOKEN; needed to receive from other machines", {"metavar": "TEXT"}),
     Option("-q --quiet", "no line for each request", FLAG),
 )
 
@@ -4773,6 +4781,9 @@ def cmd_upload(argv: Sequence[str]) -> int:
         parser.error("standard input can be read once only" if not args.name else "--name is for one file")
     options = options_of(args)
     if len(files) > 1:
+        if meant_command(files[0]):  # whoever wanted `serve FILE` must not publish it
+            why = f"{files[0]}: no such file or directory; nothing was sent"
+            raise UsageError(why, phase="options", hint=meant_command(files[0]))
         if options.remote_path and not options.remote_path.endswith("/"):
             parser.error("--remote-path is a folder, and ends in /, for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
@@ -4807,18 +4818,24 @@ def source_or_error(
         name = options.name or ("stdin.txt" if looks_like_text(path) else "stdin.bin")
         return Source.of(path, name, options.unique)
     except UploadError as error:
-        meant = difflib.get_close_matches(file, COMMANDS, 1) if not os.path.lexists(file) else []
-        error.hint = error.hint or (f"did you mean `{program()} {meant[0]}`?" if meant else "")
+        error.hint = error.hint or meant_command(file)
         return error
 
 
-def arriving(stream: Any) -> Iterator[bytes]:
-    """What comes, as it comes, so that Ctrl-C is heard in between."""
+def meant_command(word: str) -> str:
+    """A question, if this is no file and looks like a command that was mistyped, or did not come first."""
+    plain = re.fullmatch("[A-Za-z_-]+", word) and not os.path.lexists(word)
+    close = difflib.get_close_matches(word, COMMANDS, 1) if plain else []
+    return f"did you mean `{program()} {close[0]}`?" if close else ""
+
+
+def arriving(stream: Any, idle: Callable[[], object]) -> Iterator[bytes]:
+    """What comes, as it comes, so that Ctrl-C is heard in between; `idle` is called while nothing does."""
     data = b"-"
     while data:
         with contextlib.suppress(OSError, ValueError):  # it has no descriptor, or is a pipe of Windows
             while not ready([stream], True, False, TICK):
-                pass
+                idle()
         data = stream.read1(CHUNK)
         yield data
 
@@ -4851,7 +4868,8 @@ def holding_in(place: str) -> Iterator[None]:
 
 def spool(piped: Any, path: str, limit: Optional[int], meter: Meter) -> None:
     with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
-        for data in arriving(piped):
+        meter.spooling(0)
+        for data in arriving(piped, meter.draw):
             file.write(data)
             meter.spooling(file.tell())
             if shutil.disk_usage(path).free < RESERVE:
@@ -4983,10 +5001,13 @@ def report(outcome: Outcome) -> int:
     return outcome.code()
 
 
-def put_table(rows: Sequence[Sequence[str]]) -> None:
+def put_table(rows: Sequence[Sequence[str]], command: str) -> None:
     """On a terminal each row is one line: what does not fit is cut, and stands whole in a pipe or in --json."""
     room = columns(sys.stdout) if sys.stdout and sys.stdout.isatty() else sys.maxsize
-    put_line("\n".join(cut(line, room) for line in table(rows)))
+    lines = table(rows)
+    put_line("\n".join(cut(line, room) for line in lines))
+    if any(cells(line) > room for line in lines):
+        say(f"`{program()} {command} HOST` shows a whole row")
 
 
 def cmd_list(argv: Sequence[str]) -> int:
@@ -5003,7 +5024,7 @@ def cmd_list(argv: Sequence[str]) -> int:
     elif args.host:
         put_line("\n".join(f"{name:<8}  {value}" for name, value in zip(*rows)))
     else:
-        put_table(rows)
+        put_table(rows, "list")
     return 0
 
 
@@ -5030,8 +5051,8 @@ def show_status(found: Mapping[str, ProviderInfo], as_json: bool) -> None:
     rows = [(name, ready[info.success], words[name], timed(info), info.help_info) for name, info in found.items()]
     if len(rows) == 1:  # who asks about one host wants all of it
         put_line("  ".join(filter(None, rows[0][:4])) + (f"\n  {rows[0][4]}" if rows[0][4] else ""))
-    else:
-        put_table(rows)
+    else:  # a column of reasons would be as wide as the longest, and push all remarks off the terminal
+        put_table([(*row[:2], row[3], "  ".join(filter(None, (row[2], row[4])))) for row in rows], "status")
 
 
 def timed(info: ProviderInfo) -> str:
@@ -5068,7 +5089,11 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
     if args.file:
         if "-" in args.file:
             raise UsageError("serve gives files; write standard input into one first", phase="serve")
-        sources = [Source.of(file) for file in args.file]
+        try:
+            sources = [Source.of(file) for file in args.file]
+        except Unreadable as error:  # its own way out would make public what is to stay here
+            error.hint = error.hint and "serve gives files: write it into one first; a folder by: tar cf FOLDER.tar FOLDER"
+            raise
         shelf = Shelf(quiet=args.quiet)
         for source in sources:
             shelf.entries[random_name()] = Entry(os.path.realpath(source.path), source.name)

@@ -274,6 +274,21 @@ def test_a_file_that_changes_meanwhile_is_no_hosts_fault(online_box, file):
     assert not online_box.stored
 
 
+def test_the_whole_failure_tells_every_reason_in_one_line(online_box, file):
+    online_box.fault("x0.at", "status", status=403, body="not you")
+    told = str(failure(file, "x0at,termbin"))
+    assert told.startswith("no host took it (1 tried): x0at: 403 Forbidden: not you; termbin: ") and "\n" not in told
+
+
+def test_a_failure_comes_whole_out_of_another_process(online_box, file):
+    online_box.fault("x0.at", "status", status=403, body="not you")
+    here = failure(file, "x0at,termbin")
+    there = pickle.loads(pickle.dumps(here))
+    assert (type(there), str(there), there.exit_code) == (type(here), str(here), here.exit_code)
+    assert [(f.provider, f.status) for f in there.failures] == [("x0at", 403), ("termbin", None)]
+    assert there.attempts == here.attempts and there.attempts[0].provider == "x0at"
+
+
 # 4 Which hosts -------------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import pytest
 from conftest import PROGRAM, environment
+from loopback import closed_port
 
 import twat_fs
 
@@ -276,7 +277,7 @@ WRONG = {
     "no workers": ("-j 0", "'0'"),
     "too many workers": ("-j 65", "65"),
     "workers that are a power": ("-j ²", "1 to 64"),
-    "half a worker": ("-j 1.5", "1.5"),
+    "half a worker": ("-j 1.5", "'1.5' should be 1 to 64"),
     "negative tries": ("--retry -1", "-1"),
     "no timeout": ("--timeout 0", "'0'"),
     "nan": ("--connect-timeout nan", "nan"),
@@ -284,7 +285,7 @@ WRONG = {
     "an odd proxy": ("--proxy ftp://127.0.0.1:1", "ftp"),
     "a proxy without a port number": ("--proxy http://127.0.0.1:http", "proxy"),
     "a proxy without host": ("--proxy http://:3128", "proxy"),
-    "no certificates there": ("--cacert /no/such.pem", "such.pem"),
+    "no certificates there": ("--cacert /no/such.pem", "--cacert /no/such.pem: no such file"),
     "no host": ("-p ''", "no host"),
     "no host in a list": ("-p ,", "no host"),
     "no host in brackets": ("-p []", "no host"),
@@ -331,6 +332,31 @@ def test_an_unknown_host_is_answered_by_the_nearest_names(run, file):
         ran = run(file(), "-p", wrong)
         assert ran.code == 2 and re.search(r"did you mean .*\b%s\b" % re.escape(meant), ran.err)
     assert "did you mean catbox?" in run(file(), "-p", "catbx").err, "and not catbox.moe, which is the same host"
+
+
+@pytest.mark.parametrize("words", [["serv"], ["-q", "serve"], ["Serve"], ["sevre"], ["-p", "catbox", "lst"]])
+def test_a_mistyped_command_does_not_publish_what_follows(box, run, file, words):
+    ran = run(*words, file("private.txt"))
+    assert (ran.code, ran.out) == (2, "") and "nothing was sent" in ran.err and not box.tunnels
+    assert re.search(r"did you mean `twat-fs (serve|list)`\?", ran.err)
+
+
+@pytest.mark.parametrize("word", ["list.txt", "./list", "server/a", "other"])
+def test_a_missing_file_that_is_no_mistyped_command_stops_nothing(run, file, word):
+    ran = run("-p", "catbox", word, file())
+    assert ran.code == 3 and ran.out.count("https://") == 1 and "did you mean" not in ran.err
+
+
+def test_a_file_that_is_called_like_a_command_is_one(run, file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file("serv")
+    ran = run("-p", "catbox", "serv", file())
+    assert ran.code == 0 and ran.out.count("https://") == 2
+
+
+def test_a_mistyped_command_alone_is_asked_about(box, run):
+    ran = run("statu")
+    assert ran.code == 6 and "did you mean `twat-fs status`?" in ran.err and not box.tunnels
 
 
 def test_without_a_file_on_a_terminal_the_usage_is_shown(run, monkeypatch):
@@ -882,6 +908,23 @@ def test_a_failure_has_a_line_for_each_host_with_phase_words_and_advice(box, run
     assert len(lines) == len(shapes)
     for line, shape in zip(lines, shapes):
         assert re.fullmatch(shape, line), line
+
+
+def test_hosts_that_share_a_line_stand_apart_from_the_phase(run, file):
+    refusing = f"http://127.0.0.1:{closed_port()}/"
+    ran = run(file("a.exe"), "-p", "catbox,uguu", "-p", refusing, "--retry", "0", "--proxy", "")
+    shared, server = ran.err.splitlines()[1:]
+    assert shared.startswith("  catbox, uguu ") and shared.endswith("  file     it does not take .exe files")
+    assert re.fullmatch(r"  127\.0\.0\.1:\d+ +connect  127\.0\.0\.1: \w.+", server)
+    assert shared.index("file") == server.index("connect")
+
+
+def test_many_hosts_on_a_line_push_no_other_aside(box, run, file):
+    box.fault("sendit.sh", "status", status=403)
+    ran = run(file(), "--once", "-p", "catbox,litterbox,x0at,uguu,filebin,senditsh", "--retry", "0")
+    many, one = ran.err.splitlines()[1:]
+    assert "  catbox, litterbox, x0at, uguu, filebin  file     it cannot" in many
+    assert one.startswith("  senditsh     reply    403")
 
 
 def test_no_network_is_recognised_and_serve_is_offered(box, run, file):

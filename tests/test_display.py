@@ -226,6 +226,14 @@ def test_what_is_piped_in_shows_while_it_is_read(watch):
     assert (seen.screen.lines, seen.screen.line) == ([], "")
 
 
+def test_what_is_piped_in_shows_how_far_it_is_while_nothing_comes(watch):
+    halting = "printf 12; sleep 0.02; printf 3456; sleep 1; printf 7"
+    with subprocess.Popen(["sh", "-c", "sleep 0.3; " + halting], stdout=subprocess.PIPE) as slow:
+        seen = watch("-p", "x0at", stdin=slow.stdout)
+    assert seen.code == 0 and seen.draws[0] == "standard input  0 bytes read"
+    assert "standard input  6 bytes read" in seen.draws, "and not the 2 that were first"
+
+
 @pytest.mark.parametrize("columns", range(20, 70, 7))
 def test_on_a_narrow_terminal_whole_fields_go(watch, file, columns):
     seen = watch("--limit-rate", "150k", "-p", "x0at", file(size=60_000), columns=columns)
@@ -346,16 +354,41 @@ def test_no_meter_when_stderr_is_no_terminal(program, file):
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_the_status_of_one_host_is_not_cut(box, tmp_path):
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
-    subprocess.call(command(["status", "dropbox"]), cwd=tmp_path, env=environment(box, None), stdout=slave)
-    os.close(slave)
-    pieces = []
-    listen(master, pieces)
-    os.close(master)
-    shown = b"".join(data for _, data in pieces).decode()
+@pytest.fixture
+def shown(box, tmp_path):
+    """`shown("list", columns=80)`: what a command without a meter prints on a terminal."""
+
+    def run(*args, columns):
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        pieces = []
+        reader = threading.Thread(target=listen, args=(master, pieces), daemon=True)
+        reader.start()
+        subprocess.call(command(args), cwd=tmp_path, env=environment(box, None), stdout=slave, stderr=slave)
+        os.close(slave)
+        reader.join(5)
+        os.close(master)
+        return b"".join(data for _, data in pieces).decode()
+
+    return run
+
+
+def test_the_list_shows_on_80_columns_what_is_used_and_how_to_see_the_rest(shown):
+    *rows, more = shown("list", columns=80).splitlines()
+    assert more.endswith(" list HOST` shows a whole row") and max(map(len, rows)) <= 80
+    assert all(re.search(r"  (used|by default|if named|if set up)  ", row) for row in rows)
+    assert "shows a whole row" not in shown("list", columns=400)
+
+
+def test_the_status_shows_the_remarks_on_80_columns(shown):
+    *rows, more = shown("status", columns=80).splitlines()
+    assert more.endswith(" status HOST` shows a whole row") and max(map(len, rows)) <= 80
+    assert "filebin      ready      anybody who has the link can delete the file" in rows
+    assert "fal          not ready  FAL_KEY is not set  make a key at https://fal.ai/dash..." in rows
+
+
+def test_the_status_of_one_host_is_not_cut(shown):
+    shown = shown("status", "dropbox", columns=40)
     assert "DROPBOX_ACCESS_TOKEN, for 4 hours) is not set" in shown and shown.endswith("token_access_type=offline\r\n")
 
 

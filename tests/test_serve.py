@@ -367,6 +367,13 @@ def test_what_is_no_file_is_not_served(refused, name):
     assert code == wanted and hint in err
 
 
+@pytest.mark.parametrize("kind", [os.mkdir, pytest.param(getattr(os, "mkfifo", None), marks=posix)])
+def test_the_way_out_of_a_folder_makes_nothing_public(refused, tmp_path, kind):
+    kind(tmp_path / "thing")
+    code, err = refused("thing")
+    assert code == 6 and "tar cf FOLDER.tar FOLDER" in err and "|" not in err, "what uploading says would upload it"
+
+
 @pytest.mark.parametrize("option", [["--dir", "x"], ["--max-size", "1k"], ["--keep", "1h"], ["--token", "x"]])
 def test_options_for_receiving_contradict_files(refused, option):
     code, err = refused("good", *option)
@@ -842,6 +849,9 @@ def test_idle_connections_take_no_more_than_256_threads(serve, tmp_path):
         connection.close()
 
 
+NEEDED = b"A token is needed: curl -u :TOKEN, or -p http://:TOKEN@HOST/\n"
+
+
 def test_the_token_is_checked(serve, tmp_path):
     served = serve("--token", "s3cret:ü", "--dir", "kept")
 
@@ -866,7 +876,7 @@ def test_the_token_is_checked(serve, tmp_path):
         headers = {} if given is None else {"Authorization": given}
         status, answer, _ = served.ask("PUT", "/a", b"x", **headers)
         assert status == 401 and "www-authenticate" in answer, given
-    assert served.ask("PUT", "/a", b"x")[2] == b"A token is needed\n"
+    assert served.ask("PUT", "/a", b"x")[2] == NEEDED
     assert served.ask("PUT", "/a", b"x", Authorization=basic("u:wrong"))[2] == b"The token is wrong\n"
     assert served.ask("POST", "/", b"x", Content_Type="multipart/form-data; boundary=B")[0] == 401
     assert list((tmp_path / "kept").iterdir()) == []
@@ -882,7 +892,7 @@ def test_the_token_by_curl(serve, tmp_path):
     served = serve("--token", "s3cret")
     path = tmp_path / "a.bin"
     path.write_bytes(b"x" * 3_000_000)
-    assert curl("-T", path, served.base) == (401, b"A token is needed\n")
+    assert curl("-T", path, served.base) == (401, NEEDED)
     for option in (["-u", "me:s3cret"], ["-H", "Authorization: Bearer s3cret"]):
         status, body = curl("-T", path, *option, served.base)
         assert status == 200 and curl(body.decode()) == (200, path.read_bytes())

@@ -1032,7 +1032,10 @@ class Hinting(GoOn):
     before = (102, 100, 103, 103)
 
 
-ODD = {"old": Old, "chunked": Chunked, "closing": Closing, "forgetful": Forgetful, "tired": Tired, "go on": GoOn, "hinting": Hinting}
+ODD = {
+    "old": Old, "chunked": Chunked, "closing": Closing, "forgetful": Forgetful, "tired": Tired, "go on": GoOn,
+    "hinting": Hinting,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("tls", [True, False])
