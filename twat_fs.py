@@ -386,6 +386,7 @@ class UploadError(Exception):
         hint: str = "",
     ) -> None:
         super().__init__(message)
+        self.summary = message  # a line without what lies beneath
         self.provider, self.phase, self.status, self.retry_after = provider, phase, status, retry_after
         self.started = started
         self.everywhere = everywhere  # every other host would fail in the same way
@@ -467,8 +468,7 @@ class AllProvidersFailed(NonRetryableError):
         self.failures, self.attempts = tuple(failures), tuple(attempts)
         tried = [f for f in self.failures if not isinstance(f, (Unsuitable, NotConfigured))]
         what = "no link could be proven" if any_unproven(tried) else "no host took it"
-        self.summary = f"{what} ({len(tried)} tried)" if tried else "no host fits; nothing was sent"
-        super().__init__(self.summary)
+        super().__init__(f"{what} ({len(tried)} tried)" if tried else "no host fits; nothing was sent")
         self.args = (self.failures, self.attempts)  # pickle makes it anew of these, for another process
         self.exit_code = min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
 
@@ -968,6 +968,8 @@ class Stream:
     def hang_up(self) -> None:
         self.channel.close()
 
+    __del__ = hang_up  # the connections of a thread end with it
+
     def quiet(self) -> bool:
         """Whether an idle connection is still good: a host that closed it, or speaks unasked, is readable."""
         return not self.heard and not ready([self.channel], True, False, 0)
@@ -1194,16 +1196,6 @@ class Line(NamedTuple):
     proxy: Optional[Proxy]  # that passes on our requests instead of our bytes
 
 
-class Lines(dict[tuple[str, str, int], Line]):
-    """The open connections of a thread, which end with it."""
-
-    def hang_up(self) -> None:
-        while self:
-            self.popitem()[1].stream.hang_up()
-
-    __del__ = hang_up
-
-
 class Transport:
     """The only code that opens a socket.  Can be used from several threads: each keeps its own connections."""
 
@@ -1233,22 +1225,22 @@ class Transport:
         return time.monotonic() + request.within if request.within else self.deadline  # clean-up may outlive --max-time
 
     def exchange(self, request: Request, sent: Callable[[int], object]) -> Response:
+        target, line = target_of(request.url), None
+        kept = self.kept().get(target[:3])
         try:
-            target = target_of(request.url)
-            kept = self.kept().get(target[:3])
             line = self.borrow(target, self.end_of(request))
             line.stream.stall, line.stream.until, line.stream.stop = self.stall, self.end_of(request), request.stop
             try:
                 return self.raw(line, request, sent) if target.scheme == "tcp" else self.talk(line, target, request, sent)
-            except BaseException as error:
+            except BaseException:
                 self.discard(target, line)
-                hung_up = line is kept and isinstance(error.__cause__, ConnectionError)  # while nobody looked
-                if not hung_up or request.body or not request.repeatable:
-                    raise
-            return self.exchange(request, sent)  # on a new one
+                raise
         except Unreachable as error:
             if self.time_left() <= 0:
                 raise self.over(error) from error
+            hung_up = line and line is kept and isinstance(error.__cause__, ConnectionError)  # while nobody looked
+            if hung_up and request.repeatable and not request.body:
+                return self.exchange(request, sent)  # on a new one
             raise
 
     def over(self, error: UploadError) -> UploadError:
@@ -1256,9 +1248,9 @@ class Transport:
 
     # Connections
 
-    def kept(self) -> Lines:
+    def kept(self) -> dict[tuple[str, str, int], Line]:
         if not hasattr(self.lines, "open"):
-            self.lines.open = Lines()
+            self.lines.open = {}
         return self.lines.open  # type: ignore[no-any-return]
 
     def borrow(self, target: Target, until: float) -> Line:
@@ -1276,7 +1268,8 @@ class Transport:
 
     def close(self) -> None:
         """Hangs up the connections of this thread."""
-        self.kept().hang_up()
+        while self.kept():
+            self.kept().popitem()[1].stream.hang_up()
 
     def dial(self, target: Target, until: float) -> Line:
         """A new connection, through the proxy that is meant for this host, with TLS where the URL says https."""
@@ -1631,17 +1624,11 @@ def lifetime(keeps: Keeps, size: int, options: UploadOptions) -> Optional[float]
     at_least = options.expire or (options.keep if options.keep and (usual is None or usual < options.keep) else None)
     if at_least is None:
         return usual
-    chosen = next_choice(keeps.choices, at_least)
-    if chosen is None:
+    place = bisect.bisect_left(keeps.choices, at_least)  # the smallest one that is not below the wish
+    if place == len(keeps.choices):
         most = f"at most {duration(keeps.choices[-1])}" if keeps.choices else duration(usual) + ", and lets nobody choose"
         raise Unsuitable(f"keeps files {most}", phase="wish")
-    return chosen
-
-
-def next_choice(choices: Sequence[int], seconds: int) -> Optional[int]:
-    """The smallest choice that is not below the wish."""
-    place = bisect.bisect_left(choices, seconds)
-    return choices[place] if place < len(choices) else None
+    return keeps.choices[place]
 
 
 def setting_among(keeps: Keeps, value: str) -> int:
@@ -1659,6 +1646,12 @@ def parse_duration(value: str) -> Optional[int]:
     """"10m", "12h", "7d", "4w", "90s" in seconds; None for anything else."""
     found = re.fullmatch(r"([0-9]{1,6})([smhdw])", value.strip().lower())
     return int(found.group(1)) * UNITS[found.group(2)] or None if found else None
+
+
+def parse_seconds(value: str) -> Optional[float]:
+    """The same, or a plain number of them; None for anything else, and for nothing."""
+    plain = re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value, re.ASCII)
+    return (float(value) or None) if plain else parse_duration(value)
 
 
 def duration(seconds: Optional[float]) -> str:
@@ -1703,11 +1696,14 @@ def form(
     url: Reader = text, fields: Extra = nothing,
     refusal: Callable[[Response], Optional[UploadError]] = said_nothing, **facts: Any,
 ) -> Provider:  # fmt: skip
-    """A host that takes a multipart form; `link` is the pattern of its links, `url` finds one in the answer."""
+    """A host that takes a multipart form; `link` is the pattern of its links, `url` finds one in the answer.
+
+    Fields without a value are left out.
+    """
     read = link_of(url, link)
 
     def build(source: Source, options: UploadOptions) -> Request:
-        extra = fields(lifetime(keeps, source.size, options), options)
+        extra = [field for field in fields(lifetime(keeps, source.size, options), options) if field[1]]
         kind, body = multipart(extra, file_field, source)
         return Request("POST", endpoint, (("Content-Type", kind),), body, hashed=options.sha256, refusal=refusal)
 
@@ -1755,18 +1751,7 @@ def pomf_refusal(response: Response) -> Optional[UploadError]:
     return said_nothing(response)
 
 
-# -- catbox and litterbox
-
 CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
-
-
-def catbox_fields(life: Optional[float], options: UploadOptions) -> Pairs:
-    userhash = options.settings.get("CATBOX_USERHASH")
-    return (("reqtype", "fileupload"), *((("userhash", userhash),) if userhash else ()))
-
-
-def litterbox_fields(life: Optional[float], options: UploadOptions) -> Pairs:
-    return (("reqtype", "fileupload"), ("time", f"{int(life or 0) // HOUR}h"))
 
 
 # -- the lifetimes that depend on the size
@@ -1795,14 +1780,6 @@ def filebin_read(response: Response) -> Link:
 
 
 FILEBIN_LINK = r"https://filebin\.net/[A-Za-z0-9_-]{8,60}/\S+"
-
-# -- bashupload.app
-
-
-def bashupload_headers(life: Optional[float], options: UploadOptions) -> Pairs:
-    """Without the header the file is gone after one download."""
-    return () if options.once else (("X-Expiration-Seconds", str(int(life or DAY))),)
-
 
 # -- termbin
 
@@ -1874,7 +1851,8 @@ UGUU_BLOCKED = tuple("exe scr com vbs bat cmd htm html jar msi apk phtml svg doc
 
 ONE_REQUEST: tuple[Provider, ...] = (
     form(
-        "catbox", "catbox.moe", "https://catbox.moe/user/api.php", "fileToUpload", fields=catbox_fields,
+        "catbox", "catbox.moe", "https://catbox.moe/user/api.php", "fileToUpload",
+        fields=lambda life, options: (("reqtype", "fileupload"), ("userhash", options.settings.get("CATBOX_USERHASH", ""))),
         link=r"https://files\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?", keeps=Keeps(FOREVER),
         max_size=200_000_000, smaller={"gif": 20_000_000}, blocked=CATBOX_BLOCKED, default=True,
         takes=("CATBOX_USERHASH",), account="CATBOX_USERHASH", note="an anonymous file can never be deleted",
@@ -1883,7 +1861,8 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     form(
         "litterbox", "litterbox.catbox.moe", "https://litterbox.catbox.moe/resources/internals/api.php", "fileToUpload",
-        fields=litterbox_fields, link=r"https://litter\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?",
+        fields=lambda life, options: (("reqtype", "fileupload"), ("time", f"{int(life or 0) // HOUR}h")),
+        link=r"https://litter\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?",
         keeps=Keeps(3 * DAY, (HOUR, 12 * HOUR, 24 * HOUR, 72 * HOUR), "LITTERBOX_DEFAULT_EXPIRATION"),
         max_size=GiB, blocked=CATBOX_BLOCKED, default=True, takes=("LITTERBOX_DEFAULT_EXPIRATION",),
         checked="2026-09-08", source="litterbox.catbox.moe; a dated upload with equal md5, 2026-09-08",
@@ -1960,7 +1939,9 @@ ONE_REQUEST: tuple[Provider, ...] = (
     put(
         "bashupload", "bashupload.app", lambda source: "https://bashupload.app/",
         read=link_of(matching(r"https://bashupload\.app/[^\s\"'<>]+"), r"https://bashupload\.app/\S+"),
-        keeps=Keeps(DAY, range(MINUTE, DAY + 1)), headers=bashupload_headers, max_size=5_000_000_000, once="wish",
+        # Without the header the file is gone after one download.
+        headers=lambda life, options: () if options.once else (("X-Expiration-Seconds", str(int(life or DAY))),),
+        keeps=Keeps(DAY, range(MINUTE, DAY + 1)), max_size=5_000_000_000, once="wish",
         note="the name is lost; not related to bashupload.com, which is dead",
         checked="2026-05-18", source="DullJZ/bashupload-r2 2025-11-02; an outage 2026-03-30",
         sample=Sample("\nhttps://bashupload.app/k3Jd9.txt\n\n", "https://bashupload.app/k3Jd9.txt"),
@@ -2231,7 +2212,9 @@ ANY_TIME = Keeps(FOREVER, range(MINUTE, 3650 * DAY))
 
 def fal(source: Source, options: UploadOptions, send: Send) -> Link:
     """As fal_client 1.0.3 does it, its older way being the second; that one also takes names which no header can carry."""
-    key = ("Authorization", f"Key {fal_key(options.settings)}")
+    known = options.settings
+    pair = f"{known.get('FAL_KEY_ID', '')}:{known.get('FAL_KEY_SECRET', '')}"
+    key = ("Authorization", f"Key {known.get('FAL_KEY') or pair}")
     if source.name.isascii():
         try:
             return fal_cdn(source, options, send, key)
@@ -2279,10 +2262,6 @@ def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header
 def fal_life(options: UploadOptions, header: str) -> tuple[Header, ...]:
     life = lifetime(ANY_TIME, 0, options)
     return ((header, json.dumps({"expiration_duration_seconds": int(life)})),) if life and life < FOREVER else ()
-
-
-def fal_key(settings: Mapping[str, str]) -> str:
-    return settings.get("FAL_KEY") or f"{settings.get('FAL_KEY_ID', '')}:{settings.get('FAL_KEY_SECRET', '')}"
 
 
 def fal_missing(settings: Mapping[str, str]) -> str:
@@ -2649,7 +2628,8 @@ class Aws:
             raise lacking(f"the profiles {', '.join(map(printable, above))} name each other")
         if "role_arn" in profile and ("source_profile" in profile or "credential_source" in profile):
             return self.assumed(profile, self.base_of(profile, (*above, name)))
-        web = profile if above else {**profile, **self.web_settings()}
+        names = {} if above else {"web_identity_token_file": "AWS_WEB_IDENTITY_TOKEN_FILE", "role_arn": "AWS_ROLE_ARN"}
+        web = {**profile, **{key: self.settings[name] for key, name in names.items() if self.settings.get(name)}}
         if "web_identity_token_file" in web:
             return self.web_identity(web)
         return self.signed_on(profile, name) if "sso_account_id" in profile else self.own_keys(profile, name)
@@ -2705,10 +2685,6 @@ class Aws:
     def role(self, profile: Mapping[str, str]) -> dict[str, str]:
         session = profile.get("role_session_name") or self.settings.get("AWS_ROLE_SESSION_NAME") or "twat-fs"
         return {"RoleArn": profile["role_arn"], "RoleSessionName": session}
-
-    def web_settings(self) -> dict[str, str]:
-        names = {"web_identity_token_file": "AWS_WEB_IDENTITY_TOKEN_FILE", "role_arn": "AWS_ROLE_ARN"}
-        return {key: self.settings[name] for key, name in names.items() if self.settings.get(name)}
 
     def web_identity(self, profile: Mapping[str, str]) -> Credentials:
         """The token that Kubernetes or a CI service has put into a file."""
@@ -3278,7 +3254,7 @@ def with_environment(options: UploadOptions) -> UploadOptions:
 
 def seconds_of(name: str, value: str) -> float:
     """Raises UsageError for what is no positive number of seconds."""
-    seconds = parse_duration(value) or (float(value) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value, re.ASCII) else 0)
+    seconds = parse_seconds(value)
     if not seconds:
         raise UsageError(f"{name}: {printable(value)!r} is not a number of seconds", phase="options")
     return seconds
@@ -3354,7 +3330,7 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
     if limit is not None and size > limit:
         told = human(size) if human(size) != human(limit) else f"{size} bytes"
         return f"{told} is over its limit of {human(limit)}" + f" for .{extension}" * (extension in provider.smaller)
-    if is_blocked(extension, provider.blocked):
+    if extension and any(extension.startswith(b[:-1]) if b.endswith("*") else extension == b for b in provider.blocked):
         return f"it does not take .{extension} files"
     if options.remote_path is not None and not provider.folders:
         able = ", ".join(row.id for row in PROVIDERS if row.folders)
@@ -3362,19 +3338,16 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
     if options.once and provider.once == "no":
         able = ", ".join(row.id for row in PROVIDERS if row.once != "no")
         return f"it cannot limit a link to one download (these can: {able})"
-    if provider.text_only and not is_text(source):
+    if provider.text_only and not is_text(source.body()):
         return "it takes text only"
     return ""
 
 
-def is_blocked(extension: str, blocked: Iterable[str]) -> bool:
-    return any(extension.startswith(b[:-1]) if b.endswith("*") else extension == b for b in blocked) if extension else False
-
-
-def is_text(source: Source) -> bool:
-    data = b"".join(bytes(piece) for piece in pieces_of(source.body()))
+def is_text(piece: Slice) -> bool:
+    """UTF-8 without a NUL; the last character of a part of a file may be cut."""
+    data, whole = b"".join(map(bytes, pieces_of(piece))), piece.size == piece.stamp.size
     with contextlib.suppress(UnicodeDecodeError):
-        return "\0" not in data.decode("utf-8")
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(data, whole)
     return False
 
 
@@ -3845,19 +3818,12 @@ def write(stream: Any, text: str) -> None:
     stream.flush()
 
 
-def say(line: str, stream: Any = None) -> None:
+def say(line: str, stream: Any = None, end: str = "\n") -> None:
     """A line for people on stderr; if that is gone it stops nothing."""
     try:
-        write(stream or sys.stderr, line + "\n")
+        write(stream or sys.stderr, line + end)
     except (OSError, ValueError, AttributeError):
         silence(stream or sys.stderr)
-
-
-def flush_or_silence(stream: Any) -> None:
-    try:
-        stream.flush()
-    except (OSError, ValueError, AttributeError):
-        silence(stream)
 
 
 def silence(stream: Any) -> None:
@@ -4063,9 +4029,6 @@ class Outcome(NamedTuple):
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
 
-    def reason(self) -> str:
-        return self.error.summary if isinstance(self.error, AllProvidersFailed) else str(self.error)
-
 
 def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
@@ -4076,7 +4039,7 @@ def json_line(outcome: Outcome) -> str:
     fields: dict[str, Any] = {"file": outcome.file, **result._asdict()}
     fields["attempts"] = [attempt._asdict() for attempt in result.attempts]
     if error:
-        fields.update(url=None, provider=None, size=outcome.size, verified=None, error=printable(outcome.reason(), 400))
+        fields.update(url=None, provider=None, size=outcome.size, verified=None, error=printable(error.summary, 400))
     return json.dumps(fields)
 
 
@@ -4084,7 +4047,7 @@ def failure_lines(outcome: Outcome) -> list[str]:
     """The file and the reason; then a line for each host that was asked."""
     error = outcome.error
     head = f"{printable(outcome.file)}: " if outcome.file and not isinstance(error, Unreadable) else ""
-    lines = [f"twat-fs: {head}{outcome.reason()}"]
+    lines = [f"twat-fs: {head}{error and error.summary}"]
     if isinstance(error, AllProvidersFailed):
         lines += [f"  {line}" for line in error.reasons()]
         tried = [f for f in error.failures if f.exit_code == 1]
@@ -4622,11 +4585,6 @@ def parse_size(text: str) -> Optional[int]:
     return int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) or None if found else None
 
 
-def parse_seconds(text: str) -> Optional[float]:
-    plain = re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text, re.ASCII)
-    return (float(text) or None) if plain else parse_duration(text)
-
-
 def counting(low: int, high: int) -> Callable[[str], Optional[float]]:
     return lambda text: number(text) if number(text) is not None and low <= int(text) <= high else None
 
@@ -4815,8 +4773,9 @@ def source_or_error(
         path = stack.enter_context(spooled(None if None in limits else max(filter(None, limits)), meter))
         if not os.path.getsize(path) and not any(row.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
-        name = options.name or ("stdin.txt" if looks_like_text(path) else "stdin.bin")
-        return Source.of(path, name, options.unique)
+        head = Source.of(path).body()
+        text = not options.name and is_text(head._replace(size=min(head.size, 4 * KiB)))
+        return Source.of(path, options.name or ("stdin.txt" if text else "stdin.bin"), options.unique)
     except UploadError as error:
         error.hint = error.hint or meant_command(file)
         return error
@@ -4880,14 +4839,6 @@ def spool(piped: Any, path: str, limit: Optional[int], meter: Meter) -> None:
     meter.spooled()
 
 
-def looks_like_text(path: str) -> bool:
-    with open(path, "rb") as file:
-        head = file.read(4 * KiB)
-    with contextlib.suppress(UnicodeDecodeError):
-        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(head)
-    return False
-
-
 def upload_all(
     files: Sequence[str], sources: Sequence[Found], options: UploadOptions, chain: Sequence[Provider],
     args: Any, meter: Meter,
@@ -4940,7 +4891,9 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
         for line in failure_lines(outcome):
             meter.above(line)
     elif result and result.verified == "none" and not args.quiet and not args.verify:
-        meter.above(f"twat-fs: {printable(outcome.file)}: not checked: {unchecked(result)}")
+        paged = any(row.id == result.provider and not row.fetched for row in PROVIDERS)
+        why = f"{result.provider} shows us a page instead" if paged else "a look at the link would use it up"
+        meter.above(f"twat-fs: {printable(outcome.file)}: not checked: {why}")
     elif result and args.verbose:
         kept = f"until {result.expires}" if result.expires else "with no known end"
         delete = f"; curl -X DELETE {shlex.quote(result.delete)} removes it" if result.delete else ""
@@ -4961,11 +4914,6 @@ def put_line(line: str) -> None:
     if sys.stdout is None:
         raise OSError(errno.EBADF, "closed")
     write(sys.stdout, line + "\n")
-
-
-def unchecked(result: UploadResult) -> str:
-    paged = any(row.id == result.provider and not row.fetched for row in PROVIDERS)
-    return f"{result.provider} shows us a page instead" if paged else "a look at the link would use it up"
 
 
 def worst(codes: Sequence[int]) -> int:
@@ -5243,7 +5191,7 @@ def run(words: Sequence[str]) -> int:
         return report(Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0))
     finally:
         for stream in (sys.stdout, sys.stderr):
-            flush_or_silence(stream)
+            say("", stream, end="")
 
 
 if __name__ == "__main__":

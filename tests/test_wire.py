@@ -419,7 +419,7 @@ def test_a_certificate_that_does_not_hold_is_refused(main, box, sample, fault):
     box.fault("drop.example.org", fault)
     done = main("-p", DROP, sample)
     assert (done.code, done.out, box.requests) == (1, "", [])
-    assert "drop.example.org tls" in done.err and "certificate" in done.err and "--cacert" in done.err
+    assert re.search("drop.example.org +tls ", done.err) and "certificate" in done.err and "--cacert" in done.err
     assert len(box.tunnels) == 1  # it would not hold the second time either
 
 
@@ -1155,7 +1155,7 @@ def test_a_body_is_not_sent_again_because_its_connection_ended(main, sample):
     """It may have arrived."""
     with Server(Leaving()) as server:
         done = main("-p", server.url, "--retry", 0, "--no-check", sample, sample)
-    assert (done.code, len(server.puts())) == (3, 2) and "hung up without an answer" in done.err
+    assert (done.code, len(server.puts())) == (3, 2) and "hung up" in done.err
 
 
 @pytest.mark.parametrize("status", [201, 203, 204, 206, 304, 416])
