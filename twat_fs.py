@@ -1219,9 +1219,9 @@ class Transport:
             except BaseException as error:
                 self.discard(target, line)
                 hung_up = line is kept and isinstance(error.__cause__, ConnectionError)  # while nobody looked
-                if not hung_up or request.body or not request.repeatable:
-                    raise
-            return self.exchange(request, sent)  # on a new one
+                if hung_up and request.repeatable and not request.body:
+                    return self.exchange(request, sent)  # on a new one
+                raise
         except Unreachable as error:
             if self.time_left() <= 0:
                 raise self.over(error) from error
