@@ -3277,7 +3277,7 @@ def check_options(options: UploadOptions) -> None:
 
 def check_name(name: str) -> None:
     why = (
-        "it is empty" if not name.strip(" .")
+        "it is empty" if not name.strip()
         else "it holds a slash" if set(name) & set("/\\")
         else "it holds a control character" if not name.isprintable()
         else f"it is longer than {MAX_NAME} bytes" if len(name.encode()) > MAX_NAME
