@@ -1362,9 +1362,7 @@ class Transport:
             with failures_of("reply", target.host, started):
                 response = self.read_answer(line, target, request)
         except Unreachable as error:
-            if broken:
-                raise broken from error.__cause__
-            raise
+            raise broken or error from error.__cause__
         if broken and response.status < 300:  # nobody can have taken what has not been sent
             raise broken
         if line.proxy and response.status == 407:
@@ -1751,9 +1749,6 @@ def pomf_refusal(response: Response) -> Optional[UploadError]:
     return said_nothing(response)
 
 
-CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
-
-
 # -- the lifetimes that depend on the size
 
 
@@ -1846,6 +1841,7 @@ def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link
     return transfersh(base, "transfersh").upload(source, options, send)
 
 
+CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
 # By extension or by sniffed type (doc, dot).  Live it also refused zip and pdf: Uguu#117 2025-04-19, #123 2025-10-07.
 UGUU_BLOCKED = tuple("exe scr com vbs bat cmd htm html jar msi apk phtml svg doc dot zip pdf".split())
 
@@ -2991,11 +2987,11 @@ class Bucket:
         response = self.ask("GET", key, headers=(("Range", "bytes=0-0"),), limit=64 * KiB)
         return response if response.status in (200, 206, 416) else None
 
-    def arrived(self, response: Response, key: str, source: Source, ours: str = "") -> bool:
+    def arrived(self, response: Response, key: str, source: Source, parts: bytes = b"") -> bool:
         """Whether this no is about what we have done ourselves: the answer before was a yes, and was lost."""
         found = self.look(key) if response.status in (404, 409, 412) and response.tries > 1 else None
         etag = str(found.headers.get("ETag", "")).strip('"').lower() if found else ""
-        return bool(etag) and (etag == ours or etag == md5_of(source.body()))
+        return bool(etag) and (etag == etag_of_parts(parts) or etag == md5_of(source.body()))
 
 
 S3_ERRORS = {  # code: what it means, and what to do
@@ -3078,14 +3074,18 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
         whole = f'<CompleteMultipartUpload xmlns="{S3_XML}">{"".join(told)}</CompleteMultipartUpload>'.encode()
         kind = (("Content-Type", "application/xml"),)
         response = bucket.ask("POST", key, query, headers=kind, body=(whole,), new=not options.force)
-        digests = bytes.fromhex(b"".join(re.findall(b"<etag>(?:&quot;)?([0-9a-f]{32})[&<]", whole.lower())).decode())
-        etag = f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(slices)}"  # of what is stored in parts
-        if not bucket.arrived(response, key, source, etag):
+        if not bucket.arrived(response, key, source, whole):
             bucket.success(response, key)
     except BaseException:
         with contextlib.suppress(RetryableError, NonRetryableError):
             bucket.ask("DELETE", key, query, within=5.0)
         raise
+
+
+def etag_of_parts(whole: bytes) -> str:
+    """The ETag of an object that was stored in these parts, where the ETags of the parts are their MD5s."""
+    md5s = re.findall(b"<etag>(?:&quot;)?([0-9a-f]{32})[&<]", whole.lower())
+    return f"{hashlib.md5(bytes.fromhex(b''.join(md5s).decode()), usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
 def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Slice, stop: Any) -> str:
@@ -4739,9 +4739,9 @@ def cmd_upload(argv: Sequence[str]) -> int:
         parser.error("standard input can be read once only" if not args.name else "--name is for one file")
     options = options_of(args)
     if len(files) > 1:
-        if meant_command(files[0]):  # whoever wanted `serve FILE` must not publish it
-            why = f"{files[0]}: no such file or directory; nothing was sent"
-            raise UsageError(why, phase="options", hint=meant_command(files[0]))
+        meant = meant_command(files[0])
+        if meant:  # whoever wanted `serve FILE` must not publish it
+            raise UsageError(f"{files[0]}: no such file or directory; nothing was sent", phase="options", hint=meant)
         if options.remote_path and not options.remote_path.endswith("/"):
             parser.error("--remote-path is a folder, and ends in /, for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
@@ -4859,9 +4859,9 @@ def upload_all(
     try:
         for place, outcome in parallel([job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)):
             early[place] = outcome
-            while len(codes) in early and not (options.fragile and any(codes[-1:])):
+            while len(codes) in early and not (options.fragile and any(codes)):
                 tell(len(codes))
-            if options.fragile and any(codes[-1:]):
+            if options.fragile and any(codes):
                 break
     finally:  # also on Ctrl-C: what has been made public is told
         for place in sorted(early):
