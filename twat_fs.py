@@ -89,18 +89,28 @@ class Lazy:
         return found
 
 
-if TYPE_CHECKING:  # a type checker sees the modules themselves; so does PyInstaller, which reads the byte code
+if (
+    TYPE_CHECKING
+):  # a type checker sees the modules themselves; so does PyInstaller, which reads the byte code
     import argparse, base64, bisect, calendar, codecs, configparser, contextvars, difflib, email.utils  # noqa: E401, I001
     import hashlib, hmac, html, http.client, http.server, ipaddress, json, mimetypes, queue, select  # noqa: E401
     import shlex, shutil, signal, socket, ssl, subprocess, tempfile, threading, zlib, unicodedata, urllib.parse, urllib.request  # noqa: E401
 
     RequestHandler = http.server.BaseHTTPRequestHandler
 else:
-    argparse, base64, bisect, calendar, codecs = map(Lazy, "argparse base64 bisect calendar codecs".split())
-    configparser, contextvars, html, subprocess, zlib = map(Lazy, "configparser contextvars html subprocess zlib".split())
-    difflib, email, shlex, signal, unicodedata = map(Lazy, "difflib email shlex signal unicodedata".split())
+    argparse, base64, bisect, calendar, codecs = map(
+        Lazy, "argparse base64 bisect calendar codecs".split()
+    )
+    configparser, contextvars, html, subprocess, zlib = map(
+        Lazy, "configparser contextvars html subprocess zlib".split()
+    )
+    difflib, email, shlex, signal, unicodedata = map(
+        Lazy, "difflib email shlex signal unicodedata".split()
+    )
     hashlib, hmac, http, ipaddress, json = map(Lazy, "hashlib hmac http ipaddress json".split())
-    mimetypes, queue, select, shutil, socket = map(Lazy, "mimetypes queue select shutil socket".split())
+    mimetypes, queue, select, shutil, socket = map(
+        Lazy, "mimetypes queue select shutil socket".split()
+    )
     ssl, tempfile, threading, urllib = map(Lazy, "ssl tempfile threading urllib".split())
     RequestHandler = object  # http.server is joined in by `start_server`
 
@@ -144,7 +154,9 @@ class Stamp(NamedTuple):
 
     @classmethod
     def of(cls, found: os.stat_result) -> "Stamp":
-        if os.name == "nt":  # since 3.12 stat() and fstat() may number devices and files in two ways there
+        if (
+            os.name == "nt"
+        ):  # since 3.12 stat() and fstat() may number devices and files in two ways there
             return cls(0, 0, found.st_size, found.st_mtime_ns)
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
@@ -167,12 +179,19 @@ class Source(NamedTuple):
     stamp: Stamp
 
     @classmethod
-    def of(cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False) -> "Source":
+    def of(
+        cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False
+    ) -> "Source":
         """Raises Unreadable for what is no readable regular file; `unique` puts the time (UTC) into the name."""
         text = os.fsdecode(path)
         found = regular(text)
         called = safe_name(name or os.path.basename(text))
-        return cls(text, unique_name(called, time.gmtime()) if unique else called, found.st_size, Stamp.of(found))
+        return cls(
+            text,
+            unique_name(called, time.gmtime()) if unique else called,
+            found.st_size,
+            Stamp.of(found),
+        )
 
     def body(self) -> Slice:
         return Slice(self.path, 0, self.size, self.stamp)
@@ -192,14 +211,24 @@ class Request(NamedTuple):
     url: str
     headers: tuple[Header, ...] = ()
     body: Body = ()
-    auth: Optional[Callable[[Any, float], tuple[Header, ...]]] = None  # called with it and the time at every sending
-    expects: tuple[int, ...] = ()  # statuses that are no success, and that the provider reads itself
+    auth: Optional[Callable[[Any, float], tuple[Header, ...]]] = (
+        None  # called with it and the time at every sending
+    )
+    expects: tuple[
+        int, ...
+    ] = ()  # statuses that are no success, and that the provider reads itself
     repeatable: bool = False  # sending it twice does no harm, whatever became of the first
     hashed: bool = False  # also take the SHA-256 of the file while it leaves
-    refusal: "Optional[Callable[[Response], Optional[UploadError]]]" = None  # the host's own way to say no
-    sink: Optional[Callable[[], Callable[[bytes], object]]] = None  # makes what takes a good answer's body, anew at each try
+    refusal: "Optional[Callable[[Response], Optional[UploadError]]]" = (
+        None  # the host's own way to say no
+    )
+    sink: Optional[Callable[[], Callable[[bytes], object]]] = (
+        None  # makes what takes a good answer's body, anew at each try
+    )
     limit: int = ANSWER_LIMIT  # at most this much of the answer's body is read
-    within: Optional[float] = None  # seconds for all of it, whatever --max-time says, and then no second try
+    within: Optional[float] = (
+        None  # seconds for all of it, whatever --max-time says, and then no second try
+    )
     stop: Any = None  # a threading.Event: once it is set the sending ends
 
     def __repr__(self) -> str:
@@ -265,7 +294,11 @@ class UploadOptions(NamedTuple):
 
     def __repr__(self) -> str:
         hidden = {"proxy", "proxies", "settings"}
-        told = (f"{k}={v!r}" for k, v in self._asdict().items() if k not in hidden and v != self._field_defaults[k])
+        told = (
+            f"{k}={v!r}"
+            for k, v in self._asdict().items()
+            if k not in hidden and v != self._field_defaults[k]
+        )
         return f"UploadOptions({', '.join(told)})"
 
 
@@ -300,7 +333,9 @@ class UploadResult(NamedTuple):
 class Keeps(NamedTuple):
     """How long a host keeps a file, in seconds."""
 
-    usual: Union[float, None, Callable[[int], float]]  # if nobody asks; may depend on the size; None: it promises nothing
+    usual: Union[
+        float, None, Callable[[int], float]
+    ]  # if nobody asks; may depend on the size; None: it promises nothing
     choices: Sequence[int] = ()  # what we may ask for, ascending
     setting: str = ""  # the environment variable that replaces `usual`
 
@@ -332,8 +367,12 @@ class Provider(NamedTuple):
     fetched: bool = True  # a GET of the link by us gives the file itself
     hashes: bool = False  # its answer holds the SHA-256 of what it stored
     needs: tuple[str, ...] = ()  # settings without which it cannot work
-    missing: Optional[Callable[[Mapping[str, str]], str]] = None  # what is wrong with the settings, if that is not so simple
-    doubt: Optional[Callable[[Mapping[str, str]], str]] = None  # what may be missing, and shows only when it is asked
+    missing: Optional[Callable[[Mapping[str, str]], str]] = (
+        None  # what is wrong with the settings, if that is not so simple
+    )
+    doubt: Optional[Callable[[Mapping[str, str]], str]] = (
+        None  # what may be missing, and shows only when it is asked
+    )
     own: bool = False  # the user's own storage: once it is set up it is the whole chain
     folders: bool = False  # takes --remote-path, and overwrites only by --force
     takes: tuple[str, ...] = ()  # settings that it honours
@@ -387,7 +426,12 @@ class UploadError(Exception):
     ) -> None:
         super().__init__(message)
         self.summary = message  # a line without what lies beneath
-        self.provider, self.phase, self.status, self.retry_after = provider, phase, status, retry_after
+        self.provider, self.phase, self.status, self.retry_after = (
+            provider,
+            phase,
+            status,
+            retry_after,
+        )
         self.started = started
         self.everywhere = everywhere  # every other host would fail in the same way
         self.hint = hint  # what the reader can do
@@ -468,9 +512,16 @@ class AllProvidersFailed(NonRetryableError):
         self.failures, self.attempts = tuple(failures), tuple(attempts)
         tried = [f for f in self.failures if not isinstance(f, (Unsuitable, NotConfigured))]
         what = "no link could be proven" if any_unproven(tried) else "no host took it"
-        super().__init__(f"{what} ({len(tried)} tried)" if tried else "no host fits; nothing was sent")
-        self.args = (self.failures, self.attempts)  # pickle makes it anew of these, for another process
-        self.exit_code = min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
+        super().__init__(
+            f"{what} ({len(tried)} tried)" if tried else "no host fits; nothing was sent"
+        )
+        self.args = (
+            self.failures,
+            self.attempts,
+        )  # pickle makes it anew of these, for another process
+        self.exit_code = (
+            min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
+        )
 
     def __str__(self) -> str:
         return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
@@ -480,9 +531,13 @@ class AllProvidersFailed(NonRetryableError):
         hosts: dict[tuple[object, str, str], list[str]] = {}
         for f in self.failures:
             which = None if f.exit_code == 5 else f.provider
-            hosts.setdefault((which, f.phase, f"{f}{'   ' + f.hint if f.hint else ''}"), []).append(f.provider or "-")
+            hosts.setdefault((which, f.phase, f"{f}{'   ' + f.hint if f.hint else ''}"), []).append(
+                f.provider or "-"
+            )
         lines = [(", ".join(names), phase, words) for (_, phase, words), names in hosts.items()]
-        width = max([11, *(len(names) for names, _, _ in lines if len(names) <= 30)])  # a long list stands out alone
+        width = max(
+            [11, *(len(names) for names, _, _ in lines if len(names) <= 30)]
+        )  # a long list stands out alone
         return [f"{names:<{width}}  {phase:<8} {words}" for names, phase, words in lines]
 
 
@@ -508,7 +563,9 @@ def program() -> str:
 
 def printable(text: str, limit: int = 200) -> str:
     """What a host or a file name says, without anything that could move a cursor or hide a character."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:limit])
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:limit]
+    )
     return shown[:limit] + ("..." if len(text) > limit or len(shown) > limit else "")
 
 
@@ -557,7 +614,9 @@ def no_file(path: str, shown: str, mode: int) -> Unreadable:
 
 
 def local_reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):  # Windows has several words for it, in the language of its user
+    if isinstance(
+        error, FileNotFoundError
+    ):  # Windows has several words for it, in the language of its user
         return "no such file or directory"
     return str(getattr(error, "strerror", None) or error).lower()
 
@@ -589,7 +648,10 @@ def unique_name(name: str, now: time.struct_time) -> str:
 @functools.cache
 def media_types() -> "mimetypes.MimeTypes":
     make, module = mimetypes.MimeTypes, sys.modules["mimetypes"]  # type: Any, Any
-    begun, module.inited = module.inited, True  # or it would read the system's table first, for nobody (2 ms)
+    begun, module.inited = (
+        module.inited,
+        True,
+    )  # or it would read the system's table first, for nobody (2 ms)
     made, module.inited = make(filenames=()), begun
     return made  # type: ignore[no-any-return]
 
@@ -610,18 +672,27 @@ def quoted(name: str) -> str:
     return urllib.parse.quote(name, safe="")
 
 
-def multipart(fields: Iterable[tuple[str, str]], file_field: str, source: Source) -> tuple[str, Body]:
+def multipart(
+    fields: Iterable[tuple[str, str]], file_field: str, source: Source
+) -> tuple[str, Body]:
     """Content-Type and body of a form: text fields first, the file last (RFC 7578).
 
     A quote in the name goes as \\" because only Werkzeug undoes %22; there is no filename* because PHP loses the file.
     """
     boundary = "twat-fs-" + os.urandom(16).hex()
-    head = "".join(f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields)
+    head = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'
+        for k, v in fields
+    )
     name = source.name.replace('"', '\\"')
     head += f'--{boundary}\r\nContent-Disposition: form-data; name="{file_field}"; filename="{name}"\r\n'
     head += f"Content-Type: {media_type(source.name)}\r\n\r\n"
     tail = f"\r\n--{boundary}--\r\n"
-    return f"multipart/form-data; boundary={boundary}", (head.encode(), source.body(), tail.encode())
+    return f"multipart/form-data; boundary={boundary}", (
+        head.encode(),
+        source.body(),
+        tail.encode(),
+    )
 
 
 def length(body: Body) -> int:
@@ -634,7 +705,9 @@ def opened(piece: Slice) -> Iterator[Any]:
     try:  # closed below; here only a failure to open counts
         file = open(piece.path, "rb", 0, opener=unwaiting)  # noqa: SIM115
     except OSError as error:
-        raise SourceChanged(f"cannot be read any more: {local_reason(error)}", phase="file") from error
+        raise SourceChanged(
+            f"cannot be read any more: {local_reason(error)}", phase="file"
+        ) from error
     with file:
         unchanged(file, piece)
         file.seek(piece.start)
@@ -644,7 +717,9 @@ def opened(piece: Slice) -> Iterator[Any]:
 
 def unchanged(file: Any, piece: Slice) -> None:
     if Stamp.of(os.fstat(file.fileno())) != piece.stamp:
-        raise SourceChanged("changed while it was being read; nothing of it counts as uploaded", phase="file")
+        raise SourceChanged(
+            "changed while it was being read; nothing of it counts as uploaded", phase="file"
+        )
 
 
 def pieces_of(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
@@ -702,11 +777,18 @@ class Proxy(NamedTuple):
         return f"{self.scheme}://{self.host}:{self.port}"
 
     def authorization(self) -> tuple[Header, ...]:
-        return (("Proxy-Authorization", basic(self.user, self.password)),) if self.user or self.password else ()
+        return (
+            (("Proxy-Authorization", basic(self.user, self.password)),)
+            if self.user or self.password
+            else ()
+        )
 
 
 def basic(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode()
+    return (
+        "Basic "
+        + base64.b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode()
+    )
 
 
 PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
@@ -719,11 +801,18 @@ def parse_proxy(text: str) -> Proxy:
         url = urllib.parse.urlsplit(text if "://" in text else "http://" + text)
         scheme, host, port = url.scheme.lower(), url.hostname, url.port
     except ValueError as error:
-        raise UsageError("the proxy's address cannot be read: it looks like http://HOST:PORT", phase="proxy") from error
+        raise UsageError(
+            "the proxy's address cannot be read: it looks like http://HOST:PORT", phase="proxy"
+        ) from error
     if scheme not in PROXY_PORTS:
-        raise UsageError(f"a proxy of kind {printable(scheme)}:// is not supported: {', '.join(PROXY_PORTS)}", phase="proxy")
+        raise UsageError(
+            f"a proxy of kind {printable(scheme)}:// is not supported: {', '.join(PROXY_PORTS)}",
+            phase="proxy",
+        )
     if not host:
-        raise UsageError("the proxy's address names no host: it looks like http://HOST:PORT", phase="proxy")
+        raise UsageError(
+            "the proxy's address names no host: it looks like http://HOST:PORT", phase="proxy"
+        )
     user, password = (urllib.parse.unquote(secret or "") for secret in (url.username, url.password))
     return Proxy(scheme, host, port or PROXY_PORTS[scheme], user, password)
 
@@ -749,10 +838,18 @@ def target_of(url: str) -> Target:
         port = parts.port or PORTS.get(parts.scheme, 0)
     except (ValueError, UnicodeError) as error:
         raise NoLink(f"not a URL: {printable(bare(url))}", phase="link") from error
-    good = re.fullmatch(r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?", host)
+    good = re.fullmatch(
+        r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?",
+        host,
+    )
     if len(host) > 253 or ".." in host or parts.scheme not in ("http", "https", "tcp") or not good:
         raise NoLink(f"not a URL that can be fetched: {printable(bare(url))}", phase="link")
-    return Target(parts.scheme, host, port, in_ascii((parts.path or "/") + ("?" + parts.query if parts.query else "")))
+    return Target(
+        parts.scheme,
+        host,
+        port,
+        in_ascii((parts.path or "/") + ("?" + parts.query if parts.query else "")),
+    )
 
 
 def root_of(url: str) -> str:
@@ -787,7 +884,9 @@ class Tls:
         flush(self.channel)
 
     def feed(self) -> None:
-        with contextlib.suppress(OSError):  # would block; or broken, and then there may still be something to read
+        with contextlib.suppress(
+            OSError
+        ):  # would block; or broken, and then there may still be something to read
             self.flush()
         data = self.channel.recv(256 * KiB)
         if data:
@@ -835,7 +934,11 @@ class Tls:
 
 def backlog(channel: Any) -> int:
     """The bytes that TLS, or TLS within TLS, has taken and that have not left."""
-    return len(channel.unsent) + channel.outgoing.pending + backlog(channel.channel) if isinstance(channel, Tls) else 0
+    return (
+        len(channel.unsent) + channel.outgoing.pending + backlog(channel.channel)
+        if isinstance(channel, Tls)
+        else 0
+    )
 
 
 def flush(channel: Any) -> int:
@@ -847,7 +950,9 @@ def flush(channel: Any) -> int:
 def ready(channels: Sequence[Any], read: bool, write: bool, seconds: float) -> list[Any]:
     """Those that can be read or written, or have failed, within that time; select() knows no descriptor above 1023."""
     if not hasattr(select, "poll"):  # Windows
-        found = select.select(channels if read else [], channels if write else [], channels, seconds)
+        found = select.select(
+            channels if read else [], channels if write else [], channels, seconds
+        )
         return list({*found[0], *found[1], *found[2]})
     poll = select.poll()
     for channel in channels:
@@ -931,8 +1036,14 @@ class Stream:
             data = self.channel.recv(16 * KiB)
         except BlockingIOError:
             return
-        self.heard = re.sub(rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+", b"", self.heard + data)
-        if not data or len(self.heard) > 64 * KiB or not re.match(rb"HTTP/1\.[01] 1|\Z", self.heard):
+        self.heard = re.sub(
+            rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+", b"", self.heard + data
+        )
+        if (
+            not data
+            or len(self.heard) > 64 * KiB
+            or not re.match(rb"HTTP/1\.[01] 1|\Z", self.heard)
+        ):
             raise Answered
 
     def sendall(self, data: "Union[bytes, memoryview]") -> None:
@@ -1043,7 +1154,11 @@ BUNDLES = (  # Debian; RHEL; SUSE; macOS and Alpine
 
 def frozen_bundle() -> Optional[str]:
     """A frozen OpenSSL looks where the machine that built it kept its certificates: so name those of this one."""
-    if not getattr(sys, "frozen", False) or sys.platform == "win32" or {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ):
+    if (
+        not getattr(sys, "frozen", False)
+        or sys.platform == "win32"
+        or {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)
+    ):
         return None
     return next(filter(os.path.isfile, BUNDLES), None)
 
@@ -1051,7 +1166,11 @@ def frozen_bundle() -> Optional[str]:
 def lost_bundle() -> str:
     """A sentence if SSL_CERT_FILE names no file, of which OpenSSL says nothing."""
     named = os.environ.get("SSL_CERT_FILE", "")
-    return f"SSL_CERT_FILE is {printable(named)}, which is no file" if named and not os.path.isfile(named) else ""
+    return (
+        f"SSL_CERT_FILE is {printable(named)}, which is no file"
+        if named and not os.path.isfile(named)
+        else ""
+    )
 
 
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
@@ -1059,8 +1178,14 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
     try:
         context = ssl.create_default_context(cafile=cacert or frozen_bundle())
     except OSError as error:
-        why = "holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else local_reason(error)
-        raise UsageError(f"{'--cacert ' + printable(cacert) if cacert else 'certificates'}: {why}", phase="tls") from error
+        why = (
+            "holds no certificates in PEM form"
+            if isinstance(error, ssl.SSLError)
+            else local_reason(error)
+        )
+        raise UsageError(
+            f"{'--cacert ' + printable(cacert) if cacert else 'certificates'}: {why}", phase="tls"
+        ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -1070,8 +1195,14 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
 def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
     """CONNECT: from here on the proxy only passes bytes."""
     place = f"[{target.host}]" if ":" in target.host else target.host
-    headers = (("Host", f"{place}:{target.port}"), ("User-Agent", USER_AGENT), *proxy.authorization())
-    head = f"CONNECT {place}:{target.port} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers)
+    headers = (
+        ("Host", f"{place}:{target.port}"),
+        ("User-Agent", USER_AGENT),
+        *proxy.authorization(),
+    )
+    head = f"CONNECT {place}:{target.port} HTTP/1.1\r\n" + "".join(
+        f"{k}: {v}\r\n" for k, v in headers
+    )
     stream.sendall(head.encode("latin-1") + b"\r\n")
     answer = http.client.HTTPResponse(stream, method="CONNECT")  # type: ignore[arg-type]
     answer.begin()
@@ -1079,16 +1210,30 @@ def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
         raise wants_password(proxy)
     if answer.status // 100 != 2:
         said = printable(f"{answer.status} {answer.reason}")
-        raise Unreachable(f"the proxy {proxy!r} cannot reach {target.host}: {said}", phase="proxy", status=answer.status)
+        raise Unreachable(
+            f"the proxy {proxy!r} cannot reach {target.host}: {said}",
+            phase="proxy",
+            status=answer.status,
+        )
 
 
 def wants_password(proxy: Proxy) -> UploadError:
     what = "refuses this user and password" if proxy.user else "asks for a user and a password"
     hint = f"--proxy {proxy.scheme}://USER:PASSWORD@{proxy.host}:{proxy.port}"
-    return Refused(f"the proxy {proxy!r} {what}", phase="proxy", status=407, everywhere=True, hint=hint)
+    return Refused(
+        f"the proxy {proxy!r} {what}", phase="proxy", status=407, everywhere=True, hint=hint
+    )
 
 
-SOCKS_REPLIES = ("", "general failure", "not allowed", "network unreachable", "host unreachable", "refused", "timed out")
+SOCKS_REPLIES = (
+    "",
+    "general failure",
+    "not allowed",
+    "network unreachable",
+    "host unreachable",
+    "refused",
+    "timed out",
+)
 
 
 def socks5(stream: Stream, target: Target, proxy: Proxy, seconds: float) -> None:
@@ -1108,12 +1253,16 @@ def socks5(stream: Stream, target: Target, proxy: Proxy, seconds: float) -> None
     if version != 5:
         raise Unreachable(f"{proxy!r} does not speak SOCKS5", phase="proxy", everywhere=True)
     if method == 2 and proxy.user:
-        user, password = (text.encode("utf-8", "surrogateescape")[:255] for text in (proxy.user, proxy.password))
+        user, password = (
+            text.encode("utf-8", "surrogateescape")[:255] for text in (proxy.user, proxy.password)
+        )
         stream.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
         method = read(2)[1]  # 0 is welcome
     if method:
         raise wants_password(proxy)
-    stream.sendall(b"\x05\x01\x00" + socks_address(target, proxy, seconds) + target.port.to_bytes(2, "big"))
+    stream.sendall(
+        b"\x05\x01\x00" + socks_address(target, proxy, seconds) + target.port.to_bytes(2, "big")
+    )
     _, code, _, kind = read(4)
     if code:
         said = SOCKS_REPLIES[code] if code < len(SOCKS_REPLIES) else f"error {code}"
@@ -1168,10 +1317,18 @@ def failures_of(phase: str, host: str, started: bool = False) -> Iterator[None]:
 def failure(error: Exception, phase: str, host: str, started: bool) -> UploadError:
     if isinstance(error, ssl.SSLCertVerificationError):
         hint = lost_bundle() or "try --cacert FILE or SSL_CERT_FILE"
-        return Refused(f"the certificate of {host} does not hold: {error.verify_message}", phase="tls", hint=hint)
+        return Refused(
+            f"the certificate of {host} does not hold: {error.verify_message}",
+            phase="tls",
+            hint=hint,
+        )
     if isinstance(error, ssl.SSLError):
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-            return Unreachable(f"{host} does not speak TLS here", phase="tls", hint="is it http:// instead of https://?")
+            return Unreachable(
+                f"{host} does not speak TLS here",
+                phase="tls",
+                hint="is it http:// instead of https://?",
+            )
         return Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started)
     if isinstance(error, TimeoutError):
         why = error.args[0] if len(error.args) == 1 else "was silent for too long"
@@ -1202,13 +1359,19 @@ class Transport:
     def __init__(self, options: UploadOptions) -> None:
         self.options, self.stall = options, options.timeout or STALL
         self.proxy = parse_proxy(options.proxy) if options.proxy else None
-        self.context = tls_context(options.cacert, options.insecure) if options.cacert else None  # a bad file: at once
-        self.secrets = [value for name, value in options.settings.items() if name in SECRET_SETTINGS]
+        self.context = (
+            tls_context(options.cacert, options.insecure) if options.cacert else None
+        )  # a bad file: at once
+        self.secrets = [
+            value for name, value in options.settings.items() if name in SECRET_SETTINGS
+        ]
         self.lines = threading.local()
         self.limiter = Limiter(options.limit_rate) if options.limit_rate else None
         self.deadline = time.monotonic() + options.max_time if options.max_time else FOREVER
 
-    def send(self, request: Request, sent: Callable[[int], object] = lambda count: None) -> Response:
+    def send(
+        self, request: Request, sent: Callable[[int], object] = lambda count: None
+    ) -> Response:
         """One request, one answer; raises Unreachable, SourceChanged, TimedOut, and Refused for a redirect of an upload."""
         for _ in range(MAX_REDIRECTS + 1):
             response = self.exchange(request, sent)
@@ -1222,29 +1385,45 @@ class Transport:
         return self.deadline - time.monotonic()
 
     def end_of(self, request: Request) -> float:
-        return time.monotonic() + request.within if request.within else self.deadline  # clean-up may outlive --max-time
+        return (
+            time.monotonic() + request.within if request.within else self.deadline
+        )  # clean-up may outlive --max-time
 
     def exchange(self, request: Request, sent: Callable[[int], object]) -> Response:
         target, line = target_of(request.url), None
         kept = self.kept().get(target[:3])
         try:
             line = self.borrow(target, self.end_of(request))
-            line.stream.stall, line.stream.until, line.stream.stop = self.stall, self.end_of(request), request.stop
+            line.stream.stall, line.stream.until, line.stream.stop = (
+                self.stall,
+                self.end_of(request),
+                request.stop,
+            )
             try:
-                return self.raw(line, request, sent) if target.scheme == "tcp" else self.talk(line, target, request, sent)
+                return (
+                    self.raw(line, request, sent)
+                    if target.scheme == "tcp"
+                    else self.talk(line, target, request, sent)
+                )
             except BaseException:
                 self.discard(target, line)
                 raise
         except Unreachable as error:
             if self.time_left() <= 0:
                 raise self.over(error) from error
-            hung_up = line and line is kept and isinstance(error.__cause__, ConnectionError)  # while nobody looked
+            hung_up = (
+                line and line is kept and isinstance(error.__cause__, ConnectionError)
+            )  # while nobody looked
             if hung_up and request.repeatable and not request.body:
                 return self.exchange(request, sent)  # on a new one
             raise
 
     def over(self, error: UploadError) -> UploadError:
-        return TimedOut(f"--max-time {self.options.max_time:g} s is over: {error}", phase=error.phase, everywhere=True)
+        return TimedOut(
+            f"--max-time {self.options.max_time:g} s is over: {error}",
+            phase=error.phase,
+            everywhere=True,
+        )
 
     # Connections
 
@@ -1277,7 +1456,9 @@ class Transport:
         if seconds <= 0:
             raise Unreachable("no time is left to connect", phase="connect")
         proxy = self.proxy_for(target)
-        stream = self.reach(*(proxy[1:3] if proxy else target[1:3]), "proxy" if proxy else "connect", seconds)
+        stream = self.reach(
+            *(proxy[1:3] if proxy else target[1:3]), "proxy" if proxy else "connect", seconds
+        )
         try:
             if proxy:
                 self.through(stream, target, proxy)
@@ -1324,7 +1505,9 @@ class Transport:
         A link-local address (where clouds keep credentials) is never asked through a proxy: it would be another one's.
         """
         proxies = self.options.proxies
-        if target.host.startswith(("169.254.", "fe80:", "fd00:ec2:")) or not (self.proxy or proxies):
+        if target.host.startswith(("169.254.", "fe80:", "fd00:ec2:")) or not (
+            self.proxy or proxies
+        ):
             return None
         if self.proxy or is_loopback(target.host):
             return self.proxy
@@ -1342,11 +1525,15 @@ class Transport:
 
     # One exchange
 
-    def talk(self, line: Line, target: Target, request: Request, sent: Callable[[int], object]) -> Response:
+    def talk(
+        self, line: Line, target: Target, request: Request, sent: Callable[[int], object]
+    ) -> Response:
         stream = line.stream
         digest, broken, started = None, None, False
         if request.auth:  # now: a signature is stale after some minutes
-            request = request._replace(headers=(*request.headers, *request.auth(request, time.time())))
+            request = request._replace(
+                headers=(*request.headers, *request.auth(request, time.time()))
+            )
         try:
             with failures_of("send", target.host):
                 self.send_head(line, target, request)
@@ -1354,7 +1541,9 @@ class Transport:
             with failures_of("send", target.host, started):
                 digest = self.send_body(line, request, sent)
         except Answered:
-            broken = Unreachable(f"{target.host} hung up in the middle of the upload", phase="send", started=started)
+            broken = Unreachable(
+                f"{target.host} hung up in the middle of the upload", phase="send", started=started
+            )
         except Unreachable as error:  # listen before giving up: why may be there to read
             broken = error
             stream.stall = min(5.0, self.stall)
@@ -1375,14 +1564,21 @@ class Transport:
         whole = f"http://{target.netloc()}{target.path}" if line.proxy else target.path
         proxy = line.proxy.authorization() if line.proxy else ()
         line.http.putrequest(request.method, whole, skip_host=True, skip_accept_encoding=True)
-        fixed = (("Host", target.netloc()), ("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Accept-Encoding", "identity"))
+        fixed = (
+            ("Host", target.netloc()),
+            ("User-Agent", USER_AGENT),
+            ("Accept", "*/*"),
+            ("Accept-Encoding", "identity"),
+        )
         for name, value in (*fixed, *request.headers, *proxy):
             line.http.putheader(name, value)
         if request.method not in ("GET", "HEAD"):
             line.http.putheader("Content-Length", str(length(request.body)))
         line.http.endheaders()
 
-    def send_body(self, line: Line, request: Request, sent: Callable[[int], object]) -> Optional[str]:
+    def send_body(
+        self, line: Line, request: Request, sent: Callable[[int], object]
+    ) -> Optional[str]:
         """Sends the pieces; the SHA-256 of the file if the request asks for it."""
         digest = hashlib.sha256() if request.hashed else None
         for piece in request.body:
@@ -1393,7 +1589,9 @@ class Transport:
         line.stream.flush()
         return digest.hexdigest() if digest else None
 
-    def send_slice(self, stream: Stream, piece: Slice, digest: Any, sent: Callable[[int], object]) -> None:
+    def send_slice(
+        self, stream: Stream, piece: Slice, digest: Any, sent: Callable[[int], object]
+    ) -> None:
         for data in pieces_of(piece, self.limiter.step if self.limiter else CHUNK):
             if self.limiter:
                 self.limiter.take(len(data), self.time_left())
@@ -1408,26 +1606,43 @@ class Transport:
         slow = request.limit / (10 * KiB) if request.sink else 0
         stream.until = min(stream.until, time.monotonic() + 2 * stream.stall + slow)
         answer = line.http.getresponse()
-        while 101 < answer.status < 200:  # hints before the answer itself; http.client passes over 100 only
+        while (
+            101 < answer.status < 200
+        ):  # hints before the answer itself; http.client passes over 100 only
             answer.headers = None
             answer.begin()
         taken: list[bytes] = []
         sink = request.sink() if request.sink and answer.status == 200 else taken.append
         size = answer.length
-        whole = pour(answer, sink, request.limit if answer.status < 300 else max(request.limit, 64 * KiB))
+        whole = pour(
+            answer, sink, request.limit if answer.status < 300 else max(request.limit, 64 * KiB)
+        )
         if whole and not answer.will_close:
             answer.close()
         else:
             self.discard(target, line)
         body = b"".join(taken)
-        bad = answer.status >= 300  # in a good answer a short password, or a part of a token, may stand by chance
+        bad = (
+            answer.status >= 300
+        )  # in a good answer a short password, or a part of a token, may stand by chance
         keys = "authorization$|token$" if bad else "authorization$"
-        words = [value.rpartition(" ") for name, value in request.headers if re.search(keys, name, re.I)]
+        words = [
+            value.rpartition(" ") for name, value in request.headers if re.search(keys, name, re.I)
+        ]
         told = [word for _, _, word in words]
         if bad:
-            told += [str(base64.b64decode(w).partition(b":")[2], "utf-8", "replace") for kind, _, w in words if kind == "Basic"]
-        for secret in [*told, *(self.secrets if request.body else ())]:  # a host may repeat them, and we would repeat its words
-            body = functools.reduce(lambda left, spelled: left.replace(spelled, b"***"), spellings(secret), body)
+            told += [
+                str(base64.b64decode(w).partition(b":")[2], "utf-8", "replace")
+                for kind, _, w in words
+                if kind == "Basic"
+            ]
+        for secret in [
+            *told,
+            *(self.secrets if request.body else ()),
+        ]:  # a host may repeat them, and we would repeat its words
+            body = functools.reduce(
+                lambda left, spelled: left.replace(spelled, b"***"), spellings(secret), body
+            )
         return Response(answer.status, answer.headers, body, request.url, size=size)
 
     def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:
@@ -1450,7 +1665,12 @@ class Transport:
 
 def spellings(secret: str) -> set[bytes]:
     """How a host may write it in text, JSON (PHP escapes its slashes), HTML and URLs; none for nothing."""
-    ways = {secret, secret.replace("/", "\\/"), html.escape(secret), urllib.parse.quote(secret, safe="", errors="replace")}
+    ways = {
+        secret,
+        secret.replace("/", "\\/"),
+        html.escape(secret),
+        urllib.parse.quote(secret, safe="", errors="replace"),
+    }
     return {way.encode("utf-8", "surrogateescape") for way in ways if way}
 
 
@@ -1488,17 +1708,29 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
     if response.status in request.expects:
         return None
     try:
-        location = response.headers["Location"].encode("latin-1", "replace")  # so http.client reads headers
-        place = urllib.parse.urljoin(request.url, in_ascii(location.decode("utf-8", "surrogateescape")))
+        location = response.headers["Location"].encode(
+            "latin-1", "replace"
+        )  # so http.client reads headers
+        place = urllib.parse.urljoin(
+            request.url, in_ascii(location.decode("utf-8", "surrogateescape"))
+        )
     except ValueError as error:
-        raise NoLink("redirects to what is no URL", phase="reply", status=response.status) from error
+        raise NoLink(
+            "redirects to what is no URL", phase="reply", status=response.status
+        ) from error
     if request.method not in ("GET", "HEAD"):
-        raise Refused(f"it sends us elsewhere: {printable(bare(place))}", phase="reply", status=response.status)
+        raise Refused(
+            f"it sends us elsewhere: {printable(bare(place))}",
+            phase="reply",
+            status=response.status,
+        )
     old, new = target_of(request.url), target_of(place)
     if (old.scheme, new.scheme) == ("https", "http") or new.scheme == "tcp":
         raise NoLink(f"redirects to the unsafe {printable(bare(place))}", phase="proof")
     same = old[:3] == new[:3]
-    kept = tuple(h for h in request.headers if same or h[0] == "Range")  # any other may be a key, as those of clouds are
+    kept = tuple(
+        h for h in request.headers if same or h[0] == "Range"
+    )  # any other may be a key, as those of clouds are
     return request._replace(url=place, headers=kept, auth=request.auth if same else None)
 
 
@@ -1537,7 +1769,9 @@ def json_at(*path: Union[str, int]) -> Reader:
 
     def read(response: Response) -> str:
         found = json_value(response, *path)
-        return found if isinstance(found, str) and found.isprintable() else ""  # a lone surrogate is no text
+        return (
+            found if isinstance(found, str) and found.isprintable() else ""
+        )  # a lone surrogate is no text
 
     return read
 
@@ -1580,14 +1814,22 @@ def said(response: Response) -> str:
         found = json.loads(words) if words[:1] == "{" else {}
         told = [found.get(key) for key in ("message", "error_summary", "error", "detail")]
         words = next((text for text in told if isinstance(text, str) and text), words)
-    words = re.sub(r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", words))  # keys to a place
+    words = re.sub(
+        r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", words)
+    )  # keys to a place
     title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", words, re.I)
     return printable(" ".join((title.group(1) if title else words[:2000]).split()))
 
 
 def no_link(response: Response) -> NoLink:
-    what = f'no URL in the answer: "{said(response)}"' if response.body.strip() else "nothing in the answer"
-    return NoLink(f"{response.status} but {what}", phase="reply", status=response.status, started=True)
+    what = (
+        f'no URL in the answer: "{said(response)}"'
+        if response.body.strip()
+        else "nothing in the answer"
+    )
+    return NoLink(
+        f"{response.status} but {what}", phase="reply", status=response.status, started=True
+    )
 
 
 def check_link(url: str, pattern: str, response: Response) -> str:
@@ -1619,12 +1861,20 @@ def lifetime(keeps: Keeps, size: int, options: UploadOptions) -> Optional[float]
     usual = keeps.usual(size) if callable(keeps.usual) else keeps.usual
     if keeps.setting and options.settings.get(keeps.setting):
         usual = setting_among(keeps, options.settings[keeps.setting])
-    at_least = options.expire or (options.keep if options.keep and (usual is None or usual < options.keep) else None)
+    at_least = options.expire or (
+        options.keep if options.keep and (usual is None or usual < options.keep) else None
+    )
     if at_least is None:
         return usual
-    place = bisect.bisect_left(keeps.choices, at_least)  # the smallest one that is not below the wish
+    place = bisect.bisect_left(
+        keeps.choices, at_least
+    )  # the smallest one that is not below the wish
     if place == len(keeps.choices):
-        most = f"at most {duration(keeps.choices[-1])}" if keeps.choices else duration(usual) + ", and lets nobody choose"
+        most = (
+            f"at most {duration(keeps.choices[-1])}"
+            if keeps.choices
+            else duration(usual) + ", and lets nobody choose"
+        )
         raise Unsuitable(f"keeps files {most}", phase="wish")
     return keeps.choices[place]
 
@@ -1633,7 +1883,9 @@ def setting_among(keeps: Keeps, value: str) -> int:
     seconds = parse_duration(value)
     if seconds not in keeps.choices:
         allowed = ", ".join(f"{choice // HOUR}h" for choice in keeps.choices)
-        raise NotConfigured(f"{keeps.setting} is {printable(value)!r}: it must be one of {allowed}", phase="wish")
+        raise NotConfigured(
+            f"{keeps.setting} is {printable(value)!r}: it must be one of {allowed}", phase="wish"
+        )
     return int(seconds or 0)
 
 
@@ -1641,7 +1893,7 @@ UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 
 
 def parse_duration(value: str) -> Optional[int]:
-    """"10m", "12h", "7d", "4w", "90s" in seconds; None for anything else."""
+    """ "10m", "12h", "7d", "4w", "90s" in seconds; None for anything else."""
     found = re.fullmatch(r"([0-9]{1,6})([smhdw])", value.strip().lower())
     return int(found.group(1)) * UNITS[found.group(2)] or None if found else None
 
@@ -1668,11 +1920,17 @@ def duration(seconds: Optional[float]) -> str:
 def human(size: float) -> str:
     """For people: "1.4 GiB"; powers of 1024."""
     power = min((max(int(size), 1).bit_length() - 1) // 10, 4)
-    return f"{size / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}" if power else f"{int(size)} bytes"
+    return (
+        f"{size / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
+        if power
+        else f"{int(size)} bytes"
+    )
 
 
 Pairs = tuple[tuple[str, str], ...]
-Extra = Callable[[Optional[float], UploadOptions], Pairs]  # what we add for this lifetime and these options
+Extra = Callable[
+    [Optional[float], UploadOptions], Pairs
+]  # what we add for this lifetime and these options
 
 
 def nothing(life: Optional[float], options: UploadOptions) -> Pairs:
@@ -1701,9 +1959,18 @@ def form(
     read = link_of(url, link)
 
     def build(source: Source, options: UploadOptions) -> Request:
-        extra = [field for field in fields(lifetime(keeps, source.size, options), options) if field[1]]
+        extra = [
+            field for field in fields(lifetime(keeps, source.size, options), options) if field[1]
+        ]
         kind, body = multipart(extra, file_field, source)
-        return Request("POST", endpoint, (("Content-Type", kind),), body, hashed=options.sha256, refusal=refusal)
+        return Request(
+            "POST",
+            endpoint,
+            (("Content-Type", kind),),
+            body,
+            hashed=options.sha256,
+            refusal=refusal,
+        )
 
     return Provider(id, domain, one_request(build, read), read, keeps, **facts)
 
@@ -1718,7 +1985,14 @@ def put(
         extra = headers(lifetime(keeps, source.size, options), options)
         kind = (("Content-Type", media_type(source.name)),)
         place = endpoint(source)
-        return Request("PUT", place, kind + extra, (source.body(),), hashed=options.sha256, refusal=said_nothing)
+        return Request(
+            "PUT",
+            place,
+            kind + extra,
+            (source.body(),),
+            hashed=options.sha256,
+            refusal=said_nothing,
+        )
 
     return Provider(id, domain, one_request(build, read), read, keeps, **facts)
 
@@ -1745,7 +2019,9 @@ def pomf_refusal(response: Response) -> Optional[UploadError]:
     if response.status == 500:
         wait = re.search(r"wait ([0-9]{1,4}) sec", response.text())
         pause = float(wait.group(1)) if wait else None
-        return Busy(f"500: {said(response)}", phase="reply", status=500, started=True, retry_after=pause)
+        return Busy(
+            f"500: {said(response)}", phase="reply", status=500, started=True, retry_after=pause
+        )
     return said_nothing(response)
 
 
@@ -1780,11 +2056,21 @@ FILEBIN_LINK = r"https://filebin\.net/[A-Za-z0-9_-]{8,60}/\S+"
 
 
 def termbin(source: Source, options: UploadOptions, send: Send) -> Link:
-    response = send(Request("POST", "tcp://termbin.com:9999", body=(source.body(),), hashed=options.sha256, refusal=said_nothing))
+    response = send(
+        Request(
+            "POST",
+            "tcp://termbin.com:9999",
+            body=(source.body(),),
+            hashed=options.sha256,
+            refusal=said_nothing,
+        )
+    )
     return termbin_read(response)._replace(sha256=response.sha256)
 
 
-termbin_read = link_of(lambda response: response.text().strip("\0\r\n "), r"https://termbin\.com/[a-z0-9]+")
+termbin_read = link_of(
+    lambda response: response.text().strip("\0\r\n "), r"https://termbin\.com/[a-z0-9]+"
+)
 
 
 # -- transfer.sh on somebody's own server
@@ -1798,9 +2084,14 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
     """
     try:
         parts, root = urllib.parse.urlsplit(base), root_of(base)
-        user, password = urllib.parse.unquote(parts.username or ""), urllib.parse.unquote(parts.password or "")
+        user, password = (
+            urllib.parse.unquote(parts.username or ""),
+            urllib.parse.unquote(parts.password or ""),
+        )
     except (ValueError, NoLink) as error:  # the text may hold a password: it is not repeated
-        raise UsageError("a server's address looks like https://USER:PASSWORD@HOST:PORT/", phase="options") from error
+        raise UsageError(
+            "a server's address looks like https://USER:PASSWORD@HOST:PORT/", phase="options"
+        ) from error
     place = root.partition("://")[2]
     authorization = (("Authorization", basic(user, password)),) if user or password else ()
 
@@ -1843,7 +2134,9 @@ def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link
 
 CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
 # By extension or by sniffed type (doc, dot).  Live it also refused zip and pdf: Uguu#117 2025-04-19, #123 2025-10-07.
-UGUU_BLOCKED = tuple("exe scr com vbs bat cmd htm html jar msi apk phtml svg doc dot zip pdf".split())
+UGUU_BLOCKED = tuple(
+    "exe scr com vbs bat cmd htm html jar msi apk phtml svg doc dot zip pdf".split()
+)
 
 ONE_REQUEST: tuple[Provider, ...] = (
     form(
@@ -1986,7 +2279,9 @@ def ending() -> Any:
     return contextvars.ContextVar("ending", default=Ending(None, []))
 
 
-def parallel(jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None) -> Iterator[tuple[int, Any]]:
+def parallel(
+    jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None
+) -> Iterator[tuple[int, Any]]:
     """Place and result of each job as it ends; the first error ends them all, and sets `stop`.
 
     Daemon threads, for which Ctrl-C need not wait, except to abort uploads in parts; they share the caller's context, so
@@ -2000,7 +2295,10 @@ def parallel(jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None) 
         above.aborting.append(threading.current_thread())
     todo, ended = list(enumerate(jobs)), queue.SimpleQueue()  # type: list[tuple[int, Callable[[], Any]]], Any
     contexts = [contextvars.copy_context() for _ in range(min(workers, len(jobs)))]
-    threads = [threading.Thread(target=context.run, args=(work, todo, ended, mine), daemon=True) for context in contexts]
+    threads = [
+        threading.Thread(target=context.run, args=(work, todo, ended, mine), daemon=True)
+        for context in contexts
+    ]
     try:
         for thread in threads:
             thread.start()
@@ -2044,12 +2342,18 @@ def join(threads: Iterable[Any], seconds: float) -> None:
 def send_parts(requests: Sequence[Request], send: Send, workers: int) -> list[Response]:
     """The answers to the parts of a file, in their order."""
     stop = threading.Event()
-    jobs = [functools.partial(send, request._replace(stop=stop, repeatable=True)) for request in requests]
+    jobs = [
+        functools.partial(send, request._replace(stop=stop, repeatable=True))
+        for request in requests
+    ]
     return [answer for _, answer in sorted(parallel(jobs, workers, stop), key=lambda pair: pair[0])]
 
 
 def parts_of(source: Source, size: int) -> list[Slice]:
-    return [source.body()._replace(start=s, size=min(size, source.size - s)) for s in range(0, source.size, size)]
+    return [
+        source.body()._replace(start=s, size=min(size, source.size - s))
+        for s in range(0, source.size, size)
+    ]
 
 
 def key_of(source: Source, options: UploadOptions, folder: str = "") -> str:
@@ -2062,13 +2366,21 @@ def key_of(source: Source, options: UploadOptions, folder: str = "") -> str:
 
 
 def post_json(url: str, value: Any, *headers: Header, **more: Any) -> Request:
-    return Request("POST", url, (("Content-Type", "application/json"), *headers), (json.dumps(value).encode(),), **more)
+    return Request(
+        "POST",
+        url,
+        (("Content-Type", "application/json"), *headers),
+        (json.dumps(value).encode(),),
+        **more,
+    )
 
 
 def etag_of(response: Response) -> str:
     etag = str(response.headers.get("ETag", ""))
     if not etag or not etag.isprintable():
-        raise NoLink(f"{response.status} to a part, but without its ETag", phase="reply", started=True)
+        raise NoLink(
+            f"{response.status} to a part, but without its ETag", phase="reply", started=True
+        )
     return etag
 
 
@@ -2083,12 +2395,23 @@ class Tokens:
     """Sends requests under a token that may run out on the way: a 401 renews it once, whichever thread comes first."""
 
     def __init__(self, send: Send, renewed: Optional[Callable[[], Any]], token: Any = "") -> None:
-        self.send, self.renewed, self.token, self.failed, self.lock = send, renewed, token, False, threading.Lock()
+        self.send, self.renewed, self.token, self.failed, self.lock = (
+            send,
+            renewed,
+            token,
+            False,
+            threading.Lock(),
+        )
 
     def __call__(self, request: Request) -> Response:
         token = self.token or self.renew("")
         if self.renewed:
-            response = self.under(token, request._replace(expects=(401, *request.expects), refusal=but_for_401(request.refusal)))
+            response = self.under(
+                token,
+                request._replace(
+                    expects=(401, *request.expects), refusal=but_for_401(request.refusal)
+                ),
+            )
             if response.status != 401:
                 return response
             token = self.renew(token)
@@ -2100,7 +2423,9 @@ class Tokens:
     def renew(self, stale: Any) -> Any:
         with self.lock:
             if self.token == stale and self.renewed and not self.failed:
-                self.failed = True  # until there is one: what gives none is not asked by every thread
+                self.failed = (
+                    True  # until there is one: what gives none is not asked by every thread
+                )
                 self.token, self.failed = self.renewed(), False
             return self.token
 
@@ -2125,7 +2450,10 @@ PIXELDRAIN_LINK = r"https://pixeldrain\.com/api/file/[A-Za-z0-9_-]{4,40}"
 def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
     """The host's own SHA-256 is the proof: a free account's link asks for a captcha once it is popular."""
     key = ("Authorization", basic("", options.settings["PIXELDRAIN_KEY"]))
-    place, kind = f"https://pixeldrain.com/api/file/{quoted(source.name)}", ("Content-Type", media_type(source.name))
+    place, kind = (
+        f"https://pixeldrain.com/api/file/{quoted(source.name)}",
+        ("Content-Type", media_type(source.name)),
+    )
     stored = send(Request("PUT", place, (kind, key), (source.body(),), hashed=options.sha256))
     link = pixeldrain_read(stored)._replace(sha256=stored.sha256)
     if options.verify != "none":
@@ -2136,8 +2464,14 @@ def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
 
 
 def pixeldrain_read(response: Response) -> Link:
-    url = check_link("https://pixeldrain.com/api/file/" + json_at("id")(response), PIXELDRAIN_LINK, response)
-    return Link(url, delete=url, advice="a free account's link may want a captcha: without --verify full its hash is the proof")
+    url = check_link(
+        "https://pixeldrain.com/api/file/" + json_at("id")(response), PIXELDRAIN_LINK, response
+    )
+    return Link(
+        url,
+        delete=url,
+        advice="a free account's link may want a captcha: without --verify full its hash is the proof",
+    )
 
 
 # -- storage.to
@@ -2150,18 +2484,35 @@ def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
     def call(step: str, value: Mapping[str, Any], **more: Any) -> Response:
         return send(post_json(f"https://storage.to/api/upload/{step}", value, visitor, **more))
 
-    about: dict[str, Any] = {"filename": source.name, "content_type": media_type(source.name), "size": source.size}
+    about: dict[str, Any] = {
+        "filename": source.name,
+        "content_type": media_type(source.name),
+        "size": source.size,
+    }
     plan = call("init", about)
     key, sha256 = json_at("r2_key")(plan), None
     if json_at("type")(plan) == "multipart":
         storageto_parts(source, options, send, plan, call)
     else:
-        place, headers = elsewhere(json_at("upload_url")(plan), plan), signed_headers(plan, about["content_type"])
-        sha256 = send(Request("PUT", place, headers, (source.body(),), hashed=options.sha256, repeatable=True)).sha256
-    return storageto_read(call("confirm", {**about, "r2_key": key}, repeatable=True))._replace(sha256=sha256)
+        place, headers = (
+            elsewhere(json_at("upload_url")(plan), plan),
+            signed_headers(plan, about["content_type"]),
+        )
+        sha256 = send(
+            Request("PUT", place, headers, (source.body(),), hashed=options.sha256, repeatable=True)
+        ).sha256
+    return storageto_read(call("confirm", {**about, "r2_key": key}, repeatable=True))._replace(
+        sha256=sha256
+    )
 
 
-def storageto_parts(source: Source, options: UploadOptions, send: Send, plan: Response, call: Callable[..., Response]) -> None:
+def storageto_parts(
+    source: Source,
+    options: UploadOptions,
+    send: Send,
+    plan: Response,
+    call: Callable[..., Response],
+) -> None:
     upload, size = {"upload_id": json_at("upload_id")(plan)}, json_value(plan, "part_size")
     if not isinstance(size, int) or not MiB <= size <= 5 * GiB:
         raise no_link(plan)
@@ -2171,7 +2522,9 @@ def storageto_parts(source: Source, options: UploadOptions, send: Send, plan: Re
             numbers = [first + n for n, _ in enumerate(slices[first : first + 50], 1)]
             urls = call("parts", {**upload, "part_numbers": numbers}, repeatable=True)
             places = [elsewhere(json_at("urls", str(number))(urls), urls) for number in numbers]
-            puts = [Request("PUT", place, (), (part,)) for place, part in zip(places, slices[first:])]
+            puts = [
+                Request("PUT", place, (), (part,)) for place, part in zip(places, slices[first:])
+            ]
             etags += [etag_of(answer).strip('"') for answer in send_parts(puts, send, options.jobs)]
         parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
         call("complete-multipart", {**upload, "parts": parts}, repeatable=True)
@@ -2184,10 +2537,26 @@ def storageto_parts(source: Source, options: UploadOptions, send: Send, plan: Re
 def signed_headers(plan: Response, kind: str) -> tuple[Header, ...]:
     """The headers that belong to the place, because they may be signed; their values come as lists (storageto/cli)."""
     given = json_of(plan).get("headers")
-    ours = {"content-length", "host", "user-agent", "accept", "accept-encoding", "transfer-encoding", "connection", "expect"}
+    ours = {
+        "content-length",
+        "host",
+        "user-agent",
+        "accept",
+        "accept-encoding",
+        "transfer-encoding",
+        "connection",
+        "expect",
+    }
     wanted = {"Content-Type": [kind], **(given if isinstance(given, dict) else {})}
-    good = {k: v for k, v in wanted.items() if re.fullmatch("[A-Za-z0-9-]+", k) and k.lower() not in ours}
-    return tuple((k, header_value(str(v[0] if isinstance(v, list) and v else v), plan)) for k, v in good.items())
+    good = {
+        k: v
+        for k, v in wanted.items()
+        if re.fullmatch("[A-Za-z0-9-]+", k) and k.lower() not in ours
+    }
+    return tuple(
+        (k, header_value(str(v[0] if isinstance(v, list) and v else v), plan))
+        for k, v in good.items()
+    )
 
 
 def elsewhere(url: str, response: Response) -> str:
@@ -2221,20 +2590,33 @@ def fal(source: Source, options: UploadOptions, send: Send) -> Link:
 
 
 def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
-    ask = post_json("https://rest.fal.ai/storage/auth/token?storage_type=fal-cdn-v3", {}, key, repeatable=True)
+    ask = post_json(
+        "https://rest.fal.ai/storage/auth/token?storage_type=fal-cdn-v3", {}, key, repeatable=True
+    )
     first = send(ask)
     call = Tokens(send, lambda: fal_token(send(ask)), fal_token(first))
     kind = ("Content-Type", media_type(source.name))
     headers = (kind, ("X-Fal-File-Name", source.name), *fal_life(options, "X-Fal-Object-Lifecycle"))
     if source.size <= FAL_SINGLE:
-        whole = Request("POST", "https://v3.fal.media/files/upload", headers, (source.body(),), hashed=options.sha256)
+        whole = Request(
+            "POST",
+            "https://v3.fal.media/files/upload",
+            headers,
+            (source.body(),),
+            hashed=options.sha256,
+        )
         stored = call(whole)
         return fal_read(stored)._replace(sha256=stored.sha256)
-    base = check_link(json_at("base_url")(first), r"https://([a-z0-9-]+\.)+fal\.(media|ai|run)/?", first).rstrip("/")
+    base = check_link(
+        json_at("base_url")(first), r"https://([a-z0-9-]+\.)+fal\.(media|ai|run)/?", first
+    ).rstrip("/")
     begun = call(Request("POST", f"{base}/files/upload/multipart", headers))
     link = fal_read(begun)
     place = f"{link.url}/multipart/{quoted(json_at('uploadId')(begun))}"
-    puts = [Request("PUT", f"{place}/{n}", (kind,), (part,)) for n, part in enumerate(parts_of(source, FAL_PART), 1)]
+    puts = [
+        Request("PUT", f"{place}/{n}", (kind,), (part,))
+        for n, part in enumerate(parts_of(source, FAL_PART), 1)
+    ]
     etags = map(etag_of, send_parts(puts, call, options.jobs))
     parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
     call(post_json(place + "/complete", {"parts": parts}, repeatable=True))
@@ -2242,29 +2624,51 @@ def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> 
 
 
 def fal_token(response: Response) -> str:
-    return " ".join(header_value(json_at(name)(response), response) for name in ("token_type", "token"))
+    return " ".join(
+        header_value(json_at(name)(response), response) for name in ("token_type", "token")
+    )
 
 
 def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
     """A signed place first: what is put there must have the very Content-Type that was announced."""
     kind, wish = media_type(source.name), fal_life(options, "X-Fal-Object-Lifecycle-Preference")
     about = {"file_name": source.name, "content_type": kind}
-    plan = send(post_json("https://rest.fal.ai/storage/upload/initiate?storage_type=gcs", about, key, *wish))
-    place, link = elsewhere(json_at("upload_url")(plan), plan), link_of(json_at("file_url"), FAL_LINK)(plan)
-    put = Request("PUT", place, (("Content-Type", kind),), (source.body(),), hashed=options.sha256, repeatable=True)
+    plan = send(
+        post_json("https://rest.fal.ai/storage/upload/initiate?storage_type=gcs", about, key, *wish)
+    )
+    place, link = (
+        elsewhere(json_at("upload_url")(plan), plan),
+        link_of(json_at("file_url"), FAL_LINK)(plan),
+    )
+    put = Request(
+        "PUT",
+        place,
+        (("Content-Type", kind),),
+        (source.body(),),
+        hashed=options.sha256,
+        repeatable=True,
+    )
     return link._replace(sha256=send(put).sha256)
 
 
 def fal_life(options: UploadOptions, header: str) -> tuple[Header, ...]:
     life = lifetime(ANY_TIME, 0, options)
-    return ((header, json.dumps({"expiration_duration_seconds": int(life)})),) if life and life < FOREVER else ()
+    return (
+        ((header, json.dumps({"expiration_duration_seconds": int(life)})),)
+        if life and life < FOREVER
+        else ()
+    )
 
 
 def fal_missing(settings: Mapping[str, str]) -> str:
     given, other = sorted(("FAL_KEY_ID", "FAL_KEY_SECRET"), key=lambda name: not settings.get(name))
     if settings.get("FAL_KEY") or settings.get(other):
         return ""
-    return f"{given} is set, but {other} is not" if settings.get(given) else not_set("FAL_KEY", settings)
+    return (
+        f"{given} is set, but {other} is not"
+        if settings.get(given)
+        else not_set("FAL_KEY", settings)
+    )
 
 
 FAL_LINK = r"https://([a-z0-9-]+\.)*fal\.media/\S+|https://storage\.googleapis\.com/\S+"
@@ -2278,19 +2682,55 @@ DROPBOX_SINGLE = 150 * MiB  # dropbox.com/developers/documentation/http, files/u
 DROPBOX_BLOCK = 4 * MiB  # of the content hash, and of what concurrent sessions are aligned to
 DROPBOX_PART = 32 * MiB
 DROPBOX_SAYS = (  # a piece of its tags (SDK 12.2.4), in our words, and the way out
-    ("expired_access_token", "the access token has run out", "set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY: it lasts 4 hours"),
+    (
+        "expired_access_token",
+        "the access token has run out",
+        "set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY: it lasts 4 hours",
+    ),
     ("invalid_access_token", "the access token is not valid", "make a new one in the app console"),
-    ("missing_scope", "the app may not do that", "allow {scope} in the app console, and authorise the app again"),
-    ("conflict/folder", "a folder in the Dropbox has this name", "--unique or --name gives another one"),
-    ("file_ancestor", "a file in the Dropbox has the name of its folder", "--remote-path gives another one"),
-    ("conflict", "it is already in the Dropbox", "--force overwrites it, --unique gives another name"),
+    (
+        "missing_scope",
+        "the app may not do that",
+        "allow {scope} in the app console, and authorise the app again",
+    ),
+    (
+        "conflict/folder",
+        "a folder in the Dropbox has this name",
+        "--unique or --name gives another one",
+    ),
+    (
+        "file_ancestor",
+        "a file in the Dropbox has the name of its folder",
+        "--remote-path gives another one",
+    ),
+    (
+        "conflict",
+        "it is already in the Dropbox",
+        "--force overwrites it, --unique gives another name",
+    ),
     ("insufficient_space", "the Dropbox is full", "delete something there"),
     ("disallowed_name", "Dropbox does not take this name", "--name gives another one"),
-    ("malformed_path", "Dropbox does not take this path", "--name and --remote-path give another one"),
-    ("no_write_permission", "no permission to write into this folder", "--remote-path gives another one"),
-    ("email_not_verified", "Dropbox shares nothing before the account's address is verified", "see the account's settings"),
+    (
+        "malformed_path",
+        "Dropbox does not take this path",
+        "--name and --remote-path give another one",
+    ),
+    (
+        "no_write_permission",
+        "no permission to write into this folder",
+        "--remote-path gives another one",
+    ),
+    (
+        "email_not_verified",
+        "Dropbox shares nothing before the account's address is verified",
+        "see the account's settings",
+    ),
     ("settings_error", "this Dropbox plan has no links that expire", "upload without --expire"),
-    ("access_denied", "this account may not share the file", "see the account's or the team's sharing settings"),
+    (
+        "access_denied",
+        "this account may not share the file",
+        "see the account's or the team's sharing settings",
+    ),
 )
 
 
@@ -2305,28 +2745,52 @@ class Dropbox:
 
     def token(self) -> str:
         """A new access token; an app that was authorised by PKCE has no secret."""
-        wanted = {"refresh_token": "DROPBOX_REFRESH_TOKEN", "client_id": "DROPBOX_APP_KEY", "client_secret": "DROPBOX_APP_SECRET"}
-        fields = {field: self.settings[name] for field, name in wanted.items() if self.settings.get(name)}
+        wanted = {
+            "refresh_token": "DROPBOX_REFRESH_TOKEN",
+            "client_id": "DROPBOX_APP_KEY",
+            "client_secret": "DROPBOX_APP_SECRET",
+        }
+        fields = {
+            field: self.settings[name] for field, name in wanted.items() if self.settings.get(name)
+        }
         form = urllib.parse.urlencode({"grant_type": "refresh_token", **fields}).encode()
-        kind, place = ("Content-Type", "application/x-www-form-urlencoded"), "https://api.dropboxapi.com/oauth2/token"
-        answer = self.send(Request("POST", place, (kind,), (form,), expects=(400, 401), repeatable=True))
+        kind, place = (
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            "https://api.dropboxapi.com/oauth2/token",
+        )
+        answer = self.send(
+            Request("POST", place, (kind,), (form,), expects=(400, 401), repeatable=True)
+        )
         if answer.status != 200:
-            why = "the refresh token is not valid (any more)" if "invalid_grant" in answer.text() else said(answer)
+            why = (
+                "the refresh token is not valid (any more)"
+                if "invalid_grant" in answer.text()
+                else said(answer)
+            )
             hint = "check DROPBOX_REFRESH_TOKEN, DROPBOX_APP_KEY and DROPBOX_APP_SECRET; or authorise the app again"
-            raise Refused(f"Dropbox gives no access token: {why}", phase="setup", status=answer.status, hint=hint)
+            raise Refused(
+                f"Dropbox gives no access token: {why}",
+                phase="setup",
+                status=answer.status,
+                hint=hint,
+            )
         return "Bearer " + header_value(json_at("access_token")(answer), answer)
 
     def call(self, request: Request) -> Response:
         return self.tokens(request._replace(expects=(409,), refusal=dropbox_refusal))
 
     def rpc(self, function: str, arg: Any) -> Response:
-        return self.call(post_json(f"https://api.dropboxapi.com/2/{function}", arg, repeatable=True))
+        return self.call(
+            post_json(f"https://api.dropboxapi.com/2/{function}", arg, repeatable=True)
+        )
 
     def content(self, function: str, arg: Any, body: Body = (), **more: Any) -> Response:
         """The arguments are JSON in a header: all beyond ASCII, and DEL, as \\uXXXX."""
         told = json.dumps(arg).replace("\x7f", "\\u007f")
         headers = (("Content-Type", "application/octet-stream"), ("Dropbox-API-Arg", told))
-        return self.call(Request("POST", f"https://content.dropboxapi.com/2/{function}", headers, body, **more))
+        return self.call(
+            Request("POST", f"https://content.dropboxapi.com/2/{function}", headers, body, **more)
+        )
 
 
 def dropbox_refusal(response: Response) -> Optional[UploadError]:
@@ -2335,10 +2799,19 @@ def dropbox_refusal(response: Response) -> Optional[UploadError]:
     if status not in (401, 409) or re.match("shared_link_already_exists|incorrect_offset", tags):
         return None
     if "too_many_write_operations" in tags:
-        return Busy(f"{status}: {tags}", phase="reply", status=status, retry_after=told_to_wait(response))
-    scope = re.findall(r'"required_scope": *"([a-z._]{1,40})"', response.text()) or ["sharing.write"]
-    found = next(((words, hint) for tag, words, hint in DROPBOX_SAYS if tag in tags), (tags or said(response), ""))
-    return Refused(f"{status}: {found[0]}", phase="reply", status=status, hint=found[1].format(scope=scope[0]))
+        return Busy(
+            f"{status}: {tags}", phase="reply", status=status, retry_after=told_to_wait(response)
+        )
+    scope = re.findall(r'"required_scope": *"([a-z._]{1,40})"', response.text()) or [
+        "sharing.write"
+    ]
+    found = next(
+        ((words, hint) for tag, words, hint in DROPBOX_SAYS if tag in tags),
+        (tags or said(response), ""),
+    )
+    return Refused(
+        f"{status}: {found[0]}", phase="reply", status=status, hint=found[1].format(scope=scope[0])
+    )
 
 
 def dropbox_tags(response: Response) -> str:
@@ -2349,14 +2822,29 @@ def dropbox_tags(response: Response) -> str:
 
 
 def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
-    account, path = Dropbox(options.settings, send), "/" + key_of(source, options, "upload/").strip("/")
+    account, path = (
+        Dropbox(options.settings, send),
+        "/" + key_of(source, options, "upload/").strip("/"),
+    )
     digest = dropbox_hash(source)
-    modified = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(0, source.stamp.modified // 10**9)))
-    mode = "overwrite" if options.force else "add"  # the same bytes in the same place are no conflict: it may be our retry
-    commit = {"path": path, "mode": mode, "autorename": False, "mute": False, "client_modified": modified}
+    modified = time.strftime(
+        "%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(0, source.stamp.modified // 10**9))
+    )
+    mode = (
+        "overwrite" if options.force else "add"
+    )  # the same bytes in the same place are no conflict: it may be our retry
+    commit = {
+        "path": path,
+        "mode": mode,
+        "autorename": False,
+        "mute": False,
+        "client_modified": modified,
+    }
     if source.size <= DROPBOX_SINGLE:
         arg = {**commit, "content_hash": digest}
-        stored = account.content("files/upload", arg, (source.body(),), hashed=options.sha256, repeatable=True)
+        stored = account.content(
+            "files/upload", arg, (source.body(),), hashed=options.sha256, repeatable=True
+        )
     else:
         stored = dropbox_session(account, source, commit, options.jobs)
     found = sha256_at(stored, "content_hash")
@@ -2364,7 +2852,9 @@ def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
         raise no_link(stored)
     if found != digest:
         raise NotVerified("Dropbox stored other bytes: their content_hash differs", phase="proof")
-    return dropbox_link(account, json_at("path_display")(stored) or path, options)._replace(sha256=stored.sha256)
+    return dropbox_link(account, json_at("path_display")(stored) or path, options)._replace(
+        sha256=stored.sha256
+    )
 
 
 def dropbox_hash(source: Source) -> str:
@@ -2373,12 +2863,21 @@ def dropbox_hash(source: Source) -> str:
     return hashlib.sha256(b"".join(blocks)).hexdigest()
 
 
-def dropbox_session(account: Dropbox, source: Source, commit: Mapping[str, Any], workers: int) -> Response:
+def dropbox_session(
+    account: Dropbox, source: Source, commit: Mapping[str, Any], workers: int
+) -> Response:
     """A session takes its parts in any order; the last one closes it."""
-    begun = account.content("files/upload_session/start", {"close": False, "session_type": "concurrent"}, repeatable=True)
+    begun = account.content(
+        "files/upload_session/start",
+        {"close": False, "session_type": "concurrent"},
+        repeatable=True,
+    )
     session, stop = json_at("session_id")(begun), threading.Event()
     slices = parts_of(source, DROPBOX_PART)
-    jobs = [functools.partial(dropbox_append, account, session, part, part is slices[-1], stop) for part in slices]
+    jobs = [
+        functools.partial(dropbox_append, account, session, part, part is slices[-1], stop)
+        for part in slices
+    ]
     for _ in parallel(jobs, workers, stop):
         pass
     finish = {"cursor": {"session_id": session, "offset": source.size}, "commit": commit}
@@ -2387,7 +2886,9 @@ def dropbox_session(account: Dropbox, source: Source, commit: Mapping[str, Any],
     except Refused as error:
         if "lookup_failed" not in str(error):
             raise
-    return account.rpc("files/get_metadata", {"path": commit["path"]})  # a first answer was lost, and may have been a yes
+    return account.rpc(
+        "files/get_metadata", {"path": commit["path"]}
+    )  # a first answer was lost, and may have been a yes
 
 
 def dropbox_append(account: Dropbox, session: str, part: Slice, last: bool, stop: Any) -> None:
@@ -2396,21 +2897,29 @@ def dropbox_append(account: Dropbox, session: str, part: Slice, last: bool, stop
     for _ in range(5):
         cursor = {"cursor": {"session_id": session, "offset": start}, "close": last}
         body = (part._replace(start=start, size=end - start),)
-        answer = account.content("files/upload_session/append_v2", cursor, body, repeatable=True, stop=stop)
+        answer = account.content(
+            "files/upload_session/append_v2", cursor, body, repeatable=True, stop=stop
+        )
         correct = json_value(answer, "error", "correct_offset") if answer.status == 409 else end
         if correct == end:
             return
         if type(correct) is not int or not start < correct < end:
             break
         start = correct
-    raise Refused(f"the upload session does not go on: {dropbox_tags(answer)}", phase="reply", status=409)
+    raise Refused(
+        f"the upload session does not go on: {dropbox_tags(answer)}", phase="reply", status=409
+    )
 
 
 def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
     """The shared link of the file: a new one, or the one that it has."""
     life = lifetime(ANY_TIME, 0, options)
     ends = time.time() + life if life and life < FOREVER else None
-    wish = {"settings": {"expires": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))}} if ends else {}
+    wish = (
+        {"settings": {"expires": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))}}
+        if ends
+        else {}
+    )
     answer = account.rpc("sharing/create_shared_link_with_settings", {"path": path, **wish})
     if answer.status != 409:
         return dropbox_read(answer)._replace(expires=ends)
@@ -2419,12 +2928,19 @@ def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
         raise Refused(words, phase="reply", status=409, hint="--unique makes a new file")
     with contextlib.suppress(NoLink):
         return dropbox_read(answer, "error", "shared_link_already_exists", "metadata", "url")
-    return dropbox_read(account.rpc("sharing/list_shared_links", {"path": path, "direct_only": True}), "links", 0, "url")
+    return dropbox_read(
+        account.rpc("sharing/list_shared_links", {"path": path, "direct_only": True}),
+        "links",
+        0,
+        "url",
+    )
 
 
 def dropbox_read(response: Response, *place: Union[str, int]) -> Link:
     """The link with dl=1, which serves the file instead of a page; all else in its query is part of the key."""
-    page = check_link(json_at(*(place or ("url",)))(response), r"https://www\.dropbox\.com/\S+", response)
+    page = check_link(
+        json_at(*(place or ("url",)))(response), r"https://www\.dropbox\.com/\S+", response
+    )
     base, _, query = page.partition("?")
     kept = [pair for pair in query.split("&") if pair and not re.match("(dl|raw)=", pair)]
     return Link(f"{base}?{'&'.join([*kept, 'dl=1'])}")
@@ -2435,7 +2951,11 @@ def dropbox_missing(settings: Mapping[str, str]) -> str:
         return ""
     if not settings.get("DROPBOX_REFRESH_TOKEN"):
         return "DROPBOX_REFRESH_TOKEN (or DROPBOX_ACCESS_TOKEN, for 4 hours) is not set"
-    return "" if settings.get("DROPBOX_APP_KEY") else "DROPBOX_APP_KEY is not set, and DROPBOX_REFRESH_TOKEN needs it"
+    return (
+        ""
+        if settings.get("DROPBOX_APP_KEY")
+        else "DROPBOX_APP_KEY is not set, and DROPBOX_REFRESH_TOKEN needs it"
+    )
 
 
 # 8  Amazon S3 ---------------------------------------------------------------------------------------------------------
@@ -2461,7 +2981,9 @@ class Credentials(NamedTuple):
 # -- Signature Version 4 (docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html)
 
 
-def canonical_request(method: str, path: str, query: str, headers: Iterable[Header], payload: str) -> tuple[str, str]:
+def canonical_request(
+    method: str, path: str, query: str, headers: Iterable[Header], payload: str
+) -> tuple[str, str]:
     """Step 1, and the names of the signed headers.  The path stands as it travels: S3 neither normalises nor encodes twice."""
     merged: dict[str, list[str]] = {}
     for name, value in headers:
@@ -2473,7 +2995,10 @@ def canonical_request(method: str, path: str, query: str, headers: Iterable[Head
 
 def canonical_query(query: str) -> str:
     pairs = (pair.partition("=") for pair in query.split("&") if pair)
-    coded = ((uri_encoded(urllib.parse.unquote(k)), uri_encoded(urllib.parse.unquote(v))) for k, _, v in pairs)
+    coded = (
+        (uri_encoded(urllib.parse.unquote(k)), uri_encoded(urllib.parse.unquote(v)))
+        for k, _, v in pairs
+    )
     return "&".join(f"{name}={value}" for name, value in sorted(coded))
 
 
@@ -2483,7 +3008,9 @@ def uri_encoded(text: str, safe: str = "-_.~") -> str:
 
 def string_to_sign(canonical: str, stamp: str, scope: str) -> str:
     """Step 2; `scope` is date/region/service/aws4_request."""
-    return "\n".join(("AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()))
+    return "\n".join(
+        ("AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest())
+    )
 
 
 def signature(secret: str, scope: str, to_sign: str) -> str:
@@ -2497,7 +3024,9 @@ def signature(secret: str, scope: str, to_sign: str) -> str:
 
 def authorization(key: str, scope: str, signed: str, signature: str) -> str:
     """Step 4: what the header says."""
-    return f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={signed}, Signature={signature}"
+    return (
+        f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={signed}, Signature={signature}"
+    )
 
 
 class Signer(NamedTuple):
@@ -2514,10 +3043,18 @@ class Signer(NamedTuple):
 
     def sign(self, request: Request, now: float) -> tuple[Header, ...]:
         stamp = self.stamp(now)
-        token = (("x-amz-security-token", self.credentials.token),) if self.credentials.token else ()
+        token = (
+            (("x-amz-security-token", self.credentials.token),) if self.credentials.token else ()
+        )
         own = (("x-amz-date", stamp), ("x-amz-content-sha256", self.payload), *token)
         signed, proof = self.proof(request.method, request.url, (*request.headers, *own), stamp)
-        return (*own, ("Authorization", authorization(self.credentials.key, self.scope(stamp), signed, proof)))
+        return (
+            *own,
+            (
+                "Authorization",
+                authorization(self.credentials.key, self.scope(stamp), signed, proof),
+            ),
+        )
 
     def presigned(self, url: str, seconds: int, now: float) -> str:
         """A URL with which anybody can GET the object for so many seconds (at most a week)."""
@@ -2531,12 +3068,18 @@ class Signer(NamedTuple):
         url += "?" + "&".join(f"{name}={uri_encoded(value)}" for name, value in fields.items())
         return f"{url}&X-Amz-Signature={self.proof('GET', url, (), stamp)[1]}"
 
-    def proof(self, method: str, url: str, headers: tuple[Header, ...], stamp: str) -> tuple[str, str]:
+    def proof(
+        self, method: str, url: str, headers: tuple[Header, ...], stamp: str
+    ) -> tuple[str, str]:
         """The names of the signed headers, and the signature."""
         target, scope = target_of(url), self.scope(stamp)
         path, _, query = target.path.partition("?")
-        canonical, signed = canonical_request(method, path, query, (("host", target.netloc()), *headers), self.payload)
-        return signed, signature(self.credentials.secret, scope, string_to_sign(canonical, stamp, scope))
+        canonical, signed = canonical_request(
+            method, path, query, (("host", target.netloc()), *headers), self.payload
+        )
+        return signed, signature(
+            self.credentials.secret, scope, string_to_sign(canonical, stamp, scope)
+        )
 
     def stamp(self, now: float) -> str:
         return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now + self.skew))
@@ -2562,14 +3105,22 @@ class Aws:
         self.named = settings.get("AWS_PROFILE") or settings.get("AWS_DEFAULT_PROFILE") or ""
         self.profile = self.profile_of(self.named or "default")
         if self.named and not self.profile:
-            raise lacking(f"AWS_PROFILE is {printable(self.named)!r}, and no file has such a profile")
+            raise lacking(
+                f"AWS_PROFILE is {printable(self.named)!r}, and no file has such a profile"
+            )
 
     def profile_of(self, name: str) -> Mapping[str, str]:
-        section = self.config.get(f"profile {name}") or (self.config.get(name) if name == "default" else None)
+        section = self.config.get(f"profile {name}") or (
+            self.config.get(name) if name == "default" else None
+        )
         return {**(section or {}), **self.shared.get(name, {})}
 
     def region(self) -> str:
-        found = self.settings.get("AWS_REGION") or self.settings.get("AWS_DEFAULT_REGION") or self.profile.get("region")
+        found = (
+            self.settings.get("AWS_REGION")
+            or self.settings.get("AWS_DEFAULT_REGION")
+            or self.profile.get("region")
+        )
         if found and not re.fullmatch(REGION, found):
             raise lacking(f"{printable(found)!r} is no region", "AWS_REGION is like eu-central-1")
         return found or "us-east-1"
@@ -2577,11 +3128,22 @@ class Aws:
     def endpoint(self, service: str) -> str:
         """The URL that replaces Amazon's own, or nothing."""
         services = self.config.get(f"services {self.profile.get('services')}", {})
-        own = dict(line.split("=", 1) for line in services.get(service, "").replace(" ", "").splitlines() if "=" in line)
+        own = dict(
+            line.split("=", 1)
+            for line in services.get(service, "").replace(" ", "").splitlines()
+            if "=" in line
+        )
         names = (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL")
-        places = [*((name, self.settings.get(name)) for name in names), (f"endpoint_url of {service}", own.get("endpoint_url"))]
-        name, url = next((pair for pair in places if pair[1]), ("endpoint_url", self.profile.get("endpoint_url")))
-        ignored = self.settings.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or self.profile.get("ignore_configured_endpoint_urls")
+        places = [
+            *((name, self.settings.get(name)) for name in names),
+            (f"endpoint_url of {service}", own.get("endpoint_url")),
+        ]
+        name, url = next(
+            (pair for pair in places if pair[1]), ("endpoint_url", self.profile.get("endpoint_url"))
+        )
+        ignored = self.settings.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or self.profile.get(
+            "ignore_configured_endpoint_urls"
+        )
         if not url or truth(ignored or ""):
             return ""
         return server(name, url)
@@ -2594,7 +3156,12 @@ class Aws:
         return self.found()
 
     def found(self) -> Credentials:
-        for way in (self.from_environment, self.from_profile, self.from_container, self.from_machine):
+        for way in (
+            self.from_environment,
+            self.from_profile,
+            self.from_container,
+            self.from_machine,
+        ):
             found = way()
             if found:
                 return found
@@ -2609,7 +3176,12 @@ class Aws:
         }  # fmt: skip
 
     def from_environment(self) -> Optional[Credentials]:
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CREDENTIAL_EXPIRATION")
+        names = (
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AWS_CREDENTIAL_EXPIRATION",
+        )
         given, missing = sorted(names[:2], key=lambda name: not self.settings.get(name))
         if not self.settings.get(given):
             return None
@@ -2619,38 +3191,74 @@ class Aws:
 
     def from_profile(self, name: str = "", above: tuple[str, ...] = ()) -> Optional[Credentials]:
         """What a profile gives; one whose role is assumed from another asks that one first."""
-        profile, name = self.profile_of(name) if name else self.profile, name or self.named or "default"
+        profile, name = (
+            self.profile_of(name) if name else self.profile,
+            name or self.named or "default",
+        )
         if name in above:
             raise lacking(f"the profiles {', '.join(map(printable, above))} name each other")
-        if "role_arn" in profile and ("source_profile" in profile or "credential_source" in profile):
+        if "role_arn" in profile and (
+            "source_profile" in profile or "credential_source" in profile
+        ):
             return self.assumed(profile, self.base_of(profile, (*above, name)))
-        names = {} if above else {"web_identity_token_file": "AWS_WEB_IDENTITY_TOKEN_FILE", "role_arn": "AWS_ROLE_ARN"}
-        web = {**profile, **{key: self.settings[name] for key, name in names.items() if self.settings.get(name)}}
+        names = (
+            {}
+            if above
+            else {
+                "web_identity_token_file": "AWS_WEB_IDENTITY_TOKEN_FILE",
+                "role_arn": "AWS_ROLE_ARN",
+            }
+        )
+        web = {
+            **profile,
+            **{key: self.settings[name] for key, name in names.items() if self.settings.get(name)},
+        }
         if "web_identity_token_file" in web:
             return self.web_identity(web)
-        return self.signed_on(profile, name) if "sso_account_id" in profile else self.own_keys(profile, name)
+        return (
+            self.signed_on(profile, name)
+            if "sso_account_id" in profile
+            else self.own_keys(profile, name)
+        )
 
     def own_keys(self, profile: Mapping[str, str], name: str) -> Optional[Credentials]:
         """All of one file, that of the credentials first: what stands in two does not belong together."""
-        shared, fields = self.shared.get(name, {}), ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
+        shared, fields = (
+            self.shared.get(name, {}),
+            ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", ""),
+        )
         if "credential_process" in profile and fields[0] not in shared:
             return from_process(profile["credential_process"])
-        found = shared if fields[0] in shared else {key: profile[key] for key in profile if key not in shared}
-        return granted(found, f"the profile {printable(name)}", fields) if fields[0] in found else None
+        found = (
+            shared
+            if fields[0] in shared
+            else {key: profile[key] for key in profile if key not in shared}
+        )
+        return (
+            granted(found, f"the profile {printable(name)}", fields) if fields[0] in found else None
+        )
 
     def base_of(self, profile: Mapping[str, str], above: tuple[str, ...]) -> Credentials:
         """The keys with which a role is assumed; a profile that names itself has them itself."""
         source, service = profile.get("source_profile", ""), profile.get("credential_source", "")
-        by = {"Environment": self.from_environment, "EcsContainer": self.from_container, "Ec2InstanceMetadata": self.from_machine}
+        by = {
+            "Environment": self.from_environment,
+            "EcsContainer": self.from_container,
+            "Ec2InstanceMetadata": self.from_machine,
+        }
         if source == above[-1]:
             found = self.own_keys(profile, source)
         else:
             found = self.from_profile(source, above) if source else by.get(service, lambda: None)()
         if not found:
-            raise lacking(f"{printable(source or service)}, from which a role is to be assumed, has no credentials")
+            raise lacking(
+                f"{printable(source or service)}, from which a role is to be assumed, has no credentials"
+            )
         return found
 
-    def ask(self, who: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any) -> Response:
+    def ask(
+        self, who: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any
+    ) -> Response:
         """Raises NotConfigured if there is no good answer."""
         if not all(re.fullmatch("[ -~]*", value) for _, value in headers):
             raise lacking(f"the token for {who} is none: it holds other characters than ASCII")
@@ -2660,11 +3268,19 @@ class Aws:
         except UploadError as error:
             raise lacking(f"{who} gives no credentials: {error}", error.hint) from error
 
-    def sts(self, action: str, fields: Mapping[str, str], credentials: Optional[Credentials]) -> Credentials:
+    def sts(
+        self, action: str, fields: Mapping[str, str], credentials: Optional[Credentials]
+    ) -> Credentials:
         """Asks the Security Token Service for temporary keys (API version 2011-06-15)."""
         region, who = self.region(), "the Security Token Service"
-        form = urllib.parse.urlencode({"Action": action, "Version": "2011-06-15", **fields}).encode()
-        signer = Signer(credentials, region, hashlib.sha256(form).hexdigest(), "sts").sign if credentials else None
+        form = urllib.parse.urlencode(
+            {"Action": action, "Version": "2011-06-15", **fields}
+        ).encode()
+        signer = (
+            Signer(credentials, region, hashlib.sha256(form).hexdigest(), "sts").sign
+            if credentials
+            else None
+        )
         kind = (("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),)
         url = self.endpoint("sts") or f"https://sts.{region}.{suffix(region)}"
         answer = self.ask(who, "POST", url + "/", kind, body=(form,), auth=signer)
@@ -2672,14 +3288,20 @@ class Aws:
 
     def assumed(self, profile: Mapping[str, str], base: Credentials) -> Credentials:
         if "mfa_serial" in profile:
-            hint = "credential_process = aws configure export-credentials --profile NAME asks for it"
+            hint = (
+                "credential_process = aws configure export-credentials --profile NAME asks for it"
+            )
             raise lacking("this role wants a one-time code, which cannot be asked for here", hint)
         more = {"DurationSeconds": "duration_seconds", "ExternalId": "external_id"}
         fields = {name: profile[key] for name, key in more.items() if key in profile}
         return self.sts("AssumeRole", {**self.role(profile), **fields}, base)
 
     def role(self, profile: Mapping[str, str]) -> dict[str, str]:
-        session = profile.get("role_session_name") or self.settings.get("AWS_ROLE_SESSION_NAME") or "twat-fs"
+        session = (
+            profile.get("role_session_name")
+            or self.settings.get("AWS_ROLE_SESSION_NAME")
+            or "twat-fs"
+        )
         return {"RoleArn": profile["role_arn"], "RoleSessionName": session}
 
     def web_identity(self, profile: Mapping[str, str]) -> Credentials:
@@ -2698,53 +3320,93 @@ class Aws:
         with contextlib.suppress(NotConfigured):
             token = dictionary(small_file(f"~/.aws/sso/cache/{name_of_cache}.json"))
         if (when(token.get("expiresAt")) or 0) <= time.time():
-            raise lacking("nobody is signed on, or the sign-on has expired", f"aws sso login --profile {printable(name)}")
-        query = urllib.parse.urlencode({"role_name": known.get("sso_role_name", ""), "account_id": known["sso_account_id"]})
-        region, bearer = known.get("sso_region") or self.region(), (("x-amz-sso_bearer_token", str(token.get("accessToken"))),)
-        url = (self.endpoint("sso") or f"https://portal.sso.{region}.{suffix(region)}") + f"/federation/credentials?{query}"
+            raise lacking(
+                "nobody is signed on, or the sign-on has expired",
+                f"aws sso login --profile {printable(name)}",
+            )
+        query = urllib.parse.urlencode(
+            {"role_name": known.get("sso_role_name", ""), "account_id": known["sso_account_id"]}
+        )
+        region, bearer = (
+            known.get("sso_region") or self.region(),
+            (("x-amz-sso_bearer_token", str(token.get("accessToken"))),),
+        )
+        url = (
+            self.endpoint("sso") or f"https://portal.sso.{region}.{suffix(region)}"
+        ) + f"/federation/credentials?{query}"
         found = dictionary(self.ask("the sign-on", "GET", url, bearer).body).get("roleCredentials")
-        return granted(found, "the sign-on", ("accessKeyId", "secretAccessKey", "sessionToken", "expiration"))
+        return granted(
+            found, "the sign-on", ("accessKeyId", "secretAccessKey", "sessionToken", "expiration")
+        )
 
     def from_container(self) -> Optional[Credentials]:
         """What ECS, EKS and others hand to a container."""
         relative = self.settings.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
-        url = "http://169.254.170.2" + relative if relative else self.settings.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        url = (
+            "http://169.254.170.2" + relative
+            if relative
+            else self.settings.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        )
         if not url:
             return None
         try:
             target = target_of(url)
         except NoLink as error:
             raise lacking(f"AWS_CONTAINER_CREDENTIALS_FULL_URI is {error}") from None
-        if target.scheme != "https" and not (is_loopback(target.host) or target.host in CONTAINER_HOSTS):
+        if target.scheme != "https" and not (
+            is_loopback(target.host) or target.host in CONTAINER_HOSTS
+        ):
             raise lacking("AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine")
         path = self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         token = small_file(path) if path else self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
         headers = (("Authorization", token),) if token else ()
-        return granted(dictionary(self.ask("the container", "GET", url, headers, within=2.0).body), "the container")
+        return granted(
+            dictionary(self.ask("the container", "GET", url, headers, within=2.0).body),
+            "the container",
+        )
 
     def from_machine(self) -> Optional[Credentials]:
         """The role of an EC2 machine (IMDSv2); elsewhere nobody answers, and a second is all that it may cost."""
         if truth(self.settings.get("AWS_EC2_METADATA_DISABLED", "")):
             return None
-        base = (self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254").rstrip("/") + "/latest/"
+        base = (
+            self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
+        ).rstrip("/") + "/latest/"
         who, roles = "the machine", base + "meta-data/iam/security-credentials/"
         try:
-            token = self.ask(who, "PUT", base + "api/token", (("X-aws-ec2-metadata-token-ttl-seconds", "21600"),), within=1.0)
+            token = self.ask(
+                who,
+                "PUT",
+                base + "api/token",
+                (("X-aws-ec2-metadata-token-ttl-seconds", "21600"),),
+                within=1.0,
+            )
             session = (("X-aws-ec2-metadata-token", header_value(token.text().strip(), token)),)
             role = self.ask(who, "GET", roles, session, within=1.0).text().partition("\n")[0]
-            return granted(dictionary(self.ask(who, "GET", roles + quoted(role), session, within=1.0).body), who)
+            return granted(
+                dictionary(self.ask(who, "GET", roles + quoted(role), session, within=1.0).body),
+                who,
+            )
         except (NotConfigured, NoLink):
             return None
 
 
-NO_KEYS = ("no AWS credentials were found", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+NO_KEYS = (
+    "no AWS credentials were found",
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+)
 CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 
 
 def keys_refusal(response: Response) -> Optional[UploadError]:
     """Of a refusal only its message is repeated: the rest may be a secret."""
-    status, message = response.status, xml_text(response, "Message") or dictionary(response.body).get("message")
-    words = f"{status} {phrase(status)}" + (f": {printable(message)}" if isinstance(message, str) and message else "")
+    status, message = (
+        response.status,
+        xml_text(response, "Message") or dictionary(response.body).get("message"),
+    )
+    words = f"{status} {phrase(status)}" + (
+        f": {printable(message)}" if isinstance(message, str) and message else ""
+    )
     kind = Busy if status in (429, 500, 502, 503, 504) else Refused
     return kind(words, phase="setup", status=status) if status >= 300 else None
 
@@ -2758,7 +3420,10 @@ def server(name: str, url: str) -> str:
     with contextlib.suppress(NoLink):
         if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
             return root_of(url)
-    raise lacking(f"{name} is no URL of a server: {printable(bare(url))}", "it begins with http:// or https://")
+    raise lacking(
+        f"{name} is no URL of a server: {printable(bare(url))}",
+        "it begins with http:// or https://",
+    )
 
 
 def truth(text: str) -> bool:
@@ -2779,11 +3444,19 @@ def ini(path: str) -> Sections:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise lacking(f"{printable(path)}: {local_reason(error)}") from error
-    except configparser.Error as error:  # its own words would repeat the line, and that may be a secret
+    except (
+        configparser.Error
+    ) as error:  # its own words would repeat the line, and that may be a secret
         errors = getattr(error, "errors", None)
         line = errors[0][0] if errors else getattr(error, "lineno", "?")
-        raise lacking(f"{printable(path)}: line {line} cannot be understood", "it is [SECTION] or NAME = VALUE") from None
-    return {" ".join(re.sub("[\"']", "", name).split()): dict(parser.items(name)) for name in parser.sections()}
+        raise lacking(
+            f"{printable(path)}: line {line} cannot be understood",
+            "it is [SECTION] or NAME = VALUE",
+        ) from None
+    return {
+        " ".join(re.sub("[\"']", "", name).split()): dict(parser.items(name))
+        for name in parser.sections()
+    }
 
 
 def small_file(path: str) -> str:
@@ -2805,14 +3478,22 @@ def dictionary(text: Union[str, bytes]) -> dict[str, Any]:
 
 def when(text: object) -> Optional[float]:
     """A time as ISO 8601 (without a zone it is UTC), or as milliseconds, in seconds since 1970."""
-    with contextlib.suppress(ValueError, OverflowError):  # a month 13, or a number that no float holds
+    with contextlib.suppress(
+        ValueError, OverflowError
+    ):  # a month 13, or a number that no float holds
         if isinstance(text, int):
             return text / 1000
-        found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?", str(text), re.ASCII)
+        found = re.match(
+            r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?",
+            str(text),
+            re.ASCII,
+        )
         if found:
             *moment, sign, hours, minutes = found.groups("0")
             east = int(hours) * HOUR + int(minutes) * MINUTE
-            return float(calendar.timegm((*map(int, moment), 0, 0, 0)) + (east if sign == "-" else -east))
+            return float(
+                calendar.timegm((*map(int, moment), 0, 0, 0)) + (east if sign == "-" else -east)
+            )
     return None
 
 
@@ -2834,7 +3515,9 @@ def from_process(command: str) -> Credentials:
     who = "the credential_process"
     try:
         words = command if os.name == "nt" else shlex.split(command)  # Windows splits it itself
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROCESS_TIME, check=False)
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROCESS_TIME, check=False
+        )
     except subprocess.TimeoutExpired:
         raise lacking(f"{who} gave no answer within {PROCESS_TIME:g} s") from None
     except (OSError, ValueError, IndexError) as error:
@@ -2859,7 +3542,14 @@ S3_PART = 16 * MiB
 S3_MAX_PARTS = 10_000
 S3_LIMIT = 50 * 10**12  # since December 2025
 S3_XML = "http://s3.amazonaws.com/doc/2006-03-01/"
-S3_READ = (301, 307, *range(400, 408), *range(409, 425), 501, 507)  # answers that a bucket reads itself
+S3_READ = (
+    301,
+    307,
+    *range(400, 408),
+    *range(409, 425),
+    501,
+    507,
+)  # answers that a bucket reads itself
 S3_BUSY = frozenset(
     "SlowDown InternalError ServiceUnavailable RequestTimeout Throttling ThrottlingException RequestLimitExceeded"
     " RequestThrottled BadDigest OperationAborted".split()
@@ -2875,7 +3565,9 @@ def part_size(size: int) -> int:
 def xml_text(response: Response, tag: str) -> str:
     """The text of the first such element.  The answers are flat, and no XML parser need be trusted with them."""
     found = re.search(f"<{tag}>([^<]*)</{tag}>", response.text())
-    return html.unescape(re.sub(r"&#\w{9,};?", "", found.group(1))).strip() if found else ""  # int() refuses 4300 digits
+    return (
+        html.unescape(re.sub(r"&#\w{9,};?", "", found.group(1))).strip() if found else ""
+    )  # int() refuses 4300 digits
 
 
 def s3_refusal(response: Response) -> Optional[UploadError]:
@@ -2905,8 +3597,12 @@ class Bucket:
         self.send, self.name, self.aws = send, settings["AWS_S3_BUCKET"], Aws(settings, send)
         self.endpoint = self.aws.endpoint("s3")
         style = settings.get("AWS_S3_PATH_STYLE", "")
-        dns = re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name)  # a certificate for *.s3... covers no dots
-        number = re.fullmatch(r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint)  # in front of it no name can stand
+        dns = re.fullmatch(
+            r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name
+        )  # a certificate for *.s3... covers no dots
+        number = re.fullmatch(
+            r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint
+        )  # in front of it no name can stand
         self.path_style = truth(style) or not dns or bool(number or (self.endpoint and not style))
         crc = settings.get("AWS_REQUEST_CHECKSUM_CALCULATION", "").lower() != "when_required"
         self.keys = Tokens(send, self.aws.credentials, self.aws.credentials())
@@ -2916,7 +3612,9 @@ class Bucket:
         region = self.state.region
         base = self.endpoint or f"https://s3.{region}.{suffix(region)}"
         scheme, _, host = base.partition("://")
-        place = f"{base}/{quoted(self.name)}" if self.path_style else f"{scheme}://{self.name}.{host}"
+        place = (
+            f"{base}/{quoted(self.name)}" if self.path_style else f"{scheme}://{self.name}.{host}"
+        )
         return f"{place}/{uri_encoded(key, '/-_.~')}"
 
     def ask(
@@ -2927,7 +3625,9 @@ class Bucket:
         payload = payload or hashlib.sha256(b"".join(body)).hexdigest()  # type: ignore[arg-type]
         for _ in range(4):
             state = self.state
-            extra = ((crc,) if crc and state.crc else ()) + ((("If-None-Match", "*"),) if new and state.condition else ())
+            extra = ((crc,) if crc and state.crc else ()) + (
+                (("If-None-Match", "*"),) if new and state.condition else ()
+            )
             request = Request(
                 method, self.url(key) + ("?" + query if query else ""), (*headers, *extra), body,
                 auth=Signer(state.credentials, state.region, payload, skew=state.skew).sign,
@@ -2944,17 +3644,27 @@ class Bucket:
         region = response.headers.get("x-amz-bucket-region") or xml_text(response, "Region")
         if region and region != before.region and re.fullmatch(REGION, region):
             now = now._replace(region=region)
-        elif code == "RequestTimeTooSkewed" or "difference between the request time" in words:  # rclone: AccessDenied
+        elif (
+            code == "RequestTimeTooSkewed" or "difference between the request time" in words
+        ):  # rclone: AccessDenied
             theirs = retry_after(response.headers.get("Date"), 0.0)  # after 1970
-            now = now._replace(skew=theirs - time.time()) if theirs and theirs < 1e10 and not before.skew else now
+            now = (
+                now._replace(skew=theirs - time.time())
+                if theirs and theirs < 1e10 and not before.skew
+                else now
+            )
         elif code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
             try:
                 now = now._replace(credentials=self.keys.renew(before.credentials))
             except NotConfigured as error:  # which would say that nothing was sent
-                raise Refused(f"the session token has expired, and {error}", phase="reply", hint=error.hint) from error
+                raise Refused(
+                    f"the session token has expired, and {error}", phase="reply", hint=error.hint
+                ) from error
         elif response.status in (400, 501) and ("checksum" in words or "crc32" in words):
             now = now._replace(crc=False)
-        elif response.status in (400, 501) and (code == "NotImplemented" or "if-none-match" in words):
+        elif response.status in (400, 501) and (
+            code == "NotImplemented" or "if-none-match" in words
+        ):
             now = now._replace(condition=False, crc=before.crc and before.condition)
         if self.state == before:
             self.state = now
@@ -2965,9 +3675,16 @@ class Bucket:
         status, words = response.status, printable(xml_text(response, "Message"))
         if status < 300:
             return response
-        code = xml_text(response, "Code") or {412: "PreconditionFailed", 403: "AccessDenied", 404: "NoSuchBucket"}.get(status, "")
+        code = xml_text(response, "Code") or {
+            412: "PreconditionFailed",
+            403: "AccessDenied",
+            404: "NoSuchBucket",
+        }.get(status, "")
         kind = Busy if code == "ConditionalRequestConflict" else Refused
-        said, hint = S3_ERRORS.get(code, (f"{status} {printable(code) or phrase(status)}{': ' + words if words else ''}", ""))
+        said, hint = S3_ERRORS.get(
+            code,
+            (f"{status} {printable(code) or phrase(status)}{': ' + words if words else ''}", ""),
+        )
         names = {"PLACE": printable(f"s3://{self.name}/{key}"), "BUCKET": self.name}
         told = re.sub("PLACE|BUCKET", lambda found: names[found.group()], said) if hint else said
         raise kind(told, phase="reply", status=status, hint=hint)
@@ -2976,10 +3693,20 @@ class Bucket:
         """Stores a slice and compares what the service says of it: its CRC-32, or else its MD5, which is mostly the ETag."""
         sha256, crc = digests(part, self.url(key).startswith("http:"), self.state.crc)
         header = ("x-amz-checksum-crc32", crc) if crc else None
-        answer = self.ask("PUT", key, query, body=(part,), payload=sha256 or "UNSIGNED-PAYLOAD", crc=header, **more)
+        answer = self.ask(
+            "PUT",
+            key,
+            query,
+            body=(part,),
+            payload=sha256 or "UNSIGNED-PAYLOAD",
+            crc=header,
+            **more,
+        )
         theirs = answer.headers.get("x-amz-checksum-crc32")
         if answer.status < 300 and (theirs != crc if theirs and crc else other_md5(answer, part)):
-            raise NotVerified(f"{self.name} stored other bytes: their checksum differs", phase="proof")
+            raise NotVerified(
+                f"{self.name} stored other bytes: their checksum differs", phase="proof"
+            )
         return answer
 
     def look(self, key: str) -> Optional[Response]:
@@ -2989,25 +3716,45 @@ class Bucket:
 
     def arrived(self, response: Response, key: str, source: Source, parts: bytes = b"") -> bool:
         """Whether this no is about what we have done ourselves: the answer before was a yes, and was lost."""
-        found = self.look(key) if response.status in (404, 409, 412) and response.tries > 1 else None
+        found = (
+            self.look(key) if response.status in (404, 409, 412) and response.tries > 1 else None
+        )
         etag = str(found.headers.get("ETag", "")).strip('"').lower() if found else ""
         return bool(etag) and (etag == etag_of_parts(parts) or etag == md5_of(source.body()))
 
 
 S3_ERRORS = {  # code: what it means, and what to do
-    "PreconditionFailed": ("PLACE exists already", "--force overwrites it, --unique gives another name"),
+    "PreconditionFailed": (
+        "PLACE exists already",
+        "--force overwrites it, --unique gives another name",
+    ),
     "NoSuchBucket": ("there is no bucket BUCKET", "check AWS_S3_BUCKET and the endpoint"),
-    "AccessDenied": ("no permission to write PLACE", "the key needs s3:PutObject (and s3:AbortMultipartUpload)"),
-    "InvalidAccessKeyId": ("the access key is not known there", "check AWS_ACCESS_KEY_ID and the endpoint"),
-    "SignatureDoesNotMatch": ("the access key and its secret do not fit", "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    "AccessDenied": (
+        "no permission to write PLACE",
+        "the key needs s3:PutObject (and s3:AbortMultipartUpload)",
+    ),
+    "InvalidAccessKeyId": (
+        "the access key is not known there",
+        "check AWS_ACCESS_KEY_ID and the endpoint",
+    ),
+    "SignatureDoesNotMatch": (
+        "the access key and its secret do not fit",
+        "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
     "ExpiredToken": ("the session token has expired", "get new temporary credentials"),
-    "InvalidToken": ("the session token is not valid", "check AWS_SESSION_TOKEN; unset it for permanent keys"),
+    "InvalidToken": (
+        "the session token is not valid",
+        "check AWS_SESSION_TOKEN; unset it for permanent keys",
+    ),
     "RequestTimeTooSkewed": ("this machine's clock is wrong", "set it"),
     "AuthorizationHeaderMalformed": ("BUCKET is in another region", "set AWS_REGION"),
     "PermanentRedirect": ("BUCKET is in another region", "set AWS_REGION"),
     "QuotaExceeded": ("BUCKET is full", "delete something there"),
     "XMinioStorageFull": ("the storage is full", "delete something there"),
-    "EntityTooLarge": ("it takes no object of this size", "the limits of the service say how large"),
+    "EntityTooLarge": (
+        "it takes no object of this size",
+        "the limits of the service say how large",
+    ),
 }
 
 
@@ -3017,7 +3764,9 @@ def digests(part: Slice, sha256: bool, crc32: bool) -> tuple[str, str]:
     for data in pieces_of(part) if sha256 or crc32 else ():
         crc = zlib.crc32(data, crc) if crc32 else 0
         digest.update(data if sha256 else b"")
-    return digest.hexdigest() if sha256 else "", base64.b64encode(crc.to_bytes(4, "big")).decode() if crc32 else ""
+    return digest.hexdigest() if sha256 else "", base64.b64encode(
+        crc.to_bytes(4, "big")
+    ).decode() if crc32 else ""
 
 
 def md5_of(part: Slice) -> str:
@@ -3027,16 +3776,24 @@ def md5_of(part: Slice) -> str:
 def other_md5(response: Response, part: Slice) -> bool:
     """Whether the ETag is the MD5 of other bytes; where the service encrypts by a key of its own it is none."""
     etag = str(response.headers.get("ETag", "")).strip('"').lower()
-    foreign = any(name.lower().startswith("x-amz-server-side-encryption") for name in response.headers)
+    foreign = any(
+        name.lower().startswith("x-amz-server-side-encryption") for name in response.headers
+    )
     return bool(re.fullmatch("[0-9a-f]{32}", etag)) and not foreign and etag != md5_of(part)
 
 
 def s3(source: Source, options: UploadOptions, send: Send) -> Link:
     bucket, key = Bucket(options.settings, send), key_of(source, options)
     if len(key.encode()) > 1024:
-        raise Unsuitable("a key has at most 1024 bytes", phase="file", hint="--name and --remote-path give a shorter one")
+        raise Unsuitable(
+            "a key has at most 1024 bytes",
+            phase="file",
+            hint="--name and --remote-path give a shorter one",
+        )
     s3_end(bucket, options, options.expire or options.keep or 0)  # before anything is sent
-    if not options.force and bucket.endpoint and bucket.look(key):  # not all the others know If-None-Match
+    if (
+        not options.force and bucket.endpoint and bucket.look(key)
+    ):  # not all the others know If-None-Match
         bucket.success(Response(412, {}, b"", ""), key)
     store = s3_put if source.size < S3_SINGLE else s3_parts
     try:
@@ -3069,11 +3826,16 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
     query = f"uploadId={uri_encoded(upload)}"
     try:
         slices = parts_of(source, part_size(source.size))
-        jobs = [functools.partial(s3_part, bucket, key, n, query, part, stop) for n, part in enumerate(slices, 1)]
+        jobs = [
+            functools.partial(s3_part, bucket, key, n, query, part, stop)
+            for n, part in enumerate(slices, 1)
+        ]
         told = [xml for _, xml in sorted(parallel(jobs, options.jobs, stop))]
         whole = f'<CompleteMultipartUpload xmlns="{S3_XML}">{"".join(told)}</CompleteMultipartUpload>'.encode()
         kind = (("Content-Type", "application/xml"),)
-        response = bucket.ask("POST", key, query, headers=kind, body=(whole,), new=not options.force)
+        response = bucket.ask(
+            "POST", key, query, headers=kind, body=(whole,), new=not options.force
+        )
         if not bucket.arrived(response, key, source, whole):
             bucket.success(response, key)
     except BaseException:
@@ -3099,7 +3861,9 @@ def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Slice, stop
 def s3_keeps(options: UploadOptions) -> Keeps:
     """The object stays; a presigned link ends."""
     public = options.public or options.settings.get("TWAT_FS_S3_PUBLIC_URL")
-    return Keeps(FOREVER) if public else Keeps(WEEK, range(MINUTE, WEEK + 1))  # no presigned link lives longer
+    return (
+        Keeps(FOREVER) if public else Keeps(WEEK, range(MINUTE, WEEK + 1))
+    )  # no presigned link lives longer
 
 
 def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> Optional[float]:
@@ -3110,22 +3874,44 @@ def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> O
     ends = min(now + life, bucket.state.credentials.ends or FOREVER)
     if ends < now + least:
         left = duration(max(0, ends - now))
-        raise Unsuitable(f"the credentials are temporary, and a link ends with them: in {left}", phase="wish")
+        raise Unsuitable(
+            f"the credentials are temporary, and a link ends with them: in {left}", phase="wish"
+        )
     return ends
 
 
 def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
-    base, ends, known = options.settings.get("TWAT_FS_S3_PUBLIC_URL"), s3_end(bucket, options), bucket.state
+    base, ends, known = (
+        options.settings.get("TWAT_FS_S3_PUBLIC_URL"),
+        s3_end(bucket, options),
+        bucket.state,
+    )
     if base:
-        return Link(f"{root_of(base)}/{uri_encoded(key, '/-_.~')}", advice="is the bucket public under that URL?")
+        return Link(
+            f"{root_of(base)}/{uri_encoded(key, '/-_.~')}",
+            advice="is the bucket public under that URL?",
+        )
     if ends is None:
-        return Link(bucket.url(key), advice="is the bucket public? without --public the link is signed")
+        return Link(
+            bucket.url(key), advice="is the bucket public? without --public the link is signed"
+        )
     now, temporary = time.time(), known.credentials.token
-    url = Signer(known.credentials, known.region, skew=known.skew).presigned(bucket.url(key), max(1, round(ends - now)), now)
-    at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ends)) if known.credentials.ends else "whenever that is"
+    url = Signer(known.credentials, known.region, skew=known.skew).presigned(
+        bucket.url(key), max(1, round(ends - now)), now
+    )
+    at = (
+        time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ends))
+        if known.credentials.ends
+        else "whenever that is"
+    )
     sooner = temporary and known.credentials.ends in (None, ends)
     remark = f"the link ends with the temporary credentials ({at})" if sooner else ""
-    return Link(url, expires=ends, remark=remark, advice="the key may write but not read: allow s3:GetObject, or --public")
+    return Link(
+        url,
+        expires=ends,
+        remark=remark,
+        advice="the key may write but not read: allow s3:GetObject, or --public",
+    )
 
 
 def s3_read(response: Response) -> Link:
@@ -3234,7 +4020,9 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     names = {*OUR_SETTINGS, *(name for row in PROVIDERS for name in (*row.needs, *row.takes))}
     names |= {name for name in os.environ if name.startswith("AWS_")}  # some forty of them
     found = {name: os.environ[name] for name in sorted(names) if name in os.environ}
-    if sys.platform not in ("win32", "darwin") and not any(name.lower().endswith("_proxy") for name in os.environ):
+    if sys.platform not in ("win32", "darwin") and not any(
+        name.lower().endswith("_proxy") for name in os.environ
+    ):
         return found, {}  # importing urllib.request costs more than all the rest of a start
     return found, urllib.request.getproxies()
 
@@ -3242,7 +4030,9 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
 def with_environment(options: UploadOptions) -> UploadOptions:
     """The options completed from the environment, and checked; raises UsageError."""
     settings, proxies = environment()
-    options = options._replace(settings={**settings, **options.settings}, proxies=options.proxies or proxies)
+    options = options._replace(
+        settings={**settings, **options.settings}, proxies=options.proxies or proxies
+    )
     if options.proxy == "":  # as with curl: none at all
         options = options._replace(proxy=None, proxies={})
     wished = options.settings.get("TWAT_FS_TIMEOUT")
@@ -3256,7 +4046,9 @@ def seconds_of(name: str, value: str) -> float:
     """Raises UsageError for what is no positive number of seconds."""
     seconds = parse_seconds(value)
     if not seconds:
-        raise UsageError(f"{name}: {printable(value)!r} is not a number of seconds", phase="options")
+        raise UsageError(
+            f"{name}: {printable(value)!r} is not a number of seconds", phase="options"
+        )
     return seconds
 
 
@@ -3264,11 +4056,18 @@ def check_options(options: UploadOptions) -> None:
     """UsageError for wishes that contradict each other."""
     if options.expire and options.keep and options.keep > options.expire:
         gone, alive = duration(options.expire), duration(options.keep)
-        raise UsageError(f"the link cannot be gone after {gone} and live at least {alive}", phase="options")
+        raise UsageError(
+            f"the link cannot be gone after {gone} and live at least {alive}", phase="options"
+        )
     if options.verify not in ("auto", "full", "none"):
-        raise UsageError(f"verify is {printable(options.verify)!r}: it must be auto, full or none", phase="options")
+        raise UsageError(
+            f"verify is {printable(options.verify)!r}: it must be auto, full or none",
+            phase="options",
+        )
     if options.once and options.verify == "full":
-        raise UsageError("a link for one download cannot be verified by downloading it", phase="options")
+        raise UsageError(
+            "a link for one download cannot be verified by downloading it", phase="options"
+        )
     if options.name is not None:
         check_name(options.name)
     if options.proxy:
@@ -3329,8 +4128,13 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
         return "the file is empty"
     if limit is not None and size > limit:
         told = human(size) if human(size) != human(limit) else f"{size} bytes"
-        return f"{told} is over its limit of {human(limit)}" + f" for .{extension}" * (extension in provider.smaller)
-    if extension and any(extension.startswith(b[:-1]) if b.endswith("*") else extension == b for b in provider.blocked):
+        return f"{told} is over its limit of {human(limit)}" + f" for .{extension}" * (
+            extension in provider.smaller
+        )
+    if extension and any(
+        extension.startswith(b[:-1]) if b.endswith("*") else extension == b
+        for b in provider.blocked
+    ):
         return f"it does not take .{extension} files"
     if options.remote_path is not None and not provider.folders:
         able = ", ".join(row.id for row in PROVIDERS if row.folders)
@@ -3351,7 +4155,9 @@ def is_text(piece: Slice) -> bool:
     return False
 
 
-BUSY = frozenset((408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524))  # 52x: Cloudflare cannot reach the host
+BUSY = frozenset(
+    (408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524)
+)  # 52x: Cloudflare cannot reach the host
 
 
 def judge(request: Request, response: Response) -> Response:
@@ -3365,7 +4171,9 @@ def judge(request: Request, response: Response) -> Response:
     own, usual = said(response), f"{status} {phrase(status)}".strip()
     words = usual if own in ("", usual, phrase(status)) else f"{usual}: {own}"
     if status in BUSY or (status == 500 and request.repeatable):
-        raise Busy(words, phase="reply", status=status, started=sent, retry_after=told_to_wait(response))
+        raise Busy(
+            words, phase="reply", status=status, started=sent, retry_after=told_to_wait(response)
+        )
     raise Refused(words, phase="reply", status=status, started=sent)
 
 
@@ -3452,15 +4260,23 @@ def patient(
             attempt += 1
             gone = [0]
             try:
-                response = transport.send(request, sender(progress, gone) if request.body else lambda count: None)
+                response = transport.send(
+                    request, sender(progress, gone) if request.body else lambda count: None
+                )
                 judged = judge(request, response._replace(tries=attempt))
-                if request.body and judged.status >= 300:  # a no that the provider reads: it will be sent again, or nothing
+                if (
+                    request.body and judged.status >= 300
+                ):  # a no that the provider reads: it will be sent again, or nothing
                     progress.sent(-gone[0])
                 return judged
             except RetryableError as error:
                 error.started = error.started and not request.repeatable
                 seconds = None if request.within else pause(error, attempt, retry)
-                if seconds is None or seconds >= transport.time_left() or (request.stop and request.stop.is_set()):
+                if (
+                    seconds is None
+                    or seconds >= transport.time_left()
+                    or (request.stop and request.stop.is_set())
+                ):
                     raise
                 seconds *= 1 + jitter()
                 progress.sent(-gone[0])
@@ -3497,12 +4313,18 @@ def find_provider(name: str) -> Provider:
     if wanted in DEAD:
         raise UsageError(f"{wanted} cannot be used: {DEAD[wanted]}", phase="options")
     exact = [row for row in PROVIDERS if wanted in (row.id, row.domain)]
-    found = exact or [row for row in PROVIDERS if wanted and (row.id.startswith(wanted) or row.domain.startswith(wanted + "."))]
+    found = exact or [
+        row
+        for row in PROVIDERS
+        if wanted and (row.id.startswith(wanted) or row.domain.startswith(wanted + "."))
+    ]
     if len(found) == 1:
         return found[0]
     shown = printable(name.rpartition("@")[2], 60)  # what stands before may be a password
     if found:
-        raise UsageError(f"{shown!r} may be {' or '.join(row.id for row in found)}", phase="options")
+        raise UsageError(
+            f"{shown!r} may be {' or '.join(row.id for row in found)}", phase="options"
+        )
     raise UsageError(f"there is no host {shown!r}", phase="options", hint=nearest(wanted))
 
 
@@ -3511,11 +4333,15 @@ def nearest(name: str) -> str:
         return f"a transfer.sh server of yours is -p http://{name}/"
     words = {word: row.id for row in PROVIDERS for word in (row.domain, row.id)}
     found = difflib.get_close_matches(name, words, 3, 0.5)
-    close = [word for at, word in enumerate(found) if words[word] not in map(words.get, found[:at])]  # each host once
+    close = [
+        word for at, word in enumerate(found) if words[word] not in map(words.get, found[:at])
+    ]  # each host once
     return f"did you mean {' or '.join(close)}?" if close else f"`{program()} list` shows the hosts"
 
 
-def choose(names: Sequence[str], fallback: bool = False, settings: Optional[Mapping[str, str]] = None) -> list[Provider]:
+def choose(
+    names: Sequence[str], fallback: bool = False, settings: Optional[Mapping[str, str]] = None
+) -> list[Provider]:
     """The chain: the named providers and no others, each once; with `fallback` then the default chain, round from there.
 
     If none is named, the user's own storage counts as named once anything of it is set up, also by half or with nothing
@@ -3524,7 +4350,11 @@ def choose(names: Sequence[str], fallback: bool = False, settings: Optional[Mapp
     chosen = {row.id: row for row in map(find_provider, names)}
     if not names:
         known = settings or {}
-        chosen = {row.id: row for row in PROVIDERS if row.own and set(known).intersection((*row.needs, *row.takes))}
+        chosen = {
+            row.id: row
+            for row in PROVIDERS
+            if row.own and set(known).intersection((*row.needs, *row.takes))
+        }
     if fallback or not chosen:
         order = list(PROVIDERS_PREFERENCE)
         last = next((order.index(name) + 1 for name in reversed(list(chosen)) if name in order), 0)
@@ -3547,17 +4377,30 @@ def walk(
             started = time.monotonic()
             try:
                 result = deliver(provider, source, options, send, progress, broken)
-                for lost in (f for f in failures if isinstance(f, NotVerified)):  # what is public must not be a secret
+                for lost in (
+                    f for f in failures if isinstance(f, NotVerified)
+                ):  # what is public must not be a secret
                     progress.remark(f"{lost.provider} has the file too, unproven: {lost}")
-                return result._replace(seconds=round(time.monotonic() - begun, 3), attempts=tuple(attempts))
+                return result._replace(
+                    seconds=round(time.monotonic() - begun, 3), attempts=tuple(attempts)
+                )
             except UploadError as error:
                 failures.append(error.by(provider.id))
-                attempts.append(Attempt(provider.id, error.phase, str(error), round(time.monotonic() - started, 3)))
+                attempts.append(
+                    Attempt(
+                        provider.id, error.phase, str(error), round(time.monotonic() - started, 3)
+                    )
+                )
                 progress.failed(error)
-                if error.exit_code in (2, 6):  # the call or the file itself; no host can help, and none is to blame
+                if error.exit_code in (
+                    2,
+                    6,
+                ):  # the call or the file itself; no host can help, and none is to blame
                     raise
                 remember(broken, provider, error)
-                if error.everywhere or (options.fragile and not isinstance(error, (Unsuitable, NotConfigured))):
+                if error.everywhere or (
+                    options.fragile and not isinstance(error, (Unsuitable, NotConfigured))
+                ):
                     break
         raise AllProvidersFailed(failures, attempts)
     finally:
@@ -3566,26 +4409,48 @@ def walk(
 
 def remember(broken: dict[str, UploadError], provider: Provider, error: UploadError) -> None:
     """A refusal of this file (its size, type or name) says nothing about the next one."""
-    about_file = isinstance(error, (Unsuitable, NotConfigured)) or error.status in (400, 409, 411, 413, 414, 415, 422)
+    about_file = isinstance(error, (Unsuitable, NotConfigured)) or error.status in (
+        400,
+        409,
+        411,
+        413,
+        414,
+        415,
+        422,
+    )
     if not about_file:
         broken.setdefault(provider.id, error)
 
 
 def deliver(
-    provider: Provider, source: Source, options: UploadOptions, send: Send, progress: Progress, broken: Mapping[str, UploadError]
+    provider: Provider,
+    source: Source,
+    options: UploadOptions,
+    send: Send,
+    progress: Progress,
+    broken: Mapping[str, UploadError],
 ) -> UploadResult:
     """One provider, one file: objections, upload, proof."""
     earlier = broken.get(provider.id)
     if earlier:
-        known = {"phase": earlier.phase, "status": earlier.status, "everywhere": earlier.everywhere, "hint": earlier.hint}
-        kind = Refused if isinstance(earlier, NotVerified) else type(earlier)  # of this file it has nothing
+        known = {
+            "phase": earlier.phase,
+            "status": earlier.status,
+            "everywhere": earlier.everywhere,
+            "hint": earlier.hint,
+        }
+        kind = (
+            Refused if isinstance(earlier, NotVerified) else type(earlier)
+        )  # of this file it has nothing
         raise kind(f"not asked again: {earlier}", **known)  # type: ignore[arg-type]
     against = objection(provider, source, options)
     if against:
         raise against
     progress.trying(provider, source)
     try:
-        link = provider.upload(source, options._replace(sha256=needs_hash(provider, source, options)), send)
+        link = provider.upload(
+            source, options._replace(sha256=needs_hash(provider, source, options)), send
+        )
     except (Refused, NoLink) as error:
         error.hint = way_out(error, provider, source, options)
         raise
@@ -3598,7 +4463,9 @@ def deliver(
     sha256 = link.sha256 or (sha256_of(source.body()) if options.sha256 else None)
     life = lifetime(keeps_of(provider, options), source.size, options)
     if options.expire and life and life > 1.5 * options.expire:
-        progress.remark(f"{provider.id} keeps it {duration(life)}: it has nothing nearer to {duration(options.expire)}")
+        progress.remark(
+            f"{provider.id} keeps it {duration(life)}: it has nothing nearer to {duration(options.expire)}"
+        )
     ends = link.expires or (time.time() + life if life and life < FOREVER else None)
     expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends)) if ends else None
     return UploadResult(link.url, provider.id, source.size, sha256, expires, link.delete, verified)
@@ -3616,7 +4483,9 @@ def way_out(error: UploadError, provider: Provider, source: Source, options: Upl
 def needs_hash(provider: Provider, source: Source, options: UploadOptions) -> bool:
     """Whether the proof or the caller will need the SHA-256: it is cheapest while the file leaves."""
     proof = options.verify != "none" and not burns(provider, options)
-    return options.sha256 or (proof and (provider.hashes or options.verify == "full" or source.size <= SMALL))
+    return options.sha256 or (
+        proof and (provider.hashes or options.verify == "full" or source.size <= SMALL)
+    )
 
 
 def burns(provider: Provider, options: UploadOptions) -> bool:
@@ -3624,13 +4493,17 @@ def burns(provider: Provider, options: UploadOptions) -> bool:
     return provider.once == "always" or (options.once and provider.once == "wish")
 
 
-def verify(link: Link, provider: Provider, source: Source, options: UploadOptions, send: Send) -> str:
+def verify(
+    link: Link, provider: Provider, source: Source, options: UploadOptions, send: Send
+) -> str:
     """The cheapest proof that the link serves these bytes, by its name; NotVerified if it does not."""
     if options.verify == "none" or burns(provider, options):
         return "none"
     if link.host_sha256:
         if link.host_sha256 != (link.sha256 or sha256_of(source.body())):
-            raise NotVerified(f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof")
+            raise NotVerified(
+                f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof"
+            )
         if options.verify != "full" or not provider.fetched:
             return "host-hash"
     if not provider.fetched:
@@ -3672,14 +4545,19 @@ def prove_whole(link: Link, source: Source, send: Send) -> str:
     if response.status != 200:
         raise differs(response, f"an answer {response.status}")
     if tally.size != source.size:
-        raise differs(response, f"{'more' if tally.size > source.size else tally.size} instead of {source.size} bytes")
+        raise differs(
+            response,
+            f"{'more' if tally.size > source.size else tally.size} instead of {source.size} bytes",
+        )
     if tally.digest.hexdigest() != (link.sha256 or sha256_of(source.body())):
         raise differs(response, "other bytes")
     return "full"
 
 
 def differs(response: Response, what: str) -> NotVerified:
-    page = " (an HTML page)" if "html" in str(response.headers.get("Content-Type", "")).lower() else ""
+    page = (
+        " (an HTML page)" if "html" in str(response.headers.get("Content-Type", "")).lower() else ""
+    )
     return NotVerified(f"{bare(response.url)} serves {what}{page}", phase="proof")
 
 
@@ -3688,13 +4566,17 @@ def prove_samples(link: Link, source: Source, send: Send) -> str:
     for start in (0, (source.size - SAMPLE) // 2, source.size - SAMPLE):
         span = f"bytes={start}-{start + SAMPLE - 1}"
         response = send(fetch(link.url, headers=(("Range", span),), limit=SAMPLE))
-        ranged = response.status == 206 or "Content-Range" in response.headers  # rclone serve s3 1.75 calls a range 200
+        ranged = (
+            response.status == 206 or "Content-Range" in response.headers
+        )  # rclone serve s3 1.75 calls a range 200
         size = total_of(response) if ranged else response.size
         if size is None:
             return prove_whole(link, source, send)
         if size != source.size:
             raise differs(response, f"{size} instead of {source.size} bytes")
-        local = b"".join(map(bytes, pieces_of(source.body()._replace(start=start if ranged else 0, size=SAMPLE))))
+        local = b"".join(
+            map(bytes, pieces_of(source.body()._replace(start=start if ranged else 0, size=SAMPLE)))
+        )
         if response.body != local:
             raise differs(response, f"other bytes at {start if ranged else 0}")
         if not ranged:
@@ -3724,7 +4606,9 @@ def upload(
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), wishes))
     names = named(provider) if isinstance(provider, str) else list(provider or ())
-    if provider is not None and not names:  # a setting that is missing must not make public what was meant for one host
+    if (
+        provider is not None and not names
+    ):  # a setting that is missing must not make public what was meant for one host
         raise UsageError("provider names no host", phase="options")
     chain = choose(names or default_names(wanted), wanted.fallback, wanted.settings)
     source = Source.of(path, wanted.name, wanted.unique)
@@ -3748,7 +4632,9 @@ def upload_file(
 def with_wishes(options: UploadOptions, wishes: Mapping[str, Any]) -> UploadOptions:
     unknown = [name for name in wishes if name not in UploadOptions._fields]
     if unknown:
-        raise TypeError(f"there is no option {unknown[0]!r}: UploadOptions has {', '.join(UploadOptions._fields)}")
+        raise TypeError(
+            f"there is no option {unknown[0]!r}: UploadOptions has {', '.join(UploadOptions._fields)}"
+        )
     return options._replace(**wishes)
 
 
@@ -3759,7 +4645,9 @@ def default_names(options: UploadOptions) -> list[str]:
         return [find_provider(name) and name for name in names]
 
 
-def setup_provider(name: str, online: bool = False, options: Optional[UploadOptions] = None) -> ProviderInfo:
+def setup_provider(
+    name: str, online: bool = False, options: Optional[UploadOptions] = None
+) -> ProviderInfo:
     """Whether a provider is ready; `online` proves it by a timed round trip.  Raises UsageError for an unknown name."""
     wanted = with_environment(options or UploadOptions())
     provider = find_provider(name)
@@ -3768,14 +4656,28 @@ def setup_provider(name: str, online: bool = False, options: Optional[UploadOpti
         return ProviderInfo(False, lacks, provider.help or provider.note)
     if online:
         return round_trip(provider, wanted)
-    return ProviderInfo(True, (provider.doubt and provider.doubt(wanted.settings)) or "ready", provider.note)
+    return ProviderInfo(
+        True, (provider.doubt and provider.doubt(wanted.settings)) or "ready", provider.note
+    )
 
 
-def setup_providers(online: bool = False, options: Optional[UploadOptions] = None) -> dict[str, ProviderInfo]:
+def setup_providers(
+    online: bool = False, options: Optional[UploadOptions] = None
+) -> dict[str, ProviderInfo]:
     """The same for all providers; online only the default chain and your own are asked: the others want to be named."""
-    found = {row.id: setup_provider(row.id, online and (row.default or row.own), options) for row in PROVIDERS}
-    unasked = [row.id for row in PROVIDERS if online and not (row.default or row.own) and found[row.id].success]
-    return {**found, **{name: found[name]._replace(explanation="not tried: name it") for name in unasked}}
+    found = {
+        row.id: setup_provider(row.id, online and (row.default or row.own), options)
+        for row in PROVIDERS
+    }
+    unasked = [
+        row.id
+        for row in PROVIDERS
+        if online and not (row.default or row.own) and found[row.id].success
+    ]
+    return {
+        **found,
+        **{name: found[name]._replace(explanation="not tried: name it") for name in unasked},
+    }
 
 
 def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
@@ -3789,10 +4691,14 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
             result = walk(Source.of(path), options, [provider], transport, clock, {})
         except UploadError as error:
             cause = error.failures[0] if isinstance(error, AllProvidersFailed) else error
-            return ProviderInfo(False, f"{cause.phase}: {cause}", cause.hint or provider.note, clock.timing)
+            return ProviderInfo(
+                False, f"{cause.phase}: {cause}", cause.hint or provider.note, clock.timing
+            )
         finally:
             transport.close()
-    return ProviderInfo(True, f"{bare(result.url)} (verified: {result.verified})", provider.note, clock.timing)
+    return ProviderInfo(
+        True, f"{bare(result.url)} (verified: {result.verified})", provider.note, clock.timing
+    )
 
 
 class Stopwatch(Progress):
@@ -3836,7 +4742,14 @@ class Moving:
     """One file on its way, as the meter shows it."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.host, self.size, self.sent, self.begun, self.note = name, "", 0, 0, time.monotonic(), ""
+        self.name, self.host, self.size, self.sent, self.begun, self.note = (
+            name,
+            "",
+            0,
+            0,
+            time.monotonic(),
+            "",
+        )
 
 
 class Meter(Progress):
@@ -3845,7 +4758,9 @@ class Meter(Progress):
     def __init__(self, stream: Any, draws: bool, verbose: bool) -> None:
         self.stream, self.draws, self.verbose = stream, draws, verbose
         self.moving: list[Moving] = []
-        self.own: contextvars.ContextVar[Moving] = contextvars.ContextVar("moving")  # shared by the threads of one file
+        self.own: contextvars.ContextVar[Moving] = contextvars.ContextVar(
+            "moving"
+        )  # shared by the threads of one file
         self.finished = 0  # files
         self.lock, self.last, self.width = threading.RLock(), 0.0, 0
 
@@ -3883,7 +4798,9 @@ class Meter(Progress):
             moving.note = f"again in {seconds:.0f} s"
             if not moving.sent:
                 moving.begun = time.monotonic() + seconds
-            self.tell(f"{moving.name}: {moving.host}: {error.phase}: {error}; again in {seconds:.1f} s")
+            self.tell(
+                f"{moving.name}: {moving.host}: {error.phase}: {error}; again in {seconds:.1f} s"
+            )
             self.draw(True)
 
     def proving(self) -> None:
@@ -3895,7 +4812,11 @@ class Meter(Progress):
         self.tell(f"{self.mine().name}: {self.mine().host}: verified: {how}, in {seconds:.2f} s")
 
     def failed(self, error: UploadError) -> None:
-        orphan = " (it may have arrived there all the same)" if error.started and error.status is None else ""
+        orphan = (
+            " (it may have arrived there all the same)"
+            if error.started and error.status is None
+            else ""
+        )
         self.tell(f"{error.provider}: {error.phase}: {error}{orphan}")
 
     def done(self, source: Source) -> None:
@@ -3946,7 +4867,9 @@ class Meter(Progress):
         self.last = clock
         line = self.line(columns(self.stream) - 1, clock)
         padding = " " * (self.width - cells(line))
-        self.width = cells(line)  # before it is drawn: Ctrl-C may come at any moment, and `clear` must know
+        self.width = cells(
+            line
+        )  # before it is drawn: Ctrl-C may come at any moment, and `clear` must know
         self.put("\r" + line + padding)
 
     def put(self, text: str) -> None:
@@ -3982,7 +4905,12 @@ def one_line(file: Moving, room: int, clock: float) -> str:
     spent = max(clock - file.begun, 0.001)
     share, rate = file.sent / max(file.size, 1), file.sent / spent if clock > file.begun else 0.0
     left = (file.size - file.sent) / rate if rate else 0
-    numbers = [f"{share:.0%}", human(file.sent), f"{human(rate)}/s", f"{int(left // 60)}:{int(left % 60):02d} left"]
+    numbers = [
+        f"{share:.0%}",
+        human(file.sent),
+        f"{human(rate)}/s",
+        f"{int(left // 60)}:{int(left % 60):02d} left",
+    ]
     told = [file.note] if file.note and (file.sent >= file.size or not file.sent) else numbers
     tail = "  ".join(filter(None, [file.host, *told]))
     while told and cells(tail) > room:  # whole fields: half a number is a wrong one
@@ -3998,7 +4926,9 @@ def cells(text: str) -> int:
     """The columns that a text takes on a terminal: two for wide characters, none for combining ones."""
     if text.isascii():
         return len(text)
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text
+    )
 
 
 def cut(text: str, room: int) -> str:
@@ -4039,20 +4969,30 @@ def json_line(outcome: Outcome) -> str:
     fields: dict[str, Any] = {"file": outcome.file, **result._asdict()}
     fields["attempts"] = [attempt._asdict() for attempt in result.attempts]
     if error:
-        fields.update(url=None, provider=None, size=outcome.size, verified=None, error=printable(error.summary, 400))
+        fields.update(
+            url=None,
+            provider=None,
+            size=outcome.size,
+            verified=None,
+            error=printable(error.summary, 400),
+        )
     return json.dumps(fields)
 
 
 def failure_lines(outcome: Outcome) -> list[str]:
     """The file and the reason; then a line for each host that was asked."""
     error = outcome.error
-    head = f"{printable(outcome.file)}: " if outcome.file and not isinstance(error, Unreadable) else ""
+    head = (
+        f"{printable(outcome.file)}: " if outcome.file and not isinstance(error, Unreadable) else ""
+    )
     lines = [f"twat-fs: {head}{error and error.summary}"]
     if isinstance(error, AllProvidersFailed):
         lines += [f"  {line}" for line in error.reasons()]
         tried = [f for f in error.failures if f.exit_code == 1]
         unreached = all(f.phase in ("dns", "connect", "proxy") and not f.everywhere for f in tried)
-        one_is_down = len(tried) == 1 and tried[0].phase != "dns"  # which says nothing of the network
+        one_is_down = (
+            len(tried) == 1 and tried[0].phase != "dns"
+        )  # which says nothing of the network
         if error.exit_code == 1 and unreached and not one_is_down:
             lines.append(f"  no network? `{program()} serve FILE` makes this machine the host")
     elif error and error.hint:
@@ -4063,7 +5003,10 @@ def failure_lines(outcome: Outcome) -> list[str]:
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     kept = [column for column in zip(*rows) if any(column)]
     widths = [max(map(len, column)) for column in kept]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in zip(*kept)]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip()
+        for row in zip(*kept)
+    ]
 
 
 def provider_table() -> list[tuple[str, ...]]:
@@ -4083,7 +5026,12 @@ def facts(row: Provider) -> tuple[str, str, str, str]:
         row.note,
     ]
     size = human(row.max_size) if row.max_size else "?"
-    return (used, size, keeps_text(keeps_of(row, UploadOptions())), "; ".join(filter(None, remarks)))
+    return (
+        used,
+        size,
+        keeps_text(keeps_of(row, UploadOptions())),
+        "; ".join(filter(None, remarks)),
+    )
 
 
 def keeps_text(keeps: Keeps) -> str:
@@ -4116,24 +5064,55 @@ class Rejected(Exception):
 class Entry:
     """A file that is served, until a time (seconds since 1970) or a number of downloads; `delete` only if we received it."""
 
-    def __init__(self, path: str, name: str, delete: str = "", expires: float = FOREVER, left: float = FOREVER) -> None:
-        self.path, self.name, self.delete, self.expires, self.left = path, name, delete, expires, left
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        delete: str = "",
+        expires: float = FOREVER,
+        left: float = FOREVER,
+    ) -> None:
+        self.path, self.name, self.delete, self.expires, self.left = (
+            path,
+            name,
+            delete,
+            expires,
+            left,
+        )
 
 
 class Shelf:
     """The files under their unguessable tokens; with a folder also the rules for receiving more."""
 
-    def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER, token: str = "", quiet: bool = False) -> None:
-        self.folder, self.max_size, self.keep, self.token, self.quiet = folder, max_size, keep, token, quiet
+    def __init__(
+        self,
+        folder: str = "",
+        max_size: int = 0,
+        keep: float = FOREVER,
+        token: str = "",
+        quiet: bool = False,
+    ) -> None:
+        self.folder, self.max_size, self.keep, self.token, self.quiet = (
+            folder,
+            max_size,
+            keep,
+            token,
+            quiet,
+        )
         self.entries: dict[str, Entry] = {}
         self.unfinished: set[str] = set()  # folders
         self.lock = threading.Lock()
 
-    def receive(self, name: str, blocks: Iterable[bytes], expires: float, left: float) -> tuple[str, Entry]:
+    def receive(
+        self, name: str, blocks: Iterable[bytes], expires: float, left: float
+    ) -> tuple[str, Entry]:
         """Writes a file beside its place, and moves it there when it is whole; what is left of a failure is removed."""
         token, name = random_name(), stored_name(name)
         folder = os.path.join(self.folder, token)
-        entry, part = Entry(os.path.join(folder, name), name, random_name(), expires, left), os.path.join(folder, ".part")
+        entry, part = (
+            Entry(os.path.join(folder, name), name, random_name(), expires, left),
+            os.path.join(folder, ".part"),
+        )
         self.unfinished.add(folder)
         try:
             os.mkdir(folder, 0o700)
@@ -4144,9 +5123,16 @@ class Shelf:
             os.replace(part, entry.path)
         except BaseException as error:
             wipe(folder)
-            if isinstance(error, OSError) and not isinstance(error, (ConnectionError, TimeoutError, socket.timeout)):
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # ours; the others are of the line, and nobody listens
-                raise Rejected(507 if full else 500, "No space left" if full else "It cannot be stored here") from error
+            if isinstance(error, OSError) and not isinstance(
+                error, (ConnectionError, TimeoutError, socket.timeout)
+            ):
+                full = error.errno in (
+                    errno.ENOSPC,
+                    errno.EDQUOT,
+                )  # ours; the others are of the line, and nobody listens
+                raise Rejected(
+                    507 if full else 500, "No space left" if full else "It cannot be stored here"
+                ) from error
             raise
         finally:
             self.unfinished.discard(folder)
@@ -4245,12 +5231,18 @@ class Desk(RequestHandler):
 
     def check_frame(self) -> None:
         """No doubt where the request ends: a proxy before us may see another end, and take the rest for a second one."""
-        sizes, codings = (self.headers.get_all(name) or [] for name in ("Content-Length", "Transfer-Encoding"))
-        if len(sizes) + len(codings) > 1 or self.headers.get_payload():  # after a line that is no header
+        sizes, codings = (
+            self.headers.get_all(name) or [] for name in ("Content-Length", "Transfer-Encoding")
+        )
+        if (
+            len(sizes) + len(codings) > 1 or self.headers.get_payload()
+        ):  # after a line that is no header
             raise Rejected(400, "A broken head")
         if codings and codings[0].strip().lower() != "chunked":
             raise Rejected(501, "Of all transfer codings, chunked only")
-        if self.command not in ("PUT", "POST") and (codings or [size for size in sizes if size.strip() != "0"]):
+        if self.command not in ("PUT", "POST") and (
+            codings or [size for size in sizes if size.strip() != "0"]
+        ):
             self.close_connection = True  # nobody reads the body
 
     @rejecting
@@ -4266,11 +5258,24 @@ class Desk(RequestHandler):
             if not stat.S_ISREG(found.st_mode):
                 raise Rejected(404, "Not found")
             size = found.st_size
-            start, end = span_of(None if self.headers.get("If-Range") else self.headers.get("Range"), size)
+            start, end = span_of(
+                None if self.headers.get("If-Range") else self.headers.get("Range"), size
+            )
             self.shelf.find(token, name, take=self.command == "GET")
-            part = [("Content-Range", f"bytes {start}-{end - 1}/{size}")] if end - start < size else []
-            self.head(206 if part else 200, *file_headers(entry), ("Content-Length", str(end - start)), *part)
-            if self.command == "GET" and end > start and self.connection.sendfile(file, start, end - start) < end - start:
+            part = (
+                [("Content-Range", f"bytes {start}-{end - 1}/{size}")] if end - start < size else []
+            )
+            self.head(
+                206 if part else 200,
+                *file_headers(entry),
+                ("Content-Length", str(end - start)),
+                *part,
+            )
+            if (
+                self.command == "GET"
+                and end > start
+                and self.connection.sendfile(file, start, end - start) < end - start
+            ):
                 self.close_connection = True  # the file became shorter: the other side must notice
 
     do_HEAD = do_GET
@@ -4317,20 +5322,30 @@ class Desk(RequestHandler):
 
     def head(self, status: int, *headers: Header) -> None:
         self.send_response(status)
-        for name, value in (*headers, *((("Connection", "close"),) if self.close_connection else ())):
+        for name, value in (
+            *headers,
+            *((("Connection", "close"),) if self.close_connection else ()),
+        ):
             self.send_header(name, value)
         self.end_headers()
 
     def reply(self, status: int, body: str, *headers: Header) -> None:
         data = body.encode()
-        kind, size = ("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data)))
+        kind, size = (
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(data))),
+        )
         self.head(status, kind, size, *headers)
         self.wfile.write(b"" if self.command == "HEAD" else data)
 
     def reject(self, no: Rejected) -> None:
         """Says no, and listens a moment longer: who still sends would otherwise lose our answer."""
         self.close_connection = True
-        self.reply(no.status, no.message + "\n", *((("WWW-Authenticate", 'Basic realm="twat-fs"'),) if no.status == 401 else ()))
+        self.reply(
+            no.status,
+            no.message + "\n",
+            *((("WWW-Authenticate", 'Basic realm="twat-fs"'),) if no.status == 401 else ()),
+        )
         self.until, self.room = time.monotonic() + 2, 16 * MiB
         with contextlib.suppress(OSError):
             while True:
@@ -4342,12 +5357,18 @@ class Desk(RequestHandler):
         days, downloads = self.wished("Max-Days"), self.wished("Max-Downloads")
         if days < FOREVER and days * DAY > self.shelf.keep:
             raise Rejected(400, f"Kept for {duration(self.shelf.keep)} at most")
-        token, entry = self.shelf.receive(name, blocks, time.time() + min(days * DAY, self.shelf.keep), downloads)
+        token, entry = self.shelf.receive(
+            name, blocks, time.time() + min(days * DAY, self.shelf.keep), downloads
+        )
         url = f"{self.base()}/{token}/{quoted(entry.name)}"
         return url, f"{url}/{entry.delete}"
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
-        self.reply(200, "\n".join(url for url, _ in links), *(("X-Url-Delete", delete) for _, delete in links))
+        self.reply(
+            200,
+            "\n".join(url for url, _ in links),
+            *(("X-Url-Delete", delete) for _, delete in links),
+        )
 
     def wished(self, header: str) -> float:
         value = self.headers.get(header)
@@ -4367,7 +5388,12 @@ class Desk(RequestHandler):
             raise Rejected(405, "This server only gives files")
         given = self.headers.get("Authorization", "")
         if self.shelf.token and not same_token(given, self.shelf.token):
-            raise Rejected(401, "The token is wrong" if given else "A token is needed: curl -u :TOKEN, or -p http://:TOKEN@HOST/")
+            raise Rejected(
+                401,
+                "The token is wrong"
+                if given
+                else "A token is needed: curl -u :TOKEN, or -p http://:TOKEN@HOST/",
+            )
         if self.headers.get("Transfer-Encoding"):
             return -1
         size = number(self.headers.get("Content-Length"))
@@ -4411,7 +5437,9 @@ class Desk(RequestHandler):
                 raise Rejected(400, "A broken chunk")
             size = int(head.group(1), 16)
             yield from self.exactly(size)
-            ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))  # of the chunk; after the last one, trailers
+            ends = (
+                self.rfile.readline(KiB) for _ in range(1 if size else 64)
+            )  # of the chunk; after the last one, trailers
             if all(line.strip() for line in ends):
                 raise Rejected(400, "A broken chunk")
 
@@ -4457,7 +5485,11 @@ class Form:
     """A multipart body, read while it comes; after it we add an empty line, which then ends whatever is its last head."""
 
     def __init__(self, blocks: Iterator[bytes], boundary: bytes) -> None:
-        self.blocks, self.mark, self.data = itertools.chain(blocks, (b"\r\n\r\n",)), b"\r\n--" + boundary, b"\r\n"
+        self.blocks, self.mark, self.data = (
+            itertools.chain(blocks, (b"\r\n\r\n",)),
+            b"\r\n--" + boundary,
+            b"\r\n",
+        )
 
     def files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
         """Name and bytes of each file, one after the other; plain fields are passed over."""
@@ -4499,7 +5531,13 @@ def file_name_of(head: bytes) -> Optional[str]:
     """The file name in the head of a part; None if the part is a plain field."""
     pattern = rb'(?im)^content-disposition:[^\n]*?;\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^;\r\n]*))'
     found = re.search(pattern, head)
-    return re.sub(rb'\\(["\\])', rb"\1", found.group(1) or found.group(2) or b"").decode("utf-8", "replace") if found else None
+    return (
+        re.sub(rb'\\(["\\])', rb"\1", found.group(1) or found.group(2) or b"").decode(
+            "utf-8", "replace"
+        )
+        if found
+        else None
+    )
 
 
 def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
@@ -4508,7 +5546,9 @@ def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-        allow_reuse_address = sys.platform != "win32"  # there it would share the port with whoever listens on it
+        allow_reuse_address = (
+            sys.platform != "win32"
+        )  # there it would share the port with whoever listens on it
         request_queue_size = 128
 
         def server_bind(self) -> None:
@@ -4536,9 +5576,14 @@ def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
     try:
         return Server((bind, port), handler)
     except OSError as error:
-        if not strict and error.errno in (errno.EADDRINUSE, errno.EACCES):  # Windows: taken alone, or kept for Hyper-V
+        if not strict and error.errno in (
+            errno.EADDRINUSE,
+            errno.EACCES,
+        ):  # Windows: taken alone, or kept for Hyper-V
             return Server((bind, 0), handler)
-        raise UsageError(f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}", phase="serve") from error
+        raise UsageError(
+            f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}", phase="serve"
+        ) from error
 
 
 def address_of(server: Any) -> str:
@@ -4581,12 +5626,20 @@ def measured(parse: Callable[[str], Optional[float]], like: str) -> Callable[[st
 
 def parse_size(text: str) -> Optional[int]:
     """ "500k", "1.5M", "2g" in bytes, powers of 1024; None for anything else and for nothing."""
-    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII)
-    return int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) or None if found else None
+    found = re.fullmatch(
+        r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII
+    )
+    return (
+        int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) or None
+        if found
+        else None
+    )
 
 
 def counting(low: int, high: int) -> Callable[[str], Optional[float]]:
-    return lambda text: number(text) if number(text) is not None and low <= int(text) <= high else None
+    return lambda text: (
+        number(text) if number(text) is not None and low <= int(text) <= high else None
+    )
 
 
 FLAG = {"action": "store_true"}
@@ -4596,12 +5649,20 @@ JOBS = {"metavar": "N", "type": measured(counting(1, 64), "1 to 64")}
 SIZE = {"metavar": "SIZE", "type": measured(parse_size, "like 500k, 20M or 4G")}
 
 WIRE_OPTIONS = (
-    Option("--retry", "further tries at one host (2)", {"metavar": "N", "type": measured(counting(0, 20), "0 to 20")}),
+    Option(
+        "--retry",
+        "further tries at one host (2)",
+        {"metavar": "N", "type": measured(counting(0, 20), "0 to 20")},
+    ),
     Option("--connect-timeout", "for reaching a host (15)", SECONDS),
     Option("--timeout", "without any byte moving (60)", SECONDS),
     Option("--max-time", "for the whole call", SECONDS),
     Option("--limit-rate", "bytes a second, like 500k", SIZE),
-    Option("-x --proxy", "http, https, socks5 or socks5h://[USER:PASSWORD@]HOST:PORT; '' for none", {"metavar": "URL"}),
+    Option(
+        "-x --proxy",
+        "http, https, socks5 or socks5h://[USER:PASSWORD@]HOST:PORT; '' for none",
+        {"metavar": "URL"},
+    ),
     Option("--cacert", "certificates (PEM) to trust instead of the system's", {"metavar": "FILE"}),
     Option("--insecure", "do not verify certificates", FLAG),
     Option("-q --quiet", "only errors", FLAG),
@@ -4611,33 +5672,60 @@ WIRE_OPTIONS = (
 
 UPLOAD_OPTIONS = (
     Option(
-        "-p --provider", "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server",
+        "-p --provider",
+        "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server",
         {"metavar": "A,B", "type": named, "action": "extend"},
     ),
     Option("--fallback", "after the named hosts, or your own storage, try the public ones", FLAG),
     Option("--fragile", "stop at the first failure", FLAG),
     Option("-n --name", "the name that the host is told", {"metavar": "NAME"}),
     Option("--unique", "put the time into the name", FLAG),
-    Option("--remote-path", "where in storage with folders: FOLDER/ or the whole path", {"metavar": "PATH"}),
+    Option(
+        "--remote-path",
+        "where in storage with folders: FOLDER/ or the whole path",
+        {"metavar": "PATH"},
+    ),
     Option("--force", "overwrite, for storage that can", FLAG),
     Option("--public", "storage of yours is public: its links need no signature", FLAG),
-    Option("-e --expire", "the link should be gone after about this time: 10m, 12h, 7d, 4w", DURATION),
+    Option(
+        "-e --expire", "the link should be gone after about this time: 10m, 12h, 7d, 4w", DURATION
+    ),
     Option("--keep", "the link must live at least this long", DURATION),
     Option("--once", "one download only", FLAG),
-    Option("--no-check", "do not prove the link", {"dest": "verify", "action": "append_const", "const": "none"}),
-    Option("--verify", "prove it by fetching the whole file", {"action": "append", "choices": ["full"]}),
+    Option(
+        "--no-check",
+        "do not prove the link",
+        {"dest": "verify", "action": "append_const", "const": "none"},
+    ),
+    Option(
+        "--verify", "prove it by fetching the whole file", {"action": "append", "choices": ["full"]}
+    ),
     Option("--dry-run", "which hosts would be asked, and why not the others; sends nothing", FLAG),
     Option("-j --jobs", "so many files at a time (1), or parts of a large one (8)", JOBS),
     Option("--no-progress", "no progress on the terminal", FLAG),
 )
 
 SERVE_OPTIONS = (
-    Option("--bind", "address to listen on (all for FILEs, else 127.0.0.1)", {"metavar": "ADDRESS"}),
-    Option("--port", "(8080, or any free one)", {"metavar": "N", "type": measured(counting(0, 65535), "0 to 65535")}),
-    Option("--dir", "where received files go; without it they are gone at the end", {"metavar": "FOLDER"}),
+    Option(
+        "--bind", "address to listen on (all for FILEs, else 127.0.0.1)", {"metavar": "ADDRESS"}
+    ),
+    Option(
+        "--port",
+        "(8080, or any free one)",
+        {"metavar": "N", "type": measured(counting(0, 65535), "0 to 65535")},
+    ),
+    Option(
+        "--dir",
+        "where received files go; without it they are gone at the end",
+        {"metavar": "FOLDER"},
+    ),
     Option("--max-size", "largest file received (1 GiB)", SIZE),
     Option("--keep", "received files are deleted after this time", DURATION),
-    Option("--token", "password for uploads, or TWAT_FS_SERVE_TOKEN; needed to receive from other machines", {"metavar": "TEXT"}),
+    Option(
+        "--token",
+        "password for uploads, or TWAT_FS_SERVE_TOKEN; needed to receive from other machines",
+        {"metavar": "TEXT"},
+    ),
     Option("-q --quiet", "no line for each request", FLAG),
 )
 
@@ -4673,21 +5761,39 @@ def parser_class() -> Any:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             """Names the nearest option after a wrong one."""
-            wrong = re.findall(r"(?<!\S)--[a-z][a-z-]*", message) if message.startswith("unrecognized") else []
-            close = [o for word in wrong for o in difflib.get_close_matches(word, self._option_string_actions, 1)]
+            wrong = (
+                re.findall(r"(?<!\S)--[a-z][a-z-]*", message)
+                if message.startswith("unrecognized")
+                else []
+            )
+            close = [
+                o
+                for word in wrong
+                for o in difflib.get_close_matches(word, self._option_string_actions, 1)
+            ]
             self.print_usage(sys.stderr)
-            self.exit(2, f"twat-fs: {printable(message, 400)}{'; did you mean ' + ', '.join(close) + '?' if close else ''}\n")
+            self.exit(
+                2,
+                f"twat-fs: {printable(message, 400)}{'; did you mean ' + ', '.join(close) + '?' if close else ''}\n",
+            )
 
     return Parser
 
 
 def build_parser(
-    command: str, about: str, options: Iterable[Option], positional: str = "", many: bool = True, more: str = ""
+    command: str,
+    about: str,
+    options: Iterable[Option],
+    positional: str = "",
+    many: bool = True,
+    more: str = "",
 ) -> Any:
     # With the width given, argparse need not import shutil (a tenth of an upload of 1 KiB) to find it out.
     plain = functools.partial(argparse.RawDescriptionHelpFormatter, width=columns(sys.stdout) - 2)
     words = f"[{positional.upper()}]{'...' * many}" if positional else ""
-    usage = " ".join(filter(None, ("%(prog)s", "[OPTION]..." * bool(options), words)))  # argparse's own takes eight lines
+    usage = " ".join(
+        filter(None, ("%(prog)s", "[OPTION]..." * bool(options), words))
+    )  # argparse's own takes eight lines
     name = f"{program()} {command}".strip()
     wishes = {"description": about, "epilog": more, "formatter_class": plain, "allow_abbrev": False}
     parser = parser_class()(prog=name, usage=usage, **wishes)
@@ -4702,7 +5808,9 @@ def build_parser(
 def parse(parser: Any, argv: Sequence[str]) -> Any:
     """Options and files in any order; what follows `--` are files; --no_check is --no-check."""
     cut = list(argv).index("--") if "--" in argv else len(argv)
-    dashed = [re.sub("^--[^=]+", lambda m: m.group().replace("_", "-"), word) for word in argv[:cut]]
+    dashed = [
+        re.sub("^--[^=]+", lambda m: m.group().replace("_", "-"), word) for word in argv[:cut]
+    ]
     args = parser.parse_intermixed_args(dashed)
     if args.version:
         put_line(version_line())
@@ -4718,13 +5826,21 @@ def parse(parser: Any, argv: Sequence[str]) -> Any:
 
 def options_of(args: Any) -> UploadOptions:
     """The options of the engine that were given; the rest keep their defaults."""
-    given = {name: value for name, value in vars(args).items() if name in UploadOptions._fields and value is not None}
+    given = {
+        name: value
+        for name, value in vars(args).items()
+        if name in UploadOptions._fields and value is not None
+    }
     checks = set(given.pop("verify", ()))
     if len(checks) > 1:
         raise UsageError("--no-check and --verify contradict each other", phase="options")
-    options = with_environment(UploadOptions(**given, verify=(checks or {"auto"}).pop(), sha256=bool(args.json)))
+    options = with_environment(
+        UploadOptions(**given, verify=(checks or {"auto"}).pop(), sha256=bool(args.json))
+    )
     if options.insecure:
-        say("twat-fs: WARNING: --insecure: certificates are not verified; anybody on the way can read and change the file")
+        say(
+            "twat-fs: WARNING: --insecure: certificates are not verified; anybody on the way can read and change the file"
+        )
     return options
 
 
@@ -4736,12 +5852,18 @@ def cmd_upload(argv: Sequence[str]) -> int:
     if not files:
         parser.error(f"name a FILE, or pipe something in ({program()} --help shows more)")
     if files.count("-") > 1 or (len(files) > 1 and args.name):
-        parser.error("standard input can be read once only" if not args.name else "--name is for one file")
+        parser.error(
+            "standard input can be read once only" if not args.name else "--name is for one file"
+        )
     options = options_of(args)
     if len(files) > 1:
         meant = meant_command(files[0])
         if meant:  # whoever wanted `serve FILE` must not publish it
-            raise UsageError(f"{files[0]}: no such file or directory; nothing was sent", phase="options", hint=meant)
+            raise UsageError(
+                f"{files[0]}: no such file or directory; nothing was sent",
+                phase="options",
+                hint=meant,
+            )
         if options.remote_path and not options.remote_path.endswith("/"):
             parser.error("--remote-path is a folder, and ends in /, for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
@@ -4749,14 +5871,21 @@ def cmd_upload(argv: Sequence[str]) -> int:
     if args.provider == []:
         parser.error("--provider names no host")
     if sys.stdout is None:
-        raise Unreadable("standard output is closed: there is nowhere to print a URL", phase="output")
+        raise Unreadable(
+            "standard output is closed: there is nowhere to print a URL", phase="output"
+        )
     terminal = bool(sys.stderr and sys.stderr.isatty())
     meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
     with contextlib.ExitStack() as stack:
         stack.callback(meter.stop)
         sources = [source_or_error(file, options, chain, stack, meter) for file in files]
         if args.dry_run:
-            return worst([dry_run(file, source, options, chain, args.json) for file, source in zip(files, sources)])
+            return worst(
+                [
+                    dry_run(file, source, options, chain, args.json)
+                    for file, source in zip(files, sources)
+                ]
+            )
         return upload_all(files, sources, options, chain, args, meter)
 
 
@@ -4764,18 +5893,26 @@ Found = Union[Source, UploadError]
 
 
 def source_or_error(
-    file: str, options: UploadOptions, chain: Sequence[Provider], stack: contextlib.ExitStack, meter: Meter
+    file: str,
+    options: UploadOptions,
+    chain: Sequence[Provider],
+    stack: contextlib.ExitStack,
+    meter: Meter,
 ) -> Found:
     try:
         if file != "-":
             return Source.of(file, options.name, options.unique)
         limits = [row.max_size for row in chain]
-        path = stack.enter_context(spooled(None if None in limits else max(filter(None, limits)), meter))
+        path = stack.enter_context(
+            spooled(None if None in limits else max(filter(None, limits)), meter)
+        )
         if not os.path.getsize(path) and not any(row.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
         head = Source.of(path).body()
         text = not options.name and is_text(head._replace(size=min(head.size, 4 * KiB)))
-        return Source.of(path, options.name or ("stdin.txt" if text else "stdin.bin"), options.unique)
+        return Source.of(
+            path, options.name or ("stdin.txt" if text else "stdin.bin"), options.unique
+        )
     except UploadError as error:
         error.hint = error.hint or meant_command(file)
         return error
@@ -4792,7 +5929,9 @@ def arriving(stream: Any, idle: Callable[[], object]) -> Iterator[bytes]:
     """What comes, as it comes, so that Ctrl-C is heard in between; `idle` is called while nothing does."""
     data = b"-"
     while data:
-        with contextlib.suppress(OSError, ValueError):  # it has no descriptor, or is a pipe of Windows
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # it has no descriptor, or is a pipe of Windows
             while not ready([stream], True, False, TICK):
                 idle()
         data = stream.read1(CHUNK)
@@ -4807,7 +5946,9 @@ def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
     path = ""
     try:
         with holding_in("a file"):
-            path = os.path.join(tempfile.gettempdir(), f"twat-fs-{random_name()}")  # before it is made: no signal loses it
+            path = os.path.join(
+                tempfile.gettempdir(), f"twat-fs-{random_name()}"
+            )  # before it is made: no signal loses it
         with holding_in(os.path.dirname(path)):
             spool(sys.stdin.buffer, path, limit, meter)
         yield path
@@ -4844,7 +5985,9 @@ def upload_all(
     args: Any, meter: Meter,
 ) -> int:  # fmt: skip
     """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
-    watched = meter if meter.draws or meter.verbose else Remarks(meter, args.quiet)  # who shows nothing need not be told
+    watched = (
+        meter if meter.draws or meter.verbose else Remarks(meter, args.quiet)
+    )  # who shows nothing need not be told
     transport, broken = Transport(options), {}  # type: Transport, dict[str, UploadError]
 
     def job(file: str, source: Found) -> Callable[[], Outcome]:
@@ -4857,7 +6000,9 @@ def upload_all(
     early: dict[int, Outcome] = {}  # before their turn
     codes: list[int] = []
     try:
-        for place, outcome in parallel([job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)):
+        for place, outcome in parallel(
+            [job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)
+        ):
             early[place] = outcome
             while len(codes) in early and not (options.fragile and any(codes)):
                 tell(len(codes))
@@ -4892,11 +6037,17 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
             meter.above(line)
     elif result and result.verified == "none" and not args.quiet and not args.verify:
         paged = any(row.id == result.provider and not row.fetched for row in PROVIDERS)
-        why = f"{result.provider} shows us a page instead" if paged else "a look at the link would use it up"
+        why = (
+            f"{result.provider} shows us a page instead"
+            if paged
+            else "a look at the link would use it up"
+        )
         meter.above(f"twat-fs: {printable(outcome.file)}: not checked: {why}")
     elif result and args.verbose:
         kept = f"until {result.expires}" if result.expires else "with no known end"
-        delete = f"; curl -X DELETE {shlex.quote(result.delete)} removes it" if result.delete else ""
+        delete = (
+            f"; curl -X DELETE {shlex.quote(result.delete)} removes it" if result.delete else ""
+        )
         meter.above(f"twat-fs: {printable(outcome.file)}: kept {kept}{delete}")
     line = json_line(outcome) if args.json else result.url if result else ""
     if not line:
@@ -4923,23 +6074,43 @@ def worst(codes: Sequence[int]) -> int:
     return 3 if 0 in codes else 1
 
 
-def dry_run(file: str, source: Found, options: UploadOptions, chain: Sequence[Provider], as_json: bool) -> int:
+def dry_run(
+    file: str, source: Found, options: UploadOptions, chain: Sequence[Provider], as_json: bool
+) -> int:
     if isinstance(source, UploadError):
         if as_json:
-            put_line(json.dumps({"file": file, "size": None, "hosts": [], "out": {}, "error": printable(str(source), 400)}))
+            put_line(
+                json.dumps(
+                    {
+                        "file": file,
+                        "size": None,
+                        "hosts": [],
+                        "out": {},
+                        "error": printable(str(source), 400),
+                    }
+                )
+            )
         return report(Outcome(file, None, None, source, 0.0))
     verdicts = [(row.id, objection(row, source, options)) for row in chain]
     fits = [name for name, against in verdicts if not against]
-    lives = [f" ({duration(lifetime(keeps_of(row, options), source.size, options))})" for row in chain if row.id in fits]
+    lives = [
+        f" ({duration(lifetime(keeps_of(row, options), source.size, options))})"
+        for row in chain
+        if row.id in fits
+    ]
     if as_json:
         reasons = {name: str(against) for name, against in verdicts if against}
         put_line(json.dumps({"file": file, "size": source.size, "hosts": fits, "out": reasons}))
     else:
         told = map(str.__add__, fits, lives) if options.expire or options.keep else fits
-        put_line(f"{printable(file)}  {human(source.size)}  would go to {', then '.join(told) or 'no host'}")
+        put_line(
+            f"{printable(file)}  {human(source.size)}  would go to {', then '.join(told) or 'no host'}"
+        )
         for name, against in verdicts:
             if against:
-                put_line(f"  not {name:<12} {against}" + (f"   {against.hint}" if against.hint else ""))
+                put_line(
+                    f"  not {name:<12} {against}" + (f"   {against.hint}" if against.hint else "")
+                )
     return 0 if fits else 5
 
 
@@ -4959,10 +6130,14 @@ def put_table(rows: Sequence[Sequence[str]], command: str) -> None:
 
 
 def cmd_list(argv: Sequence[str]) -> int:
-    parser = build_parser("list", "The hosts and what is known about them.", LIST_OPTIONS, "host", many=False)
+    parser = build_parser(
+        "list", "The hosts and what is known about them.", LIST_OPTIONS, "host", many=False
+    )
     args = parse(parser, argv)
     if args.online:
-        return cmd_status(["--online", *(["--json"] if args.json else []), *([args.host] if args.host else [])])
+        return cmd_status(
+            ["--online", *(["--json"] if args.json else []), *([args.host] if args.host else [])]
+        )
     rows = provider_table()
     if args.host:
         wanted = find_provider(args.host).id
@@ -4978,11 +6153,17 @@ def cmd_list(argv: Sequence[str]) -> int:
 
 def cmd_status(argv: Sequence[str]) -> int:
     """0 if the host (without a name: any host) is ready."""
-    parser = build_parser("status", "Whether a host is ready.", OF_COMMANDS["status"], "host", many=False)
+    parser = build_parser(
+        "status", "Whether a host is ready.", OF_COMMANDS["status"], "host", many=False
+    )
     args = parse(parser, argv)
     options = options_of(args)
     rows = [find_provider(args.host)] if args.host else PROVIDERS
-    found = {rows[0].id: setup_provider(args.host, args.online, options)} if args.host else setup_providers(args.online, options)
+    found = (
+        {rows[0].id: setup_provider(args.host, args.online, options)}
+        if args.host
+        else setup_providers(args.online, options)
+    )
     show_status(found, args.json)
     good = any(info.success for info in found.values())
     asked = args.online and any(not unconfigured(row, options.settings) for row in rows)
@@ -4995,12 +6176,21 @@ def show_status(found: Mapping[str, ProviderInfo], as_json: bool) -> None:
             put_line(json.dumps({"provider": name, **info._asdict()}))
         return
     ready = {True: "ready", False: "not ready"}
-    words = {name: "" if info.explanation == "ready" else info.explanation for name, info in found.items()}
-    rows = [(name, ready[info.success], words[name], timed(info), info.help_info) for name, info in found.items()]
+    words = {
+        name: "" if info.explanation == "ready" else info.explanation
+        for name, info in found.items()
+    }
+    rows = [
+        (name, ready[info.success], words[name], timed(info), info.help_info)
+        for name, info in found.items()
+    ]
     if len(rows) == 1:  # who asks about one host wants all of it
         put_line("  ".join(filter(None, rows[0][:4])) + (f"\n  {rows[0][4]}" if rows[0][4] else ""))
     else:  # a column of reasons would be as wide as the longest, and push all remarks off the terminal
-        put_table([(*row[:2], row[3], "  ".join(filter(None, (row[2], row[4])))) for row in rows], "status")
+        put_table(
+            [(*row[:2], row[3], "  ".join(filter(None, (row[2], row[4])))) for row in rows],
+            "status",
+        )
 
 
 def timed(info: ProviderInfo) -> str:
@@ -5008,7 +6198,9 @@ def timed(info: ProviderInfo) -> str:
 
 
 def cmd_serve(argv: Sequence[str]) -> int:
-    parser = build_parser("serve", "This machine is the host: give FILEs, or receive.", SERVE_OPTIONS, "file")
+    parser = build_parser(
+        "serve", "This machine is the host: give FILEs, or receive.", SERVE_OPTIONS, "file"
+    )
     args = parse(parser, argv)
     taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
     if args.file and taking:
@@ -5019,7 +6211,9 @@ def cmd_serve(argv: Sequence[str]) -> int:
     if not args.file:  # the words of a command line can be read by all users of a machine
         args.token = args.token or environment()[0].get("TWAT_FS_SERVE_TOKEN", "")
         if not args.token and not is_loopback(bind):
-            parser.error("to receive from other machines a --token (or TWAT_FS_SERVE_TOKEN) is needed")
+            parser.error(
+                "to receive from other machines a --token (or TWAT_FS_SERVE_TOKEN) is needed"
+            )
     with contextlib.ExitStack() as stack:
         shelf = shelf_of(args, stack)
         stack.callback(shelf.close)
@@ -5036,11 +6230,16 @@ def cmd_serve(argv: Sequence[str]) -> int:
 def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
     if args.file:
         if "-" in args.file:
-            raise UsageError("serve gives files; write standard input into one first", phase="serve")
+            raise UsageError(
+                "serve gives files; write standard input into one first", phase="serve"
+            )
         try:
             sources = [Source.of(file) for file in args.file]
         except Unreadable as error:  # its own way out would make public what is to stay here
-            error.hint = error.hint and "serve gives files: write it into one first; a folder by: tar cf FOLDER.tar FOLDER"
+            error.hint = (
+                error.hint
+                and "serve gives files: write it into one first; a folder by: tar cf FOLDER.tar FOLDER"
+            )
             raise
         shelf = Shelf(quiet=args.quiet)
         for source in sources:
@@ -5049,14 +6248,18 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
     try:
         os.makedirs(folder, exist_ok=True)
-        return Shelf(folder, int(args.max_size or GiB), args.keep or FOREVER, args.token, args.quiet)
+        return Shelf(
+            folder, int(args.max_size or GiB), args.keep or FOREVER, args.token, args.quiet
+        )
     except OSError as error:
         raise Unreadable(f"{printable(folder)}: {local_reason(error)}", phase="serve") from error
 
 
 def announce(shelf: Shelf, address: str) -> None:
     if shelf.folder:
-        user, place = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if shelf.token else ("", address)
+        user, place = (
+            ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if shelf.token else ("", address)
+        )
         say(f"twat-fs: receiving at {address}/ until Ctrl-C")
         say(f"  curl {user}-T FILE {address}/  or  {program()} -p {place}/ FILE")
         return
@@ -5077,10 +6280,24 @@ def version_line() -> str:
     folder = os.path.dirname(os.path.abspath(__file__))
     place = os.path.join(folder, ".git")
     said = ""
-    if __version__ == "0+unknown" and all(map(os.path.exists, (place, os.path.join(folder, "tools", "version.py")))):
-        git = ["git", "--git-dir", place, "--work-tree", folder, "describe", "--tags", "--always", "--dirty"]
+    if __version__ == "0+unknown" and all(
+        map(os.path.exists, (place, os.path.join(folder, "tools", "version.py")))
+    ):
+        git = [
+            "git",
+            "--git-dir",
+            place,
+            "--work-tree",
+            folder,
+            "describe",
+            "--tags",
+            "--always",
+            "--dirty",
+        ]
         with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no answer
-            said = subprocess.run(git, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5).stdout.strip()
+            said = subprocess.run(
+                git, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
+            ).stdout.strip()
     return f"twat-fs {__version__}" + f" (git {printable(said)})" * bool(said)
 
 
@@ -5113,23 +6330,44 @@ complete -c twat-fs -n '__twat_fs_is completion' -f -a 'bash fish zsh'
 def completion_lines(command: str, options: Sequence[Option], fish: bool) -> Iterator[str]:
     if not fish:  # bash asks for the others first
         words = " ".join([*(option.flags for option in options), "--help --version"])
-        yield f"        {'*' if command == 'upload' else command}) choice=\"{words}\" ;;"
+        yield f'        {"*" if command == "upload" else command}) choice="{words}" ;;'
     value = {"FILE": " -r", "FOLDER": " -r", "A,B": " -x -a '(__fish_append , @HOSTS@)'", None: ""}
     for option in options if fish else ():
-        names = " ".join(f"-{'s' if len(flag) == 2 else 'l'} {flag.lstrip('-')}" for flag in option.flags.split())
+        names = " ".join(
+            f"-{'s' if len(flag) == 2 else 'l'} {flag.lstrip('-')}" for flag in option.flags.split()
+        )
         takes = value.get(option.how.get("metavar"), " -x")
         yield f"complete -c twat-fs -n '__twat_fs_is {command}' {names}{takes} -d \"{option.help}\""
 
 
 def cmd_completion(argv: Sequence[str]) -> int:
-    args = parse(build_parser("completion", "A script that completes: for bash, fish or zsh.", (), "shell", many=False), argv)
+    args = parse(
+        build_parser(
+            "completion", "A script that completes: for bash, fish or zsh.", (), "shell", many=False
+        ),
+        argv,
+    )
     if args.shell not in ("bash", "fish", "zsh"):
         raise UsageError("completion is followed by bash, fish or zsh", phase="options")
     fish = args.shell == "fish"
-    lines = "\n".join(line for name, options in OF_COMMANDS.items() for line in completion_lines(name, options, fish))
-    words = {"@OPTIONS@": lines, "@COMMANDS@": " ".join(OF_COMMANDS), "@HOSTS@": " ".join(row.id for row in PROVIDERS)}
-    text = functools.reduce(lambda text, word: text.replace(*word), words.items(), COMPLETION_FISH if fish else COMPLETION)
-    ready = "autoload -U compinit bashcompinit; (( $+functions[compdef] )) || compinit; bashcompinit\n"
+    lines = "\n".join(
+        line
+        for name, options in OF_COMMANDS.items()
+        for line in completion_lines(name, options, fish)
+    )
+    words = {
+        "@OPTIONS@": lines,
+        "@COMMANDS@": " ".join(OF_COMMANDS),
+        "@HOSTS@": " ".join(row.id for row in PROVIDERS),
+    }
+    text = functools.reduce(
+        lambda text, word: text.replace(*word),
+        words.items(),
+        COMPLETION_FISH if fish else COMPLETION,
+    )
+    ready = (
+        "autoload -U compinit bashcompinit; (( $+functions[compdef] )) || compinit; bashcompinit\n"
+    )
     put_line(ready * (args.shell == "zsh") + text)
     return 0
 
@@ -5160,7 +6398,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if argv is None:
         end_tidily()
     code = run(words)
-    if argv is None and sys.argv[0] == "twat.fs":  # so twat 2.7 calls a plugin: `twat fs FILE` must not call a failure 0
+    if (
+        argv is None and sys.argv[0] == "twat.fs"
+    ):  # so twat 2.7 calls a plugin: `twat fs FILE` must not call a failure 0
         raise SystemExit(code)
     return code
 
@@ -5169,7 +6409,10 @@ def end_tidily() -> None:
     """Whoever ends the program finds no temporary files left."""
     with contextlib.suppress(ValueError):  # a thread may not
         for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
-            if getattr(signal, name, None) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # nohup
+            if (
+                getattr(signal, name, None)
+                and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN
+            ):  # nohup
                 signal.signal(getattr(signal, name), terminated)
 
 
@@ -5188,7 +6431,9 @@ def run(words: Sequence[str]) -> int:
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0
     except OSError as error:
-        return report(Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0))
+        return report(
+            Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0)
+        )
     finally:
         for stream in (sys.stdout, sys.stderr):
             say("", stream, end="")

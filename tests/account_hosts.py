@@ -45,7 +45,10 @@ def misshapen_fields(value: Any, shape: Dict[str, Any], place: str) -> str:
     if not isinstance(value, dict):
         return "%s is %r, no object" % (place, value)
     known = {name.rstrip("?"): inner for name, inner in shape.items()}
-    unknown, missing = set(value) - set(known), {name for name in shape if name[-1] != "?"} - set(value)
+    unknown, missing = (
+        set(value) - set(known),
+        {name for name in shape if name[-1] != "?"} - set(value),
+    )
     if unknown or missing:
         return "%s: unknown %r, missing %r" % (place, sorted(unknown), sorted(missing))
     return next(filter(None, (misshapen(v, known[k], k) for k, v in value.items())), "")
@@ -68,7 +71,9 @@ def json_body(ask: Ask, shape: Any) -> Any:
 
 def joined(pieces: Iterable[Upload], world) -> Upload:
     """The parts of a file as one."""
-    return Upload.of(itertools.chain.from_iterable(chunks_of(p.body)(0, p.size) for p in pieces), world.new_file)
+    return Upload.of(
+        itertools.chain.from_iterable(chunks_of(p.body)(0, p.size) for p in pieces), world.new_file
+    )
 
 
 # 2 Dropbox -----------------------------------------------------------------------------------------------------------
@@ -82,7 +87,10 @@ COMMIT = {
 }  # fmt: skip
 CURSOR = {"session_id": str, "offset": int}
 KIND = ("sequential|concurrent", {".tag": "sequential|concurrent"})
-SETTINGS = {"expires?": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "audience?": ("public|team", {".tag": "public|team"})}
+SETTINGS = {
+    "expires?": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+    "audience?": ("public|team", {".tag": "public|team"}),
+}
 
 
 def content_hash(pieces: Iterable[bytes]) -> str:
@@ -138,12 +146,23 @@ class Entry:
 class Dropbox(Host):
     """One account, its files and its links; what its owner may do are switches."""
 
-    domains = ("api.dropboxapi.com", "content.dropboxapi.com", "www.dropbox.com", "uc7.dl.dropboxusercontent.com")
+    domains = (
+        "api.dropboxapi.com",
+        "content.dropboxapi.com",
+        "www.dropbox.com",
+        "uc7.dl.dropboxusercontent.com",
+    )
     authorized = True
     empty = True
     app_key, app_secret, refresh = "app-key", None, "refresh-good"  # type: str, Optional[str], str
     request_limit = 150 * MIB
-    scopes = ("files.content.write", "files.content.read", "files.metadata.read", "sharing.write", "sharing.read")
+    scopes = (
+        "files.content.write",
+        "files.content.read",
+        "files.metadata.read",
+        "sharing.write",
+        "sharing.read",
+    )
     read_only = ""  # a folder into which this account may not write
     space: Optional[int] = None
     may_share = True
@@ -159,10 +178,15 @@ class Dropbox(Host):
         self.entries: Dict[str, Entry] = {}
         self.folders: List[str] = []
         self.sessions: Dict[str, Session] = {}
-        self.errors: Dict[str, List[Any]] = {}  # by function: what it will say instead, one after the other
+        self.errors: Dict[
+            str, List[Any]
+        ] = {}  # by function: what it will say instead, one after the other
 
     def is_upload(self, ask: Ask) -> bool:
-        return ask.domain == self.domains[1] and ask.path in ("/2/files/upload", "/2/files/upload_session/append_v2")
+        return ask.domain == self.domains[1] and ask.path in (
+            "/2/files/upload",
+            "/2/files/upload_session/append_v2",
+        )
 
     def upload(self, ask: Ask) -> Answer:
         if ask.path == "/oauth2/token" and ask.domain == self.domains[0]:
@@ -197,7 +221,10 @@ class Dropbox(Host):
 
     def token(self, ask: Ask) -> Answer:
         form = parse_qs(ask.file.read().decode(), True)
-        if ask.head.all("Authorization") or ask.header("Content-Type") != "application/x-www-form-urlencoded":
+        if (
+            ask.head.all("Authorization")
+            or ask.header("Content-Type") != "application/x-www-form-urlencoded"
+        ):
             ask.complain("the token is asked for in the wrong way")
         if set(form) - {"client_secret"} != {"grant_type", "refresh_token", "client_id"}:
             ask.complain("the fields of the form are %r" % sorted(form))
@@ -205,7 +232,13 @@ class Dropbox(Host):
         if form.get("client_id") != [self.app_key] or (self.app_secret or secret) != secret:
             return as_json({"error": "invalid_client: Invalid client_id or client_secret"}, 400)
         if form.get("refresh_token") != [self.refresh] or self.revoked:
-            return as_json({"error": "invalid_grant", "error_description": "refresh token is invalid or revoked"}, 400)
+            return as_json(
+                {
+                    "error": "invalid_grant",
+                    "error_description": "refresh token is invalid or revoked",
+                },
+                400,
+            )
         self.issued += 1
         fresh = "sl.fresh-%d" % self.issued
         self.tokens.add(fresh)
@@ -215,7 +248,10 @@ class Dropbox(Host):
         kind, _, token = ask.header("Authorization").partition(" ")
         if kind != "Bearer" or not token:
             ask.complain("there is no token")
-            return Answer(400, 'Error in call to API function: Invalid authorization value in HTTP header "Authorization".')
+            return Answer(
+                400,
+                'Error in call to API function: Invalid authorization value in HTTP header "Authorization".',
+            )
         if token not in self.tokens:
             tag = "expired_access_token" if token in self.expired else "invalid_access_token"
             return as_json({"error_summary": tag + "/...", "error": {".tag": tag}}, 401)
@@ -234,13 +270,19 @@ class Dropbox(Host):
         if prepared:
             return prepared.pop(0)
         if arg is None:
-            return Answer(400, 'Error in call to API function "%s": request body: could not be read' % ask.path[3:])
+            return Answer(
+                400,
+                'Error in call to API function "%s": request body: could not be read'
+                % ask.path[3:],
+            )
         return call(ask, arg)
 
     def argument(self, ask: Ask, shape: Any) -> Any:
         """What the header tells: JSON in printable ASCII, not even a DEL."""
         text = ask.header("Dropbox-API-Arg")
-        if ask.header("Content-Type") != "application/octet-stream" or not re.fullmatch("[ -~]+", text):
+        if ask.header("Content-Type") != "application/octet-stream" or not re.fullmatch(
+            "[ -~]+", text
+        ):
             ask.complain("Content-Type or Dropbox-API-Arg: %r" % text)
         try:
             value = json.loads(text)
@@ -262,7 +304,11 @@ class Dropbox(Host):
             return fault("content_hash_mismatch")
         wrong = self.wrong(arg, ask.file, found)
         if wrong:
-            error = {".tag": "path", "reason": nested(wrong, {}), "upload_session_id": "pid_upload_session:x"}
+            error = {
+                ".tag": "path",
+                "reason": nested(wrong, {}),
+                "upload_session_id": "pid_upload_session:x",
+            }
             return as_json({"error_summary": "path/%s/..." % "/".join(wrong), "error": error}, 409)
         return as_json(self.about(self.keep(arg, ask.file, found)))
 
@@ -275,10 +321,19 @@ class Dropbox(Host):
         checks = (
             (("malformed_path",), re.search(r"//|/\.{1,2}(/|$)|/$|[\x00-\x1f]", path)),
             (("disallowed_name",), path.rpartition("/")[2] in self.disallowed),
-            (("no_write_permission",), self.read_only and path.startswith(self.read_only.lower() + "/")),
+            (
+                ("no_write_permission",),
+                self.read_only and path.startswith(self.read_only.lower() + "/"),
+            ),
             (("conflict", "folder"), path in map(str.lower, self.folders)),
             (("conflict", "file_ancestor"), any(place in self.entries for place in above)),
-            (("conflict", "file"), old and mode in ("add", {".tag": "add"}) and not same and not commit.get("autorename")),
+            (
+                ("conflict", "file"),
+                old
+                and mode in ("add", {".tag": "add"})
+                and not same
+                and not commit.get("autorename"),
+            ),
             (("insufficient_space",), self.space is not None and file.size > self.space),
             (("insufficient_space",), self.limit is not None and file.size > self.limit),
         )
@@ -309,7 +364,9 @@ class Dropbox(Host):
 
     def metadata(self, ask: Ask, arg: Any) -> Answer:
         entry = self.entries.get(arg["path"].lower())
-        return as_json({".tag": "file", **self.about(entry)}) if entry else fault("path", "not_found")
+        return (
+            as_json({".tag": "file", **self.about(entry)}) if entry else fault("path", "not_found")
+        )
 
     # Sessions
 
@@ -326,19 +383,31 @@ class Dropbox(Host):
         return as_json({"session_id": name})
 
     def append(self, ask: Ask, arg: Any) -> Answer:
-        session, at, size = self.sessions.get(arg["cursor"]["session_id"]), arg["cursor"]["offset"], ask.file.size
+        session, at, size = (
+            self.sessions.get(arg["cursor"]["session_id"]),
+            arg["cursor"]["offset"],
+            ask.file.size,
+        )
         if session is None:
             return fault("not_found")
         close = arg.get("close", False)
         checks = (
             (fault("payload_too_large"), size > self.request_limit),
             (fault("concurrent_session_invalid_offset"), session.concurrent and at % BLOCK),
-            (fault("concurrent_session_invalid_data_size"), session.concurrent and size % BLOCK and not close),
+            (
+                fault("concurrent_session_invalid_data_size"),
+                session.concurrent and size % BLOCK and not close,
+            ),
             (self.offset(session.size), not session.concurrent and at != session.size),
             (self.offset(at + size), at in session.parts and session.parts[at].size == size),
-            (fault("closed"), session.end is not None and (not session.concurrent or at + size > session.end)),
+            (
+                fault("closed"),
+                session.end is not None and (not session.concurrent or at + size > session.end),
+            ),
         )
-        return next((answer for answer, wrong in checks if wrong), None) or self.take(ask, session, at, close)
+        return next((answer for answer, wrong in checks if wrong), None) or self.take(
+            ask, session, at, close
+        )
 
     @staticmethod
     def offset(correct: int) -> Answer:
@@ -398,7 +467,9 @@ class Dropbox(Host):
             return fault("shared_link_already_exists")
         told = {".tag": "metadata", "metadata": self.about_link(entry)}
         error = {".tag": "shared_link_already_exists", "shared_link_already_exists": told}
-        return as_json({"error_summary": "shared_link_already_exists/metadata/..", "error": error}, 409)
+        return as_json(
+            {"error_summary": "shared_link_already_exists/metadata/..", "error": error}, 409
+        )
 
     def linked(self, ask: Ask, entry: Entry, settings: Any) -> Entry:
         name = entry.path.rpartition("/")[2]
@@ -406,7 +477,15 @@ class Dropbox(Host):
             random_id(15), quote(name, safe=""), random_id(25), random_id(8),
         )  # fmt: skip
         file = entry.file
-        entry.link = Stored(url + "&dl=1", file.body, file.size, file.sha256, name, kind_of(name), options=dict(settings))
+        entry.link = Stored(
+            url + "&dl=1",
+            file.body,
+            file.size,
+            file.sha256,
+            name,
+            kind_of(name),
+            options=dict(settings),
+        )
         ask.world.stored[entry.link.url] = entry.link
         return entry
 
@@ -431,12 +510,20 @@ class Dropbox(Host):
         """dl=1 leads to the file, anything else to a page about it."""
         if ask.head.all("Authorization"):
             ask.complain("the token goes to everybody")
-        stored = ask.world.stored.find("https://www.dropbox.com" + ask.head.target.replace("/cd/0/get", "/scl/fi"))
+        stored = ask.world.stored.find(
+            "https://www.dropbox.com" + ask.head.target.replace("/cd/0/get", "/scl/fi")
+        )
         if stored is None or stored.deleted:
-            return as_page("Dropbox - 404", 404) if "dl=0" not in ask.head.target else as_page("a file on Dropbox")
+            return (
+                as_page("Dropbox - 404", 404)
+                if "dl=0" not in ask.head.target
+                else as_page("a file on Dropbox")
+            )
         if ask.domain == self.domains[2]:
             place = ask.head.target.replace("/scl/fi", "/cd/0/get")
-            return Answer(302, "", headers=[("Location", "https://%s%s" % (self.domains[3], place))])
+            return Answer(
+                302, "", headers=[("Location", "https://%s%s" % (self.domains[3], place))]
+            )
         return self.download(ask, stored)
 
 
@@ -471,7 +558,11 @@ class Fal(Host):
         self.about: Dict[str, Dict[str, str]] = {}  # by upload id, or by the path of a signed place
 
     def is_upload(self, ask: Ask) -> bool:
-        return (ask.domain, ask.method) == (self.domains[3], "PUT") or ask.path == "/files/upload" or "/multipart/" in ask.path
+        return (
+            (ask.domain, ask.method) == (self.domains[3], "PUT")
+            or ask.path == "/files/upload"
+            or "/multipart/" in ask.path
+        )
 
     def upload(self, ask: Ask) -> Answer:
         media, rest, base, place = self.domains
@@ -500,7 +591,11 @@ class Fal(Host):
             json_body(ask, {})
             token = random_id(30)
             self.tokens[token] = 0
-            told = {"token": token, "token_type": "Bearer", "base_url": "https://" + self.domains[2]}
+            told = {
+                "token": token,
+                "token_type": "Bearer",
+                "base_url": "https://" + self.domains[2],
+            }
             return as_json({**told, "expires_at": "2099-01-01T00:00:00+00:00"})
         if ask.path == "/storage/upload/initiate" and ask.query == {"storage_type": ["gcs"]}:
             return self.initiate(ask)
@@ -514,7 +609,11 @@ class Fal(Host):
             ask.complain("the Authorization at the CDN begins with %r" % kind)
             return as_json({"detail": "Unauthorized"}, 401)
         self.tokens[token] += 1
-        return as_json({"detail": "Token expired"}, 401) if self.uses and self.tokens[token] > self.uses else None
+        return (
+            as_json({"detail": "Token expired"}, 401)
+            if self.uses and self.tokens[token] > self.uses
+            else None
+        )
 
     # The CDN
 
@@ -527,17 +626,29 @@ class Fal(Host):
 
     def described(self, ask: Ask) -> Dict[str, str]:
         """What the headers say of the file; its life is a duration in JSON."""
-        name, kind, life = ask.header("X-Fal-File-Name"), ask.header("Content-Type"), ask.header("X-Fal-Object-Lifecycle")
+        name, kind, life = (
+            ask.header("X-Fal-File-Name"),
+            ask.header("Content-Type"),
+            ask.header("X-Fal-Object-Lifecycle"),
+        )
         if not name or not re.fullmatch("[a-z]+/[a-z0-9.+-]+", kind):
             ask.complain("the file is %r of type %r" % (name, kind))
-        if life and misshapen(json.loads(life), {"expiration_duration_seconds": int, "initial_acl?": dict}):
+        if life and misshapen(
+            json.loads(life), {"expiration_duration_seconds": int, "initial_acl?": dict}
+        ):
             ask.complain("the lifecycle is %r" % life)
         return {"name": name, "type": kind, "life": life}
 
     def keep(self, ask: Ask, file: Upload, about: Dict[str, str], url: str = "") -> Stored:
         url = url or self.place(about["name"])
-        options = {"life": json.loads(about["life"])["expiration_duration_seconds"]} if about["life"] else {}
-        stored = Stored(url, file.body, file.size, file.sha256, about["name"], about["type"], options=options)
+        options = (
+            {"life": json.loads(about["life"])["expiration_duration_seconds"]}
+            if about["life"]
+            else {}
+        )
+        stored = Stored(
+            url, file.body, file.size, file.sha256, about["name"], about["type"], options=options
+        )
         ask.world.stored[url] = stored
         return stored
 
@@ -559,16 +670,25 @@ class Fal(Host):
         if ask.method != "PUT" or ask.header("Content-Type") != self.about[upload_id]["type"]:
             ask.complain("a part comes as %s of type %r" % (ask.method, ask.header("Content-Type")))
         self.multiparts[upload_id][int(step)] = ask.file
-        tag = [("ETag", '"%s"' % ask.file.sha256[:32])] if ask.header("Accept-Encoding") == "identity" else []
+        tag = (
+            [("ETag", '"%s"' % ask.file.sha256[:32])]
+            if ask.header("Accept-Encoding") == "identity"
+            else []
+        )
         return Answer(200, "", headers=tag)
 
     def complete(self, ask: Ask, upload_id: str) -> Answer:
         told = json_body(ask, {"parts": list})
         parts, about = self.multiparts[upload_id], self.about[upload_id]
-        wanted = [{"partNumber": n, "etag": '"%s"' % part.sha256[:32]} for n, part in sorted(parts.items())]
+        wanted = [
+            {"partNumber": n, "etag": '"%s"' % part.sha256[:32]}
+            for n, part in sorted(parts.items())
+        ]
         if told is None or sorted(told["parts"], key=lambda part: part["partNumber"]) != wanted:
             return as_json({"detail": "the parts are not those that were sent"}, 400)
-        if sorted(parts) != list(range(1, len(parts) + 1)) or any(parts[n].size < 5 * MIB for n in sorted(parts)[:-1]):
+        if sorted(parts) != list(range(1, len(parts) + 1)) or any(
+            parts[n].size < 5 * MIB for n in sorted(parts)[:-1]
+        ):
             return as_json({"detail": "a part is missing or too small"}, 400)
         self.keep(ask, joined([parts[n] for n in sorted(parts)], ask.world), about, about["url"])
         return as_json({"access_url": about["url"]})
@@ -582,15 +702,31 @@ class Fal(Host):
         path = "/fal-uploads/%s" % random_id(20)
         life = ask.header("X-Fal-Object-Lifecycle-Preference")
         url = self.place(told["file_name"])
-        self.about[path] = {"name": told["file_name"], "type": told["content_type"], "life": life, "url": url}
-        return as_json({"upload_url": "https://%s%s?X-Goog-Signature=5161" % (self.domains[3], path), "file_url": url})
+        self.about[path] = {
+            "name": told["file_name"],
+            "type": told["content_type"],
+            "life": life,
+            "url": url,
+        }
+        return as_json(
+            {
+                "upload_url": "https://%s%s?X-Goog-Signature=5161" % (self.domains[3], path),
+                "file_url": url,
+            }
+        )
 
     def put(self, ask: Ask) -> Answer:
         about = self.about.get(ask.path)
         if ask.head.all("Authorization"):
             ask.complain("the key goes to the storage")
-        if about is None or ask.query.get("X-Goog-Signature") != ["5161"] or ask.header("Content-Type") != about["type"]:
-            return Answer(403, "<Error><Code>SignatureDoesNotMatch</Code></Error>", "application/xml")
+        if (
+            about is None
+            or ask.query.get("X-Goog-Signature") != ["5161"]
+            or ask.header("Content-Type") != about["type"]
+        ):
+            return Answer(
+                403, "<Error><Code>SignatureDoesNotMatch</Code></Error>", "application/xml"
+            )
         if self.too_big(ask):
             return Answer(413, "<Error><Code>EntityTooLarge</Code></Error>", "application/xml")
         self.keep(ask, ask.file, about, about["url"])
@@ -622,16 +758,26 @@ class Pixeldrain(Host):
         if not given:
             return self.no(401, "authentication_required", "You are not logged in")
         right = "Basic " + base64.b64encode((":" + self.key).encode()).decode()
-        return None if hmac.compare_digest(given, right) else self.no(401, "authentication_failed", "The API key is invalid")
+        return (
+            None
+            if hmac.compare_digest(given, right)
+            else self.no(401, "authentication_failed", "The API key is invalid")
+        )
 
     def upload(self, ask: Ask) -> Answer:
         name = unquote(ask.path[len("/api/file/") :])
         checks = (
-            (as_page("404", 404), ask.method != "PUT" or not re.fullmatch("/api/file/[^/]+", ask.path)),
+            (
+                as_page("404", 404),
+                ask.method != "PUT" or not re.fullmatch("/api/file/[^/]+", ask.path),
+            ),
             (self.refused(ask), self.refused(ask)),
             (self.no(413, "name_too_long", "The file name is too long"), len(name.encode()) > 255),
             (self.no(422, "no_file", "The file is empty"), not ask.file.size),
-            (self.no(413, "file_too_large", "The file you tried to upload is too large"), self.too_big(ask)),
+            (
+                self.no(413, "file_too_large", "The file you tried to upload is too large"),
+                self.too_big(ask),
+            ),
         )
         return next((answer for answer, wrong in checks if wrong), None) or self.keep(ask, name)
 
@@ -646,17 +792,23 @@ class Pixeldrain(Host):
         if stored and not stored.deleted and ask.path.endswith("/info") and not step:
             return self.refused(ask) or as_json(self.about(stored, base))
         if self.captcha and stored:
-            return self.no(403, "file_rate_limited_captcha_required", "This file is using too much bandwidth")
+            return self.no(
+                403, "file_rate_limited_captcha_required", "This file is using too much bandwidth"
+            )
         return super().visit(ask)
 
     def about(self, stored: Stored, base: str) -> Dict[str, Any]:
-        told = {"hash_sha256": stored.sha256 if not self.lies else "0" * 64} if self.tells_hash else {}
+        told = (
+            {"hash_sha256": stored.sha256 if not self.lies else "0" * 64} if self.tells_hash else {}
+        )
         return {"id": base.rpartition("/")[2], "name": stored.name, "size": stored.size, **told}
 
     def delete(self, ask: Ask) -> Answer:
         stored = ask.world.stored.find(ask.url)
         if self.refused(ask) or stored is None or stored.deleted:
-            return self.refused(ask) or self.no(404, "not_found", "The entity you requested could not be found")
+            return self.refused(ask) or self.no(
+                404, "not_found", "The entity you requested could not be found"
+            )
         stored.deleted = True
         return as_json({"success": True, "value": "file_deleted"})
 
@@ -677,7 +829,10 @@ class StorageTo(Host):
     resets: Optional[int] = None  # seconds until the next upload is allowed
 
     def __init__(self):
-        self.signed = {"Host": [self.domains[1]], "x-amz-meta-origin": ["web"]}  # every value in a list
+        self.signed = {
+            "Host": [self.domains[1]],
+            "x-amz-meta-origin": ["web"],
+        }  # every value in a list
         self.visitors: set = set()
         self.plans: Dict[str, Dict[str, Any]] = {}  # by key
         self.objects: Dict[str, Upload] = {}
@@ -695,13 +850,21 @@ class StorageTo(Host):
             "parts": (self.parts, {"upload_id": str, "part_numbers": list}), "abort": (self.abort, {"upload_id": str}),
             "complete-multipart": (self.complete, {"upload_id": str, "parts": list}),
         }  # fmt: skip
-        step = steps.get(ask.path.replace("/api/upload/", "")) if ask.domain == self.domains[0] else None
+        step = (
+            steps.get(ask.path.replace("/api/upload/", ""))
+            if ask.domain == self.domains[0]
+            else None
+        )
         if not step or ask.method != "POST":
             ask.complain("there is no such function")
             return as_json({"message": "Not Found"}, 404)
         call, shape = step
         told = json_body(ask, shape)
-        return self.no(422, "The given data was invalid.") if told is None else self.by_owner(ask, call, told)
+        return (
+            self.no(422, "The given data was invalid.")
+            if told is None
+            else self.by_owner(ask, call, told)
+        )
 
     def by_owner(self, ask: Ask, call: Callable[..., Answer], told: Any) -> Answer:
         """Every step must come from the visitor who made the first."""
@@ -728,11 +891,26 @@ class StorageTo(Host):
         self.plans[key] = told
         if told["size"] <= self.single:
             place = self.place(key)
-            return as_json({"success": True, "type": "single", "upload_url": place, "r2_key": key, "headers": self.signed})
+            return as_json(
+                {
+                    "success": True,
+                    "type": "single",
+                    "upload_url": place,
+                    "r2_key": key,
+                    "headers": self.signed,
+                }
+            )
         upload_id, total = random_id(16), -(-told["size"] // self.part_size)
         self.multiparts[upload_id] = (key, {})
-        urls = {str(n): self.place(key, upload_id, n) for n in range(1, min(self.first_urls, total) + 1)}
-        plan = {"upload_id": upload_id, "r2_key": key, "part_size": self.part_size, "total_parts": total}
+        urls = {
+            str(n): self.place(key, upload_id, n) for n in range(1, min(self.first_urls, total) + 1)
+        }
+        plan = {
+            "upload_id": upload_id,
+            "r2_key": key,
+            "part_size": self.part_size,
+            "total_parts": total,
+        }
         return as_json({"success": True, "type": "multipart", **plan, "initial_urls": urls})
 
     def place(self, key: str, upload_id: str = "", number: int = 0) -> str:
@@ -740,18 +918,28 @@ class StorageTo(Host):
         return "https://%s/%s?X-Amz-Signature=%s%s" % (self.domains[1], key, "5" * 64, part)
 
     def put(self, ask: Ask) -> Answer:
-        key, foreign = ask.path[1:], [name for name in ("Authorization", "X-Visitor-Token") if ask.head.all(name)]
+        key, foreign = (
+            ask.path[1:],
+            [name for name in ("Authorization", "X-Visitor-Token") if ask.head.all(name)],
+        )
         if foreign:
             ask.complain("the storage is told %r" % foreign)
         if "X-Amz-Signature" not in ask.query or key not in self.plans:
-            return Answer(403, "<Error><Code>SignatureDoesNotMatch</Code></Error>", "application/xml")
+            return Answer(
+                403, "<Error><Code>SignatureDoesNotMatch</Code></Error>", "application/xml"
+            )
         tag = [("ETag", '"%s"' % ask.file.sha256[:32])]
         if "uploadId" in ask.query:
             _, parts = self.multiparts[ask.query["uploadId"][0]]
             parts[int(ask.query["partNumber"][0])] = ask.file
             return Answer(200, "", headers=tag)
-        if ask.header("Content-Type") != self.plans[key]["content_type"] or ask.header("x-amz-meta-origin") != "web":
-            return Answer(403, "<Error><Code>SignatureDoesNotMatch</Code></Error>", "application/xml")
+        if (
+            ask.header("Content-Type") != self.plans[key]["content_type"]
+            or ask.header("x-amz-meta-origin") != "web"
+        ):
+            return Answer(
+                403, "<Error><Code>SignatureDoesNotMatch</Code></Error>", "application/xml"
+            )
         self.objects[key] = ask.file
         return Answer(200, "", headers=tag)
 
@@ -759,7 +947,10 @@ class StorageTo(Host):
         key = self.multiparts[told["upload_id"]][0]
         if len(told["part_numbers"]) > 50:
             return self.no(422, "Too many part numbers.")
-        urls = {str(number): self.place(key, told["upload_id"], number) for number in told["part_numbers"]}
+        urls = {
+            str(number): self.place(key, told["upload_id"], number)
+            for number in told["part_numbers"]
+        }
         return as_json({"success": True, "urls": urls})
 
     def complete(self, ask: Ask, told: Any) -> Answer:
@@ -781,9 +972,16 @@ class StorageTo(Host):
             return self.no(422, "The upload could not be confirmed.")
         file_id = random_id(9)
         url = "https://storage.to/r/" + file_id
-        stored = Stored(url, file.body, file.size, file.sha256, told["filename"], told["content_type"])
+        stored = Stored(
+            url, file.body, file.size, file.sha256, told["filename"], told["content_type"]
+        )
         ask.world.stored[url] = stored
-        about = {"id": file_id, "url": "https://storage.to/" + file_id, "raw_url": url, "filename": stored.name}
+        about = {
+            "id": file_id,
+            "url": "https://storage.to/" + file_id,
+            "raw_url": url,
+            "filename": stored.name,
+        }
         more = {"size": stored.size, "human_size": "some", "expires_at": "2026-11-28T00:00:00Z"}
         return as_json({"success": True, "file": {**about, **more}})
 
@@ -792,7 +990,11 @@ class StorageTo(Host):
         found = re.fullmatch(r"/(?:r|raw)/(\w+)", ask.path)
         stored = ask.world.stored.find("https://storage.to/r/" + found.group(1)) if found else None
         if stored is None:
-            return as_page("storage.to") if ask.domain == self.domains[0] and ask.path == "/" else as_page("404", 404)
+            return (
+                as_page("storage.to")
+                if ask.domain == self.domains[0] and ask.path == "/"
+                else as_page("404", 404)
+            )
         if ask.domain == self.domains[0]:
             place = "https://%s/raw/%s?X-Amz-Signature=1" % (self.domains[1], found.group(1))
             return Answer(302, "", headers=[("Location", place)])

@@ -29,9 +29,18 @@ from box import Answer, Ask, Stored, as_download
 from hosts import Host
 
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-TEMPORARY, TEMPORARY_SECRET, TOKEN = "ASIAIOSFODNN7EXAMPLE", "temporary/secret+EXAMPLE", "FwoGZXIvYXdzEXAMPLE/token+=="
+TEMPORARY, TEMPORARY_SECRET, TOKEN = (
+    "ASIAIOSFODNN7EXAMPLE",
+    "temporary/secret+EXAMPLE",
+    "FwoGZXIvYXdzEXAMPLE/token+==",
+)
 WEB_TOKEN, SSO_TOKEN = "eyJhbGciOi.web-identity.EXAMPLE", "sso-bearer-EXAMPLE"
-BUCKETS = {"pictures": "us-east-1", "berlin": "eu-central-1", "files.example.org": "eu-central-1", "beijing": "cn-north-1"}
+BUCKETS = {
+    "pictures": "us-east-1",
+    "berlin": "eu-central-1",
+    "files.example.org": "eu-central-1",
+    "beijing": "cn-north-1",
+}
 REGIONS = ("us-east-1", "eu-central-1", "us-west-2", "cn-north-1")
 LEAST_PART = 5 << 20
 QUARTER = 15 * 60
@@ -59,14 +68,35 @@ class Fault(Exception):
         )  # fmt: skip
 
 
-def proof(ask: Ask, signed: str, service: str, region: str, secret: str, stamp: str, url: str, presigned: bool) -> str:
+def proof(
+    ask: Ask,
+    signed: str,
+    service: str,
+    region: str,
+    secret: str,
+    stamp: str,
+    url: str,
+    presigned: bool,
+) -> str:
     """The signature that botocore would give to this request."""
     names = signed.split(";")
-    request = AWSRequest(method=ask.method, url=url, headers={n: v for n, v in ask.head.headers if n.lower() in names})
+    request = AWSRequest(
+        method=ask.method,
+        url=url,
+        headers={n: v for n, v in ask.head.headers if n.lower() in names},
+    )
     request.context["timestamp"] = stamp
-    kind = auth.S3SigV4QueryAuth if presigned else auth.S3SigV4Auth if service == "s3" else auth.SigV4Auth
+    kind = (
+        auth.S3SigV4QueryAuth
+        if presigned
+        else auth.S3SigV4Auth
+        if service == "s3"
+        else auth.SigV4Auth
+    )
     signer = kind(Credentials("-", secret), service, region)
-    return signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    return signer.signature(
+        signer.string_to_sign(request, signer.canonical_request(request)), request
+    )
 
 
 def checked(ask: Ask, service: str, region: str) -> None:
@@ -78,7 +108,11 @@ def checked(ask: Ask, service: str, region: str) -> None:
     stamp = ask.header("x-amz-date")
     secret = secret_of(key, ask.header("x-amz-security-token"))
     if abs(stamped(stamp) - time.time()) > QUARTER:
-        raise Fault(403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
+        raise Fault(
+            403,
+            "RequestTimeTooSkewed",
+            "The difference between the request time and the current time is too large.",
+        )
     if theirs != region:
         raise Fault(
             400, "AuthorizationHeaderMalformed", f"the region '{theirs}' is wrong; expecting '{region}'",
@@ -86,11 +120,15 @@ def checked(ask: Ask, service: str, region: str) -> None:
         )  # fmt: skip
     must = {n.lower() for n, _ in ask.head.headers if n.lower().startswith("x-amz-")} | {"host"}
     if not must <= set(signed.split(";")) or (day, named) != (stamp[:8], service):
-        raise Fault(403, "AccessDenied", "There were headers present in the request which were not signed")
+        raise Fault(
+            403, "AccessDenied", "There were headers present in the request which were not signed"
+        )
     url = f"https://{ask.domain}{ask.head.target}"
     if given != proof(ask, signed, service, region, secret, stamp, url, False):
         raise Fault(
-            403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided."
+            403,
+            "SignatureDoesNotMatch",
+            "The request signature we calculated does not match the signature you provided.",
         )
 
 
@@ -98,7 +136,11 @@ def secret_of(key: str, token: str) -> str:
     if key == KEY and not token:
         return SECRET
     if key != TEMPORARY:
-        raise Fault(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
+        raise Fault(
+            403,
+            "InvalidAccessKeyId",
+            "The AWS Access Key Id you provided does not exist in our records.",
+        )
     if token == "expired":
         raise Fault(400, "ExpiredToken", "The provided token has expired.")
     if token != TOKEN:
@@ -124,7 +166,10 @@ class S3(Host):
     """All its addresses at once; the first segment of the path is the bucket where its name is not in the address."""
 
     domains = tuple(f"s3.{region}.{suffix(region)}" for region in REGIONS) + tuple(
-        f"{bucket}.s3.{region}.{suffix(region)}" for bucket in BUCKETS if "." not in bucket for region in REGIONS
+        f"{bucket}.s3.{region}.{suffix(region)}"
+        for bucket in BUCKETS
+        if "." not in bucket
+        for region in REGIONS
     )
     authorized = True
     moved = 301  # how a bucket says that it is elsewhere: 301, 307 or 400
@@ -143,7 +188,9 @@ class S3(Host):
 
     def answer(self, ask: Ask) -> Answer:
         found = re.fullmatch(r"(?:(.+)\.)?s3\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?", ask.domain)
-        bucket, path = (found.group(1), ask.path[1:]) if found.group(1) else ask.path[1:].split("/", 1)
+        bucket, path = (
+            (found.group(1), ask.path[1:]) if found.group(1) else ask.path[1:].split("/", 1)
+        )
         try:
             self.guard(ask, bucket, found.group(2))
             return self.act(ask, bucket, unquote(path))
@@ -161,8 +208,16 @@ class S3(Host):
             raise Fault(404, "NoSuchBucket", "The specified bucket does not exist")
         home = BUCKETS[bucket]
         if home != region:
-            code = {301: "PermanentRedirect", 307: "TemporaryRedirect", 400: "AuthorizationHeaderMalformed"}[self.moved]
-            more = f"<Region>{home}</Region>" if self.moved == 400 else f"<Endpoint>{bucket}.s3.{home}.amazonaws.com</Endpoint>"
+            code = {
+                301: "PermanentRedirect",
+                307: "TemporaryRedirect",
+                400: "AuthorizationHeaderMalformed",
+            }[self.moved]
+            more = (
+                f"<Region>{home}</Region>"
+                if self.moved == 400
+                else f"<Endpoint>{bucket}.s3.{home}.amazonaws.com</Endpoint>"
+            )
             place = [("x-amz-bucket-region", home)] if self.moved != 400 else []
             raise Fault(self.moved, code, "The bucket must be addressed elsewhere.", more, place)
 
@@ -172,20 +227,36 @@ class S3(Host):
         secret = secret_of(key, query.get("X-Amz-Security-Token", ""))
         begun, life = stamped(query["X-Amz-Date"]), int(query["X-Amz-Expires"])
         if not 0 < life <= 7 * 86400 or day != query["X-Amz-Date"][:8] or theirs != region:
-            raise Fault(400, "AuthorizationQueryParametersError", "X-Amz-Expires must be less than a week (in seconds)")
+            raise Fault(
+                400,
+                "AuthorizationQueryParametersError",
+                "X-Amz-Expires must be less than a week (in seconds)",
+            )
         if not begun - QUARTER <= time.time() <= begun + life:
             raise Fault(403, "AccessDenied", "Request has expired")
         target, _, given = ask.head.target.partition("&X-Amz-Signature=")
         url = f"https://{ask.domain}{target}"
-        if given != proof(ask, query["X-Amz-SignedHeaders"], "s3", region, secret, query["X-Amz-Date"], url, True):
-            raise Fault(403, "SignatureDoesNotMatch", "The request signature we calculated does not match")
+        if given != proof(
+            ask, query["X-Amz-SignedHeaders"], "s3", region, secret, query["X-Amz-Date"], url, True
+        ):
+            raise Fault(
+                403, "SignatureDoesNotMatch", "The request signature we calculated does not match"
+            )
 
     def may(self, action: str) -> None:
         if action not in self.allowed:
-            raise Fault(403, "AccessDenied", f"User: arn:aws:iam::1:user/u is not authorized to perform: s3:{action}")
+            raise Fault(
+                403,
+                "AccessDenied",
+                f"User: arn:aws:iam::1:user/u is not authorized to perform: s3:{action}",
+            )
 
     def act(self, ask: Ask, bucket: str, key: str) -> Answer:
-        where = {"POST": self.begin if "uploads" in ask.query else self.complete, "DELETE": self.abort, "GET": self.get}
+        where = {
+            "POST": self.begin if "uploads" in ask.query else self.complete,
+            "DELETE": self.abort,
+            "GET": self.get,
+        }
         if ask.method == "PUT":
             self.may("PutObject")
             return (self.part if "partNumber" in ask.query else self.put)(ask, bucket, key)
@@ -196,8 +267,15 @@ class S3(Host):
         data = ask.file.read()
         digest, crc = ask.header("x-amz-content-sha256"), ask.header("x-amz-checksum-crc32")
         if digest != "UNSIGNED-PAYLOAD" and digest != hashlib.sha256(data).hexdigest():
-            raise Fault(400, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match")
-        if ask.header("x-amz-checksum-crc32") + ask.header("x-amz-checksum-algorithm") and not self.checksums:
+            raise Fault(
+                400,
+                "XAmzContentSHA256Mismatch",
+                "The provided 'x-amz-content-sha256' header does not match",
+            )
+        if (
+            ask.header("x-amz-checksum-crc32") + ask.header("x-amz-checksum-algorithm")
+            and not self.checksums
+        ):
             raise Fault(400, "InvalidArgument", "unsupported checksum header")
         if crc and crc != crc32(data):
             raise Fault(400, "BadDigest", "The CRC32 you specified did not match what we received.")
@@ -205,7 +283,11 @@ class S3(Host):
 
     def told(self, data: bytes, ask: Ask):
         """ETag and checksum, as they stand in the headers of an answer."""
-        crc = [("x-amz-checksum-crc32", crc32(data))] if self.checksums and ask.header("x-amz-checksum-crc32") else []
+        crc = (
+            [("x-amz-checksum-crc32", crc32(data))]
+            if self.checksums and ask.header("x-amz-checksum-crc32")
+            else []
+        )
         return [("ETag", f'"{hashlib.md5(data).hexdigest()}"'), *crc]
 
     def url(self, bucket: str, key: str) -> str:
@@ -213,12 +295,24 @@ class S3(Host):
 
     def fresh(self, ask: Ask, url: str) -> None:
         if ask.header("If-None-Match") == "*" and url in ask.world.stored:
-            raise Fault(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+            raise Fault(
+                412,
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold",
+            )
 
     def keep(self, ask: Ask, bucket: str, key: str, data: bytes, kind: str, etag: str) -> None:
         url = self.url(bucket, key)
         self.fresh(ask, url)
-        stored = Stored(url, data, len(data), hashlib.sha256(data).hexdigest(), key, kind, options={"etag": etag})
+        stored = Stored(
+            url,
+            data,
+            len(data),
+            hashlib.sha256(data).hexdigest(),
+            key,
+            kind,
+            options={"etag": etag},
+        )
         ask.world.stored[url] = stored
 
     def put(self, ask: Ask, bucket: str, key: str) -> Answer:
@@ -241,7 +335,9 @@ class S3(Host):
         self.counted += 1
         upload = f"up+load/{self.counted}=="
         self.uploads[upload] = Multipart(
-            self.url(bucket, key), ask.header("Content-Type"), ask.header("x-amz-checksum-algorithm")
+            self.url(bucket, key),
+            ask.header("Content-Type"),
+            ask.header("x-amz-checksum-algorithm"),
         )
         return xml("InitiateMultipartUploadResult", f"<UploadId>{upload}</UploadId>")
 
@@ -254,9 +350,17 @@ class S3(Host):
     def part(self, ask: Ask, bucket: str, key: str) -> Answer:
         upload, number, data = self.upload_of(ask), int(ask.query["partNumber"][0]), self.body(ask)
         if not 1 <= number <= 10_000:
-            raise Fault(400, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
+            raise Fault(
+                400,
+                "InvalidArgument",
+                "Part number must be an integer between 1 and 10000, inclusive",
+            )
         if upload.algorithm and not ask.header("x-amz-checksum-crc32"):
-            raise Fault(400, "InvalidRequest", "Checksum Type mismatch occurred, expected checksum Type: crc32")
+            raise Fault(
+                400,
+                "InvalidRequest",
+                "Checksum Type mismatch occurred, expected checksum Type: crc32",
+            )
         headers = self.told(data, ask)
         upload.parts[number] = (headers[0][1], crc32(data) if upload.algorithm else "", data)
         return Answer(200, headers=headers)
@@ -269,14 +373,25 @@ class S3(Host):
         )
         had = [(str(n), etag.strip('"'), crc) for n, (etag, crc, _) in sorted(upload.parts.items())]
         if named != had:
-            raise Fault(400, "InvalidPart", "One or more of the specified parts could not be found.")
+            raise Fault(
+                400, "InvalidPart", "One or more of the specified parts could not be found."
+            )
         datas = [data for _, (_, _, data) in sorted(upload.parts.items())]
         if any(len(data) < LEAST_PART for data in datas[:-1]):
-            raise Fault(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.")
-        etag = '"%s-%d"' % (hashlib.md5(b"".join(hashlib.md5(data).digest() for data in datas)).hexdigest(), len(datas))
+            raise Fault(
+                400,
+                "EntityTooSmall",
+                "Your proposed upload is smaller than the minimum allowed object size.",
+            )
+        etag = '"%s-%d"' % (
+            hashlib.md5(b"".join(hashlib.md5(data).digest() for data in datas)).hexdigest(),
+            len(datas),
+        )
         self.keep(ask, bucket, key, b"".join(datas), upload.kind, etag)
         del self.uploads[ask.query["uploadId"][0]]
-        return xml("CompleteMultipartUploadResult", f"<ETag>{escape(etag, {chr(34): '&quot;'})}</ETag>")
+        return xml(
+            "CompleteMultipartUploadResult", f"<ETag>{escape(etag, {chr(34): '&quot;'})}</ETag>"
+        )
 
     def abort(self, ask: Ask, bucket: str, key: str) -> Answer:
         self.may("AbortMultipartUpload")
@@ -286,7 +401,11 @@ class S3(Host):
 
 
 def xml(name: str, inner: str, space: str = "http://s3.amazonaws.com/doc/2006-03-01/") -> Answer:
-    return Answer(200, f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns="{space}">{inner}</{name}>', "application/xml")
+    return Answer(
+        200,
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns="{space}">{inner}</{name}>',
+        "application/xml",
+    )
 
 
 class TokenService(Host):
@@ -312,9 +431,21 @@ class TokenService(Host):
 
     def grant(self, form: Dict[str, str]) -> Answer:
         if form["RoleArn"] != "arn:aws:iam::123456789012:role/uploader":
-            raise Fault(403, "AccessDenied", f"not authorized to perform: sts:{form['Action']} on resource: {form['RoleArn']}")
-        ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + float(form.get("DurationSeconds", self.lives))))
-        keys = {"AccessKeyId": TEMPORARY, "SecretAccessKey": TEMPORARY_SECRET, "SessionToken": TOKEN, "Expiration": ends}
+            raise Fault(
+                403,
+                "AccessDenied",
+                f"not authorized to perform: sts:{form['Action']} on resource: {form['RoleArn']}",
+            )
+        ends = time.strftime(
+            "%Y-%m-%dT%H:%M:%SZ",
+            time.gmtime(time.time() + float(form.get("DurationSeconds", self.lives))),
+        )
+        keys = {
+            "AccessKeyId": TEMPORARY,
+            "SecretAccessKey": TEMPORARY_SECRET,
+            "SessionToken": TOKEN,
+            "Expiration": ends,
+        }
         inner = "".join(f"<{name}>{value}</{name}>" for name, value in keys.items())
         name = form["Action"]
         inner = f"<{name}Result><Credentials>{inner}</Credentials></{name}Result>"
@@ -338,13 +469,25 @@ class Portal(Host):
 
     def answer(self, ask: Ask) -> Answer:
         query = {name: values[0] for name, values in ask.query.items()}
-        if urlsplit(ask.head.target).path != "/federation/credentials" or ask.header("x-amz-sso_bearer_token") != SSO_TOKEN:
-            return Answer(401, '{"message":"Session token not found or invalid"}', "application/json")
+        if (
+            urlsplit(ask.head.target).path != "/federation/credentials"
+            or ask.header("x-amz-sso_bearer_token") != SSO_TOKEN
+        ):
+            return Answer(
+                401, '{"message":"Session token not found or invalid"}', "application/json"
+            )
         if query != {"role_name": "uploader", "account_id": "123456789012"}:
             return Answer(403, '{"message":"No access"}', "application/json")
         ends = int((time.time() + 3600) * 1000)
-        keys = {"accessKeyId": TEMPORARY, "secretAccessKey": TEMPORARY_SECRET, "sessionToken": TOKEN, "expiration": ends}
-        return Answer(200, self.garbage or json.dumps({"roleCredentials": keys}), "application/json")
+        keys = {
+            "accessKeyId": TEMPORARY,
+            "secretAccessKey": TEMPORARY_SECRET,
+            "sessionToken": TOKEN,
+            "expiration": ends,
+        }
+        return Answer(
+            200, self.garbage or json.dumps({"roleCredentials": keys}), "application/json"
+        )
 
 
 FAMILIES = (S3, TokenService, Portal)

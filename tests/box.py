@@ -109,7 +109,9 @@ class Stored:
     hits: int = 0  # GETs so far; with `once` also HEADs
     deleted: bool = False
     also: Tuple[str, ...] = ()  # other URLs of the same bytes
-    options: Dict[str, Any] = field(default_factory=dict)  # what the client wished and the host kept
+    options: Dict[str, Any] = field(
+        default_factory=dict
+    )  # what the client wished and the host kept
     owner: str = ""  # what deletes it
 
     def read(self) -> bytes:
@@ -122,7 +124,9 @@ class Shelf(dict):
 
     def find(self, url: str) -> Optional[Stored]:
         same = canonical(url)
-        return next((s for s in list(self.values()) if same in map(canonical, (s.url,) + s.also)), None)
+        return next(
+            (s for s in list(self.values()) if same in map(canonical, (s.url,) + s.also)), None
+        )
 
     def __missing__(self, url):
         found = self.find(url)
@@ -208,7 +212,9 @@ class Wire:
 
     def sever(self) -> None:
         try:
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # not SSLSocket's, which would forget its TLS state
+            socket.socket.shutdown(
+                self.sock, socket.SHUT_RDWR
+            )  # not SSLSocket's, which would forget its TLS state
         except OSError:
             pass
 
@@ -375,14 +381,20 @@ def part_head(raw: bytes, complain) -> Tuple[str, Optional[str], Optional[str]]:
         lines = raw.decode("utf-8").split("\r\n")
     except UnicodeDecodeError:
         raise Malformed("a part's head is not UTF-8: %r" % raw[:100]) from None
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     if set(headers) - {"content-disposition", "content-type"} or len(headers) != len(lines):
         complain("odd headers in a part: %r" % lines)
     found = DISPOSITION.match(headers.get("content-disposition", ""))
     if not found:
         raise Malformed("a part's Content-Disposition is %r" % headers.get("content-disposition"))
-    name, filename = (None if text is None else re.sub(r"\\(.)", r"\1", text) for text in found.groups())
-    for objection in name_objections(name) + (name_objections(filename) if filename is not None else []):
+    name, filename = (
+        None if text is None else re.sub(r"\\(.)", r"\1", text) for text in found.groups()
+    )
+    for objection in name_objections(name) + (
+        name_objections(filename) if filename is not None else []
+    ):
         complain(objection)
     return name, filename, headers.get("content-type")
 
@@ -425,7 +437,10 @@ class Head:
         words = lines[0].split(" ")
         if len(words) != 3:
             raise Gone("not a request line: %r" % lines[0])
-        pairs = [(name, value.strip(" \t")) for name, _, value in (line.partition(":") for line in lines[1:])]
+        pairs = [
+            (name, value.strip(" \t"))
+            for name, _, value in (line.partition(":") for line in lines[1:])
+        ]
         return cls(words[0], words[1], words[2], pairs, list(cls.oddities_of(lines)))
 
     @staticmethod
@@ -452,7 +467,16 @@ class Ask:
         self.method, self.domain, self.owner = head.method, tunnel.host, world.hosts[tunnel.host]
         split = urlsplit(head.target)
         self.path, self.query = split.path, parse_qs(split.query, keep_blank_values=True)
-        self.seen = Seen(tunnel.host, head.method, head.target, head.headers, wire.number, tunnel, scheme, time.time())
+        self.seen = Seen(
+            tunnel.host,
+            head.method,
+            head.target,
+            head.headers,
+            wire.number,
+            tunnel,
+            scheme,
+            time.time(),
+        )
         self.seen.upload = self.owner.is_upload(self)
         self.body = Body(wire, self.length(), self.seen)
         self.fields: Dict[str, str] = {}
@@ -467,7 +491,13 @@ class Ask:
 
     @property
     def direction(self) -> str:
-        return "upload" if self.seen.upload else "download" if self.method in ("GET", "HEAD") else "other"
+        return (
+            "upload"
+            if self.seen.upload
+            else "download"
+            if self.method in ("GET", "HEAD")
+            else "other"
+        )
 
     @property
     def url(self) -> str:
@@ -485,7 +515,9 @@ class Ask:
             if self.head.get("Content-Type").startswith("multipart/"):
                 self.receive_form()
             elif self.body.left != 0:
-                self.file = Upload.of(iter(self.body.some, b""), self.world.new_file, "", self.header("Content-Type"))
+                self.file = Upload.of(
+                    iter(self.body.some, b""), self.world.new_file, "", self.header("Content-Type")
+                )
                 self.seen.said = self.file.read() if self.file.size <= CHUNK else b""
             else:
                 self.file = Upload.of((), self.world.new_file, "", self.header("Content-Type"))
@@ -525,9 +557,18 @@ class Ask:
             ("it takes no form", not known),
             ("unknown fields %r" % odd, odd),
             ("a field comes twice: %r" % names, len(set(names)) < len(names)),
-            ("the last part is not a file with a name: %r" % names, not names or self.seen.form[-1][1] is None),
-            ("a file before the last part", any(part[1] is not None for part in self.seen.form[:-1])),
-            ("fields out of order: %r" % names, known and self.owner.ordered and not odd and not ordered),
+            (
+                "the last part is not a file with a name: %r" % names,
+                not names or self.seen.form[-1][1] is None,
+            ),
+            (
+                "a file before the last part",
+                any(part[1] is not None for part in self.seen.form[:-1]),
+            ),
+            (
+                "fields out of order: %r" % names,
+                known and self.owner.ordered and not odd and not ordered,
+            ),
         )
         for text, wrong in checks:
             if wrong:
@@ -550,14 +591,29 @@ CLEAN = re.compile(r"/(?:[!$&-;=@A-Z\[\]_a-z~?]|%[0-9A-Fa-f]{2})*$")
 RULES = (
     ("the version is not HTTP/1.1", lambda a: a.head.version != "HTTP/1.1"),
     ("the target is not a clean path", lambda a: not CLEAN.match(a.head.target)),
-    ("the User-Agent is not ours", lambda a: not USER_AGENT.match("\n".join(a.head.all("User-Agent")))),
+    (
+        "the User-Agent is not ours",
+        lambda a: not USER_AGENT.match("\n".join(a.head.all("User-Agent"))),
+    ),
     ("Host is not once the host", lambda a: a.head.all("Host") not in host_spellings(a)),
     ("there is a Transfer-Encoding", lambda a: a.head.all("Transfer-Encoding")),
-    ("Content-Length is missing, double or no number", lambda a: needs_length(a) and not good_length(a)),
-    ("a body on GET, HEAD or DELETE", lambda a: not needs_length(a) and a.head.get("Content-Length", "0") != "0"),
+    (
+        "Content-Length is missing, double or no number",
+        lambda a: needs_length(a) and not good_length(a),
+    ),
+    (
+        "a body on GET, HEAD or DELETE",
+        lambda a: not needs_length(a) and a.head.get("Content-Length", "0") != "0",
+    ),
     ("there is an Expect", lambda a: a.head.all("Expect")),
-    ("Accept-Encoding asks for compression", lambda a: a.header("Accept-Encoding", "identity") != "identity"),
-    ("an Authorization that does not belong here", lambda a: a.head.all("Authorization") and not a.owner.authorized),
+    (
+        "Accept-Encoding asks for compression",
+        lambda a: a.header("Accept-Encoding", "identity") != "identity",
+    ),
+    (
+        "an Authorization that does not belong here",
+        lambda a: a.head.all("Authorization") and not a.owner.authorized,
+    ),
     ("a cookie", lambda a: a.head.all("Cookie")),
     ("the proxy's password came through", lambda a: a.head.all("Proxy-Authorization")),
     ("plain http", lambda a: a.seen.scheme == "http" and not a.owner.plain_http),
@@ -628,17 +684,24 @@ class Answer:
 def as_json(value: Any, status: int = 200, slashes: bool = False, headers=()) -> Answer:
     """A JSON answer; with `slashes` written as PHP does: https:\\/\\/..."""
     text = json.dumps(value)
-    return Answer(status, text.replace("/", "\\/") if slashes else text, "application/json", list(headers))
+    return Answer(
+        status, text.replace("/", "\\/") if slashes else text, "application/json", list(headers)
+    )
 
 
 def as_page(title: str, status: int = 200) -> Answer:
     """An HTML page, such as comes in place of a link or a file."""
-    text = "<!DOCTYPE html>\n<html><head><title>%s</title></head><body><h1>%s</h1></body></html>\n" % (title, title)
+    text = (
+        "<!DOCTYPE html>\n<html><head><title>%s</title></head><body><h1>%s</h1></body></html>\n"
+        % (title, title)
+    )
     return Answer(status, text, "text/html; charset=utf-8")
 
 
 def as_download(stored: Stored, ranges: bool = True, headers=()) -> Answer:
-    return Answer(200, b"", stored.type, list(headers), Content(stored.size, chunks_of(stored.body), ranges))
+    return Answer(
+        200, b"", stored.type, list(headers), Content(stored.size, chunks_of(stored.body), ranges)
+    )
 
 
 def phrase(status: int) -> str:
@@ -693,7 +756,12 @@ def deliver(ask: Ask, answer: Answer) -> bool:
     status, headers, chunks, length = shape(ask, answer)
     ask.seen.status = status
     open_still = stays_open(ask)
-    chunked = ask.owner.chunked and answer.content is None and ask.method != "HEAD" and status not in (204, 304)
+    chunked = (
+        ask.owner.chunked
+        and answer.content is None
+        and ask.method != "HEAD"
+        and status not in (204, 304)
+    )
     headers.append(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(length)))
     ask.wire.send(head_bytes(status, headers + ([] if open_still else [("Connection", "close")])))
     if ask.method != "HEAD":
@@ -726,7 +794,9 @@ class Fault:
     details: Dict[str, Any]
 
     def fits(self, kinds, owner, domain: str, direction: str) -> bool:
-        here = self.host == "*" or self.host in (owner.domains if self.when == "download" else (domain,))
+        here = self.host == "*" or self.host in (
+            owner.domains if self.when == "download" else (domain,)
+        )
         now = not direction or self.when in ("any", direction)
         return self.kind in kinds and self.times > 0 and here and now
 
@@ -734,14 +804,18 @@ class Fault:
 # ---- in the middle of the body: the connection is at an end afterwards
 
 
-def early(ask: Ask, status: int = 413, after: int = CHUNK, body: Any = "too much\n", headers=()) -> None:
+def early(
+    ask: Ask, status: int = 413, after: int = CHUNK, body: Any = "too much\n", headers=()
+) -> None:
     """Answer, and close with unread bytes: the client will see a RST, and can still read the answer."""
     ask.body.drain(after)
     answer_early(ask, status, body, list(headers) + [("Connection", "close")])
     ask.wire.close()
 
 
-def early_open(ask: Ask, status: int = 413, after: int = CHUNK, body: Any = "too much\n", headers=()) -> None:
+def early_open(
+    ask: Ask, status: int = 413, after: int = CHUNK, body: Any = "too much\n", headers=()
+) -> None:
     ask.wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     ask.body.drain(after)
     answer_early(ask, status, body, list(headers))
@@ -769,7 +843,9 @@ def stall(ask: Ask, after: int = CHUNK) -> None:
 # ---- instead of the host: the body is read, nothing is stored
 
 
-def some_status(ask: Ask, status=503, body="busy\n", headers=(), retry_after=None, type="text/plain") -> Answer:
+def some_status(
+    ask: Ask, status=503, body="busy\n", headers=(), retry_after=None, type="text/plain"
+) -> Answer:
     retry = [("Retry-After", str(retry_after))] if retry_after is not None else []
     return Answer(status, body, type, list(headers) + retry)
 
@@ -834,7 +910,9 @@ def escapes(ask: Ask, answer: Answer, status: int = 200) -> Answer:
     if answer.type == "application/json":
         return as_json(poison(json.loads(text)), status)
     before = "" if status == 200 else "\x1b[2J\x1b]0;ha\x07\rOh \u202eno\x00 "
-    return Answer(status, before + LINK.sub(lambda m: m.group(0) + "\x1b[2J\u202egpj.exe", text), answer.type)
+    return Answer(
+        status, before + LINK.sub(lambda m: m.group(0) + "\x1b[2J\u202egpj.exe", text), answer.type
+    )
 
 
 def poison(value: Any) -> Any:
@@ -891,7 +969,11 @@ def zero(ask: Ask, answer: Answer) -> Answer:
 
 
 def half(ask: Ask, answer: Answer) -> Answer:
-    return with_content(answer, answer.content.size // 2, answer.content.chunks) if answer.content else answer
+    return (
+        with_content(answer, answer.content.size // 2, answer.content.chunks)
+        if answer.content
+        else answer
+    )
 
 
 def other(ask: Ask, answer: Answer) -> Answer:
@@ -899,7 +981,9 @@ def other(ask: Ask, answer: Answer) -> Answer:
     table, old = bytes(byte ^ 0x5A for byte in range(256)), answer.content
     if old is None:
         return answer
-    return with_content(answer, old.size, lambda start, stop: (c.translate(table) for c in old.chunks(start, stop)))
+    return with_content(
+        answer, old.size, lambda start, stop: (c.translate(table) for c in old.chunks(start, stop))
+    )
 
 
 def flip(ask: Ask, answer: Answer, offset: int = 0) -> Answer:
@@ -912,7 +996,11 @@ def flip(ask: Ask, answer: Answer, offset: int = 0) -> Answer:
     def chunks(start, stop):
         for chunk in old.chunks(start, stop):
             at = where - start
-            yield chunk[:at] + bytes([chunk[at] ^ 1]) + chunk[at + 1 :] if 0 <= at < len(chunk) else chunk
+            yield (
+                chunk[:at] + bytes([chunk[at] ^ 1]) + chunk[at + 1 :]
+                if 0 <= at < len(chunk)
+                else chunk
+            )
             start += len(chunk)
 
     return with_content(answer, old.size, chunks)
@@ -939,7 +1027,13 @@ INSTEAD = {
     "status": some_status, "empty": empty, "html": page, "garbage": garbage, "redirect": redirect, "silence": silence,
     "endless": endless, "endless-headers": endless_headers,
 }  # fmt: skip
-UPON = {"wrong-host": wrong_host, "escapes": escapes, "drop-after": drop_after, "trickle": trickle, "slow": slow}
+UPON = {
+    "wrong-host": wrong_host,
+    "escapes": escapes,
+    "drop-after": drop_after,
+    "trickle": trickle,
+    "slow": slow,
+}
 DOWNLOAD = {"zero": zero, "half": half, "short": short, "other": other, "flip": flip}
 REQUEST = {**AMIDST, **INSTEAD, **UPON, **DOWNLOAD}
 KINDS = CONNECTING | TLS | set(REQUEST)
@@ -1045,7 +1139,9 @@ class Notary:
     def leaf(self, name: str, kind: str):
         if kind == "tls-expired":
             now = datetime.now(timezone.utc).replace(tzinfo=None)
-            return self.ca.issue_cert(name, not_before=now - timedelta(days=9), not_after=now - timedelta(days=2))
+            return self.ca.issue_cert(
+                name, not_before=now - timedelta(days=9), not_after=now - timedelta(days=2)
+            )
         if kind == "tls-wrong-name":
             return self.ca.issue_cert("wrong.example")
         return (trustme.CA() if kind == "tls-unknown-ca" else self.ca).issue_cert(name)
@@ -1079,7 +1175,9 @@ def http_proxy(world: "World", wire: Wire) -> None:
 
 def connect(world: "World", wire: Wire, head: Head) -> None:
     host, _, port = head.target.rpartition(":")
-    tunnel = world.tunnel(host.strip("[]").lower(), int(port) if port.isdigit() else 0, "connect", head.headers)
+    tunnel = world.tunnel(
+        host.strip("[]").lower(), int(port) if port.isdigit() else 0, "connect", head.headers
+    )
     check_connect(world, head)
     if not authorised(world, head, tunnel):
         return proxy_says(wire, tunnel, 407, [("Proxy-Authenticate", 'Basic realm="box"')])
@@ -1102,11 +1200,21 @@ def forward(world: "World", wire: Wire, head: Head) -> bool:
         return bool(wire.reset())
     headers = [pair for pair in head.headers if not pair[0].lower().startswith("proxy-")]
     target = (split.path or "/") + ("?" + split.query if split.query else "")
-    return exchange(Ask(world, wire, Head(head.method, target, head.version, headers, head.oddities), tunnel, "http"))
+    return exchange(
+        Ask(
+            world,
+            wire,
+            Head(head.method, target, head.version, headers, head.oddities),
+            tunnel,
+            "http",
+        )
+    )
 
 
 def authorised(world: "World", head: Head, tunnel: Tunnel) -> bool:
-    given = base64.b64decode(head.get("Proxy-Authorization").partition(" ")[2] or b"").decode("utf-8", "replace")
+    given = base64.b64decode(head.get("Proxy-Authorization").partition(" ")[2] or b"").decode(
+        "utf-8", "replace"
+    )
     tunnel.user = given.partition(":")[0] or None
     return world.proxy_password is None or given == "%s:%s" % world.proxy_password
 
@@ -1115,7 +1223,11 @@ def proxy_says(wire: Wire, tunnel: Tunnel, status: int, headers=()) -> None:
     """A refusal by the proxy itself; the connection ends."""
     tunnel.answered = str(status)
     text = b"<html><body>the box says %d</body></html>\n" % status
-    fixed = [("Content-Type", "text/html"), ("Content-Length", str(len(text))), ("Connection", "close")]
+    fixed = [
+        ("Content-Type", "text/html"),
+        ("Content-Length", str(len(text))),
+        ("Connection", "close"),
+    ]
     wire.send(head_bytes(status, fixed + list(headers)) + text)
 
 
@@ -1296,14 +1408,24 @@ class World:
     """All that a test can change; `reset` throws it away, and what old threads still write goes with it."""
 
     def __init__(self, hosts, directory: str, notary: Notary, addresses: Dict[str, str]):
-        self.hosts, self.directory, self.notary, self.addresses = hosts, directory, notary, addresses
+        self.hosts, self.directory, self.notary, self.addresses = (
+            hosts,
+            directory,
+            notary,
+            addresses,
+        )
         self.requests: List[Seen] = []
         self.tunnels: List[Tunnel] = []
         self.complaints: List[str] = []
         self.stored = Shelf()
         self.faults: List[Fault] = []
         self.proxy_password: Optional[Tuple[str, str]] = None
-        self.over, self.lock, self.wires, self.spools = threading.Event(), threading.Lock(), set(), []
+        self.over, self.lock, self.wires, self.spools = (
+            threading.Event(),
+            threading.Lock(),
+            set(),
+            [],
+        )
 
     def complain(self, text: str) -> None:
         self.complaints.append(text)
@@ -1422,9 +1544,21 @@ class Box:
     def env(self) -> Dict[str, str]:
         return {"HTTPS_PROXY": self.proxy, "HTTP_PROXY": self.proxy, "SSL_CERT_FILE": self.ca}
 
-    def fault(self, host: str, kind: str, times: int = FOREVER, when: str = "any", skip: int = 0, **details) -> None:
+    def fault(
+        self,
+        host: str,
+        kind: str,
+        times: int = FOREVER,
+        when: str = "any",
+        skip: int = 0,
+        **details,
+    ) -> None:
         """Let mischief happen at `host` ("*" = everywhere); `when="download"` means all the domains of that host."""
-        if kind not in KINDS or when not in ("any", "upload", "download") or host not in ("*", *self.hosts):
+        if (
+            kind not in KINDS
+            or when not in ("any", "upload", "download")
+            or host not in ("*", *self.hosts)
+        ):
             raise ValueError("no such fault: %s at %s, %s" % (kind, host, when))
         when = "download" if kind in DOWNLOAD else when
         self.world.faults.append(Fault(host, kind, times, when, skip, details))

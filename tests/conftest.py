@@ -22,7 +22,16 @@ NAMES = set(
     "SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE FAL_KEY FAL_KEY_ID FAL_KEY_SECRET CATBOX_USERHASH"
     " LITTERBOX_DEFAULT_EXPIRATION PIXELDRAIN_KEY NO_COLOR".split()
 )
-KEPT = ("PATH", "HOME", "USERPROFILE", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "COVERAGE_PROCESS_START")
+KEPT = (
+    "PATH",
+    "HOME",
+    "USERPROFILE",
+    "SYSTEMROOT",
+    "TEMP",
+    "TMP",
+    "TMPDIR",
+    "COVERAGE_PROCESS_START",
+)
 
 
 def is_foreign(name: str) -> bool:
@@ -98,10 +107,17 @@ def program(box, tmp_path):
         given = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
         words = [*before, *command(args)]
         done = subprocess.run(
-            words, env=environment(box, env), cwd=cwd or tmp_path, timeout=timeout, capture_output=True, **given
+            words,
+            env=environment(box, env),
+            cwd=cwd or tmp_path,
+            timeout=timeout,
+            capture_output=True,
+            **given,
         )
         if text:
-            done.stdout, done.stderr = (lines(out.decode("utf-8", "surrogateescape")) for out in (done.stdout, done.stderr))
+            done.stdout, done.stderr = (
+                lines(out.decode("utf-8", "surrogateescape")) for out in (done.stdout, done.stderr)
+            )
         return done
 
     return run
@@ -114,7 +130,13 @@ def start(box, tmp_path):
 
     def popen(*args, env=None, cwd=None, **more):
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        options = {"cwd": cwd or tmp_path, "env": environment(box, env), **pipes, **new_group(), **more}
+        options = {
+            "cwd": cwd or tmp_path,
+            "env": environment(box, env),
+            **pipes,
+            **new_group(),
+            **more,
+        }
         process = subprocess.Popen(command(args), **options)
         started.append(process)
         return process

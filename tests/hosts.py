@@ -70,7 +70,11 @@ def kind_of(name: str) -> str:
 def extension(name: str, longest: int = 9) -> str:
     """The last suffix with its dot, `tar.*` kept as one, empty when it is too long."""
     found = re.search(r"(\.tar)?\.[A-Za-z0-9]+$", name)
-    return found.group(0) if found and len(found.group(0)) <= longest + (4 if found.group(1) else 0) else ""
+    return (
+        found.group(0)
+        if found and len(found.group(0)) <= longest + (4 if found.group(1) else 0)
+        else ""
+    )
 
 
 def nginx_413() -> Answer:
@@ -176,7 +180,9 @@ class Catbox(Host):
             return Answer(200, "No request type given.")
         if not self.has_file(ask):
             return Answer(200, "No files given!")
-        if self.too_big(ask) or (ask.file.name.lower().endswith(".gif") and ask.file.size > self.gif_limit):
+        if self.too_big(ask) or (
+            ask.file.name.lower().endswith(".gif") and ask.file.size > self.gif_limit
+        ):
             return nginx_413()
         if self.blocked.search(ask.file.name):
             return Answer(self.blocked_status, "This file type is not allowed!")
@@ -192,7 +198,9 @@ class Catbox(Host):
 
     def keep(self, ask: Ask, name: str) -> Answer:
         name += extension(ask.file.name)
-        stored = ask.store("%s/%s" % (self.base(ask), name), ask.file.name, options=dict(ask.fields))
+        stored = ask.store(
+            "%s/%s" % (self.base(ask), name), ask.file.name, options=dict(ask.fields)
+        )
         harmless = re.search(r"\.(html?|php|ht\w+)$", name)
         stored.type = "text/plain" if harmless else kind_of(name)
         return Answer(200, stored.url)
@@ -216,7 +224,11 @@ class Litterbox(Catbox):
 
     def take(self, ask: Ask) -> Answer:
         refusal = self.refusal(ask)
-        return refusal if refusal else self.keep(ask, random_id(int(ask.fields.get("fileNameLength", "6"))))
+        return (
+            refusal
+            if refusal
+            else self.keep(ask, random_id(int(ask.fields.get("fileNameLength", "6"))))
+        )
 
 
 class NullPointer(Host):
@@ -228,7 +240,9 @@ class NullPointer(Host):
     limit = 512 * MIB
     open = False
     closed_status = 403
-    closed = "Uploads disabled because it's been almost nothing but AI botnet spam. I have no ETA.\n"
+    closed = (
+        "Uploads disabled because it's been almost nothing but AI botnet spam. I have no ETA.\n"
+    )
     blocked = (
         "application/x-dosexec", "application/x-executable", "application/x-sharedlib", "application/x-hdf5",
         "application/java-archive", "application/vnd.android.package-archive", "application/x-rar",
@@ -276,18 +290,30 @@ class NullPointer(Host):
         return Answer(200, known.url + "\n", "text/html; charset=utf-8", headers)
 
     def same(self, stored: Stored, ask: Ask) -> bool:
-        return stored.url.startswith(self.base(ask)) and stored.sha256 == ask.file.sha256 and not stored.deleted
+        return (
+            stored.url.startswith(self.base(ask))
+            and stored.sha256 == ask.file.sha256
+            and not stored.deleted
+        )
 
     def add(self, ask: Ask, until: float, token: str) -> Stored:
         secret = "s/%s/" % random_id(16, LETTERS) if "secret" in ask.fields else ""
         suffix = extension(ask.file.name) or ".bin"
         url = "%s/%s%s%s" % (self.base(ask), secret, random_id(4, LETTERS), suffix)
-        return ask.store(url, ask.file.name, type=kind_of(url), owner=token, options={**ask.fields, "expires": until})
+        return ask.store(
+            url,
+            ask.file.name,
+            type=kind_of(url),
+            owner=token,
+            options={**ask.fields, "expires": until},
+        )
 
     def manage(self, ask: Ask) -> Answer:
         """Delete or shorten, by the token, on the URL of the file."""
         stored = ask.world.stored.find(ask.url)
-        fields = ask.fields or {key: values[0] for key, values in parse_qs(ask.file.read().decode(), True).items()}
+        fields = ask.fields or {
+            key: values[0] for key, values in parse_qs(ask.file.read().decode(), True).items()
+        }
         if stored is None or stored.deleted:
             return Answer(404, "Not Found\n")
         if fields.get("token") != stored.owner:
@@ -311,10 +337,14 @@ class X0(Host):
         if not self.has_file(ask):
             return as_page("x0.at: the file hosting service")
         if self.too_big(ask):
-            return Answer(413, "Error 413: Max File Size (%d MiB) exceeded!\n" % (self.limit // MIB))
+            return Answer(
+                413, "Error 413: Max File Size (%d MiB) exceeded!\n" % (self.limit // MIB)
+            )
         if not ask.file.size:
             return Answer(400, "Error 400: Uploaded file is empty\n")
-        stored = ask.store("%s/%s" % (self.base(ask), self.name(ask)), ask.file.name, options=dict(ask.fields))
+        stored = ask.store(
+            "%s/%s" % (self.base(ask), self.name(ask)), ask.file.name, options=dict(ask.fields)
+        )
         stored.type = kind_of(stored.url)
         return Answer(200, stored.url + "\n")
 
@@ -343,8 +373,12 @@ class Pomf(Host):
         refusal = self.refusal(ask)
         if refusal:
             status, text = refusal
-            return as_json({"success": False, "errorcode": status, "description": text}, status, slashes=True)
-        name = random_id(self.letters, LETTERS) + re.sub(r"[^.A-Za-z0-9]", "", extension(ask.file.name, 20))
+            return as_json(
+                {"success": False, "errorcode": status, "description": text}, status, slashes=True
+            )
+        name = random_id(self.letters, LETTERS) + re.sub(
+            r"[^.A-Za-z0-9]", "", extension(ask.file.name, 20)
+        )
         stored = ask.store("%s/%s" % (self.base(ask), name), ask.file.name, type=kind_of(name))
         return as_json({"success": True, "files": [self.describe(stored, name)]}, slashes=True)
 
@@ -391,7 +425,13 @@ class Uguu(Pomf):
         return (415, "Filetype not allowed!") if forbidden else None
 
     def describe(self, stored: Stored, name: str) -> Dict:
-        return {"hash": stored.sha256, "filename": name, "url": stored.url, "size": stored.size, "dupe": False}
+        return {
+            "hash": stored.sha256,
+            "filename": name,
+            "url": stored.url,
+            "size": stored.size,
+            "dupe": False,
+        }
 
 
 class TmpfileLink(Host):
@@ -416,7 +456,15 @@ class TmpfileLink(Host):
         links = {"downloadLink": folder + stored.name, "downloadLinkEncoded": stored.url}
         if not self.encoded:
             del links["downloadLinkEncoded"]
-        return as_json({"fileName": stored.name, **links, "size": stored.size, "type": kind, "uploadedTo": "public"})
+        return as_json(
+            {
+                "fileName": stored.name,
+                **links,
+                "size": stored.size,
+                "type": kind,
+                "uploadedTo": "public",
+            }
+        )
 
 
 class TmpfilesOrg(Host):
@@ -433,9 +481,14 @@ class TmpfilesOrg(Host):
         refusal = self.refusal(ask)
         if refusal:
             status, name, text = refusal
-            return as_json({"status": "error", "message": text, "errors": {name: [text]}}, status, slashes=True)
+            return as_json(
+                {"status": "error", "message": text, "errors": {name: [text]}}, status, slashes=True
+            )
         place = "%d/%s" % (random.randrange(10**6, 10**8), quote(ask.file.name))
-        more = {"options": {"expire": ask.fields.get("expire", "3600")}, "type": kind_of(ask.file.name)}
+        more = {
+            "options": {"expire": ask.fields.get("expire", "3600")},
+            "type": kind_of(ask.file.name),
+        }
         ask.store("%s/dl/%s" % (self.base(ask), place), ask.file.name, **more)
         link = ("http://" if self.http_links else "https://") + self.domains[0] + "/" + place
         return as_json({"status": "success", "data": {"url": link}}, slashes=True)
@@ -445,7 +498,11 @@ class TmpfilesOrg(Host):
         if not self.has_file(ask):
             return 422, "file", "The file field is required."
         if self.too_big(ask):
-            return 413, "file", "The file must not be greater than %d kilobytes." % (self.limit // 1024)
+            return (
+                413,
+                "file",
+                "The file must not be greater than %d kilobytes." % (self.limit // 1024),
+            )
         if not expire.isdigit() or int(expire) < 60:
             return 422, "expire", "The expire field must be at least 60."
         if int(expire) > self.max_expire:
@@ -454,7 +511,12 @@ class TmpfilesOrg(Host):
 
     def page(self, ask: Ask) -> Answer:
         if ask.path == self.endpoints[0]:
-            return as_json({"message": "The GET method is not supported for this route. Supported methods: POST."}, 405)
+            return as_json(
+                {
+                    "message": "The GET method is not supported for this route. Supported methods: POST."
+                },
+                405,
+            )
         found = ask.world.stored.find("%s/dl%s" % (self.base(ask), ask.path))
         return as_page("Download " + found.name) if found else super().page(ask)
 
@@ -506,7 +568,11 @@ class Filebin(Host):
             return 400, "Empty files are not allowed\n"
         if md5 and md5 != base64.b64encode(md5_of(ask.file).digest()).decode():
             return 400, "MD5 checksum did not match\n"
-        return (400, "SHA256 checksum did not match\n") if sha256 and sha256 != ask.file.sha256 else None
+        return (
+            (400, "SHA256 checksum did not match\n")
+            if sha256 and sha256 != ask.file.sha256
+            else None
+        )
 
     @staticmethod
     def clean(name: str) -> str:
@@ -517,9 +583,13 @@ class Filebin(Host):
         return "_" + kept[1:] if kept.startswith(".") else kept
 
     def keep(self, ask: Ask, bin: str, name: str) -> Answer:
-        stored = ask.store("https://filebin.net/%s/%s" % (bin, quote(name)), name, type=sniff(ask.file.head))
+        stored = ask.store(
+            "https://filebin.net/%s/%s" % (bin, quote(name)), name, type=sniff(ask.file.head)
+        )
         stored.options["bin"] = bin
-        dates = dict.fromkeys(("updated_at", "created_at", "expired_at"), "2026-11-29T12:00:00.000000Z")
+        dates = dict.fromkeys(
+            ("updated_at", "created_at", "expired_at"), "2026-11-29T12:00:00.000000Z"
+        )
         about_bin = {"id": bin, "readonly": False, "bytes": stored.size, "files": 1, **dates}
         about_file = {
             "filename": name, "content-type": stored.type, "bytes": stored.size, "md5": md5_of(ask.file).hexdigest(),
@@ -537,17 +607,25 @@ class Filebin(Host):
         return Answer(404, "The file does not exist\n") if dead else None
 
     def download(self, ask: Ask, stored: Stored) -> Answer:
-        if not self.agents.match(ask.header("User-Agent")) and self.verified not in ask.header("Cookie"):
+        if not self.agents.match(ask.header("User-Agent")) and self.verified not in ask.header(
+            "Cookie"
+        ):
             return as_page("Warning: check this file before you download it")
         path = stored.url.partition("filebin.net/")[2]
-        link = "https://%s/filebin/%s?X-Amz-Expires=60&X-Amz-Signature=%s" % (self.domains[1], path, "0" * 64)
+        link = "https://%s/filebin/%s?X-Amz-Expires=60&X-Amz-Signature=%s" % (
+            self.domains[1],
+            path,
+            "0" * 64,
+        )
         return Answer(302, "", headers=[("Location", link), ("X-Robots-Tag", "noindex")])
 
     def storage(self, ask: Ask) -> Answer:
         """The S3 behind: only presigned GETs; a HEAD is another method, so the signature is wrong."""
         stored = ask.world.stored.find("https://filebin.net/" + ask.path.partition("/filebin/")[2])
         if ask.method == "HEAD" or "X-Amz-Signature" not in ask.query:
-            return Answer(403, "<Error><Code>SignatureDoesNotMatch</Code></Error>", "application/xml")
+            return Answer(
+                403, "<Error><Code>SignatureDoesNotMatch</Code></Error>", "application/xml"
+            )
         if stored is None or stored.deleted:
             return Answer(404, "<Error><Code>NoSuchKey</Code></Error>", "application/xml")
         stored.hits += 1
@@ -559,7 +637,9 @@ class Filebin(Host):
             stored.deleted = True
             return Answer(200, "File deleted successfully\n")
         bin = ask.path[1:]
-        if bin in self.dead or not any(s.options.get("bin") == bin for s in ask.world.stored.values()):
+        if bin in self.dead or not any(
+            s.options.get("bin") == bin for s in ask.world.stored.values()
+        ):
             return Answer(404, "not found\n")
         return self.delete_bin(ask, bin)
 
@@ -592,7 +672,9 @@ class Sendit(Host):
             return Answer(413, "File too large\n")
         url = "%s/%s/%s" % (self.base(ask), random_id(5, LETTERS), quote(name))
         stored = ask.store(url, name, once=True)
-        return Answer(200, "\nYour file can be downloaded once, within a day:\n\n    wget %s\n\n" % stored.url)
+        return Answer(
+            200, "\nYour file can be downloaded once, within a day:\n\n    wget %s\n\n" % stored.url
+        )
 
 
 SUFFIXES = {
@@ -617,14 +699,28 @@ class Bashupload(Host):
             return Answer(413, "File too large\n")
         if seconds and not (seconds.isdigit() and 0 < int(seconds) <= self.longest):
             return Answer(400, "Invalid expiration time\n")
-        kind = "text/plain" if ask.method == "POST" else ask.header("Content-Type").partition(";")[0]
+        kind = (
+            "text/plain" if ask.method == "POST" else ask.header("Content-Type").partition(";")[0]
+        )
         url = "%s/%s%s" % (self.base(ask), random_id(8, LETTERS), SUFFIXES.get(kind, ".bin"))
-        ask.store(url, "", type=kind or "application/octet-stream", once=not seconds, options={"seconds": seconds})
+        ask.store(
+            url,
+            "",
+            type=kind or "application/octet-stream",
+            once=not seconds,
+            options={"seconds": seconds},
+        )
         return Answer(200, url + "\n")
 
     def page(self, ask: Ask) -> Answer:
         if ask.path == "/api/config":
-            return as_json({"maxUploadSize": self.limit, "maxAge": 3600, "maxAgeForMultiDownload": self.longest})
+            return as_json(
+                {
+                    "maxUploadSize": self.limit,
+                    "maxAge": 3600,
+                    "maxAgeForMultiDownload": self.longest,
+                }
+            )
         return super().page(ask)
 
 
@@ -644,7 +740,9 @@ class Termbin(Host):
             return Answer(200, "")
         text = ask.file.read().partition(b"\0")[0]
         url = "%s/%s" % (self.base(ask), random_id(4))
-        stored = Stored(url, text, len(text), hashlib.sha256(text).hexdigest(), "", "text/plain; charset=utf-8")
+        stored = Stored(
+            url, text, len(text), hashlib.sha256(text).hexdigest(), "", "text/plain; charset=utf-8"
+        )
         ask.world.stored[url] = stored
         return Answer(200, url + "\n\0")
 
@@ -667,7 +765,9 @@ class TransferSh(Host):
         path = re.sub(r"^/(put|upload)/", "/", ask.path)
         name = unquote(path[1:]) if ask.method == "PUT" else ask.file.name if ask.file else ""
         if not self.known(ask):
-            return Answer(401, "Not authorized\n", headers=[("WWW-Authenticate", 'Basic realm="Restricted"')])
+            return Answer(
+                401, "Not authorized\n", headers=[("WWW-Authenticate", 'Basic realm="Restricted"')]
+            )
         if not name or "/" in name or (ask.method == "POST" and ask.path != "/"):
             return Answer(404, "404 page not found\n")
         if not ask.file.size:
@@ -683,14 +783,26 @@ class TransferSh(Host):
         return hmac.compare_digest(ask.header("Authorization"), right)
 
     def keep(self, ask: Ask, name: str) -> Answer:
-        place, delete, domain = "%s/%s" % (random_id(6, LETTERS), quote(name)), random_id(12, LETTERS), self.domains[0]
+        place, delete, domain = (
+            "%s/%s" % (random_id(6, LETTERS), quote(name)),
+            random_id(12, LETTERS),
+            self.domains[0],
+        )
         url = "%s://%s/%s" % (ask.seen.scheme, domain, place)
-        also = tuple("https://%s/%s%s" % (domain, route, place) for route in ("", "get/", "inline/", "download/"))
+        also = tuple(
+            "https://%s/%s%s" % (domain, route, place)
+            for route in ("", "get/", "inline/", "download/")
+        )
         stored = ask.store(url, name, also=also, owner=delete, type=kind_of(name))
         stored.options["days"] = self.number(ask.header("Max-Days"))
         stored.options["downloads"] = self.number(ask.header("Max-Downloads"))
         link = "%s://%s/%s/%s" % (self.delete_scheme, domain, place, delete)
-        return Answer(200, stored.url + ("\n" if ask.method == "POST" else ""), "text/plain", [("X-Url-Delete", link)])
+        return Answer(
+            200,
+            stored.url + ("\n" if ask.method == "POST" else ""),
+            "text/plain",
+            [("X-Url-Delete", link)],
+        )
 
     @staticmethod
     def number(text: str) -> Optional[int]:
@@ -703,7 +815,9 @@ class TransferSh(Host):
         return Answer(404, "Not Found\n") if dead else None
 
     def download(self, ask: Ask, stored: Stored) -> Answer:
-        if "text/html" in ask.header("Accept") and not re.match("/(get|inline|download)/", ask.path):
+        if "text/html" in ask.header("Accept") and not re.match(
+            "/(get|inline|download)/", ask.path
+        ):
             return as_page("Preview of " + stored.name)
         stored.hits += ask.method == "GET"
         return as_download(stored, self.ranges, self.remaining(stored))

@@ -79,7 +79,14 @@ class Talk:
             self.body(arrived)
         return arrived
 
-    def say(self, status: int, body: bytes = b"", *headers: str, length: bool = True, version: str = "1.1") -> None:
+    def say(
+        self,
+        status: int,
+        body: bytes = b"",
+        *headers: str,
+        length: bool = True,
+        version: str = "1.1",
+    ) -> None:
         lines = ["HTTP/%s %d %s" % (version, status, phrase(status)), *headers]
         lines += ["Content-Length: %d" % len(body)] if length else []
         self.wire.send("\r\n".join([*lines, "", ""]).encode() + body)
@@ -95,8 +102,21 @@ Manners = Callable[[Talk], None]
 class Server:
     """A context manager; `buffer` makes a receiving end that takes little at once."""
 
-    def __init__(self, manners: Manners, context=None, host: str = "127.0.0.1", port: int = 0, buffer: int = 0):
-        self.manners, self.context, self.host, self.buffer, self.wanted = manners, context, host, buffer, port
+    def __init__(
+        self,
+        manners: Manners,
+        context=None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        buffer: int = 0,
+    ):
+        self.manners, self.context, self.host, self.buffer, self.wanted = (
+            manners,
+            context,
+            host,
+            buffer,
+            port,
+        )
         self.arrived: List[Arrived] = []
         self.connections, self.over, self.wires = 0, threading.Event(), []
 
@@ -170,7 +190,11 @@ class Keeper:
         """The link to what has come."""
         path = "/%d%s" % (len(self.kept) + 1, urlsplit(arrived.target).path)
         self.kept[path] = arrived.body
-        return b"%s://%s%s" % (b"https" if talk.server.context else b"http", arrived.header("Host").encode(), path.encode())
+        return b"%s://%s%s" % (
+            b"https" if talk.server.context else b"http",
+            arrived.header("Host").encode(),
+            path.encode(),
+        )
 
     def put(self, talk: Talk, arrived: Arrived) -> None:
         talk.say(200, self.keep(talk, arrived))
@@ -186,7 +210,9 @@ class Keeper:
         if not span:
             return talk.say(200, data)
         first, last = int(span.group(1)), min(int(span.group(2)), len(data) - 1)
-        talk.say(206, data[first : last + 1], "Content-Range: bytes %d-%d/%d" % (first, last, len(data)))
+        talk.say(
+            206, data[first : last + 1], "Content-Range: bytes %d-%d/%d" % (first, last, len(data))
+        )
 
 
 @contextlib.contextmanager

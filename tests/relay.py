@@ -41,7 +41,9 @@ class Spoil:
     body: bytes
 
     def fits(self, arrived: Arrived) -> bool:
-        return self.times > 0 and self.method in ("", arrived.method) and self.text in arrived.target
+        return (
+            self.times > 0 and self.method in ("", arrived.method) and self.text in arrived.target
+        )
 
 
 class Relay(Server):
@@ -56,10 +58,16 @@ class Relay(Server):
         hold: bool = False, lost: bool = False, answer: Optional[Callable[[Answer], Answer]] = None,
         headers: Tuple[str, ...] = (), body: bytes = b"",
     ) -> None:  # fmt: skip
-        self.spoils.append(Spoil(method, text, times, status, cut, hold, lost, answer, headers, body))
+        self.spoils.append(
+            Spoil(method, text, times, status, cut, hold, lost, answer, headers, body)
+        )
 
     def asked(self, method: str, text: str = "") -> List[Arrived]:
-        return [arrived for arrived in self.arrived if arrived.method == method and text in arrived.target]
+        return [
+            arrived
+            for arrived in self.arrived
+            if arrived.method == method and text in arrived.target
+        ]
 
     def talk(self, talk: Talk) -> None:
         line = http.client.HTTPConnection(self.upstream.hostname, self.upstream.port, timeout=60)
@@ -82,7 +90,11 @@ class Relay(Server):
         status, headers, body = self.ask(talk, arrived, line)
         if spoil.lost:
             return False
-        self.give(talk, arrived, spoil.answer((status, headers, body)) if spoil.answer else (status, headers, body))
+        self.give(
+            talk,
+            arrived,
+            spoil.answer((status, headers, body)) if spoil.answer else (status, headers, body),
+        )
         return True
 
     def stop(self, talk: Talk, arrived: Arrived, spoil: Spoil) -> bool:
@@ -124,5 +136,8 @@ class Relay(Server):
         dropped = (*HOP, "content-length")
         no_body = status == 204
         return talk.say(
-            status, body, *(f"{name}: {value}" for name, value in headers if name.lower() not in dropped), length=not no_body
+            status,
+            body,
+            *(f"{name}: {value}" for name, value in headers if name.lower() not in dropped),
+            length=not no_body,
         )

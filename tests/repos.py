@@ -11,15 +11,32 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # The fixtures take these away, and what fetches packages needs them; kept before any fixture runs.
-NETWORK = {name: value for name, value in os.environ.items() if name.upper().endswith("_PROXY") or name.startswith("SSL_CERT_")}
-WHO = ("-c", "user.name=A Tester", "-c", "user.email=tester@example.org", "-c", "init.defaultBranch=main")
+NETWORK = {
+    name: value
+    for name, value in os.environ.items()
+    if name.upper().endswith("_PROXY") or name.startswith("SSL_CERT_")
+}
+WHO = (
+    "-c",
+    "user.name=A Tester",
+    "-c",
+    "user.email=tester@example.org",
+    "-c",
+    "init.defaultBranch=main",
+)
 
 
 def git(folder, *words, **env) -> str:
     """What git answers; it must not fail."""
-    quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "GIT_TERMINAL_PROMPT": "0"}
+    quiet = {
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "GIT_TERMINAL_PROMPT": "0",
+    }
     command = ["git", "-C", str(folder), *WHO, *map(str, words)]
-    done = subprocess.run(command, env={**os.environ, **quiet, **env}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, env={**os.environ, **quiet, **env}, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout.strip()
 
@@ -39,7 +56,9 @@ def small_repository(folder: Path, commits: int = 1) -> Path:
     (folder / "tools").mkdir(parents=True)
     shutil.copy(ROOT / "tools" / "version.py", folder / "tools")
     shutil.copy(ROOT / ".gitattributes", folder)
-    (folder / "twat_fs.py").write_text('"""Small."""\n__version__ = "0+unknown"\nprint(__version__)\n')
+    (folder / "twat_fs.py").write_text(
+        '"""Small."""\n__version__ = "0+unknown"\nprint(__version__)\n'
+    )
     git(folder, "init", "-q")
     commit(folder, commits)
     return folder
@@ -47,10 +66,14 @@ def small_repository(folder: Path, commits: int = 1) -> Path:
 
 def clone_of_this_tree(folder: Path, tag: str = "") -> Path:
     """A fresh clone, with what is not yet committed here committed there, on main, and perhaps a tag."""
-    git(ROOT, "clone", "-q", "--no-hardlinks", "--no-tags", ROOT, folder)       # the tests make their own
+    git(
+        ROOT, "clone", "-q", "--no-hardlinks", "--no-tags", ROOT, folder
+    )  # the tests make their own
     git(folder, "checkout", "-q", "-B", "main")
     names = git(ROOT, "ls-files", "-co", "--exclude-standard").splitlines()
-    for name in set(git(folder, "ls-files").splitlines()) - {name for name in names if (ROOT / name).exists()}:
+    for name in set(git(folder, "ls-files").splitlines()) - {
+        name for name in names if (ROOT / name).exists()
+    }:
         (folder / name).unlink()
     for name in names:
         if (ROOT / name).is_file():
@@ -67,7 +90,13 @@ def run(*command, cwd=None, timeout=300, **env) -> subprocess.CompletedProcess:
     """Run a command with text pipes; its result is the caller's to judge."""
     merged = {name: value for name, value in {**os.environ, **env}.items() if value is not None}
     return subprocess.run(
-        [*map(str, command)], cwd=cwd, env=merged, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+        [*map(str, command)],
+        cwd=cwd,
+        env=merged,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
 
 

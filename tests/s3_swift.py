@@ -72,24 +72,46 @@ def main(folder: str, certificate: str, access: str, secret: str, region: str) -
     (place / "disk" / "d").mkdir(parents=True)
     (place / "swift.conf").write_text(COMMON)
     utils.set_swift_dir(folder)
-    listening = {name: eventlet.listen(("127.0.0.1", 0), backlog=128) for name in ("account", "container", "object", "proxy")}
+    listening = {
+        name: eventlet.listen(("127.0.0.1", 0), backlog=128)
+        for name in ("account", "container", "object", "proxy")
+    }
     for name in ("account", "container", "object"):
         ring(place / (name + ".ring.gz"), listening[name].getsockname()[1])
         app = "mem_object" if name == "object" else name
         (place / (name + ".conf")).write_text(BACKEND.format(folder=folder, app=app))
     user = "user_" + access.replace(":", "_")
-    (place / "proxy.conf").write_text(PROXY.format(folder=folder, region=region, user=user, secret=secret))
-    apps = {name: loadapp(str(place / (name + ".conf")), global_conf={"log_name": name}) for name in listening}
-    tls = eventlet.wrap_ssl(eventlet.listen(("127.0.0.1", 0), backlog=128), certfile=certificate, server_side=True)
-    servers = [eventlet.spawn(serve, sock, apps[name]) for name, sock in [*listening.items(), ("proxy", tls)]]
-    print("http://127.0.0.1:%d/ https://localhost:%d/" % tuple(s.getsockname()[1] for s in (listening["proxy"], tls)), flush=True)
+    (place / "proxy.conf").write_text(
+        PROXY.format(folder=folder, region=region, user=user, secret=secret)
+    )
+    apps = {
+        name: loadapp(str(place / (name + ".conf")), global_conf={"log_name": name})
+        for name in listening
+    }
+    tls = eventlet.wrap_ssl(
+        eventlet.listen(("127.0.0.1", 0), backlog=128), certfile=certificate, server_side=True
+    )
+    servers = [
+        eventlet.spawn(serve, sock, apps[name])
+        for name, sock in [*listening.items(), ("proxy", tls)]
+    ]
+    print(
+        "http://127.0.0.1:%d/ https://localhost:%d/"
+        % tuple(s.getsockname()[1] for s in (listening["proxy"], tls)),
+        flush=True,
+    )
     for server in servers:
         server.wait()
 
 
 def ring(path: Path, port: int) -> None:
     """One replica of everything, on one device."""
-    place = {"ip": "127.0.0.1", "port": port, "replication_ip": "127.0.0.1", "replication_port": port}
+    place = {
+        "ip": "127.0.0.1",
+        "port": port,
+        "replication_ip": "127.0.0.1",
+        "replication_port": port,
+    }
     device = {"id": 0, "region": 1, "zone": 0, "weight": 1.0, "device": "d", "meta": "", **place}
     RingData([array.array("H", [0, 0])], [device], 31).save(str(path))
 
@@ -97,7 +119,14 @@ def ring(path: Path, port: int) -> None:
 def serve(sock, app) -> None:
     """As Swift itself starts it (swift.common.wsgi.run_server, which wants a process for each)."""
     log = utils.NullLogger()
-    wsgi.server(sock, app, log, protocol=SwiftHttpProtocol, capitalize_response_headers=False, url_length_limit=8192)
+    wsgi.server(
+        sock,
+        app,
+        log,
+        protocol=SwiftHttpProtocol,
+        capitalize_response_headers=False,
+        url_length_limit=8192,
+    )
 
 
 main(*sys.argv[1:])

@@ -36,7 +36,9 @@ import pytest
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".venv-s3"
 PATIENCE = 60.0  # seconds for a start; two or three are enough unless the machine is busy
-ENVIRONMENT = dict(os.environ)  # of pytest itself: the tests' own has no certificates and an empty HOME
+ENVIRONMENT = dict(
+    os.environ
+)  # of pytest itself: the tests' own has no certificates and an empty HOME
 PYTHONS = ((3, 11), (3, 13))  # that the pinned packages are made for, first and last
 
 # 1  What is installed -------------------------------------------------------------------------------------------------
@@ -59,17 +61,23 @@ class Trouble(Exception):
 def python() -> str:
     """An interpreter for the servers; the tests themselves may run on an older or a newer one."""
     pyenv = Path(ENVIRONMENT.get("PYENV_ROOT") or Path(ENVIRONMENT.get("HOME", "/")) / ".pyenv")
-    names = ["python3"] + ["python3.%d" % minor for minor in range(PYTHONS[0][1], PYTHONS[1][1] + 1)]
+    names = ["python3"] + [
+        "python3.%d" % minor for minor in range(PYTHONS[0][1], PYTHONS[1][1] + 1)
+    ]
     found = [sys.executable] + [shutil.which(name, path=ENVIRONMENT.get("PATH")) for name in names]
     found += sorted(str(path) for path in pyenv.glob("versions/3.*/bin/python"))
     ask = "import sys, ensurepip, venv; print(*sys.version_info[:2])"
     for candidate in filter(None, found):
-        asked = subprocess.run([candidate, "-c", ask], capture_output=True, text=True, env=ENVIRONMENT)
+        asked = subprocess.run(
+            [candidate, "-c", ask], capture_output=True, text=True, env=ENVIRONMENT
+        )
         version = tuple(map(int, asked.stdout.split()))
         if asked.returncode == 0 and PYTHONS[0] <= version <= PYTHONS[1]:
             return candidate
-    raise Trouble("the S3 servers need a Python from %d.%d to %d.%d with venv and ensurepip; tried: %s" % (
-        *PYTHONS[0], *PYTHONS[1], ", ".join(filter(None, found))))
+    raise Trouble(
+        "the S3 servers need a Python from %d.%d to %d.%d with venv and ensurepip; tried: %s"
+        % (*PYTHONS[0], *PYTHONS[1], ", ".join(filter(None, found)))
+    )
 
 
 def installed(name: str, packages: str) -> Path:
@@ -82,20 +90,40 @@ def installed(name: str, packages: str) -> Path:
     with (CACHE / (name + ".lock")).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         stamp = venv / "twat-fs-packages"
-        if not (stamp.exists() and stamp.read_text() == wanted and (venv / "bin" / "python").exists()):
+        if not (
+            stamp.exists() and stamp.read_text() == wanted and (venv / "bin" / "python").exists()
+        ):
             shutil.rmtree(venv, ignore_errors=True)
             carry_out(name, [python(), "-m", "venv", str(venv)])
-            carry_out(name, [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps", *packages.split()])
+            carry_out(
+                name,
+                [
+                    str(venv / "bin" / "python"),
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--no-deps",
+                    *packages.split(),
+                ],
+            )
             stamp.write_text(wanted)
     return venv / "bin"
 
 
 def carry_out(name: str, command: List[str]) -> None:
     done = subprocess.run(
-        command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     if done.returncode:
-        raise Trouble("%s cannot be installed: %s\n%s" % (name, " ".join(command), done.stdout[-4000:]))
+        raise Trouble(
+            "%s cannot be installed: %s\n%s" % (name, " ".join(command), done.stdout[-4000:])
+        )
 
 
 # 2  A running server --------------------------------------------------------------------------------------------------
@@ -140,7 +168,9 @@ class S3Server:
 
     def new_bucket(self, name: str) -> str:
         """Another bucket, empty."""
-        self.client().create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": self.region})
+        self.client().create_bucket(
+            Bucket=name, CreateBucketConfiguration={"LocationConstraint": self.region}
+        )
         return name
 
     def said(self) -> str:
@@ -156,11 +186,15 @@ def boto(service: str, config: Any = None, **settings: Any) -> Any:
     plain = Config(proxies={}, retries={"total_max_attempts": 1})
     if service == "s3":
         plain = plain.merge(Config(signature_version="s3v4", s3={"addressing_style": "path"}))
-    return boto3.session.Session().client(service, config=plain.merge(config) if config else plain, **settings)
+    return boto3.session.Session().client(
+        service, config=plain.merge(config) if config else plain, **settings
+    )
 
 
 @contextlib.contextmanager
-def process(name: str, command: List[str], folder: Path, pattern: str, **settings: str) -> Iterator[Tuple[str, ...]]:
+def process(
+    name: str, command: List[str], folder: Path, pattern: str, **settings: str
+) -> Iterator[Tuple[str, ...]]:
     """Start it, wait until it says in its log where it listens, and end it with all its children.
 
     It chooses its port itself: no other process can take it in between.  Should we be killed, the pipe at its input
@@ -184,7 +218,11 @@ def process(name: str, command: List[str], folder: Path, pattern: str, **setting
             if found:
                 break
             if started.poll() is not None or time.monotonic() > end:
-                reason = "does not answer after %.0f s" % PATIENCE if started.poll() is None else "has died at its start"
+                reason = (
+                    "does not answer after %.0f s" % PATIENCE
+                    if started.poll() is None
+                    else "has died at its start"
+                )
                 raise Trouble("%s %s: %s\n%s" % (name, reason, " ".join(command), said[-4000:]))
             time.sleep(0.02)
         yield found.groups()
@@ -217,12 +255,25 @@ def rclone(folder: Path) -> Iterator[S3Server]:
     program = str(installed("rclone", RCLONE) / "rclone")
     ca, cert = certificate(folder)
     (folder / "data" / BUCKET).mkdir(parents=True)
-    command = [program, "serve", "s3", "--config", os.devnull, "--addr", "127.0.0.1:0", "--auth-key", "AKRCLONE,rclone-secret"]
+    command = [
+        program,
+        "serve",
+        "s3",
+        "--config",
+        os.devnull,
+        "--addr",
+        "127.0.0.1:0",
+        "--auth-key",
+        "AKRCLONE,rclone-secret",
+    ]
     command += [str(folder / "data")]
     listens = r"Starting s3 server on \[(https?://127\.0\.0\.1:\d+)/\]"
-    with process("rclone", command, folder, listens) as (plain,), process(
-        "rclone", [*command, "--cert", str(cert), "--key", str(cert)], folder, listens
-    ) as (tls,):
+    with (
+        process("rclone", command, folder, listens) as (plain,),
+        process("rclone", [*command, "--cert", str(cert), "--key", str(cert)], folder, listens) as (
+            tls,
+        ),
+    ):
         tls = tls.replace("127.0.0.1", "localhost")
         yield S3Server(
             "rclone", plain, tls, "us-east-1", "AKRCLONE", "rclone-secret", BUCKET, KNOWS["rclone"], ca, folder
@@ -234,9 +285,21 @@ def swift(folder: Path) -> Iterator[S3Server]:
     interpreter = str(installed("swift", SWIFT) / "python")
     ca, cert = certificate(folder)
     access, secret, region = "test:tester", "swift-secret", "eu-test-1"
-    command = [interpreter, str(HERE / "s3_swift.py"), str(folder / "swift"), str(cert), access, secret, region]
-    with process("swift", command, folder, r"(http://127\.0\.0\.1:\d+)/ (https://localhost:\d+)/") as (plain, tls):
-        server = S3Server("swift", plain, tls, region, access, secret, BUCKET, KNOWS["swift"], ca, folder)
+    command = [
+        interpreter,
+        str(HERE / "s3_swift.py"),
+        str(folder / "swift"),
+        str(cert),
+        access,
+        secret,
+        region,
+    ]
+    with process(
+        "swift", command, folder, r"(http://127\.0\.0\.1:\d+)/ (https://localhost:\d+)/"
+    ) as (plain, tls):
+        server = S3Server(
+            "swift", plain, tls, region, access, secret, BUCKET, KNOWS["swift"], ca, folder
+        )
         server.new_bucket(BUCKET)
         yield server
 
@@ -247,8 +310,19 @@ def moto(folder: Path) -> Iterator[S3Server]:
     ca, _ = certificate(folder)
     command = [program, "-H", "127.0.0.1", "-p", "0"]
     region = "eu-west-1"
-    with process("moto", command, folder, r"Running on (http://127\.0\.0\.1:\d+)", INITIAL_NO_AUTH_ACTION_COUNT="99") as (plain,):
-        anyone = {"endpoint_url": plain, "region_name": region, "aws_access_key_id": "any", "aws_secret_access_key": "any"}
+    with process(
+        "moto",
+        command,
+        folder,
+        r"Running on (http://127\.0\.0\.1:\d+)",
+        INITIAL_NO_AUTH_ACTION_COUNT="99",
+    ) as (plain,):
+        anyone = {
+            "endpoint_url": plain,
+            "region_name": region,
+            "aws_access_key_id": "any",
+            "aws_secret_access_key": "any",
+        }
         iam = boto("iam", **anyone)
         iam.create_user(UserName="tester")
         iam.put_user_policy(UserName="tester", PolicyName="all", PolicyDocument=ALL)
@@ -256,9 +330,13 @@ def moto(folder: Path) -> Iterator[S3Server]:
         iam.put_role_policy(RoleName="uploader", PolicyName="all", PolicyDocument=ALL)
         key = iam.create_access_key(UserName="tester")["AccessKey"]
         access, secret = key["AccessKeyId"], key["SecretAccessKey"]
-        boto("s3", **anyone).create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": region})
+        boto("s3", **anyone).create_bucket(
+            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": region}
+        )
         guard_from_now_on(plain)
-        yield S3Server("moto", plain, "", region, access, secret, BUCKET, KNOWS["moto"], ca, folder, role)
+        yield S3Server(
+            "moto", plain, "", region, access, secret, BUCKET, KNOWS["moto"], ca, folder, role
+        )
 
 
 ALL = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "sts:*"], "Resource": "*"}]}'
@@ -267,11 +345,17 @@ TRUST = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "
 
 def guard_from_now_on(endpoint: str) -> None:
     """moto asks for signatures after so many requests; now the number is none."""
-    request = urllib.request.Request(endpoint + "/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})
+    request = urllib.request.Request(
+        endpoint + "/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"}
+    )
     urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
 
 
-SERVERS: Dict[str, Callable[[Path], Iterator[S3Server]]] = {"rclone": rclone, "swift": swift, "moto": moto}
+SERVERS: Dict[str, Callable[[Path], Iterator[S3Server]]] = {
+    "rclone": rclone,
+    "swift": swift,
+    "moto": moto,
+}
 # What each of them enforces or has; tests/test_s3.py asks them whether it is so, in both directions.
 #
 #    sha256     refuses a body that is not what x-amz-content-sha256 says     crc32   the same for x-amz-checksum-crc32

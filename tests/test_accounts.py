@@ -29,7 +29,12 @@ MIB = 1024 * 1024
 TEXT = b"some text\n" * 50
 ACCESS = {"DROPBOX_ACCESS_TOKEN": "sl.good"}
 REFRESH = {"DROPBOX_REFRESH_TOKEN": "refresh-good", "DROPBOX_APP_KEY": "app-key"}
-READY = {"dropbox": ACCESS, "fal": {"FAL_KEY": "f-id:f-secret"}, "pixeldrain": {"PIXELDRAIN_KEY": "pd-key"}, "storageto": {}}
+READY = {
+    "dropbox": ACCESS,
+    "fal": {"FAL_KEY": "f-id:f-secret"},
+    "pixeldrain": {"PIXELDRAIN_KEY": "pd-key"},
+    "storageto": {},
+}
 CONTENT, API = "content.dropboxapi.com", "api.dropboxapi.com"
 
 
@@ -120,13 +125,21 @@ def sha256(path):
 
 
 @pytest.mark.parametrize("secret", [None, "app-secret"])
-def test_a_refresh_token_becomes_an_access_token_with_and_without_a_secret(net, put, dropbox, secret):
+def test_a_refresh_token_becomes_an_access_token_with_and_without_a_secret(
+    net, put, dropbox, secret
+):
     dropbox.app_secret = secret
     env = {**REFRESH, **({"DROPBOX_APP_SECRET": secret} if secret else {})}
     code, url, _ = put("dropbox", env=env)
     assert (code, net.stored[url].read()) == (0, TEXT)
-    assert called(net) == [("token", 200), ("upload", 200), ("create_shared_link_with_settings", 200)]
-    assert {s.header("Authorization") for s in net.requests if s.target.startswith("/2/")} == {"Bearer sl.fresh-1"}
+    assert called(net) == [
+        ("token", 200),
+        ("upload", 200),
+        ("create_shared_link_with_settings", 200),
+    ]
+    assert {s.header("Authorization") for s in net.requests if s.target.startswith("/2/")} == {
+        "Bearer sl.fresh-1"
+    }
 
 
 def test_an_access_token_that_has_run_out_is_renewed_once(net, put, dropbox):
@@ -152,7 +165,9 @@ def test_a_token_that_runs_out_between_two_calls_is_renewed(net, put, dropbox):
 
 
 def test_a_token_that_is_refused_again_after_its_renewal_is_the_end(net, put, dropbox):
-    dropbox.refused = MethodType(lambda self, ask, scope: fault_401("expired_access_token"), dropbox)
+    dropbox.refused = MethodType(
+        lambda self, ask, scope: fault_401("expired_access_token"), dropbox
+    )
     code, out, err = put("dropbox", env=REFRESH)
     assert (code, out) == (1, "")
     assert called(net) == [("token", 200), ("upload", 401), ("token", 200), ("upload", 401)]
@@ -167,17 +182,28 @@ def test_without_a_refresh_token_an_expired_one_says_what_to_set(net, put, dropb
     dropbox.expire("sl.good")
     code, out, err = put("dropbox")
     assert (code, out, called(net)) == (1, "", [("upload", 401)])
-    assert "the access token has run out" in err and "set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY" in err
+    assert (
+        "the access token has run out" in err
+        and "set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY" in err
+    )
 
 
 @pytest.mark.parametrize(
     "change, env, words",
     [
         ({"revoked": True}, REFRESH, "the refresh token is not valid (any more)"),
-        ({}, {**REFRESH, "DROPBOX_REFRESH_TOKEN": "other"}, "the refresh token is not valid (any more)"),
+        (
+            {},
+            {**REFRESH, "DROPBOX_REFRESH_TOKEN": "other"},
+            "the refresh token is not valid (any more)",
+        ),
         ({}, {**REFRESH, "DROPBOX_APP_KEY": "other"}, "invalid_client"),
         ({"app_secret": "app-secret"}, REFRESH, "invalid_client"),
-        ({"app_secret": "app-secret"}, {**REFRESH, "DROPBOX_APP_SECRET": "wrong"}, "invalid_client"),
+        (
+            {"app_secret": "app-secret"},
+            {**REFRESH, "DROPBOX_APP_SECRET": "wrong"},
+            "invalid_client",
+        ),
     ],
 )
 def test_no_new_access_token_says_why_and_what_to_check(net, put, dropbox, change, env, words):
@@ -190,7 +216,13 @@ def test_no_new_access_token_says_why_and_what_to_check(net, put, dropbox, chang
 
 
 def test_an_access_token_that_is_no_header_is_not_sent(net, put):
-    net.fault(API, "status", status=200, type="application/json", body=json.dumps({"access_token": "a\r\nX: b"}))
+    net.fault(
+        API,
+        "status",
+        status=200,
+        type="application/json",
+        body=json.dumps({"access_token": "a\r\nX: b"}),
+    )
     code, out, err = put("dropbox", env=REFRESH)
     assert (code, out, called(net, CONTENT)) == (1, "", [])
     assert "no URL in the answer" in err or "answer" in err
@@ -236,12 +268,17 @@ def test_where_a_file_goes(net, put, dropbox, words, place):
     assert net.stored[url].name == place.rpartition("/")[2]
 
 
-@pytest.mark.parametrize("words, pattern", [([], "/upload/a_{}.txt"), (["--remote-path", "docs/b.txt"], "/docs/b_{}.txt")])
+@pytest.mark.parametrize(
+    "words, pattern",
+    [([], "/upload/a_{}.txt"), (["--remote-path", "docs/b.txt"], "/docs/b_{}.txt")],
+)
 def test_unique_puts_the_time_into_the_name(put, dropbox, words, pattern):
     assert put("dropbox", "--unique", *words)[0] == 0
     (entry,) = dropbox.entries.values()
     stamp = re.fullmatch(re.escape(pattern).replace(r"\{\}", r"(\d{8}_\d{6})"), entry.path).group(1)
-    age = datetime.now(timezone.utc) - datetime.strptime(stamp, "%Y%m%d_%H%M%S").replace(tzinfo=timezone.utc)
+    age = datetime.now(timezone.utc) - datetime.strptime(stamp, "%Y%m%d_%H%M%S").replace(
+        tzinfo=timezone.utc
+    )
     assert -2 <= age.total_seconds() < 60
 
 
@@ -249,7 +286,10 @@ def test_another_file_in_the_same_place_is_an_error_that_names_both_ways_out(net
     assert put("dropbox")[0] == 0
     code, out, err = put("dropbox", data=b"other")
     assert (code, out) == (1, "")
-    assert "409: it is already in the Dropbox" in err and "--force overwrites it, --unique gives another name" in err
+    assert (
+        "409: it is already in the Dropbox" in err
+        and "--force overwrites it, --unique gives another name" in err
+    )
     assert dropbox.entries["/upload/a.txt"].file.read() == TEXT
 
 
@@ -291,7 +331,9 @@ def test_what_the_header_tells_is_ascii_and_means_the_name(net, put, dropbox, na
 def test_the_time_of_the_file_is_told(net, put, tmp_path):
     assert put("dropbox")[0] == 0
     (arg,) = arguments(net, "files/upload")
-    told = datetime.strptime(arg["client_modified"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    told = datetime.strptime(arg["client_modified"], "%Y-%m-%dT%H:%M:%SZ").replace(
+        tzinfo=timezone.utc
+    )
     assert abs(told.timestamp() - (tmp_path / "a.txt").stat().st_mtime) < 2
 
 
@@ -299,7 +341,9 @@ def test_the_time_of_the_file_is_told(net, put, tmp_path):
 def test_the_content_hash_is_told_and_is_dropbox_own(net, put, dropbox, size):
     assert put("dropbox", "--no-check", data=b"\xa5" * size)[0] == 0
     (arg,) = arguments(net, "files/upload")
-    assert arg["content_hash"] == dropbox.entries["/upload/a.txt"].hash  # reckoned by the host itself
+    assert (
+        arg["content_hash"] == dropbox.entries["/upload/a.txt"].hash
+    )  # reckoned by the host itself
 
 
 def test_other_bytes_in_the_dropbox_are_found_by_the_content_hash(net, put, dropbox):
@@ -326,7 +370,9 @@ def test_a_file_above_150_mib_goes_in_a_session_of_aligned_parts(net, put, tmp_p
     assert (code, net.stored[url].sha256) == (0, sha256(path))
     cursors = arguments(net, "files/upload_session/append_v2")
     assert sorted(c["cursor"]["offset"] for c in cursors) == list(range(0, 150 * MIB, 32 * MIB))
-    assert [c["close"] for c in sorted(cursors, key=lambda c: c["cursor"]["offset"])] == [False] * 4 + [True]
+    assert [c["close"] for c in sorted(cursors, key=lambda c: c["cursor"]["offset"])] == [
+        False
+    ] * 4 + [True]
     assert max(seen.length for seen in net.requests) <= 32 * MIB
     (finish,) = arguments(net, "files/upload_session/finish")
     assert finish["cursor"]["offset"] == 150 * MIB + 7
@@ -342,7 +388,9 @@ def test_sessions_of_all_sizes_give_the_file(net, put, tmp_path, small_parts, si
 
 
 @pytest.mark.parametrize("kept, resumed", [(0, None), (4 * MIB, None), (2 * MIB, None)])
-def test_a_part_of_which_less_arrived_is_continued_or_the_failure_is_told(net, put, tmp_path, clean_env, dropbox, kept, resumed):
+def test_a_part_of_which_less_arrived_is_continued_or_the_failure_is_told(
+    net, put, tmp_path, clean_env, dropbox, kept, resumed
+):
     clean_env.setattr(twat_fs, "DROPBOX_SINGLE", MIB)
     clean_env.setattr(twat_fs, "DROPBOX_PART", 8 * MIB)
     dropbox.keeps_at_most = kept
@@ -353,7 +401,9 @@ def test_a_part_of_which_less_arrived_is_continued_or_the_failure_is_told(net, p
         assert (code, net.stored[url].sha256, offsets) == (0, sha256(path), [0, 4 * MIB, 8 * MIB])
     else:
         assert (code, url) == (1, "")
-        assert "the upload session does not go on" in err or "concurrent_session_invalid_offset" in err
+        assert (
+            "the upload session does not go on" in err or "concurrent_session_invalid_offset" in err
+        )
 
 
 def test_a_session_that_never_goes_on_ends(net, put, tmp_path, clean_env, dropbox):
@@ -383,7 +433,9 @@ def test_a_lost_answer_to_a_part_is_made_good(net, put, tmp_path, small_parts):
     assert (code, net.stored[url].sha256) == (0, sha256(path))
 
 
-def test_a_lost_answer_to_the_end_of_a_session_is_made_good(net, put, tmp_path, small_parts, dropbox):
+def test_a_lost_answer_to_the_end_of_a_session_is_made_good(
+    net, put, tmp_path, small_parts, dropbox
+):
     finish = dropbox.finish
 
     def lost(self, ask, arg):
@@ -429,7 +481,9 @@ def test_a_session_that_stores_other_bytes_is_found_out(net, put, tmp_path, smal
     assert "content_hash differs" in err
 
 
-def test_a_file_that_changes_during_a_session_is_no_upload(net, put, tmp_path, small_parts, dropbox):
+def test_a_file_that_changes_during_a_session_is_no_upload(
+    net, put, tmp_path, small_parts, dropbox
+):
     path, append = sparse(tmp_path, 12 * MIB), dropbox.append
 
     def changing(self, ask, arg):
@@ -457,7 +511,9 @@ def interrupted(start, net, host, paths, env, *words, uploads=1):
     return process.returncode, out, err.decode(), time.monotonic() - begun
 
 
-posix = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="a process on Windows cannot be sent Ctrl-C alone")
+posix = pytest.mark.skipif(
+    not hasattr(signal, "pthread_kill"), reason="a process on Windows cannot be sent Ctrl-C alone"
+)
 
 
 @posix
@@ -489,7 +545,9 @@ def test_a_link_that_exists_is_used_whether_dropbox_tells_it_or_not(net, put, dr
 
 
 def test_a_link_that_exists_and_cannot_be_found_is_no_link(net, put, dropbox):
-    dropbox.errors["sharing/create_shared_link_with_settings"] = [fault("shared_link_already_exists")]
+    dropbox.errors["sharing/create_shared_link_with_settings"] = [
+        fault("shared_link_already_exists")
+    ]
     code, out, err = put("dropbox")
     assert (code, out) == (1, "")
     assert "no URL in the answer" in err
@@ -520,27 +578,41 @@ def test_an_expiry_that_the_plan_lacks_is_refused_with_the_way_out(put, dropbox)
     dropbox.links_may_expire = False
     code, out, err = put("dropbox", "--expire", "12h")
     assert (code, out) == (1, "")
-    assert "409: this Dropbox plan has no links that expire" in err and "upload without --expire" in err
+    assert (
+        "409: this Dropbox plan has no links that expire" in err
+        and "upload without --expire" in err
+    )
 
 
 def test_a_link_that_exists_does_not_get_an_expiry_behind_its_owners_back(put):
     assert put("dropbox")[0] == 0
     code, out, err = put("dropbox", "--expire", "12h")
     assert (code, out) == (1, "")
-    assert "shared already, by a link without this expiry" in err and "--unique makes a new file" in err
+    assert (
+        "shared already, by a link without this expiry" in err
+        and "--unique makes a new file" in err
+    )
 
 
 @pytest.mark.parametrize(
     "url, link",
     [
-        ("https://www.dropbox.com/scl/fi/a/b.txt?rlkey=k&dl=0", "https://www.dropbox.com/scl/fi/a/b.txt?rlkey=k&dl=1"),
+        (
+            "https://www.dropbox.com/scl/fi/a/b.txt?rlkey=k&dl=0",
+            "https://www.dropbox.com/scl/fi/a/b.txt?rlkey=k&dl=1",
+        ),
         ("https://www.dropbox.com/s/abc/b.txt?dl=0", "https://www.dropbox.com/s/abc/b.txt?dl=1"),
         ("https://www.dropbox.com/s/abc/b.txt", "https://www.dropbox.com/s/abc/b.txt?dl=1"),
-        ("https://www.dropbox.com/s/a/b?raw=1&st=x&dl=0&rlkey=k", "https://www.dropbox.com/s/a/b?st=x&rlkey=k&dl=1"),
+        (
+            "https://www.dropbox.com/s/a/b?raw=1&st=x&dl=0&rlkey=k",
+            "https://www.dropbox.com/s/a/b?st=x&rlkey=k&dl=1",
+        ),
     ],
 )
 def test_a_page_becomes_a_file(url, link):
-    answer = twat_fs.Response(200, {}, json.dumps({"url": url}).encode(), "https://api.dropboxapi.com/2/x")
+    answer = twat_fs.Response(
+        200, {}, json.dumps({"url": url}).encode(), "https://api.dropboxapi.com/2/x"
+    )
     assert twat_fs.dropbox_read(answer).url == link
 
 
@@ -550,17 +622,52 @@ UPLOAD, SHARE = "files/upload", "sharing/create_shared_link_with_settings"
 REFUSALS = [
     # what stands against it in the account, options, what is said, what to do
     ({"space": 10}, [], "the Dropbox is full", "delete something there"),
-    ({"folders": ["/upload/a.txt"]}, [], "a folder in the Dropbox has this name", "--unique or --name"),
-    ({"folders": ["/upload/a.txt"]}, ["--force"], "a folder in the Dropbox has this name", "--unique or --name"),
+    (
+        {"folders": ["/upload/a.txt"]},
+        [],
+        "a folder in the Dropbox has this name",
+        "--unique or --name",
+    ),
+    (
+        {"folders": ["/upload/a.txt"]},
+        ["--force"],
+        "a folder in the Dropbox has this name",
+        "--unique or --name",
+    ),
     ({}, ["-n", "desktop.ini"], "Dropbox does not take this name", "--name gives another one"),
     ({}, ["--remote-path", "a//b.txt"], "Dropbox does not take this path", "--remote-path"),
     ({}, ["--remote-path", "../"], "Dropbox does not take this path", "--remote-path"),
-    ({"read_only": "/team"}, ["--remote-path", "team/"], "no permission to write into this folder", "--remote-path"),
-    ({"email_not_verified": True, "email_verified": False}, [], "address is verified", "see the account's settings"),
+    (
+        {"read_only": "/team"},
+        ["--remote-path", "team/"],
+        "no permission to write into this folder",
+        "--remote-path",
+    ),
+    (
+        {"email_not_verified": True, "email_verified": False},
+        [],
+        "address is verified",
+        "see the account's settings",
+    ),
     ({"may_share": False}, [], "this account may not share the file", "sharing settings"),
-    ({"scopes": ("sharing.write",)}, [], "401: the app may not do that", "allow files.content.write in the app console"),
-    ({"scopes": ("files.content.write",)}, [], "401: the app may not do that", "allow sharing.write in the app console"),
-    ({"tokens": set()}, [], "401: the access token is not valid", "make a new one in the app console"),
+    (
+        {"scopes": ("sharing.write",)},
+        [],
+        "401: the app may not do that",
+        "allow files.content.write in the app console",
+    ),
+    (
+        {"scopes": ("files.content.write",)},
+        [],
+        "401: the app may not do that",
+        "allow sharing.write in the app console",
+    ),
+    (
+        {"tokens": set()},
+        [],
+        "401: the access token is not valid",
+        "make a new one in the app console",
+    ),
 ]
 
 
@@ -597,7 +704,10 @@ def test_too_many_write_operations_are_a_reason_to_wait(net, put, dropbox, where
 
 
 def limited(seconds, header=None):
-    body = {"error_summary": "too_many_requests/...", "error": {"reason": {".tag": "too_many_requests"}, "retry_after": seconds}}
+    body = {
+        "error_summary": "too_many_requests/...",
+        "error": {"reason": {".tag": "too_many_requests"}, "retry_after": seconds},
+    }
     return as_json(body, 429, headers=[("Retry-After", str(header))] if header is not None else [])
 
 
@@ -623,7 +733,9 @@ def test_a_long_pause_is_a_no(net, put, dropbox):
 
 
 def test_a_call_that_dropbox_cannot_read_is_told_in_its_words(put, dropbox):
-    dropbox.errors[UPLOAD] = [Answer(400, 'Error in call to API function "files/upload": bad argument')]
+    dropbox.errors[UPLOAD] = [
+        Answer(400, 'Error in call to API function "files/upload": bad argument')
+    ]
     code, _, err = put("dropbox")
     assert code == 1 and "400 Bad Request: Error in call to API function" in err
 
@@ -637,7 +749,10 @@ def test_fal_keeps_name_extension_and_type(net, put):
     code, url, _ = put("fal", name="photo.png")
     (seen,) = net.uploads(MEDIA)
     assert code == 0 and url.endswith("_photo.png")
-    assert (seen.header("X-Fal-File-Name"), seen.header("Content-Type")) == ("photo.png", "image/png")
+    assert (seen.header("X-Fal-File-Name"), seen.header("Content-Type")) == (
+        "photo.png",
+        "image/png",
+    )
     assert called(net) == [("token", 200), ("upload", 200)]
 
 
@@ -712,26 +827,45 @@ def test_a_part_without_an_etag_is_a_failure(net, put, clean_env, fal_host):
     assert "without its ETag" in err
 
 
-@pytest.mark.parametrize("name, header", [("a.txt", "X-Fal-Object-Lifecycle"), ("ü.txt", "X-Fal-Object-Lifecycle-Preference")])
+@pytest.mark.parametrize(
+    "name, header",
+    [("a.txt", "X-Fal-Object-Lifecycle"), ("ü.txt", "X-Fal-Object-Lifecycle-Preference")],
+)
 def test_an_expiry_becomes_a_lifecycle(net, put, name, header):
     code, out, _ = put("fal", "--json", "--expire", "7d", name=name)
     told = [seen.header(header) for seen in net.requests if seen.header(header)]
-    assert code == 0 and [json.loads(text) for text in told] == [{"expiration_duration_seconds": 604800}]
+    assert code == 0 and [json.loads(text) for text in told] == [
+        {"expiration_duration_seconds": 604800}
+    ]
     assert net.stored[json.loads(out)["url"]].options == {"life": 604800}
 
 
 def test_without_an_expiry_there_is_no_lifecycle(net, put):
     assert put("fal")[0] == 0
-    assert not [1 for seen in net.requests for name, _ in seen.headers if "lifecycle" in name.lower()]
+    assert not [
+        1 for seen in net.requests for name, _ in seen.headers if "lifecycle" in name.lower()
+    ]
 
 
-BASES = ["https://evil.example", "http://v3b.fal.media", "https://fal.media.evil.example", "//x", "", None]
+BASES = [
+    "https://evil.example",
+    "http://v3b.fal.media",
+    "https://fal.media.evil.example",
+    "//x",
+    "",
+    None,
+]
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_parts_go_to_no_base_but_fals(net, put, clean_env, base):
     clean_env.setattr(twat_fs, "FAL_SINGLE", MIB)
-    told = {"token": "t", "token_type": "Bearer", "base_url": base, "expires_at": "2099-01-01T00:00:00Z"}
+    told = {
+        "token": "t",
+        "token_type": "Bearer",
+        "base_url": base,
+        "expires_at": "2099-01-01T00:00:00Z",
+    }
     net.fault("rest.fal.ai", "status", status=200, type="application/json", body=json.dumps(told))
     code, out, _ = put("fal", data=b"x" * (2 * MIB))
     assert (code, out) == (1, "")
@@ -745,7 +879,9 @@ def test_the_hash_that_pixeldrain_tells_is_the_proof(net, put):
     code, out, _ = put("pixeldrain", "--json")
     result = json.loads(out)
     assert (code, result["verified"]) == (0, "host-hash")
-    assert result["delete"] == result["url"] and re.fullmatch(r"https://pixeldrain\.com/api/file/\w{8}", result["url"])
+    assert result["delete"] == result["url"] and re.fullmatch(
+        r"https://pixeldrain\.com/api/file/\w{8}", result["url"]
+    )
     assert all(stored.hits == 0 for stored in net.stored.values())
 
 
@@ -787,7 +923,12 @@ def test_the_key_goes_to_pixeldrain_alone_and_not_with_the_link(net, put):
 
 
 PIXELDRAIN_SAYS = [
-    (401, "authentication_failed", "The API key is invalid", "https://pixeldrain.com/user/api_keys"),
+    (
+        401,
+        "authentication_failed",
+        "The API key is invalid",
+        "https://pixeldrain.com/user/api_keys",
+    ),
     (413, "file_too_large", "The file you tried to upload is too large", "the file has 500 bytes"),
     (422, "no_file", "The file is empty", ""),
     (500, "internal", "An internal server error occurred", ""),
@@ -798,14 +939,18 @@ PIXELDRAIN_SAYS = [
 @pytest.mark.parametrize("status, value, message, todo", PIXELDRAIN_SAYS)
 def test_pixeldrains_own_words_are_told(net, put, pixeldrain, status, value, message, todo):
     body = json.dumps({"success": False, "value": value, "message": message})
-    net.fault("pixeldrain.com", "status", when="upload", status=status, body=body, type="application/json")
+    net.fault(
+        "pixeldrain.com", "status", when="upload", status=status, body=body, type="application/json"
+    )
     code, out, err = put("pixeldrain", "--retry", "0")
     assert (code, out) == (1, "")
     assert "%d " % status in err and message in err and todo in err
 
 
 def test_a_wrong_key_is_refused_before_the_file_is_sent_in_full(net, put):
-    body = json.dumps({"success": False, "value": "authentication_failed", "message": "The API key is invalid"})
+    body = json.dumps(
+        {"success": False, "value": "authentication_failed", "message": "The API key is invalid"}
+    )
     net.fault("pixeldrain.com", "early", status=401, body=body)
     code, _, err = put("pixeldrain", data=b"x" * (8 * MIB), env={"PIXELDRAIN_KEY": "wrong"})
     (seen,) = net.uploads()
@@ -829,7 +974,9 @@ def test_storage_to_is_never_asked_by_itself(net, main, tmp_path):
     (tmp_path / "a.txt").write_bytes(TEXT)
     code, _, err = main("--fallback", "-p", "x0at", tmp_path / "a.txt")
     assert code == 1 and "storageto" not in err
-    assert not {"storage.to", "u7.r2.cloudflarestorage.com"} & {tunnel.host for tunnel in net.tunnels}
+    assert not {"storage.to", "u7.r2.cloudflarestorage.com"} & {
+        tunnel.host for tunnel in net.tunnels
+    }
 
 
 def in_parts(storageto, size=5 * MIB, first=2):
@@ -843,7 +990,11 @@ def test_a_large_file_goes_in_parts(net, put, tmp_path, storageto, first):
     path = sparse(tmp_path, 53 * MIB + 1)
     code, url, _ = put("storageto", "--no-check", data=None, name=path.name)
     assert (code, net.stored[url].sha256) == (0, sha256(path))
-    asked = [json.loads(seen.said)["part_numbers"] for seen in net.requests if seen.target.endswith("/parts")]
+    asked = [
+        json.loads(seen.said)["part_numbers"]
+        for seen in net.requests
+        if seen.target.endswith("/parts")
+    ]
     assert [number for numbers in asked for number in numbers] == list(range(1, 55))
     assert storageto.aborted == []
 
@@ -910,13 +1061,18 @@ def test_a_short_wait_is_kept(net, put, storageto):
 
 @pytest.mark.parametrize("step", ["init", "confirm"])
 def test_a_no_inside_a_200_is_a_failure_in_its_words(net, put, storageto, step):
-    setattr(storageto, step, MethodType(lambda self, ask, told: self.no(200, "not today"), storageto))
+    setattr(
+        storageto, step, MethodType(lambda self, ask, told: self.no(200, "not today"), storageto)
+    )
     code, out, err = put("storageto")
     assert (code, out) == (1, "")
     assert 'no URL in the answer: "not today"' in err
 
 
-@pytest.mark.parametrize("place", ["http://u7.r2.cloudflarestorage.com/x", "ftp://x/y", "https:///x", "file:///x", "", None, 7])
+@pytest.mark.parametrize(
+    "place",
+    ["http://u7.r2.cloudflarestorage.com/x", "ftp://x/y", "https:///x", "file:///x", "", None, 7],
+)
 def test_the_file_goes_to_no_place_that_is_not_https(net, put, place):
     plan = {"success": True, "type": "single", "upload_url": place, "r2_key": "k", "headers": {}}
     net.fault("storage.to", "status", status=200, type="application/json", body=json.dumps(plan))
@@ -925,14 +1081,26 @@ def test_the_file_goes_to_no_place_that_is_not_https(net, put, place):
     assert "no URL in the answer" in err
 
 
-ODD_HEADERS = [{"X-A": value} for value in ("a\r\nX-B: b", ["ü"], [[]], None, [], {"b": 1})] + [{"X A": "b"}, [], "x", 7, None]
+ODD_HEADERS = [{"X-A": value} for value in ("a\r\nX-B: b", ["ü"], [[]], None, [], {"b": 1})] + [
+    {"X A": "b"},
+    [],
+    "x",
+    7,
+    None,
+]
 
 
 @pytest.mark.parametrize("headers", ODD_HEADERS)
 def test_headers_that_are_none_are_not_sent(net, put, headers):
     place = "https://u7.r2.cloudflarestorage.com/x?X-Amz-Signature=5"
     plan = {"success": True, "type": "single", "upload_url": place, "r2_key": "k"}
-    net.fault("storage.to", "status", status=200, type="application/json", body=json.dumps({**plan, "headers": headers}))
+    net.fault(
+        "storage.to",
+        "status",
+        status=200,
+        type="application/json",
+        body=json.dumps({**plan, "headers": headers}),
+    )
     code, out, _ = put("storageto")
     assert (code, out) == (1, "")  # at the latest by a signature that does not hold
 
@@ -955,19 +1123,51 @@ def test_a_size_of_parts_that_cannot_be_is_refused(net, put, tmp_path, storageto
 # 10 Settings ----------------------------------------------------------------------------------------------------------
 
 LACKS = [
-    ("dropbox", {}, "DROPBOX_REFRESH_TOKEN (or DROPBOX_ACCESS_TOKEN, for 4 hours) is not set", "dropbox.com/developers/apps"),
-    ("dropbox", {"DROPBOX_APP_KEY": "k"}, "DROPBOX_REFRESH_TOKEN (or DROPBOX_ACCESS_TOKEN", "token_access_type=offline"),
-    ("dropbox", {"DROPBOX_REFRESH_TOKEN": "r"}, "DROPBOX_APP_KEY is not set, and DROPBOX_REFRESH_TOKEN needs it", "apps"),
-    ("dropbox", {"DROPBOX_REFRESH_TOKEN": "r", "DROPBOX_APP_SECRET": "s"}, "DROPBOX_APP_KEY is not set", "apps"),
+    (
+        "dropbox",
+        {},
+        "DROPBOX_REFRESH_TOKEN (or DROPBOX_ACCESS_TOKEN, for 4 hours) is not set",
+        "dropbox.com/developers/apps",
+    ),
+    (
+        "dropbox",
+        {"DROPBOX_APP_KEY": "k"},
+        "DROPBOX_REFRESH_TOKEN (or DROPBOX_ACCESS_TOKEN",
+        "token_access_type=offline",
+    ),
+    (
+        "dropbox",
+        {"DROPBOX_REFRESH_TOKEN": "r"},
+        "DROPBOX_APP_KEY is not set, and DROPBOX_REFRESH_TOKEN needs it",
+        "apps",
+    ),
+    (
+        "dropbox",
+        {"DROPBOX_REFRESH_TOKEN": "r", "DROPBOX_APP_SECRET": "s"},
+        "DROPBOX_APP_KEY is not set",
+        "apps",
+    ),
     ("fal", {}, "FAL_KEY is not set", "https://fal.ai/dashboard/keys"),
-    ("fal", {"FAL_KEY_ID": "i"}, "FAL_KEY_ID is set, but FAL_KEY_SECRET is not", "https://fal.ai/dashboard/keys"),
-    ("fal", {"FAL_KEY_SECRET": "s"}, "FAL_KEY_SECRET is set, but FAL_KEY_ID is not", "https://fal.ai/dashboard/keys"),
+    (
+        "fal",
+        {"FAL_KEY_ID": "i"},
+        "FAL_KEY_ID is set, but FAL_KEY_SECRET is not",
+        "https://fal.ai/dashboard/keys",
+    ),
+    (
+        "fal",
+        {"FAL_KEY_SECRET": "s"},
+        "FAL_KEY_SECRET is set, but FAL_KEY_ID is not",
+        "https://fal.ai/dashboard/keys",
+    ),
     ("pixeldrain", {}, "PIXELDRAIN_KEY is not set", "https://pixeldrain.com/user/api_keys"),
 ]
 
 
 @pytest.mark.parametrize("host, env, lacks, how", LACKS)
-def test_what_is_missing_is_named_with_the_way_to_get_it(net, main, put, clean_env, host, env, lacks, how):
+def test_what_is_missing_is_named_with_the_way_to_get_it(
+    net, main, put, clean_env, host, env, lacks, how
+):
     for name, value in env.items():
         clean_env.setenv(name, value)
     code, out, _ = main("status", host)
@@ -998,7 +1198,9 @@ HALVES = [{"DROPBOX_REFRESH_TOKEN": "r"}, {"DROPBOX_APP_KEY": "k"}, {"FAL_KEY_ID
 
 
 @pytest.mark.parametrize("env", HALVES, ids=str)
-def test_what_is_meant_for_a_half_set_host_does_not_become_public(net, main, clean_env, tmp_path, env):
+def test_what_is_meant_for_a_half_set_host_does_not_become_public(
+    net, main, clean_env, tmp_path, env
+):
     for name, value in env.items():
         clean_env.setenv(name, value)
     (tmp_path / "a.txt").write_bytes(TEXT)
@@ -1026,7 +1228,11 @@ UNHURT = {("fal", "upload"), ("pixeldrain", "download"), ("storageto", "upload")
 def accounts_of_secrets(net):
     """The hosts know these secrets, and what they make of them is one too."""
     box = net.hosts
-    box[API].tokens, box[API].refresh, box[API].app_secret = {"s3cr3t-access"}, "s3cr3t-refresh", "s3cr3t-app"
+    box[API].tokens, box[API].refresh, box[API].app_secret = (
+        {"s3cr3t-access"},
+        "s3cr3t-refresh",
+        "s3cr3t-app",
+    )
     box["rest.fal.ai"].key, box["pixeldrain.com"].key = "s3cr3t-id:s3cr3t-key", "s3cr3t-pd"
 
 
@@ -1034,7 +1240,9 @@ def parrot(host):
     """From now on the host refuses everything, and repeats what it was told, as some do for debugging."""
 
     def upload(self, ask):
-        told = "; ".join("%s: %s" % pair for pair in ask.head.headers) + ask.file.read()[:100].decode("latin-1")
+        told = "; ".join("%s: %s" % pair for pair in ask.head.headers) + ask.file.read()[
+            :100
+        ].decode("latin-1")
         return Answer(403, "no: " + told[-190:])
 
     host.upload = MethodType(upload, host)
@@ -1042,9 +1250,13 @@ def parrot(host):
 
 def hidden(net, *texts):
     """None of these texts shows a secret, nor any token that travelled."""
-    travelled = {s.header("Authorization").split()[-1] for s in net.requests if s.header("Authorization")}
+    travelled = {
+        s.header("Authorization").split()[-1] for s in net.requests if s.header("Authorization")
+    }
     travelled |= {s.header("X-Visitor-Token") for s in net.requests if s.header("X-Visitor-Token")}
-    assert all("s3cr3t" not in text and not any(token in text for token in travelled) for text in texts)
+    assert all(
+        "s3cr3t" not in text and not any(token in text for token in travelled) for text in texts
+    )
     assert not any("Signature=" in text for text in texts)  # of the places to which files are put
     return len(travelled)
 
@@ -1075,15 +1287,27 @@ def test_a_host_that_repeats_what_it_was_told_gives_no_secret_away(net, put, hos
     accounts_of_secrets(net)
     for domain in (API, MEDIA, "pixeldrain.com"):
         parrot(net.hosts[domain])
-    code, out, err = put(host, "-v", "--json", "--retry", "0", env=SECRETS[host], name="a.txt" if ascii_name else "ü.txt")
+    code, out, err = put(
+        host,
+        "-v",
+        "--json",
+        "--retry",
+        "0",
+        env=SECRETS[host],
+        name="a.txt" if ascii_name else "ü.txt",
+    )
     assert code == 1 and "no: " in out + err
     assert hidden(net, out, err)
 
 
 def test_a_token_that_was_made_on_the_way_is_not_shown_either(net, put, dropbox):
     accounts_of_secrets(net)
-    env = {name: value for name, value in SECRETS["dropbox"].items() if name != "DROPBOX_ACCESS_TOKEN"}
-    dropbox.whole = MethodType(lambda self, ask, arg: Answer(400, "you said " + ask.header("Authorization")), dropbox)
+    env = {
+        name: value for name, value in SECRETS["dropbox"].items() if name != "DROPBOX_ACCESS_TOKEN"
+    }
+    dropbox.whole = MethodType(
+        lambda self, ask, arg: Answer(400, "you said " + ask.header("Authorization")), dropbox
+    )
     code, out, err = put("dropbox", "-v", "--json", env=env)
     assert code == 1 and "you said" in out + err and "sl.fresh-1" not in out + err
     hidden(net, out, err)
@@ -1091,7 +1315,14 @@ def test_a_token_that_was_made_on_the_way_is_not_shown_either(net, put, dropbox)
 
 @pytest.mark.parametrize("host, domain", [("dropbox", API), ("fal", "rest.fal.ai")])
 def test_a_token_in_an_answer_that_is_not_understood_is_not_shown(net, put, host, domain):
-    told = json.dumps({"access_token": "s3cr3t\nnew", "token": "s3cr3t\nnew", "token_type": "Bearer", "base_url": "https://v3b.fal.media"})
+    told = json.dumps(
+        {
+            "access_token": "s3cr3t\nnew",
+            "token": "s3cr3t\nnew",
+            "token_type": "Bearer",
+            "base_url": "https://v3b.fal.media",
+        }
+    )
     net.fault(domain, "status", status=200, type="application/json", body=told)
     code, out, err = put(host, "-v", env={**READY["fal"], **REFRESH})
     assert code == 1 and "token" in err
@@ -1110,7 +1341,9 @@ def test_nothing_that_travels_shows_a_secret_by_its_repr(tmp_path, host):
     with pytest.raises(twat_fs.UploadError):
         twat_fs.find_provider(host).upload(twat_fs.Source.of(tmp_path / "a.txt"), options, send)
     assert seen and "s3cr3t" not in repr(options) + repr(seen)
-    assert any("s3cr3t" in str(tuple(request)) or "Basic" in str(tuple(request)) for request in seen)
+    assert any(
+        "s3cr3t" in str(tuple(request)) or "Basic" in str(tuple(request)) for request in seen
+    )
 
 
 # 12 Answers that are spoiled ------------------------------------------------------------------------------------------
@@ -1124,18 +1357,48 @@ GOOD = {
     "files/upload_session/finish": FILE_ANSWER,
     "dropboxapi.com/2/files/upload": FILE_ANSWER,
     "sharing/create_shared_link_with_settings": {"url": "https://www.dropbox.com/s/a?rlkey=k&dl=0"},
-    "auth/token?storage_type=fal-cdn-v3": {"token": "t", "token_type": "Bearer", "base_url": "https://v3b.fal.media"},
+    "auth/token?storage_type=fal-cdn-v3": {
+        "token": "t",
+        "token_type": "Bearer",
+        "base_url": "https://v3b.fal.media",
+    },
     "fal.media/files/upload": {"access_url": "https://v3.fal.media/files/a.txt"},
     "files/upload/multipart": {"access_url": "https://v3.fal.media/files/a.txt", "uploadId": "u"},
-    "initiate?storage_type=gcs": {"upload_url": "https://storage.googleapis.com/x?s=1", "file_url": "https://v3.fal.media/files/a"},
-    "upload/init": {"type": "single", "r2_key": "k", "upload_url": "https://r2.example/x?s=1", "headers": {"x-a": ["b"]}},
+    "initiate?storage_type=gcs": {
+        "upload_url": "https://storage.googleapis.com/x?s=1",
+        "file_url": "https://v3.fal.media/files/a",
+    },
+    "upload/init": {
+        "type": "single",
+        "r2_key": "k",
+        "upload_url": "https://r2.example/x?s=1",
+        "headers": {"x-a": ["b"]},
+    },
     "upload/parts": {"urls": {"1": "https://r2.example/x?n=1", "2": "https://r2.example/x?n=2"}},
     "upload/confirm": {"file": {"raw_url": "https://storage.to/r/a"}},
     "api/file/a.txt": {"id": "abcd1234"},
     "/info": {"hash_sha256": "0" * 64},
 }
 MULTIPART = {"type": "multipart", "upload_id": "u", "r2_key": "k", "part_size": MIB}
-ODD_VALUES = [None, True, 0, -1, 10**400, float("nan"), "", " ", "\0", "\ud800", "\x1b[2J", "//[", "x" * 5000, [], {}, [[]], "http://[::1"]
+ODD_VALUES = [
+    None,
+    True,
+    0,
+    -1,
+    10**400,
+    float("nan"),
+    "",
+    " ",
+    "\0",
+    "\ud800",
+    "\x1b[2J",
+    "//[",
+    "x" * 5000,
+    [],
+    {},
+    [[]],
+    "http://[::1",
+]
 WAYS_OF_UPLOADING = [
     (name, size, {**GOOD, **({"upload/init": MULTIPART} if size > MIB else {})})
     for name in ("dropbox", "fal", "pixeldrain", "storageto")
@@ -1153,8 +1416,12 @@ def spoiled_values(value):
             yield {**value, key: odd}
 
 
-@pytest.mark.parametrize("name, size, answers", WAYS_OF_UPLOADING, ids=lambda value: str(value)[:12])
-def test_no_step_can_be_answered_so_wrongly_that_it_is_no_upload_error(clean_env, tmp_path, name, size, answers):
+@pytest.mark.parametrize(
+    "name, size, answers", WAYS_OF_UPLOADING, ids=lambda value: str(value)[:12]
+)
+def test_no_step_can_be_answered_so_wrongly_that_it_is_no_upload_error(
+    clean_env, tmp_path, name, size, answers
+):
     """`send` is the seam: each step of the conversation in turn gets each odd answer; nothing leaves."""
     clean_env.setattr(twat_fs, "DROPBOX_SINGLE", MIB)
     clean_env.setattr(twat_fs, "FAL_SINGLE", MIB)
@@ -1163,14 +1430,25 @@ def test_no_step_can_be_answered_so_wrongly_that_it_is_no_upload_error(clean_env
     source = twat_fs.Source.of(path)
     settings = {**REFRESH, "FAL_KEY": "i:s", "PIXELDRAIN_KEY": "k"}
     provider, asked = twat_fs.find_provider(name), set()
-    good = {**answers, **{step: {**FILE_ANSWER, "content_hash": twat_fs.dropbox_hash(source)} for step in FILE_STEPS}}
+    good = {
+        **answers,
+        **{
+            step: {**FILE_ANSWER, "content_hash": twat_fs.dropbox_hash(source)}
+            for step in FILE_STEPS
+        },
+    }
 
     def upload(step, odd):
         def send(request):
             found = next((end for end in good if request.url.endswith(end)), "")
             asked.add(found)
             body = json.dumps(odd if found == step else good.get(found))
-            return twat_fs.judge(request, twat_fs.Response(200, {"ETag": '"e"'}, body.encode("utf-8", "replace"), request.url))
+            return twat_fs.judge(
+                request,
+                twat_fs.Response(
+                    200, {"ETag": '"e"'}, body.encode("utf-8", "replace"), request.url
+                ),
+            )
 
         return provider.upload(source, twat_fs.UploadOptions(settings=settings, jobs=1), send)
 
@@ -1185,7 +1463,16 @@ def test_no_step_can_be_answered_so_wrongly_that_it_is_no_upload_error(clean_env
 FILE_STEPS = ("files/upload_session/finish", "dropboxapi.com/2/files/upload")
 
 
-UNREADABLE = [b"", b"{}", b"[]", b"null", b"<html>", b'{"error": 1}', b'{"error_summary": [], "error": "x"}', b"\xff"]
+UNREADABLE = [
+    b"",
+    b"{}",
+    b"[]",
+    b"null",
+    b"<html>",
+    b'{"error": 1}',
+    b'{"error_summary": [], "error": "x"}',
+    b"\xff",
+]
 
 
 @pytest.mark.parametrize("body", UNREADABLE)

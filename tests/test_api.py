@@ -47,7 +47,9 @@ def test_upload_file_gives_the_url_of_the_same_bytes(online_box, file):
     assert online_box.stored[url].read() == DATA
 
 
-@pytest.mark.parametrize("as_path", [str, lambda path: path, lambda path: os.fspath(path)], ids=["str", "Path", "fspath"])
+@pytest.mark.parametrize(
+    "as_path", [str, lambda path: path, lambda path: os.fspath(path)], ids=["str", "Path", "fspath"]
+)
 def test_a_path_may_be_text_or_a_path(online_box, file, as_path):
     assert t.upload_file(as_path(file)) in online_box.stored
 
@@ -95,7 +97,12 @@ def test_every_field_of_a_result(online_box, file, host, verified, life, deletab
     took = time.time() - begun
     assert online_box.stored[result.url].sha256 == SHA256
     assert result.provider == t.find_provider(host).id
-    assert (result.size, result.sha256, result.verified, result.attempts) == (len(DATA), SHA256, verified, ())
+    assert (result.size, result.sha256, result.verified, result.attempts) == (
+        len(DATA),
+        SHA256,
+        verified,
+        (),
+    )
     assert bool(result.delete) is deletable
     assert 0 < result.seconds <= took + 0.01
     if life in (None, FOREVER):
@@ -132,7 +139,12 @@ def test_the_attempts_tell_who_failed_before(online_box, file):
     result = t.upload(file, ["x0at", "catbox", "litterbox"], **QUICK)
     assert result.provider == "litterbox"
     first, second = result.attempts
-    assert (first.provider, first.phase, second.provider, second.phase) == ("x0at", "reply", "catbox", "reply")
+    assert (first.provider, first.phase, second.provider, second.phase) == (
+        "x0at",
+        "reply",
+        "catbox",
+        "reply",
+    )
     assert "not you" in first.error and "Just a moment" in second.error
     assert all(0 <= attempt.seconds <= result.seconds for attempt in result.attempts)
 
@@ -166,14 +178,27 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("kind, details, error, phase, status, pause", FAILURES)
-def test_an_error_has_a_type_and_its_facts_as_fields(online_box, file, kind, details, error, phase, status, pause):
-    when = "download" if error is t.NotVerified else "any" if "tls" in kind or kind == "refuse" else "upload"
+def test_an_error_has_a_type_and_its_facts_as_fields(
+    online_box, file, kind, details, error, phase, status, pause
+):
+    when = (
+        "download"
+        if error is t.NotVerified
+        else "any"
+        if "tls" in kind or kind == "refuse"
+        else "upload"
+    )
     online_box.fault("catbox.moe", kind, when=when, **details)
     whole = failure(file, "catbox")
     assert isinstance(whole, t.AllProvidersFailed) and whole.exit_code == error.exit_code
     (cause,) = whole.failures
     assert type(cause) is error
-    assert (cause.provider, cause.phase, cause.status, cause.retry_after) == ("catbox", phase, status, pause)
+    assert (cause.provider, cause.phase, cause.status, cause.retry_after) == (
+        "catbox",
+        phase,
+        status,
+        pause,
+    )
     assert str(cause).isprintable() and 0 < len(str(cause)) < 400
 
 
@@ -194,14 +219,24 @@ def test_a_dead_end_names_every_failure_in_order(online_box, file):
     assert "3 tried" in str(whole)
 
 
-@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]
+)
 def test_errors_survive_the_way_out_of_another_process(online_box, file, again):
     """A pool of processes breaks, with all that it does, if an error does not."""
     online_box.fault("x0.at", "status", status=429)
     for error in (failure(file, "x0at"), failure("missing.bin")):
-        assert (type(again(error)), str(again(error)), again(error).exit_code) == (type(error), str(error), error.exit_code)
+        assert (type(again(error)), str(again(error)), again(error).exit_code) == (
+            type(error),
+            str(error),
+            error.exit_code,
+        )
     dead_end = again(failure(file, "x0at,termbin"))
-    assert dead_end.failures[0].status == 429 and dead_end.attempts[0].provider == "x0at" and len(dead_end.reasons()) == 2
+    assert (
+        dead_end.failures[0].status == 429
+        and dead_end.attempts[0].provider == "x0at"
+        and len(dead_end.reasons()) == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -216,7 +251,10 @@ def test_errors_survive_the_way_out_of_another_process(online_box, file, again):
 )  # fmt: skip
 def test_errors_are_sorted_by_what_the_caller_should_do(kind, retryable):
     assert issubclass(kind, t.UploadError)
-    assert issubclass(kind, t.RetryableError) is retryable and issubclass(kind, t.NonRetryableError) is not retryable
+    assert (
+        issubclass(kind, t.RetryableError) is retryable
+        and issubclass(kind, t.NonRetryableError) is not retryable
+    )
     assert not issubclass(kind, (OSError, ValueError, SystemExit))
 
 
@@ -244,7 +282,9 @@ WRONG_CALLS = [
 
 
 @pytest.mark.parametrize("path, provider, wishes, error", WRONG_CALLS)
-def test_a_wrong_call_is_an_upload_error_and_nothing_is_sent(online_box, file, monkeypatch, path, provider, wishes, error):
+def test_a_wrong_call_is_an_upload_error_and_nothing_is_sent(
+    online_box, file, monkeypatch, path, provider, wishes, error
+):
     monkeypatch.chdir(file.parent)
     assert type(failure(file if path is None else path, provider, **wishes)) is error
     assert not online_box.requests
@@ -277,7 +317,10 @@ def test_a_file_that_changes_meanwhile_is_no_hosts_fault(online_box, file):
 def test_the_whole_failure_tells_every_reason_in_one_line(online_box, file):
     online_box.fault("x0.at", "status", status=403, body="not you")
     told = str(failure(file, "x0at,termbin"))
-    assert told.startswith("no host took it (1 tried): x0at: 403 Forbidden: not you; termbin: ") and "\n" not in told
+    assert (
+        told.startswith("no host took it (1 tried): x0at: 403 Forbidden: not you; termbin: ")
+        and "\n" not in told
+    )
 
 
 def test_a_failure_comes_whole_out_of_another_process(online_box, file):
@@ -293,7 +336,15 @@ def test_a_failure_comes_whole_out_of_another_process(online_box, file):
 
 
 def test_the_order_of_preference():
-    assert t.PROVIDERS_PREFERENCE == ("catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg", "filebin", "uguu")
+    assert t.PROVIDERS_PREFERENCE == (
+        "catbox",
+        "litterbox",
+        "x0at",
+        "tmpfilelink",
+        "tmpfilesorg",
+        "filebin",
+        "uguu",
+    )
 
 
 def test_without_a_wish_the_default_chain_is_asked_in_its_order(online_box, file):
@@ -351,7 +402,9 @@ def test_fragile_stops_at_the_first_failure(online_box, file):
 
 def test_a_server_of_ones_own_is_named_by_its_address(online_box, file):
     result = t.upload(file, "https://drop.example.org/")
-    assert result.url.startswith("https://drop.example.org/") and result.provider == "drop.example.org"
+    assert (
+        result.url.startswith("https://drop.example.org/") and result.provider == "drop.example.org"
+    )
 
 
 # 5 Options and environment -------------------------------------------------------------------------------------------
@@ -379,7 +432,10 @@ def test_an_odd_name_arrives_harmless(online_box, tmp_path):
 def test_a_unique_name_holds_the_time(online_box, file):
     t.upload_file(file, "catbox", unique=True)
     (stored,) = online_box.stored.values()
-    assert time.strftime("a_%Y%m%d_", time.gmtime()) in stored.name or "a_" + time.strftime("%Y", time.gmtime()) in stored.name
+    assert (
+        time.strftime("a_%Y%m%d_", time.gmtime()) in stored.name
+        or "a_" + time.strftime("%Y", time.gmtime()) in stored.name
+    )
 
 
 def test_the_environment_is_read_at_the_call(online_box, file, clean_env):
@@ -458,7 +514,9 @@ def test_an_empty_proxy_means_none(clean_env, file):
 def test_offline_nobody_is_asked(online_box):
     infos = t.setup_providers()
     assert list(infos) == [row.id for row in t.PROVIDERS]
-    assert {name for name, info in infos.items() if not info.success} == {name for name in infos if t.find_provider(name).needs}
+    assert {name for name, info in infos.items() if not info.success} == {
+        name for name in infos if t.find_provider(name).needs
+    }
     assert not online_box.tunnels and not online_box.requests
     assert all(info.explanation and info.timing == {} for info in infos.values())
 
@@ -485,7 +543,9 @@ def test_an_unknown_host_cannot_be_set_up(online_box, name):
 def test_online_a_round_trip_is_made_and_timed(online_box):
     info = t.setup_provider("catbox", online=True)
     assert info.success and "full" in info.explanation
-    assert set(info.timing) == {"upload", "proof"} and all(0 <= seconds < 30 for seconds in info.timing.values())
+    assert set(info.timing) == {"upload", "proof"} and all(
+        0 <= seconds < 30 for seconds in info.timing.values()
+    )
     (stored,) = online_box.stored.values()
     assert stored.hits == 1 and stored.size < 200
 
@@ -604,7 +664,16 @@ def test_a_bug_in_somebodys_progress_is_theirs(online_box, file):
 
 def test_several_threads_upload_at_once(online_box, tmp_path):
     """Eight threads, eight files, hosts of every kind; each gets its own link."""
-    hosts = ["catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg", "filebin", "uguu", "https://drop.example.org/"]
+    hosts = [
+        "catbox",
+        "litterbox",
+        "x0at",
+        "tmpfilelink",
+        "tmpfilesorg",
+        "filebin",
+        "uguu",
+        "https://drop.example.org/",
+    ]
     found, together = {}, threading.Barrier(len(hosts))
 
     def work(number, host):
@@ -676,7 +745,9 @@ def a_server_that_is_not_there(box, env):
 
 
 def a_server_that_redirects(box, env):
-    box.fault("drop.example.org", "redirect", location=f"https://me:{SECRET}@evil.example/?key={SECRET}")
+    box.fault(
+        "drop.example.org", "redirect", location=f"https://me:{SECRET}@evil.example/?key={SECRET}"
+    )
     return "https://drop.example.org/", {}
 
 
@@ -714,7 +785,9 @@ def test_no_result_tells_a_secret(online_box, file, clean_env):
     assert SECRET not in repr(result) and SECRET not in repr(t.with_environment(t.UploadOptions()))
     assert SECRET not in repr(t.find_provider(f"https://me:{SECRET}@drop.example.org/"))
     sent = "".join(f"{seen.target} {seen.headers}" for seen in online_box.requests)
-    assert online_box.requests and SECRET not in sent and t.basic("me", SECRET + "-proxy") not in sent
+    assert (
+        online_box.requests and SECRET not in sent and t.basic("me", SECRET + "-proxy") not in sent
+    )
 
 
 def test_ctrl_c_is_not_swallowed(online_box, file):

@@ -19,7 +19,9 @@ from test_release import publish
 import twat_fs
 
 VERSION = "0.1.0"
-needs_libpython = pytest.mark.skipif(sys.platform == "win32", reason="Windows' CI job builds it by tools/dev.py binary")
+needs_libpython = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows' CI job builds it by tools/dev.py binary"
+)
 
 
 # What is decided before anything is built ------------------------------------------------------------------------------
@@ -41,7 +43,11 @@ def test_the_binary_has_the_name_that_installers_look_for(system, machine, name)
 
 @pytest.mark.parametrize(
     ("version", "numbers"),
-    [("1.2.3", "(1, 2, 3, 0)"), ("2.5.4.post24+g6582219.d20250717", "(2, 5, 4, 24)"), ("0+unknown", "(0, 0, 0, 0)")],
+    [
+        ("1.2.3", "(1, 2, 3, 0)"),
+        ("2.5.4.post24+g6582219.d20250717", "(2, 5, 4, 24)"),
+        ("0+unknown", "(0, 0, 0, 0)"),
+    ],
 )
 def test_windows_is_told_the_version(version, numbers, tmp_path):
     """PyInstaller's own reader understands it; elsewhere than on Windows it evaluates the same words."""
@@ -68,11 +74,17 @@ sys.exit(twat_fs.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("command", ["--help", "list", "status", "FILE --json -v", "-p s3 FILE --dry-run"])
+@pytest.mark.parametrize(
+    "command", ["--help", "list", "status", "FILE --json -v", "-p s3 FILE --dry-run"]
+)
 def test_what_the_binary_leaves_out_is_not_needed(command, box, tmp_path):
     source = (ROOT / "twat_fs.py").read_text(encoding="utf-8")
     seen = source.partition("if TYPE_CHECKING:")[2].partition("\nelse:")[0]
-    modules = [name for line in re.findall(r"^    import (.+?)(?:  #|$)", seen, re.M) for name in line.split(", ")]
+    modules = [
+        name
+        for line in re.findall(r"^    import (.+?)(?:  #|$)", seen, re.M)
+        for name in line.split(", ")
+    ]
     assert {"ssl", "http.client", "urllib.request"} <= set(modules)
     (tmp_path / "a.txt").write_text("some words")
     code = NEEDED.format(excluded=set(tool.excluded("linux")), modules=modules)
@@ -93,7 +105,9 @@ def test_a_binary_with_another_version_or_that_uploads_nothing_is_refused(tmp_pa
     fake.write_text("#!/bin/sh\necho twat-fs 1.2.3\n")
     fake.chmod(0o755)
     assert tool.start_up(fake, "1.2.3", 3) > 0
-    with pytest.raises(SystemExit, match=r"says 'twat-fs 1\.2\.3\\n', and should say 'twat-fs 1\.2\.4'"):
+    with pytest.raises(
+        SystemExit, match=r"says 'twat-fs 1\.2\.3\\n', and should say 'twat-fs 1\.2\.4'"
+    ):
         tool.start_up(fake, "1.2.4")
     with pytest.raises(SystemExit, match="could not upload a file"):
         tool.upload(fake, tmp_path)
@@ -114,7 +128,9 @@ def test_the_bare_program_would_pass_the_same_upload(tmp_path):
 def frozen(monkeypatch, tmp_path):
     """This process believes that it is frozen; the bundles of the systems are under `tmp_path`."""
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    monkeypatch.setattr(twat_fs, "BUNDLES", tuple(str(tmp_path / path[1:]) for path in twat_fs.BUNDLES))
+    monkeypatch.setattr(
+        twat_fs, "BUNDLES", tuple(str(tmp_path / path[1:]) for path in twat_fs.BUNDLES)
+    )
     return twat_fs.BUNDLES
 
 
@@ -177,7 +193,10 @@ def test_it_uploads_over_https_and_proves_the_link(program, box, tmp_path):
 
 @pytest.mark.release
 @needs_libpython
-@pytest.mark.parametrize("command", ["--help", "list", "status", "serve --help", "completion bash", "-p s3 FILE --dry-run"])
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "list", "status", "serve --help", "completion bash", "-p s3 FILE --dry-run"],
+)
 def test_every_command_works_in_it(program, command, tmp_path):
     (tmp_path / "FILE").write_text("x")
     done = run(program, *command.split(), cwd=tmp_path)
@@ -188,9 +207,16 @@ def test_every_command_works_in_it(program, command, tmp_path):
 @needs_libpython
 def test_the_same_commit_makes_the_same_bytes_in_another_folder(program, place, tmp_path):
     git(tmp_path, "clone", "-q", place / "clone", tmp_path / "elsewhere")
-    python(tmp_path / "elsewhere" / "tools" / "binary.py", "--out", tmp_path / "out", COVERAGE_PROCESS_START=None)
+    python(
+        tmp_path / "elsewhere" / "tools" / "binary.py",
+        "--out",
+        tmp_path / "out",
+        COVERAGE_PROCESS_START=None,
+    )
     again = tmp_path / "out" / program.name
-    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(program.read_bytes()).digest()
+    assert (
+        hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(program.read_bytes()).digest()
+    )
 
 
 ELSEWHERE = """set -e
@@ -203,7 +229,8 @@ cp "$3" "$2"
 exec "$4" "$5"
 """
 as_root = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="only root on Linux can give the program another /etc"
+    sys.platform != "linux" or os.geteuid() != 0,
+    reason="only root on Linux can give the program another /etc",
 )
 
 
@@ -215,11 +242,28 @@ def test_it_finds_the_certificates_of_other_systems(program, box, tmp_path, bund
     (tmp_path / "a.txt").write_text("some words")
     layers = tmp_path / "layers"
     layers.mkdir()
-    words = ["unshare", "--mount", "sh", "-c", ELSEWHERE, "sh", layers, bundle, box.ca, program, tmp_path / "a.txt"]
-    done = subprocess.run([*map(str, words)], env=environment(box, {"SSL_CERT_FILE": None}), capture_output=True, text=True)
+    words = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        ELSEWHERE,
+        "sh",
+        layers,
+        bundle,
+        box.ca,
+        program,
+        tmp_path / "a.txt",
+    ]
+    done = subprocess.run(
+        [*map(str, words)],
+        env=environment(box, {"SSL_CERT_FILE": None}),
+        capture_output=True,
+        text=True,
+    )
     if bundle in twat_fs.BUNDLES:
         assert done.returncode == 0 and done.stdout.startswith("https://"), done.stderr
     else:
-        assert done.returncode == 1 and "certificate" in done.stderr, "and where there are none, nothing is trusted"
-
-
+        assert done.returncode == 1 and "certificate" in done.stderr, (
+            "and where there are none, nothing is trusted"
+        )

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 import twat_fs as t
 
-SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SOME = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.fixture
@@ -64,7 +66,11 @@ CONTENT = st.binary(max_size=300) | st.sampled_from(
     ]
 )
 ODD = "\"\\/\r\n\0\t;,=%\u202e\u2028\ud800\udcffäß🎉. <>'*?"
-NAMES = st.text(max_size=40) | st.text(alphabet=ODD + "ab.", max_size=12) | st.text(alphabet="aä🎉.", min_size=80, max_size=320)
+NAMES = (
+    st.text(max_size=40)
+    | st.text(alphabet=ODD + "ab.", max_size=12)
+    | st.text(alphabet="aä🎉.", min_size=80, max_size=320)
+)
 
 
 def parsed(kind: str, body: bytes) -> list:
@@ -110,10 +116,16 @@ def test_the_promised_length_is_what_is_sent(write, fields, name, data, step):
 def test_the_standard_library_reads_the_name_that_was_meant(write, name):
     file = write(b"data", name)
     kind, body = t.multipart((), "file", file)
-    assume(t.media_type(file.name).partition("/")[0] not in ("message", "multipart"))  # would be parsed as such
-    assume("=?" not in file.name)  # the policy for mail decodes these, a browser's form never holds them
+    assume(
+        t.media_type(file.name).partition("/")[0] not in ("message", "multipart")
+    )  # would be parsed as such
+    assume(
+        "=?" not in file.name
+    )  # the policy for mail decodes these, a browser's form never holds them
     (part,) = parsed(kind, whole(body))
-    assert part["Content-Disposition"].params["filename"] == file.name  # get_filename would take quotes away twice
+    assert (
+        part["Content-Disposition"].params["filename"] == file.name
+    )  # get_filename would take quotes away twice
     assert part.get_payload(decode=True) == b"data"
     assert set(part.keys()) == {"Content-Disposition", "Content-Type"}
 
@@ -122,7 +134,11 @@ def test_the_standard_library_reads_the_name_that_was_meant(write, name):
 @given(name=NAMES, fields=FIELDS)
 def test_no_name_breaks_out_of_its_header(write, name, fields):
     kind, body = t.multipart(fields, "file", write(b"data", name))
-    head = body[0].rpartition(b"\r\n\r\n")[0].rpartition(b"--" + kind.partition("=")[2].encode() + b"\r\n")[2]
+    head = (
+        body[0]
+        .rpartition(b"\r\n\r\n")[0]
+        .rpartition(b"--" + kind.partition("=")[2].encode() + b"\r\n")[2]
+    )
     lines = head.split(b"\r\n")
     assert [line.partition(b":")[0] for line in lines] == [b"Content-Disposition", b"Content-Type"]
     assert not any(control in line for line in lines for control in (b"\r", b"\n", b"\0"))
@@ -144,7 +160,9 @@ def test_every_form_has_a_boundary_of_its_own(write):
     file = write(b"x")
     kinds = {t.multipart((), "file", file)[0] for _ in range(50)}
     assert len(kinds) == 50
-    assert all(re.fullmatch(r"multipart/form-data; boundary=[0-9A-Za-z-]{20,70}", kind) for kind in kinds)
+    assert all(
+        re.fullmatch(r"multipart/form-data; boundary=[0-9A-Za-z-]{20,70}", kind) for kind in kinds
+    )
 
 
 def test_fields_come_first_and_the_file_last(write):
@@ -194,7 +212,11 @@ def test_a_harmless_name_stays_as_it_is(name):
 
 @SOME
 @given(
-    st.text(alphabet=st.characters(blacklist_characters="/\\", blacklist_categories=("Cs",)), min_size=1, max_size=400),
+    st.text(
+        alphabet=st.characters(blacklist_characters="/\\", blacklist_categories=("Cs",)),
+        min_size=1,
+        max_size=400,
+    ),
     st.from_regex(r"\A\.[a-z0-9]{1,8}\Z"),
 )
 def test_a_name_keeps_its_extension_however_long_it_is(stem, extension):
@@ -203,7 +225,9 @@ def test_a_name_keeps_its_extension_however_long_it_is(stem, extension):
 
 
 @SOME
-@given(st.text(alphabet=st.characters(whitelist_categories=("L", "N", "S")), min_size=1, max_size=60))
+@given(
+    st.text(alphabet=st.characters(whitelist_categories=("L", "N", "S")), min_size=1, max_size=60)
+)
 def test_a_good_name_is_not_touched(name):
     assert t.safe_name(name) == name
 
@@ -221,7 +245,11 @@ def test_what_we_store_under_can_be_found_again(name):
     assert t.safe_name(stored) == stored, "Shelf.load looks for it under this name"
     assert t.stored_name(stored) == stored
     assert len(stored.encode("utf-8")) <= t.MAX_NAME
-    assert not stored.startswith(".") and not set(stored) & set('<>:"|?*/\\') and not stored.endswith((".", " "))
+    assert (
+        not stored.startswith(".")
+        and not set(stored) & set('<>:"|?*/\\')
+        and not stored.endswith((".", " "))
+    )
 
 
 @SOME
@@ -241,10 +269,14 @@ def test_a_unique_name_keeps_stem_and_extension(name):
     if len(extension.encode()) > t.MAX_NAME - 16:  # then it is none
         stem, extension = safe, ""
     assert found and found.group(2) == extension
-    assert found.group(1) == stem or (stem.startswith(found.group(1)) and len(safe.encode()) > t.MAX_NAME - 16)
+    assert found.group(1) == stem or (
+        stem.startswith(found.group(1)) and len(safe.encode()) > t.MAX_NAME - 16
+    )
 
 
-@pytest.mark.parametrize("name", ["a" * 300 + ".txt", "ü" * 200 + ".tar", "a" * 255, "a." + "b" * 253])
+@pytest.mark.parametrize(
+    "name", ["a" * 300 + ".txt", "ü" * 200 + ".tar", "a" * 255, "a." + "b" * 253]
+)
 def test_a_unique_name_is_not_too_long_either(write, tmp_path, name):
     (tmp_path / "x").write_bytes(b"x")
     source = t.Source.of(tmp_path / "x", name, unique=True)
@@ -254,7 +286,17 @@ def test_a_unique_name_is_not_too_long_either(write, tmp_path, name):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
 @pytest.mark.parametrize(
-    "raw", [b"\xff\xfe.bin", b"a\nb", b'q"q', b"\xe2\x80\xae.txt", b" x ", b"-rf", b"a" * 255, b"\xff" * 255]
+    "raw",
+    [
+        b"\xff\xfe.bin",
+        b"a\nb",
+        b'q"q',
+        b"\xe2\x80\xae.txt",
+        b" x ",
+        b"-rf",
+        b"a" * 255,
+        b"\xff" * 255,
+    ],
 )
 def test_a_file_with_an_odd_name_on_disk_goes_under_a_good_one(tmp_path, raw):
     path = os.path.join(os.fsencode(tmp_path), raw)
@@ -308,13 +350,17 @@ def test_our_receiver_does_not_mind_one_byte_at_a_time(write, data):
 
 @SOME
 @given(
-    files=st.lists(st.tuples(st.sampled_from(["a.txt", "b c.bin", "ü.png"]), CONTENT), min_size=1, max_size=4),
+    files=st.lists(
+        st.tuples(st.sampled_from(["a.txt", "b c.bin", "ü.png"]), CONTENT), min_size=1, max_size=4
+    ),
     cuts=st.lists(st.integers(0, 10**6), max_size=9),
 )
 def test_our_receiver_takes_several_files(files, cuts):
     """As curl and browsers send them; with a preamble and an epilogue, which RFC 2046 allows."""
     parts = [
-        f'--X\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n\r\n'.encode() + data + b"\r\n"
+        f'--X\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n\r\n'.encode()
+        + data
+        + b"\r\n"
         for name, data in files
     ]
     assume(not any(b"--X" in data for _, data in files))
@@ -335,11 +381,15 @@ def test_a_form_that_ends_too_early_is_rejected(write, data, cut):
 @given(
     blocks=st.lists(
         st.binary(min_size=1, max_size=60)
-        | st.sampled_from([b"--X", b"\r\n", b"--X--", b"\r\n\r\n", b'Content-Disposition: form-data; filename="'])
+        | st.sampled_from(
+            [b"--X", b"\r\n", b"--X--", b"\r\n\r\n", b'Content-Disposition: form-data; filename="']
+        )
     )
 )
 def test_any_bytes_are_files_or_rejected(blocks):
-    assert files_or_status("boundary=X", blocks) == 400 or all(t.stored_name(name) for name, _ in received("boundary=X", blocks))
+    assert files_or_status("boundary=X", blocks) == 400 or all(
+        t.stored_name(name) for name, _ in received("boundary=X", blocks)
+    )
 
 
 def test_an_endless_head_is_rejected():
@@ -356,7 +406,12 @@ def test_an_endless_head_is_rejected():
 
 
 @SOME
-@given(data=st.binary(max_size=2000), step=st.integers(1, 3000), start=st.integers(0, 2000), size=st.integers(0, 2000))
+@given(
+    data=st.binary(max_size=2000),
+    step=st.integers(1, 3000),
+    start=st.integers(0, 2000),
+    size=st.integers(0, 2000),
+)
 def test_a_slice_gives_exactly_its_bytes(write, data, step, start, size):
     body = write(data).body()
     assert content(body, step) == data
@@ -416,10 +471,14 @@ def become_a_pipe(path):
     os.mkfifo(path)
 
 
-ONLY_POSIX = [replace, become_a_pipe] if os.name != "nt" else []  # Windows tells files apart by size and time alone
+ONLY_POSIX = (
+    [replace, become_a_pipe] if os.name != "nt" else []
+)  # Windows tells files apart by size and time alone
 ALL = [shrink, grow, rewrite, touch, remove, become_a_folder, *ONLY_POSIX]
 CHANGES = pytest.mark.parametrize("change", ALL, ids=lambda change: change.__name__)
-OPEN = pytest.mark.parametrize("change", [shrink, grow, rewrite, touch], ids=lambda change: change.__name__)
+OPEN = pytest.mark.parametrize(
+    "change", [shrink, grow, rewrite, touch], ids=lambda change: change.__name__
+)
 
 
 @CHANGES
@@ -471,7 +530,8 @@ def test_the_file_is_closed_whatever_happens(write, tmp_path):
         return [
             fd
             for fd in os.listdir(proc)
-            if os.path.exists(f"{proc}/{fd}") and os.readlink(f"{proc}/{fd}").startswith(str(tmp_path / "file"))
+            if os.path.exists(f"{proc}/{fd}")
+            and os.readlink(f"{proc}/{fd}").startswith(str(tmp_path / "file"))
         ]
 
     pieces = t.pieces_of(source.body(), 1)
@@ -505,7 +565,14 @@ def test_what_is_no_file_is_refused_with_the_way_out(tmp_path, make, words, hint
 
 @pytest.mark.parametrize(
     "path",
-    ["", "a\0b", "\ud800" if os.name != "nt" else "?", "x" * 5000, "/dev/null" if os.name != "nt" else "nul", "missing\x1b[2J"],
+    [
+        "",
+        "a\0b",
+        "\ud800" if os.name != "nt" else "?",
+        "x" * 5000,
+        "/dev/null" if os.name != "nt" else "nul",
+        "missing\x1b[2J",
+    ],
 )
 def test_any_other_path_is_unreadable_too(path):
     with pytest.raises(t.Unreadable) as caught:

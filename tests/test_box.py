@@ -34,7 +34,18 @@ pytestmark = pytest.mark.skipif(not CURL, reason="needs curl")
 
 def run_curl(box, *args, proxy=None, input=None):
     """Status, headers by lower-case name, body."""
-    fixed = [CURL, "-sS", "-q", "-i", "--cacert", box.ca, "-x", proxy or box.proxy, "--proxy-cacert", box.ca]
+    fixed = [
+        CURL,
+        "-sS",
+        "-q",
+        "-i",
+        "--cacert",
+        box.ca,
+        "-x",
+        proxy or box.proxy,
+        "--proxy-cacert",
+        box.ca,
+    ]
     fixed += ["-A", UA, "--suppress-connect-headers", "-m", "10", "-H", "Expect:"]
     return subprocess.run(fixed + list(args), input=input, capture_output=True, timeout=20)
 
@@ -44,7 +55,10 @@ def curl(box, *args, **more):
     assert done.returncode == 0, done.stderr.decode()
     head, _, body = done.stdout.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    headers = {
+        name.lower(): value.strip()
+        for name, _, value in (line.partition(":") for line in lines[1:])
+    }
     return int(lines[0].split()[1]), headers, body
 
 
@@ -65,7 +79,14 @@ def upload(box, url, *fields, field, path, **more):
 
 
 def catbox(box, path, **more):
-    return upload(box, "https://catbox.moe/user/api.php", "reqtype=fileupload", field="fileToUpload", path=path, **more)
+    return upload(
+        box,
+        "https://catbox.moe/user/api.php",
+        "reqtype=fileupload",
+        field="fileToUpload",
+        path=path,
+        **more,
+    )
 
 
 def link_in(body):
@@ -99,7 +120,11 @@ def test_a_form_goes_up_and_comes_down(box, sample, host):
     direct = link.replace("tmpfiles.org/", "tmpfiles.org/dl/")
     assert curl(box, direct)[2] == DATA
     stored, (seen,) = box.stored[direct], box.uploads()
-    assert (stored.read(), stored.hits, stored.sha256) == (DATA, 1, hashlib.sha256(DATA).hexdigest())
+    assert (stored.read(), stored.hits, stored.sha256) == (
+        DATA,
+        1,
+        hashlib.sha256(DATA).hexdigest(),
+    )
     assert (seen.host, seen.method, seen.field(field)) == (host, "POST", stored.sha256)
     assert seen.form[-1][:2] == (field, "sample.bin")
     assert seen.length == int(seen.header("Content-Length")) and seen.status == 200
@@ -108,7 +133,10 @@ def test_a_form_goes_up_and_comes_down(box, sample, host):
 PUTS = {
     "sendit.sh": ("https://sendit.sh/sample.bin", r"https://sendit\.sh/\w+/sample\.bin"),
     "bashupload.app": ("https://bashupload.app/", r"https://bashupload\.app/\w+\.bin"),
-    "drop.example.org": ("https://drop.example.org/sample.bin", r"https://drop\.example\.org/\w+/sample\.bin"),
+    "drop.example.org": (
+        "https://drop.example.org/sample.bin",
+        r"https://drop\.example\.org/\w+/sample\.bin",
+    ),
 }
 
 
@@ -119,15 +147,21 @@ def test_a_put_goes_up_and_comes_down(box, sample, host):
     link = link_in(body)
     assert status == 200 and re.fullmatch(pattern, link)
     assert curl(box, link)[2] == DATA
-    assert box.uploads(host)[0].sha256 == box.stored[link].sha256 == hashlib.sha256(DATA).hexdigest()
+    assert (
+        box.uploads(host)[0].sha256 == box.stored[link].sha256 == hashlib.sha256(DATA).hexdigest()
+    )
 
 
 def put_in_bin(box, sample, *more, bin="abcdefghij0123456789"):
-    return curl(box, "-T", str(sample), *more, "https://filebin.net/%s/.gr%%C3%%BC%%C3%%9Fe%%23.bin" % bin)
+    return curl(
+        box, "-T", str(sample), *more, "https://filebin.net/%s/.gr%%C3%%BC%%C3%%9Fe%%23.bin" % bin
+    )
 
 
 def test_filebin_sanitises_redirects_warns_and_deletes(box, sample):
-    status, _, body = put_in_bin(box, sample, "-H", "Content-SHA256: " + hashlib.sha256(DATA).hexdigest())
+    status, _, body = put_in_bin(
+        box, sample, "-H", "Content-SHA256: " + hashlib.sha256(DATA).hexdigest()
+    )
     answer = json.loads(body)
     assert (status, answer["file"]["filename"]) == (201, "_grüße_.bin")
     link = "https://filebin.net/abcdefghij0123456789/_gr%C3%BC%C3%9Fe_.bin"
@@ -164,7 +198,9 @@ def test_catbox_blocks_types_limits_sizes_and_can_close_its_door(box, sample, tm
 def test_litterbox_takes_four_times_only(box, sample):
     url, _, field, _ = FORMS["litterbox.catbox.moe"]
     for time_, good in (("1h", True), ("72h", True), ("2h", False), ("", False)):
-        _, _, body = upload(box, url, "reqtype=fileupload", "time=" + time_, field=field, path=sample)
+        _, _, body = upload(
+            box, url, "reqtype=fileupload", "time=" + time_, field=field, path=sample
+        )
         assert body.startswith(b"https://") == good
     upload(box, url, "reqtype=fileupload", "time=1h", "fileNameLength=16", field=field, path=sample)
     longest = max(box.stored, key=len)
@@ -174,7 +210,9 @@ def test_litterbox_takes_four_times_only(box, sample):
 def test_0x0_is_closed_and_open_it_has_tokens_and_memory(box, sample):
     assert upload(box, "https://0x0.st/", field="file", path=sample)[0] == 403
     box.hosts["0x0.st"].open = True
-    _, first, link = upload(box, "https://0x0.st/", "secret=", "expires=24", field="file", path=sample)
+    _, first, link = upload(
+        box, "https://0x0.st/", "secret=", "expires=24", field="file", path=sample
+    )
     _, again, same = upload(box, "https://0x0.st/", field="file", path=sample)
     assert link == same and b"/s/" in link and link.endswith(b"\n")
     assert "x-token" in first and "x-token" not in again
@@ -193,14 +231,19 @@ def test_x0_answers_a_bad_form_with_its_page(box, sample):
     box.hosts["x0.at"].limit = 1000
     assert upload(box, "https://x0.at/", field="file", path=sample)[0] == 413
     box.hosts["x0.at"].limit = 10**6
-    assert b"_sample.bin\n" in upload(box, "https://x0.at/", "keep_name=1", field="file", path=sample)[2]
+    assert (
+        b"_sample.bin\n"
+        in upload(box, "https://x0.at/", "keep_name=1", field="file", path=sample)[2]
+    )
 
 
 def test_uguu_refuses_zips_by_name_or_content_and_says_500_when_busy(box, tmp_path):
     hidden = tmp_path / "harmless.txt"
     hidden.write_bytes(b"PK\x03\x04....")
     status, headers, body = upload(box, "https://uguu.se/upload", field="files[]", path=hidden)
-    assert (status, json.loads(body)["errorcode"]) == (415, 415) and headers["transfer-encoding"] == "chunked"
+    assert (status, json.loads(body)["errorcode"]) == (415, 415) and headers[
+        "transfer-encoding"
+    ] == "chunked"
     box.hosts["uguu.se"].wait = 7
     status, _, body = upload(box, "https://uguu.se/upload", field="files[]", path=hidden)
     assert status == 500 and "wait 7 seconds" in json.loads(body)["description"]
@@ -222,7 +265,10 @@ def test_tmpfile_link_encodes_names_and_qu_ax_may_be_relative(box, tmp_path):
     path.write_bytes(b"\x89PNG")
     _, _, body = upload(box, "https://tmpfile.link/api/upload", field="file", path=path)
     answer = json.loads(body)
-    assert answer["downloadLink"].endswith("/mein bild ü.png") and "d.tmpfile.link" in answer["downloadLink"]
+    assert (
+        answer["downloadLink"].endswith("/mein bild ü.png")
+        and "d.tmpfile.link" in answer["downloadLink"]
+    )
     assert curl(box, answer["downloadLinkEncoded"])[1]["content-type"] == "image/png"
     box.hosts["qu.ax"].relative = True
     _, _, body = upload(box, "https://qu.ax/upload.php", field="files[]", path=path)
@@ -243,7 +289,12 @@ def test_bashupload_keeps_longer_on_request_and_names_by_type(box, sample):
     link = link_in(curl(box, "-T", str(sample), *wish, "https://bashupload.app/")[2])
     assert link.endswith(".png")
     assert curl(box, link)[2] == curl(box, link)[2] == DATA
-    assert curl(box, "-T", str(sample), "-H", "X-Expiration-Seconds: 86401", "https://bashupload.app/")[0] == 400
+    assert (
+        curl(
+            box, "-T", str(sample), "-H", "X-Expiration-Seconds: 86401", "https://bashupload.app/"
+        )[0]
+        == 400
+    )
 
 
 def test_transfer_sh_counts_deletes_previews_and_may_want_a_password(box, sample):
@@ -270,10 +321,17 @@ def link(box, sample):
 
 
 def test_ranges_and_heads(box, link):
-    for wish, part in (("0-9", DATA[:10]), ("100-", DATA[100:]), ("-7", DATA[-7:]), ("9-99999", DATA[9:])):
+    for wish, part in (
+        ("0-9", DATA[:10]),
+        ("100-", DATA[100:]),
+        ("-7", DATA[-7:]),
+        ("9-99999", DATA[9:]),
+    ):
         status, headers, body = curl(box, "-r", wish, link)
         assert (status, body) == (206, part)
-        assert headers["content-range"].endswith("/%d" % len(DATA)) and int(headers["content-length"]) == len(part)
+        assert headers["content-range"].endswith("/%d" % len(DATA)) and int(
+            headers["content-length"]
+        ) == len(part)
     assert curl(box, "-r", "99999-", link)[:1] == (416,)
     status, headers, body = curl(box, "-I", link)
     assert (status, int(headers["content-length"]), body) == (200, len(DATA), b"")
@@ -364,7 +422,10 @@ ENDINGS = [("reset", (55, 56)), ("drop-after", (52,)), ("silence", (28,)), ("sta
 def test_an_upload_can_end_without_an_answer(box, sample, kind, codes):
     box.fault("catbox.moe", kind)
     form_of_it = form("reqtype=fileupload", file="fileToUpload=@%s" % sample)
-    assert run_curl(box, "-m", "0.5", *form_of_it, "https://catbox.moe/user/api.php").returncode in codes
+    assert (
+        run_curl(box, "-m", "0.5", *form_of_it, "https://catbox.moe/user/api.php").returncode
+        in codes
+    )
     assert len(box.stored) == (kind == "drop-after") and box.requests[0].status == 0
 
 
@@ -409,7 +470,10 @@ def test_faults_are_checked(box):
 def tunnel(box, host, port=443):
     address = urlsplit(box.proxy)
     sock = socket.create_connection((address.hostname, address.port), timeout=10)
-    sock.sendall(b"CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n" % (host.encode(), port, host.encode(), port))
+    sock.sendall(
+        b"CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n"
+        % (host.encode(), port, host.encode(), port)
+    )
     assert sock.recv(1000).startswith(b"HTTP/1.1 200 ")
     return sock
 
@@ -420,7 +484,12 @@ def through(box, host):
 
 
 def head(method, target, host, *headers, agent=UA, version="HTTP/1.1"):
-    lines = ["%s %s %s" % (method, target, version), "Host: " + host, "User-Agent: " + agent, *headers]
+    lines = [
+        "%s %s %s" % (method, target, version),
+        "Host: " + host,
+        "User-Agent: " + agent,
+        *headers,
+    ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
@@ -441,7 +510,7 @@ def say(box, host, data):
 
 
 def part(disposition, value=b"x"):
-    return b'--B\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n' % (disposition, value)
+    return b"--B\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (disposition, value)
 
 
 REQTYPE = part(b'name="reqtype"', b"fileupload")
@@ -450,7 +519,11 @@ END = b"--B--\r\n"
 
 
 def posted(body, *headers, target="/user/api.php", **more):
-    sizes = ("Connection: close", "Content-Type: multipart/form-data; boundary=B", "Content-Length: %d" % len(body))
+    sizes = (
+        "Connection: close",
+        "Content-Type: multipart/form-data; boundary=B",
+        "Content-Length: %d" % len(body),
+    )
     return head("POST", target, "catbox.moe", *sizes, *headers, **more) + body
 
 
@@ -461,9 +534,11 @@ BAD_REQUESTS = {
     "Host": posted(GOOD).replace(b"Host: catbox", b"Host: dogbox"),
     "HTTP/1.1": posted(GOOD, version="HTTP/1.0"),
     "clean path": posted(GOOD, target="/user/ü"),
-    "Transfer-Encoding": head("POST", "/", "catbox.moe", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
+    "Transfer-Encoding": head("POST", "/", "catbox.moe", "Transfer-Encoding: chunked")
+    + b"0\r\n\r\n",
     "Content-Length": head("POST", "/", "catbox.moe"),
-    "a body on GET": head("GET", "/", "catbox.moe", "Connection: close", "Content-Length: 1") + b"x",
+    "a body on GET": head("GET", "/", "catbox.moe", "Connection: close", "Content-Length: 1")
+    + b"x",
     "Expect": posted(GOOD, "Expect: 100-continue"),
     "Accept-Encoding": posted(GOOD, "Accept-Encoding: gzip"),
     "Authorization": posted(GOOD, "Authorization: Basic eDp5"),
@@ -477,7 +552,9 @@ BAD_REQUESTS = {
     "unknown fields": posted(REQTYPE + part(b'name="submit"') + FILE + END),
     "comes twice": posted(REQTYPE + REQTYPE + FILE + END),
     "not a file with a name": posted(REQTYPE + part(b'name="fileToUpload"') + END),
-    "Content-Disposition": posted(REQTYPE + part(b"name=\"fileToUpload\"; filename*=utf-8''a") + END),
+    "Content-Disposition": posted(
+        REQTYPE + part(b"name=\"fileToUpload\"; filename*=utf-8''a") + END
+    ),
     "empty in a name": posted(REQTYPE + part(b'name="fileToUpload"; filename=""') + END),
     "path separator": posted(REQTYPE + part(b'name="fileToUpload"; filename="../a"') + END),
     "control characters": posted(REQTYPE + part(b'name="fileToUpload"; filename="a\rb"') + END),
@@ -515,7 +592,9 @@ def test_connections_are_counted(box):
 
 def test_a_wrong_length_is_seen(box):
     with through(box, "catbox.moe") as sock:
-        sock.sendall(head("POST", "/user/api.php", "catbox.moe", "Content-Length: 500") + b"only this")
+        sock.sendall(
+            head("POST", "/user/api.php", "catbox.moe", "Content-Length: 500") + b"only this"
+        )
     until(lambda: box.requests and box.requests[0].length == 9)
     assert box.requests[0].status == 0
 
@@ -562,7 +641,14 @@ def test_absolute_form_is_for_plain_http(box, sample):
 
 
 def test_a_connect_must_be_discreet(box):
-    run_curl(box, "--proxy-header", "Authorization: Basic eDp5", "--proxy-header", "Host: other", "https://catbox.moe/")
+    run_curl(
+        box,
+        "--proxy-header",
+        "Authorization: Basic eDp5",
+        "--proxy-header",
+        "Host: other",
+        "https://catbox.moe/",
+    )
     assert ["Authorization" in c or "Host is" in c for c in box.complaints] == [True, True]
     box.complaints.clear()
 
@@ -583,7 +669,9 @@ def test_socks_knows_addresses(box, family):
         sock.sendall(b"\x05\x01\x00")
         assert sock.recv(2) == b"\x05\x00"
         kind = b"\x01" if family == socket.AF_INET else b"\x04"
-        sock.sendall(b"\x05\x01\x00" + kind + socket.inet_pton(family, address) + struct.pack(">H", 80))
+        sock.sendall(
+            b"\x05\x01\x00" + kind + socket.inet_pton(family, address) + struct.pack(">H", 80)
+        )
         assert sock.recv(10)[:2] == b"\x05\x00"
         sock.sendall(head("GET", "/", "drop.example.org"))
         assert sock.recv(1000).startswith(b"HTTP/1.1 200 ")
@@ -637,7 +725,11 @@ def test_a_proxy_password_is_refused_in_its_face(box):
     wrong = base64.b64encode(b"me:y").decode()
     address = urlsplit(box.proxy)
     with socket.create_connection((address.hostname, address.port), timeout=5) as sock:
-        lines = ["CONNECT x0.at:443 HTTP/1.1", "Host: x0.at:443", "Proxy-Authorization: Basic " + wrong]
+        lines = [
+            "CONNECT x0.at:443 HTTP/1.1",
+            "Host: x0.at:443",
+            "Proxy-Authorization: Basic " + wrong,
+        ]
         sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         assert sock.recv(1000).startswith(b"HTTP/1.1 407 ")
     assert box.tunnels[0].answered == "407"

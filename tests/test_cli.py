@@ -124,7 +124,9 @@ def test_more_workers_than_files_is_fine(run, file):
 
 
 @pytest.mark.parametrize("args", [["-"], [], ["upload"], ["upload", "-"], ["--json", "-"]])
-@pytest.mark.parametrize("data, name", [("grüße\n".encode(), "stdin.txt"), (b"\x89PNG\0\xff", "stdin.bin")])
+@pytest.mark.parametrize(
+    "data, name", [("grüße\n".encode(), "stdin.txt"), (b"\x89PNG\0\xff", "stdin.bin")]
+)
 def test_standard_input_is_a_file(box, run, args, data, name):
     ran = run(*args, stdin=data)
     assert ran.code == 0
@@ -232,7 +234,9 @@ def test_two_dashes_end_the_options(box, run, file, monkeypatch):
     assert [box.stored[url].name for url in ran.urls] == ["-q", "--json"]
 
 
-@pytest.mark.parametrize("args", [["./list"], ["upload", "list"], ["--", "list"], ["-p", "catbox", "list"]])
+@pytest.mark.parametrize(
+    "args", [["./list"], ["upload", "list"], ["--", "list"], ["-p", "catbox", "list"]]
+)
 def test_a_file_may_be_called_like_a_command(box, run, file, monkeypatch, args):
     monkeypatch.chdir(file("list").parent)
     assert run(*args).code == 0
@@ -259,7 +263,8 @@ WRONG = {
     "one name for two files": ("--name x.txt OTHER", "--name"),
     "a name that is a path": ("--name a/b", "slash"),
     "a name that is a Windows path": ("--name a\\b", "slash"),
-    "no name": ("--name ''", "it is empty"), "a path": ("--name a/b", "holds a slash"),
+    "no name": ("--name ''", "it is empty"),
+    "a path": ("--name a/b", "holds a slash"),
     "a name with a line break": ("--name 'a\nb'", "control"),
     "a name with NUL": ("--name 'a\0b'", "control"),
     "a name of 256 bytes": ("--name " + "x" * 256, "255"),
@@ -304,7 +309,10 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_command_line_is_2_and_nothing_is_sent(box, run, file, name):
     line, hint = WRONG[name]
-    words = [str(file("other.txt")) if w == "OTHER" else w.strip("'") for w in re.findall(r"'[^']*'|[^ ]+", line)]
+    words = [
+        str(file("other.txt")) if w == "OTHER" else w.strip("'")
+        for w in re.findall(r"'[^']*'|[^ ]+", line)
+    ]
     ran = run(file(), *words, stdin=b"x")
     assert (ran.code, ran.out) == (2, "")
     assert hint in ran.err
@@ -328,13 +336,22 @@ def test_a_wrong_command_line_of_the_other_commands_is_2_as_well(box, run, args)
 
 
 def test_an_unknown_host_is_answered_by_the_nearest_names(run, file):
-    for wrong, meant in (("catbax", "catbox"), ("litterbocks", "litterbox"), ("x0.ta", "x0.at"), ("filbin", "filebin")):
+    for wrong, meant in (
+        ("catbax", "catbox"),
+        ("litterbocks", "litterbox"),
+        ("x0.ta", "x0.at"),
+        ("filbin", "filebin"),
+    ):
         ran = run(file(), "-p", wrong)
         assert ran.code == 2 and re.search(r"did you mean .*\b%s\b" % re.escape(meant), ran.err)
-    assert "did you mean catbox?" in run(file(), "-p", "catbx").err, "and not catbox.moe, which is the same host"
+    assert "did you mean catbox?" in run(file(), "-p", "catbx").err, (
+        "and not catbox.moe, which is the same host"
+    )
 
 
-@pytest.mark.parametrize("words", [["serv"], ["-q", "serve"], ["Serve"], ["sevre"], ["-p", "catbox", "lst"]])
+@pytest.mark.parametrize(
+    "words", [["serv"], ["-q", "serve"], ["Serve"], ["sevre"], ["-p", "catbox", "lst"]]
+)
 def test_a_mistyped_command_does_not_publish_what_follows(box, run, file, words):
     ran = run(*words, file("private.txt"))
     assert (ran.code, ran.out) == (2, "") and "nothing was sent" in ran.err and not box.tunnels
@@ -391,14 +408,21 @@ def test_3_some_files_failed(box, run, file, tmp_path):
 def test_4_the_host_does_not_serve_the_same_bytes(box, run, file, lie):
     box.fault("catbox.moe", lie, when="download")
     ran = run("-p", "catbox", "--retry", "0", file())
-    assert (ran.code, ran.out) == (4, "") and "proof" in ran.err and "no link could be proven (1 tried)" in ran.err
+    assert (
+        (ran.code, ran.out) == (4, "")
+        and "proof" in ran.err
+        and "no link could be proven (1 tried)" in ran.err
+    )
 
 
 def test_4_is_no_end_while_another_host_is_left(box, run, file):
     box.fault("catbox.moe", "other", when="download")
     ran = run("-p", "catbox,x0at", file())
     assert ran.code == 0 and ran.out.startswith("https://x0.at/")
-    assert re.search(r"catbox has the file too, unproven: https://files\.catbox\.moe/\S+ serves other bytes\n", ran.err)
+    assert re.search(
+        r"catbox has the file too, unproven: https://files\.catbox\.moe/\S+ serves other bytes\n",
+        ran.err,
+    )
     ran = run("-q", "-p", "catbox,x0at", file())
     assert (ran.code, ran.err) == (0, "") and len(ran.urls) == 1
 
@@ -471,7 +495,11 @@ def test_3_the_next_file_does_not_suffer_for_one_that_grew(box, start, file):
     with open(path, "ab") as log:
         log.write(b"more")
     out, err = process.communicate(timeout=10)
-    assert process.returncode == 3 and out.decode().rstrip() in box.stored and b"asked again" not in err
+    assert (
+        process.returncode == 3
+        and out.decode().rstrip() in box.stored
+        and b"asked again" not in err
+    )
 
 
 def test_2_a_wrong_option_is_shown_without_its_escape_sequences(run):
@@ -496,7 +524,9 @@ INTERRUPTED = {
 @posix
 @pytest.mark.parametrize("jobs", ["1", "3"])
 @pytest.mark.parametrize("moment", INTERRUPTED)
-def test_130_ctrl_c_ends_within_a_second_and_leaves_nothing(box, start, file, tmp_path, moment, jobs):
+def test_130_ctrl_c_ends_within_a_second_and_leaves_nothing(
+    box, start, file, tmp_path, moment, jobs
+):
     ((kind, details),) = INTERRUPTED[moment]
     box.fault("catbox.moe", kind, when="upload", **details)
     scratch = tmp_path / "scratch"
@@ -515,7 +545,11 @@ def test_130_ctrl_c_ends_within_a_second_and_leaves_nothing(box, start, file, tm
     assert list(scratch.iterdir()) == []
 
 
-AHEAD = {"Ctrl-C": (130, ()), "--fragile": (3, ("--fragile", "--timeout", "1", "--retry", "0")), "full": (130, ())}
+AHEAD = {
+    "Ctrl-C": (130, ()),
+    "--fragile": (3, ("--fragile", "--timeout", "1", "--retry", "0")),
+    "full": (130, ()),
+}
 
 
 @posix
@@ -529,13 +563,20 @@ def test_a_link_that_is_ahead_of_its_turn_is_told_whatever_ends_the_run(box, sta
         pipe = {"stdout": full} if ends == "full" else {}
         files = [file("a.exe"), file("b.txt"), file("c.txt")]
         process = start("-j", "2", "-p", "catbox,x0at", *more, *files, **pipe)
-        wait_for(lambda: len([seen for seen in box.requests if not seen.upload and seen.status == 200]) == 2)
+        wait_for(
+            lambda: (
+                len([seen for seen in box.requests if not seen.upload and seen.status == 200]) == 2
+            )
+        )
         time.sleep(0.2)
         if ends != "--fragile":
             process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
     told = err if ends == "full" else out
-    assert (process.returncode, sorted(re.findall(r"https://\S+", told.decode()))) == (code, sorted(box.stored))
+    assert (process.returncode, sorted(re.findall(r"https://\S+", told.decode()))) == (
+        code,
+        sorted(box.stored),
+    )
     assert b"Exception" not in err and len(box.stored) == 2
 
 
@@ -567,7 +608,15 @@ FALLBACK = {
     "uguu": ["uguu", *CHAIN[:-1]],
     "catbox": CHAIN,
     "quax": ["quax", *CHAIN],
-    "filebin,litterbox": ["filebin", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg", "uguu", "catbox"],
+    "filebin,litterbox": [
+        "filebin",
+        "litterbox",
+        "x0at",
+        "tmpfilelink",
+        "tmpfilesorg",
+        "uguu",
+        "catbox",
+    ],
 }
 
 
@@ -636,18 +685,28 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name, value", [(name, value) for name, values in SETTINGS.items() for value in values])
+@pytest.mark.parametrize(
+    "name, value", [(name, value) for name, values in SETTINGS.items() for value in values]
+)
 def test_a_wrong_setting_is_2_and_names_it(box, run, file, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     ran = run(file())
     assert (ran.code, ran.out) == (2, "") and name in ran.err and not box.tunnels
 
 
-@pytest.mark.parametrize("args, code", [(["status", "transfersh"], 5), (["FILE", "--dry-run"], 5), (["FILE"], 5)])
-def test_a_server_that_is_no_url_is_not_ready_and_its_setting_is_named(box, run, file, monkeypatch, args, code):
+@pytest.mark.parametrize(
+    "args, code", [(["status", "transfersh"], 5), (["FILE", "--dry-run"], 5), (["FILE"], 5)]
+)
+def test_a_server_that_is_no_url_is_not_ready_and_its_setting_is_named(
+    box, run, file, monkeypatch, args, code
+):
     monkeypatch.setenv("TWAT_FS_TRANSFERSH_URL", "drop.example.org")
     ran = run(*(file() if word == "FILE" else word for word in args))
-    assert ran.code == code and "TWAT_FS_TRANSFERSH_URL: a server's address" in ran.out + ran.err and not box.tunnels
+    assert (
+        ran.code == code
+        and "TWAT_FS_TRANSFERSH_URL: a server's address" in ran.out + ran.err
+        and not box.tunnels
+    )
 
 
 def test_certificates_that_are_no_file_are_named(run, file, monkeypatch):
@@ -657,7 +716,12 @@ def test_certificates_that_are_no_file_are_named(run, file, monkeypatch):
 
 
 def test_an_empty_setting_is_none(run, file, monkeypatch):
-    for name in ("TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "LITTERBOX_DEFAULT_EXPIRATION", "CATBOX_USERHASH"):
+    for name in (
+        "TWAT_FS_DEFAULT_PROVIDER",
+        "TWAT_FS_TIMEOUT",
+        "LITTERBOX_DEFAULT_EXPIRATION",
+        "CATBOX_USERHASH",
+    ):
         monkeypatch.setenv(name, "")
     assert run(file()).code == 0
 
@@ -683,7 +747,11 @@ def test_litterbox_expiration_can_be_set(box, run, file, monkeypatch):
 def test_a_wrong_litterbox_expiration_puts_it_out_and_no_other_host(box, run, file, monkeypatch):
     monkeypatch.setenv("LITTERBOX_DEFAULT_EXPIRATION", "5h")
     ran = run(file(), "-p", "litterbox")
-    assert (ran.code, ran.out) == (5, "") and "LITTERBOX_DEFAULT_EXPIRATION" in ran.err and "72h" in ran.err
+    assert (
+        (ran.code, ran.out) == (5, "")
+        and "LITTERBOX_DEFAULT_EXPIRATION" in ran.err
+        and "72h" in ran.err
+    )
     assert run(file(), "-p", "litterbox,x0at").code == 0
     assert asked(box) == ["x0.at"]
 
@@ -727,7 +795,9 @@ def test_the_end_is_told_in_json(run, file):
     assert abs(calendar.timegm(told) - time.time() - 12 * 3600) < 60
 
 
-@pytest.mark.parametrize("args", [["-p", "bashupload", "--once"], ["-p", "senditsh"], ["-p", "senditsh", "--once"]])
+@pytest.mark.parametrize(
+    "args", [["-p", "bashupload", "--once"], ["-p", "senditsh"], ["-p", "senditsh", "--once"]]
+)
 def test_a_link_for_one_download_is_never_fetched(box, run, file, args):
     ran = run(file("once.txt"), *args)
     assert ran.code == 0 and "not checked" in ran.err
@@ -748,8 +818,15 @@ def test_a_dry_run_shows_hosts_and_reasons_and_sends_nothing(box, run, file):
     ran = run(file("setup.exe"), "--dry-run", "--keep", "12h")
     assert (ran.code, ran.err) == (0, "")
     first, *rest = ran.out.splitlines()
-    assert re.findall(r"\b(?:%s)\b" % "|".join(CHAIN), first) == ["x0at", "tmpfilelink", "tmpfilesorg", "filebin"]
-    assert [line.split()[:2] for line in rest] == [["not", name] for name in ("catbox", "litterbox", "uguu")]
+    assert re.findall(r"\b(?:%s)\b" % "|".join(CHAIN), first) == [
+        "x0at",
+        "tmpfilelink",
+        "tmpfilesorg",
+        "filebin",
+    ]
+    assert [line.split()[:2] for line in rest] == [
+        ["not", name] for name in ("catbox", "litterbox", "uguu")
+    ]
     assert all(".exe" in line for line in rest), "one reason each"
     assert not box.tunnels and not LINK.search(ran.out)
 
@@ -758,7 +835,9 @@ def test_a_dry_run_in_json(box, run, file, tmp_path):
     ran = run(file("a.exe"), file("b.txt"), "--dry-run", "--json", "-p", "catbox,x0at")
     assert ran.code == 0
     first, second = map(json.loads, ran.urls)
-    assert (first["hosts"], list(first["out"])) == (["x0at"], ["catbox"]) and ".exe" in first["out"]["catbox"]
+    assert (first["hosts"], list(first["out"])) == (["x0at"], ["catbox"]) and ".exe" in first[
+        "out"
+    ]["catbox"]
     assert (second["hosts"], second["out"]) == (["catbox", "x0at"], {})
     assert not box.tunnels
 
@@ -766,11 +845,17 @@ def test_a_dry_run_in_json(box, run, file, tmp_path):
 def test_a_dry_run_in_json_has_an_object_for_a_missing_file_too(run, file):
     ran = run("MISSING", file(), "--dry-run", "--json")
     first, second = map(json.loads, ran.urls)
-    assert ran.code == 3 and (first["file"], first["hosts"], second["hosts"]) == ("MISSING", [], CHAIN)
+    assert ran.code == 3 and (first["file"], first["hosts"], second["hosts"]) == (
+        "MISSING",
+        [],
+        CHAIN,
+    )
     assert "no such file" in first["error"] and set(second) <= set(first)
 
 
-@pytest.mark.parametrize("line, code", [("-p catbox -n a.exe", 5), ("--expire 52w", 5), ("", 0), ("MISSING", 3)])
+@pytest.mark.parametrize(
+    "line, code", [("-p catbox -n a.exe", 5), ("--expire 52w", 5), ("", 0), ("MISSING", 3)]
+)
 def test_a_dry_run_has_the_code_of_the_real_one(box, run, file, line, code):
     assert run(file(), "--dry_run", *line.split()).code == code
     assert not box.tunnels
@@ -803,7 +888,11 @@ def test_json_is_one_object_for_each_file_also_on_failure(box, run, file, tmp_pa
     assert [bool(t["url"]) for t in told] == [True, False, False, True]
     assert [sorted(set(t) - set(KEYS)) for t in told] == [[], ["error"], ["error"], []]
     assert [t["size"] for t in told] == [250, None, 0, 250]
-    assert told[1]["verified"] is None and told[1]["provider"] is None and "no such file" in told[1]["error"]
+    assert (
+        told[1]["verified"] is None
+        and told[1]["provider"] is None
+        and "no such file" in told[1]["error"]
+    )
 
 
 def test_json_tells_the_attempts(box, run, file):
@@ -811,7 +900,11 @@ def test_json_tells_the_attempts(box, run, file):
     told = json.loads(run(file(), "--json").out)
     (attempt,) = told["attempts"]
     assert sorted(attempt) == ["error", "phase", "provider", "seconds"]
-    assert (attempt["provider"], attempt["phase"], told["provider"]) == ("catbox", "reply", "litterbox")
+    assert (attempt["provider"], attempt["phase"], told["provider"]) == (
+        "catbox",
+        "reply",
+        "litterbox",
+    )
     assert "go" in attempt["error"] and "\x1b" not in attempt["error"]
 
 
@@ -819,7 +912,9 @@ def test_json_has_the_attempts_also_when_all_failed(box, run, file):
     refuse_all(box)
     ran = run(file(), "--json")
     told = json.loads(ran.out)
-    assert ran.code == 1 and told["url"] is None and [a["provider"] for a in told["attempts"]] == CHAIN
+    assert (
+        ran.code == 1 and told["url"] is None and [a["provider"] for a in told["attempts"]] == CHAIN
+    )
 
 
 def test_json_has_the_sha256_also_where_no_proof_needed_it(run, file):
@@ -865,7 +960,11 @@ def test_verbose_tells_each_step_and_what_the_proof_costs(box, run, file):
     box.fault("catbox.moe", "status", times=1, status=503, retry_after=0, body="so busy")
     ran = run(file(), "-v", "-p", "catbox")
     assert (ran.code, len(ran.urls)) == (0, 1)
-    for part in (r"catbox: sending 250 bytes", r"503.*so busy.*again in 0\.\d s", r"verified: full, in \d+\.\d\d s"):
+    for part in (
+        r"catbox: sending 250 bytes",
+        r"503.*so busy.*again in 0\.\d s",
+        r"verified: full, in \d+\.\d\d s",
+    ):
         assert re.search(part, ran.err), part
 
 
@@ -873,7 +972,9 @@ def test_what_a_host_says_reaches_the_terminal_only_escaped(box, run, file):
     box.fault("catbox.moe", "status", status=403, body="\x1b]0;ha\x07\r\u202eno\x00\x9b2J")
     for args in ([], ["-v"], ["--json"]):
         ran = run(file(), "-p", "catbox", *args)
-        assert ran.code == 1 and not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", ran.out + ran.err)
+        assert ran.code == 1 and not re.search(
+            "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", ran.out + ran.err
+        )
 
 
 def test_insecure_is_said_aloud(box, run, file, monkeypatch):
@@ -894,7 +995,13 @@ def test_a_failure_has_a_line_for_each_host_with_phase_words_and_advice(box, run
     box.fault("x0.at", "tls-unknown-ca")
     box.fault("uguu.se", "html", title="Welcome")
     box.fault("tmpfile.link", "dns")
-    ran = run(file("report.txt", b"r" * 300_000), "-p", "litterbox,x0at,uguu,tmpfilelink,termbin", "--retry", "0")
+    ran = run(
+        file("report.txt", b"r" * 300_000),
+        "-p",
+        "litterbox,x0at,uguu,tmpfilelink,termbin",
+        "--retry",
+        "0",
+    )
     assert (ran.code, ran.out) == (1, "")
     head, *lines = ran.err.splitlines()
     assert re.fullmatch(r"twat-fs: .*report\.txt: no host took it \(4 tried\)", head)
@@ -914,7 +1021,9 @@ def test_hosts_that_share_a_line_stand_apart_from_the_phase(run, file):
     refusing = f"http://127.0.0.1:{closed_port()}/"
     ran = run(file("a.exe"), "-p", "catbox,uguu", "-p", refusing, "--retry", "0", "--proxy", "")
     shared, server = ran.err.splitlines()[1:]
-    assert shared.startswith("  catbox, uguu ") and shared.endswith("  file     it does not take .exe files")
+    assert shared.startswith("  catbox, uguu ") and shared.endswith(
+        "  file     it does not take .exe files"
+    )
     assert re.fullmatch(r"  127\.0\.0\.1:\d+ +connect  127\.0\.0\.1: \w.+", server)
     assert shared.index("file") == server.index("connect")
 
@@ -961,7 +1070,9 @@ def test_one_host_without_a_name_is_no_missing_network(box, run, file):
 SECRET = "5ecretS4uce"
 
 
-@pytest.mark.parametrize("extra", [[], ["-v"], ["--json"], ["-v", "--json"], ["--dry-run"], ["-v", "-p", "catbox"]])
+@pytest.mark.parametrize(
+    "extra", [[], ["-v"], ["--json"], ["-v", "--json"], ["--dry-run"], ["-v", "-p", "catbox"]]
+)
 @pytest.mark.parametrize("good", [True, False])
 def test_a_userhash_is_shown_nowhere(box, run, file, monkeypatch, extra, good):
     monkeypatch.setenv("CATBOX_USERHASH", SECRET)
@@ -981,7 +1092,14 @@ def test_the_password_of_a_server_is_shown_nowhere(box, run, file, extra, good):
 
 
 @pytest.mark.parametrize(
-    "base", ["https://u:p/%s@h/", "https://u:p,%s@h/", "https://u:p@%s@h:x/", "https://u:%s@h:x/", "https://u:%s@"]
+    "base",
+    [
+        "https://u:p/%s@h/",
+        "https://u:p,%s@h/",
+        "https://u:p@%s@h:x/",
+        "https://u:%s@h:x/",
+        "https://u:%s@",
+    ],
 )
 def test_the_password_in_a_mistyped_address_is_not_repeated(box, run, file, base):
     ran = run(file(), "-p", base % SECRET)
@@ -992,7 +1110,9 @@ def test_the_password_in_a_mistyped_address_is_not_repeated(box, run, file, base
 def test_the_password_of_a_proxy_is_shown_nowhere(box, run, file, good):
     box.proxy_password = ("user", SECRET if good else "else")
     for extra in ([], ["-v"], ["--json"]):
-        ran = run(file(), "-p", "catbox", "-x", box.proxy.replace("//", "//user:%s@" % SECRET), *extra)
+        ran = run(
+            file(), "-p", "catbox", "-x", box.proxy.replace("//", "//user:%s@" % SECRET), *extra
+        )
         assert ran.code == (0 if good else 1) and SECRET not in ran.out + ran.err
 
 
@@ -1000,7 +1120,13 @@ def test_status_shows_no_secret(box, run, monkeypatch):
     box.hosts["drop.example.org"].auth = ("user", SECRET)
     monkeypatch.setenv("CATBOX_USERHASH", SECRET)
     monkeypatch.setenv("TWAT_FS_TRANSFERSH_URL", "https://user:%s@drop.example.org/" % SECRET)
-    for args in (["status"], ["status", "transfersh", "--online"], ["list"], ["status", "--json", "catbox"], ["-v", "--help"]):
+    for args in (
+        ["status"],
+        ["status", "transfersh", "--online"],
+        ["list"],
+        ["status", "--json", "catbox"],
+        ["-v", "--help"],
+    ):
         ran = run(*args)
         assert ran.code == 0 and SECRET not in ran.out + ran.err
 
@@ -1008,7 +1134,9 @@ def test_status_shows_no_secret(box, run, monkeypatch):
 # The other commands ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [["list"], ["upload_provider", "list"], ["upload-provider", "list"]])
+@pytest.mark.parametrize(
+    "command", [["list"], ["upload_provider", "list"], ["upload-provider", "list"]]
+)
 def test_list_shows_every_host_with_its_facts(box, run, command):
     ran = run(*command)
     assert (ran.code, ran.err) == (0, "")
@@ -1058,7 +1186,9 @@ def test_status_online_notices_wrong_bytes(box, run):
     assert ran.code == 1 and told["success"] is False and "bytes" in told["explanation"]
 
 
-@pytest.mark.parametrize("kind, more", [("status", {"status": 403}), ("dns", {}), ("tls-expired", {}), ("refuse", {})])
+@pytest.mark.parametrize(
+    "kind, more", [("status", {"status": 403}), ("dns", {}), ("tls-expired", {}), ("refuse", {})]
+)
 def test_status_online_of_a_host_that_does_not_work_is_not_0(box, run, kind, more):
     box.fault("x0.at", kind, **more)
     ran = run("status", "x0at", "--online", "--retry", "0")
@@ -1075,14 +1205,21 @@ def test_status_online_of_all_asks_only_the_default_hosts(box, run):
     assert told["termbin"]["explanation"] == "not tried: name it"
 
 
-@pytest.mark.parametrize("args", [["version"], ["--version"], ["upload", "--version"], ["list", "--version"]])
+@pytest.mark.parametrize(
+    "args", [["version"], ["--version"], ["upload", "--version"], ["list", "--version"]]
+)
 def test_version(run, args):
     ran = run(*args)
     assert (ran.code, ran.err) == (0, "")
-    assert re.fullmatch(r"twat-fs 0\+unknown( \(git [\w.-]+\))?\n", ran.out), "in a checkout, what git says of it"
+    assert re.fullmatch(r"twat-fs 0\+unknown( \(git [\w.-]+\))?\n", ran.out), (
+        "in a checkout, what git says of it"
+    )
 
 
-@pytest.mark.parametrize("command", [[], ["upload"], ["list"], ["status"], ["serve"], ["version"], ["upload_provider", "list"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["upload"], ["list"], ["status"], ["serve"], ["version"], ["upload_provider", "list"]],
+)
 def test_help(box, run, command):
     ran = run(*command, "--help")
     assert (ran.code, ran.err) == (0, "") and "usage: twat-fs" in ran.out
@@ -1143,16 +1280,29 @@ def test_a_reader_that_is_gone_does_not_lose_the_url(box, start, file):
     assert url in err
 
 
-OUTPUTS = ["list", "list --json", "status", "version", "--version", "--help", "FILE --dry-run", "serve FILE"]
+OUTPUTS = [
+    "list",
+    "list --json",
+    "status",
+    "version",
+    "--version",
+    "--help",
+    "FILE --dry-run",
+    "serve FILE",
+]
 
 
 @posix
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("line", OUTPUTS)
-def test_no_command_ends_in_a_traceback_when_its_output_cannot_be_written(box, file, tmp_path, line):
+def test_no_command_ends_in_a_traceback_when_its_output_cannot_be_written(
+    box, file, tmp_path, line
+):
     ran = shell(box, ">/dev/full", *line.replace("FILE", str(file())).split(), cwd=tmp_path)
     assert no_trouble(ran.stderr)
-    assert line.startswith("--") or (ran.returncode not in (0, 120) and ran.stderr), "argparse is silent about its own"
+    assert line.startswith("--") or (ran.returncode not in (0, 120) and ran.stderr), (
+        "argparse is silent about its own"
+    )
 
 
 @posix
@@ -1219,16 +1369,22 @@ def test_one_cause_is_said_once_for_all_hosts_that_do_not_fit(program, file):
 def test_one_host_of_the_list_is_shown_whole(program):
     ran = program("list", "litter")
     assert ran.returncode == 0 and ran.stdout.splitlines()[0] == "host      litterbox"
-    assert [row["host"] for row in json.loads(program("list", "litterbox", "--json").stdout)] == ["litterbox"]
+    assert [row["host"] for row in json.loads(program("list", "litterbox", "--json").stdout)] == [
+        "litterbox"
+    ]
 
 
 def test_a_server_without_tls_is_told_from_a_dead_one(program, file):
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler))
+        server = stack.enter_context(
+            http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+        )
         stack.callback(server.shutdown)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         ran = program("-p", f"https://127.0.0.1:{server.server_port}/", file(), "--retry", "0")
-    assert ran.returncode == 1 and "does not speak TLS here" in ran.stderr and "http://" in ran.stderr
+    assert (
+        ran.returncode == 1 and "does not speak TLS here" in ran.stderr and "http://" in ran.stderr
+    )
 
 
 def test_a_file_of_certificates_that_holds_none_is_named(program, file, tmp_path):
@@ -1266,31 +1422,47 @@ def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
 @posix
 def test_verbose_says_how_long_it_is_kept_and_how_to_remove_it(run, file):
     ran = run("-v", "-p", "filebin", file("a.txt"))
-    assert ran.code == 0 and re.search(r"a\.txt: kept until 20\d\d-\d\d-\d\dT[\d:]+Z; curl -X DELETE (\S+) removes it", ran.err)
+    assert ran.code == 0 and re.search(
+        r"a\.txt: kept until 20\d\d-\d\d-\d\dT[\d:]+Z; curl -X DELETE (\S+) removes it", ran.err
+    )
     ran = run("-v", "-p", "catbox", file("a.txt"))
     assert ran.code == 0 and "a.txt: kept with no known end\n" in ran.err
 
 
 def test_a_longer_life_than_was_wished_is_told(run, file):
     ran = run("-e", "10m", file())
-    assert ran.code == 0 and "litterbox keeps it 1 hour: it has nothing nearer to 10 minutes\n" in ran.err
+    assert (
+        ran.code == 0
+        and "litterbox keeps it 1 hour: it has nothing nearer to 10 minutes\n" in ran.err
+    )
     assert "nearer" not in run("-e", "12h", file()).err
-    assert "litterbox (1 hour), then tmpfilesorg (10 minutes)\n" in run("-e", "10m", "--dry-run", file()).out
+    assert (
+        "litterbox (1 hour), then tmpfilesorg (10 minutes)\n"
+        in run("-e", "10m", "--dry-run", file()).out
+    )
 
 
 def test_what_was_not_sent_because_another_file_was_not_proven_is_not_uploaded(run, file, box):
     box.fault("catbox.moe", "other", times=1, when="download")
     ran = run("-p", "catbox", file("a.txt"), file("b.txt"), "--json")
-    assert ran.code == 1 and len(box.uploads()) == 1 and "b.txt: no host took it (1 tried)" in ran.err
+    assert (
+        ran.code == 1 and len(box.uploads()) == 1 and "b.txt: no host took it (1 tried)" in ran.err
+    )
 
 
 def test_a_bucket_without_keys_is_ready_only_if_the_machine_has_a_role(run, monkeypatch):
     monkeypatch.setenv("AWS_S3_BUCKET", "bucket")
     ran = run("status", "s3")
-    assert ran.code == 0 and "ready  only if this machine has a role: no AWS credentials were found\n" in ran.out
+    assert (
+        ran.code == 0
+        and "ready  only if this machine has a role: no AWS credentials were found\n" in ran.out
+    )
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     ran = run("status", "s3")
-    assert ran.code == 5 and "not ready  no AWS credentials were found; set AWS_ACCESS_KEY_ID and" in ran.out
+    assert (
+        ran.code == 5
+        and "not ready  no AWS credentials were found; set AWS_ACCESS_KEY_ID and" in ran.out
+    )
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     assert run("status", "s3").out.startswith("s3  ready\n")
@@ -1301,7 +1473,10 @@ def test_standard_input_does_not_fill_the_disk(run, box, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", None)  # where the standard library remembers it
     monkeypatch.setattr(twat_fs, "RESERVE", 1 << 60)
     ran = run("-", stdin=b"x")
-    assert (ran.code, ran.out) == (6, "") and "the disk is nearly full\n  TMPDIR names another place" in ran.err
+    assert (ran.code, ran.out) == (
+        6,
+        "",
+    ) and "the disk is nearly full\n  TMPDIR names another place" in ran.err
     assert str(tmp_path) in ran.err and not list(tmp_path.glob("twat-fs-*")) and not box.uploads()
 
 
@@ -1324,7 +1499,14 @@ def test_the_file_alone_in_an_empty_folder(box, tmp_path):
     folder.mkdir()
     shutil.copy(PROGRAM, folder)
     words = [sys.executable, "-I", "-B", "twat_fs.py", "twat_fs.py"]
-    ran = subprocess.run(words, cwd=folder, env=environment(box, None), stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    ran = subprocess.run(
+        words,
+        cwd=folder,
+        env=environment(box, None),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=20,
+    )
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert box.stored[ran.stdout.decode().strip()].read() == PROGRAM.read_bytes()
     assert [path.name for path in folder.iterdir()] == ["twat_fs.py"]
@@ -1333,7 +1515,9 @@ def test_the_file_alone_in_an_empty_folder(box, tmp_path):
 def test_as_a_module(box, file, tmp_path):
     env = environment(box, {"PYTHONPATH": PROGRAM.parent})
     words = [sys.executable, "-m", "twat_fs", str(file())]
-    ran = subprocess.run(words, cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    ran = subprocess.run(
+        words, cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=20
+    )
     assert (ran.returncode, ran.stderr) == (0, b"") and ran.stdout.decode().strip() in box.stored
 
 
@@ -1357,7 +1541,9 @@ def test_main_may_be_called_again_and_from_a_thread(run, file, online_box, capsy
 
 @posix
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-@pytest.mark.parametrize("line, code", [("-v", 0), ("--json --dry-run", 0), ("--dry-run", 0), ("-p catbox -n ж.exe", 5)])
+@pytest.mark.parametrize(
+    "line, code", [("-v", 0), ("--json --dry-run", 0), ("--dry-run", 0), ("-p catbox -n ж.exe", 5)]
+)
 def test_an_odd_name_does_not_break_a_narrow_code_page(box, program, file, encoding, line, code):
     ran = program(file("ж😀\u202e.txt"), *line.split(), env={"PYTHONIOENCODING": encoding})
     assert ran.returncode == code and no_trouble(ran.stderr)

@@ -59,9 +59,17 @@ class Terminal:
     def __init__(self, words, cwd):
         import pty
 
-        env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "TERM": "dumb", "LC_ALL": "C.UTF-8", "PS1": "ready>"}
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(cwd),
+            "TERM": "dumb",
+            "LC_ALL": "C.UTF-8",
+            "PS1": "ready>",
+        }
         self.master, slave = pty.openpty()
-        self.shell = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, cwd=cwd, env=env, start_new_session=True)
+        self.shell = subprocess.Popen(
+            words, stdin=slave, stdout=slave, stderr=slave, cwd=cwd, env=env, start_new_session=True
+        )
         os.close(slave)
 
     def shows(self, mark, seconds=30):
@@ -82,13 +90,19 @@ class Terminal:
         os.close(self.master)
 
 
-@pytest.fixture(params=[pytest.param("bash", marks=needs("bash")), pytest.param("zsh", marks=needs("zsh"))])
+@pytest.fixture(
+    params=[pytest.param("bash", marks=needs("bash")), pytest.param("zsh", marks=needs("zsh"))]
+)
 def terminal(request, script):
     """An interactive shell that knows our script; the line is printed instead of run."""
     path = script(request.param)
-    plain = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}[request.param]
+    plain = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}[
+        request.param
+    ]
     made = Terminal(plain, path.parent / "here")
-    made.types(f"PS1='ready>'; twat-fs() {{ echo \"<$*>\"; }}; file2url() {{ echo \"<$*>\"; }}; source {path}; echo lo''aded\n")
+    made.types(
+        f"PS1='ready>'; twat-fs() {{ echo \"<$*>\"; }}; file2url() {{ echo \"<$*>\"; }}; source {path}; echo lo''aded\n"
+    )
     made.shows("loaded")
     yield made
     made.close()
@@ -113,7 +127,13 @@ def test_tab_completes_the_line_in_bash_and_zsh(terminal):
 @pytest.mark.parametrize(("line", "offered"), OFFERS)
 def test_fish_offers(script, line, offered):
     path = script("fish")
-    told = good("fish", "--no-config", "-c", f"source {path}; complete -C '{line}'", cwd=path.parent / "here")
+    told = good(
+        "fish",
+        "--no-config",
+        "-c",
+        f"source {path}; complete -C '{line}'",
+        cwd=path.parent / "here",
+    )
     assert [line.partition("\t")[0] for line in told.splitlines()] == offered
 
 
@@ -122,8 +142,15 @@ def test_fish_offers(script, line, offered):
 def test_bash_knows_every_command_option_and_host(script):
     path = script("bash")
     ask = f'source {path}; try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _twat_fs; echo "${{COMPREPLY[@]}}"; }}'
-    told = good("bash", "-c", f"{ask}; try twat-fs ''; try twat-fs -p ''; try twat-fs x -; try twat-fs serve -").splitlines()
-    flags = lambda name: {flag for option in twat_fs.OF_COMMANDS[name] for flag in option.flags.split()}  # noqa: E731
+    told = good(
+        "bash",
+        "-c",
+        f"{ask}; try twat-fs ''; try twat-fs -p ''; try twat-fs x -; try twat-fs serve -",
+    ).splitlines()
+
+    def flags(name):
+        return {flag for option in twat_fs.OF_COMMANDS[name] for flag in option.flags.split()}
+
     assert sorted(told[0].split()) == COMMANDS
     assert told[1].split() == HOSTS
     assert set(told[2].split()) == flags("upload") | {"--help", "--version"}
@@ -153,10 +180,19 @@ def test_mandoc_has_nothing_to_complain_about(page):
 
 @needs("mandoc")
 def test_the_page_shows_every_command_option_host_and_exit_code(page):
-    shown = subprocess.run(["mandoc", "-Tutf8", str(page)], capture_output=True, text=True, check=True).stdout
-    text = "".join(c for c, n in zip(shown, [*shown[1:], ""]) if c != "\b" and n != "\b")     # bold is c, backspace, c
+    shown = subprocess.run(
+        ["mandoc", "-Tutf8", str(page)], capture_output=True, text=True, check=True
+    ).stdout
+    text = "".join(
+        c for c, n in zip(shown, [*shown[1:], ""]) if c != "\b" and n != "\b"
+    )  # bold is c, backspace, c
     words = set(text.replace(",", " ").split())
-    flags = {flag for options in twat_fs.OF_COMMANDS.values() for option in options for flag in option.flags.split()}
+    flags = {
+        flag
+        for options in twat_fs.OF_COMMANDS.values()
+        for option in options
+        for flag in option.flags.split()
+    }
     assert flags <= words, flags - words
     assert set(HOSTS) <= words and set(COMMANDS) <= words
     assert {"0", "1", "2", "3", "4", "5", "6", "130", "TWAT_FS_TIMEOUT", "SSL_CERT_FILE"} <= words

@@ -88,7 +88,9 @@ class Seen:
 def watch(box, tmp_path):
     """`watch("--limit-rate", "100k", path, columns=80)`: run to the end on a terminal, stdout in a pipe."""
 
-    def run(*args, columns=80, env=None, encoding="utf-8", interrupt=None, stdin=subprocess.DEVNULL):
+    def run(
+        *args, columns=80, env=None, encoding="utf-8", interrupt=None, stdin=subprocess.DEVNULL
+    ):
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen(
@@ -183,7 +185,9 @@ def test_after_ctrl_c_only_that_stays(watch, file):
 
     seen = watch("--limit-rate", "10k", file(), interrupt=interrupt)
     assert seen.code == 130 and seen.out == ""
-    assert [line for line in seen.screen.lines if line] == ["twat-fs: interrupted"] and seen.screen.line == ""
+    assert [line for line in seen.screen.lines if line] == [
+        "twat-fs: interrupted"
+    ] and seen.screen.line == ""
 
 
 def test_at_most_about_ten_draws_a_second(watch, file):
@@ -213,13 +217,19 @@ def test_it_begins_again_at_the_next_host(box, watch, file):
     box.fault("catbox.moe", "status", status=403)
     seen = watch("-p", "catbox,x0at", "--limit-rate", "200k", file(size=60_000))
     hosts = [host for line in seen.draws for host in re.findall(r"\b(catbox|x0at)\b", line)]
-    assert seen.code == 0 and sorted(set(hosts), key=hosts.index) == ["catbox", "x0at"] and hosts == sorted(hosts)
+    assert (
+        seen.code == 0
+        and sorted(set(hosts), key=hosts.index) == ["catbox", "x0at"]
+        and hosts == sorted(hosts)
+    )
     first_of_next = next(line for line in seen.draws if "x0at" in line)
     assert " 0%" in first_of_next
 
 
 def test_what_is_piped_in_shows_while_it_is_read(watch):
-    slow = subprocess.Popen(["sh", "-c", "for i in 1 2 3 4; do echo $i; sleep 0.2; done"], stdout=subprocess.PIPE)
+    slow = subprocess.Popen(
+        ["sh", "-c", "for i in 1 2 3 4; do echo $i; sleep 0.2; done"], stdout=subprocess.PIPE
+    )
     with slow:
         seen = watch("-p", "x0at", stdin=slow.stdout)
     assert seen.code == 0 and re.search(r"standard input  [2468] bytes read", seen.text), seen.draws
@@ -238,7 +248,9 @@ def test_what_is_piped_in_shows_how_far_it_is_while_nothing_comes(watch):
 def test_on_a_narrow_terminal_whole_fields_go(watch, file, columns):
     seen = watch("--limit-rate", "150k", "-p", "x0at", file(size=60_000), columns=columns)
     field = r"(report\.txt|rep\S*\.\.\.|\[[# ]+\]|x0at|\d+%|[\d.]+ (bytes|KiB)(/s)?|\d+:\d\d left|checking the link)"
-    assert seen.draws and all(re.fullmatch(f"{field}(  {field})*", line) for line in seen.draws), seen.draws
+    assert seen.draws and all(re.fullmatch(f"{field}(  {field})*", line) for line in seen.draws), (
+        seen.draws
+    )
 
 
 def test_several_files_in_parallel_are_one_line(watch, file):
@@ -254,9 +266,18 @@ def test_several_files_in_parallel_are_one_line(watch, file):
 
 
 def test_several_files_one_after_the_other_leave_nothing_either(watch, file):
-    seen = watch("--limit-rate", "300k", "-p", "catbox", file("first.bin", 40_000), file("second.bin", 40_000))
+    seen = watch(
+        "--limit-rate",
+        "300k",
+        "-p",
+        "catbox",
+        file("first.bin", 40_000),
+        file("second.bin", 40_000),
+    )
     assert seen.code == 0 and (seen.screen.lines, seen.screen.line) == ([], "")
-    assert any("first.bin" in line for line in seen.draws) and any("second.bin" in line for line in seen.draws)
+    assert any("first.bin" in line for line in seen.draws) and any(
+        "second.bin" in line for line in seen.draws
+    )
 
 
 def test_verbose_lines_stay_above_the_meter(watch, file):
@@ -294,7 +315,9 @@ def test_it_is_never_wider_than_the_terminal(watch, file, columns):
 
 @pytest.mark.parametrize("columns", [80, 30])
 def test_odd_names_do_not_break_it(watch, file, columns):
-    files = [file(NAMES[name], 30_000) for name in ("wide", "emoji", "combining", "control", "bidi")]
+    files = [
+        file(NAMES[name], 30_000) for name in ("wide", "emoji", "combining", "control", "bidi")
+    ]
     seen = watch("--limit-rate", "300k", "-p", "catbox", *files, columns=columns)
     assert seen.code == 0 and any("catbox" in line for line in seen.draws)
     assert seen.screen.strange == "" and 0 < seen.screen.widest <= columns
@@ -321,9 +344,17 @@ def test_no_color(watch, file, env):
     assert seen.code == 0 and "\x1b" not in seen.text and seen.percents()
 
 
-@pytest.mark.parametrize("encoding, extra", [("cp1252", []), ("ascii", []), ("utf-8", []), ("ascii", ["-v"])])
+@pytest.mark.parametrize(
+    "encoding, extra", [("cp1252", []), ("ascii", []), ("utf-8", []), ("ascii", ["-v"])]
+)
 def test_a_name_outside_the_code_page_does_not_crash(watch, file, encoding, extra):
-    seen = watch(*SLOW, *extra, file("ж😀é.txt", 20_000), env={"PYTHONIOENCODING": encoding}, encoding=encoding)
+    seen = watch(
+        *SLOW,
+        *extra,
+        file("ж😀é.txt", 20_000),
+        env={"PYTHONIOENCODING": encoding},
+        encoding=encoding,
+    )
     assert seen.code == 0 and seen.out.startswith("https://") and "Traceback" not in seen.text
     assert seen.screen.line == "" and seen.percents()
 
@@ -331,7 +362,9 @@ def test_a_name_outside_the_code_page_does_not_crash(watch, file, encoding, extr
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_a_failure_outside_the_code_page_does_not_crash(box, watch, file, encoding):
     box.fault("catbox.moe", "status", status=403, body="нет 😀")
-    seen = watch(*SLOW, file("ж😀.txt", 20_000), env={"PYTHONIOENCODING": encoding}, encoding=encoding)
+    seen = watch(
+        *SLOW, file("ж😀.txt", 20_000), env={"PYTHONIOENCODING": encoding}, encoding=encoding
+    )
     assert seen.code == 1 and "403" in seen.text and "Traceback" not in seen.text
 
 
@@ -364,7 +397,9 @@ def shown(box, tmp_path):
         pieces = []
         reader = threading.Thread(target=listen, args=(master, pieces), daemon=True)
         reader.start()
-        subprocess.call(command(args), cwd=tmp_path, env=environment(box, None), stdout=slave, stderr=slave)
+        subprocess.call(
+            command(args), cwd=tmp_path, env=environment(box, None), stdout=slave, stderr=slave
+        )
         os.close(slave)
         reader.join(5)
         os.close(master)
@@ -384,12 +419,16 @@ def test_the_status_shows_the_remarks_on_80_columns(shown):
     *rows, more = shown("status", columns=80).splitlines()
     assert more.endswith(" status HOST` shows a whole row") and max(map(len, rows)) <= 80
     assert "filebin      ready      anybody who has the link can delete the file" in rows
-    assert "fal          not ready  FAL_KEY is not set  make a key at https://fal.ai/dash..." in rows
+    assert (
+        "fal          not ready  FAL_KEY is not set  make a key at https://fal.ai/dash..." in rows
+    )
 
 
 def test_the_status_of_one_host_is_not_cut(shown):
     shown = shown("status", "dropbox", columns=40)
-    assert "DROPBOX_ACCESS_TOKEN, for 4 hours) is not set" in shown and shown.endswith("token_access_type=offline\r\n")
+    assert "DROPBOX_ACCESS_TOKEN, for 4 hours) is not set" in shown and shown.endswith(
+        "token_access_type=offline\r\n"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

@@ -42,7 +42,9 @@ windows_only = pytest.mark.skipif(not WINDOWS, reason="install.ps1 runs on Windo
 # 1 The release -------------------------------------------------------------------------------------------------------
 
 OLD = b"#!/bin/sh\necho twat-fs 1.0.0, half wri"
-BINARIES = [f"twat-fs-{system}-{cpu}" for system in ("linux", "macos") for cpu in ("arm64", "x86_64")]
+BINARIES = [
+    f"twat-fs-{system}-{cpu}" for system in ("linux", "macos") for cpu in ("arm64", "x86_64")
+]
 WINDOWS_BINARY = "twat-fs-windows-x86_64.exe"
 
 
@@ -90,7 +92,12 @@ class Release:
         self.faults: Dict[str, str] = {}
         self.go_on = threading.Event()
         new, old = files_of("2.0.1"), files_of("1.2.3")
-        self.folders = {"latest/download": new, "download/v2.0.1": new, "download/v1.2.3": old, "download/v2.0.2rc1": new}
+        self.folders = {
+            "latest/download": new,
+            "download/v2.0.1": new,
+            "download/v1.2.3": old,
+            "download/v2.0.2rc1": new,
+        }
         self.plain = ""
 
     @property
@@ -118,13 +125,17 @@ class Release:
             self.give(talk, data, fault)
         else:
             talk.send_response(302)
-            talk.send_header("Location", f"{self.plain if fault == 'plain' else self.url}/stored/{path}")
+            talk.send_header(
+                "Location", f"{self.plain if fault == 'plain' else self.url}/stored/{path}"
+            )
             talk.end_headers()
 
     def content(self, folder, name):
         files = self.folders.get(folder, {})
         if files and name == "SHA256SUMS":
-            return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)).encode()
+            return "".join(
+                f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)
+            ).encode()
         return files.get(name)
 
     def give(self, talk, data, fault):
@@ -177,7 +188,9 @@ def secure_release(tmp_path):
 
 PACKAGES = {"busybox": "busybox-static", "shasum": "perl"}
 HASH = "sha256sum" if LINUX else "shasum"
-TOOLS = "chmod mkdir mktemp mv printf rm sed tail".split()  # what install.sh needs, and nothing but these
+TOOLS = (
+    "chmod mkdir mktemp mv printf rm sed tail".split()
+)  # what install.sh needs, and nothing but these
 MACHINE = {
     "uname": 'case $1 in -s) echo Linux ;; -m) echo x86_64 ;; -o) echo GNU/Linux ;; esac',
     "ldd": "echo 'ldd (GNU libc) 2.36'",
@@ -226,7 +239,9 @@ every_shell = pytest.mark.parametrize("shell", SHELLS)
 
 
 # Not for what these two know better: zsh gives itself a HOME, and busybox its own `id`, `wget` and `sha256sum`.
-modest_shell = pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell not in ("zsh", "busybox sh")])
+modest_shell = pytest.mark.parametrize(
+    "shell", [shell for shell in SHELLS if shell not in ("zsh", "busybox sh")]
+)
 
 
 def words_of(shell: str) -> List[str]:
@@ -255,10 +270,15 @@ def install(environment, tmp_path):
     """Pipe install.sh into a shell, as users do: `install("--python", shell="mksh", PATH=...)`; None unsets a variable."""
 
     def run(*options, shell="dash", script=SCRIPT, prefix=(), cwd=None, **variables):
-        merged = {**environment, **{name: value and str(value) for name, value in variables.items()}}
+        merged = {
+            **environment,
+            **{name: value and str(value) for name, value in variables.items()},
+        }
         env = {name: value for name, value in merged.items() if value is not None}
         argv = [*prefix, *words_of(shell), "-s", "--", *map(str, options)]
-        done = subprocess.run(argv, input=script, env=env, cwd=cwd or tmp_path, capture_output=True, timeout=60)
+        done = subprocess.run(
+            argv, input=script, env=env, cwd=cwd or tmp_path, capture_output=True, timeout=60
+        )
         done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
         return done
 
@@ -278,7 +298,9 @@ def refused(done, sentence: str, code: int = 1) -> None:
 
 def answer(program: Path) -> str:
     env = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    return subprocess.run([program, "--version"], env=env, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [program, "--version"], env=env, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 # 4 What is installed -------------------------------------------------------------------------------------------------
@@ -360,7 +382,9 @@ def test_uninstalling_deletes_the_program_and_nothing_else(install, release, tar
 
 @posix_only
 @every_shell
-def test_the_script_may_also_be_a_file_and_standard_input_is_left_alone(environment, release, target, tmp_path, shell):
+def test_the_script_may_also_be_a_file_and_standard_input_is_left_alone(
+    environment, release, target, tmp_path, shell
+):
     greedy = dict.fromkeys(BINARIES, b"#!/bin/sh\ncat >/dev/null\necho twat-fs 1.2.3\n")
     release.folders["download/v1.2.3"].update(greedy)
     (tmp_path / "install.sh").write_bytes(SCRIPT)
@@ -390,14 +414,19 @@ def test_the_address_of_the_releases_may_end_with_a_slash(install, release):
     done = install(TWAT_FS_BASE_URL=release.url + "/")
     assert done.returncode == 0
     assert f"downloading {release.url}/{release.asked[1]}\n" in done.stdout
-    refused(install("--version", "9.9.9", TWAT_FS_BASE_URL=release.url + "/"), f"{release.url}/download/v9.9.9/SHA256SUMS ")
+    refused(
+        install("--version", "9.9.9", TWAT_FS_BASE_URL=release.url + "/"),
+        f"{release.url}/download/v9.9.9/SHA256SUMS ",
+    )
 
 
 @posix_only
 @pytest.mark.parametrize("wish", ["1.2.3", "v1.2.3"])
 @pytest.mark.parametrize("way", ["two words", "one word", "variable"])
 def test_a_version_is_asked_for_in_three_ways(install, release, target, wish, way):
-    options = {"two words": ["--version", wish], "one word": [f"--version={wish}"], "variable": []}[way]
+    options = {"two words": ["--version", wish], "one word": [f"--version={wish}"], "variable": []}[
+        way
+    ]
     done = install(*options, TWAT_FS_VERSION=wish if way == "variable" else "7.7.7")
     assert (done.returncode, done.stderr) == (0, "")
     assert answer(target / "twat-fs") == "twat-fs 1.2.3"
@@ -406,7 +435,8 @@ def test_a_version_is_asked_for_in_three_ways(install, release, target, wish, wa
 
 @posix_only
 @pytest.mark.parametrize(
-    ("wish", "place"), [("latest", "latest/download"), ("v2.0.2rc1", "download/v2.0.2rc1"), ("", "latest/download")]
+    ("wish", "place"),
+    [("latest", "latest/download"), ("v2.0.2rc1", "download/v2.0.2rc1"), ("", "latest/download")],
 )
 def test_the_newest_and_candidates_can_be_asked_for_too(install, release, wish, place):
     assert install(TWAT_FS_VERSION=wish).returncode == 0
@@ -449,7 +479,9 @@ def system(name: str, cpu: str) -> str:
 
 @posix_only
 @pytest.mark.parametrize(("name", "cpu", "fakes", "expected"), FITTING)
-def test_the_binary_of_this_system_and_cpu_is_taken(install, release, target, tmp_path, name, cpu, fakes, expected):
+def test_the_binary_of_this_system_and_cpu_is_taken(
+    install, release, target, tmp_path, name, cpu, fakes, expected
+):
     path = machine(tmp_path / "machine", uname=system(name, cpu), **fakes)
     done = install(PATH=path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -463,7 +495,9 @@ def test_the_binary_of_this_system_and_cpu_is_taken(install, release, target, tm
 
 @posix_only
 @pytest.mark.parametrize(("name", "cpu", "fakes", "told"), UNFIT)
-def test_where_no_binary_fits_the_python_file_is_taken(install, release, target, tmp_path, name, cpu, fakes, told):
+def test_where_no_binary_fits_the_python_file_is_taken(
+    install, release, target, tmp_path, name, cpu, fakes, told
+):
     done = install(PATH=machine(tmp_path / "machine", uname=system(name, cpu), **fakes))
     assert (done.returncode, done.stderr) == (0, "")
     assert f"there is no binary for {told}: taking the Python file\n" in done.stdout
@@ -484,17 +518,25 @@ def test_the_real_machine_is_recognised(install, release, shell):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("echo 'libm.so.6: version GLIBC_2.38 not found' >&2; exit 1", "libm.so.6: version GLIBC_2.38 not found"),
+        (
+            "echo 'libm.so.6: version GLIBC_2.38 not found' >&2; exit 1",
+            "libm.so.6: version GLIBC_2.38 not found",
+        ),
         ("exit 3", "exit code 3"),
         ("echo hello", "hello"),
         ("kill -SEGV $$", "."),
     ],
 )
-def test_a_binary_that_does_not_run_gives_way_to_the_python_file(install, release, target, shell, text, told):
+def test_a_binary_that_does_not_run_gives_way_to_the_python_file(
+    install, release, target, shell, text, told
+):
     release.newest.update({name: f"#!/bin/sh\n{text}\n".encode() for name in BINARIES})
     done = install(shell=shell)
     assert done.returncode == 0
-    assert re.search(rf"install.sh: twat-fs-\S+ does not run here \(.*{told}.*\): taking the Python file\n\Z", done.stderr)
+    assert re.search(
+        rf"install.sh: twat-fs-\S+ does not run here \(.*{told}.*\): taking the Python file\n\Z",
+        done.stderr,
+    )
     assert inside(target) == ["twat-fs"]
     assert answer(target / "twat-fs") == "twat-fs 2.0.1"
 
@@ -510,7 +552,12 @@ def test_a_binary_for_another_cpu_gives_way_to_the_python_file(install, release,
 @posix_only
 def test_on_windows_the_python_file_is_no_exe(install, release, target, tmp_path):
     release.newest[WINDOWS_BINARY] = b"#!/bin/sh\nexit 1\n"
-    assert install(PATH=machine(tmp_path / "machine", uname=system("MINGW64_NT-10.0", "x86_64"))).returncode == 0
+    assert (
+        install(
+            PATH=machine(tmp_path / "machine", uname=system("MINGW64_NT-10.0", "x86_64"))
+        ).returncode
+        == 0
+    )
     assert inside(target) == ["twat-fs"]
     assert answer(target / "twat-fs") == "twat-fs 2.0.1"
 
@@ -557,14 +604,18 @@ PYTHONS = [
 @posix_only
 @every_shell
 @pytest.mark.parametrize(("fakes", "expected"), PYTHONS)
-def test_a_python_from_3_9_on_is_found_and_named_without_its_path(install, target, tmp_path, shell, fakes, expected):
+def test_a_python_from_3_9_on_is_found_and_named_without_its_path(
+    install, target, tmp_path, shell, fakes, expected
+):
     path = machine(tmp_path / "a machine", **fakes)
     done = install("--python", shell=shell, PATH=path)
     assert (done.returncode, done.stderr) == (0, "")
     first, rest = (target / "twat-fs").read_bytes().split(b"\n", 1)
     assert first.decode() == f"#!/usr/bin/env {expected}"
     assert rest == python_program("2.0.1").split(b"\n", 1)[1]
-    ran = subprocess.run([target / "twat-fs"], env={"PATH": str(path)}, capture_output=True, text=True)
+    ran = subprocess.run(
+        [target / "twat-fs"], env={"PATH": str(path)}, capture_output=True, text=True
+    )
     assert ran.stdout == "twat-fs 2.0.1\n"
 
 
@@ -601,7 +652,9 @@ FAULTS = [
 @posix_only
 @every_shell
 @pytest.mark.parametrize(("name", "fault", "sentence"), FAULTS)
-def test_a_bad_download_is_told_in_a_sentence_and_changes_nothing(install, release, target, shell, name, fault, sentence):
+def test_a_bad_download_is_told_in_a_sentence_and_changes_nothing(
+    install, release, target, shell, name, fault, sentence
+):
     old = with_old_file(target)
     release.faults = dict.fromkeys(BINARIES if name == "binary" else [name], fault)
     done = install(*(["--python"] if name == "twat_fs.py" else []), shell=shell)
@@ -613,27 +666,41 @@ def test_a_bad_download_is_told_in_a_sentence_and_changes_nothing(install, relea
 @posix_only
 @every_shell
 def test_a_version_that_was_never_released_is_told_in_a_sentence(install, target, shell):
-    refused(install("--version", "9.9.9", shell=shell), "cannot download .*/download/v9.9.9/SHA256SUMS .*404")
+    refused(
+        install("--version", "9.9.9", shell=shell),
+        "cannot download .*/download/v9.9.9/SHA256SUMS .*404",
+    )
     assert inside(target) == []
 
 
 @posix_only
 @every_shell
 def test_a_server_that_is_not_there_is_told_in_a_sentence(install, target, shell):
-    refused(install(shell=shell, TWAT_FS_BASE_URL=f"http://127.0.0.1:{closed_port()}/"), "cannot download http://127.0.0.1:")
+    refused(
+        install(shell=shell, TWAT_FS_BASE_URL=f"http://127.0.0.1:{closed_port()}/"),
+        "cannot download http://127.0.0.1:",
+    )
     assert inside(target) == []
 
 
 @posix_only
 @every_shell
 @pytest.mark.parametrize(("sent", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
-def test_who_interrupts_a_download_finds_everything_as_it_was(environment, release, target, shell, sent, code):
+def test_who_interrupts_a_download_finds_everything_as_it_was(
+    environment, release, target, shell, sent, code
+):
     old = with_old_file(target)
     if signal.getsignal(getattr(signal, sent)) == signal.SIG_IGN:  # under nohup
         signal.signal(getattr(signal, sent), signal.SIG_DFL)
     release.faults = dict.fromkeys(BINARIES, "stuck")
     argv = [*words_of(shell), str(ROOT / "install.sh")]
-    running = subprocess.Popen(argv, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running = subprocess.Popen(
+        argv,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     try:
         until(lambda: len(release.asked) == 2 and len(inside(target)) == 2)
         os.killpg(running.pid, getattr(signal, sent))
@@ -654,13 +721,17 @@ def test_a_slow_server_is_waited_for(install, release, target, shell):
 
 
 LAST_BRACE = SCRIPT.rindex(b"}")
-NAMES = [found.end(1) for found in re.finditer(rb"^([a-z]+)\w*\(\)", SCRIPT, re.M)]  # "make", "find", "fetch"
+NAMES = [
+    found.end(1) for found in re.finditer(rb"^([a-z]+)\w*\(\)", SCRIPT, re.M)
+]  # "make", "find", "fetch"
 CUTS = sorted({*range(0, LAST_BRACE, 499), *range(LAST_BRACE - 20, LAST_BRACE + 1), *NAMES})
 
 
 @posix_only
 @every_shell
-def test_a_script_that_was_cut_off_does_nothing_wherever_it_was_cut(install, release, here, target, shell):
+def test_a_script_that_was_cut_off_does_nothing_wherever_it_was_cut(
+    install, release, here, target, shell
+):
     for name in ("find", "install", "make"):
         fake(here / name, "echo this ran")
     for cut in CUTS:
@@ -674,8 +745,16 @@ def test_a_script_that_was_cut_off_does_nothing_wherever_it_was_cut(install, rel
 @every_shell
 def test_a_disk_that_is_full_is_told_in_a_sentence_and_changes_nothing(install, target, shell):
     old = with_old_file(target)
-    limited = [tool("dash"), "-c", "trap '' XFSZ; ulimit -f 16; exec \"$@\"", "limited"]  # 8 KiB, and an error beyond
-    refused(install(shell=shell, prefix=limited), r"/twat-fs-linux-\w+ \((.*is the disk full|exit code 153)")  # zsh: SIGXFSZ
+    limited = [
+        tool("dash"),
+        "-c",
+        "trap '' XFSZ; ulimit -f 16; exec \"$@\"",
+        "limited",
+    ]  # 8 KiB, and an error beyond
+    refused(
+        install(shell=shell, prefix=limited),
+        r"/twat-fs-linux-\w+ \((.*is the disk full|exit code 153)",
+    )  # zsh: SIGXFSZ
     assert inside(target) == ["twat-fs"]
     assert old.read_bytes() == OLD
 
@@ -697,7 +776,10 @@ def disk(tmp_path, request):
 @pytest.mark.parametrize("disk", ["size=32k"], indirect=True)
 def test_a_file_system_without_room_is_told_in_a_sentence_and_changes_nothing(install, disk, shell):
     old = with_old_file(disk)
-    refused(install("--dir", disk, shell=shell), r"cannot download .*/twat-fs-linux-\w+ \(cannot write to .*: is the disk full")
+    refused(
+        install("--dir", disk, shell=shell),
+        r"cannot download .*/twat-fs-linux-\w+ \(cannot write to .*: is the disk full",
+    )
     assert inside(disk) == ["twat-fs"]
     assert old.read_bytes() == OLD
 
@@ -708,7 +790,9 @@ def test_where_nothing_may_run_nothing_is_installed(install, disk):
     done = install("--dir", disk)
     assert (done.returncode, inside(disk)) == (1, [])
     first, second = done.stderr.splitlines()
-    assert re.search(r"twat-fs-linux-\w+ does not run here \(.*denied\): taking the Python file", first)
+    assert re.search(
+        r"twat-fs-linux-\w+ does not run here \(.*denied\): taking the Python file", first
+    )
     assert re.search(r"twat_fs.py does not run here \(.*denied\): nothing was installed", second)
 
 
@@ -730,11 +814,16 @@ def nobody():
     ("wish", "sentence"),
     [
         ("locked", "cannot write to .*/locked .*denied.*: choose another folder with --dir"),
-        ("locked/new", "cannot make the folder .*/locked/new .*denied.*: choose another with --dir"),
+        (
+            "locked/new",
+            "cannot make the folder .*/locked/new .*denied.*: choose another with --dir",
+        ),
         ("file/new", "cannot make the folder .*/file/new .*: choose another with --dir"),
     ],
 )
-def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(environment, nobody, shell, wish, sentence):
+def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(
+    environment, nobody, shell, wish, sentence
+):
     folder, user = nobody
     (folder / "file").touch()
     (folder / "locked").mkdir()
@@ -765,9 +854,14 @@ def test_a_folder_in_the_place_of_the_program_is_left_alone(install, target, she
 @modest_shell
 @pytest.mark.parametrize("home", [None, ""])
 def test_without_a_home_it_must_be_told_where(install, release, target, shell, home):
-    refused(install(shell=shell, HOME=home, TWAT_FS_INSTALL_DIR=None), "HOME is not set: say where with --dir DIR")
+    refused(
+        install(shell=shell, HOME=home, TWAT_FS_INSTALL_DIR=None),
+        "HOME is not set: say where with --dir DIR",
+    )
     assert release.asked == []
-    assert install("--dir", target, shell=shell, HOME=home, TWAT_FS_INSTALL_DIR=None).returncode == 0
+    assert (
+        install("--dir", target, shell=shell, HOME=home, TWAT_FS_INSTALL_DIR=None).returncode == 0
+    )
     assert inside(target) == ["twat-fs"]
 
 
@@ -831,12 +925,18 @@ def test_each_client_downloads(install, release, target, tmp_path, client):
     [
         ("SHA256SUMS", "missing", "cannot download .*/SHA256SUMS .*([Nn]ot [Ff]ound|404)"),
         ("SHA256SUMS", "cut", "SHA256SUMS"),
-        ("twat-fs-linux-x86_64", "missing", "cannot download .*/twat-fs-linux-x86_64 .*([Nn]ot [Ff]ound|404)"),
+        (
+            "twat-fs-linux-x86_64",
+            "missing",
+            "cannot download .*/twat-fs-linux-x86_64 .*([Nn]ot [Ff]ound|404)",
+        ),
         ("twat-fs-linux-x86_64", "cut", "/twat-fs-linux-x86_64"),
         ("twat-fs-linux-x86_64", "wrong", "/twat-fs-linux-x86_64 has the wrong checksum"),
     ],
 )
-def test_each_client_fails_with_a_sentence(install, release, target, tmp_path, client, name, fault, sentence):
+def test_each_client_fails_with_a_sentence(
+    install, release, target, tmp_path, client, name, fault, sentence
+):
     old = with_old_file(target)
     release.faults = {name: fault}
     refused(install(PATH=with_client(tmp_path / "machine", client)), sentence)
@@ -871,9 +971,14 @@ def test_without_curl_and_wget_it_says_so(install, target, tmp_path, shell):
 
 @posix_only
 @pytest.mark.parametrize("client", [client for client in CLIENTS if client != "busybox"])
-def test_over_https_it_works_with_a_certificate_and_not_without(install, secure_release, target, tmp_path, client):
+def test_over_https_it_works_with_a_certificate_and_not_without(
+    install, secure_release, target, tmp_path, client
+):
     path = with_client(tmp_path / "machine", client)
-    refused(install(PATH=path, TWAT_FS_BASE_URL=secure_release.url), r"cannot download https://localhost.* \(.*certificate")
+    refused(
+        install(PATH=path, TWAT_FS_BASE_URL=secure_release.url),
+        r"cannot download https://localhost.* \(.*certificate",
+    )
     assert inside(target) == []
     done = install(PATH=path, TWAT_FS_BASE_URL=secure_release.url, **secure_release.trust)
     assert (done.returncode, done.stderr, inside(target)) == (0, "", ["twat-fs"])
@@ -893,7 +998,9 @@ def test_the_advice_to_check_no_certificates_is_not_passed_on(install, tmp_path)
 
 @linux_only
 def test_a_wget_that_checks_no_certificates_is_refused(install, secure_release, target, tmp_path):
-    done = install(PATH=with_client(tmp_path / "machine", "busybox"), TWAT_FS_BASE_URL=secure_release.url)
+    done = install(
+        PATH=with_client(tmp_path / "machine", "busybox"), TWAT_FS_BASE_URL=secure_release.url
+    )
     refused(done, "this wget checks no certificates: install curl")
     assert inside(target) == []
 
@@ -901,7 +1008,10 @@ def test_a_wget_that_checks_no_certificates_is_refused(install, secure_release, 
 @posix_only
 def test_curl_never_goes_from_https_to_http(install, release, secure_release, target):
     secure_release.faults, secure_release.plain = {"SHA256SUMS": "plain"}, release.url
-    refused(install(TWAT_FS_BASE_URL=secure_release.url, **secure_release.trust), "cannot download https://.*[Pp]rotocol")
+    refused(
+        install(TWAT_FS_BASE_URL=secure_release.url, **secure_release.trust),
+        "cannot download https://.*[Pp]rotocol",
+    )
     assert inside(target) == []
 
 
@@ -945,7 +1055,10 @@ def test_without_a_hash_program_nothing_is_installed(install, target, tmp_path, 
 @pytest.mark.parametrize("text", ["{hash} *{name}\n", "{hash}  {name}\n"])
 def test_both_forms_of_a_list_of_hashes_are_read(install, release, target, monkeypatch, text):
     lines = [text.format(hash="0" * 64, name=f"not-{name}") for name in release.newest]
-    lines += [text.format(hash=hashlib.sha256(data).hexdigest(), name=name) for name, data in release.newest.items()]
+    lines += [
+        text.format(hash=hashlib.sha256(data).hexdigest(), name=name)
+        for name, data in release.newest.items()
+    ]
     release.newest["SHA256SUMS"] = "".join(lines).encode()
     monkeypatch.setattr(release, "content", lambda folder, name: release.folders[folder].get(name))
     assert install().returncode == 0
@@ -955,7 +1068,10 @@ def test_both_forms_of_a_list_of_hashes_are_read(install, release, target, monke
 @posix_only
 @every_shell
 def test_a_hash_that_is_cut_short_is_no_hash(install, release, target, monkeypatch, shell):
-    short = "".join(f"{hashlib.sha256(data).hexdigest()[:63]}  {name}\n" for name, data in release.newest.items())
+    short = "".join(
+        f"{hashlib.sha256(data).hexdigest()[:63]}  {name}\n"
+        for name, data in release.newest.items()
+    )
     release.newest["SHA256SUMS"] = short.encode()
     monkeypatch.setattr(release, "content", lambda folder, name: release.folders[folder].get(name))
     refused(install(shell=shell), "SHA256SUMS is not the list of a release")
@@ -969,7 +1085,10 @@ def test_a_hash_that_is_cut_short_is_no_hash(install, release, target, monkeypat
 @modest_shell
 def test_by_default_it_goes_where_programs_of_this_user_are(install, tmp_path, shell):
     home = Path(os.environ["HOME"])
-    for variables, folder in [({}, home / ".local" / "bin"), ({"XDG_BIN_HOME": tmp_path / "xdg"}, tmp_path / "xdg")]:
+    for variables, folder in [
+        ({}, home / ".local" / "bin"),
+        ({"XDG_BIN_HOME": tmp_path / "xdg"}, tmp_path / "xdg"),
+    ]:
         done = install(shell=shell, TWAT_FS_INSTALL_DIR=None, **variables)
         assert (done.returncode, done.stderr, inside(folder)) == (0, "", ["twat-fs"])
 
@@ -984,7 +1103,9 @@ def test_root_installs_for_everybody(install, tmp_path):
 
 @posix_only
 @every_shell
-@pytest.mark.parametrize("wish", ["relative", "./re lative", "-dash", "it's 50% $HOME `id` \"*\"", "ünï", "two\nlines"])
+@pytest.mark.parametrize(
+    "wish", ["relative", "./re lative", "-dash", 'it\'s 50% $HOME `id` "*"', "ünï", "two\nlines"]
+)
 def test_every_name_of_a_folder_is_taken_as_it_is(install, tmp_path, shell, wish):
     done = install("--dir", wish, shell=shell, cwd=tmp_path, CDPATH="/usr")
     assert (done.returncode, done.stderr, inside(tmp_path / wish)) == (0, "", ["twat-fs"])
@@ -997,7 +1118,10 @@ def test_a_folder_on_the_path_needs_no_advice(install, release, here, target, sh
     for entry in (f"{target}", f"{target}/"):
         done = install(shell=shell, PATH=f"{here}:{entry}")
         assert (done.returncode, done.stderr) == (0, "")
-        told = [f"downloading {release.url}/{release.asked[1]}", f"twat-fs 2.0.1 is now in {target}/twat-fs"]
+        told = [
+            f"downloading {release.url}/{release.asked[1]}",
+            f"twat-fs 2.0.1 is now in {target}/twat-fs",
+        ]
         assert done.stdout.splitlines() == [f"install.sh: {line}" for line in told]
 
 
@@ -1011,19 +1135,25 @@ def test_another_twat_fs_that_comes_first_is_told(install, here, target, shell):
 
 
 @posix_only
-@pytest.mark.parametrize("name", ["plain", "a folder", "it's 50% $HOME \"*\""])
+@pytest.mark.parametrize("name", ["plain", "a folder", 'it\'s 50% $HOME "*"'])
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"] if LINUX else ["bash", "zsh"])
 def test_the_line_that_is_printed_puts_the_folder_on_the_path(install, tmp_path, shell, name):
     done = install("--dir", tmp_path / name)
     marker = "fish:" if shell == "fish" else "bash, zsh:"
-    (line,) = [line.split(marker)[1].strip() for line in done.stdout.splitlines() if line.strip().startswith(marker)]
+    (line,) = [
+        line.split(marker)[1].strip()
+        for line in done.stdout.splitlines()
+        if line.strip().startswith(marker)
+    ]
     asked = subprocess.run(
         [tool(shell), "-c", f"{line}\ncommand -v twat-fs\ntwat-fs"],
         env={"PATH": "/usr/bin:/bin", "HOME": os.environ["HOME"]},
         capture_output=True,
         text=True,
     )
-    assert asked.stdout.splitlines() == [f"{tmp_path / name}/twat-fs", "twat-fs 2.0.1"], asked.stderr
+    assert asked.stdout.splitlines() == [f"{tmp_path / name}/twat-fs", "twat-fs 2.0.1"], (
+        asked.stderr
+    )
 
 
 @posix_only
@@ -1057,7 +1187,9 @@ COMMANDS = set(
 AUTOMATIC = set("_ args executioncontext lastexitcode matches".split())
 OPTIONS = set("version dir python uninstall addtopath help".split())
 
-needs_grammar = pytest.mark.skipif(sys.version_info < (3, 10), reason="the grammar of PowerShell needs Python 3.10")
+needs_grammar = pytest.mark.skipif(
+    sys.version_info < (3, 10), reason="the grammar of PowerShell needs Python 3.10"
+)
 
 
 def parsed(text: bytes):
@@ -1080,7 +1212,11 @@ def variables(node) -> List[str]:
 
 def set_somewhere(node) -> List[str]:
     """The variables that get a value: by an assignment, a loop, or a parameter."""
-    found = [name for place in kinds_of(node, "left_assignment_expression") for name in variables(place)[:2]]
+    found = [
+        name
+        for place in kinds_of(node, "left_assignment_expression")
+        for name in variables(place)[:2]
+    ]
     loops = [variables(place)[0] for place in kinds_of(node, "foreach_statement")]
     parameters = [variables(place)[0] for place in kinds_of(node, "script_parameter")]
     return found + loops + parameters
@@ -1139,12 +1275,18 @@ def test_every_command_in_it_is_its_own_or_one_of_powershell():
 def test_every_variable_that_is_read_was_set():
     tree = parsed(POWERSHELL)
     known = {*set_somewhere(tree), *AUTOMATIC, "true", "false", "null"}
-    assert {name for name in variables(tree) if name not in known and not name.startswith("env:")} == set()
+    assert {
+        name for name in variables(tree) if name not in known and not name.startswith("env:")
+    } == set()
 
 
 @needs_grammar
 def test_no_variable_is_a_parameter_in_other_letters():
-    assigned = [name for place in kinds_of(parsed(POWERSHELL), "left_assignment_expression") for name in variables(place)]
+    assigned = [
+        name
+        for place in kinds_of(parsed(POWERSHELL), "left_assignment_expression")
+        for name in variables(place)
+    ]
     assert OPTIONS & set(assigned) == set()
     loops = [variables(place)[0] for place in kinds_of(parsed(POWERSHELL), "foreach_statement")]
     assert OPTIONS & set(loops) == set()
@@ -1152,13 +1294,22 @@ def test_no_variable_is_a_parameter_in_other_letters():
 
 @needs_grammar
 def test_it_throws_and_never_exits():
-    leaving = [text.split()[0].lower() for text in texts(parsed(POWERSHELL), "flow_control_statement")]
+    leaving = [
+        text.split()[0].lower() for text in texts(parsed(POWERSHELL), "flow_control_statement")
+    ]
     assert set(leaving) == {"return", "throw", "continue"}
     assert "exit" not in {name.lower() for name in texts(parsed(POWERSHELL), "command_name")}
 
 
 def test_both_installers_know_the_same_words():
-    for word in ["TWAT_FS_VERSION", "TWAT_FS_INSTALL_DIR", "TWAT_FS_BASE_URL", "GITHUB_PATH", "SHA256SUMS", "twat_fs.py"]:
+    for word in [
+        "TWAT_FS_VERSION",
+        "TWAT_FS_INSTALL_DIR",
+        "TWAT_FS_BASE_URL",
+        "GITHUB_PATH",
+        "SHA256SUMS",
+        "twat_fs.py",
+    ]:
         assert word in SCRIPT.decode()
         assert word in POWERSHELL.decode()
     assert WINDOWS_BINARY in SCRIPT.decode()
@@ -1174,7 +1325,9 @@ CSHARP = 'class P { static int Main() { System.Console.WriteLine("twat-fs %s"); 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
     """Real programs for Windows, by the compiler that is a part of it: `compiled("2.0.1", 0)` sleeps 0 ms."""
-    compiler = Path(os.environ["SYSTEMROOT"], "Microsoft.NET", "Framework64", "v4.0.30319", "csc.exe")
+    compiler = Path(
+        os.environ["SYSTEMROOT"], "Microsoft.NET", "Framework64", "v4.0.30319", "csc.exe"
+    )
     folder = tmp_path_factory.mktemp("csharp")
 
     def build(version: str, sleep: int = 0) -> bytes:
@@ -1193,7 +1346,12 @@ def powershell(release, target, compiled):
     release.folders["download/v1.2.3"][WINDOWS_BINARY] = compiled("1.2.3")
 
     def run(shell, *options, script=None, **variables):
-        env = {**os.environ, "TWAT_FS_BASE_URL": release.url, "TWAT_FS_INSTALL_DIR": str(target), "GITHUB_PATH": ""}
+        env = {
+            **os.environ,
+            "TWAT_FS_BASE_URL": release.url,
+            "TWAT_FS_INSTALL_DIR": str(target),
+            "GITHUB_PATH": "",
+        }
         how = ["-Command", script] if script else ["-File", str(WINDOWS_SCRIPT), *map(str, options)]
         argv = [shell, "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", *how]
         pipes = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
@@ -1229,10 +1387,14 @@ def test_windows_installs_the_binary_and_uninstalls_it(powershell, target, shell
 @windows_only
 @every_powershell
 def test_windows_installs_from_a_pipe_and_from_a_block_with_options(powershell, target, shell):
-    done = powershell(shell, script=f"Get-Content -Raw '{WINDOWS_SCRIPT}' | Invoke-Expression; 'and on'")
+    done = powershell(
+        shell, script=f"Get-Content -Raw '{WINDOWS_SCRIPT}' | Invoke-Expression; 'and on'"
+    )
     assert (done.returncode, inside(target)) == (0, ["twat-fs.exe"]), done.stderr
     assert done.stdout.endswith("and on\n")
-    block = f"& ([scriptblock]::Create((Get-Content -Raw '{WINDOWS_SCRIPT}'))) -Version 1.2.3 -Python"
+    block = (
+        f"& ([scriptblock]::Create((Get-Content -Raw '{WINDOWS_SCRIPT}'))) -Version 1.2.3 -Python"
+    )
     done = powershell(shell, script=block)
     assert (done.returncode, inside(target)) == (0, ["twat-fs.cmd", "twat-fs.py"]), done.stderr
     assert "twat-fs 1.2.3 is now in" in done.stdout
@@ -1240,12 +1402,16 @@ def test_windows_installs_from_a_pipe_and_from_a_block_with_options(powershell, 
 
 @windows_only
 @every_powershell
-def test_windows_takes_the_python_file_where_the_binary_does_not_run(powershell, release, target, shell):
+def test_windows_takes_the_python_file_where_the_binary_does_not_run(
+    powershell, release, target, shell
+):
     release.newest[WINDOWS_BINARY] = b"no program"
     done = powershell(shell)
     assert (done.returncode, inside(target)) == (0, ["twat-fs.cmd", "twat-fs.py"]), done.stderr
     assert f"{WINDOWS_BINARY} does not run here: taking the Python file" in done.stdout
-    said = subprocess.run([str(target / "twat-fs.cmd"), "--version"], capture_output=True, text=True)
+    said = subprocess.run(
+        [str(target / "twat-fs.cmd"), "--version"], capture_output=True, text=True
+    )
     assert (said.returncode, said.stdout.strip()) == (0, "twat-fs 2.0.1")
 
 
@@ -1302,13 +1468,19 @@ def test_windows_puts_the_folder_on_the_path_and_takes_it_off_again(powershell, 
     import winreg
 
     def value():
-        with winreg.OpenKey(winreg.HKEY_CURRENT_USER, "Environment") as key, contextlib.suppress(FileNotFoundError):
+        with (
+            winreg.OpenKey(winreg.HKEY_CURRENT_USER, "Environment") as key,
+            contextlib.suppress(FileNotFoundError),
+        ):
             return winreg.QueryValueEx(key, "Path")
         return "", winreg.REG_EXPAND_SZ
 
     before, _ = value()
     done = powershell(shell, "-AddToPath")
-    assert (done.returncode, value()) == (0, (f"{target};{before}".rstrip(";"), winreg.REG_EXPAND_SZ)), done.stderr
+    assert (done.returncode, value()) == (
+        0,
+        (f"{target};{before}".rstrip(";"), winreg.REG_EXPAND_SZ),
+    ), done.stderr
     assert powershell(shell, "-AddToPath").returncode == 0
     assert value()[0].count(str(target)) == 1
     assert powershell(shell, "-Uninstall").returncode == 0
@@ -1319,4 +1491,6 @@ def test_windows_puts_the_folder_on_the_path_and_takes_it_off_again(powershell, 
 @every_powershell
 def test_windows_tells_ci_where_it_is(powershell, target, tmp_path, shell):
     done = powershell(shell, GITHUB_PATH=str(tmp_path / "path"))
-    assert (done.returncode, (tmp_path / "path").read_bytes()) == (0, f"{target}\n".encode()), done.stderr
+    assert (done.returncode, (tmp_path / "path").read_bytes()) == (0, f"{target}\n".encode()), (
+        done.stderr
+    )

@@ -127,9 +127,13 @@ class Nginx:
 
 
 def executable() -> str:
-    found = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin")
+    found = shutil.which(
+        "nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin"
+    )
     if not found:
-        pytest.fail("these tests need nginx (a real server, not a game of ours): apt-get install nginx-light")
+        pytest.fail(
+            "these tests need nginx (a real server, not a game of ours): apt-get install nginx-light"
+        )
     return found
 
 
@@ -139,7 +143,9 @@ def certificates(folder: Path) -> None:
     now = datetime.now(timezone.utc).replace(tzinfo=None)
     leaves = {
         "good": authority.issue_cert("localhost", "127.0.0.1"),
-        "expired": authority.issue_cert("localhost", not_before=now - timedelta(days=9), not_after=now - timedelta(days=2)),
+        "expired": authority.issue_cert(
+            "localhost", not_before=now - timedelta(days=9), not_after=now - timedelta(days=2)
+        ),
         "other": authority.issue_cert("other.example"),
         "stranger": trustme.CA().issue_cert("localhost"),
     }
@@ -184,15 +190,44 @@ def nginx(tmp_path_factory):
         (folder / "nginx.conf").write_text(config)
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         started = [
-            subprocess.Popen(command, env=environment, cwd=str(folder), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            subprocess.Popen(
+                command,
+                env=environment,
+                cwd=str(folder),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
             for output in [(folder / "output").open("wb")]
             for command in (
-                [executable(), "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")],
-                [sys.executable, str(PROGRAM), "serve", "--dir", str(folder / "served"), "--port", str(ports["serve"]), "-q"],
+                [
+                    executable(),
+                    "-p",
+                    str(folder),
+                    "-e",
+                    str(folder / "error.log"),
+                    "-c",
+                    str(folder / "nginx.conf"),
+                ],
+                [
+                    sys.executable,
+                    str(PROGRAM),
+                    "serve",
+                    "--dir",
+                    str(folder / "served"),
+                    "--port",
+                    str(ports["serve"]),
+                    "-q",
+                ],
             )
         ]
         try:
-            until(lambda: all(answers(ports[name]) for name in ports if name != "dead") or any(p.poll() for p in started))
+            until(
+                lambda: (
+                    all(answers(ports[name]) for name in ports if name != "dead")
+                    or any(p.poll() for p in started)
+                )
+            )
             assert [p.poll() for p in started] == [None, None], (folder / "output").read_text() + (
                 folder / "error.log"
             ).read_text()
@@ -230,12 +265,23 @@ def test_an_upload_through_nginx_is_proven(main, nginx, sample):
 def test_an_upload_over_tls_is_proven(main, nginx, sample, port):
     done = main("-p", nginx.url(port), "--cacert", nginx.ca, "--json", sample)
     found = json.loads(done.out)
-    assert (done.code, found["verified"]) == (0, "full") and found["url"].startswith(nginx.url(port))
+    assert (done.code, found["verified"]) == (0, "full") and found["url"].startswith(
+        nginx.url(port)
+    )
 
 
 def test_odd_names_pass_through_nginx(main, nginx, tmp_path):
     """Names that nginx and we must quote alike: it decodes the path, and passes the raw one on."""
-    names = ["a b.txt", "grüße.txt", "100%.txt", "a+b&c=d;e.txt", "#?[]@!$'(),.txt", "%2e%2e%2f.txt", '"quoted".txt', "~.txt"]
+    names = [
+        "a b.txt",
+        "grüße.txt",
+        "100%.txt",
+        "a+b&c=d;e.txt",
+        "#?[]@!$'(),.txt",
+        "%2e%2e%2f.txt",
+        '"quoted".txt',
+        "~.txt",
+    ]
     files = [tmp_path / name for name in names]
     for file in files:
         file.write_bytes(file.name.encode() * 100)
@@ -250,11 +296,18 @@ def test_connections_to_nginx_are_kept(main, nginx, sample):
     assert len({words[0] for words in nginx.log()[before:]}) == 1
 
 
-@pytest.mark.parametrize("port, says", [("expired", "expired"), ("other", "localhost"), ("stranger", "issuer")])
+@pytest.mark.parametrize(
+    "port, says", [("expired", "expired"), ("other", "localhost"), ("stranger", "issuer")]
+)
 def test_a_bad_certificate_is_refused(main, nginx, sample, port, says):
     before = len(nginx.log())
     done = main("-p", nginx.url(port), "--cacert", nginx.ca, sample)
-    assert (done.code, done.out) == (1, "") and " tls " in done.err and says in done.err and "--cacert" in done.err
+    assert (
+        (done.code, done.out) == (1, "")
+        and " tls " in done.err
+        and says in done.err
+        and "--cacert" in done.err
+    )
     assert len(nginx.log()) == before
     insecure = main("-p", nginx.url(port), "--insecure", sample)
     assert insecure.code == 0 and "WARNING" in insecure.err
@@ -278,8 +331,14 @@ def test_https_spoken_to_a_plain_port_and_the_reverse(main, nginx, sample):
 @pytest.mark.parametrize("port", ["plain", "tls"])
 @pytest.mark.parametrize("size", [200 << 10, 24 * MIB])
 def test_its_page_about_a_large_body_becomes_a_sentence(main, nginx, tmp_path, port, size):
-    done = main("-p", nginx.url(port, "small/"), "--cacert", nginx.ca, sparse(tmp_path / "big.bin", size))
-    assert (done.code, done.out) == (1, "") and "413 Request Entity Too Large" in done.err and "<" not in done.err
+    done = main(
+        "-p", nginx.url(port, "small/"), "--cacert", nginx.ca, sparse(tmp_path / "big.bin", size)
+    )
+    assert (
+        (done.code, done.out) == (1, "")
+        and "413 Request Entity Too Large" in done.err
+        and "<" not in done.err
+    )
     assert "the file has " in done.err
 
 
@@ -303,13 +362,19 @@ def test_a_refusal_names_its_status(main, nginx, sample):
 def test_a_dead_server_behind_is_asked_once_more(main, nginx, sample, status):
     done = main("-p", nginx.url("plain", "%d/" % status), "--retry", 5, sample)
     assert (done.code, done.out) == (1, "") and "%d " % status in done.err
-    assert nginx.statuses("/%d/" % status, 2) == [status] * 2  # the body had left: it may have arrived
+    assert (
+        nginx.statuses("/%d/" % status, 2) == [status] * 2
+    )  # the body had left: it may have arrived
 
 
 def test_a_busy_server_is_given_the_time_it_wants(main, nginx, sample):
     done = main("-p", nginx.url("plain", "busy/"), "-v", sample, sample)
     assert (done.code, len(done.links)) == (0, 2) and 1 <= done.seconds < 5
-    assert nginx.statuses("/busy/", 3) == [200, 429, 200] and "429" in done.err and "again in 1." in done.err
+    assert (
+        nginx.statuses("/busy/", 3) == [200, 429, 200]
+        and "429" in done.err
+        and "again in 1." in done.err
+    )
 
 
 def test_a_server_that_stays_busy_is_given_up(main, nginx, sample):
@@ -344,13 +409,18 @@ def test_webdav_takes_the_exact_bytes(main, nginx, tmp_path, port, size):
     assert nginx.statuses("/dav/" + file.name, 1) == [201]
 
 
-@pytest.mark.parametrize("place, verified, statuses", [("keep", "sample", [206, 206, 206]), ("keep-whole", "size", [200])])
+@pytest.mark.parametrize(
+    "place, verified, statuses",
+    [("keep", "sample", [206, 206, 206]), ("keep-whole", "size", [200])],
+)
 def test_a_large_file_is_proven_by_samples(main, nginx, tmp_path, place, verified, statuses):
     file = tmp_path / "large.bin"
     file.write_bytes(os.urandom(6 * MIB))
     done = main("-p", nginx.url("plain", place + "/"), "--json", file)
     assert (done.code, json.loads(done.out)["verified"]) == (0, verified)
-    assert nginx.statuses("/%s/large.bin" % place.replace("keep", "kept"), len(statuses)) == statuses
+    assert (
+        nginx.statuses("/%s/large.bin" % place.replace("keep", "kept"), len(statuses)) == statuses
+    )
 
 
 def test_a_large_file_is_proven_whole_if_asked(main, nginx, tmp_path):

@@ -7,7 +7,11 @@ import pytest
 
 import twat_fs
 
-WANTED = [row.id for row in twat_fs.PROVIDERS if row.once != "always" and not row.needs and row.id != "www0x0"]
+WANTED = [
+    row.id
+    for row in twat_fs.PROVIDERS
+    if row.once != "always" and not row.needs and row.id != "www0x0"
+]
 
 
 @pytest.fixture
@@ -20,5 +24,7 @@ def clean_env():
 def test_the_host_gives_back_what_it_was_given(host, record_property):
     info = twat_fs.setup_provider(host, online=True)
     record_property("said", info.explanation)
-    record_property("timing", " ".join(f"{phase} {seconds} s" for phase, seconds in info.timing.items()))
+    record_property(
+        "timing", " ".join(f"{phase} {seconds} s" for phase, seconds in info.timing.items())
+    )
     assert info.success, info.explanation

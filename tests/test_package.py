@@ -20,7 +20,7 @@ from test_style import old_python
 
 pytestmark = pytest.mark.release
 VERSION, TAG = "0.1.0", "v0.1.0"
-BIN = Path(sys.executable).parent         # pip, uv and pipx are among the development packages
+BIN = Path(sys.executable).parent  # pip, uv and pipx are among the development packages
 WHEEL = [
     "twat_fs-0.1.0.dist-info/METADATA", "twat_fs-0.1.0.dist-info/RECORD", "twat_fs-0.1.0.dist-info/WHEEL",
     "twat_fs-0.1.0.dist-info/entry_points.txt", "twat_fs-0.1.0.dist-info/licenses/LICENSE", "twat_fs.py",
@@ -42,7 +42,12 @@ def dist(clone, tmp_path_factory):
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory):
     """The build backend, fetched once: what is built afterwards needs no index."""
-    make = lambda folder: python("-m", "pip", "download", "-q", "-d", folder, "hatchling>=1.27", "editables", **NETWORK)  # noqa: E731
+
+    def make(folder):
+        return python(
+            "-m", "pip", "download", "-q", "-d", folder, "hatchling>=1.27", "editables", **NETWORK
+        )
+
     return once(tmp_path_factory, "package-shelf", make)
 
 
@@ -63,7 +68,9 @@ def venv(tmp_path):
 def pip(venv, shelf):
     """pip for that venv, whose builds take the backend from the shelf."""
     alone = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(shelf), "PIP_CONFIG_FILE": os.devnull}
-    return lambda *words, **env: python("-m", "pip", "--python", venv, "install", "-q", *words, **{**alone, **env})
+    return lambda *words, **env: python(
+        "-m", "pip", "--python", venv, "install", "-q", *words, **{**alone, **env}
+    )
 
 
 def sha256(path) -> str:
@@ -77,11 +84,20 @@ def test_the_wheel_is_the_program_and_its_papers_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         assert sorted(archive.namelist()) == WHEEL
         told = archive.read("twat_fs.py").decode()
-        metadata = archive.read("twat_fs-0.1.0.dist-info/METADATA").decode().split("\n\n")[0].splitlines()
+        metadata = (
+            archive.read("twat_fs-0.1.0.dist-info/METADATA").decode().split("\n\n")[0].splitlines()
+        )
         entries = archive.read("twat_fs-0.1.0.dist-info/entry_points.txt").decode().split()
     assert told.count(f'\n__version__ = "{VERSION}"') == 1
-    assert told.replace(f'__version__ = "{VERSION}"', '__version__ = "0+unknown"') == (ROOT / "twat_fs.py").read_text("utf-8")
-    assert {"Name: twat-fs", f"Version: {VERSION}", "License-Expression: MIT", "Requires-Python: >=3.9"} <= set(metadata)
+    assert told.replace(f'__version__ = "{VERSION}"', '__version__ = "0+unknown"') == (
+        ROOT / "twat_fs.py"
+    ).read_text("utf-8")
+    assert {
+        "Name: twat-fs",
+        f"Version: {VERSION}",
+        "License-Expression: MIT",
+        "Requires-Python: >=3.9",
+    } <= set(metadata)
     assert not [line for line in metadata if line.startswith("Requires-Dist")]
     assert " ".join(entries) == (
         "[console_scripts] file2url = twat_fs:main twat-fs = twat_fs:main [twat.plugins] fs = twat_fs"
@@ -92,7 +108,16 @@ def test_an_unpacked_sdist_builds_the_same_wheel_without_git(dist, wheel, tmp_pa
     good("tar", "-xf", dist / "twat_fs-0.1.0.tar.gz", "-C", tmp_path)
     empty = tmp_path / "bin"
     empty.mkdir()
-    python("-m", "build", "-n", "-w", "-o", tmp_path / "out", tmp_path / "twat_fs-0.1.0", PATH=str(empty))
+    python(
+        "-m",
+        "build",
+        "-n",
+        "-w",
+        "-o",
+        tmp_path / "out",
+        tmp_path / "twat_fs-0.1.0",
+        PATH=str(empty),
+    )
     assert sha256(tmp_path / "out" / wheel.name) == sha256(wheel)
 
 
@@ -105,10 +130,15 @@ def test_another_folder_hour_and_umask_make_the_same_bytes(dist, clone, tmp_path
         for path in copy.glob("*.*"):
             os.utime(path, (10**9, 10**9))
         python("-m", "build", "-n", "-o", tmp_path / "sdist", "-s", copy)
-        python("-m", "build", "-n", "-o", tmp_path / "wheel", "-w", copy)     # from the tree, not from the sdist
+        python(
+            "-m", "build", "-n", "-o", tmp_path / "wheel", "-w", copy
+        )  # from the tree, not from the sdist
     finally:
         os.umask(before)
-    made = [tmp_path / "sdist" / "twat_fs-0.1.0.tar.gz", tmp_path / "wheel" / "twat_fs-0.1.0-py3-none-any.whl"]
+    made = [
+        tmp_path / "sdist" / "twat_fs-0.1.0.tar.gz",
+        tmp_path / "wheel" / "twat_fs-0.1.0-py3-none-any.whl",
+    ]
     assert [sha256(path) for path in made] == [sha256(dist / path.name) for path in made]
 
 
@@ -120,7 +150,12 @@ def test_building_leaves_the_tree_as_it_was(dist, clone):
 
 
 def says_its_version(venv, version=VERSION):
-    for words in ("twat-fs --version", "twat-fs version", "file2url --version", "python -m twat_fs version"):
+    for words in (
+        "twat-fs --version",
+        "twat-fs version",
+        "file2url --version",
+        "python -m twat_fs version",
+    ):
         command, *rest = words.split()
         assert good(venv / "bin" / command, *rest, cwd=venv) == f"twat-fs {version}\n"
 
@@ -139,15 +174,30 @@ def test_pip_installs_from_sources(what, clone, venv, pip):
 def test_an_editable_install_is_the_tree_and_says_so(clone, venv, pip):
     pip("-e", clone)
     says_its_version(venv, f"0+unknown (git {TAG})")
-    found = good(venv / "bin" / "python", "-c", "import twat_fs; print(twat_fs.__file__, twat_fs.__version__)", cwd=venv)
+    found = good(
+        venv / "bin" / "python",
+        "-c",
+        "import twat_fs; print(twat_fs.__file__, twat_fs.__version__)",
+        cwd=venv,
+    )
     assert found == f"{clone / 'twat_fs.py'} 0+unknown\n"
 
 
 @pytest.fixture
 def alone(tmp_path, shelf):
     """uv, also as pipx uses it: this very Python, no index, and a cache in which no other test has left its build."""
-    own = {"UV_CACHE_DIR": str(tmp_path / "uv"), "UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never"}
-    return {**own, "UV_OFFLINE": "1", "UV_FIND_LINKS": str(shelf), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(shelf)}
+    own = {
+        "UV_CACHE_DIR": str(tmp_path / "uv"),
+        "UV_PYTHON": sys.executable,
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
+    return {
+        **own,
+        "UV_OFFLINE": "1",
+        "UV_FIND_LINKS": str(shelf),
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(shelf),
+    }
 
 
 @pytest.fixture
@@ -157,11 +207,21 @@ def uv(tmp_path, alone):
 
 @pytest.mark.parametrize("what", ["{clone}", "git+file://{clone}@v0.1.0"], ids=["folder", "git"])
 def test_uv_runs_it_from_sources(uv, clone, what):
-    assert uv("tool", "run", "--from", what.format(clone=clone), "twat-fs", "--version") == f"twat-fs {VERSION}\n"
+    assert (
+        uv("tool", "run", "--from", what.format(clone=clone), "twat-fs", "--version")
+        == f"twat-fs {VERSION}\n"
+    )
 
 
 def test_uv_installs_the_wheel_as_a_tool(uv, wheel, tmp_path):
-    uv("tool", "install", "--offline", wheel, UV_TOOL_DIR=str(tmp_path / "tools"), UV_TOOL_BIN_DIR=str(tmp_path / "bin"))
+    uv(
+        "tool",
+        "install",
+        "--offline",
+        wheel,
+        UV_TOOL_DIR=str(tmp_path / "tools"),
+        UV_TOOL_BIN_DIR=str(tmp_path / "bin"),
+    )
     assert good(tmp_path / "bin" / "file2url", "--version") == f"twat-fs {VERSION}\n"
 
 
@@ -194,15 +254,22 @@ def test_the_bare_file_runs_under_uv_and_pipx_without_a_network(request, tool, t
     """Its first lines tell them which Python it needs (PEP 723)."""
     copy = shutil.copy(ROOT / "twat_fs.py", tmp_path)
     offline = {"UV_OFFLINE": "1", "PIP_NO_INDEX": "1"}
-    assert request.getfixturevalue(tool)("run", copy, "--version", **offline) == "twat-fs 0+unknown\n"
+    assert (
+        request.getfixturevalue(tool)("run", copy, "--version", **offline) == "twat-fs 0+unknown\n"
+    )
     assert not list(tmp_path.glob("uv.lock")) and not list(tmp_path.glob(".venv"))
 
 
 def test_the_real_twat_finds_its_plugin(uv, wheel, venv):
     uv("pip", "install", "--python", venv, "twat", wheel, **{"UV_OFFLINE": None, **NETWORK})
     assert good(venv / "bin" / "twat", "fs", "version") == f"twat-fs {VERSION}\n"
-    assert subprocess.run([venv / "bin" / "twat", "fs", "nofile"], capture_output=True).returncode == 6
-    assert good(venv / "bin" / "python", "-c", "import twat; print(twat.fs.upload_file.__name__)") == "upload_file\n"
+    assert (
+        subprocess.run([venv / "bin" / "twat", "fs", "nofile"], capture_output=True).returncode == 6
+    )
+    assert (
+        good(venv / "bin" / "python", "-c", "import twat; print(twat.fs.upload_file.__name__)")
+        == "upload_file\n"
+    )
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8"])
@@ -234,7 +301,10 @@ def test_a_checkout_says_what_git_says(checkout, tmp_path):
     (checkout / "README.md").write_text("changed")
     assert version_of(checkout) == f"twat-fs 0+unknown (git {TAG}-dirty)"
     git(checkout, "commit", "-q", "-a", "-m", "x")
-    assert version_of(checkout) == f"twat-fs 0+unknown (git {TAG}-1-g{git(checkout, 'rev-parse', '--short', 'HEAD')})"
+    assert (
+        version_of(checkout)
+        == f"twat-fs 0+unknown (git {TAG}-1-g{git(checkout, 'rev-parse', '--short', 'HEAD')})"
+    )
     other = {"GIT_DIR": str(ROOT / ".git"), "GIT_WORK_TREE": str(ROOT)}
     assert version_of(checkout, **other).startswith(f"twat-fs 0+unknown (git {TAG}-1-g")
 
@@ -247,16 +317,23 @@ def test_no_git_and_somebody_elses_repository_are_not_mentioned(checkout, tmp_pa
 
 
 def test_a_built_program_never_asks_git(checkout):
-    assert python(checkout / "tools" / "version.py", "--write", checkout / "twat_fs.py") == f"{VERSION}\n"
+    assert (
+        python(checkout / "tools" / "version.py", "--write", checkout / "twat_fs.py")
+        == f"{VERSION}\n"
+    )
     assert version_of(checkout) == f"twat-fs {VERSION}"
 
 
 def test_importing_asks_nobody(checkout):
     spy = "import sys; sys.addaudithook(lambda event, args: event == 'subprocess.Popen' and print(args)); import twat_fs"
     assert python("-c", spy, cwd=checkout) == ""
-    assert "git" in python("-c", f"{spy}; twat_fs.main(['--version'])", cwd=checkout), "the spy would have seen it"
+    assert "git" in python("-c", f"{spy}; twat_fs.main(['--version'])", cwd=checkout), (
+        "the spy would have seen it"
+    )
 
 
 def test_the_module_is_found_by_name_in_a_checkout(checkout):
-    told = subprocess.check_output([sys.executable, "-m", "twat_fs", "version"], cwd=checkout, text=True)
+    told = subprocess.check_output(
+        [sys.executable, "-m", "twat_fs", "version"], cwd=checkout, text=True
+    )
     assert told == f"twat-fs 0+unknown (git {TAG})\n"

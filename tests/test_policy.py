@@ -31,9 +31,13 @@ def source(size: int = 1, name: str = "a.txt", path: str = "nowhere") -> t.Sourc
     return t.Source(path, name, size, STAMP)
 
 
-def response(body="", status: int = 200, url: str = "https://host.example/up", **headers: str) -> t.Response:
+def response(
+    body="", status: int = 200, url: str = "https://host.example/up", **headers: str
+) -> t.Response:
     data = body.encode("utf-8") if isinstance(body, str) else body
-    return t.Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, data, url)
+    return t.Response(
+        status, {name.replace("_", "-"): value for name, value in headers.items()}, data, url
+    )
 
 
 def outcome(call, *args):
@@ -60,7 +64,13 @@ PAUSES = [
     ("the host says when", t.Busy("x", retry_after=7.0), 1, 2, 7.0),
     ("the host says now", t.Busy("x", retry_after=0.0), 1, 2, 0.0),
     ("the host says when, but it was the last try", t.Busy("x", retry_after=7.0), 3, 2, None),
-    ("exactly the longest pause", t.Busy("x", retry_after=float(t.MAX_PAUSE)), 1, 2, float(t.MAX_PAUSE)),
+    (
+        "exactly the longest pause",
+        t.Busy("x", retry_after=float(t.MAX_PAUSE)),
+        1,
+        2,
+        float(t.MAX_PAUSE),
+    ),
     ("one second above it is a no", t.Busy("x", retry_after=t.MAX_PAUSE + 1.0), 1, 2, None),
     ("an hour is a no", t.Busy("x", retry_after=3600.0), 1, 2, None),
     ("for ever is a no", t.Busy("x", retry_after=t.FOREVER), 1, 2, None),
@@ -75,7 +85,9 @@ PAUSES = [
 ]
 
 
-@pytest.mark.parametrize("error, attempt, retry, seconds", [row[1:] for row in PAUSES], ids=[row[0] for row in PAUSES])
+@pytest.mark.parametrize(
+    "error, attempt, retry, seconds", [row[1:] for row in PAUSES], ids=[row[0] for row in PAUSES]
+)
 def test_pause(error, attempt, retry, seconds):
     assert t.pause(error, attempt, retry) == seconds
 
@@ -96,10 +108,22 @@ MISSING = DOWNLOAD._replace(refusal=t.not_there)
 
 VERDICTS = [
     *((UPLOAD, response("x", status), t.Response) for status in (200, 201, 202, 204, 206, 299)),
-    *((UPLOAD, response("x", status), t.Busy) for status in (408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524)),
-    *((UPLOAD, response("x", status), t.Refused) for status in (400, 401, 403, 404, 405, 410, 411, 412, 413, 414, 415)),
-    *((UPLOAD, response("x", status), t.Refused) for status in (418, 422, 451, 501, 505, 507, 519, 525, 599, 999)),
-    *((UPLOAD, response("x", status), t.Refused) for status in (100, 199, 300, 301, 302, 304, 307, 399)),
+    *(
+        (UPLOAD, response("x", status), t.Busy)
+        for status in (408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524)
+    ),
+    *(
+        (UPLOAD, response("x", status), t.Refused)
+        for status in (400, 401, 403, 404, 405, 410, 411, 412, 413, 414, 415)
+    ),
+    *(
+        (UPLOAD, response("x", status), t.Refused)
+        for status in (418, 422, 451, 501, 505, 507, 519, 525, 599, 999)
+    ),
+    *(
+        (UPLOAD, response("x", status), t.Refused)
+        for status in (100, 199, 300, 301, 302, 304, 307, 399)
+    ),
     (UPLOAD, response("x", 500), t.Refused),
     (DOWNLOAD, response("x", 500), t.Busy),
     (DOWNLOAD, response("x", 404), t.Refused),
@@ -117,7 +141,9 @@ VERDICTS = [
 ]
 
 
-@pytest.mark.parametrize("request_, answer, verdict", VERDICTS, ids=lambda value: getattr(value, "status", None))
+@pytest.mark.parametrize(
+    "request_, answer, verdict", VERDICTS, ids=lambda value: getattr(value, "status", None)
+)
 def test_judge(request_, answer, verdict):
     found = outcome(t.judge, request_, answer)
     assert found is answer if verdict is t.Response else found is verdict
@@ -156,7 +182,10 @@ def test_a_busy_host_says_how_long(request_, answer, seconds):
     "body, shown",
     [
         ("The file is too large.\n", "The file is too large."),
-        ("<html><head><title>\n  Just a\n moment... </title></head><body>" + "x" * 5000, "Just a moment..."),
+        (
+            "<html><head><title>\n  Just a\n moment... </title></head><body>" + "x" * 5000,
+            "Just a moment...",
+        ),
         ("no\x1b[2J\x07\r\nend", "no\\x1b[2J\\x07 end"),
         ("gpj.\u202eexe", "gpj.\\u202eexe"),
         (b"\xff\xfe", "\ufffd\ufffd"),
@@ -227,7 +256,10 @@ def test_retry_after(value, seconds, timezone):
 
 
 @FEW
-@given(st.text(max_size=40) | st.from_regex(r"\A[A-Z][a-z]{2}, [0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,6} [0-9:]{1,9} \S{1,6}\Z"))
+@given(
+    st.text(max_size=40)
+    | st.from_regex(r"\A[A-Z][a-z]{2}, [0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,6} [0-9:]{1,9} \S{1,6}\Z")
+)
 def test_any_retry_after_is_seconds_or_nothing(value):
     seconds = t.retry_after(value, NOW)
     assert seconds is None or seconds >= 0
@@ -428,14 +460,21 @@ OBJECTIONS = [
     ("catbox", "a.exe.txt", {}, None, None),
     ("catbox", "exe", {}, None, None),
     ("catbox", "a.", {}, None, None),
-    ("catbox", ".exe", {}, "it does not take .exe files", t.Unsuitable), ("catbox", "exe", {}, None, None),
+    ("catbox", ".exe", {}, "it does not take .exe files", t.Unsuitable),
+    ("catbox", "exe", {}, None, None),
     ("catbox", "a.txt", {"once": True}, "one download", t.Unsuitable),
     ("catbox", "a.txt", {"expire": H}, "for ever", t.Unsuitable),
     ("catbox", "a.txt", {"keep": 604799395200}, None, None),
     ("litterbox", "a.scr", {}, "scr", t.Unsuitable),
     ("litterbox", "a.txt", {"expire": 12 * H}, None, None),
     ("litterbox", "a.txt", {"keep": 4 * D}, "3 days", t.Unsuitable),
-    ("litterbox", "a.txt", {"settings": {"LITTERBOX_DEFAULT_EXPIRATION": "2h"}}, "one of", t.NotConfigured),
+    (
+        "litterbox",
+        "a.txt",
+        {"settings": {"LITTERBOX_DEFAULT_EXPIRATION": "2h"}},
+        "one of",
+        t.NotConfigured,
+    ),
     ("uguu", "a.zip", {}, "zip", t.Unsuitable),
     ("uguu", "a.pdf", {}, "pdf", t.Unsuitable),
     ("uguu", "a.txt", {"keep": 3 * H + 1}, "3 hours", t.Unsuitable),
@@ -447,8 +486,20 @@ OBJECTIONS = [
     ("senditsh", "a.txt", {"once": True}, None, None),
     ("bashupload", "a.txt", {"once": True}, None, None),
     ("transfersh", "a.txt", {}, "TWAT_FS_TRANSFERSH_URL", t.NotConfigured),
-    ("transfersh", "a.txt", {"settings": {"TWAT_FS_TRANSFERSH_URL": ""}}, "TWAT_FS_TRANSFERSH_URL", t.NotConfigured),
-    ("transfersh", "a.txt", {"settings": {"TWAT_FS_TRANSFERSH_URL": "https://h.example"}}, None, None),
+    (
+        "transfersh",
+        "a.txt",
+        {"settings": {"TWAT_FS_TRANSFERSH_URL": ""}},
+        "TWAT_FS_TRANSFERSH_URL",
+        t.NotConfigured,
+    ),
+    (
+        "transfersh",
+        "a.txt",
+        {"settings": {"TWAT_FS_TRANSFERSH_URL": "https://h.example"}},
+        None,
+        None,
+    ),
 ]
 
 
@@ -532,9 +583,15 @@ def test_a_wrong_name_is_answered_with_what_was_meant(name, words):
 def test_every_ambiguous_prefix_names_all_that_it_may_be():
     """All the prefixes of all the names: a host that fits alone is found, several are told, a domain cut short is none."""
     names = {row.id: (row.id, row.domain) for row in t.PROVIDERS}
-    for prefix in {word[:end] for pair in names.values() for word in pair for end in range(1, len(word) + 1)}:
+    for prefix in {
+        word[:end] for pair in names.values() for word in pair for end in range(1, len(word) + 1)
+    }:
         exact = {id for id, pair in names.items() if prefix in pair}
-        meant = exact or {id for id, (_, domain) in names.items() if id.startswith(prefix) or domain.startswith(prefix + ".")}
+        meant = exact or {
+            id
+            for id, (_, domain) in names.items()
+            if id.startswith(prefix) or domain.startswith(prefix + ".")
+        }
         if prefix in t.DEAD or not meant:
             continue
         if len(meant) == 1:
@@ -563,12 +620,20 @@ CHAINS = [
     (["x0at"], False, ["x0at"]),
     (["x0at", "catbox"], False, ["x0at", "catbox"]),
     (["catbox", "catbox.moe", "cat"], False, ["catbox"]),
-    (["x0at"], True, ["x0at", "tmpfilelink", "tmpfilesorg", "filebin", "uguu", "catbox", "litterbox"]),
+    (
+        ["x0at"],
+        True,
+        ["x0at", "tmpfilelink", "tmpfilesorg", "filebin", "uguu", "catbox", "litterbox"],
+    ),
     (["uguu"], True, ["uguu", *CHAIN[:-1]]),
     (["catbox"], True, CHAIN),
     (["litterbox", "catbox"], True, ["litterbox", "catbox", *CHAIN[2:]]),
     (["termbin"], True, ["termbin", *CHAIN]),
-    (["filebin", "termbin"], True, ["filebin", "termbin", "uguu", "catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg"]),
+    (
+        ["filebin", "termbin"],
+        True,
+        ["filebin", "termbin", "uguu", "catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg"],
+    ),
     (["https://drop.example.org/"], False, ["drop.example.org"]),
     (["https://drop.example.org/"], True, ["drop.example.org", *CHAIN]),
     (["nosuchhost"], False, t.UsageError),
@@ -586,8 +651,16 @@ def test_choose(names, fallback, ids):
 
 OWN = [
     ({"AWS_S3_BUCKET": "b"}, False, ["s3"]),
-    ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, False, CHAIN),  # of many a machine; a bucket is a wish
-    ({"DROPBOX_REFRESH_TOKEN": "r"}, False, ["dropbox"]),  # half set up: it is meant, and will say what it lacks
+    (
+        {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
+        False,
+        CHAIN,
+    ),  # of many a machine; a bucket is a wish
+    (
+        {"DROPBOX_REFRESH_TOKEN": "r"},
+        False,
+        ["dropbox"],
+    ),  # half set up: it is meant, and will say what it lacks
     ({"FAL_KEY_ID": "i"}, False, ["fal"]),
     ({"PIXELDRAIN_KEY": "k", "AWS_S3_BUCKET": "b"}, False, ["s3", "pixeldrain"]),
     ({"PIXELDRAIN_KEY": "k"}, True, ["pixeldrain", *CHAIN]),
@@ -661,7 +734,13 @@ def test_reader(reader, body, found):
     assert outcome(reader, response(body)) == found
 
 
-HOSTILE = ["<title>" + " " * 8000, "<title" * 20_000, "<title>a" + " " * 8000 + "b", "x" + " " * 60_000 + "x", "a\0" * 50_000]
+HOSTILE = [
+    "<title>" + " " * 8000,
+    "<title" * 20_000,
+    "<title>a" + " " * 8000 + "b",
+    "x" + " " * 60_000 + "x",
+    "a\0" * 50_000,
+]
 
 
 @pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
@@ -701,13 +780,22 @@ LINKS = [
 
 @pytest.mark.parametrize("url, found", LINKS)
 def test_check_link(url, found):
-    assert outcome(t.check_link, url, r"https://a\.example/\S+", response(url.encode("utf-8", "replace"))) == found
+    assert (
+        outcome(
+            t.check_link, url, r"https://a\.example/\S+", response(url.encode("utf-8", "replace"))
+        )
+        == found
+    )
 
 
 def test_no_link_tells_what_came_instead():
     with pytest.raises(t.NoLink) as caught:
         t.check_link("", "x", response("<title>Just a moment</title>" + "x" * 9999))
-    assert "Just a moment" in str(caught.value) and caught.value.started and caught.value.phase == "reply"
+    assert (
+        "Just a moment" in str(caught.value)
+        and caught.value.started
+        and caught.value.phase == "reply"
+    )
     with pytest.raises(t.NoLink, match="nothing in the answer"):
         t.check_link("", "x", response(" \n"))
 
@@ -720,7 +808,9 @@ def recorded(row: t.Provider, body=None, url=None) -> t.Response:
     sample = row.sample
     data = sample.body if body is None else body
     data = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
-    return t.Response(200, dict(sample.headers), data, url or sample.asked or "https://host.example/up")
+    return t.Response(
+        200, dict(sample.headers), data, url or sample.asked or "https://host.example/up"
+    )
 
 
 @ROWS
@@ -792,7 +882,10 @@ def test_filebin_answers_about_our_own_bin_only():
 )  # fmt: skip
 def test_filebin_proves_by_a_hash_that_is_one(sha256, proof):
     row = BY_ID["filebin"]
-    assert row.read(recorded(row, row.sample.body.replace('"' + "0" * 64 + '"', sha256))).host_sha256 == proof
+    assert (
+        row.read(recorded(row, row.sample.body.replace('"' + "0" * 64 + '"', sha256))).host_sha256
+        == proof
+    )
 
 
 def test_a_transfersh_answer_is_taken_with_our_scheme_and_its_way_to_delete():
@@ -800,16 +893,32 @@ def test_a_transfersh_answer_is_taken_with_our_scheme_and_its_way_to_delete():
     assert link.delete == "https://drop.example.org/x1/a.txt/dEl"
     plain = response("http://[::1]:8080/x/a", url="http://[::1]:8080/a")
     assert t.transfersh_read(plain) == t.Link("http://[::1]:8080/x/a")
-    assert outcome(t.transfersh_read, response("http://other.example/x/a", url="http://[::1]:8080/a")) is t.NoLink
-    evil = response("http://a.example/x/a", url="http://a.example/a", X_Url_Delete="http://evil.example/x/a/b")
+    assert (
+        outcome(t.transfersh_read, response("http://other.example/x/a", url="http://[::1]:8080/a"))
+        is t.NoLink
+    )
+    evil = response(
+        "http://a.example/x/a", url="http://a.example/a", X_Url_Delete="http://evil.example/x/a/b"
+    )
     assert outcome(t.transfersh_read, evil) is t.NoLink
 
 
-KEYS = st.sampled_from("files url data bin id file filename sha256 downloadLink downloadLinkEncoded status success 0".split())
-SCALARS = st.none() | st.booleans() | st.integers() | st.integers(10**400, 10**401) | st.floats() | st.text(max_size=20)
+KEYS = st.sampled_from(
+    "files url data bin id file filename sha256 downloadLink downloadLinkEncoded status success 0".split()
+)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(10**400, 10**401)
+    | st.floats()
+    | st.text(max_size=20)
+)
 TREES = st.recursive(
     SCALARS | st.sampled_from(["https://x0.at/a", "//[", "\ud800", "a\0b", "../..", "http://[::1"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=3), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=3), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
@@ -817,7 +926,13 @@ TREES = st.recursive(
 def places(tree, path=()):
     """The way to every node of a tree."""
     yield path
-    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    pairs = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
     for key, child in pairs:
         yield from places(child, (*path, key))
 
@@ -882,8 +997,11 @@ HEADER = st.text(alphabet=st.characters(min_codepoint=0, max_codepoint=255), max
 
 @FEW
 @given(
-    st.binary(max_size=200) | st.text(max_size=60).map(lambda text: ("https://" + text).encode("utf-8", "replace")),
-    st.dictionaries(st.sampled_from(["X-Url-Delete", "Content-Type", "Location", "Content-Length"]), HEADER),
+    st.binary(max_size=200)
+    | st.text(max_size=60).map(lambda text: ("https://" + text).encode("utf-8", "replace")),
+    st.dictionaries(
+        st.sampled_from(["X-Url-Delete", "Content-Type", "Location", "Content-Length"]), HEADER
+    ),
 )
 def test_any_bytes_with_any_headers_are_a_link_or_an_upload_error(body, headers):
     for row in t.PROVIDERS:
@@ -930,24 +1048,37 @@ def test_a_request_is_clean_whatever_the_name(row, name, tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"abc")
     file = t.Source.of(path, name)
-    fitting = [options for options in (READY._replace(**wishes) for wishes in WISHES) if not t.objection(row, file, options)]
+    fitting = [
+        options
+        for options in (READY._replace(**wishes) for wishes in WISHES)
+        if not t.objection(row, file, options)
+    ]
     assert fitting
     for options in fitting:
         request = asked(row, file, options)
         assert request.url.isascii() and request.url.isprintable() and " " not in request.url
-        assert all(text.isascii() and text.isprintable() for header in request.headers for text in header)
+        assert all(
+            text.isascii() and text.isprintable() for header in request.headers for text in header
+        )
         assert file.body() in request.body
         assert t.target_of(request.url).host
 
 
-@pytest.mark.parametrize("base", ["https://drop.example.org/ä b/", "https://grüße.example/x", "https://drop.example.org/a%20b"])
+@pytest.mark.parametrize(
+    "base",
+    ["https://drop.example.org/ä b/", "https://grüße.example/x", "https://drop.example.org/a%20b"],
+)
 def test_a_base_url_of_the_users_is_written_in_ascii(base, tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"abc")
     row = t.find_provider(base)
     requests = []
     with pytest.raises(t.NoLink):
-        row.upload(t.Source.of(path, "ü.txt"), t.UploadOptions(), lambda request: requests.append(request) or response())
+        row.upload(
+            t.Source.of(path, "ü.txt"),
+            t.UploadOptions(),
+            lambda request: requests.append(request) or response(),
+        )
     url = requests[0].url
     assert url.isascii() and " " not in url and url.endswith("/%C3%BC.txt")
 
@@ -975,7 +1106,11 @@ def test_wishes_become_headers(name, wishes, header, value):
     row = t.find_provider(name)
     requests = []
     with pytest.raises(t.NoLink):
-        row.upload(source(3), t.UploadOptions(**wishes), lambda request: requests.append(request) or response())
+        row.upload(
+            source(3),
+            t.UploadOptions(**wishes),
+            lambda request: requests.append(request) or response(),
+        )
     assert dict(requests[0].headers).get(header) == value
     assert "ss@" not in requests[0].url
 
@@ -1054,7 +1189,10 @@ def test_the_host_header_names_a_port_only_where_it_must(scheme, host, port, sho
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.text(max_size=40) | st.text(alphabet="/@:[]%?#ax\udcffü1 \0", max_size=14).map("https://".__add__))
+@given(
+    st.text(max_size=40)
+    | st.text(alphabet="/@:[]%?#ax\udcffü1 \0", max_size=14).map("https://".__add__)
+)
 def test_any_text_is_a_target_or_no_link(url):
     found = outcome(t.target_of, url)
     assert found is t.NoLink or (found.host.isascii() and 0 < found.port < 65536)
@@ -1078,13 +1216,22 @@ def test_bare(url, shown):
 
 @pytest.mark.parametrize(
     "host, here",
-    [("localhost", True), ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("10.0.0.1", False), ("a", False)],
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("10.0.0.1", False),
+        ("a", False),
+    ],
 )
 def test_is_loopback(host, here):
     assert t.is_loopback(host) is here
 
 
-@pytest.mark.parametrize("host", ["127.evil.example", "127.0.0.1.evil.example", "localhost.evil.example"])
+@pytest.mark.parametrize(
+    "host", ["127.evil.example", "127.0.0.1.evil.example", "localhost.evil.example"]
+)
 def test_a_name_that_only_looks_like_this_machine_is_not(host):
     assert not t.is_loopback(host)
 
@@ -1119,7 +1266,14 @@ def test_parse_proxy(text, proxy):
 
 
 @pytest.mark.parametrize(
-    "text", ["ftp://me:s3cret@h", "http://me:s3cret@h:99999", "http://me:s3cret@", "http://me:s3cret@[::1", "http://me:s3cret"]
+    "text",
+    [
+        "ftp://me:s3cret@h",
+        "http://me:s3cret@h:99999",
+        "http://me:s3cret@",
+        "http://me:s3cret@[::1",
+        "http://me:s3cret",
+    ],
 )
 def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(text):
     with pytest.raises(t.UsageError) as caught:
@@ -1128,13 +1282,20 @@ def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(text):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.text(max_size=30) | st.text(alphabet="/@:[]%?#axh:1\udcffü ", max_size=14).map("http://".__add__))
+@given(
+    st.text(max_size=30)
+    | st.text(alphabet="/@:[]%?#axh:1\udcffü ", max_size=14).map("http://".__add__)
+)
 def test_any_text_is_a_proxy_or_a_usage_error(text):
     found = outcome(t.parse_proxy, text)
     assert found is t.UsageError or all(header[1].isascii() for header in found.authorization())
 
 
-GET = t.Request("GET", "https://a.example/x/y", (("Authorization", "Basic s3cret"), ("cookie", "s3cret"), ("Range", "bytes=0-1")))
+GET = t.Request(
+    "GET",
+    "https://a.example/x/y",
+    (("Authorization", "Basic s3cret"), ("cookie", "s3cret"), ("Range", "bytes=0-1")),
+)
 PUT = GET._replace(method="PUT")
 KEPT, CUT = GET.headers, GET.headers[2:]
 REDIRECTS = [
@@ -1166,7 +1327,9 @@ REDIRECTS = [
 
 @pytest.mark.parametrize("request_, status, location, url, headers", REDIRECTS)
 def test_redirected(request_, status, location, url, headers):
-    found = outcome(t.redirected, request_, response("", status, url=request_.url, Location=location))
+    found = outcome(
+        t.redirected, request_, response("", status, url=request_.url, Location=location)
+    )
     if isinstance(found, t.Request):
         assert (found.url, found.headers, found.method) == (url, headers, request_.method)
     else:
@@ -1174,7 +1337,12 @@ def test_redirected(request_, status, location, url, headers):
 
 
 @pytest.mark.parametrize(
-    "location", ["/grüße.txt".encode().decode("latin-1"), "/a b.txt", "https://b.example/ü".encode().decode("latin-1")]
+    "location",
+    [
+        "/grüße.txt".encode().decode("latin-1"),
+        "/a b.txt",
+        "https://b.example/ü".encode().decode("latin-1"),
+    ],
 )
 def test_a_redirect_to_unquoted_letters_can_be_followed(location):
     """http.client reads headers as Latin-1; many servers send the bare UTF-8."""
@@ -1184,7 +1352,8 @@ def test_a_redirect_to_unquoted_letters_can_be_followed(location):
 
 @FEW
 @given(
-    st.text(alphabet=st.characters(min_codepoint=1, max_codepoint=255), max_size=30) | st.text(alphabet="/:[]@a?#", max_size=10)
+    st.text(alphabet=st.characters(min_codepoint=1, max_codepoint=255), max_size=30)
+    | st.text(alphabet="/:[]@a?#", max_size=10)
 )
 def test_any_redirect_is_followed_or_an_upload_error(location):
     found = outcome(t.redirected, GET, response("", 302, Location=location))
@@ -1271,7 +1440,9 @@ def test_span_of(header, size, span):
 
 
 @FEW
-@given(st.from_regex(r"\Abytes=[0-9]{0,3}-[0-9]{0,3}\Z") | st.text(max_size=20), st.integers(0, 200))
+@given(
+    st.from_regex(r"\Abytes=[0-9]{0,3}-[0-9]{0,3}\Z") | st.text(max_size=20), st.integers(0, 200)
+)
 def test_any_range_lies_within_the_file(header, size):
     found = span_or_status(header, size)
     assert found == 416 or 0 <= found[0] <= found[1] <= size
@@ -1297,7 +1468,10 @@ def test_human(size, shown):
 ])  # fmt: skip
 def test_a_refusal_says_nothing_twice(body, words):
     with pytest.raises(t.Refused) as caught:
-        t.judge(t.Request("PUT", "https://host.example/"), t.Response(404, {}, body.encode(), "https://host.example/"))
+        t.judge(
+            t.Request("PUT", "https://host.example/"),
+            t.Response(404, {}, body.encode(), "https://host.example/"),
+        )
     assert str(caught.value) == words
 
 
@@ -1357,7 +1531,11 @@ def test_check_options(wishes, complaint):
         return t.check_options(options)
     with pytest.raises(t.UsageError) as caught:
         t.check_options(options)
-    assert complaint in str(caught.value) and str(caught.value).isprintable() and caught.value.exit_code == 2
+    assert (
+        complaint in str(caught.value)
+        and str(caught.value).isprintable()
+        and caught.value.exit_code == 2
+    )
 
 
 SECONDS_OF = [
@@ -1396,7 +1574,11 @@ def test_the_exit_code_of_a_whole_chain(failures, code):
 
 S = "s3cr3t"
 HOLDERS = [
-    t.UploadOptions(proxy=f"http://me:{S}@h:1", settings={"CATBOX_USERHASH": S}, proxies={"https": f"http://me:{S}@h:1"}),
+    t.UploadOptions(
+        proxy=f"http://me:{S}@h:1",
+        settings={"CATBOX_USERHASH": S},
+        proxies={"https": f"http://me:{S}@h:1"},
+    ),
     t.parse_proxy(f"socks5h://me:{S}@h:1"),
     t.parse_proxy(f"socks5h://{S}@h:1"),
     t.Request("GET", f"https://me:{S}@h/x?key={S}", (("Authorization", S),), (S.encode(),)),
@@ -1417,7 +1599,13 @@ def test_the_repr_of_options_still_tells_what_was_wished():
 
 @pytest.mark.parametrize(
     "base",
-    [f"https://me:{S}@h:99999/", f"https://me:{S}/x@h/", f"https://me:{S}?x@h/", f"https://me:{S}#x@h/", f"https://me:x@{S}@[h/"],
+    [
+        f"https://me:{S}@h:99999/",
+        f"https://me:{S}/x@h/",
+        f"https://me:{S}?x@h/",
+        f"https://me:{S}#x@h/",
+        f"https://me:x@{S}@[h/",
+    ],
 )
 def test_a_base_url_that_cannot_be_read_is_refused_without_its_password(base):
     with pytest.raises(t.UsageError) as caught:

@@ -28,7 +28,10 @@ from hosts import internet
 import twat_fs
 
 KIB, MIB = 1024, 1024 * 1024
-DATA = bytes(range(256)) * 80 + b'\r\n--twat-fs-\r\nContent-Disposition: form-data; name="x"\r\n\r\n\x00\xff\r\n'
+DATA = (
+    bytes(range(256)) * 80
+    + b'\r\n--twat-fs-\r\nContent-Disposition: form-data; name="x"\r\n\r\n\x00\xff\r\n'
+)
 TEXT = "naïve text, and a line:\r\n--twat-fs--\r\n".encode() * 400
 BIG = hashlib.sha256(b"big").digest() * (4 * MIB // 32) + bytes(4099)  # above what is fetched whole
 
@@ -36,7 +39,14 @@ BIG = hashlib.sha256(b"big").digest() * (4 * MIB // 32) + bytes(4099)  # above w
 # 1 Who is under contract ----------------------------------------------------------------------------------------------
 
 WORLD = internet()
-ANSWERS = ("empty", "html", "garbage", "escapes", "wrong-host", "endless")  # faults of an answer that should hold a link
+ANSWERS = (
+    "empty",
+    "html",
+    "garbage",
+    "escapes",
+    "wrong-host",
+    "endless",
+)  # faults of an answer that should hold a link
 
 
 class Service(NamedTuple):
@@ -47,7 +57,10 @@ class Service(NamedTuple):
     domain: str
     env: Dict[str, str]
     repeatable: bool = False  # sending the same again does no harm: to a key, or under a name
-    linked: Tuple[str, int] = ("", 0)  # the link comes from this domain, after so many answers of it
+    linked: Tuple[str, int] = (
+        "",
+        0,
+    )  # the link comes from this domain, after so many answers of it
     second: Tuple[str, int] = ("", 0)  # a refusal leads here; so many of its answers come before
     told_first: bool = False  # the size is told before the file is sent
 
@@ -91,10 +104,19 @@ ACCOUNTS: Dict[str, Dict[str, Any]] = {
 def service_of(row) -> Service:
     if row.id in ACCOUNTS:
         return Service(row.id, row, **ACCOUNTS[row.id])
-    return Service(row.id, row, "drop.example.org", DROP) if row.id == "transfersh" else Service(row.id, row, row.domain, {})
+    return (
+        Service(row.id, row, "drop.example.org", DROP)
+        if row.id == "transfersh"
+        else Service(row.id, row, row.domain, {})
+    )
 
 
-BY_URL = Service("https://drop.example.org/", twat_fs.find_provider("https://drop.example.org/"), "drop.example.org", {})
+BY_URL = Service(
+    "https://drop.example.org/",
+    twat_fs.find_provider("https://drop.example.org/"),
+    "drop.example.org",
+    {},
+)
 SERVICES = [service_of(row) for row in twat_fs.PROVIDERS if row.id != "s3"] + [BY_URL]
 HTTP = [service for service in SERVICES if service.speaks_http]
 FETCHED = [service for service in SERVICES if service.is_fetched and not service.row.hashes]
@@ -145,7 +167,9 @@ class Contract:
 
     @property
     def uploads(self):
-        return [seen for domain in sorted(set(self.host.domains)) for seen in self.box.uploads(domain)]
+        return [
+            seen for domain in sorted(set(self.host.domains)) for seen in self.box.uploads(domain)
+        ]
 
     @property
     def visits(self):
@@ -188,7 +212,9 @@ class Contract:
 
     def upload(self, *options, data=None, name="sample.txt", chain=()) -> Run:
         """The file goes to this host, or to a chain that begins with it."""
-        return self.run("-p", ",".join((self.service.name, *chain)), *options, self.file(data, name))
+        return self.run(
+            "-p", ",".join((self.service.name, *chain)), *options, self.file(data, name)
+        )
 
     def kept(self, run: Run, data=None):
         """What the host has stored under the link that was printed, after a success without a fault."""
@@ -196,7 +222,10 @@ class Contract:
         assert run.code == 0
         assert re.fullmatch(r"https://[!-~]+", url)
         assert urlsplit(url).hostname in self.host.domains
-        assert self.box.stored[url].sha256 == hashlib.sha256(self.data if data is None else data).hexdigest()
+        assert (
+            self.box.stored[url].sha256
+            == hashlib.sha256(self.data if data is None else data).hexdigest()
+        )
         return self.box.stored[url]
 
     def failed(self, run: Run, code: int = 1) -> Tuple[str, str]:
@@ -229,7 +258,11 @@ def each(services: List[Service]):
 
 
 def test_every_row_is_under_contract():
-    left_out = [row.id for row in twat_fs.PROVIDERS if row.id not in {service.row.id for service in SERVICES}]
+    left_out = [
+        row.id
+        for row in twat_fs.PROVIDERS
+        if row.id not in {service.row.id for service in SERVICES}
+    ]
     assert left_out == ["s3"]
     assert all(service.domain in WORLD for service in SERVICES)
 
@@ -249,7 +282,10 @@ def test_the_result_tells_size_hash_host_and_proof(host):
     result = host.upload("--json").json
     proof = "host-hash" if host.row.hashes else "full" if host.service.is_fetched else "none"
     assert (result["provider"], result["verified"], result["attempts"]) == (host.row.id, proof, [])
-    assert (result["size"], result["sha256"]) == (len(host.data), hashlib.sha256(host.data).hexdigest())
+    assert (result["size"], result["sha256"]) == (
+        len(host.data),
+        hashlib.sha256(host.data).hexdigest(),
+    )
 
 
 @each(HTTP)
@@ -271,7 +307,9 @@ def test_two_files_get_a_link_each_in_their_order(host):
 def test_status_online_is_a_round_trip(host):
     run = host.run("status", host.service.name, "--online")
     assert (run.code, len(host.uploads)) == (0, 1)
-    assert any(twat_fs.bare(url) in run.out for url in host.box.stored)  # what follows the "?" may be a key
+    assert any(
+        twat_fs.bare(url) in run.out for url in host.box.stored
+    )  # what follows the "?" may be a key
 
 
 @each(SHAPES)
@@ -362,8 +400,14 @@ def test_a_file_of_exactly_the_hosts_limit_is_taken(host):
 def test_one_byte_above_the_hosts_limit_is_the_hosts_refusal(host):
     host.host.limit = 1000
     phase, reason = host.failed(host.upload("--retry", "0", data=b"x" * 1001))
-    assert (phase, len(host.uploads), len(host.box.stored)) == ("reply", 0 if host.service.told_first else 1, 0)
-    words = "409: the Dropbox is full" if host.row.id == "dropbox" else "413 .*the file has 1001 bytes"
+    assert (phase, len(host.uploads), len(host.box.stored)) == (
+        "reply",
+        0 if host.service.told_first else 1,
+        0,
+    )
+    words = (
+        "409: the Dropbox is full" if host.row.id == "dropbox" else "413 .*the file has 1001 bytes"
+    )
     assert not host.service.speaks_http or re.search(words, reason)
 
 
@@ -418,7 +462,12 @@ class Failure(NamedTuple):
     uploads: int = 1  # how many may have begun, without a retry
 
     def __str__(self) -> str:
-        return "-".join([self.kind, *(str(self.details[name]) for name in ("status", "pause") if name in self.details)])
+        return "-".join(
+            [
+                self.kind,
+                *(str(self.details[name]) for name in ("status", "pause") if name in self.details),
+            ]
+        )
 
     @property
     def patience(self) -> Tuple[str, ...]:
@@ -433,14 +482,19 @@ MUTE = "hung up|reset|[Bb]roken pipe|nothing in"  # the last is what raw TCP giv
 
 def refusals(hosts: List[Service], *statuses: int) -> List[Failure]:
     details = ({"status": status, "body": "no, because"} for status in statuses)
-    return [Failure("status", "reply", "%d.* no, because" % how["status"], how, hosts) for how in details]
+    return [
+        Failure("status", "reply", "%d.* no, because" % how["status"], how, hosts)
+        for how in details
+    ]
 
 
 FAILURES = [
     *refusals(HTTP, 403, 413, 500, 503),
     *refusals(ONE, 400, 401, 404, 410, 412, 415, 418, 422, 429, 451, 501, 502, 504, 507, 520, 599),
     Failure("status", "reply", "300 ", {"status": 300, "body": "odd"}, ONE),
-    Failure("status", "reply", QUIET, {"status": 199, "body": "odd"}, ONE),  # no answer yet, as all below 200
+    Failure(
+        "status", "reply", QUIET, {"status": 199, "body": "odd"}, ONE
+    ),  # no answer yet, as all below 200
     Failure("empty", "reply", "nothing in", hosts=SERVICES),
     Failure("empty", "reply", "nothing in", {"status": 204}),
     Failure("html", "reply", NO_URL + ": .*Just a moment", hosts=SERVICES),
@@ -470,7 +524,11 @@ FAILURES = [
     Failure("tls-unknown-ca", "tls", "certificate .* does not hold: .*issuer", {}, HTTP, 0),
 ]
 
-TROUBLE = [pytest.param(host, failure, id="%s-%s" % (failure, host)) for failure in FAILURES for host in failure.hosts]
+TROUBLE = [
+    pytest.param(host, failure, id="%s-%s" % (failure, host))
+    for failure in FAILURES
+    for host in failure.hosts
+]
 
 
 @pytest.mark.parametrize("host, failure", TROUBLE, indirect=["host"])
@@ -641,7 +699,9 @@ def test_after_a_failed_proof_the_next_host_is_asked(host, kind):
     spoil(host, kind)
     result = host.upload("--json", chain=[second.id]).json
     assert (result["provider"], result["verified"]) == (second.id, "full")
-    assert [(attempt["provider"], attempt["phase"]) for attempt in result["attempts"]] == [(host.row.id, "proof")]
+    assert [(attempt["provider"], attempt["phase"]) for attempt in result["attempts"]] == [
+        (host.row.id, "proof")
+    ]
 
 
 @each(UNSEEN)
@@ -680,7 +740,9 @@ def test_the_samples_see_a_wrong_byte_at_start_middle_and_end(host, offset):
 
 
 @each(ONE)
-@pytest.mark.parametrize("offset", [64 * KIB - 1, (len(BIG) - 64 * KIB) // 2, (len(BIG) + 64 * KIB) // 2 - 1, -64 * KIB])
+@pytest.mark.parametrize(
+    "offset", [64 * KIB - 1, (len(BIG) - 64 * KIB) // 2, (len(BIG) + 64 * KIB) // 2 - 1, -64 * KIB]
+)
 def test_the_samples_reach_to_their_edges(host, offset):
     host.fault("flip", offset=offset)
     assert host.failed(host.upload(data=BIG), 4)[0] == "proof"
@@ -764,7 +826,9 @@ def test_a_dry_run_sends_nothing(host):
 
 # 10 As users start it -------------------------------------------------------------------------------------------------
 
-STARTED = only("catbox", "filebin", "termbin", "drop.example.org", "dropbox", "fal", "pixeldrain", "storageto")
+STARTED = only(
+    "catbox", "filebin", "termbin", "drop.example.org", "dropbox", "fal", "pixeldrain", "storageto"
+)
 
 
 @pytest.mark.parametrize("service", STARTED, ids=str)

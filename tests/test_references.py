@@ -59,7 +59,11 @@ def message(seen) -> Message:
 def nameless(messages: List[Message], box) -> List[Message]:
     """The same without what the host invented in its answers, so that two conversations can be compared."""
     text = json.dumps(messages)
-    invented = [*box.hosts["api.dropboxapi.com"].sessions, *box.hosts["rest.fal.ai"].tokens, *box.hosts["rest.fal.ai"].multiparts]
+    invented = [
+        *box.hosts["api.dropboxapi.com"].sessions,
+        *box.hosts["rest.fal.ai"].tokens,
+        *box.hosts["rest.fal.ai"].multiparts,
+    ]
     for name in invented:
         text = text.replace(name, "INVENTED")
     text = re.sub(r"/files/panda/\w{21}_", "/files/panda/INVENTED_", text)
@@ -74,23 +78,31 @@ def conversation(box) -> List[Message]:
     parts = [m for m in talk if is_part(m)]
     first = next((place for place, m in enumerate(talk) if is_part(m)), 0)
     rest = [m for m in talk if not is_part(m)]
-    return nameless(rest[:first] + sorted(parts, key=lambda m: (m.target, str(m.told))) + rest[first:], box)
+    return nameless(
+        rest[:first] + sorted(parts, key=lambda m: (m.target, str(m.told))) + rest[first:], box
+    )
 
 
 def is_part(found: Message) -> bool:
-    return found.target.endswith("append_v2") or bool(re.search(r"/multipart/\w+/\d+$", found.target))
+    return found.target.endswith("append_v2") or bool(
+        re.search(r"/multipart/\w+/\d+$", found.target)
+    )
 
 
 @pytest.fixture
 def net(online_box, clean_env):
-    clean_env.setenv("REQUESTS_CA_BUNDLE", online_box.ca)  # it counts more than what the SDK is told
+    clean_env.setenv(
+        "REQUESTS_CA_BUNDLE", online_box.ca
+    )  # it counts more than what the SDK is told
     yield online_box
     # The rules are about our own requests; those of an SDK have its name, and wish for compression.
     foreign = re.compile(
         r"the User-Agent is not ours$|Accept-Encoding asks for compression$|^CONNECT .*headers \['Accept'\]$"
         r"|the key goes to the storage$"  # fal_client 1.0.3 does that
     )
-    online_box.world.complaints = [text for text in online_box.complaints if not foreign.search(text)]
+    online_box.world.complaints = [
+        text for text in online_box.complaints if not foreign.search(text)
+    ]
 
 
 @pytest.fixture
@@ -111,7 +123,9 @@ def ours(net, clean_env, capsys):
 
 def same(theirs: List[Message], mine: List[Message]) -> None:
     """Equal, message by message, so that a difference is shown where it is."""
-    assert [(m.method, m.host, m.target) for m in theirs] == [(m.method, m.host, m.target) for m in mine]
+    assert [(m.method, m.host, m.target) for m in theirs] == [
+        (m.method, m.host, m.target) for m in mine
+    ]
     for a, b in zip(theirs, mine):
         assert a == b
 
@@ -124,7 +138,9 @@ def without(found: Any, *names: str) -> Any:
     if not isinstance(found, dict):
         return found
     if set(found) == {".tag"}:
-        return found[".tag"]  # {".tag": "add"} and "add" are the same (test_our_arguments_... decodes both)
+        return found[
+            ".tag"
+        ]  # {".tag": "add"} and "add" are the same (test_our_arguments_... decodes both)
     return {name: without(value, *names) for name, value in found.items() if name not in names}
 
 
@@ -167,7 +183,9 @@ def test_dropbox_is_told_the_same_with_force(net, ours, file):
     import dropbox
 
     client, place = dropbox_client(net), "/upload/" + file.name.replace("\x7f", "_")
-    client.files_upload(DATA, place, mode=dropbox.files.WriteMode.overwrite, client_modified=changed(file))
+    client.files_upload(
+        DATA, place, mode=dropbox.files.WriteMode.overwrite, client_modified=changed(file)
+    )
     client.sharing_create_shared_link_with_settings(place)
     theirs = conversation(net)
     net.hosts["api.dropboxapi.com"].entries.clear()
@@ -185,22 +203,33 @@ def test_dropbox_is_told_the_same_in_a_session(net, ours, tmp_path, clean_env, s
     path = tmp_path / "big.bin"
     path.write_bytes(DATA * (size // len(DATA)) + bytes(size % len(DATA)))
     data, client, files = path.read_bytes(), dropbox_client(net), dropbox.files
-    session = client.files_upload_session_start(b"", session_type=files.UploadSessionType.concurrent).session_id
+    session = client.files_upload_session_start(
+        b"", session_type=files.UploadSessionType.concurrent
+    ).session_id
     for at in range(0, size, 4 * MIB):
         part = data[at : at + 4 * MIB]
         cursor = files.UploadSessionCursor(session, at)
         client.files_upload_session_append_v2(part, cursor, close=at + len(part) == size)
-    commit = files.CommitInfo("/upload/big.bin", client_modified=changed(path), autorename=False, mute=False)
+    commit = files.CommitInfo(
+        "/upload/big.bin", client_modified=changed(path), autorename=False, mute=False
+    )
     commit.mode = files.WriteMode.add
-    net.hosts["api.dropboxapi.com"].sessions["KEPT"] = net.hosts["api.dropboxapi.com"].sessions[session]
+    net.hosts["api.dropboxapi.com"].sessions["KEPT"] = net.hosts["api.dropboxapi.com"].sessions[
+        session
+    ]
     client.files_upload_session_finish(b"", files.UploadSessionCursor(session, size), commit)
-    net.hosts["api.dropboxapi.com"].sessions[session] = net.hosts["api.dropboxapi.com"].sessions.pop("KEPT")
+    net.hosts["api.dropboxapi.com"].sessions[session] = net.hosts[
+        "api.dropboxapi.com"
+    ].sessions.pop("KEPT")
     client.sharing_create_shared_link_with_settings("/upload/big.bin")
     theirs = conversation(net)
     mine = ours("dropbox", path, DROPBOX_ACCESS_TOKEN="sl.good")
     # content_hash: the SDK hashes each part; ours compares the hash of the whole, which the last answer tells.
     # session_id: theirs is replaced above, ours is known only to the host, which would have refused any other.
-    same(told_without(theirs, "strict_conflict", "content_hash", "session_id"), told_without(mine, "session_id"))
+    same(
+        told_without(theirs, "strict_conflict", "content_hash", "session_id"),
+        told_without(mine, "session_id"),
+    )
 
 
 @of_dropbox
@@ -273,7 +302,11 @@ def test_the_sdk_refuses_what_is_no_argument():
     """The test above can fail."""
     from stone.backends.python_rsrc.stone_validators import ValidationError
 
-    for text in ('{"path": "no slash"}', '{"path": "/a", "mode": "ad"}', '{"path": "/a", "more": 1}'):
+    for text in (
+        '{"path": "no slash"}',
+        '{"path": "/a", "mode": "ad"}',
+        '{"path": "/a", "more": 1}',
+    ):
         with pytest.raises(ValidationError):
             strictly(validators()["files/upload"], text)
 
@@ -291,7 +324,11 @@ ERRORS = [
     ("files", "UploadSessionFinishError", fault("concurrent_session_not_closed")),
     ("files", "UploadSessionFinishError", fault("concurrent_session_missing_data")),
     ("files", "UploadSessionFinishError", fault("lookup_failed", "not_found")),
-    ("files", "UploadSessionFinishError", fault("lookup_failed", "incorrect_offset", correct_offset=1)),
+    (
+        "files",
+        "UploadSessionFinishError",
+        fault("lookup_failed", "incorrect_offset", correct_offset=1),
+    ),
     ("files", "UploadSessionFinishError", fault("path", "conflict", "file")),
     ("files", "UploadSessionFinishError", fault("path", "too_many_write_operations")),
     ("files", "UploadSessionFinishError", fault("too_many_write_operations")),
@@ -368,7 +405,11 @@ def sorted_parts(talk: List[Message]) -> List[Message]:
     """The list of parts is told in the order in which they ended; fal takes any."""
 
     def tidy(told):
-        return {"parts": sorted(told["parts"], key=lambda part: part["partNumber"])} if told and "parts" in told else told
+        return (
+            {"parts": sorted(told["parts"], key=lambda part: part["partNumber"])}
+            if told and "parts" in told
+            else told
+        )
 
     return [m._replace(told=tidy(m.told)) for m in talk]
 
@@ -394,7 +435,12 @@ def test_fal_is_told_the_same_about_parts(net, ours, photo, clean_env):
     photo.write_bytes(DATA * (25 * MIB // len(DATA)))
     fal_client_of_key().upload_file(photo)
     theirs = conversation(net)
-    assert len(theirs) == 6 and [m.target.rpartition("/")[2] for m in theirs[2:]] == ["1", "2", "3", "complete"]
+    assert len(theirs) == 6 and [m.target.rpartition("/")[2] for m in theirs[2:]] == [
+        "1",
+        "2",
+        "3",
+        "complete",
+    ]
     same(sorted_parts(theirs), sorted_parts(ours("fal", photo, **KEY)))
 
 
@@ -426,10 +472,15 @@ def test_fal_is_told_the_same_about_a_lifecycle(net, ours, photo, second):
     mine = ours("fal", photo, "--expire", "7d", **KEY)
     # It sends both headers both times; its own comment says which of them counts where, and ours sends that one.
     unread = "x-fal-object-lifecycle" if second else "x-fal-object-lifecycle-preference"
-    same(headers_without(keyless(theirs) if second else theirs, unread), mine[2:] if second else mine)
+    same(
+        headers_without(keyless(theirs) if second else theirs, unread), mine[2:] if second else mine
+    )
 
 
 def test_the_numbers_of_the_sdk_are_ours():
     import fal_client.client as sdk
 
-    assert (sdk.MULTIPART_THRESHOLD, sdk.MULTIPART_CHUNK_SIZE) == (twat_fs.FAL_SINGLE, twat_fs.FAL_PART)
+    assert (sdk.MULTIPART_THRESHOLD, sdk.MULTIPART_CHUNK_SIZE) == (
+        twat_fs.FAL_SINGLE,
+        twat_fs.FAL_PART,
+    )

@@ -29,10 +29,17 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the steps are s
 TAG, VERSION = "v0.1.0", "0.1.0"
 
 # Every step that is a command, in the order of their jobs: how it is run here, or why it is not.
-HERE, THERE, NO_DOCKER = "run here", "run in an empty folder with the packages", "needs docker and images from the network"
+HERE, THERE, NO_DOCKER = (
+    "run here",
+    "run in an empty folder with the packages",
+    "needs docker and images from the network",
+)
 STEPS = {
     ("lint", "Lint"): "the linters are a part of CI here too, as the same command",
-    ("test", "Programs that the tests use (Debian, Ubuntu)"): "installs packages; CI here begins with the same command",
+    (
+        "test",
+        "Programs that the tests use (Debian, Ubuntu)",
+    ): "installs packages; CI here begins with the same command",
     ("test", "Programs that the tests use (macOS)"): "macOS only",
     ("test", "Test"): HERE,
     ("dist", "Build"): HERE,
@@ -47,7 +54,11 @@ STEPS = {
     ("publish", "Publish the draft"): HERE,
 }
 # The values that GitHub would put in; anything else in a step is an error.
-VALUES = {"${{ matrix.marks }}": "not online", "${{ github.token }}": "secret", "${{ github.repository }}": "o/r"}
+VALUES = {
+    "${{ matrix.marks }}": "not online",
+    "${{ github.token }}": "secret",
+    "${{ github.repository }}": "o/r",
+}
 # uv's own Python cannot be fetched without GitHub: this one takes its place.  All the tests would run the tests again.
 INSTEAD = {
     "--managed-python --python 3.13.11": f"--offline --python {sys.executable}",
@@ -65,13 +76,20 @@ esac
 
 
 def workflow(name):
-    return YAML(typ="safe").load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8"))
+    return YAML(typ="safe").load(
+        (ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8")
+    )
 
 
 def commands() -> dict:
     """(job, step) -> the step, for every step that is a command."""
     jobs = [pair for name in ("ci", "release") for pair in workflow(name)["jobs"].items()]
-    return {(job, step["name"]): step for job, body in jobs for step in body.get("steps", ()) if "run" in step}
+    return {
+        (job, step["name"]): step
+        for job, body in jobs
+        for step in body.get("steps", ())
+        if "run" in step
+    }
 
 
 def test_every_command_of_the_workflows_is_run_here_or_told_why_not():
@@ -82,19 +100,36 @@ def test_every_action_is_pinned_and_every_job_has_its_own_rights_and_an_end():
     for name in ("ci", "release"):
         found = workflow(name)
         assert found["permissions"] == {}
-        assert all("permissions" in job and ("timeout-minutes" in job or "uses" in job) for job in found["jobs"].values())
-        uses = [step["uses"] for job in found["jobs"].values() for step in job.get("steps", ()) if "uses" in step]
+        assert all(
+            "permissions" in job and ("timeout-minutes" in job or "uses" in job)
+            for job in found["jobs"].values()
+        )
+        uses = [
+            step["uses"]
+            for job in found["jobs"].values()
+            for step in job.get("steps", ())
+            if "uses" in step
+        ]
         assert uses and all(re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", use) for use in uses)
 
 
 def test_a_release_has_every_binary_that_installers_look_for():
     runners = workflow("ci")["jobs"]["binary"]["strategy"]["matrix"]["os"]
     systems = {"ubuntu": "linux", "macos": "darwin", "windows": "win32"}
-    intel = lambda name: name.endswith("-intel") or name.split("-")[0] == "windows" or name == "ubuntu-24.04"  # noqa: E731
-    names = {binary.asset_name(systems[name.split("-")[0]], "x86_64" if intel(name) else "arm64") for name in runners}
+
+    def intel(name):
+        return name.endswith("-intel") or name.split("-")[0] == "windows" or name == "ubuntu-24.04"
+
+    names = {
+        binary.asset_name(systems[name.split("-")[0]], "x86_64" if intel(name) else "arm64")
+        for name in runners
+    }
     assert len(names) == len(runners) == 5
     script = (ROOT / "install.sh").read_text(encoding="utf-8")
-    assert all(word in script for word in ("linux", "macos", "windows", "x86_64", "arm64", "SHA256SUMS", "twat_fs.py"))
+    assert all(
+        word in script
+        for word in ("linux", "macos", "windows", "x86_64", "arm64", "SHA256SUMS", "twat_fs.py")
+    )
 
 
 def run_step(key, folder, records, **env):
@@ -105,10 +140,20 @@ def run_step(key, folder, records, **env):
         script = script.replace(old, new)
     own = {name: VALUES[value] for name, value in step.get("env", {}).items()}
     assert "${{" not in script, "a value of GitHub's inside of a script can be anybody's words"
-    options = ["--noprofile", "--norc", "-e", *(["-o", "pipefail"] if step.get("shell") == "bash" else [])]
+    options = [
+        "--noprofile",
+        "--norc",
+        "-e",
+        *(["-o", "pipefail"] if step.get("shell") == "bash" else []),
+    ]
     path = os.pathsep.join([str(records), str(Path(sys.executable).parent), os.environ["PATH"]])
-    known = {"PATH": path, "GITHUB_REF_NAME": TAG, "RELEASES": str(records), "PYTEST_ADDOPTS": "-p no:cacheprovider"}
-    known["COVERAGE_PROCESS_START"] = None                        # nothing here is to be measured, and measuring is slow
+    known = {
+        "PATH": path,
+        "GITHUB_REF_NAME": TAG,
+        "RELEASES": str(records),
+        "PYTEST_ADDOPTS": "-p no:cacheprovider",
+    }
+    known["COVERAGE_PROCESS_START"] = None  # nothing here is to be measured, and measuring is slow
     return good("bash", *options, "-c", script, cwd=folder, **{**known, **own, **env})
 
 
@@ -117,9 +162,13 @@ def publish(folder: Path) -> None:
     clone = clone_of_this_tree(folder / "clone", TAG)
     with open(clone / ".git" / "info" / "exclude", "a") as file:
         file.write(".venv\n")
-    os.symlink(sys.prefix, clone / ".venv")                       # the very venv of these tests: making it is not the point
+    os.symlink(
+        sys.prefix, clone / ".venv"
+    )  # the very venv of these tests: making it is not the point
     (clone / "dist").mkdir()
-    (clone / "dist" / "twat_fs-0.0.9-py3-none-any.whl").touch()   # left by an earlier build: it must not be published
+    (
+        clone / "dist" / "twat_fs-0.0.9-py3-none-any.whl"
+    ).touch()  # left by an earlier build: it must not be published
     records, told = folder / "releases", folder / "told"
     records.mkdir()
     told.mkdir()
@@ -127,7 +176,9 @@ def publish(folder: Path) -> None:
     (records / "gh").chmod(0o755)
     for key, how in STEPS.items():
         if how in (HERE, THERE):
-            (told / key[1]).write_text(run_step(key, clone if how == HERE else packages(clone, folder), records))
+            (told / key[1]).write_text(
+                run_step(key, clone if how == HERE else packages(clone, folder), records)
+            )
 
 
 def packages(clone: Path, folder: Path) -> Path:
@@ -160,7 +211,10 @@ def test_the_tag_becomes_a_release_with_checksums(published):
     told = dict(reversed(line.split("  ")) for line in lines)
     assert told == {name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in told}
     calls = (published / "releases" / "log").read_text().splitlines()
-    assert [call.split()[:4] for call in calls] == [["gh", "release", "create", TAG], ["gh", "release", "edit", TAG]]
+    assert [call.split()[:4] for call in calls] == [
+        ["gh", "release", "create", TAG],
+        ["gh", "release", "edit", TAG],
+    ]
     assert "--draft --verify-tag" in calls[0] and "--prerelease" not in calls[0]
 
 
@@ -170,13 +224,18 @@ def test_every_asset_says_the_version_of_the_tag(published):
     assert good(sys.executable, place / "twat_fs.py", "--version") == f"twat-fs {VERSION}\n"
     place.joinpath(binary.asset_name()).chmod(0o755)
     assert good(place / binary.asset_name(), "--version") == f"twat-fs {VERSION}\n"
-    assert f"twat-fs {VERSION}\n" in (published / "told" / "Install the wheel with nothing else, and run it").read_text()
+    assert (
+        f"twat-fs {VERSION}\n"
+        in (published / "told" / "Install the wheel with nothing else, and run it").read_text()
+    )
     assert (published / "told" / "The tree must be the tag").read_text() == f"{VERSION}\n"
 
 
 @pytest.mark.release
 def test_pypi_gets_the_packages_and_nothing_else(published):
-    assert {path.name for path in (published / "pypi" / "dist").iterdir()} == {name for name in ASSETS if "0.1.0" in name}
+    assert {path.name for path in (published / "pypi" / "dist").iterdir()} == {
+        name for name in ASSETS if "0.1.0" in name
+    }
 
 
 @pytest.mark.release
@@ -221,7 +280,14 @@ def test_from_the_tag_to_an_upload(github, published, box: Box, tmp_path, wish):
     env = {"PATH": os.environ["PATH"], "HOME": str(home), "TWAT_FS_BASE_URL": github}
     target = home / ".local" / "bin"
     pipe = 'curl -fsSL "$TWAT_FS_BASE_URL/latest/download/install.sh" | sh -s -- --dir "$HOME/.local/bin" "$@"'
-    done = subprocess.run(["sh", "-c", pipe, "sh", *wish], env=env, cwd=home, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["sh", "-c", pipe, "sh", *wish],
+        env=env,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     program = target / "twat-fs"
     asset = "twat_fs.py" if wish else binary.asset_name()
@@ -267,7 +333,13 @@ CHANGELOG = """# Changelog
 """
 
 
-ENTRIES = [("1.1.0", "### Added\n\n- things"), ("1.0.0", "- first"), ("1.1.1", ""), ("1.2.0rc1", "- new"), ("1.1", "")]
+ENTRIES = [
+    ("1.1.0", "### Added\n\n- things"),
+    ("1.0.0", "- first"),
+    ("1.1.1", ""),
+    ("1.2.0rc1", "- new"),
+    ("1.1", ""),
+]
 
 
 @pytest.mark.parametrize("told, expected", ENTRIES)
@@ -294,7 +366,7 @@ def repository(tmp_path):
     with open(folder / ".git" / "info" / "exclude", "a") as file:
         file.write(".venv\n")
     os.symlink(sys.prefix, folder / ".venv")
-    run(sys.executable, folder / "tools" / "readme.py", "--write")    # 1 if it had to
+    run(sys.executable, folder / "tools" / "readme.py", "--write")  # 1 if it had to
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "Small")
     return folder
@@ -312,14 +384,18 @@ def test_failing_tests_make_no_release_and_repaired_ones_a_tag_that_is_not_pushe
     (repository / "tests" / "test_small.py").write_text("def test_small():\n    assert 0\n")
     commit(repository)
     done = release(repository, TAG)
-    assert done.returncode == 1 and "linters or tests are not content" in done.stderr, done.stdout + done.stderr
+    assert done.returncode == 1 and "linters or tests are not content" in done.stderr, (
+        done.stdout + done.stderr
+    )
     assert git(repository, "tag", "--list") == ""
 
     (repository / "tests" / "test_small.py").write_text(SMALL)
     commit(repository)
     done = release(repository, TAG)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout and "dev.py: clean: ruff, mypy, shellcheck, zizmor" in done.stdout
+    assert (
+        "1 passed" in done.stdout and "dev.py: clean: ruff, mypy, shellcheck, zizmor" in done.stdout
+    )
     assert f"git push --atomic origin main {TAG}" in done.stdout
     assert git(repository, "cat-file", "-t", TAG) == "tag"
     message = git(repository, "tag", "-l", "--format=%(contents)", TAG)
@@ -332,13 +408,21 @@ CHANGES = "import os\n\nimport twat_fs\n\n\ndef test_small():\n    assert twat_f
 
 
 @pytest.mark.release
-@pytest.mark.parametrize("change", ["commit -q --allow-empty -m more", "rm -q README.md", "tag -a -m x v0.0.9"])
+@pytest.mark.parametrize(
+    "change", ["commit -q --allow-empty -m more", "rm -q README.md", "tag -a -m x v0.0.9"]
+)
 def test_what_changes_while_the_tests_run_is_not_tagged(repository, change):
     """The last one is newer by its date, and git would call this commit v0.0.9: the workflow would refuse it."""
     (repository / "tests" / "test_small.py").write_text(CHANGES)
     commit(repository)
-    done = release(repository, TAG, CHANGE=f"GIT_COMMITTER_DATE=2099-01-01T00:00:00Z git -C '{repository}' {change}")
-    assert done.returncode == 1 and "version.py: this tree is 0." in done.stderr, done.stdout + done.stderr
+    done = release(
+        repository,
+        TAG,
+        CHANGE=f"GIT_COMMITTER_DATE=2099-01-01T00:00:00Z git -C '{repository}' {change}",
+    )
+    assert done.returncode == 1 and "version.py: this tree is 0." in done.stderr, (
+        done.stdout + done.stderr
+    )
     assert TAG not in git(repository, "tag", "--list").split()
 
 
@@ -364,7 +448,11 @@ def test_where_main_has_gone_on_the_words_that_are_told_push_no_tag(tmp_path):
     commit(small)
     git(small, "tag", TAG)
     places = [ROOT / "tools" / "release.py", ROOT / ".github" / "RELEASING.md"]
-    (told,) = {words for path in places for words in re.findall("git (push .*main) ", path.read_text(encoding="utf-8"))}
+    (told,) = {
+        words
+        for path in places
+        for words in re.findall("git (push .*main) ", path.read_text(encoding="utf-8"))
+    }
     assert run("git", "-C", small, *told.split(), TAG).returncode == 1
     assert git(tmp_path / "origin", "tag", "--list") == ""
 

@@ -41,18 +41,40 @@ def plain(method, url, headers=(), body=None):
     """Status, headers and body, without any proxy."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(urllib.request.Request(url, body, dict(headers), method=method), timeout=30) as answer:
+        with opener.open(
+            urllib.request.Request(url, body, dict(headers), method=method), timeout=30
+        ) as answer:
             return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read()
 
 
-def ask(server, method, key, body=b"", headers=(), ago=0, region="", secret="", user="", bucket="", payload=""):
+def ask(
+    server,
+    method,
+    key,
+    body=b"",
+    headers=(),
+    ago=0,
+    region="",
+    secret="",
+    user="",
+    bucket="",
+    payload="",
+):
     """A request that botocore has signed, with one thing wrong; what the server said of it."""
     url = f"{server.endpoint}/{bucket or server.bucket}/{quote(key, safe='/-_.~')}"
-    given = {"Content-Type": "text/plain", **dict(headers), "x-amz-content-sha256": payload or hashlib.sha256(body).hexdigest()}
+    given = {
+        "Content-Type": "text/plain",
+        **dict(headers),
+        "x-amz-content-sha256": payload or hashlib.sha256(body).hexdigest(),
+    }
     request = AWSRequest(method=method, url=url, headers=given, data=body)
-    signer = auth.SigV4Auth(Credentials(user or server.access_key, secret or server.secret_key), "s3", region or server.region)
+    signer = auth.SigV4Auth(
+        Credentials(user or server.access_key, secret or server.secret_key),
+        "s3",
+        region or server.region,
+    )
     signer._should_sha256_sign_payload = lambda request: True
     signer.payload = lambda request: given["x-amz-content-sha256"]
     signer._normalize_url_path = lambda path: path
@@ -63,21 +85,31 @@ def ask(server, method, key, body=b"", headers=(), ago=0, region="", secret="", 
     proof = signer.signature(signer.string_to_sign(request, canonical), request)
     signed = signer.signed_headers(signer.headers_to_sign(request))
     told = f"AWS4-HMAC-SHA256 Credential={signer.scope(request)}, SignedHeaders={signed}, Signature={proof}"
-    status, headers, answer = plain(method, url, {**dict(request.headers.items()), "Authorization": told}, body or None)
+    status, headers, answer = plain(
+        method, url, {**dict(request.headers.items()), "Authorization": told}, body or None
+    )
     code = re.search(rb"<Code>(\w+)</Code>", answer)
     return status, code.group(1).decode() if code else "", answer
 
 
 def link(server, key="known"):
-    return server.client().generate_presigned_url("get_object", Params={"Bucket": server.bucket, "Key": key})
+    return server.client().generate_presigned_url(
+        "get_object", Params={"Bucket": server.bucket, "Key": key}
+    )
 
 
 PROBES = {
-    "sha256": lambda s: ask(s, "PUT", "known", b"a", payload=hashlib.sha256(b"b").hexdigest())[0] == 400,
+    "sha256": lambda s: (
+        ask(s, "PUT", "known", b"a", payload=hashlib.sha256(b"b").hexdigest())[0] == 400
+    ),
     "crc32": lambda s: ask(s, "PUT", "known", b"a", {"x-amz-checksum-crc32": "AAAAAA=="})[0] == 400,
     "clock": lambda s: ask(s, "PUT", "known", b"a", ago=2 * HOUR)[0] in (400, 403),
-    "region": lambda s: b"<Region>" + s.region.encode() in ask(s, "PUT", "known", b"a", region="ap-south-9")[2],
-    "condition": lambda s: ask(s, "PUT", "known", b"a", {"If-None-Match": "*"})[:2] == (412, "PreconditionFailed"),
+    "region": lambda s: (
+        b"<Region>" + s.region.encode() in ask(s, "PUT", "known", b"a", region="ap-south-9")[2]
+    ),
+    "condition": lambda s: (
+        ask(s, "PUT", "known", b"a", {"If-None-Match": "*"})[:2] == (412, "PreconditionFailed")
+    ),
     "users": lambda s: ask(s, "PUT", "known", b"a", user="AKIANOBODY")[1] == "InvalidAccessKeyId",
     "paths": lambda s: {ask(s, "PUT", key, b"a")[0] for key in ("a//b", "../c", "/d")} == {200},
     "links": lambda s: plain("GET", link(s))[::2] == (200, b"a"),
@@ -119,7 +151,9 @@ def folder(request):
 
 def file_of(place, size, name="a file.bin"):
     path = place / name
-    path.write_bytes(os.urandom(size) if size <= MIB else os.urandom(MIB) * (size // MIB) + b"x" * (size % MIB))
+    path.write_bytes(
+        os.urandom(size) if size <= MIB else os.urandom(MIB) * (size // MIB) + b"x" * (size % MIB)
+    )
     return path
 
 
@@ -157,7 +191,9 @@ def good(done):
 def test_what_is_sent_arrives(s3, upload, folder, tmp_path, size):
     path = file_of(tmp_path, size, "a report.txt")
     url = good(upload(path, "--remote-path", folder))
-    assert url.startswith(f"{s3.endpoint}/{s3.bucket}/{quote(folder)}a%20report.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&")
+    assert url.startswith(
+        f"{s3.endpoint}/{s3.bucket}/{quote(folder)}a%20report.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&"
+    )
     assert stored(s3, f"{folder}a report.txt") == (sha256(path), size, "text/plain")
 
 
@@ -168,7 +204,11 @@ def test_what_is_sent_through_tls_arrives(s3, upload, folder, tmp_path, size):
         return
     path = file_of(tmp_path, size)
     assert good(upload(path, "--remote-path", folder, tls=True)).startswith(s3.tls_endpoint)
-    assert stored(s3, f"{folder}a file.bin", tls=True) == (sha256(path), size, "application/octet-stream")
+    assert stored(s3, f"{folder}a file.bin", tls=True) == (
+        sha256(path),
+        size,
+        "application/octet-stream",
+    )
 
 
 PEAK = """
@@ -183,8 +223,15 @@ def test_100_mib_arrive_in_little_memory(s3, folder, tmp_path, box):
     """Eight parts of 16 MiB under way would be 128 MiB: they are read while they are sent."""
     path = file_of(tmp_path, 100 * MIB)
     arguments = ["-p", "s3", "--no-check", "-j", "8", "--remote-path", folder, path]
-    env = environment(box, {"AWS_S3_BUCKET": s3.bucket, **s3.env(), "COVERAGE_PROCESS_START": None})  # measuring takes memory
-    argv = [sys.executable, "-c", PEAK, *command(arguments)]  # a child of ours would be charged for our own memory
+    env = environment(
+        box, {"AWS_S3_BUCKET": s3.bucket, **s3.env(), "COVERAGE_PROCESS_START": None}
+    )  # measuring takes memory
+    argv = [
+        sys.executable,
+        "-c",
+        PEAK,
+        *command(arguments),
+    ]  # a child of ours would be charged for our own memory
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
     url, peak = good(done).split()
     assert url.startswith(s3.endpoint) and int(peak) < 48 * 1024
@@ -203,7 +250,17 @@ def test_json_tells_what_is_known(s3, upload, folder, tmp_path):
 def test_one_job_is_one_connection(s3, upload, folder, tmp_path):
     with Relay(s3.endpoint) as relay:
         env = {"AWS_ENDPOINT_URL_S3": relay.url.rstrip("/")}
-        good(upload(file_of(tmp_path, 40 * MIB), "-j", "1", "--remote-path", folder, env=env, proof=False))
+        good(
+            upload(
+                file_of(tmp_path, 40 * MIB),
+                "-j",
+                "1",
+                "--remote-path",
+                folder,
+                env=env,
+                proof=False,
+            )
+        )
         assert relay.connections == 1
         assert [found.promised() for found in relay.asked("PUT")] == [16 * MIB, 16 * MIB, 8 * MIB]
 
@@ -230,14 +287,24 @@ def test_a_key_is_no_path(s3, upload, tmp_path, key):
     path = file_of(tmp_path, 100)
     done = upload(path, "--remote-path", key, "--force")
     if "paths" in s3.knows:
-        assert done.returncode == 0 and unquote(done.stdout.partition("?")[0]) == f"{s3.endpoint}/{s3.bucket}/{key}"
+        assert (
+            done.returncode == 0
+            and unquote(done.stdout.partition("?")[0]) == f"{s3.endpoint}/{s3.bucket}/{key}"
+        )
         assert stored(s3, key)[0] == sha256(path)
         folded = "links" in s3.knows and curl(done.stdout.strip())[0] != 200
-        assert ("curl needs --path-as-is" in done.stderr) == ("." in key.split("/") or ".." in key.split("/")) >= folded
+        assert (
+            ("curl needs --path-as-is" in done.stderr)
+            == ("." in key.split("/") or ".." in key.split("/"))
+            >= folded
+        )
         if "links" in s3.knows:
             assert curl(done.stdout.strip(), "--path-as-is") == (200, path.read_bytes())
     else:
-        assert done.returncode == 1 and "400 InvalidArgument: Object name contains unsupported characters" in done.stderr
+        assert (
+            done.returncode == 1
+            and "400 InvalidArgument: Object name contains unsupported characters" in done.stderr
+        )
 
 
 def test_parts_of_an_odd_key_are_one_object(s3, upload, folder, tmp_path):
@@ -254,13 +321,26 @@ def test_a_key_that_is_too_long_is_not_sent(s3, upload, tmp_path):
 def test_a_folder_ends_in_a_slash_and_a_name_does_not(s3, upload, folder, tmp_path):
     path = file_of(tmp_path, 3, "x.txt")
     assert f"/{quote(folder)}sub/x.txt?" in good(upload(path, "--remote-path", f"{folder}sub/"))
-    assert f"/{quote(folder)}whole.csv?" in good(upload(path, "--remote-path", f"{folder}whole.csv"))
+    assert f"/{quote(folder)}whole.csv?" in good(
+        upload(path, "--remote-path", f"{folder}whole.csv")
+    )
     assert stored(s3, f"{folder}whole.csv")[2] == "text/csv"
-    assert f"/{quote(folder)}other.txt?" in good(upload(path, "--remote-path", folder, "--name", "other.txt"))
+    assert f"/{quote(folder)}other.txt?" in good(
+        upload(path, "--remote-path", folder, "--name", "other.txt")
+    )
 
 
-def test_a_server_that_has_only_a_number_is_never_asked_by_the_name_of_a_bucket(s3, upload, folder, tmp_path):
-    url = good(upload(file_of(tmp_path, 3, "x.txt"), "--remote-path", folder, env={"AWS_S3_PATH_STYLE": "false"}))
+def test_a_server_that_has_only_a_number_is_never_asked_by_the_name_of_a_bucket(
+    s3, upload, folder, tmp_path
+):
+    url = good(
+        upload(
+            file_of(tmp_path, 3, "x.txt"),
+            "--remote-path",
+            folder,
+            env={"AWS_S3_PATH_STYLE": "false"},
+        )
+    )
     assert url.startswith(f"{s3.endpoint}/{s3.bucket}/{folder}x.txt?")
 
 
@@ -274,7 +354,10 @@ def test_an_object_is_overwritten_by_force_only(s3, upload, folder, tmp_path, si
     good(upload(old, "--remote-path", key))
     done = upload(new, "--remote-path", key)
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"s3://{s3.bucket}/{key} exists already   --force overwrites it, --unique gives another name" in done.stderr
+    assert (
+        f"s3://{s3.bucket}/{key} exists already   --force overwrites it, --unique gives another name"
+        in done.stderr
+    )
     assert stored(s3, key)[0] == sha256(old) and not unfinished(s3, key)
     good(upload(new, "--remote-path", key, "--force"))
     assert stored(s3, key)[0] == sha256(new)
@@ -285,11 +368,24 @@ def test_who_comes_second_is_refused_where_the_server_can_tell(s3, upload, folde
     """Between our look and our upload somebody else was faster."""
     key, path = f"{folder}race.bin", file_of(tmp_path, size)
     with Relay(s3.endpoint) as relay:
-        relay.spoil("GET", "race.bin", times=1, answer=lambda answer: (s3_put(s3, key, b"first"), (404, [], b""))[1])
-        done = upload(path, "--remote-path", key, env={"AWS_ENDPOINT_URL_S3": relay.url.rstrip("/")}, proof=False)
+        relay.spoil(
+            "GET",
+            "race.bin",
+            times=1,
+            answer=lambda answer: (s3_put(s3, key, b"first"), (404, [], b""))[1],
+        )
+        done = upload(
+            path,
+            "--remote-path",
+            key,
+            env={"AWS_ENDPOINT_URL_S3": relay.url.rstrip("/")},
+            proof=False,
+        )
     if "condition" in s3.knows:
         assert done.returncode == 1 and "exists already" in done.stderr
-        assert stored(s3, key)[0] == hashlib.sha256(b"first").hexdigest() and not unfinished(s3, key)
+        assert stored(s3, key)[0] == hashlib.sha256(b"first").hexdigest() and not unfinished(
+            s3, key
+        )
     else:  # nobody could know
         assert good(done) and stored(s3, key)[0] == sha256(path)
 
@@ -316,7 +412,11 @@ def test_an_empty_object_is_not_overwritten_either(s3, upload, folder, tmp_path)
 
 
 def curl(url, *options):
-    done = subprocess.run(["curl", "-sS", "--noproxy", "*", "-w", "%{http_code}", *options, url], capture_output=True, timeout=30)
+    done = subprocess.run(
+        ["curl", "-sS", "--noproxy", "*", "-w", "%{http_code}", *options, url],
+        capture_output=True,
+        timeout=30,
+    )
     assert done.returncode == 0, done.stderr
     return int(done.stdout[-3:]), done.stdout[:-3]
 
@@ -333,7 +433,11 @@ def test_anybody_can_fetch_the_link_for_as_long_as_wished(s3, upload, folder, tm
 
 def test_a_link_ends_with_its_time(s3, upload, folder, tmp_path):
     env = clock(tmp_path, -120)
-    url = good(upload(file_of(tmp_path, 10), "--remote-path", folder, "--expire", "1m", env=env, proof=False))
+    url = good(
+        upload(
+            file_of(tmp_path, 10), "--remote-path", folder, "--expire", "1m", env=env, proof=False
+        )
+    )
     assert "X-Amz-Expires=60&" in url
     if "links" in s3.knows:
         assert curl(url)[0] in (400, 403)
@@ -350,7 +454,11 @@ def website(server):
 
     class Site(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            found = server.client().get_object(Bucket=server.bucket, Key=unquote(self.path[1:]))["Body"].read()
+            found = (
+                server.client()
+                .get_object(Bucket=server.bucket, Key=unquote(self.path[1:]))["Body"]
+                .read()
+            )
             self.send_response(200)
             self.send_header("Content-Length", str(len(found)))
             self.end_headers()
@@ -372,7 +480,11 @@ def test_a_public_url_is_the_link_and_is_proven(s3, upload, folder, program, tmp
         env = {"AWS_S3_BUCKET": s3.bucket, **s3.env(), "TWAT_FS_S3_PUBLIC_URL": url}
         done = program("-p", "s3", "--json", path, "--remote-path", folder, env=env)
         told = json.loads(good(done))
-        assert told["url"] == f"{url}/{folder}a%20%C3%BC.txt" and told["verified"] == "full" and told["expires"] is None
+        assert (
+            told["url"] == f"{url}/{folder}a%20%C3%BC.txt"
+            and told["verified"] == "full"
+            and told["expires"] is None
+        )
 
 
 def test_a_bucket_that_is_not_public_is_found_out(s3, program, folder, tmp_path):
@@ -393,7 +505,9 @@ def relay(s3):
 
 @pytest.fixture
 def relayed(upload, relay):
-    return functools.partial(upload, env={"AWS_ENDPOINT_URL_S3": relay.url.rstrip("/")}, proof=False)
+    return functools.partial(
+        upload, env={"AWS_ENDPOINT_URL_S3": relay.url.rstrip("/")}, proof=False
+    )
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"cut": 5 * MIB}], ids=str)
@@ -411,12 +525,16 @@ def test_a_part_that_fails_for_good_leaves_nothing(s3, relay, relayed, folder, t
     relay.spoil("PUT", "partNumber=2", status=403, body=refusal)
     done = relayed(file_of(tmp_path, 40 * MIB), "--remote-path", folder)
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"no permission to write s3://{s3.bucket}/{folder}a file.bin   the key needs s3:PutObject" in done.stderr
+    assert (
+        f"no permission to write s3://{s3.bucket}/{folder}a file.bin   the key needs s3:PutObject"
+        in done.stderr
+    )
     assert relay.asked("DELETE", "uploadId=") and not unfinished(s3, f"{folder}a file.bin")
 
 
 @pytest.mark.parametrize(
-    "size, method, text", [(10, "PUT", "file"), (17 * MIB, "PUT", "partNumber=1"), (17 * MIB, "POST", "uploadId")]
+    "size, method, text",
+    [(10, "PUT", "file"), (17 * MIB, "PUT", "partNumber=1"), (17 * MIB, "POST", "uploadId")],
 )
 def test_an_answer_that_is_lost_was_a_yes(s3, relay, relayed, folder, tmp_path, size, method, text):
     """The second time the object, or the end of its upload, is known already: that is no failure."""
@@ -428,13 +546,21 @@ def test_an_answer_that_is_lost_was_a_yes(s3, relay, relayed, folder, tmp_path, 
 
 
 @pytest.mark.parametrize("second", [(403, "AccessDenied"), (404, "NoSuchUpload")], ids=str)
-def test_what_was_there_before_is_not_taken_for_what_we_have_sent(s3, upload, relay, relayed, folder, tmp_path, second):
+def test_what_was_there_before_is_not_taken_for_what_we_have_sent(
+    s3, upload, relay, relayed, folder, tmp_path, second
+):
     """As many parts, but other ones; the first answer to their end was that there is none yet."""
     old, new = file_of(tmp_path, 17 * MIB, "old"), file_of(tmp_path, 17 * MIB, "new")
     good(upload(old, "--remote-path", f"{folder}same", proof=False))
     status, code = second
     relay.spoil("POST", "uploadId", times=1, status=503)
-    relay.spoil("POST", "uploadId", times=1, status=status, body=f"<Error><Code>{code}</Code></Error>".encode())
+    relay.spoil(
+        "POST",
+        "uploadId",
+        times=1,
+        status=status,
+        body=f"<Error><Code>{code}</Code></Error>".encode(),
+    )
     done = relayed(new, "--remote-path", f"{folder}same", "--force")
     assert (done.returncode, done.stdout) == (1, ""), done.stderr
     assert stored(s3, f"{folder}same")[0] == sha256(old) and not unfinished(s3, f"{folder}same")
@@ -442,14 +568,23 @@ def test_what_was_there_before_is_not_taken_for_what_we_have_sent(s3, upload, re
 
 @pytest.mark.parametrize("size", [10, 17 * MIB])
 def test_other_bytes_than_ours_are_found_out(s3, relay, relayed, folder, tmp_path, size):
-    relay.spoil("PUT", times=1, answer=lambda answer: (answer[0], [("ETag", '"' + "0" * 32 + '"')], answer[2]))
+    relay.spoil(
+        "PUT",
+        times=1,
+        answer=lambda answer: (answer[0], [("ETag", '"' + "0" * 32 + '"')], answer[2]),
+    )
     done = relayed(file_of(tmp_path, size), "--remote-path", folder)
-    assert (done.returncode, done.stdout) == (4, "") and "stored other bytes: their checksum differs" in done.stderr
+    assert (done.returncode, done.stdout) == (
+        4,
+        "",
+    ) and "stored other bytes: their checksum differs" in done.stderr
 
 
 def clock(place, seconds):
     """The environment of a machine whose clock is wrong: Python itself tells the time so."""
-    (place / "sitecustomize.py").write_text(f"import time\nright = time.time\ntime.time = lambda: right() + {seconds}\n")
+    (place / "sitecustomize.py").write_text(
+        f"import time\nright = time.time\ntime.time = lambda: right() + {seconds}\n"
+    )
     return {"PYTHONPATH": str(place)}
 
 
@@ -475,19 +610,38 @@ def test_the_region_is_learnt_once(s3, relay, upload, folder, tmp_path, size, re
     env = {"AWS_ENDPOINT_URL_S3": relay.url.rstrip("/"), "AWS_REGION": region}
     done = upload(path, "--remote-path", folder, env=env, proof=False)
     assert good(done) and stored(s3, f"{folder}a file.bin")[0] == sha256(path)
-    used = [re.search(r"/([A-Za-z0-9-]+)/s3/aws4_request", found.header("Authorization")).group(1) for found in relay.arrived]
+    used = [
+        re.search(r"/([A-Za-z0-9-]+)/s3/aws4_request", found.header("Authorization")).group(1)
+        for found in relay.arrived
+    ]
     first = 1 if "region" in s3.knows else len(used)
     assert used == [region] * first + [s3.region] * (len(used) - first)
 
 
-def test_who_does_not_know_checksums_or_conditions_is_asked_without(s3, relay, upload, folder, tmp_path):
+def test_who_does_not_know_checksums_or_conditions_is_asked_without(
+    s3, relay, upload, folder, tmp_path
+):
     """As some older services answer; here the relay speaks for them."""
     body = b"<Error><Code>NotImplemented</Code><Message>A header you provided is not implemented</Message></Error>"
     relay.spoil("PUT", "partNumber=1", times=2, status=501, body=body)
     path = file_of(tmp_path, 33 * MIB)
-    done = upload(path, "-j", "1", "--remote-path", folder, env={"AWS_ENDPOINT_URL_S3": relay.url.rstrip("/")}, proof=False)
+    done = upload(
+        path,
+        "-j",
+        "1",
+        "--remote-path",
+        folder,
+        env={"AWS_ENDPOINT_URL_S3": relay.url.rstrip("/")},
+        proof=False,
+    )
     assert good(done) and stored(s3, f"{folder}a file.bin")[0] == sha256(path)
-    assert [bool(found.header("x-amz-checksum-crc32")) for found in relay.asked("PUT")] == [True, True, False, False, False]
+    assert [bool(found.header("x-amz-checksum-crc32")) for found in relay.asked("PUT")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
     assert not any(found.header("If-None-Match") for found in relay.asked("POST", "uploadId"))
 
 
@@ -512,13 +666,21 @@ def refused(done, *sentences):
 @pytest.mark.parametrize("size", [10, 17 * MIB])
 def test_a_wrong_secret(s3, upload, tmp_path, size):
     done = upload(file_of(tmp_path, size), env={"AWS_SECRET_ACCESS_KEY": "wrong-secret-0123"})
-    refused(done, "the access key and its secret do not fit", "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    refused(
+        done,
+        "the access key and its secret do not fit",
+        "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    )
     assert "wrong-secret-0123" not in done.stderr
 
 
 def test_an_unknown_key(s3, upload, tmp_path):
     done = upload(file_of(tmp_path, 10), env={"AWS_ACCESS_KEY_ID": "AKIANOBODY"})
-    expected = "the access key is not known there" if "users" in s3.knows else "the access key and its secret do not fit"
+    expected = (
+        "the access key is not known there"
+        if "users" in s3.knows
+        else "the access key and its secret do not fit"
+    )
     refused(done, expected)
 
 
@@ -540,7 +702,10 @@ def test_status_online_makes_a_round_trip(s3, program):
         assert done.returncode == 0 and re.search(r"ready .*\(verified: full\)", done.stdout)
     else:
         assert done.returncode == 1 and "does not give the file" in done.stdout
-    assert "X-Amz-Signature" not in done.stdout + done.stderr and s3.secret_key not in done.stdout + done.stderr
+    assert (
+        "X-Amz-Signature" not in done.stdout + done.stderr
+        and s3.secret_key not in done.stdout + done.stderr
+    )
 
 
 # 8  Interrupted ------------------------------------------------------------------------------------------------------
@@ -548,17 +713,29 @@ def test_status_online_makes_a_round_trip(s3, program):
 
 @pytest.mark.parametrize("jobs", ["1", "4"])
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_upload_leaves_nothing_that_costs(s3, relay, start, folder, tmp_path, sign, jobs):
+def test_an_interrupted_upload_leaves_nothing_that_costs(
+    s3, relay, start, folder, tmp_path, sign, jobs
+):
     relay.spoil("PUT", "partNumber=2", hold=True)
     env = {"AWS_S3_BUCKET": s3.bucket, **s3.env(), "AWS_ENDPOINT_URL_S3": relay.url.rstrip("/")}
-    process = start("-p", "s3", "-j", jobs, "--remote-path", folder, file_of(tmp_path, 40 * MIB), env=env)
-    until(lambda: relay.asked("PUT", "partNumber=2") and relay.asked("PUT", "partNumber=2")[0].length == 16 * MIB)
+    process = start(
+        "-p", "s3", "-j", jobs, "--remote-path", folder, file_of(tmp_path, 40 * MIB), env=env
+    )
+    until(
+        lambda: (
+            relay.asked("PUT", "partNumber=2")
+            and relay.asked("PUT", "partNumber=2")[0].length == 16 * MIB
+        )
+    )
     assert unfinished(s3, f"{folder}a file.bin")
     begun = time.monotonic()
     process.send_signal(sign)
     out, err = process.communicate(timeout=20)
     assert time.monotonic() - begun < 5
-    assert (process.returncode, out) == (130 if sign == signal.SIGINT else 143, b"") and b"Traceback" not in err
+    assert (process.returncode, out) == (
+        130 if sign == signal.SIGINT else 143,
+        b"",
+    ) and b"Traceback" not in err
     assert not unfinished(s3, f"{folder}a file.bin")
 
 
@@ -571,7 +748,9 @@ def moto(s3_pool):
 
 
 def assumed(server, **more):
-    found = server.client("sts").assume_role(RoleArn=server.role, RoleSessionName="test", **more)["Credentials"]
+    found = server.client("sts").assume_role(RoleArn=server.role, RoleSessionName="test", **more)[
+        "Credentials"
+    ]
     return {
         "AWS_ACCESS_KEY_ID": found["AccessKeyId"],
         "AWS_SECRET_ACCESS_KEY": found["SecretAccessKey"],
@@ -594,19 +773,37 @@ def test_temporary_credentials_and_when_their_link_ends(moto, program, tmp_path)
 def test_a_link_is_not_promised_longer_than_its_credentials_live(moto, program, tmp_path):
     env = {"AWS_S3_BUCKET": moto.bucket, **moto.env(), **assumed(moto)}
     done = program("-p", "s3", "--keep", "2d", file_of(tmp_path, 10, "kept"), env=env)
-    assert (done.returncode, done.stdout) == (5, "") and "the credentials are temporary, and a link ends with them" in done.stderr
-    done = program("-p", "s3", "--keep", "10m", "--no-check", file_of(tmp_path, 10, "kept"), env=env)
-    assert done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr
+    assert (done.returncode, done.stdout) == (
+        5,
+        "",
+    ) and "the credentials are temporary, and a link ends with them" in done.stderr
+    done = program(
+        "-p", "s3", "--keep", "10m", "--no-check", file_of(tmp_path, 10, "kept"), env=env
+    )
+    assert (
+        done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr
+    )
 
 
-def test_what_has_been_stored_is_told_though_its_credentials_live_too_short_by_then(moto, program, tmp_path):
+def test_what_has_been_stored_is_told_though_its_credentials_live_too_short_by_then(
+    moto, program, tmp_path
+):
     """When it began they lived long enough."""
-    ends = {"AWS_CREDENTIAL_EXPIRATION": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 66))}
+    ends = {
+        "AWS_CREDENTIAL_EXPIRATION": time.strftime(
+            "%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 66)
+        )
+    }
     env = {"AWS_S3_BUCKET": moto.bucket, **moto.env(), **assumed(moto), **ends}
     path = file_of(tmp_path, 80_000, "slowly")
     done = program("-p", "s3", "--keep", "1m", "--limit-rate", "10K", "--no-check", path, env=env)
-    assert done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr, done.stderr
-    assert int(re.search("X-Amz-Expires=([0-9]+)", done.stdout).group(1)) < 60 and stored(moto, "slowly")[1] == 80_000
+    assert (
+        done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr
+    ), done.stderr
+    assert (
+        int(re.search("X-Amz-Expires=([0-9]+)", done.stdout).group(1)) < 60
+        and stored(moto, "slowly")[1] == 80_000
+    )
 
 
 GIVER = """#!/bin/sh
@@ -619,16 +816,35 @@ EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>no</Message></Error>"
 
 
 @pytest.mark.parametrize("times, code", [(8, 0), (1000, 1)])
-def test_eight_parts_whose_token_has_expired_ask_once_for_a_new_one(s3_pool, program, tmp_path, times, code):
+def test_eight_parts_whose_token_has_expired_ask_once_for_a_new_one(
+    s3_pool, program, tmp_path, times, code
+):
     """rclone takes any token of a key that it knows.  Who gives no more keys is not asked by every part either."""
     server = s3_pool("rclone")
     (tmp_path / "giver").write_text(GIVER)
-    (tmp_path / "config").write_text(f"[default]\ncredential_process = sh giver {server.access_key} {server.secret_key}\n")
+    (tmp_path / "config").write_text(
+        f"[default]\ncredential_process = sh giver {server.access_key} {server.secret_key}\n"
+    )
     with Relay(server.endpoint) as relay:
         relay.spoil("PUT", "partNumber", times=times, status=400, body=EXPIRED)
-        env = {"AWS_S3_BUCKET": server.bucket, "AWS_ENDPOINT_URL": relay.url, "AWS_CONFIG_FILE": tmp_path / "config"}
-        done = program("-p", "s3", "--no-check", "-j", "8", file_of(tmp_path, 128 * MIB, "eight"), "--force", env=env)
-    assert done.returncode == code and ("has expired, and the credential_process failed (1)" in done.stderr) == bool(code)
+        env = {
+            "AWS_S3_BUCKET": server.bucket,
+            "AWS_ENDPOINT_URL": relay.url,
+            "AWS_CONFIG_FILE": tmp_path / "config",
+        }
+        done = program(
+            "-p",
+            "s3",
+            "--no-check",
+            "-j",
+            "8",
+            file_of(tmp_path, 128 * MIB, "eight"),
+            "--force",
+            env=env,
+        )
+    assert done.returncode == code and (
+        "has expired, and the credential_process failed (1)" in done.stderr
+    ) == bool(code)
     assert (tmp_path / "asked").read_text().count("asked") == 2 + code
     assert not unfinished(server, "eight")
 
@@ -636,7 +852,10 @@ def test_eight_parts_whose_token_has_expired_ask_once_for_a_new_one(s3_pool, pro
 def test_a_token_that_is_none(moto, program, tmp_path):
     env = {"AWS_S3_BUCKET": moto.bucket, **moto.env(), "AWS_SESSION_TOKEN": "no-token-at-all"}
     done = program("-p", "s3", file_of(tmp_path, 10), env=env)
-    assert done.returncode == 1 and "the session token is not valid   check AWS_SESSION_TOKEN" in done.stderr
+    assert (
+        done.returncode == 1
+        and "the session token is not valid   check AWS_SESSION_TOKEN" in done.stderr
+    )
     assert "no-token-at-all" not in done.stderr
 
 
@@ -662,9 +881,17 @@ def test_a_role_is_assumed(moto, program, tmp_path, how):
 
 
 def test_a_role_that_may_not_be_assumed(moto, program, tmp_path):
-    env = {"AWS_S3_BUCKET": moto.bucket, **moto.env(), "AWS_ENDPOINT_URL": moto.endpoint, "AWS_ROLE_ARN": moto.role}
+    env = {
+        "AWS_S3_BUCKET": moto.bucket,
+        **moto.env(),
+        "AWS_ENDPOINT_URL": moto.endpoint,
+        "AWS_ROLE_ARN": moto.role,
+    }
     done = program("-p", "s3", file_of(tmp_path, 10), env={**env, "AWS_SECRET_ACCESS_KEY": "wrong"})
-    assert done.returncode == 5 and "the Security Token Service gives no credentials: 403 Forbidden" in done.stderr
+    assert (
+        done.returncode == 5
+        and "the Security Token Service gives no credentials: 403 Forbidden" in done.stderr
+    )
 
 
 # 10  What nobody may read --------------------------------------------------------------------------------------------
@@ -684,7 +911,11 @@ def test_no_secret_is_ever_shown(s3, upload, start, relay, folder, tmp_path):
         upload("-v", "--public", path, "--remote-path", folder + "p/", proof="always"),
     ]
     for done in (kept, *runs):
-        assert "X-Amz-Signature" not in done.stderr and "Signature=" not in done.stderr and "Credential=" not in done.stderr
+        assert (
+            "X-Amz-Signature" not in done.stderr
+            and "Signature=" not in done.stderr
+            and "Credential=" not in done.stderr
+        )
         for secret in (key, "token-0123456789"):
             shown = done.stderr + (done.stdout if done.returncode or secret == key else "")
             assert secret not in shown

@@ -27,8 +27,14 @@ def aws(box, program):
     """The program with a user's keys and a bucket in us-east-1; no secret may be in what it says."""
 
     def run(*args, env=None, **more):
-        keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true"}
-        done = program("-p", "s3", *args, env={"AWS_S3_BUCKET": "pictures", **keys, **(env or {})}, **more)
+        keys = {
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        done = program(
+            "-p", "s3", *args, env={"AWS_S3_BUCKET": "pictures", **keys, **(env or {})}, **more
+        )
         for secret in SECRETS:
             assert secret not in done.stderr and (secret == TOKEN or secret not in done.stdout)
         assert "Signature" not in done.stderr
@@ -75,11 +81,17 @@ def error(code, message="no", more=""):
 
 def test_one_put_and_a_link_that_is_proven(aws, box, small):
     url = good(aws(small))
-    assert re.match(rf"https://{PICTURES}/a%20file\.txt\?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={KEY}%2F", url)
+    assert re.match(
+        rf"https://{PICTURES}/a%20file\.txt\?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={KEY}%2F",
+        url,
+    )
     assert "X-Amz-Expires=604800&" in url
     assert asked(box) == [("PUT", PICTURES), ("GET", PICTURES)]
     put = box.requests[0]
-    assert put.header("x-amz-content-sha256") == "UNSIGNED-PAYLOAD" and put.header("If-None-Match") == "*"
+    assert (
+        put.header("x-amz-content-sha256") == "UNSIGNED-PAYLOAD"
+        and put.header("If-None-Match") == "*"
+    )
     assert put.header("x-amz-checksum-crc32") and stored(box, small).type == "text/plain"
 
 
@@ -87,7 +99,10 @@ def test_parts(aws, box, large):
     url = good(aws(large, "--json"))
     assert asked(box, "PUT") == [("PUT", PICTURES)] * 2 and json.loads(url)["verified"] == "sample"
     begun = next(seen for seen in box.requests if seen.method == "POST")
-    assert begun.header("x-amz-checksum-algorithm") == "CRC32" and stored(box, large).type == "application/octet-stream"
+    assert (
+        begun.header("x-amz-checksum-algorithm") == "CRC32"
+        and stored(box, large).type == "application/octet-stream"
+    )
     assert not box.hosts[PICTURES].uploads
 
 
@@ -101,7 +116,9 @@ def test_a_bucket_with_dots_is_named_in_the_path(aws, box, small):
 
 
 def test_path_style_by_wish(aws, small):
-    assert good(aws(small, env={"AWS_S3_PATH_STYLE": "true"})).startswith("https://s3.us-east-1.amazonaws.com/pictures/a")
+    assert good(aws(small, env={"AWS_S3_PATH_STYLE": "true"})).startswith(
+        "https://s3.us-east-1.amazonaws.com/pictures/a"
+    )
 
 
 def test_china_has_its_own_addresses(aws, small):
@@ -114,7 +131,11 @@ def test_china_has_its_own_addresses(aws, small):
 def test_the_region_is_learnt_from_what_the_bucket_says(aws, box, small, moved, bucket):
     box.hosts[PICTURES].moved = moved
     url = good(aws(small, env={"AWS_S3_BUCKET": bucket}))
-    assert len(asked(box, "PUT")) == 2 and "eu-central-1.amazonaws.com/" in url and "%2Feu-central-1%2Fs3%2F" in url
+    assert (
+        len(asked(box, "PUT")) == 2
+        and "eu-central-1.amazonaws.com/" in url
+        and "%2Feu-central-1%2Fs3%2F" in url
+    )
     stored(box, small, bucket)
 
 
@@ -125,7 +146,9 @@ def test_parts_go_to_the_right_region_at_once(aws, box, large):
 
 
 def test_a_region_that_nobody_names_is_said(aws, box, small):
-    box.fault("berlin.s3.us-east-1.amazonaws.com", "status", status=301, body=error("PermanentRedirect"))
+    box.fault(
+        "berlin.s3.us-east-1.amazonaws.com", "status", status=301, body=error("PermanentRedirect")
+    )
     done = aws(small, env={"AWS_S3_BUCKET": "berlin"})
     assert done.returncode == 1 and "berlin is in another region   set AWS_REGION" in done.stderr
     assert len(asked(box)) == 1
@@ -145,43 +168,85 @@ def test_the_address_of_a_public_bucket_may_hold_any_letter(aws, small):
 
 
 def test_slow_down_is_waited_for(aws, box, small):
-    box.fault(PICTURES, "status", times=2, status=503, body=error("SlowDown", "Reduce your request rate."))
+    box.fault(
+        PICTURES, "status", times=2, status=503, body=error("SlowDown", "Reduce your request rate.")
+    )
     good(aws(small))
     assert len(asked(box, "PUT")) == 3 and stored(box, small)
 
 
 def test_a_busy_bucket_may_say_how_long(aws, box, small):
-    box.fault(PICTURES, "status", times=1, status=400, body=error("RequestTimeout"), headers=[("Retry-After", "0")])
+    box.fault(
+        PICTURES,
+        "status",
+        times=1,
+        status=400,
+        body=error("RequestTimeout"),
+        headers=[("Retry-After", "0")],
+    )
     good(aws(small))
 
 
 def test_an_error_inside_a_200_is_none(aws, box, large):
     """AWS sends the head before it knows the end."""
-    box.fault(PICTURES, "status", times=1, skip=3, status=200, body=error("InternalError", "We encountered an internal error."))
+    box.fault(
+        PICTURES,
+        "status",
+        times=1,
+        skip=3,
+        status=200,
+        body=error("InternalError", "We encountered an internal error."),
+    )
     good(aws(large, "-j", "1"))
     assert len([method for method, _ in asked(box) if method == "POST"]) == 3 and stored(box, large)
 
 
 def test_an_error_inside_a_200_that_stays(aws, box, large):
-    box.fault(PICTURES, "status", times=1, skip=3, status=200, body=error("InvalidPart", "One or more parts"))
+    box.fault(
+        PICTURES,
+        "status",
+        times=1,
+        skip=3,
+        status=200,
+        body=error("InvalidPart", "One or more parts"),
+    )
     done = aws(large, "-j", "1")
-    assert done.returncode == 1 and "200 InvalidPart: One or more parts" in done.stderr and not done.stdout
-    assert box.hosts[PICTURES].aborted == ["s3://pictures/large.bin"] and not box.hosts[PICTURES].uploads
+    assert (
+        done.returncode == 1
+        and "200 InvalidPart: One or more parts" in done.stderr
+        and not done.stdout
+    )
+    assert (
+        box.hosts[PICTURES].aborted == ["s3://pictures/large.bin"]
+        and not box.hosts[PICTURES].uploads
+    )
 
 
 @pytest.mark.parametrize("name, skip", [("small", 0), ("large", 3)])
 def test_two_at_the_same_time_begin_anew(aws, box, request, name, skip):
     """409: AWS wants the whole upload again, all parts of it too."""
     path = request.getfixturevalue(name)
-    box.fault(PICTURES, "status", times=1, skip=skip, status=409, body=error("ConditionalRequestConflict"))
+    box.fault(
+        PICTURES, "status", times=1, skip=skip, status=409, body=error("ConditionalRequestConflict")
+    )
     good(aws(path, "-j", "1"))
     assert stored(box, path) and not box.hosts[PICTURES].uploads
     assert len(asked(box, "PUT")) == (2 if name == "small" else 4)
 
 
 def test_two_at_the_same_time_for_ever(aws, box, large):
-    box.fault(PICTURES, "status", when="any", skip=3, times=1, status=409, body=error("ConditionalRequestConflict"))
-    box.fault(PICTURES, "status", skip=4, times=1, status=409, body=error("ConditionalRequestConflict"))
+    box.fault(
+        PICTURES,
+        "status",
+        when="any",
+        skip=3,
+        times=1,
+        status=409,
+        body=error("ConditionalRequestConflict"),
+    )
+    box.fault(
+        PICTURES, "status", skip=4, times=1, status=409, body=error("ConditionalRequestConflict")
+    )
     done = aws(large, "-j", "1")
     assert done.returncode == 1 and "409 ConditionalRequestConflict" in done.stderr
     assert not box.hosts[PICTURES].uploads
@@ -191,7 +256,10 @@ def test_what_exists_is_not_overwritten(aws, box, small, large):
     good(aws(small, "--remote-path", "x"))
     for path in (small, large):
         done = aws(path, "--remote-path", "x")
-        assert done.returncode == 1 and "s3://pictures/x exists already   --force overwrites it" in done.stderr
+        assert (
+            done.returncode == 1
+            and "s3://pictures/x exists already   --force overwrites it" in done.stderr
+        )
     assert stored(box, small, key="x") and not box.hosts[PICTURES].uploads
     good(aws(large, "--remote-path", "x", "--force"))
     assert stored(box, large, key="x")
@@ -215,7 +283,9 @@ def test_who_knows_no_checksums_is_sent_none(aws, box, request, name):
     box.hosts[PICTURES].checksums = False
     good(aws(path))
     assert stored(box, path)
-    assert [bool(seen.header("x-amz-checksum-crc32")) for seen in box.requests if seen.method == "PUT"][-1:] == [False]
+    assert [
+        bool(seen.header("x-amz-checksum-crc32")) for seen in box.requests if seen.method == "PUT"
+    ][-1:] == [False]
 
 
 class Count(t.Progress):
@@ -243,12 +313,20 @@ def test_what_is_sent_twice_counts_once(online_box, request, name, bucket):
 
 def test_checksums_may_be_switched_off(aws, box, large):
     good(aws(large, env={"AWS_REQUEST_CHECKSUM_CALCULATION": "WHEN_REQUIRED"}))
-    assert not any("x-amz-checksum" in name.lower() for seen in box.requests for name, _ in seen.headers)
+    assert not any(
+        "x-amz-checksum" in name.lower() for seen in box.requests for name, _ in seen.headers
+    )
 
 
 def test_who_knows_no_conditions_is_asked_without(aws, box, small):
     """501 NotImplemented: as some services answer If-None-Match."""
-    box.fault(PICTURES, "status", times=1, status=501, body=error("NotImplemented", "If-None-Match is not implemented"))
+    box.fault(
+        PICTURES,
+        "status",
+        times=1,
+        status=501,
+        body=error("NotImplemented", "If-None-Match is not implemented"),
+    )
     good(aws(small))
     first, second = (seen for seen in box.requests if seen.method == "PUT")
     assert first.header("If-None-Match") == "*" and not second.header("If-None-Match")
@@ -295,7 +373,10 @@ def test_a_key_that_may_not_write(aws, box, request, name):
 def test_a_key_that_may_not_read(aws, box, small):
     box.hosts[PICTURES].allowed = {"PutObject"}
     done = aws(small)
-    assert (done.returncode, done.stdout) == (4, "") and "the key may write but not read: allow s3:GetObject" in done.stderr
+    assert (done.returncode, done.stdout) == (
+        4,
+        "",
+    ) and "the key may write but not read: allow s3:GetObject" in done.stderr
     assert good(aws(small, "--no-check", "--force")).startswith(f"https://{PICTURES}/")
 
 
@@ -317,21 +398,39 @@ def test_a_key_that_may_not_abort_says_why_it_failed(aws, box, large):
     ],
 )
 def test_what_a_service_refuses(aws, box, small, code, status, sentence):
-    box.fault(PICTURES, "status", status=status, body=error(code, "There is a problem with your account"))
+    box.fault(
+        PICTURES, "status", status=status, body=error(code, "There is a problem with your account")
+    )
     done = aws(small)
     assert (done.returncode, done.stdout) == (1, "") and sentence in done.stderr
 
 
 def test_an_unknown_bucket_and_key(aws, small):
-    assert "there is no bucket nowhere" in aws(small, env={"AWS_S3_BUCKET": "nowhere", "AWS_S3_PATH_STYLE": "1"}).stderr
-    assert "the access key is not known there" in aws(small, env={"AWS_ACCESS_KEY_ID": "AKIANOBODY"}).stderr
-    assert "the access key and its secret do not fit" in aws(small, env={"AWS_SECRET_ACCESS_KEY": "x"}).stderr
+    assert (
+        "there is no bucket nowhere"
+        in aws(small, env={"AWS_S3_BUCKET": "nowhere", "AWS_S3_PATH_STYLE": "1"}).stderr
+    )
+    assert (
+        "the access key is not known there"
+        in aws(small, env={"AWS_ACCESS_KEY_ID": "AKIANOBODY"}).stderr
+    )
+    assert (
+        "the access key and its secret do not fit"
+        in aws(small, env={"AWS_SECRET_ACCESS_KEY": "x"}).stderr
+    )
 
 
 def test_a_token_that_has_expired(aws, small):
-    env = {"AWS_ACCESS_KEY_ID": TEMPORARY, "AWS_SECRET_ACCESS_KEY": TEMPORARY_SECRET, "AWS_SESSION_TOKEN": "expired"}
+    env = {
+        "AWS_ACCESS_KEY_ID": TEMPORARY,
+        "AWS_SECRET_ACCESS_KEY": TEMPORARY_SECRET,
+        "AWS_SESSION_TOKEN": "expired",
+    }
     done = aws(small, env=env)
-    assert done.returncode == 1 and "the session token has expired   get new temporary credentials" in done.stderr
+    assert (
+        done.returncode == 1
+        and "the session token has expired   get new temporary credentials" in done.stderr
+    )
 
 
 # 4  Who gives out keys -----------------------------------------------------------------------------------------------
@@ -347,7 +446,9 @@ def test_a_role(aws, box, small):
 
 
 def good_but_ending(done):
-    assert done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr, done.stderr
+    assert (
+        done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr
+    ), done.stderr
     assert len(done.stderr.splitlines()) == 1
     return done.stdout.strip()
 
@@ -366,12 +467,21 @@ def test_the_role_of_a_profile_with_the_keys_of_another(aws, box, small, tmp_pat
 def test_a_web_identity(aws, box, small, tmp_path):
     token = tmp_path / "token"
     token.write_text(WEB_TOKEN + "\n")
-    env = {**NOBODY, "AWS_WEB_IDENTITY_TOKEN_FILE": token, "AWS_ROLE_ARN": ROLE, "AWS_ROLE_SESSION_NAME": "ci"}
+    env = {
+        **NOBODY,
+        "AWS_WEB_IDENTITY_TOKEN_FILE": token,
+        "AWS_ROLE_ARN": ROLE,
+        "AWS_ROLE_SESSION_NAME": "ci",
+    }
     good_but_ending(aws(small, env=env))
     assert not box.requests[0].header("Authorization")
     token.write_text("stale")
     done = aws(small, env=env)
-    assert done.returncode == 5 and "the Security Token Service gives no credentials: 400 Bad Request: The token" in done.stderr
+    assert (
+        done.returncode == 5
+        and "the Security Token Service gives no credentials: 400 Bad Request: The token"
+        in done.stderr
+    )
 
 
 def test_a_sign_on(aws, box, small, tmp_path):
@@ -395,15 +505,25 @@ def signed_on(folder, ends, token=SSO_TOKEN):
 
 def test_a_sign_on_that_is_over(aws, box, small, tmp_path):
     done = aws(small, env=signed_on(tmp_path, "2020-01-01T00:00:00Z"))
-    assert done.returncode == 5 and "nobody is signed on, or the sign-on has expired   aws sso login --profile on" in done.stderr
+    assert (
+        done.returncode == 5
+        and "nobody is signed on, or the sign-on has expired   aws sso login --profile on"
+        in done.stderr
+    )
     assert not box.requests
     done = aws(small, env=signed_on(tmp_path, "2999-01-01T00:00:00Z", "revoked"))
-    assert done.returncode == 5 and "the sign-on gives no credentials: 401 Unauthorized: Session token not found" in done.stderr
+    assert (
+        done.returncode == 5
+        and "the sign-on gives no credentials: 401 Unauthorized: Session token not found"
+        in done.stderr
+    )
 
 
 def test_what_is_no_answer_is_not_repeated(aws, box, small, tmp_path):
     """It may hold a secret."""
-    box.hosts["portal.sso.eu-central-1.amazonaws.com"].garbage = f'{{"roleCredentials": ["{TEMPORARY_SECRET}"]}}'
+    box.hosts[
+        "portal.sso.eu-central-1.amazonaws.com"
+    ].garbage = f'{{"roleCredentials": ["{TEMPORARY_SECRET}"]}}'
     done = aws("-v", small, env=signed_on(tmp_path, "2999-01-01T00:00:00Z"))
     assert done.returncode == 5 and "the sign-on gives no access key with its secret" in done.stderr
 
@@ -421,16 +541,30 @@ def test_a_bucket_that_stays_busy(aws, box, small):
 def test_a_beginning_without_a_name_is_none(aws, box, large):
     box.fault(PICTURES, "status", status=200, times=1, body="<InitiateMultipartUploadResult/>")
     done = aws(large)
-    assert (done.returncode, done.stdout) == (1, "") and "200 but no URL in the answer" in done.stderr
+    assert (done.returncode, done.stdout) == (
+        1,
+        "",
+    ) and "200 but no URL in the answer" in done.stderr
     assert len(asked(box)) == 1
 
 
 def test_a_bucket_that_is_sent_from_region_to_region_gives_up(aws, box, small):
     """Each answer names another one: four are enough."""
-    for number, region in enumerate(("eu-central-1", "us-east-1", "eu-central-1", "us-east-1", "eu-central-1")):
-        where = "pictures.s3.us-east-1.amazonaws.com" if number % 2 == 0 else "pictures.s3.eu-central-1.amazonaws.com"
+    for number, region in enumerate(
+        ("eu-central-1", "us-east-1", "eu-central-1", "us-east-1", "eu-central-1")
+    ):
+        where = (
+            "pictures.s3.us-east-1.amazonaws.com"
+            if number % 2 == 0
+            else "pictures.s3.eu-central-1.amazonaws.com"
+        )
         box.fault(
-            where, "status", status=301, times=1, body=error("PermanentRedirect"), headers=[("x-amz-bucket-region", region)]
+            where,
+            "status",
+            status=301,
+            times=1,
+            body=error("PermanentRedirect"),
+            headers=[("x-amz-bucket-region", region)],
         )
     done = aws(small)
     assert done.returncode == 1 and "pictures is in another region   set AWS_REGION" in done.stderr

@@ -37,7 +37,9 @@ def env(letter: str) -> dict:
 
 def line(*words) -> str:
     """A command as it is typed on this system."""
-    return subprocess.list2cmdline(map(str, words)) if os.name == "nt" else shlex.join(map(str, words))
+    return (
+        subprocess.list2cmdline(map(str, words)) if os.name == "nt" else shlex.join(map(str, words))
+    )
 
 
 PRINTED = '{"Version": 1, "AccessKeyId": "AKIAP", "SecretAccessKey": "secret-P"}'
@@ -128,7 +130,10 @@ def test_keys_region_and_endpoint_are_those_of_botocore(case, files, clean_env):
 
 
 def test_the_newer_name_of_the_region_wins(files):
-    assert t.Aws({**files(), "AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}).region() == "eu-west-1"
+    assert (
+        t.Aws({**files(), "AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}).region()
+        == "eu-west-1"
+    )
 
 
 # 2  What is wrong in files and settings ------------------------------------------------------------------------------
@@ -237,8 +242,14 @@ def test_a_profile_that_leads_nowhere(told, tmp_path, config, sentence):
 
 def test_status_says_what_is_missing(program):
     done = program("status", "s3", env={"AWS_S3_BUCKET": "pictures", "AWS_ACCESS_KEY_ID": KEY})
-    assert done.returncode == 5 and "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not" in done.stdout
-    assert "set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE)" in done.stdout
+    assert (
+        done.returncode == 5
+        and "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not" in done.stdout
+    )
+    assert (
+        "set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE)"
+        in done.stdout
+    )
     assert program("status", "s3").returncode == 5
 
 
@@ -281,10 +292,17 @@ def test_a_token_from_a_file_is_not_repeated_either_when_the_server_does(program
             talk.say(403, said.encode())
 
     with Server(odd) as server:
-        (tmp_path / "credentials").write_text(f"[default]\n{keys('S')}aws_session_token = {token}\n")
-        files = {"AWS_SHARED_CREDENTIALS_FILE": tmp_path / "credentials", "AWS_ENDPOINT_URL": server.url}
+        (tmp_path / "credentials").write_text(
+            f"[default]\n{keys('S')}aws_session_token = {token}\n"
+        )
+        files = {
+            "AWS_SHARED_CREDENTIALS_FILE": tmp_path / "credentials",
+            "AWS_ENDPOINT_URL": server.url,
+        }
         (tmp_path / "x").write_text("x")
-        done = program("-p", "s3", "--force", "-v", tmp_path / "x", env={"AWS_S3_BUCKET": "pictures", **files})
+        done = program(
+            "-p", "s3", "--force", "-v", tmp_path / "x", env={"AWS_S3_BUCKET": "pictures", **files}
+        )
         assert "403 Odd: ***, Token/with some+signs==" in done.stderr
         assert server.arrived[0].header("x-amz-security-token") == token
 
@@ -309,25 +327,39 @@ def test_a_program_that_gives_none(told, process, code, sentence):
 @pytest.mark.parametrize("command", ["/nowhere/at-all --x", "'unclosed", ""])
 def test_a_program_that_is_none(told, tmp_path, command):
     (tmp_path / "config").write_text(f"[profile p]\ncredential_process = {command}\n")
-    assert "the credential_process cannot be started: " in told(AWS_CONFIG_FILE=tmp_path / "config", AWS_PROFILE="p")
+    assert "the credential_process cannot be started: " in told(
+        AWS_CONFIG_FILE=tmp_path / "config", AWS_PROFILE="p"
+    )
 
 
 def test_a_program_that_hangs(process, monkeypatch):
     monkeypatch.setattr(t, "PROCESS_TIME", 0.5)
-    with pytest.raises(t.NotConfigured, match=r"the credential_process gave no answer within 0\.5 s"):
+    with pytest.raises(
+        t.NotConfigured, match=r"the credential_process gave no answer within 0\.5 s"
+    ):
         t.Aws(process("import time; time.sleep(60)")).credentials()
 
 
 # 4  Containers and machines ------------------------------------------------------------------------------------------
 
-ANSWER = {"AccessKeyId": TEMPORARY, "SecretAccessKey": TEMPORARY_SECRET, "Token": TOKEN, "Expiration": "2999-01-01T00:00:00Z"}
+ANSWER = {
+    "AccessKeyId": TEMPORARY,
+    "SecretAccessKey": TEMPORARY_SECRET,
+    "Token": TOKEN,
+    "Expiration": "2999-01-01T00:00:00Z",
+}
 
 
 class Metadata:
     """What a container or an EC2 machine offers on a link-local address: a token by PUT, then a role and its keys."""
 
     def __init__(self, token="metadata-token", role="uploader", answer=None, status=200):
-        self.token, self.role, self.answer, self.status = token, role, answer or json.dumps(ANSWER), status
+        self.token, self.role, self.answer, self.status = (
+            token,
+            role,
+            answer or json.dumps(ANSWER),
+            status,
+        )
 
     def __call__(self, talk):
         arrived = talk.request()
@@ -341,10 +373,18 @@ class Metadata:
             known = arrived.header("Authorization") == "container-token"
             return (self.status, self.answer.encode()) if known else (403, b"who are you?")
         if (arrived.method, arrived.target) == ("PUT", "/latest/api/token"):
-            return (200, self.token.encode()) if arrived.header("X-aws-ec2-metadata-token-ttl-seconds") == "21600" else (400, b"")
+            return (
+                (200, self.token.encode())
+                if arrived.header("X-aws-ec2-metadata-token-ttl-seconds") == "21600"
+                else (400, b"")
+            )
         if arrived.header("X-aws-ec2-metadata-token") != "metadata-token":
             return 401, b""
-        return (200, self.role.encode()) if arrived.target == roles else (self.status, self.answer.encode())
+        return (
+            (200, self.role.encode())
+            if arrived.target == roles
+            else (self.status, self.answer.encode())
+        )
 
 
 @pytest.fixture
@@ -357,7 +397,9 @@ def metadata():
 def upload(box, program, tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("x")
-    return lambda **given: program("-p", "s3", "-v", path, env={"AWS_S3_BUCKET": "pictures", **given})
+    return lambda **given: program(
+        "-p", "s3", "-v", path, env={"AWS_S3_BUCKET": "pictures", **given}
+    )
 
 
 @pytest.mark.parametrize("where", ["file", "setting"])
@@ -369,11 +411,17 @@ def test_a_container_has_keys(upload, metadata, box, tmp_path, where):
         "AWS_CONTAINER_AUTHORIZATION_TOKEN" + token[0]: token[1],
     }
     done = upload(**given)
-    assert done.returncode == 0 and TEMPORARY in done.stdout and "container-token" not in done.stderr + done.stdout
+    assert (
+        done.returncode == 0
+        and TEMPORARY in done.stdout
+        and "container-token" not in done.stderr + done.stdout
+    )
     assert len(metadata.arrived) == 1 and box.requests
 
 
-@pytest.mark.parametrize("host", ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]", "[FD00:EC2::23]"])
+@pytest.mark.parametrize(
+    "host", ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]", "[FD00:EC2::23]"]
+)
 def test_no_proxy_hears_the_token_of_a_container(program, tmp_path, host):
     (tmp_path / "x").write_text("x")
     with Server(Metadata()) as proxy:
@@ -382,8 +430,17 @@ def test_no_proxy_hears_the_token_of_a_container(program, tmp_path, host):
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": "container-token",
             "AWS_S3_BUCKET": "pictures",
         }
-        done = program("-p", "s3", tmp_path / "x", env={**given, "HTTP_PROXY": proxy.url, "http_proxy": proxy.url})
-        assert done.returncode == 5 and "the container gives no credentials: " in done.stderr and not proxy.arrived
+        done = program(
+            "-p",
+            "s3",
+            tmp_path / "x",
+            env={**given, "HTTP_PROXY": proxy.url, "http_proxy": proxy.url},
+        )
+        assert (
+            done.returncode == 5
+            and "the container gives no credentials: " in done.stderr
+            and not proxy.arrived
+        )
 
 
 def test_a_token_may_be_long(program, tmp_path):
@@ -393,21 +450,41 @@ def test_a_token_may_be_long(program, tmp_path):
     def both(talk):
         arrived = talk.request()
         while arrived:
-            told = {"AccessKeyId": TEMPORARY, "SecretAccessKey": TEMPORARY_SECRET, "SessionToken": token}
+            told = {
+                "AccessKeyId": TEMPORARY,
+                "SecretAccessKey": TEMPORARY_SECRET,
+                "SessionToken": token,
+            }
             xml = "".join(f"<{name}>{value}</{name}>" for name, value in told.items())
             talk.say(200, xml.encode() if arrived.method == "POST" else b"")
             arrived = talk.request()
 
     (tmp_path / "x").write_text("x")
     with Server(both) as server:
-        web = {"AWS_WEB_IDENTITY_TOKEN_FILE": tmp_path / "x", "AWS_ROLE_ARN": "arn:x", "AWS_ENDPOINT_URL": server.url}
-        done = program("-p", "s3", "--force", "--no-check", tmp_path / "x", env={"AWS_S3_BUCKET": "pictures", **web})
-    assert done.returncode == 0 and [arrived.method for arrived in server.arrived] == ["POST", "PUT"]
+        web = {
+            "AWS_WEB_IDENTITY_TOKEN_FILE": tmp_path / "x",
+            "AWS_ROLE_ARN": "arn:x",
+            "AWS_ENDPOINT_URL": server.url,
+        }
+        done = program(
+            "-p",
+            "s3",
+            "--force",
+            "--no-check",
+            tmp_path / "x",
+            env={"AWS_S3_BUCKET": "pictures", **web},
+        )
+    assert done.returncode == 0 and [arrived.method for arrived in server.arrived] == [
+        "POST",
+        "PUT",
+    ]
     assert server.arrived[1].header("x-amz-security-token") == token
 
 
 def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
-    done = upload(AWS_CONTAINER_CREDENTIALS_FULL_URI=metadata.url + "ü", AWS_CONTAINER_AUTHORIZATION_TOKEN="x")
+    done = upload(
+        AWS_CONTAINER_CREDENTIALS_FULL_URI=metadata.url + "ü", AWS_CONTAINER_AUTHORIZATION_TOKEN="x"
+    )
     assert "the container gives no" in done.stderr and "Traceback" not in done.stderr
     assert metadata.arrived[0].target == "/%C3%BC"
 
@@ -425,7 +502,10 @@ def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
 def test_a_container_without_keys(told, manner, token, sentence):
     with Server(manner) as server:
         begun = time.monotonic()
-        uri = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.url + "container", "AWS_CONTAINER_AUTHORIZATION_TOKEN": token}
+        uri = {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": server.url + "container",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
+        }
         assert sentence in told(**uri) and time.monotonic() - begun < 8
         assert len(server.arrived) == 1
 
@@ -439,7 +519,13 @@ def test_a_machine_has_a_role(upload, metadata, box):
 
 @pytest.mark.parametrize(
     "manner",
-    [Metadata(token="two\nlines"), Metadata(token=""), Metadata(status=500), Metadata(answer="very-secret"), Metadata(role="")],
+    [
+        Metadata(token="two\nlines"),
+        Metadata(token=""),
+        Metadata(status=500),
+        Metadata(answer="very-secret"),
+        Metadata(role=""),
+    ],
 )
 def test_a_machine_without_a_role_is_none(told, manner):
     with Server(manner) as server:
@@ -454,7 +540,10 @@ def test_the_machine_is_asked_for_a_second_at_most(told):
     """Nobody answers there but in a cloud."""
     with blackhole() as port:
         begun = time.monotonic()
-        said = told(AWS_EC2_METADATA_SERVICE_ENDPOINT=f"http://127.0.0.1:{port}", AWS_EC2_METADATA_DISABLED=None)
+        said = told(
+            AWS_EC2_METADATA_SERVICE_ENDPOINT=f"http://127.0.0.1:{port}",
+            AWS_EC2_METADATA_DISABLED=None,
+        )
         assert "no AWS credentials were found" in said and 0.9 < time.monotonic() - begun < 4
     with Server(lambda talk: (talk.request(), talk.linger())) as silent:
         begun = time.monotonic()
@@ -481,7 +570,10 @@ def asked(program, metadata, tmp_path):
         (tmp_path / "FILE").write_text("x")
         touch = line(sys.executable, "-c", "import sys; open(sys.argv[1], 'w')", tmp_path / "asked")
         (tmp_path / "config").write_text(f"[default]\ncredential_process = {touch}\n")
-        places = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url, "AWS_CONFIG_FILE": tmp_path / "config"}
+        places = {
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url,
+            "AWS_CONFIG_FILE": tmp_path / "config",
+        }
         program(*args, env={**places, **settings})
         return bool(metadata.arrived) or (tmp_path / "asked").exists()
 
@@ -489,14 +581,18 @@ def asked(program, metadata, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "args", [["list"], ["status"], ["--dry-run", "FILE"], ["FILE"], ["-p", "litterbox", "FILE"]], ids=" ".join
+    "args",
+    [["list"], ["status"], ["--dry-run", "FILE"], ["FILE"], ["-p", "litterbox", "FILE"]],
+    ids=" ".join,
 )
 def test_nobody_is_asked_while_s3_is_not_set_up(asked, args):
     """Neither the machine nor a program: without AWS_S3_BUCKET S3 is not meant."""
     assert not asked(*args, AWS_REGION="eu-west-1")
 
 
-@pytest.mark.parametrize("args", [["list"], ["status"], ["--dry-run", "FILE"], ["-p", "litterbox", "FILE"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "args", [["list"], ["status"], ["--dry-run", "FILE"], ["-p", "litterbox", "FILE"]], ids=" ".join
+)
 def test_nobody_is_asked_before_something_is_to_be_sent(asked, args):
     assert not asked(*args, AWS_S3_BUCKET="pictures")
     assert asked("FILE", AWS_S3_BUCKET="pictures"), "or this test sees nothing"

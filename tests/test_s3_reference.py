@@ -29,7 +29,12 @@ ONLY_OURS = {
     "accept": "what curl sends too; S3 ignores it",
     "content-type": "of the list of parts: the body is XML, and some proxies want to know; theirs has none",
 }
-OWN_VALUES = ("host", "user-agent", "authorization", "x-amz-date")  # of each program, place and moment
+OWN_VALUES = (
+    "host",
+    "user-agent",
+    "authorization",
+    "x-amz-date",
+)  # of each program, place and moment
 
 
 def signed(arrived) -> set:
@@ -39,13 +44,18 @@ def signed(arrived) -> set:
 
 
 def told(arrived) -> dict:
-    return {name.lower(): value for name, value in arrived.headers if name.lower() not in OWN_VALUES}
+    return {
+        name.lower(): value for name, value in arrived.headers if name.lower() not in OWN_VALUES
+    }
 
 
 def place(arrived) -> tuple:
     """Method, path as it was sent, and the query without the name that the server has given to this upload."""
     split = urlsplit(arrived.target)
-    query = sorted((name, "ID" if name == "uploadId" else value) for name, value in parse_qsl(split.query, True))
+    query = sorted(
+        (name, "ID" if name == "uploadId" else value)
+        for name, value in parse_qsl(split.query, True)
+    )
     return arrived.method, split.path, query
 
 
@@ -53,7 +63,10 @@ def parts(body: bytes) -> list:
     """What is said of each part; moto tells its checksum only to those who name the algorithm twice."""
     text = body.decode().replace("&quot;", '"')
     root = re.match(r"<CompleteMultipartUpload xmlns=\"(\S+)\">", text).group(1)
-    numbers, tags = re.findall(r"<PartNumber>(\d+)<", text), re.findall(r"<ETag>(\S+?)</ETag>", text)
+    numbers, tags = (
+        re.findall(r"<PartNumber>(\d+)<", text),
+        re.findall(r"<ETag>(\S+?)</ETag>", text),
+    )
     return [root, *zip(numbers, tags)]
 
 
@@ -66,11 +79,25 @@ def both(s3_pool, program, tmp_path):
         path.write_bytes(os.urandom(min(size, MIB)) * max(1, size // MIB))
         with Relay(server.endpoint) as theirs:
             client = server.client(endpoint_url=theirs.url.rstrip("/"))
-            config = TransferConfig(multipart_threshold=16 * MIB, multipart_chunksize=16 * MIB, use_threads=False)
-            client.upload_file(str(path), server.bucket, key, ExtraArgs={"ContentType": "text/plain"}, Config=config)
+            config = TransferConfig(
+                multipart_threshold=16 * MIB, multipart_chunksize=16 * MIB, use_threads=False
+            )
+            client.upload_file(
+                str(path),
+                server.bucket,
+                key,
+                ExtraArgs={"ContentType": "text/plain"},
+                Config=config,
+            )
         with Relay(server.endpoint) as ours:
-            env = {"AWS_S3_BUCKET": server.bucket, **server.env(), "AWS_ENDPOINT_URL_S3": ours.url.rstrip("/")}
-            done = program("-p", "s3", "--force", "--no-check", "-j", "1", "--remote-path", key, path, env=env)
+            env = {
+                "AWS_S3_BUCKET": server.bucket,
+                **server.env(),
+                "AWS_ENDPOINT_URL_S3": ours.url.rstrip("/"),
+            }
+            done = program(
+                "-p", "s3", "--force", "--no-check", "-j", "1", "--remote-path", key, path, env=env
+            )
             assert done.returncode == 0, done.stderr
         return theirs.arrived, ours.arrived
 
@@ -87,17 +114,25 @@ def test_our_conversation_is_that_of_boto3(both, size, key):
         assert set(reference) - set(mine) <= set(ONLY_THEIRS)
         assert set(mine) - set(reference) <= set(ONLY_OURS)
         if b"<CompleteMultipartUpload" in one.body:
-            assert len(parts(one.body)) == 4 and [p[0] for p in parts(one.body)] == [p[0] for p in parts(other.body)]
+            assert len(parts(one.body)) == 4 and [p[0] for p in parts(one.body)] == [
+                p[0] for p in parts(other.body)
+            ]
             continue
-        assert {name: mine[name] for name in reference if name in mine} == {n: v for n, v in reference.items() if n in mine}
+        assert {name: mine[name] for name in reference if name in mine} == {
+            n: v for n, v in reference.items() if n in mine
+        }
         assert (one.body, one.length) == (other.body, other.length) and signed(one) == signed(other)
 
 
 def test_every_difference_that_is_listed_is_one(both):
     """A reason that nobody needs any more is to be taken out."""
     theirs, ours = both(40 * MIB, "again.txt")
-    only_theirs = {name for one, other in zip(ours, theirs) for name in set(told(other)) - set(told(one))}
-    only_ours = {name for one, other in zip(ours, theirs) for name in set(told(one)) - set(told(other))}
+    only_theirs = {
+        name for one, other in zip(ours, theirs) for name in set(told(other)) - set(told(one))
+    }
+    only_ours = {
+        name for one, other in zip(ours, theirs) for name in set(told(one)) - set(told(other))
+    }
     assert (only_theirs, only_ours) == (set(ONLY_THEIRS), set(ONLY_OURS))
 
 
@@ -109,8 +144,14 @@ def test_over_tls_we_send_the_plain_body_and_they_do_not(program, tmp_path):
     path = tmp_path / "file.txt"
     path.write_bytes(b"x" * 1000)
     refusal = b"<Error><Code>AccessDenied</Code><Message>enough</Message></Error>"
-    keys = {"AWS_ACCESS_KEY_ID": "AKIAX", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_S3_BUCKET": "bucket"}
-    with Server(lambda talk: (talk.head(), talk.say(403, refusal, "Connection: close")), context) as server:
+    keys = {
+        "AWS_ACCESS_KEY_ID": "AKIAX",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_S3_BUCKET": "bucket",
+    }
+    with Server(
+        lambda talk: (talk.head(), talk.say(403, refusal, "Connection: close")), context
+    ) as server:
         endpoint = server.url.rstrip("/")
         client = boto(
             "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="AKIAX", aws_secret_access_key="secret",
@@ -118,10 +159,26 @@ def test_over_tls_we_send_the_plain_body_and_they_do_not(program, tmp_path):
         )  # fmt: skip
         with pytest.raises(ClientError):
             client.put_object(Bucket="bucket", Key="k", Body=path.read_bytes())
-        done = program("-p", "s3", "--force", path, env={**keys, "AWS_ENDPOINT_URL": endpoint, "SSL_CERT_FILE": ca})
+        done = program(
+            "-p",
+            "s3",
+            "--force",
+            path,
+            env={**keys, "AWS_ENDPOINT_URL": endpoint, "SSL_CERT_FILE": ca},
+        )
         assert done.returncode == 1 and "no permission to write s3://bucket/file.txt" in done.stderr
     theirs, ours = server.arrived
     assert "STREAMING-UNSIGNED-PAYLOAD-TRAILER" in theirs.header("X-Amz-Content-SHA256")
-    assert theirs.header("Content-Encoding") == "aws-chunked" and theirs.header("X-Amz-Trailer") == "x-amz-checksum-crc32"
-    assert ours.header("x-amz-content-sha256") == "UNSIGNED-PAYLOAD" and ours.header("Content-Length") == "1000"
-    assert ours.header("x-amz-checksum-crc32") and not ours.header("Content-Encoding") and not ours.header("Expect")
+    assert (
+        theirs.header("Content-Encoding") == "aws-chunked"
+        and theirs.header("X-Amz-Trailer") == "x-amz-checksum-crc32"
+    )
+    assert (
+        ours.header("x-amz-content-sha256") == "UNSIGNED-PAYLOAD"
+        and ours.header("Content-Length") == "1000"
+    )
+    assert (
+        ours.header("x-amz-checksum-crc32")
+        and not ours.header("Content-Encoding")
+        and not ours.header("Expect")
+    )

@@ -24,7 +24,9 @@ from hypothesis import strategies as st
 
 import twat_fs as t
 
-VECTORS = json.loads((Path(__file__).parent / "data" / "aws4_testsuite.json").read_text(encoding="utf-8"))
+VECTORS = json.loads(
+    (Path(__file__).parent / "data" / "aws4_testsuite.json").read_text(encoding="utf-8")
+)
 
 
 def seconds(stamp: str) -> float:
@@ -70,10 +72,16 @@ def test_the_examples_of_the_guide_to_s3(name):
     assert found == (case["canonical_request"], case["string_to_sign"], case["authorization"])
 
 
-@pytest.mark.parametrize("name", sorted(set(VECTORS["presigned"]) - {"generic"}))  # S3 signs no hash of an empty body
+@pytest.mark.parametrize(
+    "name", sorted(set(VECTORS["presigned"]) - {"generic"})
+)  # S3 signs no hash of an empty body
 def test_the_published_links(name):
     case = VECTORS["presigned"][name]
-    signer = t.Signer(t.Credentials(case["access_key"], case["secret_key"]), case["region"], service=case["service"])
+    signer = t.Signer(
+        t.Credentials(case["access_key"], case["secret_key"]),
+        case["region"],
+        service=case["service"],
+    )
     link = signer.presigned(case["url"], case["expires"], seconds(case["date"]))
     assert link.endswith("&X-Amz-Signature=" + case["signature"])
     assert f"X-Amz-Expires={case['expires']}&" in link
@@ -85,11 +93,20 @@ NOW = 1_700_000_000.0  # 2023-11-14
 KEYS = st.text("abZ09-_.~/ +%#?&=;:@!$'()*,\"\\<>[]{}|^`üß中😀\t", min_size=1, max_size=40)
 VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,20}", fullmatch=True)
-IGNORED = {"user-agent", "expect", "transfer-encoding", "connection", "x-amzn-trace-id", "host", "authorization", "date"}
+IGNORED = {
+    "user-agent",
+    "expect",
+    "transfer-encoding",
+    "connection",
+    "x-amzn-trace-id",
+    "host",
+    "authorization",
+    "date",
+}
 OWN = {"x-amz-date", "x-amz-content-sha256", "x-amz-security-token"}
-HEADERS = st.dictionaries(NAMES.filter(lambda name: name.lower() not in IGNORED | OWN), VALUES, max_size=5).filter(
-    lambda found: len({name.lower() for name in found}) == len(found)
-)
+HEADERS = st.dictionaries(
+    NAMES.filter(lambda name: name.lower() not in IGNORED | OWN), VALUES, max_size=5
+).filter(lambda found: len({name.lower() for name in found}) == len(found))
 QUERIES = st.dictionaries(NAMES, KEYS | st.just(""), max_size=4)
 PAIRS = st.tuples(
     st.from_regex(r"[A-Z0-9]{4,20}", fullmatch=True),
@@ -97,7 +114,12 @@ PAIRS = st.tuples(
     st.just("") | st.from_regex(r"[A-Za-z0-9/+=]{1,60}", fullmatch=True),
 )
 PLACES = st.sampled_from(
-    ["https://b.s3.eu-central-1.amazonaws.com", "http://127.0.0.1:9000/b", "https://[::1]:8443/b", "https://minio.example"]
+    [
+        "https://b.s3.eu-central-1.amazonaws.com",
+        "http://127.0.0.1:9000/b",
+        "https://[::1]:8443/b",
+        "https://minio.example",
+    ]
 )
 REGIONS = st.sampled_from(["us-east-1", "eu-central-1", "auto", "cn-north-1"])
 
@@ -127,14 +149,27 @@ def theirs(pair: tuple) -> TheirCredentials:
 
 def request_of(place: str, key: str, query: dict, method: str = "PUT") -> tuple:
     """The URL as we write it, and their request for it."""
-    asked = "&".join(f"{t.uri_encoded(name)}={t.uri_encoded(value)}" for name, value in query.items())
+    asked = "&".join(
+        f"{t.uri_encoded(name)}={t.uri_encoded(value)}" for name, value in query.items()
+    )
     url = f"{place}/{t.uri_encoded(key, '/-_.~')}" + ("?" + asked if asked else "")
     return url, AWSRequest(method=method, url=url)
 
 
-@given(PLACES, KEYS, QUERIES, HEADERS, PAIRS, REGIONS, st.sampled_from(["PUT", "POST", "GET", "HEAD", "DELETE"]), st.booleans())
+@given(
+    PLACES,
+    KEYS,
+    QUERIES,
+    HEADERS,
+    PAIRS,
+    REGIONS,
+    st.sampled_from(["PUT", "POST", "GET", "HEAD", "DELETE"]),
+    st.booleans(),
+)
 @settings(max_examples=300, deadline=None)
-def test_headers_are_signed_byte_for_byte_as_botocore_does(place, key, query, headers, pair, region, method, hashed):
+def test_headers_are_signed_byte_for_byte_as_botocore_does(
+    place, key, query, headers, pair, region, method, hashed
+):
     payload = hashlib.sha256(key.encode()).hexdigest() if hashed else "UNSIGNED-PAYLOAD"
     url, asked = request_of(place, key, query, method)
     for name, value in headers.items():
@@ -142,7 +177,11 @@ def test_headers_are_signed_byte_for_byte_as_botocore_does(place, key, query, he
     asked.data = key.encode()
     asked.context["client_config"] = Config(s3={"payload_signing_enabled": hashed})
     auth.S3SigV4Auth(theirs(pair), "s3", region).add_auth(asked)
-    ours = dict(t.Signer(t.Credentials(*pair), region, payload).sign(t.Request(method, url, tuple(headers.items())), NOW))
+    ours = dict(
+        t.Signer(t.Credentials(*pair), region, payload).sign(
+            t.Request(method, url, tuple(headers.items())), NOW
+        )
+    )
     assert ours["x-amz-content-sha256"] == asked.headers["X-Amz-Content-SHA256"]
     assert ours["Authorization"] == asked.headers["Authorization"]
     assert ours["x-amz-date"] == asked.headers["X-Amz-Date"]
@@ -165,9 +204,15 @@ def test_the_token_service_is_asked_as_botocore_does(fields, pair, region):
     url = f"https://sts.{region}.amazonaws.com/"
     asked = AWSRequest(method="POST", url=url, data=form.encode(), headers=dict([kind]))
     digest = hashlib.sha256(form.encode()).hexdigest()
-    asked.headers["x-amz-content-sha256"] = digest  # we send it there too, and what is sent is signed
+    asked.headers["x-amz-content-sha256"] = (
+        digest  # we send it there too, and what is sent is signed
+    )
     auth.SigV4Auth(theirs(pair), "sts", region).add_auth(asked)
-    ours = dict(t.Signer(t.Credentials(*pair), region, digest, "sts").sign(t.Request("POST", url, (kind,)), NOW))
+    ours = dict(
+        t.Signer(t.Credentials(*pair), region, digest, "sts").sign(
+            t.Request("POST", url, (kind,)), NOW
+        )
+    )
     assert ours["Authorization"] == asked.headers["Authorization"]
 
 
@@ -184,9 +229,15 @@ def test_a_key_travels_as_it_is_signed(key):
 
 
 def test_a_signature_is_of_the_moment_when_it_is_sent():
-    signer, request = t.Signer(t.Credentials("AK", "SK"), "eu-west-1"), t.Request("PUT", "https://h/k")
+    signer, request = (
+        t.Signer(t.Credentials("AK", "SK"), "eu-west-1"),
+        t.Request("PUT", "https://h/k"),
+    )
     first, second = (dict(signer.sign(request, now)) for now in (NOW, NOW + 1))
-    assert first["Authorization"] != second["Authorization"] and first["x-amz-date"] != second["x-amz-date"]
+    assert (
+        first["Authorization"] != second["Authorization"]
+        and first["x-amz-date"] != second["x-amz-date"]
+    )
 
 
 def test_a_host_whose_clock_is_wrong_is_signed_for_by_its_own():
@@ -196,13 +247,23 @@ def test_a_host_whose_clock_is_wrong_is_signed_for_by_its_own():
 
 def test_nothing_shows_a_secret():
     credentials = t.Credentials("AKIDEXAMPLE", "the-secret", "the-token")
-    for text in (repr(credentials), str(credentials), f"{t.Signer(credentials, 'r')!r}", repr(t.State(credentials, "r"))):
+    for text in (
+        repr(credentials),
+        str(credentials),
+        f"{t.Signer(credentials, 'r')!r}",
+        repr(t.State(credentials, "r")),
+    ):
         assert "secret" not in text and "token" not in text and "AKIDEXAMPLE" not in text
 
 
 def test_a_number_in_an_answer_may_be_too_long_to_be_one():
     """Python refuses to read a number of more than 4300 digits."""
-    assert t.xml_text(t.Response(400, {}, b"<Message>&#" + b"1" * 5000 + b";</Message>", ""), "Message") == ""
+    assert (
+        t.xml_text(
+            t.Response(400, {}, b"<Message>&#" + b"1" * 5000 + b";</Message>", ""), "Message"
+        )
+        == ""
+    )
 
 
 def test_a_date_that_no_clock_can_show_teaches_nothing():
@@ -215,5 +276,9 @@ def test_a_date_that_no_clock_can_show_teaches_nothing():
 def test_a_public_url_may_have_foreign_letters_and_the_link_has_none():
     bucket = t.Bucket.__new__(t.Bucket)
     bucket.state = t.State(t.Credentials("AK", "SK"), "eu-west-1")
-    options = t.UploadOptions(settings={"TWAT_FS_S3_PUBLIC_URL": "https://files.example.org/d\u00e9p\u00f4t/"})
-    assert t.s3_link(bucket, "a b", options).url == "https://files.example.org/d%C3%A9p%C3%B4t/a%20b"
+    options = t.UploadOptions(
+        settings={"TWAT_FS_S3_PUBLIC_URL": "https://files.example.org/d\u00e9p\u00f4t/"}
+    )
+    assert (
+        t.s3_link(bucket, "a b", options).url == "https://files.example.org/d%C3%A9p%C3%B4t/a%20b"
+    )

@@ -132,7 +132,18 @@ def giving(serve, tmp_path):
 
 def curl(*args, input=None):
     """What curl prints: the body, then the status on a line of its own."""
-    words = [CURL, "-sS", "-q", "-m", "20", "--noproxy", "*", "-w", "\n%{http_code}", *map(str, args)]
+    words = [
+        CURL,
+        "-sS",
+        "-q",
+        "-m",
+        "20",
+        "--noproxy",
+        "*",
+        "-w",
+        "\n%{http_code}",
+        *map(str, args),
+    ]
     done = subprocess.run(words, input=input, capture_output=True, timeout=30)
     body, _, status = done.stdout.rpartition(b"\n")
     return int(status), body
@@ -145,7 +156,9 @@ def fetch(served, url):
 
 def inside(folder):
     """The files below a folder, as relative paths."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
 
 
 def wait_until(true, seconds=5):
@@ -167,7 +180,9 @@ def test_each_file_gets_a_url_at_once_and_curl_gets_it(serve, tmp_path):
     assert time.monotonic() - begun < 3
     assert len({urlsplit(url).path.split("/")[1] for url in served.urls}) == 3
     for url, name in zip(served.urls, ("one.txt", "two.bin", "one.txt")):
-        assert re.fullmatch(r"http://127\.0\.0\.1:%d/[0-9A-Za-z_-]{20,}/%s" % (served.port, re.escape(name)), url)
+        assert re.fullmatch(
+            r"http://127\.0\.0\.1:%d/[0-9A-Za-z_-]{20,}/%s" % (served.port, re.escape(name)), url
+        )
         assert curl(url) == (200, name.encode() * 1000)
     assert served.said.startswith("twat-fs: serving until Ctrl-C")
 
@@ -201,8 +216,12 @@ RANGES = {
 def test_ranges(giving):
     whole = b"abcdefghijklmnopqrstuvwxyz"
     for wish, (status, body, span) in RANGES.items():
-        got, headers, data = giving.ask("GET", giving.urls[0], Range=wish.encode("utf-8").decode("latin-1"))
-        assert got == status or (status == 200 and got == 206 and headers.get("content-range") == "bytes 0-25/26"), wish
+        got, headers, data = giving.ask(
+            "GET", giving.urls[0], Range=wish.encode("utf-8").decode("latin-1")
+        )
+        assert got == status or (
+            status == 200 and got == 206 and headers.get("content-range") == "bytes 0-25/26"
+        ), wish
         assert status == 416 or data == (whole if body is None else body), wish
         assert span is None or headers["content-range"] == span, wish
         assert int(headers["content-length"]) == len(data), wish
@@ -218,7 +237,9 @@ def test_head_is_get_without_the_body(giving):
     status, same, nothing = giving.ask("HEAD", giving.urls[0])
     assert (got, status, nothing) == (200, 200, b"") and len(body) == 26
     moving = {"date"}
-    assert {k: v for k, v in headers.items() if k not in moving} == {k: v for k, v in same.items() if k not in moving}
+    assert {k: v for k, v in headers.items() if k not in moving} == {
+        k: v for k, v in same.items() if k not in moving
+    }
 
 
 def test_one_connection_carries_many_requests(giving):
@@ -282,22 +303,39 @@ def test_nothing_else_is_given(giving, tmp_path):
     (tmp_path / "secret").write_bytes(b"root:")
     (tmp_path / ".env").write_bytes(b"root:")
     token = urlsplit(giving.urls[0]).path.split("/")[1]
-    tricks = [*TRICKS, "/%s/abc.txt" % token[:-1], "/%s0/abc.txt" % token, "/%s/abc.txt" % token[::-1]]
+    tricks = [
+        *TRICKS,
+        "/%s/abc.txt" % token[:-1],
+        "/%s0/abc.txt" % token,
+        "/%s/abc.txt" % token[::-1],
+    ]
     for trick in tricks:
         line = trick.replace("T", token, 1) if "/T" in trick else trick
         for method in ("GET", "HEAD"):
-            got = giving.raw(("%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (method, line)).encode())
+            got = giving.raw(
+                ("%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (method, line)).encode()
+            )
             assert re.match(rb"HTTP/1\.1 40[04] ", got), trick
             assert b"root:" not in got and b"abcdef" not in got, trick
 
 
 def test_who_only_gives_takes_nothing(giving, tmp_path):
     before = sorted(os.listdir(tmp_path))
-    for method, path in (("PUT", "/x"), ("POST", "/"), ("DELETE", giving.urls[0]), ("DELETE", giving.urls[0] + "/x")):
-        status, _, _ = giving.ask(method, path, b"data", Content_Type="multipart/form-data; boundary=x")
+    for method, path in (
+        ("PUT", "/x"),
+        ("POST", "/"),
+        ("DELETE", giving.urls[0]),
+        ("DELETE", giving.urls[0] + "/x"),
+    ):
+        status, _, _ = giving.ask(
+            method, path, b"data", Content_Type="multipart/form-data; boundary=x"
+        )
         assert status in (404, 405), method
     assert giving.ask("PATCH", "/x", b"data")[0] == 501
-    assert sorted(os.listdir(tmp_path)) == before and fetch(giving, giving.urls[0]) == b"abcdefghijklmnopqrstuvwxyz"
+    assert (
+        sorted(os.listdir(tmp_path)) == before
+        and fetch(giving, giving.urls[0]) == b"abcdefghijklmnopqrstuvwxyz"
+    )
 
 
 def test_a_file_that_has_gone_is_404_and_one_that_grew_is_given_as_it_is(giving, tmp_path):
@@ -315,7 +353,9 @@ def test_a_link_or_a_pipe_in_the_place_of_a_file_is_not_given(serve, tmp_path):
     link.symlink_to(path)
     served = serve(path, link, files=2)
     first, second = served.urls
-    assert fetch(served, first) == fetch(served, second) == b"given", "a link that was named leads where it led"
+    assert fetch(served, first) == fetch(served, second) == b"given", (
+        "a link that was named leads where it led"
+    )
     path.unlink()
     path.symlink_to(secret)
     assert fetch(served, first) == fetch(served, second) == 404
@@ -371,10 +411,14 @@ def test_what_is_no_file_is_not_served(refused, name):
 def test_the_way_out_of_a_folder_makes_nothing_public(refused, tmp_path, kind):
     kind(tmp_path / "thing")
     code, err = refused("thing")
-    assert code == 6 and "tar cf FOLDER.tar FOLDER" in err and "|" not in err, "what uploading says would upload it"
+    assert code == 6 and "tar cf FOLDER.tar FOLDER" in err and "|" not in err, (
+        "what uploading says would upload it"
+    )
 
 
-@pytest.mark.parametrize("option", [["--dir", "x"], ["--max-size", "1k"], ["--keep", "1h"], ["--token", "x"]])
+@pytest.mark.parametrize(
+    "option", [["--dir", "x"], ["--max-size", "1k"], ["--keep", "1h"], ["--token", "x"]]
+)
 def test_options_for_receiving_contradict_files(refused, option):
     code, err = refused("good", *option)
     assert code == 2 and option[0] in err
@@ -403,8 +447,13 @@ def test_ctrl_c_in_the_middle_of_a_download_and_of_an_upload(serve, tmp_path):
     scratch.mkdir()
     served = serve(env={"TMPDIR": scratch})
     link, _ = served.put("big.bin", os.urandom(20 * MIB))
-    with socket.create_connection((served.host, served.port)) as up, socket.create_connection((served.host, served.port)) as down:
-        up.sendall(b"PUT /half.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000)
+    with (
+        socket.create_connection((served.host, served.port)) as up,
+        socket.create_connection((served.host, served.port)) as down,
+    ):
+        up.sendall(
+            b"PUT /half.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000
+        )
         down.sendall(("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % urlsplit(link).path).encode())
         assert down.recv(1000).startswith(b"HTTP/1.1 200")
         wait_until(lambda: any(name.endswith(".part") for name in inside(scratch)))
@@ -459,7 +508,9 @@ def test_curl_puts_a_file_and_gets_it_back(serve, tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(os.urandom(300_000))
     status, body = curl("-T", path, served.base)
-    assert status == 200 and re.fullmatch(rb"http://127\.0\.0\.1:\d+/[0-9a-zA-Z_-]{20,}/photo\.jpg", body), "and no newline"
+    assert status == 200 and re.fullmatch(
+        rb"http://127\.0\.0\.1:\d+/[0-9a-zA-Z_-]{20,}/photo\.jpg", body
+    ), "and no newline"
     assert curl(body.decode()) == (200, path.read_bytes())
 
 
@@ -476,7 +527,9 @@ def test_curl_waits_for_100_continue(serve, tmp_path, size):
     served, path = serve(), tmp_path / "a.bin"
     path.write_bytes(os.urandom(size))
     begun = time.monotonic()
-    status, body = curl("-T", path, "-H", "Expect: 100-continue", "--expect100-timeout", "9", served.base)
+    status, body = curl(
+        "-T", path, "-H", "Expect: 100-continue", "--expect100-timeout", "9", served.base
+    )
     assert status == 200 and time.monotonic() - begun < 3
     assert curl(body.decode()) == (200, path.read_bytes())
 
@@ -496,7 +549,9 @@ def test_a_form_may_hold_several_files_and_fields(serve, tmp_path):
     form = [word for name in names for word in ("-F", 'f[]=@"%s"' % (tmp_path / name))]
     status, body = curl("-F", "comment=hello", *form, "-F", "last=", served.base)
     links = body.decode().split("\n")
-    assert status == 200 and [unquote(link.rpartition("/")[2]) for link in links] == [re.sub("[;]", ";", name) for name in names]
+    assert status == 200 and [unquote(link.rpartition("/")[2]) for link in links] == [
+        re.sub("[;]", ";", name) for name in names
+    ]
     for name, link in zip(names, links):
         assert curl(link) == (200, (tmp_path / name).read_bytes())
 
@@ -506,7 +561,9 @@ def test_each_file_of_a_form_has_its_delete_link(serve, tmp_path):
     served = serve()
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "b").write_bytes(b"b")
-    status, answer = curl("-i", "-F", "f=@%s" % (tmp_path / "a"), "-F", "f=@%s" % (tmp_path / "b"), served.base)
+    status, answer = curl(
+        "-i", "-F", "f=@%s" % (tmp_path / "a"), "-F", "f=@%s" % (tmp_path / "b"), served.base
+    )
     deletes = re.findall(rb"X-Url-Delete: (\S+)", answer)
     assert status == 200 and len(deletes) == 2
     for link in deletes:
@@ -516,7 +573,10 @@ def test_each_file_of_a_form_has_its_delete_link(serve, tmp_path):
 PART = b"--B\r\nContent-Disposition: form-data; name=f; filename=%s\r\n\r\n%s\r\n"
 ODD_PART = b'--B\r\ncontent-disposition: form-data; name="f"; filename="n"\r\nX: y\r\n\r\nx\r\n'
 FORMS = {
-    "the boundary in pieces": (PART % (b"n", b"\r\n--\r\n--A\r\n-") + b"--B--\r\n", b"\r\n--\r\n--A\r\n-"),
+    "the boundary in pieces": (
+        PART % (b"n", b"\r\n--\r\n--A\r\n-") + b"--B--\r\n",
+        b"\r\n--\r\n--A\r\n-",
+    ),
     "text before and after": (b"hi\r\n" + PART % (b"n", b"x") + b"--B--\r\nbye\r\n", b"x"),
     "a name in quotes": (ODD_PART + b"--B--", b"x"),
 }
@@ -525,9 +585,14 @@ FORMS = {
 def test_forms_as_they_may_come_also_byte_by_byte(serve):
     served = serve()
     for what, (form, content) in FORMS.items():
-        status, _, link = served.ask("POST", "/", form, Content_Type="multipart/form-data; boundary=B")
+        status, _, link = served.ask(
+            "POST", "/", form, Content_Type="multipart/form-data; boundary=B"
+        )
         assert status == 200 and fetch(served, link.decode()) == content, what
-        head = b"POST / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=B\r\n" % b"x"
+        head = (
+            b"POST / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+            % b"x"
+        )
         pieces = [form[at : at + 1] for at in range(len(form))]
         got = served.raw(head + b"Content-Length: %d\r\n\r\n" % len(form), pieces)
         assert got.startswith(b"HTTP/1.1 200"), what
@@ -550,10 +615,17 @@ BAD_FORMS = {
 def test_a_form_that_is_not_whole_leaves_nothing(serve, tmp_path):
     served = serve("--dir", "kept")
     for what, form in BAD_FORMS.items():
-        status, _, answer = served.ask("POST", "/", form, Content_Type="multipart/form-data; boundary=B")
+        status, _, answer = served.ask(
+            "POST", "/", form, Content_Type="multipart/form-data; boundary=B"
+        )
         assert status == 400 and 0 < len(answer) < 100, what
         assert list((tmp_path / "kept").iterdir()) == [], what
-    for kind in ("multipart/form-data", "application/x-www-form-urlencoded", "text/plain; boundary=B", ""):
+    for kind in (
+        "multipart/form-data",
+        "application/x-www-form-urlencoded",
+        "text/plain; boundary=B",
+        "",
+    ):
         assert served.ask("POST", "/", b"--B--", Content_Type=kind)[0] in (400, 415)
 
 
@@ -573,8 +645,13 @@ def test_hostile_names_become_harmless_ones(serve, tmp_path):
         status, _, link = served.ask("PUT", "/" + quote(raw, safe=""), b"content of " + raw)
         assert status == 200, name
         check_kept(served, kept, link.decode(), b"content of " + raw)
-        form = b'--B\r\nContent-Disposition: form-data; name="f"; filename="%s"\r\n\r\n%s\r\n--B--' % (raw, raw)
-        status, _, link = served.ask("POST", "/", form, Content_Type="multipart/form-data; boundary=B")
+        form = (
+            b'--B\r\nContent-Disposition: form-data; name="f"; filename="%s"\r\n\r\n%s\r\n--B--'
+            % (raw, raw)
+        )
+        status, _, link = served.ask(
+            "POST", "/", form, Content_Type="multipart/form-data; boundary=B"
+        )
         if status != 400:  # a line break ends the header
             assert status == 200, name
             check_kept(served, kept, link.decode(), raw)
@@ -587,9 +664,15 @@ def check_kept(served, kept, link, content):
     path = kept / token / name
     assert fetch(served, link) == content and path.read_bytes() == content
     assert link.isascii() and link.isprintable() and name.isprintable()
-    assert len(name.encode()) <= 255 and not name.startswith(".") and not re.search(r'[/\\:<>"|?*]', name)
+    assert (
+        len(name.encode()) <= 255
+        and not name.startswith(".")
+        and not re.search(r'[/\\:<>"|?*]', name)
+    )
     assert not re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name)
-    assert [entry.name for entry in path.parent.iterdir() if not entry.name.startswith(".")] == [name]
+    assert [entry.name for entry in path.parent.iterdir() if not entry.name.startswith(".")] == [
+        name
+    ]
 
 
 def test_a_file_needs_a_name_in_put_and_gets_one_in_a_form(serve):
@@ -604,7 +687,11 @@ def test_a_file_needs_a_name_in_put_and_gets_one_in_a_form(serve):
 def test_folders_in_the_path_are_ignored(serve, tmp_path):
     served = serve("--dir", "kept")
     link = served.ask("PUT", "/upload/deep/a.txt", b"x")[2].decode()
-    assert fetch(served, link) == b"x" and link.endswith("/a.txt") and urlsplit(link).path.count("/") == 2
+    assert (
+        fetch(served, link) == b"x"
+        and link.endswith("/a.txt")
+        and urlsplit(link).path.count("/") == 2
+    )
 
 
 def test_the_delete_link_works_once(serve, tmp_path):
@@ -612,7 +699,15 @@ def test_the_delete_link_works_once(serve, tmp_path):
     link, delete = served.put("a.txt", b"x")
     other, _ = served.put("b.txt", b"y")
     assert delete.startswith(link + "/") and len(delete) - len(link) > 16
-    for wrong in (link, link + "/", link + "/wrong", delete + "x", delete[:-1], other + delete[len(link) :], link + "/%ff"):
+    for wrong in (
+        link,
+        link + "/",
+        link + "/wrong",
+        delete + "x",
+        delete[:-1],
+        other + delete[len(link) :],
+        link + "/%ff",
+    ):
         assert served.ask("DELETE", wrong)[0] == 404, wrong
     assert fetch(served, link) == b"x"
     assert [served.ask("DELETE", delete)[0] for _ in range(2)] == [200, 404]
@@ -661,7 +756,11 @@ def test_more_days_than_the_server_keeps_are_refused_before_they_are_promised(se
 
 
 def test_max_days_are_honoured(tmp_path):
-    for keep, days, expected in ((float("inf"), "3", 3 * 86400), (9 * 86400, "3", 3 * 86400), (60, None, 60)):
+    for keep, days, expected in (
+        (float("inf"), "3", 3 * 86400),
+        (9 * 86400, "3", 3 * 86400),
+        (60, None, 60),
+    ):
         shelf = twat_fs.Shelf(str(tmp_path), MIB, keep, quiet=True)
         with twat_fs.start_server(shelf, "127.0.0.1", 0, True) as server:
             thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -683,11 +782,15 @@ def test_dir_keeps_the_files_and_gives_nothing_that_was_there_before(serve, tmp_
     (kept / "sub" / "mine.txt").write_bytes(b"mine")
     served = serve("--dir", "kept")
     link, _ = served.put("a.txt", b"x")
-    assert [fetch(served, path) for path in ("/mine.txt", "/sub/mine.txt", "/sub/", "/kept/mine.txt")] == [404] * 4
+    assert [
+        fetch(served, path) for path in ("/mine.txt", "/sub/mine.txt", "/sub/", "/kept/mine.txt")
+    ] == [404] * 4
     assert served.ask("DELETE", "/sub/mine.txt/")[0] == 404
     served.stop()
     token = urlsplit(link).path.split("/")[1]
-    assert [name for name in inside(kept) if "/." not in name] == sorted([token + "/a.txt", "mine.txt", "sub/mine.txt"])
+    assert [name for name in inside(kept) if "/." not in name] == sorted(
+        [token + "/a.txt", "mine.txt", "sub/mine.txt"]
+    )
 
 
 def test_dir_is_made_when_missing_and_must_be_a_folder(serve, refused, tmp_path):
@@ -706,7 +809,10 @@ def test_without_dir_everything_is_gone_at_the_end(serve, tmp_path):
     served = serve(env={"TMPDIR": scratch})
     served.put("a.txt", b"x")
     assert len(inside(scratch)) >= 1
-    assert (scratch.stat().st_mode & 0o777, [p.stat().st_mode & 0o77 for p in scratch.iterdir()]) == (0o755, [0]), "for us alone"
+    assert (
+        scratch.stat().st_mode & 0o777,
+        [p.stat().st_mode & 0o77 for p in scratch.iterdir()],
+    ) == (0o755, [0]), "for us alone"
     assert served.stop()[0] == 130 and list(scratch.iterdir()) == []
 
 
@@ -723,13 +829,17 @@ def test_keep_deletes_after_its_time(serve, tmp_path):
 
 
 @needs_curl
-@pytest.mark.parametrize("how", ["-T FILE", "-T -", "-F f=@FILE", "-T FILE -H Expect:", "-T - -H Expect:"])
+@pytest.mark.parametrize(
+    "how", ["-T FILE", "-T -", "-F f=@FILE", "-T FILE -H Expect:", "-T - -H Expect:"]
+)
 def test_too_much_is_413_and_curl_can_read_it(serve, tmp_path, how):
     served = serve("--max-size", "100k", "--dir", "kept")
     path = tmp_path / "big.bin"
     path.write_bytes(b"x" * 3_000_000)
     words = how.replace("FILE", str(path)).split()
-    status, body = curl(*words, served.base + ("" if "-F" in words else "big.bin"), input=path.read_bytes())
+    status, body = curl(
+        *words, served.base + ("" if "-F" in words else "big.bin"), input=path.read_bytes()
+    )
     assert (status, body) == (413, b"At most 100.0 KiB\n")
     assert list((tmp_path / "kept").iterdir()) == []
 
@@ -739,8 +849,15 @@ def test_the_limit_is_exact(serve):
     link, _ = served.put("a", b"x" * 1000)
     assert len(fetch(served, link)) == 1000
     assert served.ask("PUT", "/a", b"x" * 1001)[0] == 413
-    chunked = b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-    for sizes, status in (((1000,), b"200"), ((1001,), b"413"), ((500, 500), b"200"), ((500, 501), b"413")):
+    chunked = (
+        b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
+    for sizes, status in (
+        ((1000,), b"200"),
+        ((1001,), b"413"),
+        ((500, 500), b"200"),
+        ((500, 501), b"413"),
+    ):
         body = b"".join(b"%x\r\n%s\r\n" % (size, b"x" * size) for size in sizes)
         assert served.raw(chunked + body + b"0\r\n\r\n").startswith(b"HTTP/1.1 " + status), sizes
 
@@ -748,7 +865,10 @@ def test_the_limit_is_exact(serve):
 def test_too_much_in_chunks_is_refused_while_it_comes_not_when_it_ends(serve, tmp_path):
     served = serve("--max-size", "100k", "--dir", "kept")
     with socket.create_connection((served.host, served.port), timeout=5) as sock:
-        sock.sendall(b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n" + b"x" * 200_000)
+        sock.sendall(
+            b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n"
+            + b"x" * 200_000
+        )
         assert sock.recv(100).startswith(b"HTTP/1.1 413 ")
     assert list((tmp_path / "kept").iterdir()) == []
 
@@ -762,7 +882,11 @@ def test_a_folder_that_is_gone_is_told_to_who_sends(serve, program, tmp_path):
     folder.rename(tmp_path / "away")
     assert served.ask("PUT", "/a.txt", b"abc")[0] == 500
     done = program("-p", served.base, path)
-    assert (done.returncode, done.stdout) == (1, "") and "500" in done.stderr and "stored" in done.stderr
+    assert (
+        (done.returncode, done.stdout) == (1, "")
+        and "500" in done.stderr
+        and "stored" in done.stderr
+    )
     (tmp_path / "away").rename(folder)
     assert served.ask("PUT", "/a.txt", b"abc")[0] == 200
 
@@ -770,13 +894,17 @@ def test_a_folder_that_is_gone_is_told_to_who_sends(serve, program, tmp_path):
 def test_nothing_is_400(serve, tmp_path):
     served = serve("--dir", "kept")
     assert served.ask("PUT", "/a", b"")[0] == 400
-    assert served.raw(b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").startswith(b"HTTP/1.1 400")
+    assert served.raw(
+        b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    ).startswith(b"HTTP/1.1 400")
     assert list((tmp_path / "kept").iterdir()) == []
 
 
 HALVES = {
-    "less than promised": b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 5000,
-    "a chunk cut off": b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n" + b"x" * 5000,
+    "less than promised": b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    + b"x" * 5000,
+    "a chunk cut off": b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n"
+    + b"x" * 5000,
     "no last chunk": b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
     "half a form": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: 9999\r\n\r\n"
     b"--B\r\nContent-Disposition: form-data; name=f; filename=n\r\n\r\n" + b"x" * 5000,
@@ -815,7 +943,15 @@ def test_receiving_from_other_machines_needs_a_token(refused, bind):
 def test_the_token_may_come_from_the_environment(start, tmp_path):
     """Where `ps` does not show it; nor does what is said, and a token on the command line goes first."""
     for words, token in (([], "fr0m-env"), (["--token", "typed"], "typed")):
-        process = start("serve", "--port", "0", "--bind", "0.0.0.0", *words, env={"TWAT_FS_SERVE_TOKEN": "fr0m-env"})
+        process = start(
+            "serve",
+            "--port",
+            "0",
+            "--bind",
+            "0.0.0.0",
+            *words,
+            env={"TWAT_FS_SERVE_TOKEN": "fr0m-env"},
+        )
         served = Served(process, 0)
         assert served.ask("PUT", "/a", b"x")[0] == 401
         assert served.ask("PUT", "/a", b"x", Authorization="Bearer " + token)[0] == 200
@@ -877,10 +1013,17 @@ def test_the_token_is_checked(serve, tmp_path):
         status, answer, _ = served.ask("PUT", "/a", b"x", **headers)
         assert status == 401 and "www-authenticate" in answer, given
     assert served.ask("PUT", "/a", b"x")[2] == NEEDED
-    assert served.ask("PUT", "/a", b"x", Authorization=basic("u:wrong"))[2] == b"The token is wrong\n"
+    assert (
+        served.ask("PUT", "/a", b"x", Authorization=basic("u:wrong"))[2] == b"The token is wrong\n"
+    )
     assert served.ask("POST", "/", b"x", Content_Type="multipart/form-data; boundary=B")[0] == 401
     assert list((tmp_path / "kept").iterdir()) == []
-    for given in (basic("user:s3cret:ü"), basic(":s3cret:ü"), right, right.replace("Bearer", "bearer")):
+    for given in (
+        basic("user:s3cret:ü"),
+        basic(":s3cret:ü"),
+        right,
+        right.replace("Bearer", "bearer"),
+    ):
         link, delete = served.put("a", b"x", Authorization=given)
         assert fetch(served, link) == b"x", "to fetch needs none"
         assert served.ask("DELETE", delete)[0] == 200
@@ -904,7 +1047,12 @@ def test_the_token_by_curl(serve, tmp_path):
 def test_slow_clients_do_not_block_others(serve):
     served = serve()
     slow = []
-    starts = (b"", b"GET / HT", b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx", b"PUT /a HTTP/1.1\r\nContent-Le")
+    starts = (
+        b"",
+        b"GET / HT",
+        b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx",
+        b"PUT /a HTTP/1.1\r\nContent-Le",
+    )
     for number in range(24):
         slow.append(socket.create_connection((served.host, served.port)))
         slow[-1].sendall(starts[number % 4])
@@ -956,13 +1104,22 @@ GARBAGE = {
     "a chunk with a sign": PUT + b"Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n",
     "a chunk in Python's way": PUT + b"Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
     "two lengths": PUT + b"Content-Length: 5\r\nContent-Length: 9\r\n\r\nhello",
-    "a length and chunks": PUT + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "a length and chunks": PUT
+    + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     "nearly chunked": PUT + b"Transfer-Encoding: xchunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     "a length behind no header": PUT + b"a : b\r\nContent-Length: 5\r\n\r\nhello",
-    "lines behind a chunk": PUT + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\nY\n\r\n0\r\n\r\n",
-    "a chunk with a novel": PUT + b"Transfer-Encoding: chunked\r\n\r\n5;" + b"n" * 2000 + b"\r\nhello\r\n0\r\n\r\n",
-    "trailers without end": PUT + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n" + b"a: b\r\n" * 100 + b"\r\n",
-    "chunks without line ends": PUT + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX5\r\nhello\r\n0\r\n\r\n",
+    "lines behind a chunk": PUT
+    + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\nY\n\r\n0\r\n\r\n",
+    "a chunk with a novel": PUT
+    + b"Transfer-Encoding: chunked\r\n\r\n5;"
+    + b"n" * 2000
+    + b"\r\nhello\r\n0\r\n\r\n",
+    "trailers without end": PUT
+    + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+    + b"a: b\r\n" * 100
+    + b"\r\n",
+    "chunks without line ends": PUT
+    + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX5\r\nhello\r\n0\r\n\r\n",
     "a form without boundary": POST_5 % b"",
     "a boundary of nothing": POST_5 % b'; boundary=""',
     "a strange boundary": POST_5 % b"; boundary*=utf-8''%ff",
@@ -974,7 +1131,10 @@ def test_nonsense_is_refused_and_the_server_goes_on(serve, tmp_path):
     for what, data in GARBAGE.items():
         got = served.raw(data)
         silent = not got and not data.strip()
-        assert silent or re.match(rb"HTTP/1\.[01] (4\d\d|50[15]) |<!DOCTYPE HTML|\s*<html", got), (what, got[:80])
+        assert silent or re.match(rb"HTTP/1\.[01] (4\d\d|50[15]) |<!DOCTYPE HTML|\s*<html", got), (
+            what,
+            got[:80],
+        )
         assert list((tmp_path / "kept").iterdir()) == [], what
     link, _ = served.put("good", b"x")
     assert fetch(served, link) == b"x" and "Traceback" not in served.said
@@ -982,22 +1142,32 @@ def test_nonsense_is_refused_and_the_server_goes_on(serve, tmp_path):
 
 def test_a_long_note_on_a_chunk_is_no_part_of_the_file(serve):
     served = serve("--dir", "kept")
-    got = served.raw(PUT + b"Transfer-Encoding: chunked\r\n\r\n5;" + b"n" * 200 + b"\r\nhello\r\n0\r\n\r\n")
+    got = served.raw(
+        PUT + b"Transfer-Encoding: chunked\r\n\r\n5;" + b"n" * 200 + b"\r\nhello\r\n0\r\n\r\n"
+    )
     assert fetch(served, got.decode().split()[-1]) == b"hello"
 
 
-@pytest.mark.parametrize("frame", ["Content-Length: %d", "Transfer-Encoding: chunked", "a : b\r\nContent-Length: %d"])
+@pytest.mark.parametrize(
+    "frame", ["Content-Length: %d", "Transfer-Encoding: chunked", "a : b\r\nContent-Length: %d"]
+)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 def test_a_body_where_none_belongs_is_never_the_next_request(giving, method, frame):
     path = urlsplit(giving.urls[0]).path
     body = "GET %s HTTP/1.1\r\nHost: b\r\n\r\n" % path
-    head = "%s %s HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n" % (method, path, frame % len(body) if "%" in frame else frame)
+    head = "%s %s HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n" % (
+        method,
+        path,
+        frame % len(body) if "%" in frame else frame,
+    )
     assert giving.raw((head + body).encode()).count(b"HTTP/1.1 ") == 1
 
 
 def test_a_head_without_end_is_not_kept_in_memory(giving):
     head = b"".join(b"h%d: %s\r\n" % (n, b"x" * 50_000) for n in range(50))
-    assert b"200 OK" not in giving.raw(b"GET %s HTTP/1.0\r\n%s\r\n" % (urlsplit(giving.urls[0]).path.encode(), head))
+    assert b"200 OK" not in giving.raw(
+        b"GET %s HTTP/1.0\r\n%s\r\n" % (urlsplit(giving.urls[0]).path.encode(), head)
+    )
 
 
 def test_a_head_that_drips_is_given_up(monkeypatch):
@@ -1018,9 +1188,17 @@ def test_a_head_that_drips_is_given_up(monkeypatch):
 def test_a_strange_host_header_does_not_get_into_the_link(serve):
     served = serve()
     for host in ('x"><script>', "a b", "evil/path", "u:p@h", "x\x0by", "", "[::1", "h:99999x"):
-        got = served.raw(PUT.replace(b"Host: x", b"Host: " + host.encode()) + b"Content-Length: 1\r\nConnection: close\r\n\r\nx")
-        assert got.startswith(b"HTTP/1.1 200") and got.rpartition(b"\r\n\r\n")[2].startswith(served.base.encode()), host
-    got = served.raw(PUT.replace(b"Host: x", b"Host: files.example:81") + b"Content-Length: 1\r\nConnection: close\r\n\r\nx")
+        got = served.raw(
+            PUT.replace(b"Host: x", b"Host: " + host.encode())
+            + b"Content-Length: 1\r\nConnection: close\r\n\r\nx"
+        )
+        assert got.startswith(b"HTTP/1.1 200") and got.rpartition(b"\r\n\r\n")[2].startswith(
+            served.base.encode()
+        ), host
+    got = served.raw(
+        PUT.replace(b"Host: x", b"Host: files.example:81")
+        + b"Content-Length: 1\r\nConnection: close\r\n\r\nx"
+    )
     assert got.rpartition(b"\r\n\r\n")[2].startswith(b"http://files.example:81/")
 
 
@@ -1035,7 +1213,11 @@ def test_it_is_a_target_for_the_program_itself(serve, program, tmp_path):
     assert fetch(served, ran.stdout.strip()) == b"to myself"
     ran = program("-p", served.base, "--json", "-n", "b.bin", "-", input=os.urandom(100))
     told = json.loads(ran.stdout)
-    assert (told["verified"], told["size"], told["provider"]) == ("full", 100, "127.0.0.1:%d" % served.port)
+    assert (told["verified"], told["size"], told["provider"]) == (
+        "full",
+        100,
+        "127.0.0.1:%d" % served.port,
+    )
     assert served.ask("DELETE", told["delete"])[0] == 200 and fetch(served, told["url"]) == 404
 
 
@@ -1046,7 +1228,11 @@ def test_by_the_setting_for_a_server_of_ones_own(serve, program, tmp_path):
     ran = program("-p", "transfersh", "a.txt", env={"TWAT_FS_TRANSFERSH_URL": base})
     assert (ran.returncode, ran.stderr) == (0, "") and fetch(served, ran.stdout.strip()) == b"x"
     ran = program("-p", served.base, "a.txt")
-    assert (ran.returncode, ran.stdout) == (1, "") and "401" in ran.stderr and "A token is needed" in ran.stderr
+    assert (
+        (ran.returncode, ran.stdout) == (1, "")
+        and "401" in ran.stderr
+        and "A token is needed" in ran.stderr
+    )
 
 
 def test_once_is_one_download_and_the_program_does_not_take_it(serve, program, tmp_path):
@@ -1070,7 +1256,9 @@ def test_the_program_reads_why_the_server_says_no(serve, program, tmp_path, size
     served = serve("--max-size", "100k")
     (tmp_path / "a.bin").write_bytes(b"x" * size)
     ran = program("-p", served.base, "a.bin")
-    assert ran.returncode == code and ("413" in ran.stderr and "At most 100.0 KiB" in ran.stderr) == bool(code)
+    assert ran.returncode == code and (
+        "413" in ran.stderr and "At most 100.0 KiB" in ran.stderr
+    ) == bool(code)
 
 
 def test_many_files_in_parallel(serve, program, tmp_path):

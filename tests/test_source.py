@@ -27,7 +27,9 @@ def main(online_box, capsys):
 def assert_local(done, box, *words):
     """Exit 6, no URL, nothing sent, and a sentence with these words."""
     assert (done.code, done.out, box.tunnels) == (6, "", [])
-    assert [word for word in words if word not in done.err] == [] and done.err.startswith("twat-fs: ")
+    assert [word for word in words if word not in done.err] == [] and done.err.startswith(
+        "twat-fs: "
+    )
 
 
 # What is no file ------------------------------------------------------------------------------------------------------
@@ -39,7 +41,12 @@ def test_a_file_that_is_missing(main, box, tmp_path):
 
 def test_a_path_through_a_file(main, box, tmp_path):
     (tmp_path / "file").write_bytes(b"x")
-    assert_local(main(tmp_path / "file" / "inside"), box, "inside", "no such file" if os.name == "nt" else "not a directory")
+    assert_local(
+        main(tmp_path / "file" / "inside"),
+        box,
+        "inside",
+        "no such file" if os.name == "nt" else "not a directory",
+    )
 
 
 @posix
@@ -48,7 +55,12 @@ def test_a_file_that_we_may_not_read(program, box, tmp_path):
     path = tmp_path / "secret.txt"
     path.write_bytes(b"x")
     path.chmod(0)
-    done = program(path, before=["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else [])
+    done = program(
+        path,
+        before=["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+        if os.geteuid() == 0
+        else [],
+    )
     assert (done.returncode, done.stdout, box.tunnels) == (6, "", [])
     assert done.stderr == f"twat-fs: {path}: no permission to read it\n"
 
@@ -95,7 +107,9 @@ def test_a_pipe_is_not_opened(program, box, tmp_path):
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/random", "/dev/tty"])
 def test_a_device_is_not_read(main, box, device):
     if os.path.exists(device):
-        assert_local(main(device), box, device, "device", "| twat-fs - -n " + os.path.basename(device))
+        assert_local(
+            main(device), box, device, "device", "| twat-fs - -n " + os.path.basename(device)
+        )
 
 
 @posix
@@ -110,7 +124,11 @@ def test_a_socket_is_no_file(main, box, tmp_path, monkeypatch):
 def test_links_lead_to_their_file_or_nowhere(main, box, tmp_path):
     real = tmp_path / "real.txt"
     real.write_bytes(b"hello\n")
-    for name, target in (("good.txt", real), ("dangling.txt", tmp_path / "gone"), ("round.txt", tmp_path / "round.txt")):
+    for name, target in (
+        ("good.txt", real),
+        ("dangling.txt", tmp_path / "gone"),
+        ("round.txt", tmp_path / "round.txt"),
+    ):
         (tmp_path / name).symlink_to(target)
     assert_local(main(tmp_path / "dangling.txt"), box, "dangling.txt", "no such file")
     assert_local(main(tmp_path / "round.txt"), box, "round.txt", "symbolic links")
@@ -147,7 +165,12 @@ def test_a_file_of_the_system_that_says_it_is_empty_names_the_way_out(main, box)
     if not os.path.exists("/proc/self/status"):
         pytest.skip("no /proc here")
     done = main("/proc/self/status")
-    assert_local(done, box, "written by the system as it is read", "cat /proc/self/status | twat-fs - -n status")
+    assert_local(
+        done,
+        box,
+        "written by the system as it is read",
+        "cat /proc/self/status | twat-fs - -n status",
+    )
 
 
 # Files that change ----------------------------------------------------------------------------------------------------
@@ -244,7 +267,9 @@ def test_a_file_that_changes_while_it_is_sent(main, box, large, how, change):
     assert len(server.puts()) == 1 and not box.tunnels  # neither again nor to another host
 
 
-@pytest.mark.parametrize("change", [grow, touch, pytest.param(write_and_hide, marks=posix)])  # Windows: by size and time alone
+@pytest.mark.parametrize(
+    "change", [grow, touch, pytest.param(write_and_hide, marks=posix)]
+)  # Windows: by size and time alone
 @pytest.mark.parametrize("url", [DROP, PLAIN])
 def test_a_file_that_changes_between_two_tries(main, box, tmp_path, clean_env, url, change):
     path = tmp_path / "small.bin"
@@ -275,7 +300,10 @@ def test_a_file_that_vanishes_before_it_is_sent(main, box, tmp_path):
     thread.start()
     done = main("-p", DROP, first, second)
     thread.join()
-    assert (done.code, len(done.links)) == (3, 1) and "2.bin: cannot be read any more: no such file" in done.err
+    assert (done.code, len(done.links)) == (
+        3,
+        1,
+    ) and "2.bin: cannot be read any more: no such file" in done.err
 
 
 def test_python_programs_are_told_too(box, online_box, tmp_path):
@@ -306,7 +334,9 @@ def test_a_file_that_is_written_all_the_time(main, box, tmp_path):
     done = main("-p", DROP, path)
     over.set()
     thread.join()
-    assert (done.code, done.out, len(box.stored)) == (6, "", 0) or (done.code == 0 and len(box.stored) == 1)
+    assert (done.code, done.out, len(box.stored)) == (6, "", 0) or (
+        done.code == 0 and len(box.stored) == 1
+    )
 
 
 # Names ----------------------------------------------------------------------------------------------------------------
@@ -357,12 +387,23 @@ def test_an_odd_name_arrives_harmless(main, box, odd, host):
     assert done.code == 0 and len(done.links) == 1 and is_harmless(done.out + done.err)
     stored = box.stored[done.links[0]]
     assert stored.read() == b"some text\n" and is_harmless(stored.name) and "/" not in stored.name
-    assert (len(stored.name.encode()) <= 255 and stored.name.endswith(".txt")) or stored.name in ("file", "...txt")
+    assert (len(stored.name.encode()) <= 255 and stored.name.endswith(".txt")) or stored.name in (
+        "file",
+        "...txt",
+    )
     assert not any(r.header("X-Evil") for r in box.requests)
 
 
 def nobody_wants_it(box):
-    for host in ("catbox.moe", "litterbox.catbox.moe", "x0.at", "tmpfile.link", "tmpfiles.org", "filebin.net", "uguu.se"):
+    for host in (
+        "catbox.moe",
+        "litterbox.catbox.moe",
+        "x0.at",
+        "tmpfile.link",
+        "tmpfiles.org",
+        "filebin.net",
+        "uguu.se",
+    ):
         box.fault(host, "status", status=403, body="no\n")
 
 

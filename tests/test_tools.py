@@ -28,7 +28,9 @@ ROWS = [
 def tool(name, *args, **more):
     """Run tools/NAME.py as a developer does."""
     command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, args)]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, **more)
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, **more
+    )
 
 
 # dev.py --------------------------------------------------------------------------------------------------------------
@@ -44,17 +46,23 @@ def test_every_command_of_dev_explains_itself(command):
 @pytest.mark.skipif(not shutil.which("make"), reason="no make here")
 @pytest.mark.parametrize("command", dev.COMMANDS)
 def test_make_knows_every_command_by_its_name(command):
-    done = subprocess.run(["make", "-n", command, "ARGS=--x", "PYTHON=py"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "-n", command, "ARGS=--x", "PYTHON=py"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.stdout == f"py tools/dev.py {command} --x\n"
 
 
-@pytest.mark.parametrize("words", [["release"], ["release", "v1.2.3", "v1.2.4"], ["binary", "--nonsense"]])
+@pytest.mark.parametrize(
+    "words", [["release"], ["release", "v1.2.3", "v1.2.4"], ["binary", "--nonsense"]]
+)
 def test_a_wrong_word_is_refused_by_the_tool_that_gets_it(words):
     done = tool("dev", *words)
     assert done.returncode == 2 and "error:" in done.stderr
 
 
-@pytest.mark.parametrize("words", [[], ["nonsense"], ["lint", "--nonsense"], ["clean", "file"], ["build", "x"]])
+@pytest.mark.parametrize(
+    "words", [[], ["nonsense"], ["lint", "--nonsense"], ["clean", "file"], ["build", "x"]]
+)
 def test_dev_refuses_what_it_does_not_know(words):
     done = tool("dev", *words)
     assert done.returncode == 2
@@ -87,20 +95,33 @@ def test_other_packages_make_another_fingerprint():
 def test_the_venv_is_never_that_of_another_python_or_person(tmp_path, version, stamped, expected):
     if version:
         (tmp_path / ".venv").mkdir()
-        (tmp_path / ".venv" / "pyvenv.cfg").write_text(f"home = /x\nversion = {version.format(*sys.version_info)}\n")
+        (tmp_path / ".venv" / "pyvenv.cfg").write_text(
+            f"home = /x\nversion = {version.format(*sys.version_info)}\n"
+        )
     if stamped:
         (tmp_path / ".venv" / dev.STAMP).touch()
     assert dev.venv_folder(tmp_path).name == expected.format(*sys.version_info)
 
 
 def test_clean_deletes_what_was_made_and_nothing_else(tmp_path):
-    made = [".venv/bin/python", ".venv-3.9/x", ".coverage", ".coverage.host.1", "tests/__pycache__/a.pyc", "dist/a.whl"]
+    made = [
+        ".venv/bin/python",
+        ".venv-3.9/x",
+        ".coverage",
+        ".coverage.host.1",
+        "tests/__pycache__/a.pyc",
+        "dist/a.whl",
+    ]
     kept = ["twat_fs.py", "tests/test_a.py", ".git/config", "tools/dev.py", ".venvy"]
     for name in [*made, *kept]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     shutil.copy(ROOT / "tools" / "dev.py", tmp_path / "tools")
-    done = subprocess.run([sys.executable, str(tmp_path / "tools" / "dev.py"), "clean"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "tools" / "dev.py"), "clean"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert not [name for name in made if (tmp_path / name).exists()]
     assert [name for name in kept if (tmp_path / name).exists()] == kept
@@ -135,7 +156,9 @@ def test_only_what_stands_between_the_marks_is_replaced():
     assert readme.with_table(MARKED, "new") == MARKED.replace("old", "new")
 
 
-@pytest.mark.parametrize("text", ["", readme.BEGIN, readme.END + readme.BEGIN, MARKED + MARKED, MARKED + readme.END])
+@pytest.mark.parametrize(
+    "text", ["", readme.BEGIN, readme.END + readme.BEGIN, MARKED + MARKED, MARKED + readme.END]
+)
 def test_a_readme_without_its_two_marks_is_refused(text):
     with pytest.raises(ValueError, match="once each"):
         readme.with_table(text, "new")
@@ -144,7 +167,10 @@ def test_a_readme_without_its_two_marks_is_refused(text):
 def test_the_readme_is_checked_written_and_checked_again(tmp_path):
     file = tmp_path / "README.md"
     file.write_text(MARKED)
-    codes = [tool("readme", wish, "--file", file).returncode for wish in ("--check", "--write", "--check")]
+    codes = [
+        tool("readme", wish, "--file", file).returncode
+        for wish in ("--check", "--write", "--check")
+    ]
     assert codes == [1, 0, 0]
     assert "`catbox`" in file.read_text()
 
@@ -165,12 +191,16 @@ def place(request, tmp_path, monkeypatch):
     if request.param == "C" and not shutil.which("cc"):
         pytest.skip("no compiler here")
     if request.param == "Python":
-        monkeypatch.setattr(bench, "sink_command", lambda folder: (sys.executable, str(ROOT / "tools" / "sink.py")))
+        monkeypatch.setattr(
+            bench, "sink_command", lambda folder: (sys.executable, str(ROOT / "tools" / "sink.py"))
+        )
     with bench.prepared() as made:
         yield made
 
 
-needs_posix = pytest.mark.skipif(os.name == "nt" or not shutil.which("curl"), reason="needs POSIX and curl")
+needs_posix = pytest.mark.skipif(
+    os.name == "nt" or not shutil.which("curl"), reason="needs POSIX and curl"
+)
 
 
 @needs_posix
@@ -183,8 +213,12 @@ def test_both_sinks_receive_count_answer_and_serve_ranges(place, tls):
         ask = ["curl", "-sS", "--fail", *(["--cacert", place.bundle] if tls else [])]
         link = subprocess.check_output([*ask, "-T", file, sink.url], text=True)
         assert link == f"{sink.url}abc/{Path(file).name}"
-        assert subprocess.check_output([*ask, "-F", f"file=@{file}", sink.url], text=True).startswith(sink.url)
-        assert subprocess.check_output([*ask, "-r", "10-19", link]) == Path(file).read_bytes()[10:20]
+        assert subprocess.check_output(
+            [*ask, "-F", f"file=@{file}", sink.url], text=True
+        ).startswith(sink.url)
+        assert (
+            subprocess.check_output([*ask, "-r", "10-19", link]) == Path(file).read_bytes()[10:20]
+        )
         assert subprocess.check_output([*ask, link]) == Path(file).read_bytes()
         received, given = sink.statistics()
     assert 6 * bench.MiB < received < 6 * bench.MiB + 2000
@@ -209,7 +243,9 @@ def test_a_sink_is_a_bucket_for_boto3(place, tls, clean_env):
 def test_a_capped_line_is_one(place):
     with bench.running_sink(place, False, cap=bench.MiB) as sink:
         begun = time.monotonic()
-        subprocess.run(["curl", "-sS", "-T", place.file(bench.MiB), sink.url], check=True, capture_output=True)
+        subprocess.run(
+            ["curl", "-sS", "-T", place.file(bench.MiB), sink.url], check=True, capture_output=True
+        )
         assert 0.8 < time.monotonic() - begun < 5
 
 
@@ -240,13 +276,19 @@ def test_the_quick_bench_measures_every_race_and_can_be_compared(tmp_path):
 @needs_posix
 def test_a_client_that_fails_is_never_measured(tmp_path):
     with pytest.raises(bench.Failed, match="status"):
-        bench.run(["curl", "-sS", "http://127.0.0.1:9/"], {"PATH": os.environ["PATH"]}, tmp_path / "answer")
+        bench.run(
+            ["curl", "-sS", "http://127.0.0.1:9/"],
+            {"PATH": os.environ["PATH"]},
+            tmp_path / "answer",
+        )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
 def test_what_a_process_costs_is_asked_from_the_kernel(tmp_path):
     held = "import sys; data = b'x' * (80 << 20); print(len(data))"
-    cost = bench.run([sys.executable, "-S", "-c", held], {"PATH": os.environ["PATH"]}, tmp_path / "answer")
+    cost = bench.run(
+        [sys.executable, "-S", "-c", held], {"PATH": os.environ["PATH"]}, tmp_path / "answer"
+    )
     assert (tmp_path / "answer").read_text().strip() == str(80 << 20)
     assert 80 * bench.MiB < cost.rss < 200 * bench.MiB
     assert cost.wall > 0

@@ -114,7 +114,9 @@ def test_catbox_200_with_an_empty_body_twice_is_a_failure_and_the_next_host_is_a
     assert url.startswith("https://litter.catbox.moe/")
 
 
-def test_catbox_without_anonymous_uploads_says_so_suggests_the_userhash_and_the_next_host_is_asked(net, run):
+def test_catbox_without_anonymous_uploads_says_so_suggests_the_userhash_and_the_next_host_is_asked(
+    net, run
+):
     net.hosts["catbox.moe"].anonymous = False
     code, out, err = run("-p", "catbox")
     assert (code, out, sent(net)) == (1, "", ["catbox.moe"])
@@ -135,7 +137,9 @@ def test_catbox_gets_the_userhash_that_is_set_and_nobody_sees_it(net, run, clean
 
 
 @pytest.mark.parametrize("provider", ["catbox", "litterbox"])
-@pytest.mark.parametrize("name", ["a.exe", "a.SCR", "a.cpl", "a.doc", "a.docx", "a.Docm", "a.jar", "a.tar.exe"])
+@pytest.mark.parametrize(
+    "name", ["a.exe", "a.SCR", "a.cpl", "a.doc", "a.docx", "a.Docm", "a.jar", "a.tar.exe"]
+)
 def test_catbox_and_litterbox_are_not_asked_to_take_what_they_block(net, run, provider, name):
     code, out, err = run("-p", provider, name=name)
     assert (code, out, net.requests) == (5, "", [])
@@ -158,7 +162,9 @@ def test_every_request_has_a_user_agent_with_a_name_and_a_home(net, run):
 def test_an_empty_file_is_sent_to_nobody_because_catbox_may_take_it_in_silence(net, run):
     code, out, err = run(data=b"")
     assert (code, out, net.tunnels) == (5, "", [])
-    assert err.count("the file is empty") == 1 and all(name in err for name in twat_fs.PROVIDERS_PREFERENCE)
+    assert err.count("the file is empty") == 1 and all(
+        name in err for name in twat_fs.PROVIDERS_PREFERENCE
+    )
 
 
 def test_catbox_can_never_delete_an_anonymous_file_and_the_list_says_so(net, capsys, result):
@@ -238,7 +244,9 @@ def test_0x0_that_says_no_is_asked_once_and_not_for_the_next_file(net, tmp_path,
     assert "not asked again" in said.err
 
 
-@pytest.mark.parametrize("wish, hours", [([], None), (["--expire", "90m"], b"2"), (["--expire", "30d"], b"720")])
+@pytest.mark.parametrize(
+    "wish, hours", [([], None), (["--expire", "90m"], b"2"), (["--expire", "30d"], b"720")]
+)
 def test_0x0_is_told_hours_and_never_a_moment(net, run, wish, hours):
     assert run("-p", "0x0.st", *wish)[0] == 0
     assert the_field(net, "expires") == hours
@@ -260,7 +268,14 @@ def test_x0_answers_a_form_it_does_not_understand_by_its_index_page_which_is_no_
 
 
 @pytest.mark.parametrize(
-    "name, end", [("a.txt", ".txt"), ("a.tar.gz", ".tar.gz"), ("a.verylongextension", ""), ("README", ""), ("日本.語", "")]
+    "name, end",
+    [
+        ("a.txt", ".txt"),
+        ("a.tar.gz", ".tar.gz"),
+        ("a.verylongextension", ""),
+        ("README", ""),
+        ("日本.語", ""),
+    ],
 )
 def test_x0_may_cut_the_extension(net, run, name, end):
     code, url, _ = run("-p", "x0at", name=name)
@@ -273,7 +288,10 @@ def test_x0_may_cut_the_extension(net, run, name, end):
 
 def limited(seconds):
     text = "Rate limit, please wait %d seconds before uploading again." % seconds
-    return {"status": 500, "body": json.dumps({"success": False, "errorcode": 500, "description": text})}
+    return {
+        "status": 500,
+        "body": json.dumps({"success": False, "errorcode": 500, "description": text}),
+    }
 
 
 def test_uguu_says_rate_limit_by_a_500_and_is_asked_again_after_so_many_seconds(net, run):
@@ -331,7 +349,13 @@ def test_tmpfiles_gives_a_page_and_we_give_the_file_by_https(net, run, http_link
 
 
 @pytest.mark.parametrize(
-    "wish, expire", [([], b"86400"), (["--expire", "10s"], b"60"), (["--expire", "1h"], b"3600"), (["--expire", "2d"], b"172800")]
+    "wish, expire",
+    [
+        ([], b"86400"),
+        (["--expire", "10s"], b"60"),
+        (["--expire", "1h"], b"3600"),
+        (["--expire", "2d"], b"172800"),
+    ],
 )
 def test_tmpfiles_is_told_when_because_an_hour_is_its_habit(net, run, wish, expire):
     net.hosts["tmpfiles.org"].max_expire = 172800
@@ -360,8 +384,12 @@ def test_tmpfiles_keeps_nothing_longer_than_two_days(net, run):
 # 10 Tmpfile.link -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name, domain", [("ä b.txt", "d.tmpfile.link"), ("ä b.bin", "d3.tfdl.net")])
-def test_tmpfile_link_has_two_domains_and_of_its_two_links_the_quoted_one_is_taken(net, run, name, domain):
+@pytest.mark.parametrize(
+    "name, domain", [("ä b.txt", "d.tmpfile.link"), ("ä b.bin", "d3.tfdl.net")]
+)
+def test_tmpfile_link_has_two_domains_and_of_its_two_links_the_quoted_one_is_taken(
+    net, run, name, domain
+):
     code, url, _ = run("-p", "tmpfilelink", name=name)
     assert (code, urlsplit(url).hostname) == (0, domain)
     assert url.endswith("/%C3%A4%20b." + name[-3:])
@@ -382,7 +410,9 @@ def test_tmpfile_link_without_the_quoted_link_gives_none_with_a_blank_which_woul
 # 11, 12 One download -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [["-p", "senditsh"], ["-p", "bashupload", "--once"], ["-p", DROP, "--once"]])
+@pytest.mark.parametrize(
+    "words", [["-p", "senditsh"], ["-p", "bashupload", "--once"], ["-p", DROP, "--once"]]
+)
 def test_a_link_of_one_download_is_left_for_its_reader(net, result, words):
     found = result(*words)
     assert found["verified"] == "none"
@@ -396,13 +426,19 @@ def test_a_link_of_one_download_cannot_be_verified_by_downloading(net, run):
     assert "cannot be verified by downloading it" in err
 
 
-@pytest.mark.parametrize("wish, seconds", [([], "86400"), (["--expire", "2h"], "7200"), (["--once"], None)])
-def test_bashupload_keeps_a_file_for_more_than_one_download_only_if_a_time_is_wished(net, run, wish, seconds):
+@pytest.mark.parametrize(
+    "wish, seconds", [([], "86400"), (["--expire", "2h"], "7200"), (["--once"], None)]
+)
+def test_bashupload_keeps_a_file_for_more_than_one_download_only_if_a_time_is_wished(
+    net, run, wish, seconds
+):
     assert run("-p", "bashupload", *wish)[0] == 0
     assert the_header(net, "X-Expiration-Seconds") == seconds
 
 
-@pytest.mark.parametrize("name, end", [("a.png", ".png"), ("a.txt", ".txt"), ("a.json", ".json"), ("a.odd", ".bin")])
+@pytest.mark.parametrize(
+    "name, end", [("a.png", ".png"), ("a.txt", ".txt"), ("a.json", ".json"), ("a.odd", ".bin")]
+)
 def test_bashupload_makes_the_extension_from_the_content_type_of_a_put(net, run, name, end):
     code, url, _ = run("-p", "bashupload", name=name)
     assert (code, [seen.method for seen in net.uploads()]) == (0, ["PUT"])
@@ -419,7 +455,11 @@ def bins(net):
 def test_filebin_gets_the_bare_bytes_with_their_length_in_a_bin_that_nobody_guesses(net, run):
     assert run("-p", "filebin")[0] == 0
     (seen,) = net.uploads()
-    assert (seen.length, seen.header("Content-Length"), seen.form) == (len(TEXT), str(len(TEXT)), [])
+    assert (seen.length, seen.header("Content-Length"), seen.form) == (
+        len(TEXT),
+        str(len(TEXT)),
+        [],
+    )
     assert re.fullmatch("[A-Za-z0-9_-]{20,60}", bins(net)[0])
 
 
@@ -457,7 +497,10 @@ def test_filebin_that_answers_about_another_bin_is_not_believed(net, run):
     assert "answers about another bin" in err
 
 
-@pytest.mark.parametrize("name, kept", [("a?b#c.txt", "a_b_c.txt"), (".hidden", "_hidden"), ("ä ö.txt", "%C3%A4%20%C3%B6.txt")])
+@pytest.mark.parametrize(
+    "name, kept",
+    [("a?b#c.txt", "a_b_c.txt"), (".hidden", "_hidden"), ("ä ö.txt", "%C3%A4%20%C3%B6.txt")],
+)
 def test_filebin_changes_names_and_the_link_has_the_name_that_it_kept(net, run, name, kept):
     code, url, _ = run("-p", "filebin", name=name)
     assert (code, url.rpartition("/")[2]) == (0, kept)
@@ -470,7 +513,11 @@ def test_filebin_lets_anybody_delete_and_the_result_says_how(net, result):
 
 
 @pytest.mark.parametrize(
-    "switch, words", [({"full": True}, "507 .*: Storage full"), ({"blocked": ("txt",)}, "403 .*: extension not allowed")]
+    "switch, words",
+    [
+        ({"full": True}, "507 .*: Storage full"),
+        ({"blocked": ("txt",)}, "403 .*: extension not allowed"),
+    ],
 )
 def test_filebin_refuses_in_its_own_words_and_is_not_asked_again(net, run, switch, words):
     vars(net.hosts["filebin.net"]).update(switch)
@@ -489,7 +536,9 @@ def test_pomf_may_answer_with_a_relative_url(net, run):
     assert url.startswith("https://qu.ax/") and url in net.stored
 
 
-@pytest.mark.parametrize("url", ["//evil.example/a.txt", "https://evil.example/a.txt", "https://[", ""])
+@pytest.mark.parametrize(
+    "url", ["//evil.example/a.txt", "https://evil.example/a.txt", "https://[", ""]
+)
 def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, url):
     altered(net.hosts["qu.ax"], lambda said: said["files"][0].update(url=url))
     code, out, err = run("-p", "qu.ax")
@@ -517,7 +566,12 @@ def test_transfersh_behind_a_proxy_says_http_and_we_give_https(net, result):
 
 
 @pytest.mark.parametrize(
-    "url", ["https://evil.example/x/a.txt/y", "https://drop.example.org.evil.example/x", "javascript:alert(1)"]
+    "url",
+    [
+        "https://evil.example/x/a.txt/y",
+        "https://drop.example.org.evil.example/x",
+        "javascript:alert(1)",
+    ],
 )
 def test_transfersh_never_hands_on_a_foreign_url_for_deleting(net, run, url):
     def lie(answer):
@@ -528,7 +582,10 @@ def test_transfersh_never_hands_on_a_foreign_url_for_deleting(net, run, url):
     assert "evil" not in out and "javascript" not in out
 
 
-@pytest.mark.parametrize("wish, days", [([], None), (["--expire", "1d"], 1), (["--expire", "36h"], 2), (["--expire", "10m"], 1)])
+@pytest.mark.parametrize(
+    "wish, days",
+    [([], None), (["--expire", "1d"], 1), (["--expire", "36h"], 2), (["--expire", "10m"], 1)],
+)
 def test_transfersh_ignores_odd_days_in_silence_so_it_gets_whole_ones(net, result, wish, days):
     assert net.stored[result("-p", DROP, *wish)["url"]].options["days"] == days
 
@@ -571,7 +628,9 @@ def test_transfersh_whose_download_leads_elsewhere_keeps_the_password_to_itself(
     net.fault("drop.example.org", "redirect", when="download", location="https://x0.at/")
     code, _, _ = run("-p", "https://me:s3cr3t@drop.example.org/", "--retry", "0")
     assert code == 4
-    assert [seen.header("Authorization") for seen in net.requests if seen.host != "drop.example.org"] == [None]
+    assert [
+        seen.header("Authorization") for seen in net.requests if seen.host != "drop.example.org"
+    ] == [None]
 
 
 def test_transfersh_is_not_configured_without_its_address(net, run):
@@ -609,13 +668,17 @@ def test_termbin_would_cut_what_is_no_text_so_it_is_not_asked(net, run, data):
         ('";filename*=a', '";filename*=a'),
     ],
 )
-def test_form_names_are_raw_utf8_with_escaped_quotes_and_without_paths_and_line_ends(net, run, name, told):
+def test_form_names_are_raw_utf8_with_escaped_quotes_and_without_paths_and_line_ends(
+    net, run, name, told
+):
     assert run("-p", "catbox", name=name)[0] == 0
     (seen,) = net.uploads()
     assert [part[:2] for part in seen.form] == [("reqtype", None), ("fileToUpload", told)]
 
 
-@pytest.mark.parametrize("name", ["a\nb.txt", "a/b.txt", "a\\b.txt", "", "  ", "\x1b[2J", "ä" * 128])
+@pytest.mark.parametrize(
+    "name", ["a\nb.txt", "a/b.txt", "a\\b.txt", "", "  ", "\x1b[2J", "ä" * 128]
+)
 def test_a_name_given_by_hand_is_refused_rather_than_changed(net, run, name):
     code, out, err = run("-p", "catbox", "--name", name)
     assert (code, out, net.tunnels) == (2, "", [])
@@ -646,7 +709,9 @@ def test_one_file_goes_to_one_host(net, run):
 def test_the_chain_asks_each_host_once_and_in_its_order(net, run):
     net.fault("*", "status", status=403)
     assert run("--retry", "0")[0] == 1
-    assert sent(net) == [twat_fs.find_provider(name).domain for name in twat_fs.PROVIDERS_PREFERENCE]
+    assert sent(net) == [
+        twat_fs.find_provider(name).domain for name in twat_fs.PROVIDERS_PREFERENCE
+    ]
 
 
 @pytest.mark.parametrize("kind", ["drop-after", "reset"])
@@ -690,10 +755,21 @@ def test_a_secret_of_nothing_is_not_looked_for(net, tmp_path):
 @pytest.mark.parametrize("value", ["secret\n", "se\r\ncret", "secr\u20act", "secr\udcfft"])
 @pytest.mark.parametrize(
     "provider, name",
-    [("fal", "FAL_KEY"), ("dropbox", "DROPBOX_ACCESS_TOKEN"), ("dropbox", "DROPBOX_APP_KEY"), ("catbox", "CATBOX_USERHASH")],
+    [
+        ("fal", "FAL_KEY"),
+        ("dropbox", "DROPBOX_ACCESS_TOKEN"),
+        ("dropbox", "DROPBOX_APP_KEY"),
+        ("catbox", "CATBOX_USERHASH"),
+    ],
 )
-def test_a_setting_that_cannot_be_sent_is_named_and_not_shown(net, run, clean_env, provider, name, value):
+def test_a_setting_that_cannot_be_sent_is_named_and_not_shown(
+    net, run, clean_env, provider, name, value
+):
     clean_env.setenv("DROPBOX_REFRESH_TOKEN", "other")
     clean_env.setenv(name, value)
     code, out, err = run("-p", provider)
-    assert (code, out, sent(net)) == (5, "", []) and name in err and "cr" not in re.sub("another character", "", err)
+    assert (
+        (code, out, sent(net)) == (5, "", [])
+        and name in err
+        and "cr" not in re.sub("another character", "", err)
+    )

@@ -22,7 +22,13 @@ SHAPE = r"[0-9]+\.[0-9]+\.[0-9]+((a|b|rc)[0-9]+)?(\.post[0-9]+\+g[0-9a-f]{7}(\.d
 def told(folder, *words, **env):
     """Run its tools/version.py as builds do, on a fixed day."""
     tool = folder / "tools" / "version.py"
-    return run(sys.executable, tool, *words, cwd=os.path.dirname(folder), **{"SOURCE_DATE_EPOCH": EPOCH, **env})
+    return run(
+        sys.executable,
+        tool,
+        *words,
+        cwd=os.path.dirname(folder),
+        **{"SOURCE_DATE_EPOCH": EPOCH, **env},
+    )
 
 
 def said(folder, **env) -> str:
@@ -41,12 +47,16 @@ def answer(describe):
         return None
 
 
-@pytest.mark.parametrize("name, describe, ours, theirs, relation", TREES, ids=[tree[0] for tree in TREES])
+@pytest.mark.parametrize(
+    "name, describe, ours, theirs, relation", TREES, ids=[tree[0] for tree in TREES]
+)
 def test_a_described_tree_has_the_version_of_its_record(name, describe, ours, theirs, relation):
     assert answer(describe) == ours
     assert ours is None or re.fullmatch(SHAPE, ours)
     assert (ours == theirs) == (relation == "same")
-    assert ours == theirs or ours is None or theirs == "ERROR", "we differ by refusing, and where it breaks down"
+    assert ours == theirs or ours is None or theirs == "ERROR", (
+        "we differ by refusing, and where it breaks down"
+    )
 
 
 def test_the_records_are_there():
@@ -54,7 +64,14 @@ def test_the_records_are_there():
 
 
 def test_pre_releases_and_what_follows_them_sort_in_order_of_time():
-    describes = ["v1.2.3-alpha1-0-g", "v1.2.3b2-0-g", "v1.2.3rc1-0-g", "v1.2.3rc1-2-g", "v1.2.3-0-g", "v1.2.3-2-g"]
+    describes = [
+        "v1.2.3-alpha1-0-g",
+        "v1.2.3b2-0-g",
+        "v1.2.3rc1-0-g",
+        "v1.2.3rc1-2-g",
+        "v1.2.3-0-g",
+        "v1.2.3-2-g",
+    ]
     versions = [Version(v.from_describe(text + "0123456", DAY)) for text in describes]
     assert versions == sorted(versions) and len(set(versions)) == len(versions)
     assert Version(v.UNKNOWN) < versions[0]
@@ -68,7 +85,9 @@ def test_the_program_has_one_place_for_the_version():
     assert len(source.splitlines()) == len(new.splitlines())
 
 
-@pytest.mark.parametrize("source", ["", f"\n{v.LITERAL}\n{v.LITERAL}\n", '\n__version__ = "1.2.3"\n'])
+@pytest.mark.parametrize(
+    "source", ["", f"\n{v.LITERAL}\n{v.LITERAL}\n", '\n__version__ = "1.2.3"\n']
+)
 def test_a_program_without_that_one_place_is_refused(source):
     with pytest.raises(v.NoVersion, match="exactly one"):
         v.injected(source, "1.2.3")
@@ -128,12 +147,16 @@ def test_commits_after_the_tag_are_counted(repository):
 def test_without_tags_all_commits_are_counted(repository):
     commit(repository, 2)
     assert said(repository) == f"0.0.0.post3+g{short(repository)}"
-    assert Version(said(repository)) == Version(f"0.0.post3+g{short(repository)}")     # setuptools-scm's answer
+    assert Version(said(repository)) == Version(
+        f"0.0.post3+g{short(repository)}"
+    )  # setuptools-scm's answer
     edit(repository)
     assert said(repository) == f"0.0.0.post3+g{short(repository)}.d{DAY}"
 
 
-@pytest.mark.parametrize("tag", ["nightly", "docs2", "release/1.2.3", "V1.2.3", "v1.2", "twat-fs-1.2.3"])
+@pytest.mark.parametrize(
+    "tag", ["nightly", "docs2", "release/1.2.3", "V1.2.3", "v1.2", "twat-fs-1.2.3"]
+)
 def test_tags_that_are_no_releases_are_passed_over(repository, tag):
     git(repository, "tag", "v1.0.0")
     commit(repository)
@@ -142,12 +165,17 @@ def test_tags_that_are_no_releases_are_passed_over(repository, tag):
     assert said(repository) == f"1.0.0.post2+g{short(repository)}"
 
 
-@pytest.mark.parametrize("tag", ["v1.2.3.4", "v1.2.3.dev4", "v1.2.3.post1", "v1.2.3-1", "v1.2.3+abc", "v1.2.3-hotfix"])
+@pytest.mark.parametrize(
+    "tag", ["v1.2.3.4", "v1.2.3.dev4", "v1.2.3.post1", "v1.2.3-1", "v1.2.3+abc", "v1.2.3-hotfix"]
+)
 def test_tags_that_cannot_be_published_are_refused_with_a_sentence(repository, tag):
     git(repository, "tag", tag)
     done = told(repository)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"version.py: the tag {tag} is no version: it should look like v1.2.3 or v1.2.3rc1\n"
+    assert (
+        done.stderr
+        == f"version.py: the tag {tag} is no version: it should look like v1.2.3 or v1.2.3rc1\n"
+    )
 
 
 def test_a_merged_side_branch_brings_its_tag(repository):
@@ -185,7 +213,9 @@ def clone(repository, *words):
     return folder
 
 
-@pytest.mark.parametrize("words", [["--depth=2"], ["--filter=blob:none"], []], ids=["depth 2", "blob-less", "full"])
+@pytest.mark.parametrize(
+    "words", [["--depth=2"], ["--filter=blob:none"], []], ids=["depth 2", "blob-less", "full"]
+)
 def test_a_clone_that_holds_the_tag_has_the_same_version(tagged, words):
     assert said(clone(tagged, *words)) == said(tagged) == f"1.2.3.post1+g{short(tagged)}"
 
@@ -229,7 +259,9 @@ def test_a_plain_copy_has_no_version(tagged, tmp_path):
 
 
 def test_an_unpacked_sdist_has_the_version_of_its_pkg_info(tagged):
-    (tagged / "PKG-INFO").write_text("Metadata-Version: 2.4\nName: twat-fs\nVersion: 4.5.6.post7+gabcdef0\n\nVersion: 9\n")
+    (tagged / "PKG-INFO").write_text(
+        "Metadata-Version: 2.4\nName: twat-fs\nVersion: 4.5.6.post7+gabcdef0\n\nVersion: 9\n"
+    )
     assert said(tagged) == "4.5.6.post7+gabcdef0"
 
 
@@ -245,11 +277,17 @@ def test_the_tag_of_another_repository_around_is_not_ours(tmp_path):
 def test_in_a_git_hook_of_another_repository_it_is_ours(tagged, tmp_path):
     other = small_repository(tmp_path / "other")
     git(other, "tag", "v9.9.9")
-    hook = {"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other), "GIT_INDEX_FILE": str(other / ".git" / "index")}
+    hook = {
+        "GIT_DIR": str(other / ".git"),
+        "GIT_WORK_TREE": str(other),
+        "GIT_INDEX_FILE": str(other / ".git" / "index"),
+    }
     assert said(tagged, **hook) == f"1.2.3.post1+g{short(tagged)}"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away"
+)
 def test_a_repository_of_another_user_is_not_trusted_and_git_says_why(tagged):
     for path in [tagged, *tagged.rglob("*")]:
         os.chown(path, 12345, 12345, follow_symlinks=False)
@@ -297,7 +335,9 @@ def test_expect_is_content_with_the_tag_and_with_nothing_else(repository):
     git(repository, "tag", "v1.2.3")
     assert told(repository, "--expect", "v1.2.3").returncode == 0
     other = told(repository, "--expect", "v1.2.4")
-    assert other.returncode == 1 and other.stderr == "version.py: this tree is 1.2.3, and not v1.2.4\n"
+    assert (
+        other.returncode == 1 and other.stderr == "version.py: this tree is 1.2.3, and not v1.2.4\n"
+    )
     edit(repository)
     changed = told(repository, "--expect", "v1.2.3")
     assert changed.returncode == 1 and f".d{DAY}, and not v1.2.3" in changed.stderr

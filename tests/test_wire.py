@@ -87,7 +87,9 @@ def secure(box, manners=None, **more):
 
 @pytest.mark.parametrize("kind", ["http", "https", "socks5h"])
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
-def test_every_kind_of_proxy_carries_an_upload_and_its_proof(main, box, proxies, sample, kind, variable):
+def test_every_kind_of_proxy_carries_an_upload_and_its_proof(
+    main, box, proxies, sample, kind, variable
+):
     proxies(**{variable: way(box, kind)})
     done = main("-p", DROP, sample)
     assert (done.code, box.stored[done.links[0]].read()) == (0, DATA)
@@ -113,14 +115,18 @@ def test_plain_http_goes_through_a_tls_proxy_and_through_socks(main, box, proxie
 
 def test_a_proxy_password_in_odd_bytes_is_no_traceback(main, box, sample):
     box.proxy_password = ("me", "hunter2")
-    done = main("-p", DROP, "-x", "socks5h://m\udcff:p\udcfe@" + box.socks.partition("//")[2], sample)
+    done = main(
+        "-p", DROP, "-x", "socks5h://m\udcff:p\udcfe@" + box.socks.partition("//")[2], sample
+    )
     assert (done.code, done.out) == (1, "") and "password" in done.err
 
 
 def test_a_redirect_to_a_name_that_can_be_none_is_not_followed(main, box, sample):
     """Neither SOCKS nor TLS could express it."""
     for name in ("a" * 300, ".x0.at", "a..b"):
-        box.fault("drop.example.org", "redirect", when="download", times=1, location="https://%s/" % name)
+        box.fault(
+            "drop.example.org", "redirect", when="download", times=1, location="https://%s/" % name
+        )
         done = main("-p", DROP, "-x", box.socks, "--retry", 0, sample)
         assert (done.code, done.out) == (4, "") and "not a URL" in done.err
 
@@ -154,7 +160,10 @@ def test_an_empty_proxy_is_none(main, box, proxies, sample):
     assert not box.tunnels
 
 
-@pytest.mark.parametrize("spared", [LOCAL, ".0.0.1", "0.0.1", "*", "other.example, " + LOCAL, LOCAL + ":{port}", LOCAL.upper()])
+@pytest.mark.parametrize(
+    "spared",
+    [LOCAL, ".0.0.1", "0.0.1", "*", "other.example, " + LOCAL, LOCAL + ":{port}", LOCAL.upper()],
+)
 def test_no_proxy_spares_hosts(main, box, proxies, sample, spared):
     with Server(Keeper()) as server:
         proxies(HTTP_PROXY=box.proxy, NO_PROXY=spared.format(port=server.port))
@@ -162,7 +171,9 @@ def test_no_proxy_spares_hosts(main, box, proxies, sample, spared):
     assert not box.tunnels
 
 
-@pytest.mark.parametrize("other", ["", "7f.0.0.1", "0.0.1.example", LOCAL + ".example", LOCAL + ":1", "other.example"])
+@pytest.mark.parametrize(
+    "other", ["", "7f.0.0.1", "0.0.1.example", LOCAL + ".example", LOCAL + ":1", "other.example"]
+)
 def test_no_proxy_spares_no_other_hosts(main, box, proxies, sample, other):
     proxies(HTTP_PROXY=box.proxy, no_proxy=other)
     with Server(Keeper()) as server:
@@ -180,13 +191,23 @@ def test_this_machine_needs_no_proxy_of_the_environment(main, proxies, sample, n
 @pytest.mark.parametrize("name, seen", [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")])
 @pytest.mark.parametrize("kind", ["http", "socks5h"])
 def test_a_proxy_of_the_command_line_is_for_every_host(main, box, sample, kind, name, seen):
-    assert main("-p", "https://%s:1234/" % name, "-x", way(box, kind), "--retry", 0, sample).code == 1
+    assert (
+        main("-p", "https://%s:1234/" % name, "-x", way(box, kind), "--retry", 0, sample).code == 1
+    )
     assert [(t.host, t.port) for t in box.tunnels] == [(seen, 1234)]
 
 
 @pytest.mark.parametrize("scheme, asked", [("socks5", "127.0.0.1"), ("socks5h", "localhost")])
 def test_socks5_looks_names_up_here_and_socks5h_there(main, box, sample, scheme, asked):
-    main("-p", "http://localhost:1234/", "-x", box.socks.replace("socks5h", scheme), "--retry", 0, sample)
+    main(
+        "-p",
+        "http://localhost:1234/",
+        "-x",
+        box.socks.replace("socks5h", scheme),
+        "--retry",
+        0,
+        sample,
+    )
     assert [(t.host, t.port) for t in box.tunnels] == [(asked, 1234)]
 
 
@@ -208,7 +229,11 @@ def socks_relay(bound):
         wire.exactly(wire.exactly(1)[0])
         wire.send(b"\x05\x00")
         kind = wire.exactly(4)[3]
-        host = wire.exactly(wire.exactly(1)[0]).decode() if kind == 3 else socket.inet_ntoa(wire.exactly(4))
+        host = (
+            wire.exactly(wire.exactly(1)[0]).decode()
+            if kind == 3
+            else socket.inet_ntoa(wire.exactly(4))
+        )
         talk.server.asked.append(host)
         with socket.create_connection((host, int.from_bytes(wire.exactly(2), "big"))) as there:
             wire.send(b"\x05\x00\x00" + bound + b"\x00\x00")
@@ -229,7 +254,11 @@ def pump(source, sink):
         sink.shutdown(socket.SHUT_WR)
 
 
-@pytest.mark.parametrize("bound", [b"\x01" + b"\x7f\0\0\1", b"\x03\x09some.host", b"\x04" + bytes(16)], ids=["v4", "name", "v6"])
+@pytest.mark.parametrize(
+    "bound",
+    [b"\x01" + b"\x7f\0\0\1", b"\x03\x09some.host", b"\x04" + bytes(16)],
+    ids=["v4", "name", "v6"],
+)
 @pytest.mark.parametrize("scheme, asked", [("socks5", "127.0.0.1"), ("socks5h", "localhost")])
 def test_all_replies_of_socks_are_understood(main, box, sample, scheme, asked, bound):
     with Server(socks_relay(bound)) as relay, secure(box) as server:
@@ -260,7 +289,17 @@ def test_what_socks_may_say_is_a_sentence(main, sample, oddity):
         talk.wire.some() if len(script) > 1 else None
 
     with Server(manners) as server:
-        done = main("-p", DROP, "-x", "socks5h://" + server.place, "--connect-timeout", 1, "--retry", 0, sample)
+        done = main(
+            "-p",
+            DROP,
+            "-x",
+            "socks5h://" + server.place,
+            "--connect-timeout",
+            1,
+            "--retry",
+            0,
+            sample,
+        )
     assert (done.code, done.out) == (1, "") and says in done.err and done.seconds < 4
 
 
@@ -280,20 +319,33 @@ def test_user_and_password_go_to_the_proxy(main, box, proxies, sample, kind, url
 
 @pytest.mark.parametrize("url", [DROP, PLAIN])
 @pytest.mark.parametrize("kind", ["http", "https", "socks5h"])
-@pytest.mark.parametrize("given, says", [(None, "asks for a user and a password"), ("wrong", "refuses this user and password")])
-def test_a_proxy_that_wants_a_password_is_a_sentence_with_a_way_out(main, box, sample, kind, url, given, says):
+@pytest.mark.parametrize(
+    "given, says",
+    [(None, "asks for a user and a password"), ("wrong", "refuses this user and password")],
+)
+def test_a_proxy_that_wants_a_password_is_a_sentence_with_a_way_out(
+    main, box, sample, kind, url, given, says
+):
     box.proxy_password = (USER, PASSWORD)
     proxy = with_password(way(box, kind), USER, given) if given else way(box, kind)
     done = main("-p", url, "--fallback", "-x", proxy, sample)
     assert (done.code, done.out) == (1, "")
     assert says in done.err and "--proxy %s://USER:PASSWORD@" % kind in done.err
-    assert "1 tried" in done.err and len(box.tunnels) == 1  # every other host would fail in the same way
+    assert (
+        "1 tried" in done.err and len(box.tunnels) == 1
+    )  # every other host would fail in the same way
 
 
 def shapes_of(secret):
     """The secret as it might slip out."""
     both = "%s:%s" % (USER, secret)
-    return {secret, quote(secret), quote(secret, safe=""), base64.b64encode(both.encode()).decode(), json.dumps(secret)[1:-1]}
+    return {
+        secret,
+        quote(secret),
+        quote(secret, safe=""),
+        base64.b64encode(both.encode()).decode(),
+        json.dumps(secret)[1:-1],
+    }
 
 
 @pytest.mark.parametrize("kind", ["http", "https", "socks5h", "gone", "ftp"])
@@ -340,7 +392,9 @@ def falls_silent(talk: Talk):
 def says_page(status):
     def manners(talk: Talk):
         talk.wire.some()
-        talk.say(status, b"<html><title>Log in first</title>" + b"..." * 1000, "Content-Type: text/html")
+        talk.say(
+            status, b"<html><title>Log in first</title>" + b"..." * 1000, "Content-Type: text/html"
+        )
 
     return manners
 
@@ -379,7 +433,9 @@ def test_a_proxy_that_is_not_there_ends_the_chain(main, box, sample, scheme, pla
     assert "check --proxy and *_PROXY" in done.err or "such" in place
 
 
-@pytest.mark.parametrize("kind, says", [("http", "502 Bad Gateway"), ("socks5h", "host unreachable")])
+@pytest.mark.parametrize(
+    "kind, says", [("http", "502 Bad Gateway"), ("socks5h", "host unreachable")]
+)
 def test_a_host_that_the_proxy_cannot_reach_is_followed_by_the_next(main, box, sample, kind, says):
     box.fault("catbox.moe", "dns")
     done = main("-v", "-x", way(box, kind), "--retry", 0, sample)
@@ -420,7 +476,11 @@ def test_a_certificate_that_does_not_hold_is_refused(main, box, sample, fault):
     box.fault("drop.example.org", fault)
     done = main("-p", DROP, sample)
     assert (done.code, done.out, box.requests) == (1, "", [])
-    assert re.search("drop.example.org +tls ", done.err) and "certificate" in done.err and "--cacert" in done.err
+    assert (
+        re.search("drop.example.org +tls ", done.err)
+        and "certificate" in done.err
+        and "--cacert" in done.err
+    )
     assert len(box.tunnels) == 1  # it would not hold the second time either
 
 
@@ -492,10 +552,15 @@ def old_client():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2])
+@pytest.mark.parametrize(
+    "version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2]
+)
 def test_tls_before_1_2_is_refused(main, box, sample, version):
     with Server(Keeper(), context=old_tls(box, version)) as server:
-        with socket.create_connection(("127.0.0.1", server.port)) as sock, old_client().wrap_socket(sock):
+        with (
+            socket.create_connection(("127.0.0.1", server.port)) as sock,
+            old_client().wrap_socket(sock),
+        ):
             pass  # the server is sound, and would do it
         done = main("-p", server.url, "--retry", 0, sample)
     fine = version == ssl.TLSVersion.TLSv1_2
@@ -505,7 +570,15 @@ def test_tls_before_1_2_is_refused(main, box, sample, version):
 
 def test_a_server_without_tls_is_a_sentence(main, sample):
     with Server(Keeper()) as server:
-        done = main("-p", "https://127.0.0.1:%d/" % server.port, "--retry", 0, "--connect-timeout", 1, sample)
+        done = main(
+            "-p",
+            "https://127.0.0.1:%d/" % server.port,
+            "--retry",
+            0,
+            "--connect-timeout",
+            1,
+            sample,
+        )
     assert done.code == 1 and " tls " in done.err and not server.puts()
 
 
@@ -521,7 +594,9 @@ def test_the_name_is_sent_and_an_address_is_verified(main, box, sample):
 
 def test_a_host_that_does_not_take_connections_is_given_up(main, sample):
     with blackhole() as port:
-        done = main("-p", "http://127.0.0.1:%d/" % port, "--connect-timeout", 0.3, "--retry", 1, sample)
+        done = main(
+            "-p", "http://127.0.0.1:%d/" % port, "--connect-timeout", 0.3, "--retry", 1, sample
+        )
     assert done.code == 1 and " connect " in done.err and "silent" in done.err
     assert 0.6 <= done.seconds < 4  # twice, and a pause of half a second
 
@@ -553,7 +628,8 @@ def test_an_answer_without_end_is_bounded(main, box, sample, fault, details):
 
 
 @pytest.mark.parametrize(
-    "fault, details", [("trickle", {"delay": 0.1}), ("endless", {}), ("endless", {"pause": 0.1}), ("silence", {})]
+    "fault, details",
+    [("trickle", {"delay": 0.1}), ("endless", {}), ("endless", {"pause": 0.1}), ("silence", {})],
 )
 def test_a_proof_without_end_is_bounded(main, box, sample, fault, details):
     box.fault("drop.example.org", fault, when="download", **details)
@@ -562,7 +638,15 @@ def test_a_proof_without_end_is_bounded(main, box, sample, fault, details):
 
 
 def many_hosts_fail(box, kind, **details):
-    for host in ("catbox.moe", "litterbox.catbox.moe", "x0.at", "tmpfile.link", "tmpfiles.org", "filebin.net", "uguu.se"):
+    for host in (
+        "catbox.moe",
+        "litterbox.catbox.moe",
+        "x0.at",
+        "tmpfile.link",
+        "tmpfiles.org",
+        "filebin.net",
+        "uguu.se",
+    ):
         box.fault(host, kind, **details)
 
 
@@ -580,7 +664,12 @@ def test_max_time_ends_everything(main, box, big, kind, details):
 def test_max_time_ends_a_proof(main, box, sample):
     box.fault("drop.example.org", "slow", when="download", delay=30)
     done = main("-p", DROP, "--max-time", 1, sample)
-    assert done.code in (1, 4) and done.out == "" and "--max-time 1 s is over" in done.err and done.seconds < 2.5
+    assert (
+        done.code in (1, 4)
+        and done.out == ""
+        and "--max-time 1 s is over" in done.err
+        and done.seconds < 2.5
+    )
 
 
 def test_max_time_ends_a_connection_that_never_stands(main, sample):
@@ -613,7 +702,9 @@ def test_max_time_is_for_all_files_together(main, box, tmp_path):
 # Ctrl-C ---------------------------------------------------------------------------------------------------------------
 
 PROMPT = 2.0  # seconds: one by design, twice that on a busy machine
-needs_groups = pytest.mark.skipif(os.name == "nt", reason="signals to a process group are another thing on Windows")
+needs_groups = pytest.mark.skipif(
+    os.name == "nt", reason="signals to a process group are another thing on Windows"
+)
 
 
 @pytest.fixture
@@ -623,7 +714,9 @@ def interrupted(start, tmp_path):
     temporary.mkdir()
 
     def run(*args, when, **more):
-        process = start("-v", *args, env={"TMPDIR": str(temporary), "PYTHONFAULTHANDLER": "1"}, **more)
+        process = start(
+            "-v", *args, env={"TMPDIR": str(temporary), "PYTHONFAULTHANDLER": "1"}, **more
+        )
         when(process, temporary)
         begun = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
@@ -650,7 +743,9 @@ def connected(server):
 
 
 def seen(box, fact, count=1):
-    return lambda process, temporary: until(lambda: len([r for r in box.requests if fact(r)]) >= count)
+    return lambda process, temporary: until(
+        lambda: len([r for r in box.requests if fact(r)]) >= count
+    )
 
 
 @needs_groups
@@ -663,7 +758,9 @@ def test_ctrl_c_while_connecting(interrupted, sample):
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
 def test_ctrl_c_while_a_proxy_is_silent(interrupted, sample, scheme):
     with Server(falls_silent) as server:
-        interrupted("-x", "%s://127.0.0.1:%d" % (scheme, server.port), sample, when=connected(server))
+        interrupted(
+            "-x", "%s://127.0.0.1:%d" % (scheme, server.port), sample, when=connected(server)
+        )
 
 
 @needs_groups
@@ -769,7 +866,11 @@ class Hops(Keeper):
         if hop != "hop" or count == "0":
             arrived.target = "/" + "/".join(rest) if hop == "hop" else arrived.target
             return super().get(talk, arrived)
-        talk.say(self.status, b"<html>over there</html>", "Location: /hop/%d/%s" % (int(count) - 1, "/".join(rest)))
+        talk.say(
+            self.status,
+            b"<html>over there</html>",
+            "Location: /hop/%d/%s" % (int(count) - 1, "/".join(rest)),
+        )
 
 
 @pytest.mark.parametrize("hops, code", [(1, 0), (5, 0), (6, 4)])
@@ -793,7 +894,13 @@ def test_a_redirect_in_circles_ends(main, box, sample):
 
 @pytest.mark.parametrize(
     "location",
-    [PLAIN + "x", "//drop.example.org:99999/x", "ftp://drop.example.org/x", "http://[::1/", "tcp://drop.example.org:9999"],
+    [
+        PLAIN + "x",
+        "//drop.example.org:99999/x",
+        "ftp://drop.example.org/x",
+        "http://[::1/",
+        "tcp://drop.example.org:9999",
+    ],
 )
 def test_a_redirect_to_an_unsafe_place_is_not_followed(main, box, sample, location):
     box.fault("drop.example.org", "redirect", when="download", location=location)
@@ -831,15 +938,23 @@ def test_an_upload_is_never_redirected(main, sample, status):
 
 def test_the_password_of_a_host_goes_to_no_other(main, box, sample):
     box.hosts["drop.example.org"].auth = ("me", "hunter2")
-    box.fault("drop.example.org", "redirect", when="download", location="https://files.catbox.moe/x")
+    box.fault(
+        "drop.example.org", "redirect", when="download", location="https://files.catbox.moe/x"
+    )
     main("-p", "https://me:hunter2@drop.example.org/", "--retry", 0, sample)
     assert box.uploads("drop.example.org")[0].status == 200
-    assert {r.header("Authorization") for r in box.requests if r.host != "drop.example.org"} == {None}
+    assert {r.header("Authorization") for r in box.requests if r.host != "drop.example.org"} == {
+        None
+    }
 
 
 def test_a_transport_takes_secrets_to_the_same_place_only(box):
     """Another port is another place."""
-    secrets = (("Authorization", "Basic eDp5"), ("X-aws-ec2-metadata-token", "key"), ("Range", "bytes=0-0"))
+    secrets = (
+        ("Authorization", "Basic eDp5"),
+        ("X-aws-ec2-metadata-token", "key"),
+        ("Range", "bytes=0-0"),
+    )
 
     def redirects(talk: Talk):
         talk.request()
@@ -848,8 +963,12 @@ def test_a_transport_takes_secrets_to_the_same_place_only(box):
         talk.say(302, b"", "Location: " + other.url)
 
     with Server(Keeper()) as other, Server(redirects) as server:
-        twat_fs.Transport(twat_fs.UploadOptions()).send(twat_fs.Request("GET", server.url, headers=secrets))
-    given = [[arrived.header(name) for name, _ in secrets] for arrived in server.arrived + other.arrived]
+        twat_fs.Transport(twat_fs.UploadOptions()).send(
+            twat_fs.Request("GET", server.url, headers=secrets)
+        )
+    given = [
+        [arrived.header(name) for name, _ in secrets] for arrived in server.arrived + other.arrived
+    ]
     assert given == [["Basic eDp5", "key", "bytes=0-0"]] * 2 + [[None, None, "bytes=0-0"]]
 
 
@@ -871,10 +990,14 @@ def answers_early(close):
 
 def assert_413(done):
     assert (done.code, done.out) == (1, "")
-    assert "413" in done.err and "too much" in done.err and "24" in done.err  # the limit's words and the file's size
+    assert (
+        "413" in done.err and "too much" in done.err and "24" in done.err
+    )  # the limit's words and the file's size
 
 
-@pytest.mark.parametrize("more", [[], ["--limit-rate", "900M"], ["--json"]], ids=["plain", "limited", "hashed"])
+@pytest.mark.parametrize(
+    "more", [[], ["--limit-rate", "900M"], ["--json"]], ids=["plain", "limited", "hashed"]
+)
 @pytest.mark.parametrize("fault", ["early", "early-open"])
 @pytest.mark.parametrize("url", [DROP, PLAIN, "catbox"])
 def test_an_early_answer_is_read(main, box, big, fault, url, more):
@@ -914,7 +1037,11 @@ def test_an_early_yes_is_no_success(main, big, close):
 
     def manners(talk: Talk):
         talk.body(talk.head(), most=64 << 10)
-        talk.say(200, b"http://%s/1/big.bin" % talk.server.place.encode(), *(["Connection: close"] if close else []))
+        talk.say(
+            200,
+            b"http://%s/1/big.bin" % talk.server.place.encode(),
+            *(["Connection: close"] if close else []),
+        )
         talk.linger() if not close else None
 
     with Server(manners, buffer=64 << 10) as server:
@@ -922,14 +1049,22 @@ def test_an_early_yes_is_no_success(main, big, close):
     assert (done.code, done.out) == (1, "") and " send " in done.err
 
 
-@pytest.mark.parametrize("fault", ["silence", "reset", "stall", "early", "endless", "trickle", "garbage", "empty", "drop-after"])
+@pytest.mark.parametrize(
+    "fault",
+    ["silence", "reset", "stall", "early", "endless", "trickle", "garbage", "empty", "drop-after"],
+)
 def test_a_host_without_http_may_fail_too(main, box, tmp_path, fault):
     box.hosts["termbin.com"].idle = 0.2
-    box.fault("termbin.com", fault, **({"after": 100} if fault in ("reset", "stall", "early") else {}))
+    box.fault(
+        "termbin.com", fault, **({"after": 100} if fault in ("reset", "stall", "early") else {})
+    )
     text = tmp_path / "a.txt"
     text.write_text("some words\n" * 2000)
     done = main("-p", "termbin", "--no-check", "--retry", 0, "--timeout", 0.3, text)
-    assert (done.code, len(done.links)) == (0 if fault == "trickle" else 1, fault == "trickle") and done.seconds < 4
+    assert (done.code, len(done.links)) == (
+        0 if fault == "trickle" else 1,
+        fault == "trickle",
+    ) and done.seconds < 4
 
 
 @pytest.mark.parametrize("url", [DROP, PLAIN])
@@ -1048,7 +1183,9 @@ def test_answers_in_odd_clothes_are_understood(main, box, tmp_path, kind, tls):
     with Server(ODD[kind](), context=box.notary.context("localhost") if tls else None) as server:
         done = main("-p", server.url, "--timeout", 1, *files)
     assert (done.code, len(done.links), done.err) == (0, 3, "") and done.seconds < 5
-    assert [server.manners.kept[urlsplit(link).path] for link in done.links] == [file.read_bytes() for file in files]
+    assert [server.manners.kept[urlsplit(link).path] for link in done.links] == [
+        file.read_bytes() for file in files
+    ]
 
 
 def test_a_large_body_survives_an_interim_answer(main, big):
@@ -1057,7 +1194,9 @@ def test_a_large_body_survives_an_interim_answer(main, big):
     assert [arrived.length for arrived in server.puts()] == [24 * MIB]
 
 
-@pytest.mark.parametrize("said, pause", [(b"HTTP/1.1 100 Continue\r\n\r\n", 0.2), (b"HTTP/1.1 100 " + b"x" * 65536, 0)])
+@pytest.mark.parametrize(
+    "said, pause", [(b"HTTP/1.1 100 Continue\r\n\r\n", 0.2), (b"HTTP/1.1 100 " + b"x" * 65536, 0)]
+)
 def test_who_only_says_go_on_and_takes_nothing_is_given_up(main, big, said, pause):
     def manners(talk: Talk):
         talk.head()
@@ -1079,7 +1218,9 @@ def test_a_line_that_moves_slowly_is_not_silent(box, tls):
             taken.append(len(talk.wire.sock.recv(4096)))
             time.sleep(0.05)
 
-    with Server(manners, context=box.notary.context("localhost") if tls else None, buffer=4096) as server:
+    with Server(
+        manners, context=box.notary.context("localhost") if tls else None, buffer=4096
+    ) as server:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         sock.connect(("127.0.0.1", server.port))
@@ -1115,7 +1256,9 @@ def test_threads_have_their_own_connections(main, box, tmp_path):
     files = [sparse(tmp_path / ("%d.bin" % n), 300_000 + n) for n in range(8)]
     box.fault("drop.example.org", "slow", when="upload", delay=0.1)
     done = main("-p", DROP, "-j", 4, *files)
-    assert done.code == 0 and [box.stored[link].size for link in done.links] == [300_000 + n for n in range(8)]
+    assert done.code == 0 and [box.stored[link].size for link in done.links] == [
+        300_000 + n for n in range(8)
+    ]
     assert len({r.connection for r in box.requests}) == 4
 
 
@@ -1145,7 +1288,9 @@ class Leaving(Keeper):
 
 
 @pytest.mark.parametrize("tls, reads", [(False, True), (False, False), (True, True)])
-def test_a_connection_that_ends_as_it_is_used_again_is_no_failure_of_the_host(main, box, sample, tls, reads):
+def test_a_connection_that_ends_as_it_is_used_again_is_no_failure_of_the_host(
+    main, box, sample, tls, reads
+):
     with Server(Leaving(), context=box.notary.context("localhost") if tls else None) as server:
         server.manners.reads = reads
         done = main("-p", server.url, "--retry", 0, sample)
@@ -1164,7 +1309,11 @@ def test_a_body_is_not_sent_again_because_its_connection_ended(main, sample):
     """It may have arrived."""
     with Server(Speechless()) as server:
         done = main("-p", server.url, "--retry", 0, "--no-check", sample, sample)
-    assert (done.code, len(server.puts()), server.connections) == (3, 2, 1) and "hung up without an answer" in done.err
+    assert (done.code, len(server.puts()), server.connections) == (
+        3,
+        2,
+        1,
+    ) and "hung up without an answer" in done.err
 
 
 @pytest.mark.parametrize("status", [201, 203, 204, 206, 304, 416])
@@ -1234,7 +1383,12 @@ def test_a_chunk_of_minus_one_is_not_read_to_its_end(main, sample):
 def test_an_endless_error_page_is_told_shortly(main, box, sample):
     box.fault("drop.example.org", "status", status=403, body="No. \x1b[31m" * 500_000)
     done = main("-p", DROP, sample)
-    assert done.code == 1 and "403 Forbidden: No. " in done.err and len(done.err) < 600 and "\x1b" not in done.err
+    assert (
+        done.code == 1
+        and "403 Forbidden: No. " in done.err
+        and len(done.err) < 600
+        and "\x1b" not in done.err
+    )
 
 
 # Addresses ------------------------------------------------------------------------------------------------------------
@@ -1361,7 +1515,9 @@ class Zeros(Keeper):
         if not arrived.header("Range"):
             return talk.say(200, bytes(self.size))
         first, last = (int(word) for word in arrived.header("Range")[6:].split("-"))
-        talk.say(206, bytes(last + 1 - first), "Content-Range: bytes %d-%d/%d" % (first, last, self.size))
+        talk.say(
+            206, bytes(last + 1 - first), "Content-Range: bytes %d-%d/%d" % (first, last, self.size)
+        )
 
 
 MEASURE = """
@@ -1388,6 +1544,13 @@ def test_memory_does_not_grow_with_the_file(box, tmp_path, tls):
     size = (150 if tls else 300) * MIB
     little, much = sparse(tmp_path / "little.bin", 1 << 10), sparse(tmp_path / "much.bin", size)
     with Server(Zeros(), context=box.notary.context("localhost") if tls else None) as server:
-        small, large = (peak(box, "-p", server.url, "--verify", "full", little), peak(box, "-p", server.url, much))
+        small, large = (
+            peak(box, "-p", server.url, "--verify", "full", little),
+            peak(box, "-p", server.url, much),
+        )
     assert [arrived.length for arrived in server.puts()] == [1 << 10, size]
-    assert large - small < 8 << 10, "%d KiB for 1 KiB, %d KiB for %d MiB" % (small, large, size // MIB)
+    assert large - small < 8 << 10, "%d KiB for 1 KiB, %d KiB for %d MiB" % (
+        small,
+        large,
+        size // MIB,
+    )

@@ -40,8 +40,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "twat_fs.py"
 KiB, MiB, GiB, MB = 1 << 10, 1 << 20, 1 << 30, 10**6
 SYSTEM_CERTIFICATES = (
-    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
 )
 
 
@@ -95,16 +97,21 @@ class Place(NamedTuple):
     """Where it happens: a folder that is deleted at the end, and what was prepared in it."""
 
     folder: Path
-    python: str                           # of a venv that holds twat_fs.py and nothing else
-    bundle: str                           # the system's certificates and that of the sink; "" where there is no TLS
-    sink: tuple[str, ...]                 # the command
-    tls: tuple[str, ...]                  # its arguments for TLS
+    python: str  # of a venv that holds twat_fs.py and nothing else
+    bundle: str  # the system's certificates and that of the sink; "" where there is no TLS
+    sink: tuple[str, ...]  # the command
+    tls: tuple[str, ...]  # its arguments for TLS
 
     def env(self) -> dict[str, str]:
         """Little, and the same for everybody: no proxy, no settings, and one file of certificates."""
         names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
         certificates = dict.fromkeys(names, self.bundle) if self.bundle else {}
-        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8", **certificates}
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "LANG": "C.UTF-8",
+            **certificates,
+        }
 
     def file(self, size: int) -> str:
         """A file of this size, the same one each time; random at its start, the rest is a hole, read once."""
@@ -126,7 +133,9 @@ def prepared() -> Iterator[Place]:
 
 def clean_python(folder: Path) -> str:
     """A venv without any start-up hooks, in which twat_fs is installed and compiled, as pip would leave it."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True
+    )
     (packages,) = (folder / "venv").glob("lib/python*/site-packages")
     shutil.copy(PROGRAM, packages)
     python = str(folder / "venv" / "bin" / "python")
@@ -138,11 +147,31 @@ def certificates(folder: Path) -> tuple[str, tuple[str, ...]]:
     """(bundle, arguments of the sink); empty where there is no `openssl`."""
     key, certificate, bundle = (folder / name for name in ("key.pem", "cert.pem", "bundle.pem"))
     command = [
-        "openssl", "req", "-x509", "-nodes", "-days", "7", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-        "-keyout", str(key), "-out", str(certificate), "-subj", "/CN=twat-fs bench",
-        "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "keyUsage=digitalSignature,keyCertSign",
+        "openssl",
+        "req",
+        "-x509",
+        "-nodes",
+        "-days",
+        "7",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+        "-subj",
+        "/CN=twat-fs bench",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "keyUsage=digitalSignature,keyCertSign",
     ]
-    if not shutil.which("openssl") or subprocess.run(command, capture_output=True, check=False).returncode:
+    if (
+        not shutil.which("openssl")
+        or subprocess.run(command, capture_output=True, check=False).returncode
+    ):
         return "", ()
     system = next((Path(path) for path in SYSTEM_CERTIFICATES if os.path.exists(path)), None)
     bundle.write_bytes((system.read_bytes() if system else b"") + certificate.read_bytes())
@@ -152,8 +181,20 @@ def certificates(folder: Path) -> tuple[str, tuple[str, ...]]:
 def sink_command(folder: Path) -> tuple[str, ...]:
     """The sink in C where a compiler and OpenSSL's headers are, else the one in Python."""
     binary = str(folder / "sink")
-    command = ["cc", "-O2", "-o", binary, str(ROOT / "tools" / "sink.c"), "-lssl", "-lcrypto", "-lpthread"]
-    if shutil.which("cc") and subprocess.run(command, capture_output=True, check=False).returncode == 0:
+    command = [
+        "cc",
+        "-O2",
+        "-o",
+        binary,
+        str(ROOT / "tools" / "sink.c"),
+        "-lssl",
+        "-lcrypto",
+        "-lpthread",
+    ]
+    if (
+        shutil.which("cc")
+        and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    ):
         return (binary,)
     return (sys.executable, str(ROOT / "tools" / "sink.py"))
 
@@ -175,11 +216,16 @@ class Sink(NamedTuple):
 def running_sink(place: Place, tls: bool, serve: str = "", cap: int = 0) -> Iterator[Sink]:
     given = (*(("--serve", serve) if serve else ()), *(("--cap", str(cap)) if cap else ()))
     argv = [*place.sink, *(place.tls if tls else ()), *given]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin and process.stdout
         port = process.stdout.readline().strip()
-        yield Sink(f"{'https' if tls else 'http'}://127.0.0.1:{port}/", trusting(place.bundle) if tls else None)
-        process.stdin.close()             # the sink ends with its stdin
+        yield Sink(
+            f"{'https' if tls else 'http'}://127.0.0.1:{port}/",
+            trusting(place.bundle) if tls else None,
+        )
+        process.stdin.close()  # the sink ends with its stdin
 
 
 def trusting(bundle: str) -> Any:
@@ -215,10 +261,18 @@ trust = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
 print(httpx.post(sys.argv[1], files={"file": open(sys.argv[2], "rb")}, timeout=None, verify=trust).text)
 """
 RCLONE_PUT = (
-    "rclone", "copyto", "{file}",
+    "rclone",
+    "copyto",
+    "{file}",
     ":s3,provider=Other,access_key_id=a,secret_access_key=b,endpoint='{url}':bucket/file.bin",
-    "--s3-no-check-bucket", "--s3-no-head", "--s3-upload-cutoff=5G", "--s3-disable-checksum", "--ignore-checksum",
-    "--multi-thread-streams=0", "--retries=1", "--ca-cert={bundle}",
+    "--s3-no-check-bucket",
+    "--s3-no-head",
+    "--s3-upload-cutoff=5G",
+    "--s3-disable-checksum",
+    "--ignore-checksum",
+    "--multi-thread-streams=0",
+    "--retries=1",
+    "--ca-cert={bundle}",
 )
 
 
@@ -226,8 +280,17 @@ RCLONE_PUT = (
 S3_ENV = ("env", "AWS_ACCESS_KEY_ID=AKIABENCH", "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=us-east-1",
           "AWS_DEFAULT_REGION=us-east-1", "AWS_S3_BUCKET=bucket", "AWS_ENDPOINT_URL={url}", "AWS_CA_BUNDLE={bundle}")  # fmt: skip
 S3_CURL = (
-    "curl", "-sS", "--aws-sigv4", "aws:amz:us-east-1:s3", "-u", "AKIABENCH:secret",
-    "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "-T", "{file}", "{url}bucket/file.bin",
+    "curl",
+    "-sS",
+    "--aws-sigv4",
+    "aws:amz:us-east-1:s3",
+    "-u",
+    "AKIABENCH:secret",
+    "-H",
+    "x-amz-content-sha256: UNSIGNED-PAYLOAD",
+    "-T",
+    "{file}",
+    "{url}bucket/file.bin",
 )
 S3_OURS = ("{python}", "-m", "twat_fs", "-p", "s3", "--no-check", "--force", "{file}")
 S3_BOTO3 = """
@@ -236,8 +299,14 @@ boto3.client("s3").upload_file(sys.argv[1], "bucket", "file.bin")
 """
 S3_AWS = ("aws", "s3", "cp", "--no-progress", "{file}", "s3://bucket/file.bin")
 S3_RCLONE = (
-    *RCLONE_PUT[:4], "--s3-no-check-bucket", "--s3-no-head", "--s3-use-multipart-etag=false", "--ignore-checksum",
-    "--multi-thread-streams=0", "--retries=1", "--ca-cert={bundle}",
+    *RCLONE_PUT[:4],
+    "--s3-no-check-bucket",
+    "--s3-no-head",
+    "--s3-use-multipart-etag=false",
+    "--ignore-checksum",
+    "--multi-thread-streams=0",
+    "--retries=1",
+    "--ca-cert={bundle}",
 )
 
 
@@ -245,31 +314,33 @@ class Client(NamedTuple):
     """A way to upload: the command, with its blanks {python} {url} {file} {bundle}."""
 
     argv: tuple[str, ...]
-    most: float = float("inf")            # larger files only tell what is known
-    answers: bool = True                  # prints the link
-    tls: bool = True                      # also goes over https
-    quick: bool = True                    # also takes part in --quick
+    most: float = float("inf")  # larger files only tell what is known
+    answers: bool = True  # prints the link
+    tls: bool = True  # also goes over https
+    quick: bool = True  # also takes part in --quick
 
 
 CLIENTS: Mapping[str, Mapping[str, Client]] = {
     "form": {
-        "curl":     Client(("curl", "-sS", "-F", "file=@{file}", "{url}")),
-        "twat-fs":  Client(("{python}", "-c", TWAT_FORM, "{url}", "{file}")),
-        "limit":    Client(("{python}", "-c", LIMIT, "{url}", "{file}"), tls=False),
-        "requests": Client((sys.executable, "-c", REQUESTS_FORM, "{url}", "{file}"), most=100 * MiB),
-        "httpx":    Client((sys.executable, "-c", HTTPX_FORM, "{url}", "{file}"), most=GiB),
+        "curl": Client(("curl", "-sS", "-F", "file=@{file}", "{url}")),
+        "twat-fs": Client(("{python}", "-c", TWAT_FORM, "{url}", "{file}")),
+        "limit": Client(("{python}", "-c", LIMIT, "{url}", "{file}"), tls=False),
+        "requests": Client(
+            (sys.executable, "-c", REQUESTS_FORM, "{url}", "{file}"), most=100 * MiB
+        ),
+        "httpx": Client((sys.executable, "-c", HTTPX_FORM, "{url}", "{file}"), most=GiB),
     },
     "put": {
-        "curl":     Client(("curl", "-sS", "-T", "{file}", "{url}")),
-        "twat-fs":  Client(("{python}", "-m", "twat_fs", "-p", "{url}", "--no-check", "{file}")),
-        "rclone":   Client(RCLONE_PUT, most=GiB, answers=False),
+        "curl": Client(("curl", "-sS", "-T", "{file}", "{url}")),
+        "twat-fs": Client(("{python}", "-m", "twat_fs", "-p", "{url}", "--no-check", "{file}")),
+        "rclone": Client(RCLONE_PUT, most=GiB, answers=False),
     },
     "s3": {
-        "curl":        Client((*S3_ENV, *S3_CURL), answers=False),
-        "twat-fs":     Client((*S3_ENV, *S3_OURS)),
-        "boto3":       Client((*S3_ENV, sys.executable, "-c", S3_BOTO3, "{file}"), answers=False),
-        "aws":         Client((*S3_ENV, *S3_AWS), answers=False, quick=False),
-        "rclone":      Client((*S3_ENV, *S3_RCLONE), answers=False),
+        "curl": Client((*S3_ENV, *S3_CURL), answers=False),
+        "twat-fs": Client((*S3_ENV, *S3_OURS)),
+        "boto3": Client((*S3_ENV, sys.executable, "-c", S3_BOTO3, "{file}"), answers=False),
+        "aws": Client((*S3_ENV, *S3_AWS), answers=False, quick=False),
+        "rclone": Client((*S3_ENV, *S3_RCLONE), answers=False),
     },
 }
 
@@ -281,7 +352,12 @@ def is_installed(name: str) -> bool:
 
 
 def is_able(name: str, client: Client, size: int, tls: bool, quick: bool) -> bool:
-    return is_installed(name) and size <= client.most and (client.tls or not tls) and (client.quick or not quick)
+    return (
+        is_installed(name)
+        and size <= client.most
+        and (client.tls or not tls)
+        and (client.quick or not quick)
+    )
 
 
 def filled(argv: Sequence[str], **blanks: str) -> tuple[str, ...]:
@@ -301,11 +377,11 @@ class Race(NamedTuple):
     clients: Mapping[str, tuple[str, ...]]
     reference: str
     times: int
-    size: int = 0                         # that each of them uploads: the sink must have received it
+    size: int = 0  # that each of them uploads: the sink must have received it
     tls: bool = False
     serve: str = ""
-    cap: int = 0                          # bytes a second of each connection; 0: as fast as it goes
-    silent: tuple[str, ...] = ()          # clients that print no link
+    cap: int = 0  # bytes a second of each connection; 0: as fast as it goes
+    silent: tuple[str, ...] = ()  # clients that print no link
 
 
 class Size(NamedTuple):
@@ -316,18 +392,18 @@ class Size(NamedTuple):
 
 
 SIZES = (
-    Size("1 KiB",   KiB,       KiB,     15),
-    Size("1 MiB",   MiB,       MiB,     11),
-    Size("100 MiB", 100 * MiB, 2 * MiB,  9),
-    Size("1 GiB",   GiB,       4 * MiB,  7),
-    Size("4 GiB",   4 * GiB,   8 * MiB,  3),
+    Size("1 KiB", KiB, KiB, 15),
+    Size("1 MiB", MiB, MiB, 11),
+    Size("100 MiB", 100 * MiB, 2 * MiB, 9),
+    Size("1 GiB", GiB, 4 * MiB, 7),
+    Size("4 GiB", 4 * GiB, 8 * MiB, 3),
 )
 S3_SIZES = (
-    Size("1 KiB",   KiB,       KiB,      9),
+    Size("1 KiB", KiB, KiB, 9),
     Size("100 MiB", 100 * MiB, 17 * MiB, 7),
-    Size("2 GiB",   2 * GiB,   33 * MiB, 3),
+    Size("2 GiB", 2 * GiB, 33 * MiB, 3),
 )
-MANY = 1000                               # files of 4 KiB
+MANY = 1000  # files of 4 KiB
 
 
 def races(place: Place, quick: bool) -> Iterator[Race]:
@@ -344,15 +420,17 @@ def races(place: Place, quick: bool) -> Iterator[Race]:
 
 def start_ups(place: Place, times: int) -> Race:
     python = place.python
-    (place.folder / "bare").mkdir()         # in a checkout it would ask git for its version; here nobody else imports it
+    (
+        place.folder / "bare"
+    ).mkdir()  # in a checkout it would ask git for its version; here nobody else imports it
     bare = shutil.copy(PROGRAM, place.folder / "bare")
     clients = {
-        "argparse":     (python, "-c", "import argparse"),
-        "nothing":      (python, "-c", "pass"),
-        "import":       (python, "-c", "import twat_fs"),
-        "installed":    (python, "-m", "twat_fs", "--version"),
-        "bare script":  (python, str(bare), "--version"),
-        "curl":         ("curl", "--version"),
+        "argparse": (python, "-c", "import argparse"),
+        "nothing": (python, "-c", "pass"),
+        "import": (python, "-c", "import twat_fs"),
+        "installed": (python, "-m", "twat_fs", "--version"),
+        "bare script": (python, str(bare), "--version"),
+        "curl": ("curl", "--version"),
     }
     return Race("start", clients, "argparse", times)
 
@@ -360,7 +438,11 @@ def start_ups(place: Place, times: int) -> Race:
 def uploads(place: Place, kind: str, tls: bool, size: Size, quick: bool) -> Race:
     wanted = size.quick if quick else size.real
     file = place.file(wanted)
-    able = {name: client for name, client in CLIENTS[kind].items() if is_able(name, client, wanted, tls, quick)}
+    able = {
+        name: client
+        for name, client in CLIENTS[kind].items()
+        if is_able(name, client, wanted, tls, quick)
+    }
     blanks = {"python": place.python, "file": file, "bundle": place.bundle}
     return Race(
         f"{kind} {'https' if tls else 'http'} {size.name}",
@@ -379,9 +461,9 @@ def many_files(place: Place, count: int, times: int) -> Race:
         file.write_bytes(os.urandom(4 * KiB))
     pairs = [word for file in files for word in ("-T", str(file), "{url}")]
     clients = {
-        "curl":          ("curl", "-sS", *pairs),
+        "curl": ("curl", "-sS", *pairs),
         "curl parallel": ("curl", "-sS", "--parallel", *pairs),
-        "twat-fs":       (place.python, "-m", "twat_fs", "-p", "{url}", "--no-check", *map(str, files)),
+        "twat-fs": (place.python, "-m", "twat_fs", "-p", "{url}", "--no-check", *map(str, files)),
     }
     return Race("many 4 KiB", clients, "curl", times, 4 * KiB * count)
 
@@ -391,9 +473,9 @@ def proofs(place: Place, size: int, times: int) -> Race:
     file = place.file(size)
     base = (place.python, "-m", "twat_fs", "-p", "{url}")
     clients = {
-        "no proof":     (*base, "--no-check", file),
+        "no proof": (*base, "--no-check", file),
         "sample proof": (*base, file),
-        "hashed":       (*base, "--no-check", "--json", file),
+        "hashed": (*base, "--no-check", "--json", file),
     }
     return Race("proof 4 GiB", clients, "no proof", times, size, serve=file)
 
@@ -447,7 +529,9 @@ def run_client(race: Race, name: str, sink: Sink, place: Place) -> tuple[Cost, i
 
 def entry(race: Race, name: str, costs: Sequence[Cost], reference: float, given: int) -> Entry:
     wall, cpu = (median(values) for values in list(zip(*costs))[:2])
-    return Entry(race.name, name, wall, cpu, max(cost.rss for cost in costs), wall / reference, given)
+    return Entry(
+        race.name, name, wall, cpu, max(cost.rss for cost in costs), wall / reference, given
+    )
 
 
 # 6 The goals ---------------------------------------------------------------------------------------------------------
@@ -503,13 +587,17 @@ def read_back(entries: Entries) -> float | None:
 
 
 # What stands in the way of some of them, measured 2026-11-25 on 2 cores with Python 3.11.
-COPIES = "bare read and send in Python reaches 0.6-0.9 here, and os.sendfile 1.2-1.7, so it is not used"
+COPIES = (
+    "bare read and send in Python reaches 0.6-0.9 here, and os.sendfile 1.2-1.7, so it is not used"
+)
 CIPHER = "an SSLSocket alone reaches 1.05 here, an SSLObject over memory 1.06: the rest is start-up"
 COMPILED = "45 ms of it compile the file, at each run: its length is the price; installed it is compiled once"
 IMPORTED = "three quarters are Python and its http.client (which needs email) and ssl: an own HTTP parser would save 20 ms"
 HASHED = "without TLS the signature covers the body: SHA-256 (1.6 GiB/s a core here) reads it before it is sent"
 MADE = "3 ms make the classes of what travels, 3 ms import typing and contextlib: the price of types and names"
-MODULES = "ssl with the system's certificates alone takes 16 MB, http.client and the code of this file 8"
+MODULES = (
+    "ssl with the system's certificates alone takes 16 MB, http.client and the code of this file 8"
+)
 LOOKED_AT = "0.16 ms a file: what is judged, checked for changes and parsed by http.client (email) for each of them"
 
 GOALS = (
@@ -561,8 +649,14 @@ def verdict(goal: Goal, result: float | None) -> str:
 
 
 def heading(place: Place, quick: bool) -> str:
-    curl = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
-    sink = "C" if len(place.sink) == 1 else "Python: it may be slower than the clients, so ratios are too near to 1"
+    curl = subprocess.run(
+        ["curl", "--version"], capture_output=True, text=True, check=True
+    ).stdout.split()[1]
+    sink = (
+        "C"
+        if len(place.sink) == 1
+        else "Python: it may be slower than the clients, so ratios are too near to 1"
+    )
     note = ", QUICK: small files under the names of large ones, goals mean little" if quick else ""
     machine = f"Python {platform.python_version()}, curl {curl}, {os.cpu_count()} cores"
     return f"{time.strftime('%Y-%m-%d')}, {machine}, sink in {sink}{note}"
@@ -597,22 +691,39 @@ def comparison(now: Sequence[Entry], before: Mapping[str, Any]) -> Iterator[str]
 
 def as_json(title: str, entries: Sequence[Entry], results: Mapping[Goal, float | None]) -> str:
     goals = [
-        {"number": goal.number, "text": goal.text, "limit": goal.limit,
-         "result": result, "verdict": verdict(goal, result), "why": goal.why}
+        {
+            "number": goal.number,
+            "text": goal.text,
+            "limit": goal.limit,
+            "result": result,
+            "verdict": verdict(goal, result),
+            "why": goal.why,
+        }
         for goal, result in results.items()
     ]
-    return json.dumps({"heading": title, "entries": [found._asdict() for found in entries], "goals": goals}, indent=1)
+    return json.dumps(
+        {"heading": title, "entries": [found._asdict() for found in entries], "goals": goals},
+        indent=1,
+    )
 
 
 # 8 The command line --------------------------------------------------------------------------------------------------
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Speed and memory of twat_fs.py, side by side with curl.")
-    parser.add_argument("--quick", action="store_true", help="small files, some seconds: only whether it works")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only races with this in their name")
+    parser = argparse.ArgumentParser(
+        description="Speed and memory of twat_fs.py, side by side with curl."
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="small files, some seconds: only whether it works"
+    )
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="only races with this in their name"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="show ratios beside those of an earlier --json")
+    parser.add_argument(
+        "--compare", type=Path, metavar="FILE", help="show ratios beside those of an earlier --json"
+    )
     return parser
 
 
@@ -631,7 +742,10 @@ def main(argv: list[str] | None = None) -> int:
         sys.exit("bench.py: a POSIX system and curl are needed")
     with prepared() as place:
         title = heading(place, args.quick)
-        print(title + "\n\nrace                   client             clock     ratio    processor  peak memory")
+        print(
+            title
+            + "\n\nrace                   client             clock     ratio    processor  peak memory"
+        )
         failures: list[str] = []
         entries = list(measured(place, args.quick, args.only, failures))
     results = reached(entries, everything=not args.only)

@@ -28,7 +28,7 @@ from pathlib import Path
 import version
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST, SLOWEST = 7 * 10**6, 0.12           # the goals: bytes on Linux, and seconds of `--version`
+MOST, SLOWEST = 7 * 10**6, 0.12  # the goals: bytes on Linux, and seconds of `--version`
 # Never reached by the program, and large: modules that others import in functions which we do not call.
 EXCLUDED = (
     "_asyncio", "_bz2", "_compat_pickle", "_csv", "_ctypes_test", "_curses", "_decimal", "_elementtree", "_lzma",
@@ -40,7 +40,15 @@ EXCLUDED = (
     "test", "tkinter", "tracemalloc", "turtle", "unittest", "uuid", "venv", "xml", "xmlrpc", "zipfile", "zoneinfo",
 )  # fmt: skip
 # Windows may write to a pipe in these; elsewhere everything is UTF-8.
-CODECS = ("_codecs_cn", "_codecs_hk", "_codecs_iso2022", "_codecs_jp", "_codecs_kr", "_codecs_tw", "_multibytecodec")
+CODECS = (
+    "_codecs_cn",
+    "_codecs_hk",
+    "_codecs_iso2022",
+    "_codecs_jp",
+    "_codecs_kr",
+    "_codecs_tw",
+    "_multibytecodec",
+)
 CPUS = {"amd64": "x86_64", "x86-64": "x86_64", "aarch64": "arm64"}
 SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 WINDOWS_RESOURCE = """VSVersionInfo(
@@ -64,7 +72,9 @@ WINDOWS_RESOURCE = """VSVersionInfo(
 def asset_name(system: str = sys.platform, machine: str = "") -> str:
     """ "twat-fs-linux-x86_64": the same at every release, so that releases/latest/download/NAME stays a URL."""
     cpu = (machine or platform.machine()).lower()
-    return f"twat-fs-{SYSTEMS.get(system, system)}-{CPUS.get(cpu, cpu)}" + ".exe" * (system == "win32")
+    return f"twat-fs-{SYSTEMS.get(system, system)}-{CPUS.get(cpu, cpu)}" + ".exe" * (
+        system == "win32"
+    )
 
 
 def windows_resource(told: str) -> str:
@@ -79,8 +89,11 @@ def excluded(system: str = sys.platform) -> tuple[str, ...]:
 
 def moment() -> str:
     """Seconds since 1970 of the commit: the same for everybody who builds it."""
-    told = os.environ.get("SOURCE_DATE_EPOCH") or version.git(ROOT, "log", "-1", "--format=%ct")[0].strip()
-    return told or "1577836800"           # an sdist has no commit: 2020 began
+    told = (
+        os.environ.get("SOURCE_DATE_EPOCH")
+        or version.git(ROOT, "log", "-1", "--format=%ct")[0].strip()
+    )
+    return told or "1577836800"  # an sdist has no commit: 2020 began
 
 
 def arguments(folder: Path, told: str, name: str) -> list[str]:
@@ -89,7 +102,7 @@ def arguments(folder: Path, told: str, name: str) -> list[str]:
     words += [f"--{place}path={folder / place}" for place in ("dist", "work", "spec")]
     words += [f"--exclude-module={module}" for module in excluded()]
     if sys.platform == "linux":
-        words.append("--strip")           # elsewhere it breaks the signature, or there is nothing to strip
+        words.append("--strip")  # elsewhere it breaks the signature, or there is nothing to strip
     if sys.platform == "win32":
         (folder / "version.txt").write_text(windows_resource(told), encoding="utf-8")
         words.append(f"--version-file={folder / 'version.txt'}")
@@ -114,7 +127,9 @@ def start_up(binary: Path, told: str, times: int = 9) -> float:
     seconds = []
     for _ in range(times):
         begun = time.perf_counter()
-        said = subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            [str(binary), "--version"], capture_output=True, text=True, check=True
+        ).stdout
         seconds.append(time.perf_counter() - begun)
         if said != f"twat-fs {told}\n":
             sys.exit(f"binary.py: the binary says {said!r}, and should say 'twat-fs {told}'")
@@ -128,8 +143,12 @@ def upload(binary: Path, folder: Path) -> None:
     file = folder / "frozen.txt"
     file.write_bytes(b"frozen " * 9999)
     with box_of(folder / "box") as box:
-        own = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        done = subprocess.run([str(binary), str(file)], env={**own, **box.env()}, capture_output=True, text=True)
+        own = {
+            name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+        }
+        done = subprocess.run(
+            [str(binary), str(file)], env={**own, **box.env()}, capture_output=True, text=True
+        )
         kept = [stored.read() for stored in box.stored.values()]
     if done.returncode or kept != [file.read_bytes()]:
         sys.exit(f"binary.py: the binary could not upload a file: {done.stderr}")
@@ -140,8 +159,12 @@ def verdict(value: float, goal: float) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Freeze twat_fs.py into one file that needs no Python.")
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="the folder it goes to (dist)")
+    parser = argparse.ArgumentParser(
+        description="Freeze twat_fs.py into one file that needs no Python."
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "dist", help="the folder it goes to (dist)"
+    )
     args = parser.parse_args(argv)
     name = asset_name()
     with tempfile.TemporaryDirectory(prefix="twat-fs-") as folder:

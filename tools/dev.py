@@ -30,11 +30,24 @@ from xml.etree import ElementTree
 # 1 The repository ----------------------------------------------------------------------------------------------------
 
 ROOT = Path(__file__).resolve().parent.parent
-STAMP = "twat-fs-packages"                # in our venvs: the hash of what was installed
-WORKERS = "4"                             # the tests mostly wait for sockets: more than the cores of a small machine
+STAMP = "twat-fs-packages"  # in our venvs: the hash of what was installed
+WORKERS = "4"  # the tests mostly wait for sockets: more than the cores of a small machine
 RUBBISH = (
-    ".venv", ".venv-*", ".coverage", ".coverage.*", "htmlcov", "build", "dist", "*.egg-info", "*.spec",
-    ".pytest_cache", ".hypothesis", ".ruff_cache", ".mypy_cache", "__pycache__", "t*/__pycache__",
+    ".venv",
+    ".venv-*",
+    ".coverage",
+    ".coverage.*",
+    "htmlcov",
+    "build",
+    "dist",
+    "*.egg-info",
+    "*.spec",
+    ".pytest_cache",
+    ".hypothesis",
+    ".ruff_cache",
+    ".mypy_cache",
+    "__pycache__",
+    "t*/__pycache__",
 )
 
 
@@ -54,7 +67,9 @@ def packages(pyproject: str) -> list[str]:
 
 
 def fingerprint(wanted: list[str]) -> str:
-    return hashlib.sha256("\n".join([sys.version, MEASURED, MEASURING, *wanted]).encode()).hexdigest()
+    return hashlib.sha256(
+        "\n".join([sys.version, MEASURED, MEASURING, *wanted]).encode()
+    ).hexdigest()
 
 
 def belongs(folder: Path) -> bool:
@@ -63,7 +78,10 @@ def belongs(folder: Path) -> bool:
     if not folder.exists():
         return True
     ours = (folder / STAMP).exists() and made_by.exists()
-    return ours and re.search(rf"^version\S* = {this_python()}\.", made_by.read_text(), re.M) is not None
+    return (
+        ours
+        and re.search(rf"^version\S* = {this_python()}\.", made_by.read_text(), re.M) is not None
+    )
 
 
 def this_python() -> str:
@@ -91,7 +109,9 @@ def prepare() -> Path:
 
 # Python runs the first at every start, and it the second where tests are measured. They give the program a bare environment
 # and other folders: one variable, which they pass on, is enough, and the numbers of all processes arrive beside pyproject.toml.
-MEASURED = 'import os; os.environ.get("COVERAGE_PROCESS_START") and __import__("twat_fs_measured")\n'
+MEASURED = (
+    'import os; os.environ.get("COVERAGE_PROCESS_START") and __import__("twat_fs_measured")\n'
+)
 MEASURING = """import os
 
 import coverage
@@ -108,10 +128,18 @@ coverage.process_startup()
 
 def make_venv(folder: Path, wanted: list[str]) -> None:
     folder.unlink() if folder.is_symlink() else shutil.rmtree(folder, ignore_errors=True)
-    base = getattr(sys, "_base_executable", sys.executable)      # we may run in the very venv that has just been deleted
-    check(run([base, "-m", "venv", str(folder)]), "cannot make a venv; Debian: apt-get install python3-venv")
-    (folder / STAMP).touch()              # from here on it is ours, also when the network fails now
-    check(run([str(venv_python(folder)), "-m", "pip", "install", "--quiet", *wanted]), "pip could not install")
+    base = getattr(
+        sys, "_base_executable", sys.executable
+    )  # we may run in the very venv that has just been deleted
+    check(
+        run([base, "-m", "venv", str(folder)]),
+        "cannot make a venv; Debian: apt-get install python3-venv",
+    )
+    (folder / STAMP).touch()  # from here on it is ours, also when the network fails now
+    check(
+        run([str(venv_python(folder)), "-m", "pip", "install", "--quiet", *wanted]),
+        "pip could not install",
+    )
     for place in folder.glob("[Ll]ib/**/site-packages"):
         (place / "a0_twat_fs.pth").write_text(MEASURED)
         (place / "twat_fs_measured.py").write_text(MEASURING.format(file=str(ROOT / ".coverage")))
@@ -123,8 +151,12 @@ def make_venv(folder: Path, wanted: list[str]) -> None:
 
 def run(argv: list[str], **settings: str) -> int:
     """Its exit code; the tool's folder comes first on PATH, and /usr/sbin, where nginx lives, is on it too."""
-    path = os.pathsep.join([str(Path(argv[0]).parent), os.environ.get("PATH", os.defpath), "/usr/sbin"])
-    return subprocess.run(argv, cwd=ROOT, env={**os.environ, "PATH": path, **settings}, check=False).returncode
+    path = os.pathsep.join(
+        [str(Path(argv[0]).parent), os.environ.get("PATH", os.defpath), "/usr/sbin"]
+    )
+    return subprocess.run(
+        argv, cwd=ROOT, env={**os.environ, "PATH": path, **settings}, check=False
+    ).returncode
 
 
 def check(code: int, sentence: str) -> None:
@@ -144,8 +176,12 @@ def every(steps: dict[str, list[str]]) -> int:
 
 
 def need_nginx() -> None:
-    if os.name != "nt" and not shutil.which("nginx", path=os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin"):
-        fail("the tests need nginx; Debian and Ubuntu: apt-get install nginx-light, macOS: brew install nginx")
+    if os.name != "nt" and not shutil.which(
+        "nginx", path=os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin"
+    ):
+        fail(
+            "the tests need nginx; Debian and Ubuntu: apt-get install nginx-light, macOS: brew install nginx"
+        )
 
 
 # 4 The commands ------------------------------------------------------------------------------------------------------
@@ -165,47 +201,80 @@ def test(rest: list[str]) -> int:
 
 def covered_tests() -> int:
     in_venv("-m", "coverage", "erase")
-    failed = in_venv("-m", "pytest", "-n", WORKERS, COVERAGE_PROCESS_START=str(ROOT / "pyproject.toml"))
+    failed = in_venv(
+        "-m", "pytest", "-n", WORKERS, COVERAGE_PROCESS_START=str(ROOT / "pyproject.toml")
+    )
     check(in_venv("-m", "coverage", "combine", "--quiet"), "nothing was measured")
-    uncovered = in_venv("-m", "coverage", "report", f"--include={ROOT / 'twat_fs.py'}")   # not its copies elsewhere
+    uncovered = in_venv(
+        "-m", "coverage", "report", f"--include={ROOT / 'twat_fs.py'}"
+    )  # not its copies elsewhere
     return failed or uncovered
 
 
 def lint(rest: list[str]) -> int:
     """Look for faults without running anything: ruff, mypy, shellcheck, zizmor, schemas of the workflows, README."""
     workflows, scripts = files(".github/workflows/*.yml"), files("*.sh", ".ci/run")
-    return every({
-        "ruff":       ["-m", "ruff", "check", "."],
-        "mypy":       ["-m", "mypy", "--strict"],
-        "shellcheck": program("shellcheck", *scripts),
-        "zizmor":     program("zizmor", "--offline", "--quiet", "--persona=pedantic", *workflows, ".github/dependabot.yml"),
-        "workflows":  program("check-jsonschema", "--builtin-schema=vendor.github-workflows", *workflows),
-        "dependabot": program("check-jsonschema", "--builtin-schema=vendor.dependabot", ".github/dependabot.yml"),
-        "README":     ["tools/readme.py", "--check"],
-    })
+    return every(
+        {
+            "ruff": ["-m", "ruff", "check", "."],
+            "mypy": ["-m", "mypy", "--strict"],
+            "shellcheck": program("shellcheck", *scripts),
+            "zizmor": program(
+                "zizmor",
+                "--offline",
+                "--quiet",
+                "--persona=pedantic",
+                *workflows,
+                ".github/dependabot.yml",
+            ),
+            "workflows": program(
+                "check-jsonschema", "--builtin-schema=vendor.github-workflows", *workflows
+            ),
+            "dependabot": program(
+                "check-jsonschema", "--builtin-schema=vendor.dependabot", ".github/dependabot.yml"
+            ),
+            "README": ["tools/readme.py", "--check"],
+        }
+    )
 
 
 def program(name: str, *arguments: str) -> list[str]:
     """A program of the venv that is no Python module, for `in_venv`."""
-    return ["-c", "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))", name, *arguments]
+    return [
+        "-c",
+        "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))",
+        name,
+        *arguments,
+    ]
 
 
 def files(*patterns: str) -> list[str]:
     """The files of the repository that fit, by their names from its top."""
-    return sorted(path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern))
+    return sorted(
+        path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern)
+    )
 
 
 def fix(rest: list[str]) -> int:
     """Repair what can be repaired by itself: the order of imports and the like, and the table of hosts."""
-    return every({"ruff": ["-m", "ruff", "check", "--fix", "."], "README": ["tools/readme.py", "--write"]})
+    return every(
+        {"ruff": ["-m", "ruff", "check", "--fix", "."], "README": ["tools/readme.py", "--write"]}
+    )
 
 
 def build(rest: list[str]) -> int:
     """Make what is published, in dist/: wheel, sdist, twat_fs.py with its version, and the man page."""
-    for path in (path for pattern in ("*.whl", "*.tar.gz", "twat_fs.py", "twat-fs.1") for path in (ROOT / "dist").glob(pattern)):
-        path.unlink()                     # of another version
+    for path in (
+        path
+        for pattern in ("*.whl", "*.tar.gz", "twat_fs.py", "twat-fs.1")
+        for path in (ROOT / "dist").glob(pattern)
+    ):
+        path.unlink()  # of another version
     check(in_venv("-m", "build", "--outdir", "dist"), "the packages could not be built")
-    check(in_venv("tools/version.py", "--write", "dist/twat_fs.py"), "the version could not be written")
+    check(
+        in_venv("tools/version.py", "--write", "dist/twat_fs.py"),
+        "the version could not be written",
+    )
     return in_venv("tools/man.py", "--out", "dist")
 
 
@@ -224,14 +293,20 @@ def online(rest: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         code = in_venv("-m", "pytest", "-m", "online", f"--junitxml={report}", *rest)
-        print(dated_table(report.read_text(encoding="utf-8"), time.strftime("%Y-%m-%d")) if report.exists() else "")
+        print(
+            dated_table(report.read_text(encoding="utf-8"), time.strftime("%Y-%m-%d"))
+            if report.exists()
+            else ""
+        )
     return code
 
 
 def dated_table(junit: str, day: str) -> str:
     """One line for each test of a report of pytest: day, result, seconds, name, and what went wrong."""
     cases = ElementTree.fromstring(junit).iter("testcase")
-    return "\n".join(["day         result   seconds  test", *(dated_line(case, day) for case in cases)])
+    return "\n".join(
+        ["day         result   seconds  test", *(dated_line(case, day) for case in cases)]
+    )
 
 
 def dated_line(case: ElementTree.Element, day: str) -> str:
@@ -268,24 +343,26 @@ def everything(rest: list[str]) -> int:
 # 5 The command line --------------------------------------------------------------------------------------------------
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "setup":   setup,
-    "test":    test,
-    "lint":    lint,
-    "fix":     fix,
-    "build":   build,
-    "binary":  binary,
+    "setup": setup,
+    "test": test,
+    "lint": lint,
+    "fix": fix,
+    "build": build,
+    "binary": binary,
     "release": release,
-    "online":  online,
-    "bench":   bench,
-    "hosts":   hosts,
-    "clean":   clean,
-    "all":     everything,
+    "online": online,
+    "bench": bench,
+    "hosts": hosts,
+    "clean": clean,
+    "all": everything,
 }
-OPEN = (test, binary, release, online, bench)   # these hand unknown arguments on
+OPEN = (test, binary, release, online, bench)  # these hand unknown arguments on
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dev.py", description="Everything a developer of twat-fs does.")
+    parser = argparse.ArgumentParser(
+        prog="dev.py", description="Everything a developer of twat-fs does."
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, function in COMMANDS.items():
         text = (function.__doc__ or "").replace("%", "%%")

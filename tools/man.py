@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The man page, made from the same tables as --help: nobody writes an option twice.
 
-    python3 tools/man.py --out DIR       writes DIR/twat-fs.1 (also: tools/dev.py build)
-    mandoc DIR/twat-fs.1                 shows it
+python3 tools/man.py --out DIR       writes DIR/twat-fs.1 (also: tools/dev.py build)
+mandoc DIR/twat-fs.1                 shows it
 """
 
 from __future__ import annotations
@@ -77,8 +77,14 @@ What a public host has taken can be read by everybody who has the URL.
 
 def text(words: str) -> str:
     """For roff: a sentence begins a line, no line is long, and none begins with what roff takes for a command."""
-    sentences = re.split(r"(?<=[.?!]) +(?=[A-Z])", words.replace("\\", "\\e").replace("-", "\\-").strip(" ,"))
-    lines = [line for sentence in sentences for line in textwrap.wrap(sentence, 78, break_on_hyphens=False)]
+    sentences = re.split(
+        r"(?<=[.?!]) +(?=[A-Z])", words.replace("\\", "\\e").replace("-", "\\-").strip(" ,")
+    )
+    lines = [
+        line
+        for sentence in sentences
+        for line in textwrap.wrap(sentence, 78, break_on_hyphens=False)
+    ]
     return "\n".join(re.sub("^([.'])", r"\\&\1", line) for line in lines)
 
 
@@ -88,7 +94,10 @@ def item(head: str, body: str) -> str:
 
 def option(found: Any) -> str:
     value = found.how.get("metavar") or "|".join(found.how.get("choices", ()))
-    flags = [f"Fl {flag[1:].replace('-', chr(92) + '-')}" + (f" Ar {value}" if value else "") for flag in found.flags.split()]
+    flags = [
+        f"Fl {flag[1:].replace('-', chr(92) + '-')}" + (f" Ar {value}" if value else "")
+        for flag in found.flags.split()
+    ]
     return item(" , ".join(flags), found.help)
 
 
@@ -99,7 +108,9 @@ def command(name: str, options: Any) -> str:
 
 def synopsis(name: str, options: Any) -> str:
     parts = ["Op Ar option ..."] * bool(options) + [WORDS.get(name, "")] * (name in WORDS)
-    return "\n".join([".Nm", *([f".Cm {name}"] if name != "upload" else []), *(f".{part}" for part in parts)])
+    return "\n".join(
+        [".Nm", *([f".Cm {name}"] if name != "upload" else []), *(f".{part}" for part in parts)]
+    )
 
 
 def page() -> str:
@@ -107,21 +118,29 @@ def page() -> str:
 
     commands = dict(sorted(twat_fs.OF_COMMANDS.items(), key=lambda pair: pair[0] != "upload"))
     exits = re.findall(r"(?m)^  ([0-9]+)  (.+)$", twat_fs.EPILOG)
-    settings = {name: f"for {row.id}" for row in twat_fs.PROVIDERS for name in (*row.needs, *row.takes)}
+    settings = {
+        name: f"for {row.id}" for row in twat_fs.PROVIDERS for name in (*row.needs, *row.takes)
+    }
     moment = time.gmtime(int(binary.moment()))
     return PAGE.format(
         date=time.strftime("%B ", moment) + f"{moment.tm_mday}, {moment.tm_year}",
         synopsis="\n".join(synopsis(*pair) for pair in commands.items()),
         commands="\n".join(command(*pair) for pair in commands.items()),
-        hosts="\n".join(item(f"Cm {row.id}", f"{row.domain}, " + row.note) for row in twat_fs.PROVIDERS),
-        environment="\n".join(item(f"Ev {name}", what) for name, what in {**ENVIRONMENT, **settings}.items()),
+        hosts="\n".join(
+            item(f"Cm {row.id}", f"{row.domain}, " + row.note) for row in twat_fs.PROVIDERS
+        ),
+        environment="\n".join(
+            item(f"Ev {name}", what) for name, what in {**ENVIRONMENT, **settings}.items()
+        ),
         codes="\n".join(item(code, what) for code, what in exits),
     )
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="The man page, made from the tables of --help.")
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="the folder it goes to (dist)")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "dist", help="the folder it goes to (dist)"
+    )
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "twat-fs.1").write_bytes(page().encode())

@@ -54,11 +54,15 @@ def with_table(readme: str, table: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="The table of hosts in README.md, made from the code.")
+    parser = argparse.ArgumentParser(
+        description="The table of hosts in README.md, made from the code."
+    )
     wish = parser.add_mutually_exclusive_group(required=True)
     wish.add_argument("--write", action="store_true", help="write it anew")
     wish.add_argument("--check", action="store_true", help="only say whether it is current")
-    parser.add_argument("--file", type=Path, default=ROOT / "README.md", help="another file than README.md")
+    parser.add_argument(
+        "--file", type=Path, default=ROOT / "README.md", help="another file than README.md"
+    )
     args = parser.parse_args(argv)
     try:
         found = args.file.read_text(encoding="utf-8")
@@ -69,7 +73,9 @@ def main(argv: list[str] | None = None) -> int:
         args.file.write_bytes(wanted.encode())
         print(f"readme.py: {args.file.name} has a new table of hosts")
     elif found != wanted:
-        print(f"readme.py: the table of hosts in {args.file.name} is not that of the code: run tools/readme.py --write")
+        print(
+            f"readme.py: the table of hosts in {args.file.name} is not that of the code: run tools/readme.py --write"
+        )
     return int(found != wanted and args.check)
 
 

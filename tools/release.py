@@ -21,7 +21,7 @@ import dev
 import version
 
 ROOT = Path(__file__).resolve().parent.parent
-KINDS = ("a", "b", "rc", "")              # in order of time; none: the release itself
+KINDS = ("a", "b", "rc", "")  # in order of time; none: the release itself
 
 
 def key(told: str) -> tuple[int, ...]:
@@ -37,13 +37,16 @@ def releases(tags: str) -> list[str]:
         try:
             found.append(version.from_tag(tag))
         except version.NoVersion:
-            pass                          # no release
+            pass  # no release
     return found
 
 
 def entry(changelog: str, told: str) -> str:
     """What CHANGELOG.md tells of this version; a pre-release may still be under Unreleased."""
-    heads = [rf"{re.escape(told)}\] - [0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}", *([r"Unreleased\]"] if re.search("[a-z]", told) else [])]
+    heads = [
+        rf"{re.escape(told)}\] - [0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}",
+        *([r"Unreleased\]"] if re.search("[a-z]", told) else []),
+    ]
     found = re.search(rf"(?ms)^## \[(?:{'|'.join(heads)})$\n(.*?)(?=^## \[|^\[|\Z)", changelog)
     return found.group(1).strip() if found else ""
 
@@ -71,7 +74,9 @@ def objections(tag: str, told: str) -> Iterator[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="dev.py release", description="Check that all is ready, and make the tag.")
+    parser = argparse.ArgumentParser(
+        prog="dev.py release", description="Check that all is ready, and make the tag."
+    )
     parser.add_argument("tag", metavar="TAG", help="like v1.2.3 or v1.2.3rc1")
     tag = parser.parse_args(argv).tag
     try:
@@ -82,14 +87,20 @@ def main(argv: list[str] | None = None) -> int:
     if against:
         dev.fail("; ".join(against))
     dev.check(dev.everything([]), "linters or tests are not content: there is no release")
-    message = f"twat-fs {told}\n\n{entry((ROOT / 'CHANGELOG.md').read_text(encoding='utf-8'), told)}\n"
+    message = (
+        f"twat-fs {told}\n\n{entry((ROOT / 'CHANGELOG.md').read_text(encoding='utf-8'), told)}\n"
+    )
     ask("tag", "-a", "--cleanup=whitespace", "-m", message, tag, commit)
     try:
-        version.main(["--expect", tag])   # the workflow asks the same; the tree may have changed since the tests began
+        version.main(
+            ["--expect", tag]
+        )  # the workflow asks the same; the tree may have changed since the tests began
     except SystemExit:
         ask("tag", "-d", tag)
         raise
-    print(f"dev.py: {tag} is here, and nowhere else yet. To publish it:\n\n    git push --atomic origin main {tag}\n")
+    print(
+        f"dev.py: {tag} is here, and nowhere else yet. To publish it:\n\n    git push --atomic origin main {tag}\n"
+    )
     print(f"To take it back while it is only here:\n\n    git tag -d {tag}")
     return 0
 

@@ -31,11 +31,17 @@ class Sink(BaseHTTPRequestHandler):
         name = self.path.rpartition("/")[2] or "file.bin"
         link = f"{self.scheme}://{self.headers['Host']}/abc/{name}"
         begins, ends = "?uploads" in self.path, "uploadId=" in self.path and self.command == "POST"
-        begun = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+        begun = (
+            "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+        )
         words = begun if begins else "<CompleteMultipartUploadResult/>" if ends else link
         words = "" if self.command == "PUT" and self.headers.get("x-amz-content-sha256") else words
         crc = self.headers.get("x-amz-checksum-crc32")
-        self.answer(200, words.encode(), (("ETag", '"sink"'), *((("x-amz-checksum-crc32", crc),) if crc else ())))
+        self.answer(
+            200,
+            words.encode(),
+            (("ETag", '"sink"'), *((("x-amz-checksum-crc32", crc),) if crc else ())),
+        )
 
     do_POST = do_PUT
 
@@ -55,7 +61,9 @@ class Sink(BaseHTTPRequestHandler):
         while left > 0:
             if self.cap:
                 time.sleep(max(0.0, (size - left) / self.cap - (time.monotonic() - begun)))
-            left -= self.rfile.readinto(block[:min(left, len(block))]) or size   # nothing more came: stop
+            left -= (
+                self.rfile.readinto(block[: min(left, len(block))]) or size
+            )  # nothing more came: stop
         with self.counting:
             Sink.received += size
 
@@ -65,7 +73,9 @@ class Sink(BaseHTTPRequestHandler):
         while self.rfile.readline().strip():
             pass
 
-    def answer(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...] = (), length: int = -1) -> None:
+    def answer(
+        self, status: int, body: bytes, headers: tuple[tuple[str, str], ...] = (), length: int = -1
+    ) -> None:
         self.send_response(status)
         for name, value in (*headers, ("Content-Length", str(len(body) if length < 0 else length))):
             self.send_header(name, value)
@@ -98,7 +108,11 @@ def span(header: str, size: int) -> tuple[int, int]:
     if not found or found.group(0) == "bytes=-":
         return 0, size - 1
     first, last = found.groups()
-    return (int(first), min(int(last or size), size - 1)) if first else (max(0, size - int(last)), size - 1)
+    return (
+        (int(first), min(int(last or size), size - 1))
+        if first
+        else (max(0, size - int(last)), size - 1)
+    )
 
 
 def main() -> None:

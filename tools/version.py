@@ -22,10 +22,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 UNKNOWN = "0+unknown"
-LITERAL = f'__version__ = "{UNKNOWN}"'    # one line of twat_fs.py
+LITERAL = f'__version__ = "{UNKNOWN}"'  # one line of twat_fs.py
 ARCHIVED = "$Format:%(describe:tags=true,match=v[0-9]*.[0-9]*.[0-9]*)$"
 GLOBS = ("v[0-9]*.[0-9]*.[0-9]*", "[0-9]*.[0-9]*.[0-9]*")
-MISLEADING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")  # set in git hooks
+MISLEADING = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_COMMON_DIR",
+)  # set in git hooks
 KINDS = {"a": "a", "alpha": "a", "b": "b", "beta": "b", "rc": "rc"}
 
 
@@ -35,11 +41,15 @@ class NoVersion(ValueError):
 
 def from_tag(tag: str) -> str:
     """ "v1.2.3-rc.1" is 1.2.3rc1; NoVersion for anything but MAJOR.MINOR.PATCH and a, b, rc."""
-    found = re.fullmatch(r"v?([0-9]+)\.([0-9]+)\.([0-9]+)(?:[-.]?(alpha|beta|a|b|rc)[-.]?([0-9]*))?", tag, re.ASCII)
+    found = re.fullmatch(
+        r"v?([0-9]+)\.([0-9]+)\.([0-9]+)(?:[-.]?(alpha|beta|a|b|rc)[-.]?([0-9]*))?", tag, re.ASCII
+    )
     if not found:
         raise NoVersion(f"the tag {tag} is no version: it should look like v1.2.3 or v1.2.3rc1")
     kind = KINDS.get(found.group(4) or "")
-    return ".".join(str(int(part)) for part in found.groups()[:3]) + (f"{kind}{int(found.group(5) or 0)}" if kind else "")
+    return ".".join(str(int(part)) for part in found.groups()[:3]) + (
+        f"{kind}{int(found.group(5) or 0)}" if kind else ""
+    )
 
 
 def from_describe(text: str, day: str) -> str:
@@ -50,20 +60,29 @@ def from_describe(text: str, day: str) -> str:
     tag, ahead, commit, dirty = found.groups()
     if not dirty and not int(ahead or 0):
         return from_tag(tag)
-    return f"{from_tag(tag)}.post{int(ahead or 0)}+g{(commit or '')[:7]}" + (f".d{day}" if dirty else "")
+    return f"{from_tag(tag)}.post{int(ahead or 0)}+g{(commit or '')[:7]}" + (
+        f".d{day}" if dirty else ""
+    )
 
 
 def today() -> str:
     """UTC, or SOURCE_DATE_EPOCH."""
-    return time.strftime("%Y%m%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())))
+    return time.strftime(
+        "%Y%m%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH") or time.time()))
+    )
 
 
 def git(root: Path, *words: str) -> tuple[str, str, int]:
     """What git says to stdout and to stderr about the repository whose top is `root`, and about no other; its exit code."""
     clean = {name: value for name, value in os.environ.items() if name not in MISLEADING}
     try:
-        done = subprocess.run(["git", "-C", str(root), *words], env={**clean, "LC_ALL": "C"}, capture_output=True, text=True)
-    except OSError:                       # no git here
+        done = subprocess.run(
+            ["git", "-C", str(root), *words],
+            env={**clean, "LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+        )
+    except OSError:  # no git here
         return "", "", 127
     return (done.stdout if done.returncode == 0 else ""), done.stderr, done.returncode
 
@@ -73,24 +92,33 @@ def described(root: Path) -> str:
     place, complaint, _ = git(root, "rev-parse", "--is-shallow-repository", "--show-prefix")
     if not place and "not a git repository" not in complaint:
         print(complaint, end="", file=sys.stderr)
-    if not place or place.split("\n")[1]:  # a folder of somebody else's repository is not ours to name
+    if (
+        not place or place.split("\n")[1]
+    ):  # a folder of somebody else's repository is not ours to name
         return ""
     long = ("describe", "--long", "--dirty", "--abbrev=40")
     told = git(root, *long, "--tags", *(f"--match={glob}" for glob in GLOBS))[0].strip()
     commits = "" if told else git(root, "rev-list", "--count", "HEAD")[0].strip()
-    if not commits:                       # told, or there is no commit at all
+    if not commits:  # told, or there is no commit at all
         return told
     if place.startswith("true"):
-        print("version.py: this clone is shallow and shows no release tag; in CI: fetch-depth: 0", file=sys.stderr)
+        print(
+            "version.py: this clone is shallow and shows no release tag; in CI: fetch-depth: 0",
+            file=sys.stderr,
+        )
     commit, complaint, _ = git(root, *long, "--always", "--exclude=*")
-    print("" if commit else complaint, end="", file=sys.stderr)   # an index that cannot be read: nobody knows what has changed
+    print(
+        "" if commit else complaint, end="", file=sys.stderr
+    )  # an index that cannot be read: nobody knows what has changed
     return f"v0.0.0-{commits}-g{commit.strip()}" if commit else ""
 
 
 def packaged(root: Path) -> str:
     """The version that an sdist carries."""
     try:
-        found = re.search(r"^Version: (\S+)$", (root / "PKG-INFO").read_text(encoding="utf-8"), re.M)
+        found = re.search(
+            r"^Version: (\S+)$", (root / "PKG-INFO").read_text(encoding="utf-8"), re.M
+        )
     except OSError:
         return ""
     return found.group(1) if found else ""
@@ -103,7 +131,7 @@ def version(root: Path = ROOT) -> str:
         if not re.fullmatch(r"[0-9][0-9A-Za-z.+!]*", told, re.ASCII):
             raise NoVersion(f"{told!r} is no version")
         return told
-    archived = "" if ARCHIVED[:1] in "$%" else ARCHIVED   # as it stands here, or left by an old git
+    archived = "" if ARCHIVED[:1] in "$%" else ARCHIVED  # as it stands here, or left by an old git
     told = described(root) or archived
     return from_describe(told, today()) if told else UNKNOWN
 
@@ -117,15 +145,21 @@ def injected(source: str, told: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="The version of twat-fs, told by the git tags.")
-    parser.add_argument("--write", type=Path, metavar="OUT", help="write twat_fs.py with this version in it there")
-    parser.add_argument("--expect", metavar="TAG", help="fail unless this tree is that tag, unchanged")
+    parser.add_argument(
+        "--write", type=Path, metavar="OUT", help="write twat_fs.py with this version in it there"
+    )
+    parser.add_argument(
+        "--expect", metavar="TAG", help="fail unless this tree is that tag, unchanged"
+    )
     args = parser.parse_args(argv)
     try:
         told = version()
         if args.expect and from_tag(args.expect) != told:
             raise NoVersion(f"this tree is {told}, and not {args.expect}")
         if args.write:
-            args.write.write_bytes(injected((ROOT / "twat_fs.py").read_bytes().decode(), told).encode())
+            args.write.write_bytes(
+                injected((ROOT / "twat_fs.py").read_bytes().decode(), told).encode()
+            )
             args.write.chmod(0o755)
     except (NoVersion, OSError) as error:
         sys.exit(f"version.py: {error}")
