@@ -137,6 +137,7 @@ MAX_REDIRECTS = 5
 MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
 SMALL = 4 * MiB  # up to here the proof fetches the whole file, above it three samples
 SAMPLE = 64 * KiB
+IN_MEMORY = MiB  # of standard input; what is longer goes to a temporary file
 RESERVE = 64 * MiB  # of the disk, which standard input must not fill: others need it
 MAX_NAME = 255  # bytes of UTF-8; no file system takes more
 
@@ -162,21 +163,25 @@ class Stamp(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A part of a file: opened anew at each sending, so that a retry has nothing to rewind."""
+    """A part of a file, or of bytes in memory: read anew at each sending, so that a retry has nothing to rewind."""
 
-    path: str
+    origin: Union[str, bytes]  # a path, or the bytes themselves
     start: int
     size: int
-    stamp: Stamp
+    stamp: Optional[Stamp] = None  # of a file
+
+
+Content = tuple[Slice, ...]  # what a source consists of; see `slice_body` and `blocks_of`
+Body = tuple[Union[bytes, Slice], ...]  # of a request: slices are content, bytes are around it
 
 
 class Source(NamedTuple):
-    """A local file as it was when we first looked, and the name that the hosts are told."""
+    """What is to be uploaded, as it was at the first look, and the name that hosts get."""
 
-    path: str
     name: str
+    body: Content
     size: int
-    stamp: Stamp
+    modified: float  # seconds since 1970
 
     @classmethod
     def of(
@@ -185,22 +190,20 @@ class Source(NamedTuple):
         """Raises Unreadable for what is no readable regular file; `unique` puts the time (UTC) into the name."""
         text = os.fsdecode(path)
         found = regular(text)
-        called = safe_name(name or os.path.basename(text))
-        return cls(
-            text,
-            unique_name(called, time.gmtime()) if unique else called,
-            found.st_size,
-            Stamp.of(found),
-        )
+        body = (Slice(text, 0, found.st_size, Stamp.of(found)),)
+        return cls.from_body(body, name or os.path.basename(text), unique, found.st_mtime)
 
-    def body(self) -> Slice:
-        return Slice(self.path, 0, self.size, self.stamp)
+    @classmethod
+    def from_body(cls, body: Content, name: str, unique: bool, modified: float) -> "Source":
+        called = safe_name(name)
+        if unique:
+            called = unique_name(called, time.gmtime())
+        return cls(called, body, length(body), modified)
 
     def extension(self) -> str:
         return self.name.rpartition(".")[2].lower() if "." in self.name else ""
 
 
-Body = tuple[Union[bytes, Slice], ...]
 Header = tuple[str, str]
 
 
@@ -690,7 +693,7 @@ def multipart(
     tail = f"\r\n--{boundary}--\r\n"
     return f"multipart/form-data; boundary={boundary}", (
         head.encode(),
-        source.body(),
+        *source.body,
         tail.encode(),
     )
 
@@ -699,18 +702,35 @@ def length(body: Body) -> int:
     return sum(piece.size if isinstance(piece, Slice) else len(piece) for piece in body)
 
 
+def slice_body(body: Content, start: int, size: int) -> Content:
+    """A range of a body, which is a body too; nothing is read or copied."""
+    pieces = []
+    for piece in body:
+        first, end = max(start, 0), min(start + size, piece.size)
+        if first < end:
+            pieces.append(piece._replace(start=piece.start + first, size=end - first))
+        start -= piece.size
+    return tuple(pieces)
+
+
+def parts_of(body: Content, size: int) -> list[Content]:
+    return [slice_body(body, start, size) for start in range(0, length(body), size)]
+
+
 @contextlib.contextmanager
 def opened(piece: Slice) -> Iterator[Any]:
-    """The file behind a slice, unbuffered and at its place, if it is still the file we looked at; checked again after."""
+    """The file behind a slice, unbuffered, if it is still the file of the first look; checked again after."""
+    if isinstance(piece.origin, bytes):
+        yield io.BytesIO(piece.origin)
+        return
     try:  # closed below; here only a failure to open counts
-        file = open(piece.path, "rb", 0, opener=unwaiting)  # noqa: SIM115
+        file = open(piece.origin, "rb", 0, opener=unwaiting)  # noqa: SIM115
     except OSError as error:
         raise SourceChanged(
             f"cannot be read any more: {local_reason(error)}", phase="file"
         ) from error
     with file:
         unchanged(file, piece)
-        file.seek(piece.start)
         yield file
         unchanged(file, piece)
 
@@ -727,6 +747,7 @@ def pieces_of(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(min(step, max(piece.size, 1))))
     left = piece.size
     with opened(piece) as file:
+        file.seek(piece.start)
         while left:
             try:
                 count = file.readinto(buffer[:left])
@@ -738,13 +759,18 @@ def pieces_of(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             yield buffer[:count]
 
 
-def sha256_of(piece: Slice) -> str:
-    return hashed(piece, hashlib.sha256())
+def blocks_of(body: Content) -> Iterator[memoryview]:
+    for piece in body:
+        yield from pieces_of(piece)
 
 
-def hashed(piece: Slice, digest: Any) -> str:
-    """The digest of a slice, in hex."""
-    for data in pieces_of(piece):
+def sha256_of(body: Content) -> str:
+    return hashed(body, hashlib.sha256())
+
+
+def hashed(body: Content, digest: Any) -> str:
+    """The digest of a body, in hex."""
+    for data in blocks_of(body):
         digest.update(data)
     return str(digest.hexdigest())
 
@@ -1989,7 +2015,7 @@ def put(
             "PUT",
             place,
             kind + extra,
-            (source.body(),),
+            source.body,
             hashed=options.sha256,
             refusal=said_nothing,
         )
@@ -2060,7 +2086,7 @@ def termbin(source: Source, options: UploadOptions, send: Send) -> Link:
         Request(
             "POST",
             "tcp://termbin.com:9999",
-            body=(source.body(),),
+            body=source.body,
             hashed=options.sha256,
             refusal=said_nothing,
         )
@@ -2349,13 +2375,6 @@ def send_parts(requests: Sequence[Request], send: Send, workers: int) -> list[Re
     return [answer for _, answer in sorted(parallel(jobs, workers, stop), key=lambda pair: pair[0])]
 
 
-def parts_of(source: Source, size: int) -> list[Slice]:
-    return [
-        source.body()._replace(start=s, size=min(size, source.size - s))
-        for s in range(0, source.size, size)
-    ]
-
-
 def key_of(source: Source, options: UploadOptions, folder: str = "") -> str:
     """The place in storage that has folders: --remote-path is a folder if it ends in a slash, else the whole of it."""
     path = folder if options.remote_path is None else options.remote_path
@@ -2454,7 +2473,7 @@ def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
         f"https://pixeldrain.com/api/file/{quoted(source.name)}",
         ("Content-Type", media_type(source.name)),
     )
-    stored = send(Request("PUT", place, (kind, key), (source.body(),), hashed=options.sha256))
+    stored = send(Request("PUT", place, (kind, key), source.body, hashed=options.sha256))
     link = pixeldrain_read(stored)._replace(sha256=stored.sha256)
     if options.verify != "none":
         with contextlib.suppress(Refused, NoLink, RetryableError):
@@ -2499,7 +2518,7 @@ def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
             signed_headers(plan, about["content_type"]),
         )
         sha256 = send(
-            Request("PUT", place, headers, (source.body(),), hashed=options.sha256, repeatable=True)
+            Request("PUT", place, headers, source.body, hashed=options.sha256, repeatable=True)
         ).sha256
     return storageto_read(call("confirm", {**about, "r2_key": key}, repeatable=True))._replace(
         sha256=sha256
@@ -2516,15 +2535,13 @@ def storageto_parts(
     upload, size = {"upload_id": json_at("upload_id")(plan)}, json_value(plan, "part_size")
     if not isinstance(size, int) or not MiB <= size <= 5 * GiB:
         raise no_link(plan)
-    slices, etags = parts_of(source, size), []  # type: list[Slice], list[str]
+    slices, etags = parts_of(source.body, size), []  # type: list[Content], list[str]
     try:
         for first in range(0, len(slices), 50):  # as many as its own client asks for
             numbers = [first + n for n, _ in enumerate(slices[first : first + 50], 1)]
             urls = call("parts", {**upload, "part_numbers": numbers}, repeatable=True)
             places = [elsewhere(json_at("urls", str(number))(urls), urls) for number in numbers]
-            puts = [
-                Request("PUT", place, (), (part,)) for place, part in zip(places, slices[first:])
-            ]
+            puts = [Request("PUT", place, (), part) for place, part in zip(places, slices[first:])]
             etags += [etag_of(answer).strip('"') for answer in send_parts(puts, send, options.jobs)]
         parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
         call("complete-multipart", {**upload, "parts": parts}, repeatable=True)
@@ -2602,7 +2619,7 @@ def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> 
             "POST",
             "https://v3.fal.media/files/upload",
             headers,
-            (source.body(),),
+            source.body,
             hashed=options.sha256,
         )
         stored = call(whole)
@@ -2614,8 +2631,8 @@ def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> 
     link = fal_read(begun)
     place = f"{link.url}/multipart/{quoted(json_at('uploadId')(begun))}"
     puts = [
-        Request("PUT", f"{place}/{n}", (kind,), (part,))
-        for n, part in enumerate(parts_of(source, FAL_PART), 1)
+        Request("PUT", f"{place}/{n}", (kind,), part)
+        for n, part in enumerate(parts_of(source.body, FAL_PART), 1)
     ]
     etags = map(etag_of, send_parts(puts, call, options.jobs))
     parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
@@ -2644,7 +2661,7 @@ def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header
         "PUT",
         place,
         (("Content-Type", kind),),
-        (source.body(),),
+        source.body,
         hashed=options.sha256,
         repeatable=True,
     )
@@ -2827,9 +2844,7 @@ def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
         "/" + key_of(source, options, "upload/").strip("/"),
     )
     digest = dropbox_hash(source)
-    modified = time.strftime(
-        "%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(0, source.stamp.modified // 10**9))
-    )
+    modified = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(0, source.modified)))
     mode = (
         "overwrite" if options.force else "add"
     )  # the same bytes in the same place are no conflict: it may be our retry
@@ -2843,7 +2858,7 @@ def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
     if source.size <= DROPBOX_SINGLE:
         arg = {**commit, "content_hash": digest}
         stored = account.content(
-            "files/upload", arg, (source.body(),), hashed=options.sha256, repeatable=True
+            "files/upload", arg, source.body, hashed=options.sha256, repeatable=True
         )
     else:
         stored = dropbox_session(account, source, commit, options.jobs)
@@ -2859,7 +2874,7 @@ def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
 
 def dropbox_hash(source: Source) -> str:
     """The SHA-256 of the SHA-256s of all blocks of 4 MiB (dropbox.com/developers/reference/content-hash)."""
-    blocks = (bytes.fromhex(sha256_of(block)) for block in parts_of(source, DROPBOX_BLOCK))
+    blocks = (bytes.fromhex(sha256_of(block)) for block in parts_of(source.body, DROPBOX_BLOCK))
     return hashlib.sha256(b"".join(blocks)).hexdigest()
 
 
@@ -2873,10 +2888,9 @@ def dropbox_session(
         repeatable=True,
     )
     session, stop = json_at("session_id")(begun), threading.Event()
-    slices = parts_of(source, DROPBOX_PART)
     jobs = [
-        functools.partial(dropbox_append, account, session, part, part is slices[-1], stop)
-        for part in slices
+        functools.partial(dropbox_append, account, session, source, start, stop)
+        for start in range(0, source.size, DROPBOX_PART)
     ]
     for _ in parallel(jobs, workers, stop):
         pass
@@ -2891,12 +2905,15 @@ def dropbox_session(
     )  # a first answer was lost, and may have been a yes
 
 
-def dropbox_append(account: Dropbox, session: str, part: Slice, last: bool, stop: Any) -> None:
+def dropbox_append(account: Dropbox, session: str, source: Source, start: int, stop: Any) -> None:
     """A part, from where the host wants to go on: the answer to what it has may have been lost."""
-    start, end = part.start, part.start + part.size
+    end = min(start + DROPBOX_PART, source.size)
     for _ in range(5):
-        cursor = {"cursor": {"session_id": session, "offset": start}, "close": last}
-        body = (part._replace(start=start, size=end - start),)
+        cursor = {
+            "cursor": {"session_id": session, "offset": start},
+            "close": end == source.size,
+        }
+        body = slice_body(source.body, start, end - start)
         answer = account.content(
             "files/upload_session/append_v2", cursor, body, repeatable=True, stop=stop
         )
@@ -3689,15 +3706,15 @@ class Bucket:
         told = re.sub("PLACE|BUCKET", lambda found: names[found.group()], said) if hint else said
         raise kind(told, phase="reply", status=status, hint=hint)
 
-    def put(self, key: str, query: str, part: Slice, **more: Any) -> Response:
-        """Stores a slice and compares what the service says of it: its CRC-32, or else its MD5, which is mostly the ETag."""
+    def put(self, key: str, query: str, part: Content, **more: Any) -> Response:
+        """Stores a part and compares what the service says of it: its CRC-32, or else its MD5, which is mostly the ETag."""
         sha256, crc = digests(part, self.url(key).startswith("http:"), self.state.crc)
         header = ("x-amz-checksum-crc32", crc) if crc else None
         answer = self.ask(
             "PUT",
             key,
             query,
-            body=(part,),
+            body=part,
             payload=sha256 or "UNSIGNED-PAYLOAD",
             crc=header,
             **more,
@@ -3720,7 +3737,7 @@ class Bucket:
             self.look(key) if response.status in (404, 409, 412) and response.tries > 1 else None
         )
         etag = str(found.headers.get("ETag", "")).strip('"').lower() if found else ""
-        return bool(etag) and (etag == etag_of_parts(parts) or etag == md5_of(source.body()))
+        return bool(etag) and (etag == etag_of_parts(parts) or etag == md5_of(source.body))
 
 
 S3_ERRORS = {  # code: what it means, and what to do
@@ -3758,10 +3775,10 @@ S3_ERRORS = {  # code: what it means, and what to do
 }
 
 
-def digests(part: Slice, sha256: bool, crc32: bool) -> tuple[str, str]:
+def digests(part: Content, sha256: bool, crc32: bool) -> tuple[str, str]:
     """SHA-256 (hex) and CRC-32 (base64) of what will be sent, as far as wanted, read ahead once."""
     digest, crc = hashlib.sha256(), 0
-    for data in pieces_of(part) if sha256 or crc32 else ():
+    for data in blocks_of(part) if sha256 or crc32 else ():
         crc = zlib.crc32(data, crc) if crc32 else 0
         digest.update(data if sha256 else b"")
     return digest.hexdigest() if sha256 else "", base64.b64encode(
@@ -3769,11 +3786,11 @@ def digests(part: Slice, sha256: bool, crc32: bool) -> tuple[str, str]:
     ).decode() if crc32 else ""
 
 
-def md5_of(part: Slice) -> str:
+def md5_of(part: Content) -> str:
     return hashed(part, hashlib.md5(usedforsecurity=False))
 
 
-def other_md5(response: Response, part: Slice) -> bool:
+def other_md5(response: Response, part: Content) -> bool:
     """Whether the ETag is the MD5 of other bytes; where the service encrypts by a key of its own it is none."""
     etag = str(response.headers.get("ETag", "")).strip('"').lower()
     foreign = any(
@@ -3812,7 +3829,7 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
 def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> Optional[str]:
     """One request; the SHA-256 of what left."""
     kind, new = (("Content-Type", media_type(key)),), not options.force
-    response = bucket.put(key, "", source.body(), headers=kind, new=new, hashed=options.sha256)
+    response = bucket.put(key, "", source.body, headers=kind, new=new, hashed=options.sha256)
     return None if bucket.arrived(response, key, source) else bucket.success(response, key).sha256
 
 
@@ -3825,7 +3842,7 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
         raise no_link(begun)
     query = f"uploadId={uri_encoded(upload)}"
     try:
-        slices = parts_of(source, part_size(source.size))
+        slices = parts_of(source.body, part_size(source.size))
         jobs = [
             functools.partial(s3_part, bucket, key, n, query, part, stop)
             for n, part in enumerate(slices, 1)
@@ -3850,7 +3867,7 @@ def etag_of_parts(whole: bytes) -> str:
     return f"{hashlib.md5(bytes.fromhex(b''.join(md5s).decode()), usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
-def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Slice, stop: Any) -> str:
+def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Content, stop: Any) -> str:
     """Sends a part; what the last request must say of it."""
     answer = bucket.success(bucket.put(key, f"partNumber={number}&{query}", part, stop=stop), key)
     crc = answer.headers.get("x-amz-checksum-crc32", "")
@@ -4142,16 +4159,19 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
     if options.once and provider.once == "no":
         able = ", ".join(row.id for row in PROVIDERS if row.once != "no")
         return f"it cannot limit a link to one download (these can: {able})"
-    if provider.text_only and not is_text(source.body()):
+    if provider.text_only and not is_text(source.body):
         return "it takes text only"
     return ""
 
 
-def is_text(piece: Slice) -> bool:
-    """UTF-8 without a NUL; the last character of a part of a file may be cut."""
-    data, whole = b"".join(map(bytes, pieces_of(piece))), piece.size == piece.stamp.size
+def is_text(body: Content, limit: float = FOREVER) -> bool:
+    """UTF-8 without a NUL, as far as the first `limit` bytes show."""
+    size = int(min(limit, length(body)))
+    data = b"".join(map(bytes, blocks_of(slice_body(body, 0, size))))
     with contextlib.suppress(UnicodeDecodeError):
-        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(data, whole)
+        # the last character of a beginning may be cut
+        final = size == length(body)
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(data, final)
     return False
 
 
@@ -4460,7 +4480,7 @@ def deliver(
     progress.proving()
     verified = verify(link, provider, source, options, send)
     progress.proved(verified, time.monotonic() - started)
-    sha256 = link.sha256 or (sha256_of(source.body()) if options.sha256 else None)
+    sha256 = link.sha256 or (sha256_of(source.body) if options.sha256 else None)
     life = lifetime(keeps_of(provider, options), source.size, options)
     if options.expire and life and life > 1.5 * options.expire:
         progress.remark(
@@ -4500,7 +4520,7 @@ def verify(
     if options.verify == "none" or burns(provider, options):
         return "none"
     if link.host_sha256:
-        if link.host_sha256 != (link.sha256 or sha256_of(source.body())):
+        if link.host_sha256 != (link.sha256 or sha256_of(source.body)):
             raise NotVerified(
                 f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof"
             )
@@ -4549,7 +4569,7 @@ def prove_whole(link: Link, source: Source, send: Send) -> str:
             response,
             f"{'more' if tally.size > source.size else tally.size} instead of {source.size} bytes",
         )
-    if tally.digest.hexdigest() != (link.sha256 or sha256_of(source.body())):
+    if tally.digest.hexdigest() != (link.sha256 or sha256_of(source.body)):
         raise differs(response, "other bytes")
     return "full"
 
@@ -4575,7 +4595,7 @@ def prove_samples(link: Link, source: Source, send: Send) -> str:
         if size != source.size:
             raise differs(response, f"{size} instead of {source.size} bytes")
         local = b"".join(
-            map(bytes, pieces_of(source.body()._replace(start=start if ranged else 0, size=SAMPLE)))
+            map(bytes, blocks_of(slice_body(source.body, start if ranged else 0, SAMPLE)))
         )
         if response.body != local:
             raise differs(response, f"other bytes at {start if ranged else 0}")
@@ -5903,16 +5923,12 @@ def source_or_error(
         if file != "-":
             return Source.of(file, options.name, options.unique)
         limits = [row.max_size for row in chain]
-        path = stack.enter_context(
-            spooled(None if None in limits else max(filter(None, limits)), meter)
-        )
-        if not os.path.getsize(path) and not any(row.empty for row in chain):
+        limit = None if None in limits else max(filter(None, limits))
+        body = stack.enter_context(standard_input(limit, meter))
+        if not length(body) and not any(row.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
-        head = Source.of(path).body()
-        text = not options.name and is_text(head._replace(size=min(head.size, 4 * KiB)))
-        return Source.of(
-            path, options.name or ("stdin.txt" if text else "stdin.bin"), options.unique
-        )
+        name = options.name or ("stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin")
+        return Source.from_body(body, name, options.unique, time.time())
     except UploadError as error:
         error.hint = error.hint or meant_command(file)
         return error
@@ -5939,10 +5955,39 @@ def arriving(stream: Any, idle: Callable[[], object]) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
-    """Standard input in a temporary file, so that everything can be sent again; stops at what no host would take."""
+def standard_input(limit: Optional[int], meter: Meter) -> Iterator[Content]:
+    """Standard input as a body that can be sent again: in memory, or in a temporary file if it is long."""
     if sys.stdin is None:
         raise Unreadable("standard input is closed", phase="file")
+    blocks, data = piped(limit, meter), bytearray()
+    for block in blocks:
+        data += block
+        if len(data) > IN_MEMORY:
+            with spooled(itertools.chain([data], blocks)) as body:
+                yield body
+            return
+    yield (Slice(bytes(data), 0, len(data)),)
+
+
+def piped(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
+    """What arrives at standard input; ends at what no host of the chain accepts."""
+    size = 0
+    meter.spooling(size)
+    try:
+        for data in arriving(sys.stdin.buffer, meter.draw):
+            size += len(data)
+            meter.spooling(size)
+            if limit is not None and size > limit:
+                most = f"{human(limit)}, the most that a host here takes"
+                raise Unsuitable(f"standard input is longer than {most}", phase="file")
+            yield data
+    except OSError as error:
+        raise Unreadable(f"standard input: {local_reason(error)}", phase="file") from error
+    meter.spooled()
+
+
+@contextlib.contextmanager
+def spooled(blocks: "Iterable[Union[bytes, bytearray]]") -> Iterator[Content]:
     path = ""
     try:
         with holding_in("a file"):
@@ -5950,8 +5995,8 @@ def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
                 tempfile.gettempdir(), f"twat-fs-{random_name()}"
             )  # before it is made: no signal loses it
         with holding_in(os.path.dirname(path)):
-            spool(sys.stdin.buffer, path, limit, meter)
-        yield path
+            spool(blocks, path)
+        yield Source.of(path).body
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -5966,18 +6011,12 @@ def holding_in(place: str) -> Iterator[None]:
         raise Unreadable(why, phase="file", hint="TMPDIR names another place") from error
 
 
-def spool(piped: Any, path: str, limit: Optional[int], meter: Meter) -> None:
+def spool(blocks: "Iterable[Union[bytes, bytearray]]", path: str) -> None:
     with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
-        meter.spooling(0)
-        for data in arriving(piped, meter.draw):
+        for data in blocks:
             file.write(data)
-            meter.spooling(file.tell())
             if shutil.disk_usage(path).free < RESERVE:
                 raise OSError(errno.ENOSPC, "the disk is nearly full")
-            if limit is not None and file.tell() > limit:
-                most = f"{human(limit)}, the most that a host here takes"
-                raise Unsuitable(f"standard input is longer than {most}", phase="file")
-    meter.spooled()
 
 
 def upload_all(
@@ -6234,7 +6273,7 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
                 "serve gives files; write standard input into one first", phase="serve"
             )
         try:
-            sources = [Source.of(file) for file in args.file]
+            entries = [Entry(os.path.realpath(file), Source.of(file).name) for file in args.file]
         except Unreadable as error:  # its own way out would make public what is to stay here
             error.hint = (
                 error.hint
@@ -6242,8 +6281,7 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
             )
             raise
         shelf = Shelf(quiet=args.quiet)
-        for source in sources:
-            shelf.entries[random_name()] = Entry(os.path.realpath(source.path), source.name)
+        shelf.entries = {random_name(): entry for entry in entries}
         return shelf
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
     try:

@@ -177,11 +177,52 @@ def test_endless_standard_input_is_given_up_as_soon_as_no_host_would_take_it(box
     assert not box.requests
 
 
+@posix
+@pytest.mark.parametrize("size", [1, 2**20])
+def test_standard_input_of_1_mib_needs_no_temporary_folder(box, program, tmp_path, size):
+    """In a container with a read-only file system, or on a machine whose disk is full."""
+    nowhere = tmp_path / "nowhere"
+    words = [sys.executable, "-c", LIMITED, str(PROGRAM), "-p", "catbox", "--json"]
+    data = os.urandom(size)
+    box.fault("catbox.moe", "status", times=1, status=503, retry_after=0)
+    ran = subprocess.run(
+        words,
+        env=environment(box, {"TMPDIR": nowhere}),
+        cwd=tmp_path,
+        input=data,
+        capture_output=True,
+        timeout=30,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    told = json.loads(ran.stdout)
+    assert box.stored[told["url"]].read() == data
+    assert (told["size"], told["sha256"]) == (size, hashlib.sha256(data).hexdigest())
+
+
+# no file of this process may grow, so that nothing can be held on a disk
+LIMITED = """
+import resource, runpy, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@posix
+def test_standard_input_that_cannot_be_read_says_so(start, tmp_path):
+    with open(tmp_path / "for-writing-only", "wb") as file:
+        process = start("-", stdin=file)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 6 and b"standard input: bad file descriptor" in err
+
+
 def test_standard_input_leaves_no_temporary_file(program, file, tmp_path):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     for code, args in ((0, ["-"]), (5, ["-p", "uguu", "-n", "a.exe"]), (2, ["-p", "nosuch"])):
-        assert program(*args, input=b"data", env={"TMPDIR": scratch}).returncode == code
+        data = bytes(twat_fs.IN_MEMORY + 1)
+        assert program(*args, input=data, env={"TMPDIR": scratch}).returncode == code
         assert list(scratch.iterdir()) == []
 
 
@@ -1407,11 +1448,11 @@ def test_serve_gives_no_standard_input(program):
 @posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
-    """A closed terminal (SIGHUP) and Ctrl-\\ (SIGQUIT) too: standard input is held in a file, which must go."""
+    """A closed terminal (SIGHUP) and Ctrl-\\ (SIGQUIT) too: standard input that is long is held in a file, which must go."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     process = start("-", env={"TMPDIR": str(scratch)}, stdin=subprocess.PIPE)
-    process.stdin.write(b"begun\n")
+    process.stdin.write(bytes(twat_fs.IN_MEMORY) + b"begun\n")
     process.stdin.flush()
     wait_for(lambda: list(scratch.glob("twat-fs-*")))  # not a probe of tempfile's
     process.send_signal(getattr(signal, name))
@@ -1472,7 +1513,7 @@ def test_standard_input_does_not_fill_the_disk(run, box, monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)  # where the standard library remembers it
     monkeypatch.setattr(twat_fs, "RESERVE", 1 << 60)
-    ran = run("-", stdin=b"x")
+    ran = run("-", stdin=bytes(twat_fs.IN_MEMORY + 1))
     assert (ran.code, ran.out) == (
         6,
         "",

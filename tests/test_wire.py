@@ -827,7 +827,7 @@ def test_ctrl_c_while_sending_standard_input(box, interrupted):
     box.fault("drop.example.org", "silence")
 
     def piped(process, temporary):
-        process.stdin.write(DATA)
+        process.stdin.write(DATA * 300)
         process.stdin.close()
         until(lambda: box.requests and box.requests[0].sha256)
         assert len(list(temporary.iterdir())) == 1
