@@ -93,7 +93,7 @@ if (
     TYPE_CHECKING
 ):  # a type checker sees the modules themselves; so does PyInstaller, which reads the byte code
     import argparse, base64, bisect, calendar, codecs, configparser, contextvars, difflib, email.utils  # noqa: E401, I001
-    import hashlib, hmac, html, http.client, http.server, ipaddress, json, mimetypes, queue, select  # noqa: E401
+    import hashlib, hmac, html, http.client, http.server, ipaddress, json, queue, select  # noqa: E401
     import shlex, shutil, signal, socket, ssl, subprocess, tempfile, threading, zlib, unicodedata, urllib.parse, urllib.request  # noqa: E401
 
     RequestHandler = http.server.BaseHTTPRequestHandler
@@ -108,9 +108,7 @@ else:
         Lazy, "difflib email shlex signal unicodedata".split()
     )
     hashlib, hmac, http, ipaddress, json = map(Lazy, "hashlib hmac http ipaddress json".split())
-    mimetypes, queue, select, shutil, socket = map(
-        Lazy, "mimetypes queue select shutil socket".split()
-    )
+    queue, select, shutil, socket = map(Lazy, "queue select shutil socket".split())
     ssl, tempfile, threading, urllib = map(Lazy, "ssl tempfile threading urllib".split())
     RequestHandler = object  # http.server is joined in by `start_server`
 
@@ -648,22 +646,153 @@ def unique_name(name: str, now: time.struct_time) -> str:
     return stem.encode()[:room].decode("utf-8", "ignore") + stamp + extension
 
 
+# By IANA's registry (November 2026), else as browsers and Debian's media-types say.  Python's own table differs from
+# version to version, and lacks half of these in 3.9; a system's table differs from machine to machine.
+CONTENT_TYPES = """
+application/epub+zip epub
+application/gzip gz tgz
+application/java-archive jar
+application/json json map
+application/jsonl jsonl ndjson
+application/ld+json jsonld
+application/manifest+json webmanifest
+application/msword doc dot wiz
+application/ogg ogx
+application/pdf pdf
+application/pgp-signature sig
+application/postscript ps eps ai
+application/sql sql
+application/toml toml
+application/vnd.android.package-archive apk
+application/vnd.apache.parquet parquet
+application/vnd.apple.mpegurl m3u8 m3u
+application/vnd.debian.binary-package deb
+application/vnd.ms-excel xls xlb
+application/vnd.ms-fontobject eot
+application/vnd.ms-powerpoint ppt pot ppa pps pwz
+application/vnd.oasis.opendocument.presentation odp
+application/vnd.oasis.opendocument.spreadsheet ods
+application/vnd.oasis.opendocument.text odt
+application/vnd.openxmlformats-officedocument.presentationml.presentation pptx
+application/vnd.openxmlformats-officedocument.spreadsheetml.sheet xlsx
+application/vnd.openxmlformats-officedocument.wordprocessingml.document docx
+application/vnd.rar rar
+application/vnd.sqlite3 sqlite sqlite3
+application/wasm wasm
+application/x-7z-compressed 7z
+application/x-apple-diskimage dmg
+application/x-bittorrent torrent
+application/x-bzip2 bz2
+application/x-cpio cpio
+application/x-hdf5 h5 hdf5
+application/x-iso9660-image iso
+application/x-ipynb+json ipynb
+application/x-rpm rpm
+application/x-shockwave-flash swf
+application/x-tar tar
+application/x-tex tex
+application/x-xz xz
+application/xhtml+xml xhtml
+application/xml xml xsl rdf xsd wsdl
+application/yaml yaml yml
+application/zip zip
+application/zstd zst
+audio/aac aac adts
+audio/basic au snd
+audio/flac flac
+audio/midi mid midi
+audio/mp4 m4a
+audio/mpeg mp3 mp2
+audio/ogg oga ogg spx
+audio/opus opus
+audio/wav wav
+audio/webm weba
+audio/x-aiff aif aiff aifc
+font/collection ttc
+font/otf otf
+font/ttf ttf
+font/woff woff
+font/woff2 woff2
+image/apng apng
+image/avif avif
+image/bmp bmp
+image/gif gif
+image/heic heic
+image/heif heif
+image/jpeg jpg jpeg jpe jfif
+image/jxl jxl
+image/png png
+image/svg+xml svg
+image/tiff tif tiff
+image/vnd.adobe.photoshop psd
+image/vnd.microsoft.icon ico
+image/webp webp
+image/x-portable-anymap pnm
+image/x-portable-bitmap pbm
+image/x-portable-graymap pgm
+image/x-portable-pixmap ppm
+message/rfc822 eml mht mhtml
+model/gltf+json gltf
+model/gltf-binary glb
+model/stl stl
+text/calendar ics
+text/css css
+text/csv csv
+text/html html htm
+text/javascript js mjs cjs
+text/markdown md markdown
+text/n3 n3
+text/plain txt log text ini cfg conf c h cc cpp hpp go rs java jsx tsx ksh pl rb php lua bat ps1 diff patch env srt
+text/rtf rtf
+text/tab-separated-values tsv
+text/turtle ttl
+text/vcard vcf
+text/vtt vtt
+text/x-python py
+text/x-rst rst
+text/x-sh sh bash zsh
+video/3gpp 3gp 3gpp
+video/3gpp2 3g2
+video/mp2t m2ts
+video/mp4 mp4 m4v
+video/mpeg mpg mpeg mpe m1v
+video/ogg ogv
+video/quicktime mov qt
+video/webm webm
+video/x-matroska mkv
+video/x-ms-wmv wmv
+video/x-msvideo avi
+"""
+
+
 @functools.cache
-def media_types() -> "mimetypes.MimeTypes":
-    make, module = mimetypes.MimeTypes, sys.modules["mimetypes"]  # type: Any, Any
-    begun, module.inited = (
-        module.inited,
-        True,
-    )  # or it would read the system's table first, for nobody (2 ms)
-    made, module.inited = make(filenames=()), begun
-    return made  # type: ignore[no-any-return]
+def content_types() -> Mapping[str, str]:
+    rows = (line.split() for line in CONTENT_TYPES.strip().splitlines())
+    return {extension: row[0] for row in rows for extension in row[1:]}
 
 
 def media_type(name: str) -> str:
-    """Guessed from the extension by Python's own table: the same on every machine, and no system file is read."""
-    # with a colon it would be read as a URL, and "data:TYPE,x" says its type itself
-    guessed, encoding = media_types().guess_type(name.rpartition("/")[2].replace(":", "_"))
-    return "application/octet-stream" if encoding or not guessed else guessed
+    """Guessed from what follows the last dot of the name."""
+    extension = os.path.splitext(name.rpartition("/")[2])[1]
+    return content_types().get(extension[1:].lower(), "application/octet-stream")
+
+
+def content_type(name: str, body: Content) -> str:
+    """The type for a host that shows what it stores: browsers take text without a charset for Latin-1 or worse."""
+    guessed = media_type(name)
+    return f"{guessed}; charset=utf-8" if guessed[:5] == "text/" and is_text(body) else guessed
+
+
+def is_text(body: Content, limit: float = FOREVER) -> bool:
+    """UTF-8 without a NUL, as far as the first `limit` bytes show."""
+    decoder, left = codecs.getincrementaldecoder("utf-8")(), min(limit, length(body))
+    for block in blocks_of(slice_body(body, 0, int(left))):
+        try:
+            if "\0" in decoder.decode(block):
+                return False
+        except UnicodeDecodeError:
+            return False
+    return left < length(body) or not decoder.getstate()[0]  # the end of a beginning may be cut
 
 
 def in_ascii(url: str) -> str:
@@ -1766,6 +1895,7 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
 
 
 Reader = Callable[[Response], str]
+Refusal = Optional[Callable[[Response], Optional[UploadError]]]
 
 
 def text(response: Response) -> str:
@@ -1834,17 +1964,48 @@ def changed(reader: Reader, pattern: str, replacement: str) -> Reader:
 
 
 def said(response: Response) -> str:
-    """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else how it begins."""
-    words = response.text()
+    """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else its text."""
+    words = response.text().strip()
     with contextlib.suppress(ValueError, RecursionError):
-        found = json.loads(words) if words[:1] == "{" else {}
-        told = [found.get(key) for key in ("message", "error_summary", "error", "detail")]
-        words = next((text for text in told if isinstance(text, str) and text), words)
+        words = message_in(json.loads(words) if words[:1] in ("{", "[") else None) or words
     words = re.sub(
         r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", words)
     )  # keys to a place
     title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", words, re.I)
-    return printable(" ".join((title.group(1) if title else words[:2000]).split()))
+    code = re.search("<Code>([^<]+)</Code>", words)  # Ceph has no message
+    words = (title or code or ["", words[:2000]])[1]
+    if words[:1] in ("{", "[", "<"):
+        words = re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>|[][{}\"]", " ", words)
+    return printable(" ".join(html.unescape(words).split()))
+
+
+def message_in(value: Any) -> str:
+    """The sentence of an error in JSON, which hosts put under several names, and some of them deeper."""
+    if isinstance(value, dict):
+        value = [value[name] for name in MESSAGE_NAMES if name in value]
+    if isinstance(value, list):
+        return next(filter(None, map(message_in, value)), "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+MESSAGE_NAMES = (
+    "message", "error_summary", "error_description", "description", "detail", "msg", "reason", "title",
+    "error", "errors",
+)  # fmt: skip
+
+
+def refusal_text(response: Response, name: str = "") -> str:
+    """Status, the name of the error, and the host's words if they say more."""
+    own, name = said(response), name or phrase(response.status)
+    usual = f"{response.status} {name}".strip()
+    return usual if own in ("", usual, name) else f"{usual}: {own}"
+
+
+def phrase(status: int) -> str:
+    try:
+        return str(http.HTTPStatus(status).phrase)
+    except ValueError:
+        return ""
 
 
 def no_link(response: Response) -> NoLink:
@@ -2003,7 +2164,7 @@ def form(
 
 def put(
     id: str, domain: str, endpoint: Callable[[Source], str], *, read: Callable[[Response], Link], keeps: Keeps,
-    headers: Extra = nothing, **facts: Any,
+    headers: Extra = nothing, refusal: Refusal = said_nothing, **facts: Any,
 ) -> Provider:  # fmt: skip
     """A host that takes the bare bytes; `endpoint` makes the URL."""
 
@@ -2017,7 +2178,7 @@ def put(
             kind + extra,
             source.body,
             hashed=options.sha256,
-            refusal=said_nothing,
+            refusal=refusal,
         )
 
     return Provider(id, domain, one_request(build, read), read, keeps, **facts)
@@ -2127,11 +2288,17 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
 
     return put(
         id or place, place.partition("/")[0], lambda source: f"{root}/{quoted(source.name)}", read=transfersh_read,
-        keeps=Keeps(None, range(DAY, 366 * DAY, DAY)), headers=headers, once="wish", **facts,
+        keeps=Keeps(None, range(DAY, 366 * DAY, DAY)), headers=headers, once="wish",
+        refusal=None, **facts,
     )  # fmt: skip
 
 
 def transfersh_read(response: Response) -> Link:
+    """WebDAV and plain PUT servers store the file too, but respond with nothing or with a page."""
+    if not response.body.strip() or (response.status == 201 and response.body.lstrip()[:1] == b"<"):
+        hint = f"-p URL expects a transfer.sh server; the file may be at {printable(response.url)}"
+        reason = "stored, but the response names no link"
+        raise NoLink(reason, phase="reply", status=response.status, started=True, hint=hint)
     url = own_link(text(response), response)
     delete = response.headers.get("X-Url-Delete", "").strip()
     return Link(url, delete=own_link(delete, response) if delete else None)
@@ -2449,9 +2616,6 @@ class Tokens:
             return self.token
 
 
-Refusal = Optional[Callable[[Response], Optional[UploadError]]]
-
-
 def but_for_401(refusal: Refusal) -> Refusal:
     return lambda response: refusal(response) if refusal and response.status != 401 else None
 
@@ -2471,7 +2635,7 @@ def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
     key = ("Authorization", basic("", options.settings["PIXELDRAIN_KEY"]))
     place, kind = (
         f"https://pixeldrain.com/api/file/{quoted(source.name)}",
-        ("Content-Type", media_type(source.name)),
+        ("Content-Type", content_type(source.name, source.body)),
     )
     stored = send(Request("PUT", place, (kind, key), source.body, hashed=options.sha256))
     link = pixeldrain_read(stored)._replace(sha256=stored.sha256)
@@ -2839,10 +3003,9 @@ def dropbox_tags(response: Response) -> str:
 
 
 def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
-    account, path = (
-        Dropbox(options.settings, send),
-        "/" + key_of(source, options, "upload/").strip("/"),
-    )
+    account, path = Dropbox(options.settings, send), key_of(source, options, "upload/").strip("/")
+    if not re.match("ns:[0-9]+/", path):  # a namespace, as a team's folder is one
+        path = "/" + path
     digest = dropbox_hash(source)
     modified = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(0, source.modified)))
     mode = (
@@ -2867,9 +3030,9 @@ def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
         raise no_link(stored)
     if found != digest:
         raise NotVerified("Dropbox stored other bytes: their content_hash differs", phase="proof")
-    return dropbox_link(account, json_at("path_display")(stored) or path, options)._replace(
-        sha256=stored.sha256
-    )
+    if path[0] == "/":  # of what is not mounted there is no such path
+        path = json_at("path_display")(stored) or path
+    return dropbox_link(account, path, options)._replace(sha256=stored.sha256)
 
 
 def dropbox_hash(source: Source) -> str:
@@ -2944,23 +3107,26 @@ def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
         words = "409: it is shared already, by a link without this expiry"
         raise Refused(words, phase="reply", status=409, hint="--unique makes a new file")
     with contextlib.suppress(NoLink):
-        return dropbox_read(answer, "error", "shared_link_already_exists", "metadata", "url")
+        return dropbox_read(answer, "error", "shared_link_already_exists", "metadata")
     return dropbox_read(
         account.rpc("sharing/list_shared_links", {"path": path, "direct_only": True}),
         "links",
         0,
-        "url",
     )
 
 
-def dropbox_read(response: Response, *place: Union[str, int]) -> Link:
+def dropbox_read(response: Response, *path: Union[str, int]) -> Link:
     """The link with dl=1, which serves the file instead of a page; all else in its query is part of the key."""
-    page = check_link(
-        json_at(*(place or ("url",)))(response), r"https://www\.dropbox\.com/\S+", response
-    )
+    page = check_link(json_at(*path, "url")(response), r"https://www\.dropbox\.com/\S+", response)
+    visibility = "public"
+    with contextlib.suppress(NoLink):
+        permissions = (*path, "link_permissions", "resolved_visibility", ".tag")
+        visibility = json_at(*permissions)(response)
+    warning = f"Dropbox asks for a sign-on before it gives the file (visibility: {visibility})"
     base, _, query = page.partition("?")
     kept = [pair for pair in query.split("&") if pair and not re.match("(dl|raw)=", pair)]
-    return Link(f"{base}?{'&'.join([*kept, 'dl=1'])}")
+    url = f"{base}?{'&'.join([*kept, 'dl=1'])}"
+    return Link(url, remark="" if visibility == "public" else warning)
 
 
 def dropbox_missing(settings: Mapping[str, str]) -> str:
@@ -2990,6 +3156,7 @@ class Credentials(NamedTuple):
     secret: str
     token: str = ""
     ends: Optional[float] = None
+    source: str = ""  # where they are from, for hints
 
     def __repr__(self) -> str:
         return f"<Credentials {self.key[:4]}...>"
@@ -3117,14 +3284,14 @@ class Aws:
 
     def __init__(self, settings: Mapping[str, str], send: Any = None) -> None:
         self.settings, self.send = settings, send
-        self.config = ini(settings.get("AWS_CONFIG_FILE") or "~/.aws/config")
-        self.shared = ini(settings.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials")
-        self.named = settings.get("AWS_PROFILE") or settings.get("AWS_DEFAULT_PROFILE") or ""
-        self.profile = self.profile_of(self.named or "default")
-        if self.named and not self.profile:
-            raise lacking(
-                f"AWS_PROFILE is {printable(self.named)!r}, and no file has such a profile"
-            )
+        self.config_path = settings.get("AWS_CONFIG_FILE") or "~/.aws/config"
+        self.shared_path = settings.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
+        self.config, self.shared = ini(self.config_path), ini(self.shared_path)
+        named = settings.get("AWS_PROFILE") or settings.get("AWS_DEFAULT_PROFILE")
+        self.name = named or "default"
+        self.profile = self.profile_of(self.name)
+        if named and not self.profile:
+            raise lacking(f"AWS_PROFILE is {printable(named)!r}, and no file has such a profile")
 
     def profile_of(self, name: str) -> Mapping[str, str]:
         section = self.config.get(f"profile {name}") or (
@@ -3132,24 +3299,24 @@ class Aws:
         )
         return {**(section or {}), **self.shared.get(name, {})}
 
-    def region(self) -> str:
-        found = (
+    def configured_region(self) -> str:
+        region = (
             self.settings.get("AWS_REGION")
             or self.settings.get("AWS_DEFAULT_REGION")
-            or self.profile.get("region")
+            or self.profile.get("region", "")
         )
-        if found and not re.fullmatch(REGION, found):
-            raise lacking(f"{printable(found)!r} is no region", "AWS_REGION is like eu-central-1")
-        return found or "us-east-1"
+        if region and not re.fullmatch(REGION, region):
+            hint = "AWS_REGION is like eu-central-1"
+            raise lacking(f"{printable(region)!r} {flaw(region) or 'is no region'}", hint)
+        return region
+
+    def region(self) -> str:
+        return self.configured_region() or "us-east-1"
 
     def endpoint(self, service: str) -> str:
         """The URL that replaces Amazon's own, or nothing."""
         services = self.config.get(f"services {self.profile.get('services')}", {})
-        own = dict(
-            line.split("=", 1)
-            for line in services.get(service, "").replace(" ", "").splitlines()
-            if "=" in line
-        )
+        own = nested(services.get(service, ""))
         names = (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL")
         places = [
             *((name, self.settings.get(name)) for name in names),
@@ -3163,7 +3330,29 @@ class Aws:
         )
         if not url or truth(ignored or ""):
             return ""
-        return server(name, url)
+        base = server(name, url)
+        if service == "s3":
+            self.check_bucket_free(name, base)
+        return base
+
+    def check_bucket_free(self, name: str, url: str) -> None:
+        """R2 and Spaces show the URL of a bucket, to which the bucket's name would be added once more."""
+        bucket = re.escape(self.settings.get("AWS_S3_BUCKET") or "/")
+        mended = re.sub(f"/{bucket}$", "", url)
+        hint = f"set {name}={mended}"
+        if mended == url and not self.path_style():
+            mended = re.sub(rf"://{bucket}\.", "://", url)
+            hint = f"set {name}={mended}, or AWS_S3_PATH_STYLE=true if that is the server's name"
+        if mended != url:
+            raise lacking(f"{name} contains the bucket already", hint)
+
+    def path_style(self) -> Optional[bool]:
+        """Whether the bucket is to stand in the path; None if neither setting nor file says so."""
+        style = self.settings.get("AWS_S3_PATH_STYLE")
+        if style:
+            return truth(style)
+        style = nested(self.profile.get("s3", "")).get("addressing_style")
+        return None if style not in ("path", "virtual") else style == "path"
 
     def credentials(self) -> Credentials:
         """The first that there are, in the order of the AWS tools; NotConfigured if there are none."""
@@ -3189,7 +3378,8 @@ class Aws:
         told = {name for name in self.settings if self.settings[name]} | set(self.profile)
         return not told & {
             "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI", "aws_access_key_id", "role_arn", "sso_account_id", "credential_process",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI", "aws_access_key_id", "role_arn", "credential_process",
+            "sso_account_id", "login_session",
         }  # fmt: skip
 
     def from_environment(self) -> Optional[Credentials]:
@@ -3206,56 +3396,55 @@ class Aws:
             raise lacking(f"{given} is set, but {missing} is not", "both belong together")
         return granted(self.settings, "the environment", names)
 
-    def from_profile(self, name: str = "", above: tuple[str, ...] = ()) -> Optional[Credentials]:
-        """What a profile gives; one whose role is assumed from another asks that one first."""
-        profile, name = (
-            self.profile_of(name) if name else self.profile,
-            name or self.named or "default",
-        )
-        if name in above:
-            raise lacking(f"the profiles {', '.join(map(printable, above))} name each other")
-        if "role_arn" in profile and (
-            "source_profile" in profile or "credential_source" in profile
-        ):
-            return self.assumed(profile, self.base_of(profile, (*above, name)))
-        names = (
-            {}
-            if above
-            else {
-                "web_identity_token_file": "AWS_WEB_IDENTITY_TOKEN_FILE",
-                "role_arn": "AWS_ROLE_ARN",
-            }
-        )
+    def from_profile(self) -> Optional[Credentials]:
+        """The keys of the profile; a browser, a code, a refresh and more than one role are for the AWS CLI."""
+        profile, source = self.profile, self.profile.get("source_profile", "")
+        if "role_arn" in profile and (source or "credential_source" in profile):
+            chained = source != self.name and "role_arn" in self.profile_of(source)
+            if "mfa_serial" in profile or chained or self.signs_on(source):
+                return self.from_cli()
+            return self.assumed(profile, self.base_of(profile))
+        names = {
+            "web_identity_token_file": "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "role_arn": "AWS_ROLE_ARN",
+        }
         web = {
             **profile,
             **{key: self.settings[name] for key, name in names.items() if self.settings.get(name)},
         }
         if "web_identity_token_file" in web:
             return self.web_identity(web)
-        return (
-            self.signed_on(profile, name)
-            if "sso_account_id" in profile
-            else self.own_keys(profile, name)
-        )
+        return self.from_cli() if self.signs_on(self.name) else self.own_keys(self.name)
 
-    def own_keys(self, profile: Mapping[str, str], name: str) -> Optional[Credentials]:
+    def signs_on(self, name: str) -> bool:
+        """Whether a profile means `aws sso login`, or `aws login`: the credentials file comes before the latter."""
+        profile, static = self.profile_of(name), "aws_access_key_id" in self.shared.get(name, {})
+        return "sso_account_id" in profile or ("login_session" in profile and not static)
+
+    def from_cli(self) -> Credentials:
+        """What the AWS CLI (2.9 or newer) makes of the profile: it refreshes, asks for codes, and has a cache."""
+        words = ["aws", "configure", "export-credentials", "--profile", self.name]
+        words += ["--format", "process"]
+        try:
+            return from_process(words, "the AWS CLI (version 2)", self.settings)
+        except NotConfigured as error:
+            raise lacking(str(error), printable(shlex.join(words))) from error
+
+    def own_keys(self, name: str) -> Optional[Credentials]:
         """All of one file, that of the credentials first: what stands in two does not belong together."""
-        shared, fields = (
-            self.shared.get(name, {}),
-            ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", ""),
-        )
+        profile, shared = self.profile_of(name), self.shared.get(name, {})
+        fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
         if "credential_process" in profile and fields[0] not in shared:
-            return from_process(profile["credential_process"])
-        found = (
-            shared
-            if fields[0] in shared
-            else {key: profile[key] for key in profile if key not in shared}
-        )
-        return (
-            granted(found, f"the profile {printable(name)}", fields) if fields[0] in found else None
-        )
+            command = profile["credential_process"]
+            return from_process(command, "the credential_process", self.settings)
+        keys, path = shared, self.shared_path
+        if fields[0] not in shared:
+            keys = {key: profile[key] for key in profile if key not in shared}
+            path = self.config_path
+        who = f"the profile {printable(name)} in {printable(path)}"
+        return granted(keys, who, fields) if fields[0] in keys else None
 
-    def base_of(self, profile: Mapping[str, str], above: tuple[str, ...]) -> Credentials:
+    def base_of(self, profile: Mapping[str, str]) -> Credentials:
         """The keys with which a role is assumed; a profile that names itself has them itself."""
         source, service = profile.get("source_profile", ""), profile.get("credential_source", "")
         by = {
@@ -3263,15 +3452,12 @@ class Aws:
             "EcsContainer": self.from_container,
             "Ec2InstanceMetadata": self.from_machine,
         }
-        if source == above[-1]:
-            found = self.own_keys(profile, source)
-        else:
-            found = self.from_profile(source, above) if source else by.get(service, lambda: None)()
-        if not found:
+        keys = self.own_keys(source) if source else by.get(service, lambda: None)()
+        if not keys:
             raise lacking(
                 f"{printable(source or service)}, from which a role is to be assumed, has no credentials"
             )
-        return found
+        return keys
 
     def ask(
         self, who: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any
@@ -3304,11 +3490,6 @@ class Aws:
         return granted({name: xml_text(answer, name) for name in SESSION_KEYS}, who, SESSION_KEYS)
 
     def assumed(self, profile: Mapping[str, str], base: Credentials) -> Credentials:
-        if "mfa_serial" in profile:
-            hint = (
-                "credential_process = aws configure export-credentials --profile NAME asks for it"
-            )
-            raise lacking("this role wants a one-time code, which cannot be asked for here", hint)
         more = {"DurationSeconds": "duration_seconds", "ExternalId": "external_id"}
         fields = {name: profile[key] for name, key in more.items() if key in profile}
         return self.sts("AssumeRole", {**self.role(profile), **fields}, base)
@@ -3325,36 +3506,8 @@ class Aws:
         """The token that Kubernetes or a CI service has put into a file."""
         if "role_arn" not in profile:
             raise lacking("AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not")
-        token = {"WebIdentityToken": small_file(profile["web_identity_token_file"])}
+        token = {"WebIdentityToken": text_file(profile["web_identity_token_file"])}
         return self.sts("AssumeRoleWithWebIdentity", {**self.role(profile), **token}, None)
-
-    def signed_on(self, profile: Mapping[str, str], name: str) -> Credentials:
-        """IAM Identity Center: the token that `aws sso login` has left in its cache."""
-        known = {**self.config.get(f"sso-session {profile.get('sso_session')}", {}), **profile}
-        seed = profile.get("sso_session") or known.get("sso_start_url", "")
-        name_of_cache = hashlib.sha1(seed.encode(), usedforsecurity=False).hexdigest()
-        token: dict[str, Any] = {}
-        with contextlib.suppress(NotConfigured):
-            token = dictionary(small_file(f"~/.aws/sso/cache/{name_of_cache}.json"))
-        if (when(token.get("expiresAt")) or 0) <= time.time():
-            raise lacking(
-                "nobody is signed on, or the sign-on has expired",
-                f"aws sso login --profile {printable(name)}",
-            )
-        query = urllib.parse.urlencode(
-            {"role_name": known.get("sso_role_name", ""), "account_id": known["sso_account_id"]}
-        )
-        region, bearer = (
-            known.get("sso_region") or self.region(),
-            (("x-amz-sso_bearer_token", str(token.get("accessToken"))),),
-        )
-        url = (
-            self.endpoint("sso") or f"https://portal.sso.{region}.{suffix(region)}"
-        ) + f"/federation/credentials?{query}"
-        found = dictionary(self.ask("the sign-on", "GET", url, bearer).body).get("roleCredentials")
-        return granted(
-            found, "the sign-on", ("accessKeyId", "secretAccessKey", "sessionToken", "expiration")
-        )
 
     def from_container(self) -> Optional[Credentials]:
         """What ECS, EKS and others hand to a container."""
@@ -3375,7 +3528,7 @@ class Aws:
         ):
             raise lacking("AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine")
         path = self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
-        token = small_file(path) if path else self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+        token = text_file(path) if path else self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
         headers = (("Authorization", token),) if token else ()
         return granted(
             dictionary(self.ask("the container", "GET", url, headers, within=2.0).body),
@@ -3438,9 +3591,22 @@ def server(name: str, url: str) -> str:
         if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
             return root_of(url)
     raise lacking(
-        f"{name} is no URL of a server: {printable(bare(url))}",
+        f"{name} {flaw(url) or 'is no URL of a server'}: {printable(bare(url))}",
         "it begins with http:// or https://",
     )
+
+
+def flaw(value: str) -> str:
+    """What is often written around a value, and taken by the AWS tools as a part of it."""
+    if re.search(r"\s[#;]", value):
+        return "has a comment behind it"
+    return "is in quotes" if re.fullmatch("([\"']).*\\1", value) else ""
+
+
+def nested(text: str) -> dict[str, str]:
+    """The settings of an indented block of an AWS file."""
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def truth(text: str) -> bool:
@@ -3453,14 +3619,11 @@ def suffix(region: str) -> str:
 
 def ini(path: str) -> Sections:
     """The sections of a file of the AWS tools; none if there is no such file, NotConfigured with the line if it is broken."""
-    try:
-        with open(os.path.expanduser(path), encoding="utf-8") as file:
-            parser = configparser.RawConfigParser(default_section=None, strict=False)  # type: ignore[call-overload]
-            parser.read_file(file)
-    except FileNotFoundError:
+    if not os.path.exists(os.path.expanduser(path)):
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise lacking(f"{printable(path)}: {local_reason(error)}") from error
+    parser = configparser.RawConfigParser(default_section=None, strict=False)  # type: ignore[call-overload]
+    try:
+        parser.read_string(text_file(path))
     except (
         configparser.Error
     ) as error:  # its own words would repeat the line, and that may be a secret
@@ -3476,10 +3639,13 @@ def ini(path: str) -> Sections:
     }
 
 
-def small_file(path: str) -> str:
+def text_file(path: str) -> str:
+    """A small file; Windows' editors write UTF-16, or a byte order mark before UTF-8."""
     try:
-        with open(os.path.expanduser(path), encoding="utf-8") as file:
-            return file.read(64 * KiB).strip()
+        with open(os.path.expanduser(path), "rb") as file:
+            data = file.read(MiB)
+        utf_16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        return data.decode("utf-16" if utf_16 else "utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise lacking(f"{printable(path)}: {local_reason(error)}") from error
 
@@ -3494,12 +3660,8 @@ def dictionary(text: Union[str, bytes]) -> dict[str, Any]:
 
 
 def when(text: object) -> Optional[float]:
-    """A time as ISO 8601 (without a zone it is UTC), or as milliseconds, in seconds since 1970."""
-    with contextlib.suppress(
-        ValueError, OverflowError
-    ):  # a month 13, or a number that no float holds
-        if isinstance(text, int):
-            return text / 1000
+    """A time as ISO 8601 (without a zone it is UTC) in seconds since 1970."""
+    with contextlib.suppress(ValueError):  # a month 13
         found = re.match(
             r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?",
             str(text),
@@ -3521,34 +3683,59 @@ SESSION_KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 def granted(found: Any, who: str, names: Sequence[str] = KEYS) -> Credentials:
     """The keys under these names; NotConfigured, without a word of what there was, if they are none."""
     given = found if isinstance(found, Mapping) else {}
-    key, secret, token = (str(given.get(name) or "").strip() for name in names[:3])
+    values = [str(given.get(name) or "").strip() for name in names[:3]]
+    for name, value in zip(names, values):
+        if flaw(value):
+            raise lacking(f"{name} of {who} {flaw(value)}", "remove that")
+    key, secret, token = values
     if not key or not secret or not re.fullmatch(r"[!-~]*", key + secret + token):
         raise lacking(f"{who} gives no access key with its secret")
-    return Credentials(key, secret, token, when(given.get(names[3])))
+    return Credentials(key, secret, token, when(given.get(names[3])), who)
 
 
-def from_process(command: str) -> Credentials:
+def from_process(
+    command: Union[str, list[str]], who: str, settings: Mapping[str, str]
+) -> Credentials:
     """The keys that a program prints (docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html)."""
-    who = "the credential_process"
     try:
-        words = command if os.name == "nt" else shlex.split(command)  # Windows splits it itself
+        if isinstance(command, str) and os.name != "nt":  # Windows splits it itself
+            command = shlex.split(command)
         done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROCESS_TIME, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PROCESS_TIME,
+            check=False,
+            env={**child_environment(), **settings},
         )
     except subprocess.TimeoutExpired:
         raise lacking(f"{who} gave no answer within {PROCESS_TIME:g} s") from None
     except (OSError, ValueError, IndexError) as error:
         raise lacking(f"{who} cannot be started: {local_reason(error)}") from error
     if done.returncode:
-        words = printable(done.stderr.decode("utf-8", "replace").strip().partition("\n")[0])
-        raise lacking(f"{who} failed ({done.returncode}): {words}")
-    found = dictionary(done.stdout)
-    if found.get("Version") != 1:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
+        # the last line, unless an argument is refused: version 1 of the AWS CLI lists all others below
+        reason = next((line for line in lines if re.match(r"\S+: error: ", line)), lines[-1])
+        raise lacking(f"{who} failed ({done.returncode}): {printable(reason)}")
+    printed = dictionary(done.stdout)
+    if printed.get("Version") != 1:
         raise lacking(f"{who} printed no JSON of version 1")
-    return granted(found, who, SESSION_KEYS)
+    return granted(printed, who, SESSION_KEYS)
 
 
-PROCESS_TIME = 30.0  # seconds; it may ask an agent or a device
+def child_environment() -> dict[str, str]:
+    """Ours, without the folder of libraries that PyInstaller puts before those of the system."""
+    variables = dict(os.environ)
+    if getattr(sys, "frozen", False):
+        for name in LIBRARY_PATHS:
+            variables.pop(name, None)
+            with contextlib.suppress(KeyError):
+                variables[name] = variables.pop(f"{name}_ORIG")
+    return variables
+
+
+LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FRAMEWORK_PATH")
+PROCESS_TIME = 60.0  # seconds; it may ask an agent, a device, or a person for a code
 
 
 # -- the bucket
@@ -3590,11 +3777,27 @@ def xml_text(response: Response, tag: str) -> str:
 def s3_refusal(response: Response) -> Optional[UploadError]:
     """Busy by its code; and the failure that comes with a 200, because the head had to be sent before the end was known."""
     code, status = xml_text(response, "Code"), response.status
-    words = f"{status} {printable(code)}: {printable(xml_text(response, 'Message'))}"
+    words = refusal_text(response, printable(code))
     if code in S3_BUSY:
         wait = retry_after(response.headers.get("Retry-After"), time.time())
         return Busy(words, phase="reply", status=status, retry_after=wait)
     return Refused(words, phase="reply", status=status) if code and status == 200 else None
+
+
+# "expecting 'X'" (AWS, Scaleway), "expected: 20261128/X/s3/..." (Garage), "must be one of: X, ..." (R2).
+REGION_IN_TEXT = (
+    r"(?:expecting|expected|in this region|one of):? ['\"]?(?:[0-9]{8}/)?([A-Za-z0-9-]+)"
+)
+
+
+def region_in(response: Response) -> str:
+    """The region that a refusal names: in a header, in an element, or in its words only."""
+    region = response.headers.get("x-amz-bucket-region") or xml_text(response, "Region")
+    message = xml_text(response, "Message")
+    match = re.search(REGION_IN_TEXT, message)
+    if not region and match and re.search("region|scope", message):
+        region = match[1]
+    return region if re.fullmatch(REGION, region) else ""
 
 
 class State(NamedTuple):
@@ -3602,9 +3805,11 @@ class State(NamedTuple):
 
     credentials: Credentials
     region: str
+    path_style: bool = True  # the bucket stands in the path, not before the host
     skew: float = 0.0
     crc: bool = True  # the service takes x-amz-checksum-*
     condition: bool = True  # ... and If-None-Match
+    md5: bool = False  # ... and wants Content-MD5
 
 
 class Bucket:
@@ -3613,24 +3818,27 @@ class Bucket:
     def __init__(self, settings: Mapping[str, str], send: Send) -> None:
         self.send, self.name, self.aws = send, settings["AWS_S3_BUCKET"], Aws(settings, send)
         self.endpoint = self.aws.endpoint("s3")
-        style = settings.get("AWS_S3_PATH_STYLE", "")
         dns = re.fullmatch(
             r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name
         )  # a certificate for *.s3... covers no dots
         number = re.fullmatch(
             r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint
         )  # in front of it no name can stand
-        self.path_style = truth(style) or not dns or bool(number or (self.endpoint and not style))
+        wish = self.aws.path_style()
+        self.style_is_open = bool(dns and not number)
+        path_style = not self.style_is_open or (bool(self.endpoint) if wish is None else wish)
         crc = settings.get("AWS_REQUEST_CHECKSUM_CALCULATION", "").lower() != "when_required"
         self.keys = Tokens(send, self.aws.credentials, self.aws.credentials())
-        self.state = State(self.keys.token, self.aws.region(), crc=crc)
+        self.state = State(self.keys.token, self.aws.region(), path_style, crc=crc)
 
     def url(self, key: str) -> str:
         region = self.state.region
         base = self.endpoint or f"https://s3.{region}.{suffix(region)}"
         scheme, _, host = base.partition("://")
         place = (
-            f"{base}/{quoted(self.name)}" if self.path_style else f"{scheme}://{self.name}.{host}"
+            f"{base}/{quoted(self.name)}"
+            if self.state.path_style
+            else f"{scheme}://{self.name}.{host}"
         )
         return f"{place}/{uri_encoded(key, '/-_.~')}"
 
@@ -3642,9 +3850,11 @@ class Bucket:
         payload = payload or hashlib.sha256(b"".join(body)).hexdigest()  # type: ignore[arg-type]
         for _ in range(4):
             state = self.state
-            extra = ((crc,) if crc and state.crc else ()) + (
-                (("If-None-Match", "*"),) if new and state.condition else ()
-            )
+            extra = [crc] if crc and state.crc else []
+            if new and state.condition:
+                extra.append(("If-None-Match", "*"))
+            if body and state.md5:
+                extra.append(("Content-MD5", content_md5(body)))
             request = Request(
                 method, self.url(key) + ("?" + query if query else ""), (*headers, *extra), body,
                 auth=Signer(state.credentials, state.region, payload, skew=state.skew).sign,
@@ -3658,9 +3868,13 @@ class Bucket:
     def learn(self, before: State, response: Response) -> bool:
         """Whether something is known now that was not when the request was made; another thread may have been first."""
         code, words, now = xml_text(response, "Code"), response.text().lower(), self.state
-        region = response.headers.get("x-amz-bucket-region") or xml_text(response, "Region")
-        if region and region != before.region and re.fullmatch(REGION, region):
+        region = region_in(response)
+        other_style = "virtual" if before.path_style else "path"
+        if region and region != before.region:
             now = now._replace(region=region)
+        elif self.style_is_open and re.search(rf"{other_style}[- ]?(style|host)", words):
+            self.style_is_open = False  # learnt once
+            now = now._replace(path_style=not before.path_style)
         elif (
             code == "RequestTimeTooSkewed" or "difference between the request time" in words
         ):  # rclone: AccessDenied
@@ -3677,6 +3891,8 @@ class Bucket:
                 raise Refused(
                     f"the session token has expired, and {error}", phase="reply", hint=error.hint
                 ) from error
+        elif "content-md5" in words and not before.md5:  # B2 with a retention, coolify#4774
+            now = now._replace(md5=True)
         elif response.status in (400, 501) and ("checksum" in words or "crc32" in words):
             now = now._replace(crc=False)
         elif response.status in (400, 501) and (
@@ -3689,7 +3905,7 @@ class Bucket:
 
     def success(self, response: Response, key: str) -> Response:
         """The answer if it is a success; raises what went wrong, and what to do, if not."""
-        status, words = response.status, printable(xml_text(response, "Message"))
+        status = response.status
         if status < 300:
             return response
         code = xml_text(response, "Code") or {
@@ -3698,13 +3914,28 @@ class Bucket:
             404: "NoSuchBucket",
         }.get(status, "")
         kind = Busy if code == "ConditionalRequestConflict" else Refused
-        said, hint = S3_ERRORS.get(
-            code,
-            (f"{status} {printable(code) or phrase(status)}{': ' + words if words else ''}", ""),
+        unknown = "check the permissions of KEYS" if status in (401, 403) else ""
+        reason, hint = S3_ERRORS.get(code, ("", unknown))
+        target = response.headers.get("Location") or xml_text(response, "Endpoint")
+        if target and status < 400:
+            reason = f"{status}, redirected to {printable(bare(target))}"
+            hint = "set AWS_REGION, or AWS_ENDPOINT_URL to that server"
+        if code == "SignatureDoesNotMatch" and not self.aws.configured_region():
+            hint += f"; AWS_REGION is not set, and {self.state.region} may be wrong"
+        source = self.state.credentials.source
+        variables = source == "the environment"
+        names = {
+            "PLACE": printable(f"s3://{self.name}/{key}"),
+            "BUCKET": self.name,
+            "KEYS": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if variables else source,
+            "TOKEN": "AWS_SESSION_TOKEN" if variables else source,
+        }
+        reason, hint = (
+            re.sub(r"\b(PLACE|BUCKET|KEYS|TOKEN)\b", lambda match: names[match.group()], text)
+            for text in (reason, hint)
         )
-        names = {"PLACE": printable(f"s3://{self.name}/{key}"), "BUCKET": self.name}
-        told = re.sub("PLACE|BUCKET", lambda found: names[found.group()], said) if hint else said
-        raise kind(told, phase="reply", status=status, hint=hint)
+        reason = reason or refusal_text(response, printable(code))
+        raise kind(reason, phase="reply", status=status, hint=hint)
 
     def put(self, key: str, query: str, part: Content, **more: Any) -> Response:
         """Stores a part and compares what the service says of it: its CRC-32, or else its MD5, which is mostly the ETag."""
@@ -3748,20 +3979,20 @@ S3_ERRORS = {  # code: what it means, and what to do
     "NoSuchBucket": ("there is no bucket BUCKET", "check AWS_S3_BUCKET and the endpoint"),
     "AccessDenied": (
         "no permission to write PLACE",
-        "the key needs s3:PutObject (and s3:AbortMultipartUpload)",
+        "the key needs s3:PutObject (and s3:AbortMultipartUpload); check KEYS",
     ),
     "InvalidAccessKeyId": (
         "the access key is not known there",
-        "check AWS_ACCESS_KEY_ID and the endpoint",
+        "check KEYS and the endpoint",
     ),
     "SignatureDoesNotMatch": (
         "the access key and its secret do not fit",
-        "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        "check KEYS",
     ),
     "ExpiredToken": ("the session token has expired", "get new temporary credentials"),
     "InvalidToken": (
         "the session token is not valid",
-        "check AWS_SESSION_TOKEN; unset it for permanent keys",
+        "check TOKEN; permanent keys have no session token",
     ),
     "RequestTimeTooSkewed": ("this machine's clock is wrong", "set it"),
     "AuthorizationHeaderMalformed": ("BUCKET is in another region", "set AWS_REGION"),
@@ -3788,6 +4019,11 @@ def digests(part: Content, sha256: bool, crc32: bool) -> tuple[str, str]:
 
 def md5_of(part: Content) -> str:
     return hashed(part, hashlib.md5(usedforsecurity=False))
+
+
+def content_md5(body: Body) -> str:
+    slices = (s if isinstance(s, Slice) else Slice(s, 0, len(s)) for s in body)
+    return base64.b64encode(bytes.fromhex(md5_of(tuple(slices)))).decode()
 
 
 def other_md5(response: Response, part: Content) -> bool:
@@ -3828,14 +4064,17 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
 
 def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> Optional[str]:
     """One request; the SHA-256 of what left."""
-    kind, new = (("Content-Type", media_type(key)),), not options.force
+    kind, new = (("Content-Type", content_type(key, source.body)),), not options.force
     response = bucket.put(key, "", source.body, headers=kind, new=new, hashed=options.sha256)
     return None if bucket.arrived(response, key, source) else bucket.success(response, key).sha256
 
 
 def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> None:
     """Parts that leave some at a time; after a failure nothing stays there that somebody would pay for."""
-    kind, crc = (("Content-Type", media_type(key)),), ("x-amz-checksum-algorithm", "CRC32")
+    kind, crc = (
+        (("Content-Type", content_type(key, source.body)),),
+        ("x-amz-checksum-algorithm", "CRC32"),
+    )
     begun = bucket.success(bucket.ask("POST", key, "uploads=", headers=kind, crc=crc), key)
     upload, stop = xml_text(begun, "UploadId"), threading.Event()
     if not upload:
@@ -3942,7 +4181,7 @@ def s3_missing(settings: Mapping[str, str]) -> str:
     if not bucket:
         return not_set("AWS_S3_BUCKET", settings)
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
-        return "AWS_S3_BUCKET is no name of a bucket"
+        return f"AWS_S3_BUCKET {flaw(bucket) or 'is no name of a bucket'}"
     try:
         server("TWAT_FS_S3_PUBLIC_URL", settings.get("TWAT_FS_S3_PUBLIC_URL", "http://x"))
         aws = Aws(settings)
@@ -4047,9 +4286,9 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
 def with_environment(options: UploadOptions) -> UploadOptions:
     """The options completed from the environment, and checked; raises UsageError."""
     settings, proxies = environment()
-    options = options._replace(
-        settings={**settings, **options.settings}, proxies=options.proxies or proxies
-    )
+    settings = {**settings, **options.settings}
+    settings = {name: value.strip() for name, value in settings.items()}
+    options = options._replace(settings=settings, proxies=options.proxies or proxies)
     if options.proxy == "":  # as with curl: none at all
         options = options._replace(proxy=None, proxies={})
     wished = options.settings.get("TWAT_FS_TIMEOUT")
@@ -4110,7 +4349,9 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
     """Why this provider need not be asked: pure, but for a look into a short file that must be text."""
     lacks = unconfigured(provider, options.settings)
     if lacks:
-        return NotConfigured(lacks, phase="setup", hint=provider.help or provider.note)
+        half = provider.needs and all(map(options.settings.get, provider.needs))
+        hint = "" if half else provider.help or provider.note
+        return NotConfigured(lacks, phase="setup", hint=hint)
     reason = misfit(provider, source, options)
     if reason:
         return Unsuitable(reason, phase="file")
@@ -4164,17 +4405,6 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
     return ""
 
 
-def is_text(body: Content, limit: float = FOREVER) -> bool:
-    """UTF-8 without a NUL, as far as the first `limit` bytes show."""
-    size = int(min(limit, length(body)))
-    data = b"".join(map(bytes, blocks_of(slice_body(body, 0, size))))
-    with contextlib.suppress(UnicodeDecodeError):
-        # the last character of a beginning may be cut
-        final = size == length(body)
-        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(data, final)
-    return False
-
-
 BUSY = frozenset(
     (408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524)
 )  # 52x: Cloudflare cannot reach the host
@@ -4188,20 +4418,12 @@ def judge(request: Request, response: Response) -> Response:
     status, sent = response.status, bool(request.body)
     if 200 <= status < 300 or status in request.expects:
         return response
-    own, usual = said(response), f"{status} {phrase(status)}".strip()
-    words = usual if own in ("", usual, phrase(status)) else f"{usual}: {own}"
+    words = refusal_text(response)
     if status in BUSY or (status == 500 and request.repeatable):
         raise Busy(
             words, phase="reply", status=status, started=sent, retry_after=told_to_wait(response)
         )
     raise Refused(words, phase="reply", status=status, started=sent)
-
-
-def phrase(status: int) -> str:
-    try:
-        return str(http.HTTPStatus(status).phrase)
-    except ValueError:
-        return ""
 
 
 def told_to_wait(response: Response) -> Optional[float]:
@@ -4534,7 +4756,8 @@ def verify(
         return prove_samples(link, source, send)
     except (Refused, NoLink, RetryableError) as error:
         words = f"{bare(link.url)} does not give the file: {error}"
-        raise NotVerified(words, phase="proof", status=error.status, hint=link.advice) from error
+        hint = link.advice if error.status in (401, 403) else ""
+        raise NotVerified(words, phase="proof", status=error.status, hint=hint) from error
 
 
 class Tally:

@@ -34,7 +34,7 @@ TEMPORARY, TEMPORARY_SECRET, TOKEN = (
     "temporary/secret+EXAMPLE",
     "FwoGZXIvYXdzEXAMPLE/token+==",
 )
-WEB_TOKEN, SSO_TOKEN = "eyJhbGciOi.web-identity.EXAMPLE", "sso-bearer-EXAMPLE"
+WEB_TOKEN = "eyJhbGciOi.web-identity.EXAMPLE"
 BUCKETS = {
     "pictures": "us-east-1",
     "berlin": "eu-central-1",
@@ -458,36 +458,4 @@ def parsed(ask: Ask):
     return parse_qs(ask.file.read().decode(), strict_parsing=True)
 
 
-class Portal(Host):
-    """Gives the keys of a role to who is signed on."""
-
-    domains = ("portal.sso.eu-central-1.amazonaws.com",)
-    garbage: Optional[str] = None
-
-    def is_upload(self, ask: Ask) -> bool:
-        return False
-
-    def answer(self, ask: Ask) -> Answer:
-        query = {name: values[0] for name, values in ask.query.items()}
-        if (
-            urlsplit(ask.head.target).path != "/federation/credentials"
-            or ask.header("x-amz-sso_bearer_token") != SSO_TOKEN
-        ):
-            return Answer(
-                401, '{"message":"Session token not found or invalid"}', "application/json"
-            )
-        if query != {"role_name": "uploader", "account_id": "123456789012"}:
-            return Answer(403, '{"message":"No access"}', "application/json")
-        ends = int((time.time() + 3600) * 1000)
-        keys = {
-            "accessKeyId": TEMPORARY,
-            "secretAccessKey": TEMPORARY_SECRET,
-            "sessionToken": TOKEN,
-            "expiration": ends,
-        }
-        return Answer(
-            200, self.garbage or json.dumps({"roleCredentials": keys}), "application/json"
-        )
-
-
-FAMILIES = (S3, TokenService, Portal)
+FAMILIES = (S3, TokenService)

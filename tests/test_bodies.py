@@ -181,10 +181,10 @@ def test_fields_come_first_and_the_file_last(write):
     [
         ("a.txt", "text/plain"), ("a.png", "image/png"), ("a.PNG", "image/png"), ("a.html", "text/html"),
         ("a.pdf", "application/pdf"),
-        ("a", "application/octet-stream"), ("a.unknown", "application/octet-stream"), ("a.tar.gz", "application/octet-stream"),
+        ("a", "application/octet-stream"), ("a.unknown", "application/octet-stream"), ("a.tar.gz", "application/gzip"),
         ("re: plan #2.pdf", "application/pdf"), ("http://a/b.png", "image/png"), ("b:c/d.html", "text/html"),
         ("data:text/html,x", "application/octet-stream"), ("data:a/b\nX: 1,c", "application/octet-stream"),
-        ("a.txt.gz", "application/octet-stream"), (".txt", "application/octet-stream"), ("", "application/octet-stream"),
+        ("a.txt.gz", "application/gzip"), (".txt", "application/octet-stream"), ("", "application/octet-stream"),
     ],
 )  # fmt: skip
 def test_the_type_is_guessed_from_the_name_alone(name, kind):

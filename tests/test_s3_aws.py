@@ -13,13 +13,13 @@ import threading
 import time
 
 import pytest
-from aws_host import KEY, SECRET, SSO_TOKEN, TEMPORARY, TEMPORARY_SECRET, TOKEN, WEB_TOKEN
+from aws_host import KEY, SECRET, TEMPORARY, TEMPORARY_SECRET, TOKEN, WEB_TOKEN
 
 import twat_fs as t
 
 MIB = 1 << 20
 PICTURES = "pictures.s3.us-east-1.amazonaws.com"
-SECRETS = (SECRET, TEMPORARY_SECRET, TOKEN, WEB_TOKEN, SSO_TOKEN)
+SECRETS = (SECRET, TEMPORARY_SECRET, TOKEN, WEB_TOKEN)
 
 
 @pytest.fixture
@@ -482,50 +482,6 @@ def test_a_web_identity(aws, box, small, tmp_path):
         and "the Security Token Service gives no credentials: 400 Bad Request: The token"
         in done.stderr
     )
-
-
-def test_a_sign_on(aws, box, small, tmp_path):
-    env = signed_on(tmp_path, "2999-01-01T00:00:00Z")
-    good_but_ending(aws(small, env=env))
-    assert asked(box)[0] == ("GET", "portal.sso.eu-central-1.amazonaws.com")
-
-
-def signed_on(folder, ends, token=SSO_TOKEN):
-    home = folder / "signed"
-    cache = home / ".aws" / "sso" / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    (home / ".aws" / "config").write_text(
-        "[profile on]\nsso_session = us\nsso_account_id = 123456789012\nsso_role_name = uploader\n"
-        "[sso-session us]\nsso_region = eu-central-1\nsso_start_url = https://example.awsapps.com/start\n"
-    )
-    name = hashlib.sha1(b"us").hexdigest() + ".json"
-    (cache / name).write_text(json.dumps({"accessToken": token, "expiresAt": ends}))
-    return {**NOBODY, "HOME": home, "USERPROFILE": home, "AWS_PROFILE": "on"}
-
-
-def test_a_sign_on_that_is_over(aws, box, small, tmp_path):
-    done = aws(small, env=signed_on(tmp_path, "2020-01-01T00:00:00Z"))
-    assert (
-        done.returncode == 5
-        and "nobody is signed on, or the sign-on has expired   aws sso login --profile on"
-        in done.stderr
-    )
-    assert not box.requests
-    done = aws(small, env=signed_on(tmp_path, "2999-01-01T00:00:00Z", "revoked"))
-    assert (
-        done.returncode == 5
-        and "the sign-on gives no credentials: 401 Unauthorized: Session token not found"
-        in done.stderr
-    )
-
-
-def test_what_is_no_answer_is_not_repeated(aws, box, small, tmp_path):
-    """It may hold a secret."""
-    box.hosts[
-        "portal.sso.eu-central-1.amazonaws.com"
-    ].garbage = f'{{"roleCredentials": ["{TEMPORARY_SECRET}"]}}'
-    done = aws("-v", small, env=signed_on(tmp_path, "2999-01-01T00:00:00Z"))
-    assert done.returncode == 5 and "the sign-on gives no access key with its secret" in done.stderr
 
 
 # 5  What must not happen ---------------------------------------------------------------------------------------------

@@ -205,7 +205,7 @@ def test_the_program_ends_at_the_version_guard_and_at_its_last_line_only():
     assert LINES[-1].strip() == "sys.exit(main())"
 
 
-def test_three_functions_read_the_environment():
+def test_four_functions_read_the_environment():
     found = [
         node
         for name in (
@@ -218,9 +218,12 @@ def test_three_functions_read_the_environment():
         )
         for node in uses(name)
     ]
-    assert {owner_of(node) for node in found} == {"environment", "frozen_bundle", "lost_bundle"}, (
-        "the bundles are OpenSSL's"
-    )
+    assert {owner_of(node) for node in found} == {
+        "environment",
+        "frozen_bundle",
+        "lost_bundle",
+        "child_environment",
+    }, "the bundles are OpenSSL's"
 
 
 def test_one_place_sleeps():
