@@ -648,7 +648,7 @@ def unique_name(name: str, now: time.struct_time) -> str:
 
 # By IANA's registry (November 2026), else as browsers and Debian's media-types say.  Python's own table differs from
 # version to version, and lacks half of these in 3.9; a system's table differs from machine to machine.
-CONTENT_TYPES = """
+CONTENT_TYPE_ROWS = """
 application/epub+zip epub
 application/gzip gz tgz
 application/java-archive jar
@@ -765,16 +765,17 @@ video/x-msvideo avi
 """
 
 
-@functools.cache
-def content_types() -> Mapping[str, str]:
-    rows = (line.split() for line in CONTENT_TYPES.strip().splitlines())
-    return {extension: row[0] for row in rows for extension in row[1:]}
+CONTENT_TYPES = {
+    extension: row.split()[0]
+    for row in CONTENT_TYPE_ROWS.splitlines()
+    for extension in row.split()[1:]
+}
 
 
 def media_type(name: str) -> str:
     """Guessed from what follows the last dot of the name."""
     extension = os.path.splitext(name.rpartition("/")[2])[1]
-    return content_types().get(extension[1:].lower(), "application/octet-stream")
+    return CONTENT_TYPES.get(extension[1:].lower(), "application/octet-stream")
 
 
 def content_type(name: str, body: Content) -> str:
@@ -1966,8 +1967,8 @@ def changed(reader: Reader, pattern: str, replacement: str) -> Reader:
 def said(response: Response) -> str:
     """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else its text."""
     words = response.text().strip()
-    with contextlib.suppress(ValueError, RecursionError):
-        words = message_in(json.loads(words) if words[:1] in ("{", "[") else None) or words
+    with contextlib.suppress(ValueError):  # an escape that is none
+        words = (words[:1] in ("{", "[") and json_message(words)) or words
     words = re.sub(
         r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", words)
     )  # keys to a place
@@ -1979,18 +1980,17 @@ def said(response: Response) -> str:
     return printable(" ".join(html.unescape(words).split()))
 
 
-def message_in(value: Any) -> str:
-    """The sentence of an error in JSON, which hosts put under several names, and some of them deeper."""
-    if isinstance(value, dict):
-        value = [value[name] for name in MESSAGE_NAMES if name in value]
-    if isinstance(value, list):
-        return next(filter(None, map(message_in, value)), "")
-    return value.strip() if isinstance(value, str) else ""
+def json_message(text: str) -> str:
+    """The sentence of an error in JSON, which hosts put under several names and at any depth."""
+    for name in MESSAGE_NAMES:
+        match = re.search(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)+")', text)
+        if match:
+            return str(json.loads(match[1], strict=False))
+    return ""
 
 
 MESSAGE_NAMES = (
-    "message", "error_summary", "error_description", "description", "detail", "msg", "reason", "title",
-    "error", "errors",
+    "message", "error_summary", "error_description", "description", "detail", "msg", "reason", "error",
 )  # fmt: skip
 
 
@@ -2296,7 +2296,7 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
 def transfersh_read(response: Response) -> Link:
     """WebDAV and plain PUT servers store the file too, but respond with nothing or with a page."""
     if not response.body.strip() or (response.status == 201 and response.body.lstrip()[:1] == b"<"):
-        hint = f"-p URL expects a transfer.sh server; the file may be at {printable(response.url)}"
+        hint = f"-p URL expects a transfer.sh server; try {printable(response.url)}"
         reason = "stored, but the response names no link"
         raise NoLink(reason, phase="reply", status=response.status, started=True, hint=hint)
     url = own_link(text(response), response)
@@ -3107,26 +3107,27 @@ def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
         words = "409: it is shared already, by a link without this expiry"
         raise Refused(words, phase="reply", status=409, hint="--unique makes a new file")
     with contextlib.suppress(NoLink):
-        return dropbox_read(answer, "error", "shared_link_already_exists", "metadata")
+        return dropbox_read(answer, "error", "shared_link_already_exists", "metadata", "url")
     return dropbox_read(
         account.rpc("sharing/list_shared_links", {"path": path, "direct_only": True}),
         "links",
         0,
+        "url",
     )
 
 
-def dropbox_read(response: Response, *path: Union[str, int]) -> Link:
+def dropbox_read(response: Response, *place: Union[str, int]) -> Link:
     """The link with dl=1, which serves the file instead of a page; all else in its query is part of the key."""
-    page = check_link(json_at(*path, "url")(response), r"https://www\.dropbox\.com/\S+", response)
-    visibility = "public"
-    with contextlib.suppress(NoLink):
-        permissions = (*path, "link_permissions", "resolved_visibility", ".tag")
-        visibility = json_at(*permissions)(response)
-    warning = f"Dropbox asks for a sign-on before it gives the file (visibility: {visibility})"
+    page = check_link(
+        json_at(*(place or ("url",)))(response), r"https://www\.dropbox\.com/\S+", response
+    )
     base, _, query = page.partition("?")
     kept = [pair for pair in query.split("&") if pair and not re.match("(dl|raw)=", pair)]
-    url = f"{base}?{'&'.join([*kept, 'dl=1'])}"
-    return Link(url, remark="" if visibility == "public" else warning)
+    link = Link(f"{base}?{'&'.join([*kept, 'dl=1'])}")
+    visible = re.search(r'"resolved_visibility": *{"\.tag": *"([a-z_]+)"', response.text())
+    if visible and visible[1] != "public":
+        link = link._replace(remark=f"the link requires a sign-on (visibility: {visible[1]})")
+    return link
 
 
 def dropbox_missing(settings: Mapping[str, str]) -> str:
@@ -3348,11 +3349,10 @@ class Aws:
 
     def path_style(self) -> Optional[bool]:
         """Whether the bucket is to stand in the path; None if neither setting nor file says so."""
-        style = self.settings.get("AWS_S3_PATH_STYLE")
-        if style:
-            return truth(style)
-        style = nested(self.profile.get("s3", "")).get("addressing_style")
-        return None if style not in ("path", "virtual") else style == "path"
+        style = nested(self.profile.get("s3", "")).get("addressing_style", "")
+        wish = {"path": "yes", "virtual": "no"}.get(style)
+        wish = self.settings.get("AWS_S3_PATH_STYLE") or wish
+        return truth(wish) if wish else None
 
     def credentials(self) -> Credentials:
         """The first that there are, in the order of the AWS tools; NotConfigured if there are none."""
@@ -3408,12 +3408,9 @@ class Aws:
             "web_identity_token_file": "AWS_WEB_IDENTITY_TOKEN_FILE",
             "role_arn": "AWS_ROLE_ARN",
         }
-        web = {
-            **profile,
-            **{key: self.settings[name] for key, name in names.items() if self.settings.get(name)},
-        }
-        if "web_identity_token_file" in web:
-            return self.web_identity(web)
+        given = {key: self.settings[name] for key, name in names.items() if self.settings.get(name)}
+        if "web_identity_token_file" in {**profile, **given}:
+            return self.web_identity({**profile, **given})
         return self.from_cli() if self.signs_on(self.name) else self.own_keys(self.name)
 
     def signs_on(self, name: str) -> bool:
@@ -3423,20 +3420,20 @@ class Aws:
 
     def from_cli(self) -> Credentials:
         """What the AWS CLI (2.9 or newer) makes of the profile: it refreshes, asks for codes, and has a cache."""
-        words = ["aws", "configure", "export-credentials", "--profile", self.name]
-        words += ["--format", "process"]
+        name = self.name if re.fullmatch(r"[\w.+@/-]+", self.name) else f'"{self.name}"'
+        command = f"aws configure export-credentials --profile {name} --format process"
         try:
-            return from_process(words, "the AWS CLI (version 2)", self.settings)
+            return from_process(command, "the AWS CLI (version 2)", self.settings)
         except NotConfigured as error:
-            raise lacking(str(error), printable(shlex.join(words))) from error
+            raise lacking(str(error), command) from error
 
     def own_keys(self, name: str) -> Optional[Credentials]:
         """All of one file, that of the credentials first: what stands in two does not belong together."""
         profile, shared = self.profile_of(name), self.shared.get(name, {})
         fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
         if "credential_process" in profile and fields[0] not in shared:
-            command = profile["credential_process"]
-            return from_process(command, "the credential_process", self.settings)
+            command, who = profile["credential_process"], "the credential_process"
+            return from_process(command, who, self.settings)
         keys, path = shared, self.shared_path
         if fields[0] not in shared:
             keys = {key: profile[key] for key in profile if key not in shared}
@@ -3570,13 +3567,9 @@ CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 
 def keys_refusal(response: Response) -> Optional[UploadError]:
     """Of a refusal only its message is repeated: the rest may be a secret."""
-    status, message = (
-        response.status,
-        xml_text(response, "Message") or dictionary(response.body).get("message"),
-    )
-    words = f"{status} {phrase(status)}" + (
-        f": {printable(message)}" if isinstance(message, str) and message else ""
-    )
+    status = response.status
+    message = xml_text(response, "Message") or json_message(response.text())
+    words = f"{status} {phrase(status)}" + (f": {printable(message)}" if message else "")
     kind = Busy if status in (429, 500, 502, 503, 504) else Refused
     return kind(words, phase="setup", status=status) if status >= 300 else None
 
@@ -3605,8 +3598,7 @@ def flaw(value: str) -> str:
 
 def nested(text: str) -> dict[str, str]:
     """The settings of an indented block of an AWS file."""
-    pairs = (line.partition("=") for line in text.splitlines())
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    return dict(re.findall(r"(?m)^ *(\w+) *= *(.*?) *$", text))
 
 
 def truth(text: str) -> bool:
@@ -3693,15 +3685,11 @@ def granted(found: Any, who: str, names: Sequence[str] = KEYS) -> Credentials:
     return Credentials(key, secret, token, when(given.get(names[3])), who)
 
 
-def from_process(
-    command: Union[str, list[str]], who: str, settings: Mapping[str, str]
-) -> Credentials:
+def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credentials:
     """The keys that a program prints (docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html)."""
     try:
-        if isinstance(command, str) and os.name != "nt":  # Windows splits it itself
-            command = shlex.split(command)
         done = subprocess.run(
-            command,
+            command if os.name == "nt" else shlex.split(command),  # Windows splits it itself
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=PROCESS_TIME,
@@ -3806,6 +3794,7 @@ class State(NamedTuple):
     credentials: Credentials
     region: str
     path_style: bool = True  # the bucket stands in the path, not before the host
+    other_style: str = ""  # what may be tried once if it is asked for
     skew: float = 0.0
     crc: bool = True  # the service takes x-amz-checksum-*
     condition: bool = True  # ... and If-None-Match
@@ -3824,12 +3813,12 @@ class Bucket:
         number = re.fullmatch(
             r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint
         )  # in front of it no name can stand
-        wish = self.aws.path_style()
-        self.style_is_open = bool(dns and not number)
-        path_style = not self.style_is_open or (bool(self.endpoint) if wish is None else wish)
+        fixed, wish = bool(not dns or number), self.aws.path_style()
+        path_style = fixed or (bool(self.endpoint) if wish is None else wish)
+        other_style = "" if fixed else "virtual" if path_style else "path"
         crc = settings.get("AWS_REQUEST_CHECKSUM_CALCULATION", "").lower() != "when_required"
         self.keys = Tokens(send, self.aws.credentials, self.aws.credentials())
-        self.state = State(self.keys.token, self.aws.region(), path_style, crc=crc)
+        self.state = State(self.keys.token, self.aws.region(), path_style, other_style, crc=crc)
 
     def url(self, key: str) -> str:
         region = self.state.region
@@ -3853,8 +3842,9 @@ class Bucket:
             extra = [crc] if crc and state.crc else []
             if new and state.condition:
                 extra.append(("If-None-Match", "*"))
-            if body and state.md5:
-                extra.append(("Content-MD5", content_md5(body)))
+            if method == "PUT" and state.md5:  # of a part: all other bodies are short
+                digest = bytes.fromhex(md5_of(body))  # type: ignore[arg-type]
+                extra.append(("Content-MD5", base64.b64encode(digest).decode()))
             request = Request(
                 method, self.url(key) + ("?" + query if query else ""), (*headers, *extra), body,
                 auth=Signer(state.credentials, state.region, payload, skew=state.skew).sign,
@@ -3869,12 +3859,10 @@ class Bucket:
         """Whether something is known now that was not when the request was made; another thread may have been first."""
         code, words, now = xml_text(response, "Code"), response.text().lower(), self.state
         region = region_in(response)
-        other_style = "virtual" if before.path_style else "path"
         if region and region != before.region:
             now = now._replace(region=region)
-        elif self.style_is_open and re.search(rf"{other_style}[- ]?(style|host)", words):
-            self.style_is_open = False  # learnt once
-            now = now._replace(path_style=not before.path_style)
+        elif before.other_style and re.search(rf"{before.other_style}[- ]?(style|host)", words):
+            now = now._replace(path_style=not before.path_style, other_style="")
         elif (
             code == "RequestTimeTooSkewed" or "difference between the request time" in words
         ):  # rclone: AccessDenied
@@ -3922,20 +3910,13 @@ class Bucket:
             hint = "set AWS_REGION, or AWS_ENDPOINT_URL to that server"
         if code == "SignatureDoesNotMatch" and not self.aws.configured_region():
             hint += f"; AWS_REGION is not set, and {self.state.region} may be wrong"
-        source = self.state.credentials.source
-        variables = source == "the environment"
-        names = {
-            "PLACE": printable(f"s3://{self.name}/{key}"),
-            "BUCKET": self.name,
-            "KEYS": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if variables else source,
-            "TOKEN": "AWS_SESSION_TOKEN" if variables else source,
-        }
-        reason, hint = (
-            re.sub(r"\b(PLACE|BUCKET|KEYS|TOKEN)\b", lambda match: names[match.group()], text)
-            for text in (reason, hint)
+        keys = self.state.credentials.source.replace(
+            "the environment", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
+        names = {"PLACE": printable(f"s3://{self.name}/{key}"), "BUCKET": self.name}
+        reason = re.sub("PLACE|BUCKET", lambda match: names[match[0]], reason)
         reason = reason or refusal_text(response, printable(code))
-        raise kind(reason, phase="reply", status=status, hint=hint)
+        raise kind(reason, phase="reply", status=status, hint=hint.replace("KEYS", keys))
 
     def put(self, key: str, query: str, part: Content, **more: Any) -> Response:
         """Stores a part and compares what the service says of it: its CRC-32, or else its MD5, which is mostly the ETag."""
@@ -3992,7 +3973,7 @@ S3_ERRORS = {  # code: what it means, and what to do
     "ExpiredToken": ("the session token has expired", "get new temporary credentials"),
     "InvalidToken": (
         "the session token is not valid",
-        "check TOKEN; permanent keys have no session token",
+        "check AWS_SESSION_TOKEN (or KEYS); permanent keys have none",
     ),
     "RequestTimeTooSkewed": ("this machine's clock is wrong", "set it"),
     "AuthorizationHeaderMalformed": ("BUCKET is in another region", "set AWS_REGION"),
@@ -4019,11 +4000,6 @@ def digests(part: Content, sha256: bool, crc32: bool) -> tuple[str, str]:
 
 def md5_of(part: Content) -> str:
     return hashed(part, hashlib.md5(usedforsecurity=False))
-
-
-def content_md5(body: Body) -> str:
-    slices = (s if isinstance(s, Slice) else Slice(s, 0, len(s)) for s in body)
-    return base64.b64encode(bytes.fromhex(md5_of(tuple(slices)))).decode()
 
 
 def other_md5(response: Response, part: Content) -> bool:
@@ -4349,9 +4325,7 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
     """Why this provider need not be asked: pure, but for a look into a short file that must be text."""
     lacks = unconfigured(provider, options.settings)
     if lacks:
-        half = provider.needs and all(map(options.settings.get, provider.needs))
-        hint = "" if half else provider.help or provider.note
-        return NotConfigured(lacks, phase="setup", hint=hint)
+        return NotConfigured(lacks, phase="setup", hint=setup_help(provider, options.settings))
     reason = misfit(provider, source, options)
     if reason:
         return Unsuitable(reason, phase="file")
@@ -4360,6 +4334,11 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
     except UploadError as error:
         return error
     return None
+
+
+def setup_help(provider: Provider, settings: Mapping[str, str]) -> str:
+    """How to get what is needed; not for those who have set it, and have a mistake in it."""
+    return "" if all(map(settings.get, provider.needs)) else provider.help or provider.note
 
 
 def unconfigured(provider: Provider, settings: Mapping[str, str]) -> str:
@@ -4896,7 +4875,7 @@ def setup_provider(
     provider = find_provider(name)
     lacks = unconfigured(provider, wanted.settings)
     if lacks:
-        return ProviderInfo(False, lacks, provider.help or provider.note)
+        return ProviderInfo(False, lacks, setup_help(provider, wanted.settings))
     if online:
         return round_trip(provider, wanted)
     return ProviderInfo(

@@ -169,6 +169,7 @@ class Dropbox(Host):
     email_verified = True
     links_may_expire = True
     tells_existing = True  # False: shared_link_already_exists comes without the link
+    visibility = "public"  # of new links
     lies = False  # True: the content_hash in its answers is another one
     keeps_at_most: Optional[int] = None  # of the next part only so much arrives
     disallowed = ("desktop.ini", "thumbs.db", ".ds_store", ".dropbox", ".dropbox.attr")
@@ -315,6 +316,8 @@ class Dropbox(Host):
     def wrong(self, commit: Any, file: Upload, found: str) -> Tuple[str, ...]:
         """The tags of what stands against it."""
         path, mode = commit["path"].lower(), commit.get("mode", "add")
+        if not re.fullmatch(r"(?s)/.*|ns:[0-9]+(/.*)?", path):
+            return ("malformed_path",)
         above = ["/".join(path.split("/")[:n]) for n in range(2, path.count("/") + 1)]
         old = self.entries.get(path)
         same = old and old.hash == found and not commit.get("strict_conflict")
@@ -355,12 +358,15 @@ class Dropbox(Host):
         return entry
 
     def about(self, entry: Entry) -> Dict[str, Any]:
-        return {
+        shown = {
             "name": entry.path.rpartition("/")[2], "path_lower": entry.path.lower(), "path_display": entry.path,
             "id": "id:%s" % entry.rev, "client_modified": entry.modified, "server_modified": "2026-11-25T00:00:00Z",
             "rev": entry.rev, "size": entry.file.size, "is_downloadable": True,
             "content_hash": entry.hash if not self.lies else "0" * 64,
         }  # fmt: skip
+        if entry.path.startswith("ns:"):  # not mounted
+            del shown["path_display"], shown["path_lower"]
+        return shown
 
     def metadata(self, ask: Ask, arg: Any) -> Answer:
         entry = self.entries.get(arg["path"].lower())
@@ -496,7 +502,8 @@ class Dropbox(Host):
             "rev": entry.rev, "size": entry.file.size, **entry.link.options,
             "link_permissions": {"can_revoke": True, "visibility_policies": [], "can_set_expiry": True,
                 "can_remove_expiry": True, "allow_download": True, "can_allow_download": True,
-                "can_disallow_download": True, "allow_comments": True, "team_restricts_comments": False},
+                "can_disallow_download": True, "allow_comments": True, "team_restricts_comments": False,
+                "resolved_visibility": {".tag": self.visibility}},
         }  # fmt: skip
 
     def links(self, ask: Ask, arg: Any) -> Answer:
@@ -519,6 +526,8 @@ class Dropbox(Host):
                 if "dl=0" not in ask.head.target
                 else as_page("a file on Dropbox")
             )
+        if self.visibility != "public":
+            return as_page("Log in to Dropbox")
         if ask.domain == self.domains[2]:
             place = ask.head.target.replace("/scl/fi", "/cd/0/get")
             return Answer(

@@ -254,6 +254,9 @@ PLACES = [
     (["--remote-path", "docs/"], "/docs/a.txt"),
     (["--remote-path", "/docs/sub/"], "/docs/sub/a.txt"),
     (["--remote_path", "docs/b.txt"], "/docs/b.txt"),
+    (["--remote-path", "ns:1234/team/"], "ns:1234/team/a.txt"),
+    (["--remote-path", "ns:1234/"], "ns:1234/a.txt"),
+    (["--remote-path", "ns:x/"], "/ns:x/a.txt"),
     (["--remote-path", ""], "/a.txt"),
     (["--remote-path", "/"], "/a.txt"),
     (["-n", "c.txt"], "/upload/c.txt"),
@@ -614,6 +617,16 @@ def test_a_page_becomes_a_file(url, link):
         200, {}, json.dumps({"url": url}).encode(), "https://api.dropboxapi.com/2/x"
     )
     assert twat_fs.dropbox_read(answer).url == link
+
+
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("visibility", ["team_only", "password"])
+def test_a_link_that_wants_a_sign_on_says_so(put, dropbox, visibility, tells):
+    dropbox.visibility, dropbox.tells_existing = visibility, tells
+    for _ in "new", "again":
+        code, out, err = put("dropbox")
+        assert (code, out) == (4, "") and "an HTML page" in err
+        assert f"the link requires a sign-on (visibility: {visibility})" in err
 
 
 # 6 Dropbox: refusals --------------------------------------------------------------------------------------------------

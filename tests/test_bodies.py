@@ -191,6 +191,58 @@ def test_the_type_is_guessed_from_the_name_alone(name, kind):
     assert t.media_type(name) == kind
 
 
+# What Python 3.9 does not know, or calls otherwise than later versions; by IANA's registry and MDN (2026-11).
+TYPES = {
+    "7z": "application/x-7z-compressed", "aac": "audio/aac", "avif": "image/avif", "bmp": "image/bmp",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "epub": "application/epub+zip",
+    "flac": "audio/flac", "heic": "image/heic", "ico": "image/vnd.microsoft.icon", "js": "text/javascript",
+    "jsonl": "application/jsonl", "jxl": "image/jxl", "log": "text/plain", "md": "text/markdown", "mjs": "text/javascript",
+    "mkv": "video/x-matroska", "ogg": "audio/ogg", "opus": "audio/opus", "parquet": "application/vnd.apache.parquet",
+    "rtf": "text/rtf", "toml": "application/toml", "ttf": "font/ttf", "wasm": "application/wasm", "wav": "audio/wav",
+    "webp": "image/webp", "woff2": "font/woff2", "xz": "application/x-xz", "yaml": "application/yaml",
+    "yml": "application/yaml", "zst": "application/zstd",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("extension", TYPES)
+def test_types_are_the_same_on_every_python(extension):
+    assert (
+        t.media_type(f"a.{extension}")
+        == t.media_type(f"A.B.{extension.upper()}")
+        == TYPES[extension]
+    )
+
+
+def test_every_row_of_the_table_is_a_type_with_extensions_of_its_own():
+    rows = [row.split() for row in t.CONTENT_TYPE_ROWS.split("\n") if row]
+    extensions = [extension for _, *names in rows for extension in names]
+    assert len(set(extensions)) == len(extensions) == len(t.CONTENT_TYPES)
+    assert all(re.fullmatch("[a-z]+/[a-z0-9.+-]+", row[0]) and len(row) > 1 for row in rows)
+    assert all(re.fullmatch("[a-z0-9]+", extension) for extension in extensions)
+
+
+LONG = "é" * 300_000  # of which a block ends in the middle
+CHARSETS = [
+    ("a.md", "# ü".encode(), "text/markdown; charset=utf-8"),
+    ("a.log", b"plain", "text/plain; charset=utf-8"),
+    ("a.txt", b"", "text/plain; charset=utf-8"),
+    ("a.txt", ("x" + LONG).encode(), "text/plain; charset=utf-8"),
+    ("a.txt", LONG.encode() + b"\xc3", "text/plain"),
+    ("a.txt", b"x" * 600_000 + "ü".encode("latin-1"), "text/plain"),
+    ("a.txt", "x".encode("utf-16"), "text/plain"),
+    ("a.txt", b"a\0b", "text/plain"),
+    ("a.json", b"{}", "application/json"),
+    ("a.png", b"text", "image/png"),
+    ("a", b"text", "application/octet-stream"),
+]
+
+
+@pytest.mark.parametrize("name, data, expected", CHARSETS)
+def test_text_that_is_utf_8_is_called_so(write, name, data, expected):
+    source = write(data, name)
+    assert t.content_type(source.name, source.body) == expected
+
+
 # 2 Names -------------------------------------------------------------------------------------------------------------
 
 

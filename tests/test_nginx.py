@@ -400,11 +400,16 @@ def test_a_server_that_closes_without_a_word_is_a_sentence(main, nginx, sample):
 @pytest.mark.parametrize("port", ["plain", "tls"])
 @pytest.mark.parametrize("size", [1, 50_000, 5 * MIB])
 def test_webdav_takes_the_exact_bytes(main, nginx, tmp_path, port, size):
-    """A 201 without a body is no link, and so no success of ours; but what arrived is whole."""
+    """A 201 without a body is no link, and so no success of ours; but what arrived is complete."""
     file = tmp_path / ("%s-%d.bin" % (port, size))
     file.write_bytes(os.urandom(size))
     done = main("-p", nginx.url(port, "dav/"), "--cacert", nginx.ca, file)
-    assert (done.code, done.out) == (1, "") and "201 but nothing in the answer" in done.err
+    assert (done.code, done.out) == (1, "")
+    url = nginx.url(port, "dav/") + file.name
+    assert (
+        f"stored, but the response names no link   -p URL expects a transfer.sh server; try {url}"
+        in done.err
+    )
     assert (nginx.folder / "www/dav" / file.name).read_bytes() == file.read_bytes()
     assert nginx.statuses("/dav/" + file.name, 1) == [201]
 

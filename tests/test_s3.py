@@ -195,7 +195,10 @@ def test_what_is_sent_arrives(s3, upload, folder, tmp_path, size):
     assert url.startswith(
         f"{s3.endpoint}/{s3.bucket}/{quote(folder)}a%20report.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&"
     )
-    assert stored(s3, f"{folder}a report.txt") == (sha256(path), size, "text/plain")
+    kind = "text/plain" if size else "text/plain; charset=utf-8"  # random bytes are no text
+    digest, length, type = stored(s3, f"{folder}a report.txt")
+    assert (digest, length) == (sha256(path), size)
+    assert type == kind or (size == 1 and path.read_bytes()[0] in range(1, 128))
 
 
 @pytest.mark.parametrize("size", [5 * MIB, 33 * MIB])
@@ -266,6 +269,14 @@ def test_one_job_is_one_connection(s3, upload, folder, tmp_path):
         assert [found.promised() for found in relay.asked("PUT")] == [16 * MIB, 16 * MIB, 8 * MIB]
 
 
+@pytest.mark.parametrize("size", [0, 17 * MIB])
+def test_text_is_stored_with_its_charset(s3, upload, folder, tmp_path, size):
+    path = tmp_path / "grüße.md"
+    path.write_text("é" * (size // 2 + 1), encoding="utf-8")
+    good(upload(path, "--remote-path", folder))
+    assert stored(s3, f"{folder}grüße.md")[2] == "text/markdown; charset=utf-8"
+
+
 # 3  Keys -------------------------------------------------------------------------------------------------------------
 
 KEYS = [
@@ -323,7 +334,7 @@ def test_a_folder_ends_in_a_slash_and_a_name_does_not(s3, upload, folder, tmp_pa
     assert f"/{quote(folder)}whole.csv?" in good(
         upload(path, "--remote-path", f"{folder}whole.csv")
     )
-    assert stored(s3, f"{folder}whole.csv")[2] == "text/csv"
+    assert stored(s3, f"{folder}whole.csv")[2].startswith("text/csv")
     assert f"/{quote(folder)}other.txt?" in good(
         upload(path, "--remote-path", folder, "--name", "other.txt")
     )

@@ -14,6 +14,7 @@ from types import MethodType
 from urllib.parse import urlsplit
 
 import pytest
+from loopback import Server
 
 import twat_fs
 
@@ -547,6 +548,24 @@ def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, u
 
 
 # 20 A transfer.sh server of one's own --------------------------------------------------------------------------------
+
+
+APACHE = """<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">
+<html><head><title>201 Created</title></head><body><h1>Created</h1><p>Resource /a.txt has been created.</p></body></html>"""
+
+
+@pytest.mark.parametrize("status, body", [(200, ""), (201, "\n"), (204, ""), (201, APACHE)])
+def test_a_webdav_server_stores_the_file_and_names_no_link(run, status, body):
+    def webdav(talk):
+        while talk.request():
+            talk.say(status, body.encode())
+
+    with Server(webdav) as server:
+        code, out, err = run("-p", server.url)
+        assert (code, out) == (1, "") and "stored, but the response names no link" in err
+        assert [arrived.method for arrived in server.arrived] == ["PUT"], (
+            "and nothing is sent again"
+        )
 
 
 def test_transfersh_gives_the_way_to_delete_in_a_header_only(net, result):
