@@ -13,13 +13,12 @@ from __future__ import annotations
 import base64
 import calendar
 import hashlib
-import json
 import re
 import time
 import zlib
 from dataclasses import dataclass, field
-from typing import Dict, Optional, Set, Tuple
-from urllib.parse import unquote, urlsplit
+from typing import Dict, Set, Tuple
+from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from botocore import auth

@@ -12,7 +12,6 @@ import sys
 
 import pytest
 from conftest import PROGRAM, environment
-from loopback import Server
 from s3_quirks import KEY, SECRET, URL, quirky
 
 import twat_fs as t
