@@ -3774,7 +3774,7 @@ def s3_refusal(response: Response) -> Optional[UploadError]:
 
 # "expecting 'X'" (AWS, Scaleway), "expected: 20261128/X/s3/..." (Garage), "must be one of: X, ..." (R2).
 REGION_IN_TEXT = (
-    r"(?:expecting|expected|in this region|one of):? ['\"]?(?:[0-9]{8}/)?([A-Za-z0-9-]+)"
+    r"\b(?:expecting|expected|in this region|one of):? ['\"]?(?:[0-9]{8}/)?([A-Za-z0-9-]+)"
 )
 
 
@@ -4337,8 +4337,10 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
 
 
 def setup_help(provider: Provider, settings: Mapping[str, str]) -> str:
-    """How to get what is needed; not for those who have set it, and have a mistake in it."""
-    return "" if all(map(settings.get, provider.needs)) else provider.help or provider.note
+    """How to get what is needed; no advice to set what is set."""
+    text = provider.help or provider.note
+    useless = any(settings.get(name) and f"set {name}" in text for name in provider.needs)
+    return "" if useless else text
 
 
 def unconfigured(provider: Provider, settings: Mapping[str, str]) -> str:

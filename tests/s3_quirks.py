@@ -18,7 +18,7 @@ import re
 import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 KEY, SECRET, BUCKET = "AKQUIRK", "quirk-secret", "bkt"
 URL = "http://s3.quirk.example"
@@ -127,7 +127,7 @@ def quote(text: str) -> str:
 Refusal = Tuple[int, bytes, Dict[str, str]]
 
 
-def refusal(server: QuirkyServer, request: Arrived, region: str, body: bytes) -> "Refusal | None":
+def refusal(server: QuirkyServer, request: Arrived, region: str, body: bytes) -> Optional[Refusal]:
     """What the habit of this server has against a request."""
     habit, headers, virtual = server.habit, request.headers, request.host.startswith("bkt.")
     write = request.method == "PUT"
@@ -195,9 +195,11 @@ def handler_of(server: QuirkyServer) -> type:
         def log_message(self, *ignored: object) -> None:
             pass
 
-        def respond(self, status: int, body: bytes = b"", headers: Dict[str, str] = {}) -> None:
+        def respond(
+            self, status: int, body: bytes = b"", headers: Optional[Dict[str, str]] = None
+        ) -> None:
             self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)

@@ -350,15 +350,24 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
     program = str(installed("seaweedfs", SEAWEEDFS) / "weed")
     ca, cert = certificate(folder)
     access, secret, region = "AKSEAWEED", "seaweed-secret", "us-east-1"
-    identity = {
-        "name": "tester",
-        "credentials": [{"accessKey": access, "secretKey": secret}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    identities = [  # for an Admin a missing bucket is made
+        {
+            "name": name,
+            "credentials": [{"accessKey": key, "secretKey": secret}],
+            "actions": actions.split(),
+        }
+        for name, key, actions in (
+            ("tester", access, "Read Write List"),
+            ("root", "AKROOT", "Admin"),
+        )
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     (folder / "data").mkdir()
-    names = "s3.port s3.port.https s3.port.grpc master.port master.port.grpc volume.port volume.port.grpc filer.port filer.port.grpc"
-    ports = dict(zip(names.split(), free_ports(len(names.split()))))
+    names = "s3.port s3.port.https s3.port.grpc".split()
+    names += [
+        f"{part}.port{kind}" for part in ("master", "volume", "filer") for kind in ("", ".grpc")
+    ]
+    ports = dict(zip(names, free_ports(len(names))))
     command = [
         program,
         "server",
@@ -391,7 +400,7 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
         server = S3Server(
             "seaweedfs", plain, tls, region, access, secret, BUCKET, KNOWS["seaweedfs"], ca, folder
         )
-        server.new_bucket(BUCKET)
+        server.client(aws_access_key_id="AKROOT").create_bucket(Bucket=BUCKET)
         yield server
 
 

@@ -155,7 +155,7 @@ def test_a_hint_names_the_place_of_the_key(upload, tmp_path, file):
 # The bodies are those of the services: RGW 16.2, Swift 2.38, Uguu 1.9.8, nginx 1.22, FastAPI, OAuth.
 WORDS = [
     (b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchBucket</Code><BucketName>b</BucketName></Error>', "NoSuchBucket"),
-    (b"<html><h1>Forbidden</h1><p>Access was denied to this resource.</p></html>", "Forbidden Access was denied to this resource."),
+    (b"<html><h1>Forbidden</h1><p>Access was denied.</p></html>", "Forbidden Access was denied."),
     (b'{"success": false, "errorcode": 400, "description": "No input file(s)"}', "No input file(s)"),
     (b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>x</body>", "413 Request Entity Too Large"),
     (b'{"detail": [{"loc": ["body"], "msg": "field required"}]}', "field required"),
@@ -376,7 +376,7 @@ CLI_FAILURES = [
     ("\nError loading SSO Token: Token for corp does not exist\n", 255, "failed (255): Error loading SSO Token: Token for corp"),
     ("\nUnable to retrieve credentials: no credentials found\n\n", 253, "failed (253): Unable to retrieve credentials: no"),
     (
-        "usage: aws [options]\naws: error: argument subcommand: Invalid choice, valid choices are:\n\nlist    | get\nset     | add\n",
+        "usage: aws [options]\naws: error: argument subcommand: Invalid choice, valid choices are:\n\nlist | get\nset  | add\n",
         2,
         "failed (2): aws: error: argument subcommand: Invalid choice",
     ),
