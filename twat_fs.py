@@ -1511,9 +1511,8 @@ class Transport:
             stream, addresses = self.reach(addresses, target, proxy, until)
             try:
                 return self.ready_line(stream, target, proxy)
-            except BaseException as error:
-                stream.hang_up()
-                if not (isinstance(error, Unreachable) and error.timed_out):
+            except Unreachable as error:
+                if not error.timed_out:
                     raise
                 self.mute.add(stream.peer)
                 if not addresses or time.monotonic() >= until:
@@ -1547,11 +1546,15 @@ class Transport:
 
     def ready_line(self, stream: Stream, target: Target, proxy: Optional[Proxy]) -> Line:
         """The proxy and TLS have their say."""
-        if proxy:
-            self.through(stream, target, proxy)
-        if target.scheme == "https":
-            with failures_of("tls", target.host):
-                stream.secure(self.tls(), target.host)
+        try:
+            if proxy:
+                self.through(stream, target, proxy)
+            if target.scheme == "https":
+                with failures_of("tls", target.host):
+                    stream.secure(self.tls(), target.host)
+        except BaseException:
+            stream.hang_up()
+            raise
         line = http.client.HTTPConnection(target.host, target.port)
         line.sock = stream
         passes_requests = proxy and proxy.scheme in PORTS and target.scheme == "http"
@@ -4536,7 +4539,7 @@ class Uploader:
 
     @functools.cached_property
     def health(self) -> "Health":
-        proxy = self.transport.proxy_for(origin_of(self.chain[0]))
+        proxy = self.transport.proxy_for(target_of(HOMEPAGE))  # as for any public host
         return Health(cache_folder(self.options.settings), network_id(proxy))
 
     def ordered(self) -> list[Provider]:
@@ -6112,6 +6115,7 @@ def build_parser(
         parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
     for option in options:
         parser.add_argument(*option.flags.split(), help=option.help, **option.how)
+    parser._has_negative_number_optionals = []  # or -4 would make an option of each negative number
     parser.add_argument("--version", action="store_true", help="the version")
     return parser
 
@@ -6295,10 +6299,9 @@ def upload_all(
     options = uploader.options
     # who shows nothing need not be told
     watched = meter if meter.draws or meter.verbose else Remarks(meter, args.quiet)
-    if meter.verbose:
-        for row in uploader.ordered():
-            note = row.default and uploader.health.note(row.id)
-            meter.tell(f"{row.id}: {note}" if note else "")
+    for row in uploader.ordered() if meter.verbose else ():
+        if row.default and uploader.health.note(row.id):
+            meter.tell(f"{row.id}: {uploader.health.note(row.id)}")
 
     def job(file: str, source: Found) -> Callable[[], Outcome]:
         return lambda: upload_one(file, source, uploader, watched)
