@@ -4479,7 +4479,6 @@ class Race:
         self.transport, self.over = transport, False
         self.results: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.begun: dict[str, float] = {}  # the providers that are still connecting
-        self.failed: dict[str, UploadError] = {}  # that nobody has waited for
 
     def begin(self, provider: Provider) -> None:
         self.begun[provider.id] = time.monotonic()
@@ -4508,22 +4507,21 @@ class Race:
         self.transport.adopt(origin_of(provider), result)
         return provider, None
 
-    def end(self) -> None:
-        """What comes from now on comes too late."""
-        self.over = True
+    def end(self) -> dict[str, str]:
+        """Hangs up what comes too late; the phase of each provider that has failed, or had time enough to be ready."""
+        self.over, now = True, time.monotonic()
+        phases = {
+            name: "connect" for name, begun in list(self.begun.items()) if now - begun >= READY_TIME
+        }
         with contextlib.suppress(queue.Empty):
             while True:
                 provider, result = self.results.get_nowait()
-                del self.begun[provider.id]
+                phases.pop(provider.id, None)
                 if isinstance(result, UploadError):
-                    self.failed[provider.id] = result
+                    phases[provider.id] = network_phase(result)
                 else:
                     result.stream.hang_up()
-
-    def slow(self) -> set[str]:
-        """The providers that were given time enough, and are not ready."""
-        now = time.monotonic()
-        return {name for name, begun in self.begun.items() if now - begun >= READY_TIME}
+        return phases
 
 
 def origin_of(provider: Provider) -> Target:
@@ -4562,7 +4560,7 @@ class Uploader:
                         f for f in failures if isinstance(f, NotVerified)
                     ):  # what is public must not be a secret
                         progress.remark(f"{lost.provider} has the file too, unproven: {lost}")
-                    self.learn(turn.provider, failures, race)
+                    self.learn(turn.provider.id, failures, race.end())
                     return result._replace(
                         seconds=round(time.monotonic() - begun, 3), attempts=tuple(attempts)
                     )
@@ -4623,17 +4621,17 @@ class Uploader:
         prove = patient(self.transport, progress, self.options.retry)
         return deliver(turn.provider, source, self.options, send, prove, progress, self.broken)
 
-    def learn(self, provider: Provider, failures: Iterable[UploadError], race: Race) -> None:
+    def learn(self, good: str, failures: Iterable[UploadError], late: Mapping[str, str]) -> None:
         """Only where one host has worked: else it was the network, not the others."""
-        race.end()
-        errors = {str(error.provider): error for error in failures}
-        phases = {name: network_phase(error) for name, error in {**race.failed, **errors}.items()}
-        phases.update(dict.fromkeys(race.slow(), "connect"))
-        default = {
-            name: phase for name, phase in phases.items() if phase and name in PROVIDERS_PREFERENCE
-        }
-        if default or provider.id in PROVIDERS_PREFERENCE:
-            self.health.learn(provider.id, default)
+        phases = {**late, **{str(error.provider): network_phase(error) for error in failures}}
+        self.health.learn(
+            good,
+            {
+                name: phase
+                for name, phase in phases.items()
+                if phase and name in PROVIDERS_PREFERENCE
+            },
+        )
 
 
 def network_phase(error: UploadError) -> str:
@@ -4648,44 +4646,47 @@ def network_phase(error: UploadError) -> str:
 
 
 class Health:
-    """The hosts that failed on this network lately, in a file that nothing depends on."""
+    """The hosts that failed on this network lately, in a file on which nothing depends."""
 
     def __init__(self, folder: str, network: str) -> None:
         self.path, self.network = os.path.join(folder, "health.json"), network
-        self.failed = self.read().get(network, {})
+        self.failed = self.read()
 
-    def read(self) -> dict[str, dict[str, tuple[float, str]]]:
+    def read(self) -> dict[str, tuple[float, str]]:
         """Time (since 1970) and phase of each failure that still counts, by network and host."""
-        networks: dict[str, dict[str, tuple[float, str]]] = {}
         with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
             with open(self.path, "rb", opener=unwaiting) as file:
-                stored = json.loads(file.read(MiB))
-            for network, hosts in stored.items():
-                fresh = {
-                    host: (float(at), printable(str(phase), 20))
-                    for host, (at, phase) in hosts.items()
-                    if 0 <= time.time() - at < MEMORY
-                }
-                networks.update({network: fresh} if fresh else {})
-        return networks
+                entries = json.loads(file.read(MiB)).items()
+            now = time.time()
+            return {
+                key: (float(at), printable(str(phase), 20))
+                for key, (at, phase) in entries
+                if 0 <= now - at < MEMORY
+            }
+        return {}
+
+    def key(self, host: str) -> str:
+        return f"{self.network} {host}"
 
     def note(self, host: str) -> str:
         """Why a host is tried last, for the user; nothing if it is not."""
-        if host not in self.failed:
+        if self.key(host) not in self.failed:
             return ""
-        at, phase = self.failed[host]
+        at, phase = self.failed[self.key(host)]
         return f"tried last: failed here {duration(max(time.time() - at, MINUTE))} ago ({phase})"
 
     def learn(self, good: str, phases: Mapping[str, str]) -> None:
         """Forgets the host that has worked, remembers those that failed."""
-        if not phases and good not in self.failed:
+        if not phases and self.key(good) not in self.failed:
             return
         now = round(time.time())
-        self.failed.update((host, (now, phase)) for host, phase in phases.items())
-        self.failed.pop(good, None)
-        networks = {**self.read(), self.network: self.failed}
+        self.failed = {
+            **self.read(),
+            **{self.key(host): (now, phase) for host, phase in phases.items()},
+        }
+        self.failed.pop(self.key(good), None)
         with contextlib.suppress(OSError):
-            replace_file(self.path, json.dumps(networks))
+            replace_file(self.path, json.dumps(self.failed))
 
 
 def cache_folder(settings: Mapping[str, str]) -> str:
