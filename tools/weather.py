@@ -8,6 +8,7 @@ Only a network of its own (root and `unshare`, Linux) has a mute name server; el
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -19,6 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+import twat_fs  # noqa: E402  (a checkout is not installed)
+
 SIZE = 11_000
 
 
@@ -73,10 +77,9 @@ MUTE_DNS = Case("the name server is mute", "", 7, 12, slow=True)
 def measure(python: str, quick: bool) -> Iterator[Result]:
     """The rows of the table; those that say "again" have the time of the healthy chain taken off."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from box import Box  # the development packages and the tests: only here
-
+    make_box: Any = importlib.import_module("box").Box  # needs the development packages
     healthy = 0.0
-    with tempfile.TemporaryDirectory(prefix="twat-fs-weather-") as name, Box(name) as box:
+    with tempfile.TemporaryDirectory(prefix="twat-fs-weather-") as name, make_box(name) as box:
         for case in CASES:
             if quick and case.slow:
                 continue
@@ -88,8 +91,6 @@ def measure(python: str, quick: bool) -> Iterator[Result]:
 
 
 def one_case(case: Case, box: Any, python: str, folder: Path) -> float:
-    import twat_fs
-
     chain = [row for row in twat_fs.PROVIDERS if row.default]
     box.reset()
     for row in chain[: case.dead]:
