@@ -437,12 +437,14 @@ SERVERS: Dict[str, Callable[[Path], Iterator[S3Server]]] = {
 #    clock      refuses a request of two hours ago                            region  refuses another one, and names its own
 #    condition  If-None-Match: *                                              users   an unknown key is another error
 #    paths      keys with folders called . and ..: ../c                       links   presigned links work
-#    slashes    keys with empty folders: a//b, /d
+#    slashes    keys with empty folders: a//b, /d                             buckets a missing one is another error
 #    tls        has a second port that speaks TLS                             sts     temporary credentials for a role
 KNOWS: Dict[str, FrozenSet[str]] = {
-    "rclone": frozenset("clock users links tls".split()),
-    "swift": frozenset("sha256 crc32 clock region condition paths slashes links tls".split()),
-    "moto": frozenset("condition users paths slashes sts".split()),
+    "rclone": frozenset("clock users buckets links tls".split()),
+    "swift": frozenset(
+        "sha256 crc32 clock region condition paths slashes buckets links tls".split()
+    ),
+    "moto": frozenset("condition users paths slashes buckets sts".split()),
     "seaweedfs": frozenset("crc32 clock condition users slashes links tls".split()),
 }
 
