@@ -4341,7 +4341,7 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     names = {*OUR_SETTINGS, *(name for row in PROVIDERS for name in (*row.needs, *row.takes))}
     names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"}
     names |= {name for name in os.environ if name.startswith("AWS_")}  # some forty of them
-    found = {name: os.environ[name] for name in sorted(names) if name in os.environ}
+    found = {name: os.environ[name].strip() for name in sorted(names) if name in os.environ}
     if sys.platform not in ("win32", "darwin") and not any(
         name.lower().endswith("_proxy") for name in os.environ
     ):
@@ -4352,9 +4352,9 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
 def with_environment(options: UploadOptions) -> UploadOptions:
     """The options completed from the environment, and checked; raises UsageError."""
     settings, proxies = environment()
-    settings = {**settings, **options.settings}
-    settings = {name: value.strip() for name, value in settings.items()}
-    options = options._replace(settings=settings, proxies=options.proxies or proxies)
+    options = options._replace(
+        settings={**settings, **options.settings}, proxies=options.proxies or proxies
+    )
     if options.proxy == "":  # as with curl: none at all
         options = options._replace(proxy=None, proxies={})
     wished = options.settings.get("TWAT_FS_TIMEOUT")
