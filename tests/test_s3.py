@@ -313,7 +313,7 @@ def test_a_key_is_no_path(s3, upload, tmp_path, key):
     else:
         assert done.returncode == 1
         assert re.search(
-            "400 (InvalidArgument: Object name contains unsupported characters|InvalidRequest: Invalid Request)\n",
+            "400 (InvalidArgument: Object name contains unsupported characters|InvalidRequest: Invalid Request)",
             done.stderr,
         )
 

@@ -771,7 +771,16 @@ def test_a_secret_of_nothing_is_not_looked_for(net, tmp_path):
     assert twat_fs.upload_file(path, "catbox", settings={"CATBOX_USERHASH": ""}) in net.stored
 
 
-@pytest.mark.parametrize("value", ["secret\n", "se\r\ncret", "secr\u20act", "secr\udcfft"])
+@pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n"])
+def test_white_space_around_a_setting_is_no_part_of_it(net, run, clean_env, around):
+    """As an editor, a .env file of Windows or `echo` into a secret leaves it."""
+    clean_env.setenv("TWAT_FS_TRANSFERSH_URL", around.format("https://drop.example.org/"))
+    assert run("-p", "transfersh")[0] == 0
+    clean_env.setenv("DROPBOX_ACCESS_TOKEN", around.format("sl.good"))
+    assert run("-p", "dropbox")[0] == 0
+
+
+@pytest.mark.parametrize("value", ["se\ncret", "se\r\ncret", "secr\u20act", "secr\udcfft"])
 @pytest.mark.parametrize(
     "provider, name",
     [
