@@ -4732,10 +4732,18 @@ def say(line: str, stream: Any = None, end: str = "\n") -> None:
         silence(stream or sys.stderr)
 
 
+def line_start() -> str:
+    """What moves the cursor of a terminal there: it echoes Ctrl-C as `^C`, which the next line then covers."""
+    return "\r" if sys.stderr and sys.stderr.isatty() else ""
+
+
 def silence(stream: Any) -> None:
     """What could not be written is not tried again at the end, with a traceback."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+ECHO = len("^C^C")  # columns
 
 
 class Moving:
@@ -4851,7 +4859,7 @@ class Meter(Progress):
 
     def clear(self) -> None:
         if self.draws and self.width:
-            self.put("\r" + " " * self.width + "\r")
+            self.put("\r" + " " * min(self.width + ECHO, columns(self.stream) - 1) + "\r")
             self.width = 0
 
     def stop(self) -> None:
@@ -4865,12 +4873,11 @@ class Meter(Progress):
         if not self.draws or not self.moving or (clock - self.last < 0.1 and not now):
             return
         self.last = clock
-        line = self.line(columns(self.stream) - 1, clock)
-        padding = " " * (self.width - cells(line))
-        self.width = cells(
-            line
-        )  # before it is drawn: Ctrl-C may come at any moment, and `clear` must know
-        self.put("\r" + line + padding)
+        room = columns(self.stream) - 1
+        line = self.line(room - min(ECHO, room // 4), clock)
+        # Before it is drawn: Ctrl-C may come at any moment, and `clear` must know where its echo stands.
+        self.width = max(self.width, cells(line))
+        self.put("\r" + line + " " * (self.width - cells(line)))
 
     def put(self, text: str) -> None:
         try:
@@ -5999,15 +6006,21 @@ def upload_all(
 
     early: dict[int, Outcome] = {}  # before their turn
     codes: list[int] = []
+    pending = dict(enumerate(files))
     try:
         for place, outcome in parallel(
             [job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)
         ):
             early[place] = outcome
+            pending.pop(place)
             while len(codes) in early and not (options.fragile and any(codes)):
                 tell(len(codes))
             if options.fragile and any(codes):
                 break
+    except KeyboardInterrupt:
+        meter.stop()
+        say(line_start(), end="")
+        raise KeyboardInterrupt(f"not uploaded: {listed(list(pending.values()))}") from None
     finally:  # also on Ctrl-C: what has been made public is told
         for place in sorted(early):
             with contextlib.suppress(Unreadable):  # then it stands on stderr
@@ -6053,11 +6066,19 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
     if not line:
         return
     try:
-        put_line(line)
+        with meter.lock:
+            meter.clear()
+            put_line(line)
     except OSError as error:
         if result:
             meter.above(f"twat-fs: {printable(outcome.file)}: {result.url}")
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few of them, and the number of the others."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(printable, names[:5])) + more
 
 
 def put_line(line: str) -> None:
@@ -6388,16 +6409,22 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
 }  # fmt: skip
 
 
-def terminated(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
+def console_main() -> int:
+    """The entry point of the command; for Python programs there is `main`.
+
+    After Ctrl-C the process ends by that signal: bash ends a loop only if its child died of it.
+    """
+    install_signal_handlers()
+    code = main()
+    if code == 130 and os.name != "nt":
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+    return code
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """The program; returns the exit code.  It raises nothing, but SystemExit for `twat`, which drops what we return."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if argv is None:
-        end_tidily()
-    code = run(words)
+    code = run(list(sys.argv[1:] if argv is None else argv))
     if (
         argv is None and sys.argv[0] == "twat.fs"
     ):  # so twat 2.7 calls a plugin: `twat fs FILE` must not call a failure 0
@@ -6405,15 +6432,30 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return code
 
 
-def end_tidily() -> None:
-    """Whoever ends the program finds no temporary files left."""
-    with contextlib.suppress(ValueError):  # a thread may not
-        for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
-            if (
-                getattr(signal, name, None)
-                and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN
-            ):  # nohup
-                signal.signal(getattr(signal, name), terminated)
+def install_signal_handlers() -> None:
+    """The first signal ends the program, which tidies up; the others do not disturb that.
+
+    The frozen program receives each Ctrl-C twice: from the terminal, and from its parent, the boot loader.
+    """
+    received: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        if not received:
+            received.append(number)
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    def repeat(lost: Any) -> None:
+        """Python drops what is raised in a destructor or in the callback of an import: signal again, outside of it."""
+        if received and lost.exc_type in (KeyboardInterrupt, SystemExit):
+            threading.Timer(0.01, os.kill, (os.getpid(), received.pop())).start()
+        else:
+            sys.__unraisablehook__(lost)
+
+    sys.unraisablehook = repeat
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, end)
 
 
 def run(words: Sequence[str]) -> int:
@@ -6425,8 +6467,8 @@ def run(words: Sequence[str]) -> int:
         return int(end.code or 0)
     except UploadError as error:
         return report(Outcome("", None, None, error, 0.0))
-    except KeyboardInterrupt:
-        say("\ntwat-fs: interrupted")
+    except KeyboardInterrupt as stop:
+        say(line_start() + "; ".join(["twat-fs: interrupted", *map(str, stop.args)]))
         return 130
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0
@@ -6440,4 +6482,4 @@ def run(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console_main())
