@@ -117,6 +117,10 @@ else:
 __version__ = "0+unknown"  # builds write the real one into their copies
 
 HOMEPAGE = "https://github.com/twardoch/twat-fs"
+__all__ = (
+    "PROVIDERS_PREFERENCE", "AllProvidersFailed", "NonRetryableError", "ProviderInfo", "RetryableError", "UploadError",
+    "UploadOptions", "UploadResult", "__version__", "main", "setup_provider", "setup_providers", "upload", "upload_file",
+)  # fmt: skip
 USER_AGENT = f"twat-fs/{__version__} (+{HOMEPAGE})"  # hosts refuse library defaults and empty ones; an honest name is let in
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
@@ -374,7 +378,7 @@ class Provider(NamedTuple):
         None  # what may be missing, and shows only when it is asked
     )
     own: bool = False  # the user's own storage: once it is set up it is the whole chain
-    folders: bool = False  # takes --remote-path, and overwrites only by --force
+    supports: tuple[str, ...] = ()  # of remote_path, force (without it nothing is overwritten) and public
     takes: tuple[str, ...] = ()  # settings that it honours
     account: str = ""  # the one of them that helps when strangers are refused
     help: str = ""  # how to get what it needs
@@ -519,6 +523,10 @@ class AllProvidersFailed(NonRetryableError):
             self.failures,
             self.attempts,
         )  # pickle makes it anew of these, for another process
+        if len(self.failures) == 1:
+            only = self.failures[0]
+            self.provider, self.phase, self.status = only.provider, only.phase, only.status
+            self.retry_after = only.retry_after
         self.exit_code = (
             min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
         )
@@ -556,9 +564,13 @@ def blaming(setting: str) -> Iterator[None]:
 
 def program() -> str:
     """How the reader started us: a command in a hint must work when it is typed."""
-    if __name__ != "__main__" or getattr(sys, "frozen", False):
+    frozen = getattr(sys, "frozen", False)
+    if __name__ != "__main__":
         return "twat-fs"
-    return "python3 -m twat_fs" if __spec__ else f"python3 {printable(sys.argv[0])}"
+    if __spec__ and not frozen:
+        return "python3 -m twat_fs"
+    path = sys.argv[0] if re.fullmatch(r"[\w./-]+", sys.argv[0]) else shlex.quote(sys.argv[0])
+    return path if frozen else f"python3 {path}"
 
 
 def printable(text: str, limit: int = 200) -> str:
@@ -579,10 +591,10 @@ def regular(path: str) -> os.stat_result:
         found = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise Unreadable(f"{shown or repr('')}: {local_reason(error)}", phase="file") from error
+    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(found.st_mode) else 0)):
+        raise Unreadable(f"{shown}: no permission to read it", phase="file")
     if not stat.S_ISREG(found.st_mode):
         raise no_file(path, shown, found.st_mode)
-    if not os.access(path, os.R_OK):
-        raise Unreadable(f"{shown}: no permission to read it", phase="file")
     if not found.st_size and flows(path):
         raise no_file(path, shown, found.st_mode)
     return found
@@ -602,15 +614,26 @@ def unwaiting(path: str, how: int) -> int:
 
 def no_file(path: str, shown: str, mode: int) -> Unreadable:
     """What it is instead, and a command that makes a file of it."""
-    base = printable(os.path.basename(os.path.abspath(path))).lstrip("-") or "folder"
-    shown = f"./{shown}" if shown.startswith("-") else shown
     if stat.S_ISDIR(mode):
-        hint = f"tar c {shlex.quote(shown)} | {program()} - -n {shlex.quote(base + '.tar')}"
+        hint = pipe_hint("tar cf -", path, ".tar")
         return Unreadable(f"{shown}: is a directory", phase="file", hint=hint)
     made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
     kind = "a pipe" if stat.S_ISFIFO(mode) else made
-    hint = f"cat {shlex.quote(shown)} | {program()} - -n {shlex.quote(base)}"
+    ends = stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISBLK(mode)
+    hint = pipe_hint("cat", path) if ends else ""
     return Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=hint)
+
+
+def pipe_hint(reader: str, path: str, extension: str = "") -> str:
+    """A command that uploads what `reader` reads there; no command for a path that cannot be typed."""
+    if re.match("/dev/(fd/|std)|/proc/[^/]+/fd/", path):  # `<(...)` of a shell is gone by then
+        return f"pipe it: COMMAND | {program()} -"
+    if not path.isprintable():
+        return ""
+    base = os.path.basename(os.path.abspath(path)).lstrip("-") or "folder"
+    shown = f"./{path}" if path.startswith("-") else path
+    name = shlex.quote(safe_name(base + extension))
+    return f"{reader} {shlex.quote(shown)} | {program()} - -n {name}"
 
 
 def local_reason(error: Exception) -> str:
@@ -718,7 +741,9 @@ def opened(piece: Slice) -> Iterator[Any]:
 def unchanged(file: Any, piece: Slice) -> None:
     if Stamp.of(os.fstat(file.fileno())) != piece.stamp:
         raise SourceChanged(
-            "changed while it was being read; nothing of it counts as uploaded", phase="file"
+            "changed while it was being read; nothing of it counts as uploaded",
+            phase="file",
+            hint=pipe_hint("cat", piece.path),
         )
 
 
@@ -733,7 +758,8 @@ def pieces_of(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             except OSError as error:
                 raise Unreadable(f"reading failed: {local_reason(error)}", phase="file") from error
             if not count:
-                raise SourceChanged("became shorter while it was being read", phase="file")
+                hint = pipe_hint("cat", piece.path)
+                raise SourceChanged("became shorter while being read", phase="file", hint=hint)
             left -= count
             yield buffer[:count]
 
@@ -1810,6 +1836,8 @@ def changed(reader: Reader, pattern: str, replacement: str) -> Reader:
 def said(response: Response) -> str:
     """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else how it begins."""
     words = response.text()
+    if is_challenge(response):
+        return "Cloudflare challenge (only a browser can pass it)"
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(words) if words[:1] == "{" else {}
         told = [found.get(key) for key in ("message", "error_summary", "error", "detail")]
@@ -1819,6 +1847,13 @@ def said(response: Response) -> str:
     )  # keys to a place
     title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", words, re.I)
     return printable(" ".join((title.group(1) if title else words[:2000]).split()))
+
+
+def is_challenge(response: Response) -> bool:
+    """Whether Cloudflare wants to see a browser (its docs on cf-mitigated, and its page, 2026-11)."""
+    page = r"<title>Just a moment|_cf_chl_opt|challenges\.cloudflare\.com/"
+    header = response.headers.get("cf-mitigated")
+    return header == "challenge" or bool(re.search(page, response.text(), re.I))
 
 
 def no_link(response: Response) -> NoLink:
@@ -2084,6 +2119,8 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
     """
     try:
         parts, root = urllib.parse.urlsplit(base), root_of(base)
+        if parts.query or parts.fragment:
+            raise ValueError("a query is not sent")
         user, password = (
             urllib.parse.unquote(parts.username or ""),
             urllib.parse.unquote(parts.password or ""),
@@ -3947,7 +3984,8 @@ def s3_doubt(settings: Mapping[str, str]) -> str:
 
 ACCOUNTS: tuple[Provider, ...] = (
     Provider(
-        "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, folders=True, own=True,
+        "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, own=True,
+        supports=("remote_path", "force", "public"),
         needs=("AWS_S3_BUCKET",), missing=s3_missing, doubt=s3_doubt,
         takes=("TWAT_FS_S3_PUBLIC_URL",),
         note="presigned links for 7 days at most; plain ones that stay with --public",
@@ -3957,7 +3995,7 @@ ACCOUNTS: tuple[Provider, ...] = (
         sample=Sample("<ok/>", "https://b.s3.us-east-1.amazonaws.com/a", asked="https://b.s3.us-east-1.amazonaws.com/a?x=1"),
     ),
     Provider(
-        "dropbox", "dropbox.com", dropbox, dropbox_read, ANY_TIME, max_size=2**41 - 2**22, empty=True, folders=True,
+        "dropbox", "dropbox.com", dropbox, dropbox_read, ANY_TIME, max_size=2**41 - 2**22, empty=True, supports=("remote_path", "force"),
         own=True, needs=("DROPBOX_REFRESH_TOKEN",), missing=dropbox_missing,
         takes=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"),
         note="into the folder /upload, or where --remote-path says",
@@ -4027,8 +4065,67 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     return found, urllib.request.getproxies()
 
 
+def parse_size(text: str) -> Optional[int]:
+    """ "500k", "1.5M", "2g" in bytes, powers of 1024; None for anything else."""
+    found = re.fullmatch(
+        r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII
+    )
+    return (
+        int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) if found else None
+    )
+
+
+def number_type(
+    parse: Callable[[str], Optional[float]], like: str, least: float, most: float = 1e12
+) -> Callable[[Any], float]:
+    """An argparse type, and the check of what Python programs pass: text, numbers, or a timedelta."""
+
+    def convert(value: Any) -> float:
+        read = parse(value) if isinstance(value, str) else value
+        read = read.total_seconds() if hasattr(read, "total_seconds") else read
+        if type(read) in (int, float) and least <= read <= most:
+            return int(read) if isinstance(least, int) else read
+        shown = printable(repr(value), 40)
+        raise argparse.ArgumentTypeError(f"invalid value {shown} (expected {like})")
+
+    return convert
+
+
+SECONDS_TYPE = number_type(parse_seconds, "seconds, or like 5m", 0.001)
+DURATION_TYPE = number_type(parse_duration, "a time like 10m, 12h, 7d or 4w", 1)
+NUMBERS: Mapping[str, Callable[[Any], float]] = {
+    "expire": DURATION_TYPE, "keep": DURATION_TYPE,
+    "connect_timeout": SECONDS_TYPE, "timeout": SECONDS_TYPE, "max_time": SECONDS_TYPE,
+    "limit_rate": number_type(parse_size, "a size like 500k, 20M or 4G", 1),
+    "retry": number_type(number, "0 to 20", 0, 20), "jobs": number_type(number, "1 to 64", 1, 64),
+}  # fmt: skip
+
+
+def checked_type(name: str, value: Any, default: Any) -> Any:
+    """The value of an option as the engine reads it; raises UsageError.  The type of text options is that of None."""
+    if value is None and default is None:
+        return None
+    if name in NUMBERS:
+        try:
+            return NUMBERS[name](value)
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"{name}: {error}", phase="options") from error
+    expected = next((kind for kind in (bool, Mapping) if isinstance(default, kind)), str)
+    values = [*value, *value.values()] if isinstance(value, Mapping) else ()
+    if isinstance(value, expected) and all(isinstance(each, str) for each in values):
+        return value
+    raise UsageError(f"{name}: invalid type (expected {TYPES[expected]})", phase="options")
+
+
+TYPES: Mapping[Any, str] = {bool: "bool", str: "str", Mapping: "a mapping of str to str"}
+
+
 def with_environment(options: UploadOptions) -> UploadOptions:
     """The options completed from the environment, and checked; raises UsageError."""
+    defaults = options._field_defaults
+    options = UploadOptions(
+        **{name: checked_type(name, value, defaults[name]) for name, value in options._asdict().items()}
+    )
     settings, proxies = environment()
     options = options._replace(
         settings={**settings, **options.settings}, proxies=options.proxies or proxies
@@ -4037,19 +4134,10 @@ def with_environment(options: UploadOptions) -> UploadOptions:
         options = options._replace(proxy=None, proxies={})
     wished = options.settings.get("TWAT_FS_TIMEOUT")
     if wished and options.timeout is None:
-        options = options._replace(timeout=seconds_of("TWAT_FS_TIMEOUT", wished))
+        with blaming("TWAT_FS_TIMEOUT"):
+            options = options._replace(timeout=checked_type("timeout", wished, None))
     check_options(options)
     return options
-
-
-def seconds_of(name: str, value: str) -> float:
-    """Raises UsageError for what is no positive number of seconds."""
-    seconds = parse_seconds(value)
-    if not seconds:
-        raise UsageError(
-            f"{name}: {printable(value)!r} is not a number of seconds", phase="options"
-        )
-    return seconds
 
 
 def check_options(options: UploadOptions) -> None:
@@ -4136,9 +4224,10 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
         for b in provider.blocked
     ):
         return f"it does not take .{extension} files"
-    if options.remote_path is not None and not provider.folders:
-        able = ", ".join(row.id for row in PROVIDERS if row.folders)
-        return f"it has no folders for --remote-path (these have: {able})"
+    for name in ("remote_path", "force", "public"):
+        if getattr(options, name) not in (None, False) and name not in provider.supports:
+            able = " and ".join(row.id for row in PROVIDERS if name in row.supports)
+            return f"does not support --{name.replace('_', '-')} (only {able})"
     if options.once and provider.once == "no":
         able = ", ".join(row.id for row in PROVIDERS if row.once != "no")
         return f"it cannot limit a link to one download (these can: {able})"
@@ -4170,7 +4259,8 @@ def judge(request: Request, response: Response) -> Response:
         return response
     own, usual = said(response), f"{status} {phrase(status)}".strip()
     words = usual if own in ("", usual, phrase(status)) else f"{usual}: {own}"
-    if status in BUSY or (status == 500 and request.repeatable):
+    later = status in BUSY or (status == 500 and request.repeatable)
+    if later and not is_challenge(response):
         raise Busy(
             words, phase="reply", status=status, started=sent, retry_after=told_to_wait(response)
         )
@@ -4305,6 +4395,8 @@ def named(text: str) -> list[str]:
 
 def find_provider(name: str) -> Provider:
     """By id, domain, unique prefix of an id, or the base URL of a transfer.sh server; UsageError names what was meant."""
+    if not isinstance(name, str):
+        raise UsageError("provider: invalid type (expected str)", phase="options")
     wanted = re.sub(r"^https?://([^/?#]*)/?$", r"\1", name.lower())
     if wanted not in DEAD and all(wanted != row.domain for row in PROVIDERS):
         if re.match(r"https?://", name, re.I):
@@ -4328,14 +4420,15 @@ def find_provider(name: str) -> Provider:
     raise UsageError(f"there is no host {shown!r}", phase="options", hint=nearest(wanted))
 
 
+ALIKE = 0.75  # at 0.6 "gofile" means filebin
+
+
 def nearest(name: str) -> str:
-    if re.fullmatch(r"[a-z0-9.-]+:[0-9]+", name):
-        return f"a transfer.sh server of yours is -p http://{name}/"
-    words = {word: row.id for row in PROVIDERS for word in (row.domain, row.id)}
-    found = difflib.get_close_matches(name, words, 3, 0.5)
-    close = [
-        word for at, word in enumerate(found) if words[word] not in map(words.get, found[:at])
-    ]  # each host once
+    """What was meant; a domain that is not known may be a private server, and never a public host."""
+    if re.fullmatch(r"[\w.-]+(:[0-9]+)?", name) and re.search("[.:]", name):
+        scheme = "http" if name[-1].isdigit() else "https"  # few ports and addresses speak TLS
+        return f"your server? -p {scheme}://{name}/"
+    close = difflib.get_close_matches(name, [row.id for row in PROVIDERS], 3, ALIKE)
     return f"did you mean {' or '.join(close)}?" if close else f"`{program()} list` shows the hosts"
 
 
@@ -4471,12 +4564,18 @@ def deliver(
     return UploadResult(link.url, provider.id, source.size, sha256, expires, link.delete, verified)
 
 
+ABOUT_ACCOUNTS = r"account|anonym|log.?in|sign.?(in|up)|regist|userhash|authori[sz]|authentic"
+
+
 def way_out(error: UploadError, provider: Provider, source: Source, options: UploadOptions) -> str:
     """What the user can do about a host's no."""
     if error.status == 413:
         return f"the file has {human(source.size)}"
-    if provider.account and not options.settings.get(provider.account):
-        return error.hint or f"it may want an account: set {provider.account}"
+    wants_account = error.status in (401, 403) or re.search(ABOUT_ACCOUNTS, str(error), re.I)
+    if error.phase == "reply" and "Cloudflare challenge" in str(error):
+        return "use another host, or another network"
+    if wants_account and provider.account and not options.settings.get(provider.account):
+        return error.hint or f"may require an account: set {provider.account}"
     return error.hint or (provider.help if error.status in (401, 403) else "")
 
 
@@ -4605,7 +4704,8 @@ def upload(
     AllProvidersFailed, whose `failures` tell why each provider failed.
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), wishes))
-    names = named(provider) if isinstance(provider, str) else list(provider or ())
+    listing = provider if isinstance(provider, Iterable) else [provider]
+    names = named(provider) if isinstance(provider, str) else list(listing if provider is not None else ())
     if (
         provider is not None and not names
     ):  # a setting that is missing must not make public what was meant for one host
@@ -5016,10 +5116,10 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def provider_table() -> list[tuple[str, ...]]:
+def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]]:
     """The hosts as rows of text, the head first: id, domain, when used, limit, how long, notes, last checked."""
     head = ("host", "domain", "used", "up to", "keeps", "remarks", "checked")
-    return [head, *((row.id, row.domain, *facts(row), row.checked) for row in PROVIDERS)]
+    return [head, *((row.id, row.domain, *facts(row), row.checked) for row in rows)]
 
 
 def facts(row: Provider) -> tuple[str, str, str, str]:
@@ -5619,47 +5719,16 @@ class Option(NamedTuple):
     how: Mapping[str, Any] = {}
 
 
-def measured(parse: Callable[[str], Optional[float]], like: str) -> Callable[[str], float]:
-    """An argparse type that says what a value should look like."""
-
-    def convert(text: str) -> float:
-        value = parse(text)
-        if value is None:
-            raise argparse.ArgumentTypeError(f"{printable(text, 40)!r} should be {like}")
-        return value
-
-    return convert
-
-
-def parse_size(text: str) -> Optional[int]:
-    """ "500k", "1.5M", "2g" in bytes, powers of 1024; None for anything else and for nothing."""
-    found = re.fullmatch(
-        r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII
-    )
-    return (
-        int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) or None
-        if found
-        else None
-    )
-
-
-def counting(low: int, high: int) -> Callable[[str], Optional[float]]:
-    return lambda text: (
-        number(text) if number(text) is not None and low <= int(text) <= high else None
-    )
-
-
 FLAG = {"action": "store_true"}
-DURATION = {"metavar": "TIME", "type": measured(parse_duration, "like 10m, 12h, 7d or 4w")}
-SECONDS = {"metavar": "SECONDS", "type": measured(parse_seconds, "like 30 or 5m")}
-JOBS = {"metavar": "N", "type": measured(counting(1, 64), "1 to 64")}
-SIZE = {"metavar": "SIZE", "type": measured(parse_size, "like 500k, 20M or 4G")}
+DURATION = {"metavar": "TIME", "type": NUMBERS["expire"]}
+SECONDS = {"metavar": "SECONDS", "type": NUMBERS["timeout"]}
+SIZE = {"metavar": "SIZE", "type": NUMBERS["limit_rate"]}
 
 WIRE_OPTIONS = (
     Option(
         "--retry",
         "further tries at one host (2)",
-        {"metavar": "N", "type": measured(counting(0, 20), "0 to 20")},
+        {"metavar": "N", "type": NUMBERS["retry"]},
     ),
     Option("--connect-timeout", "for reaching a host (15)", SECONDS),
     Option("--timeout", "without any byte moving (60)", SECONDS),
@@ -5708,7 +5777,11 @@ UPLOAD_OPTIONS = (
         "--verify", "prove it by fetching the whole file", {"action": "append", "choices": ["full"]}
     ),
     Option("--dry-run", "which hosts would be asked, and why not the others; sends nothing", FLAG),
-    Option("-j --jobs", "so many files at a time (1), or parts of a large one (8)", JOBS),
+    Option(
+        "-j --jobs",
+        "so many files at a time (1), or parts of a large one (8)",
+        {"metavar": "N", "type": NUMBERS["jobs"]},
+    ),
     Option("--no-progress", "no progress on the terminal", FLAG),
 )
 
@@ -5719,7 +5792,7 @@ SERVE_OPTIONS = (
     Option(
         "--port",
         "(8080, or any free one)",
-        {"metavar": "N", "type": measured(counting(0, 65535), "0 to 65535")},
+        {"metavar": "N", "type": number_type(number, "0 to 65535", 0, 65535)},
     ),
     Option(
         "--dir",
@@ -5763,26 +5836,34 @@ exit codes:
 """
 
 
+SYNONYMS = {"--host": ("--provider", "--bind"), "--no-verify": ("--no-check",)}
+
+
 @functools.cache
 def parser_class() -> Any:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            """Names the nearest option after a wrong one."""
-            wrong = (
-                re.findall(r"(?<!\S)--[a-z][a-z-]*", message)
-                if message.startswith("unrecognized")
-                else []
-            )
-            close = [
-                o
-                for word in wrong
-                for o in difflib.get_close_matches(word, self._option_string_actions, 1)
-            ]
+            """Names the option or command that a wrong one may mean."""
+            unknown = message if message.startswith("unrecognized") else ""
+            wrong = re.findall(r"(?<!\S)--?[a-z][a-z-]*", unknown)
+            close = ", ".join(filter(None, map(self.nearest, wrong)))
+            meant = f"; did you mean {close}?" if close else ""
             self.print_usage(sys.stderr)
-            self.exit(
-                2,
-                f"twat-fs: {printable(message, 400)}{'; did you mean ' + ', '.join(close) + '?' if close else ''}\n",
-            )
+            self.exit(2, f"twat-fs: {printable(message, 400)}{meant}\n")
+
+        def nearest(self, word: str) -> str:
+            own = self._option_string_actions
+            same = [flag for flag in SYNONYMS.get(word, ()) if flag in own]
+            if not same and "[HOST]" in self.usage and word in ("-p", "--provider", "--host"):
+                same = [f"`{self.prog} HOST`"]
+            commands = [
+                f"`{program()} {command} {word}`"
+                for command, options in OF_COMMANDS.items()
+                if any(word in option.flags.split() for option in options)
+            ]
+            if word[2:] in OF_COMMANDS:
+                commands = [f"`{program()} {word[2:]}`"]
+            return [*same, *commands, *difflib.get_close_matches(word, own, 1, ALIKE), ""][0]
 
     return Parser
 
@@ -5928,7 +6009,7 @@ def source_or_error(
 def meant_command(word: str) -> str:
     """A question, if this is no file and looks like a command that was mistyped, or did not come first."""
     plain = re.fullmatch("[A-Za-z_-]+", word) and not os.path.lexists(word)
-    close = difflib.get_close_matches(word, COMMANDS, 1) if plain else []
+    close = difflib.get_close_matches(word, COMMANDS, 1, ALIKE) if plain else []
     return f"did you mean `{program()} {close[0]}`?" if close else ""
 
 
@@ -6159,10 +6240,7 @@ def cmd_list(argv: Sequence[str]) -> int:
         return cmd_status(
             ["--online", *(["--json"] if args.json else []), *([args.host] if args.host else [])]
         )
-    rows = provider_table()
-    if args.host:
-        wanted = find_provider(args.host).id
-        rows = [row for row in rows if row[0] in ("host", wanted)]
+    rows = provider_table(*([[find_provider(args.host)]] if args.host else ()))
     if args.json:
         put_line(json.dumps([dict(zip(rows[0], row)) for row in rows[1:]], indent=1))
     elif args.host:
