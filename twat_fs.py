@@ -378,7 +378,9 @@ class Provider(NamedTuple):
         None  # what may be missing, and shows only when it is asked
     )
     own: bool = False  # the user's own storage: once it is set up it is the whole chain
-    supports: tuple[str, ...] = ()  # of remote_path, force (without it nothing is overwritten) and public
+    supports: tuple[
+        str, ...
+    ] = ()  # of remote_path, force (without it nothing is overwritten) and public
     takes: tuple[str, ...] = ()  # settings that it honours
     account: str = ""  # the one of them that helps when strangers are refused
     help: str = ""  # how to get what it needs
@@ -415,13 +417,14 @@ class UploadError(Exception):
     """Why no URL: `provider`, `phase`, `status`, `retry_after` (seconds) and `started` (the body had begun to leave)."""
 
     exit_code = 1
+    default_phase = "send"
 
     def __init__(
         self,
         message: str,
         *,
         provider: Optional[str] = None,
-        phase: str = "send",
+        phase: str = "",
         status: Optional[int] = None,
         retry_after: Optional[float] = None,
         started: bool = False,
@@ -430,12 +433,8 @@ class UploadError(Exception):
     ) -> None:
         super().__init__(message)
         self.summary = message  # a line without what lies beneath
-        self.provider, self.phase, self.status, self.retry_after = (
-            provider,
-            phase,
-            status,
-            retry_after,
-        )
+        self.provider, self.phase = provider, phase or self.default_phase
+        self.status, self.retry_after = status, retry_after
         self.started = started
         self.everywhere = everywhere  # every other host would fail in the same way
         self.hint = hint  # what the reader can do
@@ -503,6 +502,7 @@ class UsageError(NonRetryableError):
     """The call itself is wrong; nothing was sent."""
 
     exit_code = 2
+    default_phase = "options"
 
 
 class TimedOut(NonRetryableError):
@@ -523,10 +523,8 @@ class AllProvidersFailed(NonRetryableError):
             self.failures,
             self.attempts,
         )  # pickle makes it anew of these, for another process
-        if len(self.failures) == 1:
-            only = self.failures[0]
-            self.provider, self.phase, self.status = only.provider, only.phase, only.status
-            self.retry_after = only.retry_after
+        for name in ("provider", "phase", "status", "retry_after") if len(failures) == 1 else ():
+            setattr(self, name, getattr(failures[0], name))
         self.exit_code = (
             min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
         )
@@ -619,8 +617,7 @@ def no_file(path: str, shown: str, mode: int) -> Unreadable:
         return Unreadable(f"{shown}: is a directory", phase="file", hint=hint)
     made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
     kind = "a pipe" if stat.S_ISFIFO(mode) else made
-    ends = stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISBLK(mode)
-    hint = pipe_hint("cat", path) if ends else ""
+    hint = "" if stat.S_ISCHR(mode) or stat.S_ISSOCK(mode) else pipe_hint("cat", path)
     return Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=hint)
 
 
@@ -1836,8 +1833,6 @@ def changed(reader: Reader, pattern: str, replacement: str) -> Reader:
 def said(response: Response) -> str:
     """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else how it begins."""
     words = response.text()
-    if is_challenge(response):
-        return "Cloudflare challenge (only a browser can pass it)"
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(words) if words[:1] == "{" else {}
         told = [found.get(key) for key in ("message", "error_summary", "error", "detail")]
@@ -1846,14 +1841,14 @@ def said(response: Response) -> str:
         r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", words)
     )  # keys to a place
     title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", words, re.I)
-    return printable(" ".join((title.group(1) if title else words[:2000]).split()))
+    subject = "Cloudflare challenge: " if is_challenge(response) else ""
+    return subject + printable(" ".join((title.group(1) if title else words[:2000]).split()))
 
 
 def is_challenge(response: Response) -> bool:
-    """Whether Cloudflare wants to see a browser (its docs on cf-mitigated, and its page, 2026-11)."""
+    """Whether Cloudflare lets only a browser pass (its docs on cf-mitigated; its page, 2026-11)."""
     page = r"<title>Just a moment|_cf_chl_opt|challenges\.cloudflare\.com/"
-    header = response.headers.get("cf-mitigated")
-    return header == "challenge" or bool(re.search(page, response.text(), re.I))
+    return "cf-mitigated" in response.headers or bool(re.search(page, response.text(), re.I))
 
 
 def no_link(response: Response) -> NoLink:
@@ -2127,7 +2122,7 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
         )
     except (ValueError, NoLink) as error:  # the text may hold a password: it is not repeated
         raise UsageError(
-            "a server's address looks like https://USER:PASSWORD@HOST:PORT/", phase="options"
+            "a server's address looks like https://USER:PASSWORD@HOST:PORT/"
         ) from error
     place = root.partition("://")[2]
     authorization = (("Authorization", basic(user, password)),) if user or password else ()
@@ -3995,7 +3990,8 @@ ACCOUNTS: tuple[Provider, ...] = (
         sample=Sample("<ok/>", "https://b.s3.us-east-1.amazonaws.com/a", asked="https://b.s3.us-east-1.amazonaws.com/a?x=1"),
     ),
     Provider(
-        "dropbox", "dropbox.com", dropbox, dropbox_read, ANY_TIME, max_size=2**41 - 2**22, empty=True, supports=("remote_path", "force"),
+        "dropbox", "dropbox.com", dropbox, dropbox_read, ANY_TIME, max_size=2**41 - 2**22, empty=True,
+        supports=("remote_path", "force"),
         own=True, needs=("DROPBOX_REFRESH_TOKEN",), missing=dropbox_missing,
         takes=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"),
         note="into the folder /upload, or where --remote-path says",
@@ -4070,9 +4066,9 @@ def parse_size(text: str) -> Optional[int]:
     found = re.fullmatch(
         r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII
     )
-    return (
-        int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) if found else None
-    )
+    if not found:
+        return None
+    return int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) or None
 
 
 def number_type(
@@ -4081,7 +4077,7 @@ def number_type(
     """An argparse type, and the check of what Python programs pass: text, numbers, or a timedelta."""
 
     def convert(value: Any) -> float:
-        read = parse(value) if isinstance(value, str) else value
+        read: Any = parse(value) if isinstance(value, str) else value
         read = read.total_seconds() if hasattr(read, "total_seconds") else read
         if type(read) in (int, float) and least <= read <= most:
             return int(read) if isinstance(least, int) else read
@@ -4109,23 +4105,18 @@ def checked_type(name: str, value: Any, default: Any) -> Any:
         try:
             return NUMBERS[name](value)
         except argparse.ArgumentTypeError as error:
-            raise UsageError(f"{name}: {error}", phase="options") from error
-    expected = next((kind for kind in (bool, Mapping) if isinstance(default, kind)), str)
-    values = [*value, *value.values()] if isinstance(value, Mapping) else ()
-    if isinstance(value, expected) and all(isinstance(each, str) for each in values):
+            raise UsageError(f"{name}: {error}") from error
+    mapping, kind = isinstance(value, Mapping), bool if isinstance(default, bool) else str
+    values = [*value, *value.values()] if mapping else [value]
+    if mapping == isinstance(default, Mapping) and all(isinstance(each, kind) for each in values):
         return value
-    raise UsageError(f"{name}: invalid type (expected {TYPES[expected]})", phase="options")
-
-
-TYPES: Mapping[Any, str] = {bool: "bool", str: "str", Mapping: "a mapping of str to str"}
+    raise UsageError(f"{name}: invalid type (expected {kind.__name__})")
 
 
 def with_environment(options: UploadOptions) -> UploadOptions:
     """The options completed from the environment, and checked; raises UsageError."""
-    defaults = options._field_defaults
-    options = UploadOptions(
-        **{name: checked_type(name, value, defaults[name]) for name, value in options._asdict().items()}
-    )
+    defaults = UploadOptions._field_defaults.values()
+    options = UploadOptions(*map(checked_type, UploadOptions._fields, options, defaults))
     settings, proxies = environment()
     options = options._replace(
         settings={**settings, **options.settings}, proxies=options.proxies or proxies
@@ -4144,18 +4135,11 @@ def check_options(options: UploadOptions) -> None:
     """UsageError for wishes that contradict each other."""
     if options.expire and options.keep and options.keep > options.expire:
         gone, alive = duration(options.expire), duration(options.keep)
-        raise UsageError(
-            f"the link cannot be gone after {gone} and live at least {alive}", phase="options"
-        )
+        raise UsageError(f"the link cannot be gone after {gone} and live at least {alive}")
     if options.verify not in ("auto", "full", "none"):
-        raise UsageError(
-            f"verify is {printable(options.verify)!r}: it must be auto, full or none",
-            phase="options",
-        )
+        raise UsageError(f"verify is {printable(options.verify)!r}: it must be auto, full or none")
     if options.once and options.verify == "full":
-        raise UsageError(
-            "a link for one download cannot be verified by downloading it", phase="options"
-        )
+        raise UsageError("a link for one download cannot be verified by downloading it")
     if options.name is not None:
         check_name(options.name)
     if options.proxy:
@@ -4171,7 +4155,7 @@ def check_name(name: str) -> None:
         else ""
     )  # fmt: skip
     if why:
-        raise UsageError(f"--name {printable(name, 60)!r}: {why}", phase="options")
+        raise UsageError(f"--name {printable(name, 60)!r}: {why}")
 
 
 # 10  The engine -------------------------------------------------------------------------------------------------------
@@ -4259,8 +4243,10 @@ def judge(request: Request, response: Response) -> Response:
         return response
     own, usual = said(response), f"{status} {phrase(status)}".strip()
     words = usual if own in ("", usual, phrase(status)) else f"{usual}: {own}"
-    later = status in BUSY or (status == 500 and request.repeatable)
-    if later and not is_challenge(response):
+    if is_challenge(response):
+        hint = "only a browser can pass: use another host, or another network"
+        raise Refused(words, phase="reply", status=status, started=sent, hint=hint)
+    if status in BUSY or (status == 500 and request.repeatable):
         raise Busy(
             words, phase="reply", status=status, started=sent, retry_after=told_to_wait(response)
         )
@@ -4396,14 +4382,14 @@ def named(text: str) -> list[str]:
 def find_provider(name: str) -> Provider:
     """By id, domain, unique prefix of an id, or the base URL of a transfer.sh server; UsageError names what was meant."""
     if not isinstance(name, str):
-        raise UsageError("provider: invalid type (expected str)", phase="options")
+        raise UsageError("provider: invalid type (expected str)")
     wanted = re.sub(r"^https?://([^/?#]*)/?$", r"\1", name.lower())
     if wanted not in DEAD and all(wanted != row.domain for row in PROVIDERS):
         if re.match(r"https?://", name, re.I):
             return transfersh(name)
         wanted = name.lower()
     if wanted in DEAD:
-        raise UsageError(f"{wanted} cannot be used: {DEAD[wanted]}", phase="options")
+        raise UsageError(f"{wanted} cannot be used: {DEAD[wanted]}")
     exact = [row for row in PROVIDERS if wanted in (row.id, row.domain)]
     found = exact or [
         row
@@ -4414,10 +4400,8 @@ def find_provider(name: str) -> Provider:
         return found[0]
     shown = printable(name.rpartition("@")[2], 60)  # what stands before may be a password
     if found:
-        raise UsageError(
-            f"{shown!r} may be {' or '.join(row.id for row in found)}", phase="options"
-        )
-    raise UsageError(f"there is no host {shown!r}", phase="options", hint=nearest(wanted))
+        raise UsageError(f"{shown!r} may be {' or '.join(row.id for row in found)}")
+    raise UsageError(f"there is no host {shown!r}", hint=nearest(wanted))
 
 
 ALIKE = 0.75  # at 0.6 "gofile" means filebin
@@ -4569,14 +4553,13 @@ ABOUT_ACCOUNTS = r"account|anonym|log.?in|sign.?(in|up)|regist|userhash|authori[
 
 def way_out(error: UploadError, provider: Provider, source: Source, options: UploadOptions) -> str:
     """What the user can do about a host's no."""
-    if error.status == 413:
-        return f"the file has {human(source.size)}"
-    wants_account = error.status in (401, 403) or re.search(ABOUT_ACCOUNTS, str(error), re.I)
-    if error.phase == "reply" and "Cloudflare challenge" in str(error):
-        return "use another host, or another network"
-    if wants_account and provider.account and not options.settings.get(provider.account):
-        return error.hint or f"may require an account: set {provider.account}"
-    return error.hint or (provider.help if error.status in (401, 403) else "")
+    denied = error.status in (401, 403)
+    if error.hint or error.status == 413:
+        return error.hint or f"the file has {human(source.size)}"
+    if provider.account and not options.settings.get(provider.account):
+        about = denied or re.search(ABOUT_ACCOUNTS, str(error), re.I)
+        return f"may require an account: set {provider.account}" if about else ""
+    return provider.help if denied else ""
 
 
 def needs_hash(provider: Provider, source: Source, options: UploadOptions) -> bool:
@@ -4704,12 +4687,11 @@ def upload(
     AllProvidersFailed, whose `failures` tell why each provider failed.
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), wishes))
-    listing = provider if isinstance(provider, Iterable) else [provider]
-    names = named(provider) if isinstance(provider, str) else list(listing if provider is not None else ())
+    names = named(provider) if isinstance(provider, str) else list_of(provider)
     if (
         provider is not None and not names
     ):  # a setting that is missing must not make public what was meant for one host
-        raise UsageError("provider names no host", phase="options")
+        raise UsageError("provider names no host")
     chain = choose(names or default_names(wanted), wanted.fallback, wanted.settings)
     source = Source.of(path, wanted.name, wanted.unique)
     transport = Transport(wanted)
@@ -4717,6 +4699,13 @@ def upload(
         return walk(source, wanted, chain, transport, progress or Progress(), {})
     finally:
         transport.close()
+
+
+def list_of(names: Any) -> list[str]:
+    """The names of a sequence, and none of None; find_provider refuses what else it may be."""
+    if names is None:
+        return []
+    return list(names) if isinstance(names, Iterable) else [names]
 
 
 def upload_file(
@@ -5711,15 +5700,17 @@ def own_address() -> str:
 # 13  The command line -------------------------------------------------------------------------------------------------
 
 
+FLAG = {"action": "store_true"}
+
+
 class Option(NamedTuple):
     """One option of a command: its spellings, what it does, and how argparse is told."""
 
     flags: str
     help: str
-    how: Mapping[str, Any] = {}
+    how: Mapping[str, Any] = FLAG
 
 
-FLAG = {"action": "store_true"}
 DURATION = {"metavar": "TIME", "type": NUMBERS["expire"]}
 SECONDS = {"metavar": "SECONDS", "type": NUMBERS["timeout"]}
 SIZE = {"metavar": "SIZE", "type": NUMBERS["limit_rate"]}
@@ -5740,10 +5731,10 @@ WIRE_OPTIONS = (
         {"metavar": "URL"},
     ),
     Option("--cacert", "certificates (PEM) to trust instead of the system's", {"metavar": "FILE"}),
-    Option("--insecure", "do not verify certificates", FLAG),
-    Option("-q --quiet", "only errors", FLAG),
-    Option("-v --verbose", "each step on stderr", FLAG),
-    Option("--json", "one JSON object for each file or host", FLAG),
+    Option("--insecure", "do not verify certificates"),
+    Option("-q --quiet", "only errors"),
+    Option("-v --verbose", "each step on stderr"),
+    Option("--json", "one JSON object for each file or host"),
 )
 
 UPLOAD_OPTIONS = (
@@ -5752,22 +5743,22 @@ UPLOAD_OPTIONS = (
         "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server",
         {"metavar": "A,B", "type": named, "action": "extend"},
     ),
-    Option("--fallback", "after the named hosts, or your own storage, try the public ones", FLAG),
-    Option("--fragile", "stop at the first failure", FLAG),
+    Option("--fallback", "after the named hosts, or your own storage, try the public ones"),
+    Option("--fragile", "stop at the first failure"),
     Option("-n --name", "the name that the host is told", {"metavar": "NAME"}),
-    Option("--unique", "put the time into the name", FLAG),
+    Option("--unique", "put the time into the name"),
     Option(
         "--remote-path",
         "where in storage with folders: FOLDER/ or the whole path",
         {"metavar": "PATH"},
     ),
-    Option("--force", "overwrite, for storage that can", FLAG),
-    Option("--public", "storage of yours is public: its links need no signature", FLAG),
+    Option("--force", "overwrite, for storage that can"),
+    Option("--public", "storage of yours is public: its links need no signature"),
     Option(
         "-e --expire", "the link should be gone after about this time: 10m, 12h, 7d, 4w", DURATION
     ),
     Option("--keep", "the link must live at least this long", DURATION),
-    Option("--once", "one download only", FLAG),
+    Option("--once", "one download only"),
     Option(
         "--no-check",
         "do not prove the link",
@@ -5776,13 +5767,13 @@ UPLOAD_OPTIONS = (
     Option(
         "--verify", "prove it by fetching the whole file", {"action": "append", "choices": ["full"]}
     ),
-    Option("--dry-run", "which hosts would be asked, and why not the others; sends nothing", FLAG),
+    Option("--dry-run", "which hosts would be asked, and why not the others; sends nothing"),
     Option(
         "-j --jobs",
         "so many files at a time (1), or parts of a large one (8)",
         {"metavar": "N", "type": NUMBERS["jobs"]},
     ),
-    Option("--no-progress", "no progress on the terminal", FLAG),
+    Option("--no-progress", "no progress on the terminal"),
 )
 
 SERVE_OPTIONS = (
@@ -5806,11 +5797,11 @@ SERVE_OPTIONS = (
         "password for uploads, or TWAT_FS_SERVE_TOKEN; needed to receive from other machines",
         {"metavar": "TEXT"},
     ),
-    Option("-q --quiet", "no line for each request", FLAG),
+    Option("-q --quiet", "no line for each request"),
 )
 
-ONLINE = Option("--online", "prove it: upload a few bytes and fetch them back", FLAG)
-LIST_OPTIONS = (Option("--json", "as JSON", FLAG), ONLINE)
+ONLINE = Option("--online", "prove it: upload a few bytes and fetch them back")
+LIST_OPTIONS = (Option("--json", "as JSON"), ONLINE)
 OF_COMMANDS: Mapping[str, Sequence[Option]] = {
     "list": LIST_OPTIONS, "status": (ONLINE, *WIRE_OPTIONS), "serve": SERVE_OPTIONS, "version": (), "completion": (),
     "upload": (*UPLOAD_OPTIONS, *WIRE_OPTIONS),
@@ -5836,7 +5827,7 @@ exit codes:
 """
 
 
-SYNONYMS = {"--host": ("--provider", "--bind"), "--no-verify": ("--no-check",)}
+HOST_OPTIONS = ("-p", "--provider", "--host")
 
 
 @functools.cache
@@ -5852,18 +5843,15 @@ def parser_class() -> Any:
             self.exit(2, f"twat-fs: {printable(message, 400)}{meant}\n")
 
         def nearest(self, word: str) -> str:
+            if word in HOST_OPTIONS and "[HOST]" in str(self.usage):
+                return f"`{self.prog} HOST`"
             own = self._option_string_actions
-            same = [flag for flag in SYNONYMS.get(word, ()) if flag in own]
-            if not same and "[HOST]" in self.usage and word in ("-p", "--provider", "--host"):
-                same = [f"`{self.prog} HOST`"]
-            commands = [
-                f"`{program()} {command} {word}`"
-                for command, options in OF_COMMANDS.items()
-                if any(word in option.flags.split() for option in options)
-            ]
-            if word[2:] in OF_COMMANDS:
-                commands = [f"`{program()} {word[2:]}`"]
-            return [*same, *commands, *difflib.get_close_matches(word, own, 1, ALIKE), ""][0]
+            known = {"--host": "--bind" if "--bind" in own else "--provider"}
+            for name, options in OF_COMMANDS.items():
+                known[f"--{name}"] = f"`{program()} {name}`"
+                flags = " ".join(option.flags for option in options).split()
+                known.update((flag, f"`{program()} {name} {flag}`") for flag in flags)
+            return known.get(word) or "".join(difflib.get_close_matches(word, own, 1, ALIKE))
 
     return Parser
 
@@ -5921,7 +5909,7 @@ def options_of(args: Any) -> UploadOptions:
     }
     checks = set(given.pop("verify", ()))
     if len(checks) > 1:
-        raise UsageError("--no-check and --verify contradict each other", phase="options")
+        raise UsageError("--no-check and --verify contradict each other")
     options = with_environment(
         UploadOptions(**given, verify=(checks or {"auto"}).pop(), sha256=bool(args.json))
     )
@@ -5949,7 +5937,6 @@ def cmd_upload(argv: Sequence[str]) -> int:
         if meant:  # whoever wanted `serve FILE` must not publish it
             raise UsageError(
                 f"{files[0]}: no such file or directory; nothing was sent",
-                phase="options",
                 hint=meant,
             )
         if options.remote_path and not options.remote_path.endswith("/"):
@@ -6101,7 +6088,8 @@ def upload_all(
     except KeyboardInterrupt:
         meter.stop()
         say(line_start(), end="")
-        raise KeyboardInterrupt(f"not uploaded: {listed(list(pending.values()))}") from None
+        names = printable(", ".join(pending.values()), 400)
+        raise KeyboardInterrupt(f"not uploaded: {names}") from None
     finally:  # also on Ctrl-C: what has been made public is told
         for place in sorted(early):
             with contextlib.suppress(Unreadable):  # then it stands on stderr
@@ -6154,12 +6142,6 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
         if result:
             meter.above(f"twat-fs: {printable(outcome.file)}: {result.url}")
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few of them, and the number of the others."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(map(printable, names[:5])) + more
 
 
 def put_line(line: str) -> None:
@@ -6237,10 +6219,8 @@ def cmd_list(argv: Sequence[str]) -> int:
     )
     args = parse(parser, argv)
     if args.online:
-        return cmd_status(
-            ["--online", *(["--json"] if args.json else []), *([args.host] if args.host else [])]
-        )
-    rows = provider_table(*([[find_provider(args.host)]] if args.host else ()))
+        return cmd_status(argv)
+    rows = provider_table([find_provider(args.host)] if args.host else PROVIDERS)
     if args.json:
         put_line(json.dumps([dict(zip(rows[0], row)) for row in rows[1:]], indent=1))
     elif args.host:
@@ -6447,7 +6427,7 @@ def cmd_completion(argv: Sequence[str]) -> int:
         argv,
     )
     if args.shell not in ("bash", "fish", "zsh"):
-        raise UsageError("completion is followed by bash, fish or zsh", phase="options")
+        raise UsageError("completion is followed by bash, fish or zsh")
     fish = args.shell == "fish"
     lines = "\n".join(
         line
@@ -6475,7 +6455,7 @@ def cmd_upload_provider(argv: Sequence[str]) -> int:
     """The spelling of earlier versions: upload_provider status|list."""
     command = {"status": cmd_status, "list": cmd_list}.get(argv[0] if argv else "")
     if not command:
-        raise UsageError("upload_provider is followed by status or list", phase="options")
+        raise UsageError("upload_provider is followed by status or list")
     return command(argv[1:])
 
 

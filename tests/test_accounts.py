@@ -1031,7 +1031,11 @@ def test_ctrl_c_aborts_the_uploads_of_several_files_at_a_time(net, start, tmp_pa
     net.fault("u7.r2.cloudflarestorage.com", "stall", when="upload", after=1000)
     paths = [sparse(tmp_path, 30 * MIB, name) for name in "abc"]
     code, out, err, seconds = interrupted(start, net, "storageto", paths, {}, "-j", "2", uploads=4)
-    assert (code, out, len(storageto.aborted)) == (-signal.SIGINT, b"", 2)  # the third had not begun
+    assert (code, out, len(storageto.aborted)) == (
+        -signal.SIGINT,
+        b"",
+        2,
+    )  # the third had not begun
     assert seconds < 8 and "Traceback" not in err
 
 

@@ -498,7 +498,7 @@ FAILURES = [
     Failure("empty", "reply", "nothing in", hosts=SERVICES),
     Failure("empty", "reply", "nothing in", {"status": 204}),
     Failure("html", "reply", NO_URL + ": .*Just a moment", hosts=SERVICES),
-    Failure("html", "reply", "403 Forbidden: Just a moment", {"status": 403}),
+    Failure("html", "reply", "403 Forbidden: Cloudflare challenge: Just a moment", {"status": 403}),
     Failure("garbage", "reply", NO_URL, hosts=SERVICES),
     Failure("escapes", "reply", NO_URL, hosts=SERVICES),
     Failure("escapes", "reply", "400 Bad Request", {"status": 400}),
