@@ -378,9 +378,7 @@ class Provider(NamedTuple):
         None  # what may be missing, and shows only when it is asked
     )
     own: bool = False  # the user's own storage: once it is set up it is the whole chain
-    supports: tuple[
-        str, ...
-    ] = ()  # of remote_path, force (without it nothing is overwritten) and public
+    supports: tuple[str, ...] = ()  # of remote_path, force and public
     takes: tuple[str, ...] = ()  # settings that it honours
     account: str = ""  # the one of them that helps when strangers are refused
     help: str = ""  # how to get what it needs
@@ -490,12 +488,14 @@ class SourceChanged(NonRetryableError):
     """The file shrank, grew or was replaced while we read it."""
 
     exit_code = 6
+    default_phase = "file"
 
 
 class Unreadable(NonRetryableError):
     """A local problem: missing, no permission, a directory, a device."""
 
     exit_code = 6
+    default_phase = "file"
 
 
 class UsageError(NonRetryableError):
@@ -567,7 +567,7 @@ def program() -> str:
         return "twat-fs"
     if __spec__ and not frozen:
         return "python3 -m twat_fs"
-    path = sys.argv[0] if re.fullmatch(r"[\w./-]+", sys.argv[0]) else shlex.quote(sys.argv[0])
+    path = shlex.quote(sys.argv[0])
     return path if frozen else f"python3 {path}"
 
 
@@ -588,9 +588,9 @@ def regular(path: str) -> os.stat_result:
     try:
         found = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise Unreadable(f"{shown or repr('')}: {local_reason(error)}", phase="file") from error
+        raise Unreadable(f"{shown or repr('')}: {local_reason(error)}") from error
     if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(found.st_mode) else 0)):
-        raise Unreadable(f"{shown}: no permission to read it", phase="file")
+        raise Unreadable(f"{shown}: no permission to read it")
     if not stat.S_ISREG(found.st_mode):
         raise no_file(path, shown, found.st_mode)
     if not found.st_size and flows(path):
@@ -614,11 +614,11 @@ def no_file(path: str, shown: str, mode: int) -> Unreadable:
     """What it is instead, and a command that makes a file of it."""
     if stat.S_ISDIR(mode):
         hint = pipe_hint("tar cf -", path, ".tar")
-        return Unreadable(f"{shown}: is a directory", phase="file", hint=hint)
+        return Unreadable(f"{shown}: is a directory", hint=hint)
     made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
     kind = "a pipe" if stat.S_ISFIFO(mode) else made
     hint = "" if stat.S_ISCHR(mode) or stat.S_ISSOCK(mode) else pipe_hint("cat", path)
-    return Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=hint)
+    return Unreadable(f"{shown}: is {kind}, not a file", hint=hint)
 
 
 def pipe_hint(reader: str, path: str, extension: str = "") -> str:
@@ -725,9 +725,7 @@ def opened(piece: Slice) -> Iterator[Any]:
     try:  # closed below; here only a failure to open counts
         file = open(piece.path, "rb", 0, opener=unwaiting)  # noqa: SIM115
     except OSError as error:
-        raise SourceChanged(
-            f"cannot be read any more: {local_reason(error)}", phase="file"
-        ) from error
+        raise SourceChanged(f"cannot be read any more: {local_reason(error)}") from error
     with file:
         unchanged(file, piece)
         file.seek(piece.start)
@@ -739,7 +737,6 @@ def unchanged(file: Any, piece: Slice) -> None:
     if Stamp.of(os.fstat(file.fileno())) != piece.stamp:
         raise SourceChanged(
             "changed while it was being read; nothing of it counts as uploaded",
-            phase="file",
             hint=pipe_hint("cat", piece.path),
         )
 
@@ -753,10 +750,10 @@ def pieces_of(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             try:
                 count = file.readinto(buffer[:left])
             except OSError as error:
-                raise Unreadable(f"reading failed: {local_reason(error)}", phase="file") from error
+                raise Unreadable(f"reading failed: {local_reason(error)}") from error
             if not count:
                 hint = pipe_hint("cat", piece.path)
-                raise SourceChanged("became shorter while being read", phase="file", hint=hint)
+                raise SourceChanged("became shorter while being read", hint=hint)
             left -= count
             yield buffer[:count]
 
@@ -4099,8 +4096,8 @@ NUMBERS: Mapping[str, Callable[[Any], float]] = {
 
 def checked_type(name: str, value: Any, default: Any) -> Any:
     """The value of an option as the engine reads it; raises UsageError.  The type of text options is that of None."""
-    if value is None and default is None:
-        return None
+    if value is default:
+        return value
     if name in NUMBERS:
         try:
             return NUMBERS[name](value)
@@ -4193,6 +4190,10 @@ def unconfigured(provider: Provider, settings: Mapping[str, str]) -> str:
     return not_set(unset[0], settings) if unset else ""
 
 
+def supports(provider: Provider, option: str) -> bool:
+    return provider.once != "no" if option == "once" else option in provider.supports
+
+
 def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
     extension, size = source.extension(), source.size
     limit = provider.smaller.get(extension, provider.max_size)
@@ -4208,13 +4209,10 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
         for b in provider.blocked
     ):
         return f"it does not take .{extension} files"
-    for name in ("remote_path", "force", "public"):
-        if getattr(options, name) not in (None, False) and name not in provider.supports:
-            able = " and ".join(row.id for row in PROVIDERS if name in row.supports)
-            return f"does not support --{name.replace('_', '-')} (only {able})"
-    if options.once and provider.once == "no":
-        able = ", ".join(row.id for row in PROVIDERS if row.once != "no")
-        return f"it cannot limit a link to one download (these can: {able})"
+    for name in ("remote_path", "force", "public", "once"):
+        if getattr(options, name) not in (None, False) and not supports(provider, name):
+            able = ", ".join(row.id for row in PROVIDERS if supports(row, name))
+            return f"does not support --{name.replace('_', '-')} (these do: {able})"
     if provider.text_only and not is_text(source.body()):
         return "it takes text only"
     return ""
@@ -6017,7 +6015,7 @@ def arriving(stream: Any, idle: Callable[[], object]) -> Iterator[bytes]:
 def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
     """Standard input in a temporary file, so that everything can be sent again; stops at what no host would take."""
     if sys.stdin is None:
-        raise Unreadable("standard input is closed", phase="file")
+        raise Unreadable("standard input is closed")
     path = ""
     try:
         with holding_in("a file"):
@@ -6038,7 +6036,7 @@ def holding_in(place: str) -> Iterator[None]:
         yield
     except OSError as error:
         why = f"standard input cannot be held in {place}: {local_reason(error)}"
-        raise Unreadable(why, phase="file", hint="TMPDIR names another place") from error
+        raise Unreadable(why, hint="TMPDIR names another place") from error
 
 
 def spool(piped: Any, path: str, limit: Optional[int], meter: Meter) -> None:
