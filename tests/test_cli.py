@@ -526,7 +526,7 @@ FITS_NOWHERE = {
     "expiry": ("-p catbox --expire 1h", b"x", "for ever"),
     "keep": ("-p uguu --keep 1d", b"x", "3 hours"),
     "nobody that long": ("--expire 4w", b"x", "3 days"),
-    "once": ("--once", b"x", "one download"),
+    "once": ("--once", b"x", "does not support --once"),
     "not configured": ("-p transfersh", b"x", "TWAT_FS_TRANSFERSH_URL"),
 }
 
@@ -622,7 +622,9 @@ def test_ctrl_c_ends_within_a_second_and_leaves_nothing(box, start, file, tmp_pa
     scratch.mkdir()
     files = [file("%s.bin" % n, b"x" * 100_000) for n in range(3)]
     with open(files[0], "rb") as stdin:
-        process = start("-j", jobs, "-", *files, env={"TMPDIR": scratch}, stdin=stdin)
+        process = start(
+            "-p", "catbox", "-j", jobs, "-", *files, env={"TMPDIR": scratch}, stdin=stdin
+        )
     wait_for(lambda: box.uploads())
     time.sleep(0.15)
     begun = time.monotonic()

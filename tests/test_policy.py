@@ -462,7 +462,7 @@ OBJECTIONS = [
     ("catbox", "a.", {}, None, None),
     ("catbox", ".exe", {}, "it does not take .exe files", t.Unsuitable),
     ("catbox", "exe", {}, None, None),
-    ("catbox", "a.txt", {"once": True}, "one download", t.Unsuitable),
+    ("catbox", "a.txt", {"once": True}, "does not support --once", t.Unsuitable),
     ("catbox", "a.txt", {"expire": H}, "for ever", t.Unsuitable),
     ("catbox", "a.txt", {"keep": 604799395200}, None, None),
     ("litterbox", "a.scr", {}, "scr", t.Unsuitable),
