@@ -1123,7 +1123,7 @@ def test_many_hosts_on_a_line_push_no_other_aside(box, run, file):
     box.fault("sendit.sh", "status", status=403)
     ran = run(file(), "--once", "-p", "catbox,litterbox,x0at,uguu,filebin,senditsh", "--retry", "0")
     many, one = ran.err.splitlines()[1:]
-    assert "  catbox, litterbox, x0at, uguu, filebin  file     it cannot" in many
+    assert "  catbox, litterbox, x0at, uguu, filebin  file     does not support --once" in many
     assert one.startswith("  senditsh     reply    403")
 
 
