@@ -233,6 +233,7 @@ class Request(NamedTuple):
         None  # seconds for all of it, whatever --max-time says, and then no second try
     )
     stop: Any = None  # a threading.Event: once it is set the sending ends
+    ca_bundle: Optional[str] = None  # certificates for this host, unless --cacert names others
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {bare(self.url)} {length(self.body)} bytes>"
@@ -380,6 +381,7 @@ class Provider(NamedTuple):
     folders: bool = False  # takes --remote-path, and overwrites only by --force
     takes: tuple[str, ...] = ()  # settings that it honours
     account: str = ""  # the one of them that helps when strangers are refused
+    ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
     help: str = ""  # how to get what it needs
     note: str = ""
     checked: str = ""  # newest evidence, with its date
@@ -530,18 +532,21 @@ class AllProvidersFailed(NonRetryableError):
         return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
 
     def reasons(self) -> list[str]:
-        """A line for each host that was asked; those that do not fit for the same reason share one."""
-        hosts: dict[tuple[object, str, str], list[str]] = {}
+        """A line for each host that was asked, or for several that do not fit for one reason; a repeated hint comes last."""
+        hosts: dict[tuple[object, str, str, str], list[str]] = {}
         for f in self.failures:
             which = None if f.exit_code == 5 else f.provider
-            hosts.setdefault((which, f.phase, f"{f}{'   ' + f.hint if f.hint else ''}"), []).append(
-                f.provider or "-"
-            )
-        lines = [(", ".join(names), phase, words) for (_, phase, words), names in hosts.items()]
+            hosts.setdefault((which, f.phase, str(f), f.hint), []).append(f.provider or "-")
+        hints = [hint for *_, hint in hosts if hint]
+        once = [hint for hint in dict.fromkeys(hints) if hints.count(hint) > 1]
+        lines = [
+            (", ".join(names), phase, message + ("" if hint in ("", *once) else f"   {hint}"))
+            for (_, phase, message, hint), names in hosts.items()
+        ]
         width = max(
             [11, *(len(names) for names, _, _ in lines if len(names) <= 30)]
         )  # a long list stands out alone
-        return [f"{names:<{width}}  {phase:<8} {words}" for names, phase, words in lines]
+        return [f"{names:<{width}}  {phase:<8} {words}" for names, phase, words in lines] + once
 
 
 def any_unproven(failures: Iterable[UploadError]) -> bool:
@@ -624,19 +629,28 @@ def local_reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).lower()
 
 
+UNSAFE = {  # what no name has, and its characters
+    "a control character": r"[\0-\x1f\x7f-\x9f]",
+    "a line separator": r"[\u2028\u2029]",
+    "a character that reverses text": r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]",
+    "bytes that are not UTF-8": r"[\ud800-\udfff]",
+}
+
+
 def safe_name(name: str) -> str:
     """The name as it may stand in a multipart header or a URL: no path, no control or bidi character, <= 255 bytes.
 
+    Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need U+200C and U+200D.
     Raw UTF-8 is what PHP, Go, busboy and Werkzeug read right (compared 2026-11-23); a lone surrogate is no UTF-8.
     """
     base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    clean = "".join(c if c.isprintable() else "_" for c in base).strip()
+    clean = re.sub("|".join(UNSAFE.values()), "_", base).strip(" ")
     if not clean.strip("."):
         return "file"
     stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
     room = MAX_NAME - len((dot + extension).encode())
     whole = stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
-    return (whole if room > 0 else clean.encode()[:MAX_NAME].decode("utf-8", "ignore")).strip()
+    return (whole if room > 0 else clean.encode()[:MAX_NAME].decode("utf-8", "ignore")).strip(" ")
 
 
 def unique_name(name: str, now: time.struct_time) -> str:
@@ -823,9 +837,18 @@ PORTS = {"http": 80, "https": 443}
 
 def parse_proxy(text: str) -> Proxy:
     """Raises UsageError; the text may hold a password, so that no message repeats it."""
+    text = text if "://" in text else "http://" + text
+    if re.search(r"[]#/?[]", text.partition("://")[2].rpartition("@")[0]):
+        raise UsageError(
+            "invalid proxy URL: the password contains one of # / ? [ ]",
+            phase="proxy",
+            hint="write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D",
+        )
     try:
-        url = urllib.parse.urlsplit(text if "://" in text else "http://" + text)
-        scheme, host, port = url.scheme.lower(), url.hostname, url.port
+        url = urllib.parse.urlsplit(text)
+        # desktops write socks:// for a proxy that looks up names itself
+        scheme = re.sub("^socks$", "socks5h", url.scheme.lower())
+        host, port = url.hostname, url.port
     except ValueError as error:
         raise UsageError(
             "the proxy's address cannot be read: it looks like http://HOST:PORT", phase="proxy"
@@ -844,12 +867,13 @@ def parse_proxy(text: str) -> Proxy:
 
 
 class Target(NamedTuple):
-    """Where a URL leads."""
+    """Where a URL leads, and which certificates count there if not the default ones."""
 
     scheme: str
     host: str
     port: int
     path: str
+    ca_bundle: Optional[str] = None
 
     def netloc(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -887,6 +911,23 @@ def root_of(url: str) -> str:
 def bare(url: str) -> str:
     """A URL without what may be secret in it: user, password, query."""
     return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
+
+
+def is_spared(target: Target, no_proxy: str) -> bool:
+    """Whether NO_PROXY lists this host: by name, parent domain, address or network, with or without a port."""
+    host = target.host.rstrip(".")
+    for entry in re.findall(r"[^\s,]+", no_proxy.lower()):
+        match = re.fullmatch(r"(\[.*\]|[^:]*):([0-9]+)", entry)
+        name, port = match.groups() if match else (entry, target.port)
+        name = re.sub(r"^\*?\.?|[][]|\.$", "", name)
+        if int(port) != target.port:
+            continue
+        if not name or f".{host}".endswith(f".{name}"):
+            return True
+        with contextlib.suppress(ValueError):  # a name, or no network
+            if ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False):
+                return True
+    return False
 
 
 def is_loopback(host: str) -> bool:
@@ -1189,14 +1230,23 @@ def frozen_bundle() -> Optional[str]:
     return next(filter(os.path.isfile, BUNDLES), None)
 
 
-def lost_bundle() -> str:
-    """A sentence if SSL_CERT_FILE names no file, of which OpenSSL says nothing."""
-    named = os.environ.get("SSL_CERT_FILE", "")
-    return (
-        f"SSL_CERT_FILE is {printable(named)}, which is no file"
-        if named and not os.path.isfile(named)
-        else ""
-    )
+CERTIFICATE_HINTS = {  # by X509_V_ERR_* of OpenSSL
+    9: "check the clock of this machine",  # not yet valid
+    10: "check the clock of this machine",  # expired
+    62: "open a web page first: this network may want a sign-in",  # another name
+    64: "open a web page first: this network may want a sign-in",  # another address
+}
+
+
+def missing_ca_hint() -> str:
+    """OpenSSL says nothing of an SSL_CERT_FILE that is not there; other programs have bundles of their own."""
+    configured = os.environ.get("SSL_CERT_FILE", "")
+    if configured and not os.path.isfile(configured):
+        return f"SSL_CERT_FILE: no such file: {printable(configured)}"
+    for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
+        if os.path.isfile(os.environ.get(name, "")):
+            return f"use --cacert {shlex.quote(printable(os.environ[name]))} ({name})"
+    return "use --cacert FILE, or set SSL_CERT_FILE"
 
 
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
@@ -1210,9 +1260,12 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
             else local_reason(error)
         )
         raise UsageError(
-            f"{'--cacert ' + printable(cacert) if cacert else 'certificates'}: {why}", phase="tls"
+            f"CA bundle {printable(cacert or 'of the system')}: {why}", phase="tls"
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The default of 3.13 on every Python, but for STRICT, which refuses many a company's CA (no key identifier or usage).
+    # 3.9 has no name for PARTIAL_CHAIN: a trusted certificate need not be a root.
+    context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | 0x80000
     if insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
@@ -1233,7 +1286,7 @@ def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
     answer = http.client.HTTPResponse(stream, method="CONNECT")  # type: ignore[arg-type]
     answer.begin()
     if answer.status == 407:
-        raise wants_password(proxy)
+        raise wants_password(proxy, answer.headers)
     if answer.status // 100 != 2:
         said = printable(f"{answer.status} {answer.reason}")
         raise Unreachable(
@@ -1243,11 +1296,15 @@ def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
         )
 
 
-def wants_password(proxy: Proxy) -> UploadError:
-    what = "refuses this user and password" if proxy.user else "asks for a user and a password"
-    hint = f"--proxy {proxy.scheme}://USER:PASSWORD@{proxy.host}:{proxy.port}"
+def wants_password(proxy: Proxy, headers: Any = None) -> UploadError:
+    failed = f"authentication {'failed' if proxy.user else 'required'}"
+    hint = f"use --proxy {proxy.scheme}://USER:PASSWORD@{proxy.host}:{proxy.port}"
+    schemes = ", ".join(headers.get_all("Proxy-Authenticate", ()) if headers else ())
+    if schemes and "basic" not in schemes.lower():
+        failed = f"unsupported authentication: {printable(schemes, 60)}"
+        hint = "run a local proxy that signs in for you (cntlm or px), and use --proxy with its URL"
     return Refused(
-        f"the proxy {proxy!r} {what}", phase="proxy", status=407, everywhere=True, hint=hint
+        f"proxy {proxy!r}: {failed}", phase="proxy", status=407, everywhere=True, hint=hint
     )
 
 
@@ -1342,11 +1399,10 @@ def failures_of(phase: str, host: str, started: bool = False) -> Iterator[None]:
 
 def failure(error: Exception, phase: str, host: str, started: bool) -> UploadError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        hint = lost_bundle() or "try --cacert FILE or SSL_CERT_FILE"
         return Refused(
-            f"the certificate of {host} does not hold: {error.verify_message}",
+            f"{host}: certificate verification failed: {error.verify_message}",
             phase="tls",
-            hint=hint,
+            hint=CERTIFICATE_HINTS.get(error.verify_code) or missing_ca_hint(),
         )
     if isinstance(error, ssl.SSLError):
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
@@ -1385,9 +1441,9 @@ class Transport:
     def __init__(self, options: UploadOptions) -> None:
         self.options, self.stall = options, options.timeout or STALL
         self.proxy = parse_proxy(options.proxy) if options.proxy else None
-        self.context = (
-            tls_context(options.cacert, options.insecure) if options.cacert else None
-        )  # a bad file: at once
+        self.contexts: dict[Optional[str], Any] = {}
+        if options.cacert:  # a bad file: at once
+            self.tls()
         self.secrets = [
             value for name, value in options.settings.items() if name in SECRET_SETTINGS
         ]
@@ -1416,7 +1472,7 @@ class Transport:
         )  # clean-up may outlive --max-time
 
     def exchange(self, request: Request, sent: Callable[[int], object]) -> Response:
-        target, line = target_of(request.url), None
+        target, line = target_of(request.url)._replace(ca_bundle=request.ca_bundle), None
         kept = self.kept().get(target[:3])
         try:
             line = self.borrow(target, self.end_of(request))
@@ -1490,7 +1546,7 @@ class Transport:
                 self.through(stream, target, proxy)
             if target.scheme == "https":
                 with failures_of("tls", target.host):
-                    stream.secure(self.tls(), target.host)
+                    stream.secure(self.tls(target.ca_bundle), target.host)
         except BaseException:
             stream.hang_up()
             raise
@@ -1539,15 +1595,17 @@ class Transport:
             return self.proxy
         scheme = "https" if target.scheme == "tcp" else target.scheme
         named = proxies.get(scheme) or proxies.get("all")
-        if not named or urllib.request.proxy_bypass(target.netloc()):
+        spared = is_spared(target, proxies.get("no", ""))
+        if not named or spared or urllib.request.proxy_bypass(target.netloc()):
             return None
         with blaming(f"{scheme if proxies.get(scheme) else 'all'}_proxy".upper()):
             return parse_proxy(named)
 
-    def tls(self) -> Any:
-        if self.context is None:
-            self.context = tls_context(self.options.cacert, self.options.insecure)
-        return self.context
+    def tls(self, ca_bundle: Optional[str] = None) -> Any:
+        ca_bundle = self.options.cacert or ca_bundle
+        if ca_bundle not in self.contexts:
+            self.contexts[ca_bundle] = tls_context(ca_bundle, self.options.insecure)
+        return self.contexts[ca_bundle]
 
     # One exchange
 
@@ -1581,7 +1639,7 @@ class Transport:
         if broken and response.status < 300:  # nobody can have taken what has not been sent
             raise broken
         if line.proxy and response.status == 407:
-            raise wants_password(line.proxy)
+            raise wants_password(line.proxy, response.headers)
         if broken:
             self.discard(target, line)
         return response._replace(sha256=digest)
@@ -3966,6 +4024,7 @@ ACCOUNTS: tuple[Provider, ...] = (
     Provider(
         "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, folders=True, own=True,
         needs=("AWS_S3_BUCKET",), missing=s3_missing, doubt=s3_doubt,
+        ca_bundle=lambda settings: settings.get("AWS_CA_BUNDLE") or Aws(settings).profile.get("ca_bundle"),
         takes=("TWAT_FS_S3_PUBLIC_URL",),
         note="presigned links for 7 days at most; plain ones that stay with --public",
         help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE); for others than Amazon"
@@ -4092,15 +4151,14 @@ def check_options(options: UploadOptions) -> None:
 
 
 def check_name(name: str) -> None:
-    why = (
-        "it is empty" if not name.strip()
-        else "it holds a slash" if set(name) & set("/\\")
-        else "it holds a control character" if not name.isprintable()
-        else f"it is longer than {MAX_NAME} bytes" if len(name.encode()) > MAX_NAME
-        else ""
-    )  # fmt: skip
-    if why:
-        raise UsageError(f"--name {printable(name, 60)!r}: {why}", phase="options")
+    unsafe = {**UNSAFE, "a slash": r"[/\\]"}
+    reasons = [f"must not contain {what}" for what in unsafe if re.search(unsafe[what], name)]
+    if not name.strip():
+        reasons = ["must not be empty"]
+    elif not reasons and len(name.encode()) > MAX_NAME:
+        reasons = [f"must not be longer than {MAX_NAME} bytes"]
+    if reasons:
+        raise UsageError(f"--name {printable(name, 60)!r}: {reasons[0]}", phase="options")
 
 
 # 10  The engine -------------------------------------------------------------------------------------------------------
@@ -4306,6 +4364,10 @@ def patient(
     return send
 
 
+def with_fields(send: Send, **fields: Any) -> Send:
+    return lambda request: send(request._replace(**fields))
+
+
 def sender(progress: Progress, gone: list[int]) -> Callable[[int], object]:
     """Tells the display what leaves, and remembers it in case that it must be sent again."""
 
@@ -4466,6 +4528,7 @@ def deliver(
     against = objection(provider, source, options)
     if against:
         raise against
+    send = with_fields(send, ca_bundle=provider.ca_bundle(options.settings))
     progress.trying(provider, source)
     try:
         link = provider.upload(
@@ -4980,13 +5043,18 @@ class Outcome(NamedTuple):
         return self.error.exit_code if self.error else 0
 
 
+def valid_unicode(name: str) -> str:
+    """A file name for JSON; bytes that are not UTF-8 become U+FFFD."""
+    return name.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
     error = outcome.error
     empty = UploadResult("", "", outcome.size or 0)
     attempts = error.attempts if isinstance(error, AllProvidersFailed) else ()
     result = outcome.result or empty._replace(seconds=round(outcome.seconds, 3), attempts=attempts)
-    fields: dict[str, Any] = {"file": outcome.file, **result._asdict()}
+    fields: dict[str, Any] = {"file": valid_unicode(outcome.file), **result._asdict()}
     fields["attempts"] = [attempt._asdict() for attempt in result.attempts]
     if error:
         fields.update(
@@ -5548,16 +5616,14 @@ class Form:
 
 
 def file_name_of(head: bytes) -> Optional[str]:
-    """The file name in the head of a part; None if the part is a plain field."""
-    pattern = rb'(?im)^content-disposition:[^\n]*?;\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^;\r\n]*))'
-    found = re.search(pattern, head)
-    return (
-        re.sub(rb'\\(["\\])', rb"\1", found.group(1) or found.group(2) or b"").decode(
-            "utf-8", "replace"
-        )
-        if found
-        else None
-    )
+    """The file name in the head of a part; None if the part is a plain field.  `filename*` (RFC 8187) counts alone."""
+    start = rb"(?im)^content-disposition:[^\n]*?;\s*filename"
+    match = re.search(start + rb'=(?:"((?:[^"\\]|\\.)*)"|([^;\r\n]*))', head)
+    if match:
+        name = re.sub(rb'\\(["\\])', rb"\1", match[1] or match[2] or b"")
+        return name.decode("utf-8", "replace")
+    match = re.search(start + rb"\*=utf-8'[^']*'([^;\s]*)", head)
+    return urllib.parse.unquote(match[1]) if match else None
 
 
 def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
@@ -5924,7 +5990,7 @@ def source_or_error(
             return Source.of(file, options.name, options.unique)
         limits = [row.max_size for row in chain]
         limit = None if None in limits else max(filter(None, limits))
-        body = stack.enter_context(standard_input(limit, meter))
+        body = standard_input(limit, meter, stack)
         if not length(body) and not any(row.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
         name = options.name or ("stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin")
@@ -5954,19 +6020,16 @@ def arriving(stream: Any, idle: Callable[[], object]) -> Iterator[bytes]:
         yield data
 
 
-@contextlib.contextmanager
-def standard_input(limit: Optional[int], meter: Meter) -> Iterator[Content]:
-    """Standard input as a body that can be sent again: in memory, or in a temporary file if it is long."""
+def standard_input(limit: Optional[int], meter: Meter, stack: contextlib.ExitStack) -> Content:
+    """Standard input as a body that can be sent again: in memory, or in a file that goes with `stack` if it is long."""
     if sys.stdin is None:
         raise Unreadable("standard input is closed", phase="file")
     blocks, data = piped(limit, meter), bytearray()
     for block in blocks:
         data += block
         if len(data) > IN_MEMORY:
-            with spooled(itertools.chain([data], blocks)) as body:
-                yield body
-            return
-    yield (Slice(bytes(data), 0, len(data)),)
+            return spool(itertools.chain([data], blocks), stack)
+    return (Slice(bytes(data), 0, len(data)),)
 
 
 def piped(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
@@ -5986,37 +6049,26 @@ def piped(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
     meter.spooled()
 
 
-@contextlib.contextmanager
-def spooled(blocks: "Iterable[Union[bytes, bytearray]]") -> Iterator[Content]:
-    path = ""
+def spool(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content:
+    folder = "a file"
     try:
-        with holding_in("a file"):
-            path = os.path.join(
-                tempfile.gettempdir(), f"twat-fs-{random_name()}"
-            )  # before it is made: no signal loses it
-        with holding_in(os.path.dirname(path)):
-            spool(blocks, path)
-        yield Source.of(path).body
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-
-
-@contextlib.contextmanager
-def holding_in(place: str) -> Iterator[None]:
-    try:
-        yield
+        folder = tempfile.gettempdir()
+        path = os.path.join(folder, f"twat-fs-{random_name()}")
+        stack.callback(forget, path)  # before it is made: no signal loses it
+        with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
+            for data in blocks:
+                file.write(data)
+                if shutil.disk_usage(path).free < RESERVE:
+                    raise OSError(errno.ENOSPC, "the disk is nearly full")
     except OSError as error:
-        why = f"standard input cannot be held in {place}: {local_reason(error)}"
+        why = f"standard input cannot be held in {folder}: {local_reason(error)}"
         raise Unreadable(why, phase="file", hint="TMPDIR names another place") from error
+    return Source.of(path).body
 
 
-def spool(blocks: "Iterable[Union[bytes, bytearray]]", path: str) -> None:
-    with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
-        for data in blocks:
-            file.write(data)
-            if shutil.disk_usage(path).free < RESERVE:
-                raise OSError(errno.ENOSPC, "the disk is nearly full")
+def forget(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def upload_all(
@@ -6121,7 +6173,7 @@ def dry_run(
             put_line(
                 json.dumps(
                     {
-                        "file": file,
+                        "file": valid_unicode(file),
                         "size": None,
                         "hosts": [],
                         "out": {},
@@ -6139,7 +6191,11 @@ def dry_run(
     ]
     if as_json:
         reasons = {name: str(against) for name, against in verdicts if against}
-        put_line(json.dumps({"file": file, "size": source.size, "hosts": fits, "out": reasons}))
+        put_line(
+            json.dumps(
+                {"file": valid_unicode(file), "size": source.size, "hosts": fits, "out": reasons}
+            )
+        )
     else:
         told = map(str.__add__, fits, lives) if options.expire or options.keep else fits
         put_line(
