@@ -191,14 +191,8 @@ class Source(NamedTuple):
         text = os.fsdecode(path)
         found = regular(text)
         body = (Slice(text, 0, found.st_size, Stamp.of(found)),)
-        return cls.from_body(body, name or os.path.basename(text), unique, found.st_mtime)
-
-    @classmethod
-    def from_body(cls, body: Content, name: str, unique: bool, modified: float) -> "Source":
-        called = safe_name(name)
-        if unique:
-            called = unique_name(called, time.gmtime())
-        return cls(called, body, length(body), modified)
+        called = upload_name(name or os.path.basename(text), unique)
+        return cls(called, body, found.st_size, found.st_mtime)
 
     def extension(self) -> str:
         return self.name.rpartition(".")[2].lower() if "." in self.name else ""
@@ -653,6 +647,10 @@ def safe_name(name: str) -> str:
     return (whole if room > 0 else clean.encode()[:MAX_NAME].decode("utf-8", "ignore")).strip(" ")
 
 
+def upload_name(name: str, unique: bool) -> str:
+    return unique_name(safe_name(name), time.gmtime()) if unique else safe_name(name)
+
+
 def unique_name(name: str, now: time.struct_time) -> str:
     stem, extension = os.path.splitext(name)
     stamp = time.strftime("_%Y%m%d_%H%M%S", now)
@@ -838,29 +836,23 @@ PORTS = {"http": 80, "https": 443}
 def parse_proxy(text: str) -> Proxy:
     """Raises UsageError; the text may hold a password, so that no message repeats it."""
     text = text if "://" in text else "http://" + text
-    if re.search(r"[]#/?[]", text.partition("://")[2].rpartition("@")[0]):
-        raise UsageError(
-            "invalid proxy URL: the password contains one of # / ? [ ]",
-            phase="proxy",
-            hint="write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D",
-        )
     try:
         url = urllib.parse.urlsplit(text)
         # desktops write socks:// for a proxy that looks up names itself
         scheme = re.sub("^socks$", "socks5h", url.scheme.lower())
         host, port = url.hostname, url.port
+        if not host or re.search(r"[]#/?[]", text.partition("://")[2].rpartition("@")[0]):
+            raise ValueError
     except ValueError as error:
         raise UsageError(
-            "the proxy's address cannot be read: it looks like http://HOST:PORT", phase="proxy"
+            "invalid proxy URL (expected http://HOST:PORT)",
+            phase="proxy",
+            hint="in its password write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D",
         ) from error
     if scheme not in PROXY_PORTS:
         raise UsageError(
-            f"a proxy of kind {printable(scheme)}:// is not supported: {', '.join(PROXY_PORTS)}",
+            f"unsupported proxy scheme {printable(scheme)!r} (use {', '.join(PROXY_PORTS)})",
             phase="proxy",
-        )
-    if not host:
-        raise UsageError(
-            "the proxy's address names no host: it looks like http://HOST:PORT", phase="proxy"
         )
     user, password = (urllib.parse.unquote(secret or "") for secret in (url.username, url.password))
     return Proxy(scheme, host, port or PROXY_PORTS[scheme], user, password)
@@ -917,11 +909,8 @@ def is_spared(target: Target, no_proxy: str) -> bool:
     """Whether NO_PROXY lists this host: by name, parent domain, address or network, with or without a port."""
     host = target.host.rstrip(".")
     for entry in re.findall(r"[^\s,]+", no_proxy.lower()):
-        match = re.fullmatch(r"(\[.*\]|[^:]*):([0-9]+)", entry)
-        name, port = match.groups() if match else (entry, target.port)
+        name = re.sub(rf"(^[^:]*|\]):{target.port}$", r"\1", entry)
         name = re.sub(r"^\*?\.?|[][]|\.$", "", name)
-        if int(port) != target.port:
-            continue
         if not name or f".{host}".endswith(f".{name}"):
             return True
         with contextlib.suppress(ValueError):  # a name, or no network
@@ -1441,9 +1430,11 @@ class Transport:
     def __init__(self, options: UploadOptions) -> None:
         self.options, self.stall = options, options.timeout or STALL
         self.proxy = parse_proxy(options.proxy) if options.proxy else None
-        self.contexts: dict[Optional[str], Any] = {}
+        self.tls = functools.cache(
+            lambda bundle: tls_context(options.cacert or bundle, options.insecure)
+        )
         if options.cacert:  # a bad file: at once
-            self.tls()
+            self.tls(None)
         self.secrets = [
             value for name, value in options.settings.items() if name in SECRET_SETTINGS
         ]
@@ -1571,7 +1562,7 @@ class Transport:
         """Makes the proxy pass our bytes; for plain http it will pass our requests, and nothing is to be done."""
         try:
             if proxy.scheme == "https":
-                stream.secure(self.tls(), proxy.host)
+                stream.secure(self.tls(None), proxy.host)
             if proxy.scheme not in PORTS:
                 socks5(stream, target, proxy, self.options.connect_timeout)
             elif target.scheme != "http":
@@ -1600,12 +1591,6 @@ class Transport:
             return None
         with blaming(f"{scheme if proxies.get(scheme) else 'all'}_proxy".upper()):
             return parse_proxy(named)
-
-    def tls(self, ca_bundle: Optional[str] = None) -> Any:
-        ca_bundle = self.options.cacert or ca_bundle
-        if ca_bundle not in self.contexts:
-            self.contexts[ca_bundle] = tls_context(ca_bundle, self.options.insecure)
-        return self.contexts[ca_bundle]
 
     # One exchange
 
@@ -4222,14 +4207,12 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
     return ""
 
 
-def is_text(body: Content, limit: float = FOREVER) -> bool:
-    """UTF-8 without a NUL, as far as the first `limit` bytes show."""
-    size = int(min(limit, length(body)))
-    data = b"".join(map(bytes, blocks_of(slice_body(body, 0, size))))
+def is_text(body: Content, limit: int = sys.maxsize) -> bool:
+    """UTF-8 without a NUL, as far as the first `limit` bytes show; their last character may be cut."""
+    data = b"".join(map(bytes, blocks_of(slice_body(body, 0, limit))))
+    whole = len(data) == length(body)
     with contextlib.suppress(UnicodeDecodeError):
-        # the last character of a beginning may be cut
-        final = size == length(body)
-        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(data, final)
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(data, whole)
     return False
 
 
@@ -5994,7 +5977,7 @@ def source_or_error(
         if not length(body) and not any(row.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
         name = options.name or ("stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin")
-        return Source.from_body(body, name, options.unique, time.time())
+        return Source(upload_name(name, options.unique), body, length(body), time.time())
     except UploadError as error:
         error.hint = error.hint or meant_command(file)
         return error
@@ -6005,19 +5988,6 @@ def meant_command(word: str) -> str:
     plain = re.fullmatch("[A-Za-z_-]+", word) and not os.path.lexists(word)
     close = difflib.get_close_matches(word, COMMANDS, 1) if plain else []
     return f"did you mean `{program()} {close[0]}`?" if close else ""
-
-
-def arriving(stream: Any, idle: Callable[[], object]) -> Iterator[bytes]:
-    """What comes, as it comes, so that Ctrl-C is heard in between; `idle` is called while nothing does."""
-    data = b"-"
-    while data:
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # it has no descriptor, or is a pipe of Windows
-            while not ready([stream], True, False, TICK):
-                idle()
-        data = stream.read1(CHUNK)
-        yield data
 
 
 def standard_input(limit: Optional[int], meter: Meter, stack: contextlib.ExitStack) -> Content:
@@ -6033,19 +6003,25 @@ def standard_input(limit: Optional[int], meter: Meter, stack: contextlib.ExitSta
 
 
 def piped(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
-    """What arrives at standard input; ends at what no host of the chain accepts."""
-    size = 0
-    meter.spooling(size)
-    try:
-        for data in arriving(sys.stdin.buffer, meter.draw):
-            size += len(data)
-            meter.spooling(size)
-            if limit is not None and size > limit:
-                most = f"{human(limit)}, the most that a host here takes"
-                raise Unsuitable(f"standard input is longer than {most}", phase="file")
-            yield data
-    except OSError as error:
-        raise Unreadable(f"standard input: {local_reason(error)}", phase="file") from error
+    """Standard input as it arrives, so that Ctrl-C is heard in between; ends at what no host of the chain accepts."""
+    data, size = b"-", 0
+    stream: Any = sys.stdin.buffer
+    while data:
+        meter.spooling(size)
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # it has no descriptor, or is a pipe of Windows
+            while not ready([stream], True, False, TICK):
+                meter.draw()
+        try:
+            data = stream.read1(CHUNK)
+        except OSError as error:
+            raise Unreadable(f"standard input: {local_reason(error)}", phase="file") from error
+        size += len(data)
+        if limit is not None and size > limit:
+            most = f"{human(limit)}, the most that a host here takes"
+            raise Unsuitable(f"standard input is longer than {most}", phase="file")
+        yield data
     meter.spooled()
 
 
