@@ -5911,14 +5911,16 @@ class Form:
 
 
 def file_name_of(head: bytes) -> Optional[str]:
-    """The file name in the head of a part; None if the part is a plain field.  `filename*` (RFC 8187) counts alone."""
+    """The file name in the head of a part, or its `filename*` (RFC 8187); None if the part is a plain field."""
+    plain = rb'=(?:"((?:[^"\\]|\\.)*)"|([^;\r\n]*))'
     start = rb"(?im)^content-disposition:[^\n]*?;\s*filename"
-    match = re.search(start + rb'=(?:"((?:[^"\\]|\\.)*)"|([^;\r\n]*))', head)
-    if match:
-        name = re.sub(rb'\\(["\\])', rb"\1", match[1] or match[2] or b"")
-        return name.decode("utf-8", "replace")
-    match = re.search(start + rb"\*=utf-8'[^']*'([^;\s]*)", head)
-    return urllib.parse.unquote(match[1]) if match else None
+    match = re.search(start + rb"(?:" + plain + rb"|\*=utf-8'[^']*'([^;\s]*))", head)
+    if not match:
+        return None
+    if match[3]:
+        return urllib.parse.unquote(match[3])
+    name = re.sub(rb'\\(["\\])', rb"\1", match[1] or match[2] or b"")
+    return name.decode("utf-8", "replace")
 
 
 def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:

@@ -549,7 +549,7 @@ def test_a_bad_proxy_address_is_a_wrong_call(main, box, proxies, sample, proxy, 
     assert (done.code, done.out, box.tunnels) == (2, "", [])
     assert "proxy" in done.err and "hunter2" not in done.err
     if "socks4" in proxy:
-        assert "is not supported" in done.err and "socks5" in done.err
+        assert "unsupported proxy scheme 'socks4" in done.err and "socks5" in done.err
 
 
 # TLS ------------------------------------------------------------------------------------------------------------------
