@@ -651,8 +651,11 @@ def company_certificates(folder):
     (folder / "leaf.pem").write_bytes(private + chain + (folder / "middle.pem").read_bytes())
 
 
-PYTHONS = sorted(PYENV.glob("versions/3.*/bin/python3.[0-9]*[0-9]"))
-PYTHONS = [path for path in PYTHONS if int(path.name.partition(".")[2]) >= 9]
+PYTHONS = [
+    path
+    for path in sorted(PYENV.glob("versions/*/bin/python3.*"))
+    if re.fullmatch(r"python3\.(9|[1-9][0-9])", path.name)
+]
 
 
 @pytest.mark.parametrize("python", [Path(sys.executable), *PYTHONS], ids=lambda path: path.name)
