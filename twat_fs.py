@@ -120,7 +120,7 @@ HOMEPAGE = "https://github.com/twardoch/twat-fs"
 USER_AGENT = f"twat-fs/{__version__} (+{HOMEPAGE})"  # hosts refuse library defaults and empty ones; an honest name is let in
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
-MINUTE, HOUR, DAY, WEEK = 60, 3600, 86400, 604800
+MINUTE, HOUR, DAY, WEEK, YEAR = 60, 3600, 86400, 604800, 365 * 86400
 FOREVER = float("inf")
 
 # Bytes per read and per send.  Half of it costs a tenth more, 1 MiB half as much again (it falls out of the cache); eight
@@ -245,9 +245,14 @@ class Response(NamedTuple):
     sha256: Optional[str] = None
     size: Optional[int] = None  # Content-Length, where the host gave one
     tries: int = 1  # this was the answer to the n-th sending
+    redact: Callable[[bytes], bytes] = bytes  # masks the secrets of the request
 
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
+
+    def redacted(self) -> "Response":
+        """For what is shown to people; readers parse the body as it arrived."""
+        return self._replace(body=self.redact(self.body))
 
 
 Send = Callable[[Request], Response]
@@ -365,7 +370,10 @@ class Provider(NamedTuple):
     empty: bool = False  # takes files of 0 bytes
     default: bool = False  # in the chain; else only when named
     fetched: bool = True  # a GET of the link by us gives the file itself
-    hashes: bool = False  # its answer holds the SHA-256 of what it stored
+    hashes: bool = False  # it reports the SHA-256 of what it stored
+    lookup: Optional[Callable[[Link, Source, Send], Link]] = None  # asks for this hash
+    overhead: int = 0  # bytes around the file that count for `max_size`
+    link_name: str = "full"  # what links have of the name: "full", "extension" or "none"
     needs: tuple[str, ...] = ()  # settings without which it cannot work
     missing: Optional[Callable[[Mapping[str, str]], str]] = (
         None  # what is wrong with the settings, if that is not so simple
@@ -621,7 +629,7 @@ def local_reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).lower()
 
 
-def safe_name(name: str) -> str:
+def safe_name(name: str, limit: int = MAX_NAME) -> str:
     """The name as it may stand in a multipart header or a URL: no path, no control or bidi character, <= 255 bytes.
 
     Raw UTF-8 is what PHP, Go, busboy and Werkzeug read right (compared 2026-11-23); a lone surrogate is no UTF-8.
@@ -631,9 +639,9 @@ def safe_name(name: str) -> str:
     if not clean.strip("."):
         return "file"
     stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
-    room = MAX_NAME - len((dot + extension).encode())
+    room = limit - len((dot + extension).encode())
     whole = stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
-    return (whole if room > 0 else clean.encode()[:MAX_NAME].decode("utf-8", "ignore")).strip()
+    return (whole if room > 0 else clean.encode()[:limit].decode("utf-8", "ignore")).strip()
 
 
 def unique_name(name: str, now: time.struct_time) -> str:
@@ -1570,7 +1578,7 @@ class Transport:
             ("Accept", "*/*"),
             ("Accept-Encoding", "identity"),
         )
-        for name, value in (*fixed, *request.headers, *proxy):
+        for name, value in dict((*fixed, *request.headers, *proxy)).items():
             line.http.putheader(name, value)
         if request.method not in ("GET", "HEAD"):
             line.http.putheader("Content-Length", str(length(request.body)))
@@ -1621,29 +1629,9 @@ class Transport:
             answer.close()
         else:
             self.discard(target, line)
+        redact = redactor(request, self.secrets)
         body = b"".join(taken)
-        bad = (
-            answer.status >= 300
-        )  # in a good answer a short password, or a part of a token, may stand by chance
-        keys = "authorization$|token$" if bad else "authorization$"
-        words = [
-            value.rpartition(" ") for name, value in request.headers if re.search(keys, name, re.I)
-        ]
-        told = [word for _, _, word in words]
-        if bad:
-            told += [
-                str(base64.b64decode(w).partition(b":")[2], "utf-8", "replace")
-                for kind, _, w in words
-                if kind == "Basic"
-            ]
-        for secret in [
-            *told,
-            *(self.secrets if request.body else ()),
-        ]:  # a host may repeat them, and we would repeat its words
-            body = functools.reduce(
-                lambda left, spelled: left.replace(spelled, b"***"), spellings(secret), body
-            )
-        return Response(answer.status, answer.headers, body, request.url, size=size)
+        return Response(answer.status, answer.headers, body, request.url, size=size, redact=redact)
 
     def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:
         """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
@@ -1661,6 +1649,28 @@ class Transport:
                 taken += data
         self.discard(target_of(request.url), line)
         return Response(200, {}, taken, request.url, digest)
+
+
+def redactor(request: Request, settings: Sequence[str]) -> Callable[[bytes], bytes]:
+    """Masks the secrets that were sent, which some hosts repeat in their error messages."""
+
+    def redact(body: bytes) -> bytes:
+        values = [
+            value.rpartition(" ")
+            for name, value in request.headers
+            if re.search("(authorization|token)$", name, re.I)
+        ]
+        passwords = [
+            base64.b64decode(value).partition(b":")[2].decode("utf-8", "replace")
+            for scheme, _, value in values
+            if scheme == "Basic"
+        ]
+        for secret in (*(value for _, _, value in values), *passwords, *settings):
+            for spelling in spellings(secret):
+                body = body.replace(spelling, b"***")
+        return body
+
+    return redact
 
 
 def spellings(secret: str) -> set[bytes]:
@@ -1740,17 +1750,21 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
 
 
 Reader = Callable[[Response], str]
+BLANK = "\ufeff\0 \t\r\n"  # what hosts put around a link
+URL_IN_TEXT = r"(?i)https?://[^\s\"'<>]+"
 
 
 def text(response: Response) -> str:
-    return response.text().strip()
+    return response.text().strip(BLANK)
 
 
 def json_of(response: Response) -> Any:
-    try:
-        return json.loads(response.body)
-    except (ValueError, RecursionError) as error:
-        raise no_link(response) from error
+    """JSON, also after a byte order mark or a warning of PHP, and with bytes that are not UTF-8."""
+    body = text(response)
+    for start in (0, body.find('{"')):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.JSONDecoder().raw_decode(body[start:])[0]
+    raise no_link(response)
 
 
 def json_value(response: Response, *path: Union[str, int]) -> Any:
@@ -1765,13 +1779,12 @@ def json_value(response: Response, *path: Union[str, int]) -> Any:
 
 
 def json_at(*path: Union[str, int]) -> Reader:
-    """A reader of the string at this place of a JSON answer."""
+    """A reader of the string, or the number, at this path of a JSON response."""
 
     def read(response: Response) -> str:
-        found = json_value(response, *path)
-        return (
-            found if isinstance(found, str) and found.isprintable() else ""
-        )  # a lone surrogate is no text
+        value = json_value(response, *path)
+        string = str(value).strip(BLANK) if type(value) in (str, int) else ""
+        return string if string.isprintable() else ""  # a lone surrogate is no text
 
     return read
 
@@ -1798,18 +1811,20 @@ def first_of(*readers: Reader) -> Reader:
     return read
 
 
-def matching(pattern: str) -> Reader:
-    """A reader of the first such thing anywhere in the answer."""
-    return lambda response: (re.findall(pattern, response.text()) or [""])[0]
+def changed(
+    reader: Reader, pattern: str, replacement: "Union[str, Callable[[re.Match[str]], str]]"
+) -> Reader:
+    return lambda response: re.sub(pattern, replacement, reader(response))
 
 
-def changed(reader: Reader, pattern: str, replacement: str) -> Reader:
-    return lambda response: re.sub(pattern, replacement, reader(response).strip())
+def without_query(reader: Reader) -> Reader:
+    """For a host whose links have no query: a "?" or "#" belongs to the name."""
+    return changed(reader, "[?#]", lambda match: quoted(match.group()))
 
 
 def said(response: Response) -> str:
     """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else how it begins."""
-    words = response.text()
+    words = response.redacted().text()
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(words) if words[:1] == "{" else {}
         told = [found.get(key) for key in ("message", "error_summary", "error", "detail")]
@@ -1832,15 +1847,76 @@ def no_link(response: Response) -> NoLink:
     )
 
 
-def check_link(url: str, pattern: str, response: Response) -> str:
-    """The URL if it is, as a whole, what a link of that host looks like; NoLink for everything else."""
-    if not url.isprintable() or len(url) > 2048 or not re.fullmatch(pattern, url):
+def check_link(text: str, response: Response, *domains: str) -> str:
+    """The link in the first line; NoLink if that line is none, or if any line has a URL of another host."""
+    first, _, rest = text.partition("\n")
+    link = own_url(first.strip(BLANK), response, domains)
+    for url in re.findall(URL_IN_TEXT, rest):
+        own_url(url, response, domains)
+    if not re.search("//[^/]+/[^?#]", link):
         raise no_link(response)
-    return in_ascii(url)
+    return link
 
 
-def link_of(reader: Reader, pattern: str) -> Callable[[Response], Link]:
-    return lambda response: Link(check_link(reader(response), pattern, response))
+def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
+    """The URL as browsers ask for it, if it leads to one of the domains, or without them to the responding server."""
+    if url.startswith("/"):
+        url = urllib.parse.urljoin(response.url, url)
+    match = re.match(r"(?i)https?://([^/?#@\\]+)(?=[/?#]|$)", url)
+    if not match or not url.isprintable() or len(url) > 2048:
+        raise no_link(response)
+    authority = match.group(1).lower()
+    base = public_base(authority, domains) if domains else server_base(match.group(), response)
+    if not base:
+        ours = domains[0] if domains else target_of(response.url).netloc()
+        hint = "" if domains else ": does its proxy pass the Host header?"
+        raise NoLink(
+            f"link points to {printable(authority)}, not {ours}{hint}",
+            phase="reply", status=response.status, started=True,
+        )  # fmt: skip
+    path = re.sub("%(?![0-9A-Fa-f]{2})", "%25", url[match.end() :])
+    return urllib.parse.urljoin(base, "/." + re.sub("(?i)%2e", ".", in_ascii(path)))
+
+
+def public_base(authority: str, domains: Sequence[str]) -> str:
+    """The https URL of a host on one of these domains, else nothing."""
+    pattern = "|".join(map(re.escape, domains))
+    match = re.fullmatch(rf"(([a-z0-9_-]+\.)*({pattern}))\.?(:443)?", authority)
+    return f"https://{match.group(1)}" if match else ""
+
+
+def server_base(root: str, response: Response) -> str:
+    """The URL of the user's own server, else nothing; behind a TLS proxy such a server may say http."""
+    server = target_of(response.url)
+    with contextlib.suppress(NoLink):
+        target = target_of(root)
+        if comparable(target.host) == comparable(server.host):
+            best = target if target.scheme == "https" else server
+            return f"{best.scheme}://{best.netloc()}"
+    return ""
+
+
+def comparable(host: str) -> str:
+    """A host name or an address in the one form that all its spellings share."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(host))
+    return host.lower().rstrip(".")
+
+
+def link_of(reader: Reader, *domains: str) -> Callable[[Response], Link]:
+    return lambda response: Link(check_link(reader(response), response, *domains))
+
+
+def last_link(*domains: str) -> Callable[[Response], Link]:
+    """A reader of pages in words: the last URL that can be the link."""
+
+    def read(response: Response) -> Link:
+        for url in reversed(re.findall(URL_IN_TEXT, response.text())):
+            with contextlib.suppress(NoLink):
+                return Link(check_link(url, response, *domains))
+        raise no_link(response)
+
+    return read
 
 
 def said_nothing(response: Response) -> Optional[UploadError]:
@@ -1889,12 +1965,12 @@ def setting_among(keeps: Keeps, value: str) -> int:
     return int(seconds or 0)
 
 
-UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
+UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK, "y": YEAR}
 
 
 def parse_duration(value: str) -> Optional[int]:
-    """ "10m", "12h", "7d", "4w", "90s" in seconds; None for anything else."""
-    found = re.fullmatch(r"([0-9]{1,6})([smhdw])", value.strip().lower())
+    """ "90s", "10m", "12h", "7d", "4w", "2y" in seconds; None for anything else."""
+    found = re.fullmatch(r"([0-9]{1,6})([smhdwy])", value.strip().lower())
     return int(found.group(1)) * UNITS[found.group(2)] or None if found else None
 
 
@@ -1910,7 +1986,8 @@ def duration(seconds: Optional[float]) -> str:
         return "as long as it likes"
     if seconds == FOREVER:
         return "for ever"
-    for unit, name in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
+    units = ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"))
+    for unit, name in units:
         if seconds >= unit:
             count = int(seconds // unit)
             return f"{count} {name}{'s' * (count != 1)}"
@@ -1948,21 +2025,21 @@ def one_request(
 
 
 def form(
-    id: str, domain: str, endpoint: str, file_field: str, *, link: str, keeps: Keeps,
-    url: Reader = text, fields: Extra = nothing,
+    id: str, domain: str, endpoint: str, file_field: str, *, domains: Sequence[str] = (),
+    url: Reader = text, read: Optional[Callable[[Response], Link]] = None, fields: Extra = nothing,
+    rename: Callable[[str], str] = str,
     refusal: Callable[[Response], Optional[UploadError]] = said_nothing, **facts: Any,
 ) -> Provider:  # fmt: skip
-    """A host that takes a multipart form; `link` is the pattern of its links, `url` finds one in the answer.
+    """A host that accepts a multipart form; `url` finds the link, which must lead to its domain or to `domains`.
 
     Fields without a value are left out.
     """
-    read = link_of(url, link)
+    read = read or link_of(url, *(domains or (domain,)))
 
     def build(source: Source, options: UploadOptions) -> Request:
-        extra = [
-            field for field in fields(lifetime(keeps, source.size, options), options) if field[1]
-        ]
-        kind, body = multipart(extra, file_field, source)
+        life = lifetime(keeps_of(row, options), source.size, options)
+        extra = [field for field in fields(life, options) if field[1]]
+        kind, body = multipart(extra, file_field, source._replace(name=rename(source.name)))
         return Request(
             "POST",
             endpoint,
@@ -1972,17 +2049,18 @@ def form(
             refusal=refusal,
         )
 
-    return Provider(id, domain, one_request(build, read), read, keeps, **facts)
+    row = Provider(id, domain, one_request(build, read), read, overhead=2 * KiB, **facts)
+    return row
 
 
 def put(
-    id: str, domain: str, endpoint: Callable[[Source], str], *, read: Callable[[Response], Link], keeps: Keeps,
+    id: str, domain: str, endpoint: Callable[[Source], str], *, read: Callable[[Response], Link],
     headers: Extra = nothing, **facts: Any,
 ) -> Provider:  # fmt: skip
     """A host that takes the bare bytes; `endpoint` makes the URL."""
 
     def build(source: Source, options: UploadOptions) -> Request:
-        extra = headers(lifetime(keeps, source.size, options), options)
+        extra = headers(lifetime(keeps_of(row, options), source.size, options), options)
         kind = (("Content-Type", media_type(source.name)),)
         place = endpoint(source)
         return Request(
@@ -1994,24 +2072,15 @@ def put(
             refusal=said_nothing,
         )
 
-    return Provider(id, domain, one_request(build, read), read, keeps, **facts)
+    row = Provider(id, domain, one_request(build, read), read, **facts)
+    return row
 
 
 def pomf(id: str, domain: str, endpoint: str, **facts: Any) -> Provider:
     """The family of pomf and Uguu: `files[]`, and JSON with a URL that may be relative."""
-    facts.setdefault("url", absolute(json_at("files", 0, "url"), endpoint))
-    return form(id, domain, endpoint, "files[]", refusal=pomf_refusal, **facts)
-
-
-def absolute(reader: Reader, base: str) -> Reader:
-    def read(response: Response) -> str:
-        found = reader(response)
-        try:
-            return urllib.parse.urljoin(base, found) if found else ""
-        except ValueError as error:
-            raise no_link(response) from error
-
-    return read
+    return form(
+        id, domain, endpoint, "files[]", url=json_at("files", 0, "url"), refusal=pomf_refusal, **facts
+    )  # fmt: skip
 
 
 def pomf_refusal(response: Response) -> Optional[UploadError]:
@@ -2042,15 +2111,29 @@ def null_keeps(size: int) -> float:
 
 
 def filebin_read(response: Response) -> Link:
-    """The name in the answer is the one it is stored under; its sha256 is the proof, because a GET shows us a page."""
-    bin_id, name = json_at("bin", "id")(response), json_at("file", "filename")(response)
-    url = check_link(f"https://filebin.net/{quoted(bin_id)}/{quoted(name)}", FILEBIN_LINK, response)
-    if url.rpartition("/")[0] != response.url.rpartition("/")[0]:
-        raise NoLink(f"answers about another bin: {printable(bin_id)}", phase="reply", started=True)
-    return Link(url, delete=url, host_sha256=sha256_at(response, "file", "sha256"))
+    """The link has the name under which the file is stored, which may be another one."""
+    base, _, _ = response.url.rpartition("/")
+    name = json_at("file", "filename")(response)
+    if not name or json_at("bin", "id")(response) != base.rpartition("/")[2]:
+        raise no_link(response)
+    url = check_link(f"{base}/{quoted(name)}", response, "filebin.net")
+    return Link(url, delete=url)
 
 
-FILEBIN_LINK = r"https://filebin\.net/[A-Za-z0-9_-]{8,60}/\S+"
+def filebin_lookup(link: Link, source: Source, send: Send) -> Link:
+    """Reads the list of the bin, which any client gets as JSON (filebin2 http_bin.go, 2026-06-08)."""
+    base, _, name = link.url.rpartition("/")
+    try:
+        listed = send(Request("GET", base, (("Accept", "application/json"),), repeatable=True))
+        files = json_value(listed, "files")
+    except (Refused, NoLink, RetryableError) as error:
+        raise NotVerified(f"{base}: {error}", phase="proof", status=error.status) from error
+    for file in files if isinstance(files, list) else []:
+        about = file if isinstance(file, dict) else {}
+        if (quoted(str(about.get("filename"))), about.get("bytes")) == (name, source.size):
+            return link._replace(host_sha256=str(about.get("sha256")).lower())
+    raise NotVerified(f"{link.url} is not in the list of its bin", phase="proof")
+
 
 # -- termbin
 
@@ -2068,9 +2151,7 @@ def termbin(source: Source, options: UploadOptions, send: Send) -> Link:
     return termbin_read(response)._replace(sha256=response.sha256)
 
 
-termbin_read = link_of(
-    lambda response: response.text().strip("\0\r\n "), r"https://termbin\.com/[a-z0-9]+"
-)
+termbin_read = link_of(text, "termbin.com")
 
 
 # -- transfer.sh on somebody's own server
@@ -2100,23 +2181,18 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
         return authorization + days + ((("Max-Downloads", "1"),) if options.once else ())
 
     return put(
-        id or place, place.partition("/")[0], lambda source: f"{root}/{quoted(source.name)}", read=transfersh_read,
+        id or place, place.partition("/")[0],
+        # The server adds ".metadata" to the name (server/storage/local.go).
+        lambda source: f"{root}/{quoted(safe_name(source.name, MAX_NAME - 9))}", read=transfersh_read,
         keeps=Keeps(None, range(DAY, 366 * DAY, DAY)), headers=headers, once="wish", **facts,
     )  # fmt: skip
 
 
 def transfersh_read(response: Response) -> Link:
-    url = own_link(text(response), response)
-    delete = response.headers.get("X-Url-Delete", "").strip()
-    return Link(url, delete=own_link(delete, response) if delete else None)
-
-
-def own_link(url: str, response: Response) -> str:
-    """A link to the server that answered, with that server's scheme."""
-    base = target_of(response.url)
-    host = re.escape(base.host)
-    found = check_link(url, rf"https?://\[?(?i:{host})\]?(:[0-9]+)?/\S+", response)
-    return base.scheme + found[found.index("://") :]
+    link = link_of(text)(response)
+    with contextlib.suppress(NoLink):
+        return link._replace(delete=check_link(response.headers.get("X-Url-Delete", ""), response))
+    return link
 
 
 def transfersh_missing(settings: Mapping[str, str]) -> str:
@@ -2132,6 +2208,41 @@ def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link
     return transfersh(base, "transfersh").upload(source, options, send)
 
 
+def catbox_keeps(options: UploadOptions) -> Keeps:
+    """Since 2026-07-06 anonymous files without a download for two years are deleted (catbox' blog, 2026-07-02)."""
+    return Keeps(FOREVER if options.settings.get("CATBOX_USERHASH") else 2 * YEAR)
+
+
+def catbox_refusal(response: Response) -> Optional[UploadError]:
+    """Anonymous uploads are paused now and then, for hours, by whatever status (SpotCompiled#82, 2025-08-24)."""
+    if re.search("uploads are [a-z ]*paused", response.text(), re.I):
+        words = f"{response.status}: {said(response)}"
+        return Busy(words, phase="reply", status=response.status, started=True, retry_after=HOUR)
+    return said_nothing(response)
+
+
+def null_read(response: Response) -> Link:
+    """Expiry in milliseconds, and for a new file a token to delete it (mia-0/0x0 fhost.py, 2024-03-30)."""
+    link = link_of(text, "0x0.st")(response)
+    expires = re.match(r"[0-9]{10,14}(?=\.|$)", response.headers.get("X-Expires", ""))
+    token = re.fullmatch(r"[\w-]{1,200}", response.headers.get("X-Token", ""), re.ASCII)
+    return link._replace(
+        expires=int(expires.group()) / 1000 if expires else None,
+        remark=f"delete with: curl -F token={token.group()} -F delete= {link.url}" if token else "",
+    )
+
+
+def plain_suffix(name: str) -> str:
+    """x0.at puts up to 7 bytes of the extension into its link as they are (index.php, 2026-06-07)."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem + dot + re.sub("[^A-Za-z0-9]", "", suffix) if dot else name
+
+
+def bashupload_keeps(options: UploadOptions) -> Keeps:
+    """A file for one download is deleted after an hour without any (bashupload-r2, 2025-11-02)."""
+    return Keeps(HOUR, (HOUR,)) if options.once else Keeps(DAY, range(MINUTE, DAY + 1))
+
+
 CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
 # By extension or by sniffed type (doc, dot).  Live it also refused zip and pdf: Uguu#117 2025-04-19, #123 2025-10-07.
 UGUU_BLOCKED = tuple(
@@ -2142,32 +2253,34 @@ ONE_REQUEST: tuple[Provider, ...] = (
     form(
         "catbox", "catbox.moe", "https://catbox.moe/user/api.php", "fileToUpload",
         fields=lambda life, options: (("reqtype", "fileupload"), ("userhash", options.settings.get("CATBOX_USERHASH", ""))),
-        link=r"https://files\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?", keeps=Keeps(FOREVER),
+        refusal=catbox_refusal, keeps=catbox_keeps, link_name="extension",
         max_size=200_000_000, smaller={"gif": 20_000_000}, blocked=CATBOX_BLOCKED, default=True,
-        takes=("CATBOX_USERHASH",), account="CATBOX_USERHASH", note="an anonymous file can never be deleted",
-        checked="2026-09-14", source="catbox.moe/tools.php, /faq; AniSync#44 2026-06-03; mpv-webm#229 2026-09-14",
+        takes=("CATBOX_USERHASH",), account="CATBOX_USERHASH",
+        note="an anonymous file can never be deleted, and expires 2 years after its last download",
+        checked="2026-09-14",
+        source="catbox.moe/tools.php, /faq; its blog 2026-07-02; AniSync#44 2026-06-03; mpv-webm#229 2026-09-14",
         sample=Sample("https://files.catbox.moe/ab12cd.png", "https://files.catbox.moe/ab12cd.png"),
     ),
     form(
         "litterbox", "litterbox.catbox.moe", "https://litterbox.catbox.moe/resources/internals/api.php", "fileToUpload",
         fields=lambda life, options: (("reqtype", "fileupload"), ("time", f"{int(life or 0) // HOUR}h")),
-        link=r"https://litter\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?",
+        domains=("catbox.moe",), refusal=catbox_refusal, link_name="extension",
         keeps=Keeps(3 * DAY, (HOUR, 12 * HOUR, 24 * HOUR, 72 * HOUR), "LITTERBOX_DEFAULT_EXPIRATION"),
         max_size=GiB, blocked=CATBOX_BLOCKED, default=True, takes=("LITTERBOX_DEFAULT_EXPIRATION",),
         checked="2026-09-08", source="litterbox.catbox.moe; a dated upload with equal md5, 2026-09-08",
         sample=Sample("https://litter.catbox.moe/x9y8z7.txt", "https://litter.catbox.moe/x9y8z7.txt"),
     ),
     form(
-        "x0at", "x0.at", "https://x0.at/", "file", link=r"https://x0\.at/[A-Za-z0-9_-]+(\.\S+)?",
-        url=changed(text, "^http://", "https://"), keeps=Keeps(x0at_keeps), max_size=512 * MiB, default=True,
-        note="above 100 MiB it may say no",
-        checked="2026-08-03", source="Rouji/single_php_filehost index.php 2026-06-07; its home page said 100 MiB",
+        "x0at", "x0.at", "https://x0.at/", "file", rename=plain_suffix, link_name="extension",
+        keeps=Keeps(x0at_keeps), max_size=GiB, default=True, note="may reject files over 512 MiB",
+        checked="2026-08-03",
+        source="Rouji/single_php_filehost index.php 2026-06-07; 1024 MiB by its page 2026-05-01, 100 or 512 before",
         sample=Sample("https://x0.at/Ab3d.tar.gz\n", "https://x0.at/Ab3d.tar.gz"),
     ),
     form(
         "tmpfilelink", "tmpfile.link", "https://tmpfile.link/api/upload", "file",
-        url=first_of(json_at("downloadLinkEncoded"), json_at("downloadLink")),
-        link=r"https://(d\.tmpfile\.link|d[0-9]{0,2}\.tfdl\.net)/\S+", keeps=Keeps(7 * DAY), max_size=100_000_000, default=True,
+        url=without_query(first_of(json_at("downloadLinkEncoded"), json_at("downloadLink"))),
+        domains=("tmpfile.link", "tfdl.net"), keeps=Keeps(7 * DAY), max_size=100_000_000, default=True,
         checked="2026-06-29", source="tmpfile.link/blog/api-temporary-upload-guide; links seen until 2026-06-29",
         sample=Sample(
             '{"fileName":"a b.txt","downloadLink":"https://d.tmpfile.link/public/2026-06-29/1/a b.txt",'
@@ -2179,8 +2292,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
         "tmpfilesorg", "tmpfiles.org", "https://tmpfiles.org/api/v1/upload", "file",
         fields=lambda life, options: (("expire", str(int(life or DAY))),),
         # The URL in the answer is a page; the file itself is under /dl/ (seen 2026-10-07), and http became https.
-        url=changed(json_at("data", "url"), r"^https?://tmpfiles\.org/(?!dl/)", "https://tmpfiles.org/dl/"),
-        link=r"https://tmpfiles\.org/dl/[0-9A-Za-z]+/\S+",
+        url=changed(without_query(json_at("data", "url")), "^([A-Za-z]+://[^/]*)/(?!dl/)", r"\1/dl/"),
         # The cap was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026: unasked, the safe one.
         keeps=Keeps(DAY, range(MINUTE, 2 * DAY + 1)), max_size=100 * MiB, default=True,
         note="numbered links can be guessed: nothing private",
@@ -2191,7 +2303,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     put(
         "filebin", "filebin.net", lambda source: f"https://filebin.net/{os.urandom(12).hex()}/{quoted(source.name)}",
-        read=filebin_read, keeps=Keeps(6 * DAY), default=True, hashes=True, fetched=False,
+        read=filebin_read, lookup=filebin_lookup, keeps=Keeps(6 * DAY), default=True, hashes=True, fetched=False,
         note="anybody who has the link can delete the file",
         checked="2026-06-08", source="espebra/filebin2 2026-06-08 (retention of the public site: about 6 days)",
         sample=Sample(
@@ -2201,8 +2313,8 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
     ),
     pomf(
-        "uguu", "uguu.se", "https://uguu.se/upload", link=r"https://[a-z0-9]{1,12}\.uguu\.se/[A-Za-z]+(\.[A-Za-z0-9]+)*",
-        keeps=Keeps(3 * HOUR), max_size=128 * MiB, blocked=UGUU_BLOCKED, default=True,
+        "uguu", "uguu.se", "https://uguu.se/upload", link_name="extension", keeps=Keeps(3 * HOUR),
+        max_size=128 * MiB, blocked=UGUU_BLOCKED, default=True,
         checked="2026-02-21", source="nokonoko/Uguu 1.9.8 2025-10-03; 3 hours by its page",
         sample=Sample(
             '{"success":true,"files":[{"hash":"0","filename":"a.txt","url":"https://h.uguu.se/AbCdEfGh.txt","size":3}]}',
@@ -2210,7 +2322,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
     ),
     form(
-        "www0x0", "0x0.st", "https://0x0.st/", "file", link=r"https://0x0\.st/[A-Za-z0-9_.-]+(/\S+)?",
+        "www0x0", "0x0.st", "https://0x0.st/", "file", read=null_read, link_name="extension",
         fields=lambda life, options: (("expires", str(int(life // HOUR))),) if life and life <= 30 * DAY else (),
         keeps=Keeps(null_keeps, range(HOUR, 30 * DAY + 1, HOUR)), max_size=512 * MiB,
         blocked=("exe", "dll", "jar", "apk", "rar", "so"),
@@ -2220,31 +2332,36 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     put(
         "senditsh", "sendit.sh", lambda source: f"https://sendit.sh/{quoted(source.name)}",
-        read=link_of(matching(r"https?://sendit\.sh/[^\s\"'<>]+"), r"https://sendit\.sh/\S+"),
-        keeps=Keeps(DAY), max_size=3_000_000_000, once="always",
-        checked="2026-02-21", source="one dated upload 2026-02-21; there is no documentation",
+        read=last_link("sendit.sh"), keeps=Keeps(DAY), max_size=3_000_000_000, once="always",
+        note="blocked in many companies, because malware used it",
+        checked="2026-02-21",
+        source="one dated upload 2026-02-21; there is no documentation; Symantec on Seedworm, 2026-02",
         sample=Sample("Done!\n\nwget https://sendit.sh/aB3/a.txt\n", "https://sendit.sh/aB3/a.txt"),
     ),
     put(
         "bashupload", "bashupload.app", lambda source: "https://bashupload.app/",
-        read=link_of(matching(r"https://bashupload\.app/[^\s\"'<>]+"), r"https://bashupload\.app/\S+"),
+        read=last_link("bashupload.app"), link_name="none",
         # Without the header the file is gone after one download.
         headers=lambda life, options: () if options.once else (("X-Expiration-Seconds", str(int(life or DAY))),),
-        keeps=Keeps(DAY, range(MINUTE, DAY + 1)), max_size=5_000_000_000, once="wish",
-        note="the name is lost; not related to bashupload.com, which is dead",
+        keeps=bashupload_keeps, max_size=5_000_000_000, once="wish",
+        note="1 hour with --once; not related to bashupload.com",
         checked="2026-05-18", source="DullJZ/bashupload-r2 2025-11-02; an outage 2026-03-30",
         sample=Sample("\nhttps://bashupload.app/k3Jd9.txt\n\n", "https://bashupload.app/k3Jd9.txt"),
     ),
     pomf(
-        "quax", "qu.ax", "https://qu.ax/upload.php", link=r"https://qu\.ax/\S+", keeps=Keeps(None), max_size=256 * MiB,
-        note="Cloudflare challenges were seen",
-        checked="2025-08-01", source="an image uploader's client, 2025-08; retention unknown",
-        sample=Sample('{"success":true,"files":[{"name":"a.txt","url":"/AbC.txt","size":3}]}', "https://qu.ax/AbC.txt"),
+        "quax", "qu.ax", "https://qu.ax/upload.php", keeps=Keeps(None), max_size=256 * MiB, link_name="extension",
+        note="accepts listed types only; Cloudflare challenges were seen",
+        # Its page offers 1 day to permanent; the name of the form field is not known.
+        checked="2026-05-01", source="its page 2026-05-01; an image uploader's client, 2025-08",
+        sample=Sample(
+            '{"success":true,"files":[{"name":"a.txt","url":"/AbC.txt","size":3}]}', "https://qu.ax/AbC.txt",
+            asked="https://qu.ax/upload.php",
+        ),
     ),
     Provider(
-        "termbin", "termbin.com", termbin, termbin_read, Keeps(30 * DAY), max_size=32 * KiB, text_only=True,
-        note="unencrypted on its way there; the name is lost", checked="2026-06-16",
-        source="solusipse/fiche; the limit of 32 KiB is our guess of its buffer",
+        "termbin", "termbin.com", termbin, termbin_read, Keeps(30 * DAY), max_size=32 * KiB - 1, text_only=True,
+        link_name="none", note="unencrypted on its way there", checked="2026-06-16",
+        source="solusipse/fiche fiche.c: a buffer of 32 KiB, and a file that fills it is cut",
         sample=Sample("https://termbin.com/a1b2\n\0", "https://termbin.com/a1b2"),
     ),
     Provider(
@@ -2444,9 +2561,6 @@ def not_set(name: str, settings: Mapping[str, str]) -> str:
 # -- pixeldrain
 
 
-PIXELDRAIN_LINK = r"https://pixeldrain\.com/api/file/[A-Za-z0-9_-]{4,40}"
-
-
 def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
     """The host's own SHA-256 is the proof: a free account's link asks for a captcha once it is popular."""
     key = ("Authorization", basic("", options.settings["PIXELDRAIN_KEY"]))
@@ -2464,9 +2578,8 @@ def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
 
 
 def pixeldrain_read(response: Response) -> Link:
-    url = check_link(
-        "https://pixeldrain.com/api/file/" + json_at("id")(response), PIXELDRAIN_LINK, response
-    )
+    file_id = quoted(header_value(json_at("id")(response), response))
+    url = check_link(f"https://pixeldrain.com/api/file/{file_id}", response, "pixeldrain.com")
     return Link(
         url,
         delete=url,
@@ -2475,6 +2588,9 @@ def pixeldrain_read(response: Response) -> Link:
 
 
 # -- storage.to
+
+
+STORAGETO_KEEPS = Keeps(3 * DAY, range(DAY, WEEK + 1, DAY))
 
 
 def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
@@ -2501,9 +2617,19 @@ def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
         sha256 = send(
             Request("PUT", place, headers, (source.body(),), hashed=options.sha256, repeatable=True)
         ).sha256
-    return storageto_read(call("confirm", {**about, "r2_key": key}, repeatable=True))._replace(
-        sha256=sha256
-    )
+    stored = call("confirm", {**about, "r2_key": key}, repeatable=True)
+    life = lifetime(STORAGETO_KEEPS, source.size, options)
+    if life and life != STORAGETO_KEEPS.usual:
+        storageto_expiry(stored, int(life // DAY), visitor, send)
+    return storageto_read(stored)._replace(sha256=sha256)
+
+
+def storageto_expiry(stored: Response, days: int, visitor: Header, send: Send) -> None:
+    """Changes the default (storage.to/docs/api, seen 2026-05-01; two clients of 2026)."""
+    file_id = quoted(json_at("file", "id")(stored))
+    owner = ("X-Owner-Token", header_value(json_at("owner_token")(stored), stored))
+    url = f"https://storage.to/api/file/{file_id}/expiry"
+    send(post_json(url, {"days": days}, visitor, owner, repeatable=True))
 
 
 def storageto_parts(
@@ -2560,11 +2686,13 @@ def signed_headers(plan: Response, kind: str) -> tuple[Header, ...]:
 
 
 def elsewhere(url: str, response: Response) -> str:
-    """A place of which the host says that the file goes there: any machine, but only by https."""
-    return check_link(url, r"https://[A-Za-z0-9.-]+(:[0-9]+)?/\S+", response)
+    """A URL to which the host wants the file: any machine, but only by https."""
+    if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/\S+", url):
+        raise no_link(response)
+    return in_ascii(url)
 
 
-storageto_read = link_of(json_at("file", "raw_url"), r"https://storage\.to/r/[A-Za-z0-9_-]+")
+storageto_read = link_of(json_at("file", "raw_url"), "storage.to")
 
 
 # -- fal
@@ -2572,7 +2700,10 @@ storageto_read = link_of(json_at("file", "raw_url"), r"https://storage\.to/r/[A-
 
 FAL_SINGLE, FAL_PART = 100 * MiB, 10 * MiB  # fal_client 1.0.3
 FAL_FINAL = (None, 401, 402, 403, 413, 422, 429)  # refusals for which the second way is no way out
-ANY_TIME = Keeps(FOREVER, range(MINUTE, 3650 * DAY))
+ANY_TIME = Keeps(FOREVER, range(MINUTE, 10 * YEAR))
+FAL_KEEPS = Keeps(
+    None, ANY_TIME.choices
+)  # an account can have a default (fal's documentation, 2026)
 
 
 def fal(source: Source, options: UploadOptions, send: Send) -> Link:
@@ -2607,9 +2738,7 @@ def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> 
         )
         stored = call(whole)
         return fal_read(stored)._replace(sha256=stored.sha256)
-    base = check_link(
-        json_at("base_url")(first), r"https://([a-z0-9-]+\.)+fal\.(media|ai|run)/?", first
-    ).rstrip("/")
+    base = own_url(json_at("base_url")(first), first, FAL_DOMAINS).rstrip("/")
     begun = call(Request("POST", f"{base}/files/upload/multipart", headers))
     link = fal_read(begun)
     place = f"{link.url}/multipart/{quoted(json_at('uploadId')(begun))}"
@@ -2638,7 +2767,7 @@ def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header
     )
     place, link = (
         elsewhere(json_at("upload_url")(plan), plan),
-        link_of(json_at("file_url"), FAL_LINK)(plan),
+        link_of(json_at("file_url"), *FAL_DOMAINS)(plan),
     )
     put = Request(
         "PUT",
@@ -2652,7 +2781,7 @@ def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header
 
 
 def fal_life(options: UploadOptions, header: str) -> tuple[Header, ...]:
-    life = lifetime(ANY_TIME, 0, options)
+    life = lifetime(FAL_KEEPS, 0, options)
     return (
         ((header, json.dumps({"expiration_duration_seconds": int(life)})),)
         if life and life < FOREVER
@@ -2671,8 +2800,8 @@ def fal_missing(settings: Mapping[str, str]) -> str:
     )
 
 
-FAL_LINK = r"https://([a-z0-9-]+\.)*fal\.media/\S+|https://storage\.googleapis\.com/\S+"
-fal_read = link_of(json_at("access_url"), FAL_LINK)
+FAL_DOMAINS = ("fal.media", "fal.ai", "fal.run", "storage.googleapis.com")
+fal_read = link_of(json_at("access_url"), *FAL_DOMAINS)
 
 
 # -- Dropbox
@@ -2817,7 +2946,7 @@ def dropbox_refusal(response: Response) -> Optional[UploadError]:
 def dropbox_tags(response: Response) -> str:
     """What is wrong, like "path/conflict/file"."""
     with contextlib.suppress(NoLink):
-        return printable(json_at("error_summary")(response).rstrip("/."))
+        return printable(json_at("error_summary")(response.redacted()).rstrip("/."))
     return ""
 
 
@@ -2939,7 +3068,7 @@ def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
 def dropbox_read(response: Response, *place: Union[str, int]) -> Link:
     """The link with dl=1, which serves the file instead of a page; all else in its query is part of the key."""
     page = check_link(
-        json_at(*(place or ("url",)))(response), r"https://www\.dropbox\.com/\S+", response
+        json_at(*(place or ("url",)))(response), response, "dropbox.com", "dropboxusercontent.com"
     )
     base, _, query = page.partition("?")
     kept = [pair for pair in query.split("&") if pair and not re.match("(dl|raw)=", pair)]
@@ -3400,10 +3529,8 @@ CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 
 def keys_refusal(response: Response) -> Optional[UploadError]:
     """Of a refusal only its message is repeated: the rest may be a secret."""
-    status, message = (
-        response.status,
-        xml_text(response, "Message") or dictionary(response.body).get("message"),
-    )
+    status, shown = response.status, response.redacted()
+    message = xml_text(shown, "Message") or dictionary(shown.body).get("message")
     words = f"{status} {phrase(status)}" + (
         f": {printable(message)}" if isinstance(message, str) and message else ""
     )
@@ -3573,7 +3700,8 @@ def xml_text(response: Response, tag: str) -> str:
 def s3_refusal(response: Response) -> Optional[UploadError]:
     """Busy by its code; and the failure that comes with a 200, because the head had to be sent before the end was known."""
     code, status = xml_text(response, "Code"), response.status
-    words = f"{status} {printable(code)}: {printable(xml_text(response, 'Message'))}"
+    message = xml_text(response.redacted(), "Message")
+    words = f"{status} {printable(code)}: {printable(message)}"
     if code in S3_BUSY:
         wait = retry_after(response.headers.get("Retry-After"), time.time())
         return Busy(words, phase="reply", status=status, retry_after=wait)
@@ -3672,7 +3800,7 @@ class Bucket:
 
     def success(self, response: Response, key: str) -> Response:
         """The answer if it is a success; raises what went wrong, and what to do, if not."""
-        status, words = response.status, printable(xml_text(response, "Message"))
+        status, words = response.status, printable(xml_text(response.redacted(), "Message"))
         if status < 300:
             return response
         code = xml_text(response, "Code") or {
@@ -3970,22 +4098,24 @@ ACCOUNTS: tuple[Provider, ...] = (
         ),
     ),
     Provider(
-        "fal", "fal.ai", fal, fal_read, ANY_TIME, empty=True, own=True, needs=("FAL_KEY",), missing=fal_missing,
-        takes=("FAL_KEY_ID", "FAL_KEY_SECRET"), note="public, and cannot be deleted by us",
+        "fal", "fal.ai", fal, fal_read, FAL_KEEPS, empty=True, own=True, needs=("FAL_KEY",), missing=fal_missing,
+        takes=("FAL_KEY_ID", "FAL_KEY_SECRET"),
+        note="public, and cannot be deleted by us; expires by the account's lifecycle setting",
         help="make a key at https://fal.ai/dashboard/keys",
-        checked="2026-11-23", source="fal_client 1.0.3; fal-ai/fal-js 2026-08-02",
+        checked="2026-11-23", source="fal_client 1.0.3; fal-ai/fal-js 2026-08-02; fal's documentation 2026",
         sample=Sample('{"access_url":"https://v3.fal.media/files/x/a.txt"}', "https://v3.fal.media/files/x/a.txt"),
     ),
     Provider(
         "pixeldrain", "pixeldrain.com", pixeldrain, pixeldrain_read, Keeps(60 * DAY), max_size=10 * 10**9, own=True, hashes=True,
         needs=("PIXELDRAIN_KEY",), help="make a key at https://pixeldrain.com/user/api_keys",
-        note="60 days after the last download; a free account's link wants a captcha when it is fetched too often",
+        note="60 days after the last download; no hot-linking on the free plan, whose links want a captcha now and then",
         checked="2026-01-30", source="Fornaxian/pixeldrain_web API documentation 2026-01-30; limits of a free account",
         sample=Sample('{"success":true,"id":"AbCd1234"}', "https://pixeldrain.com/api/file/AbCd1234"),
     ),
     Provider(
-        "storageto", "storage.to", storageto, storageto_read, Keeps(3 * DAY), max_size=25 * 10**9,
-        note="20 uploads a day; never tried by us", checked="2026-05-11", source="storage.to/docs/api; storageto/cli 2026-05-11",
+        "storageto", "storage.to", storageto, storageto_read, STORAGETO_KEEPS, max_size=25 * 10**9,
+        note="3 days by default; 20 uploads and 100 GB a day; never tried by us",
+        checked="2026-05-11", source="storage.to/docs/api and FAQ 2026-05-01; storageto/cli 2026-05-11",
         sample=Sample('{"success":true,"file":{"raw_url":"https://storage.to/r/aB3"}}', "https://storage.to/r/aB3"),
     ),
 )  # fmt: skip
@@ -3997,7 +4127,7 @@ PROVIDERS_PREFERENCE: tuple[str, ...] = tuple(row.id for row in PROVIDERS if row
 DEAD = {
     "file.io": "its API was closed in 2025, after LimeWire bought it",
     "transfer.sh": "the public server is gone since 2024; a server of your own is -p https://HOST/",
-    "bashupload.com": "dead since 2023; bashupload.app is another service",
+    "bashupload.com": "not supported; bashupload.app is another service",
     "oshi.at": "dead (2026-07)",
     "put.re": "dead",
     "ix.io": "dead",
@@ -4126,7 +4256,7 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
     limit = provider.smaller.get(extension, provider.max_size)
     if not size and not provider.empty:
         return "the file is empty"
-    if limit is not None and size > limit:
+    if limit is not None and size + provider.overhead > limit:
         told = human(size) if human(size) != human(limit) else f"{size} bytes"
         return f"{told} is over its limit of {human(limit)}" + f" for .{extension}" * (
             extension in provider.smaller
@@ -4499,6 +4629,8 @@ def verify(
     """The cheapest proof that the link serves these bytes, by its name; NotVerified if it does not."""
     if options.verify == "none" or burns(provider, options):
         return "none"
+    if provider.lookup:
+        link = provider.lookup(link, source, send)
     if link.host_sha256:
         if link.host_sha256 != (link.sha256 or sha256_of(source.body())):
             raise NotVerified(
@@ -5015,11 +5147,15 @@ def provider_table() -> list[tuple[str, ...]]:
     return [head, *((row.id, row.domain, *facts(row), row.checked) for row in PROVIDERS)]
 
 
+NAMES_IN_LINKS = {"full": "", "extension": "keeps the extension only", "none": "keeps no name"}
+
+
 def facts(row: Provider) -> tuple[str, str, str, str]:
     used = "by default" if row.default else "if set up" if row.own else "if named"
     remarks = [
         "one download" if row.once == "always" else "",
         "text only" if row.text_only else "",
+        NAMES_IN_LINKS[row.link_name],
         "not " + " ".join(row.blocked) if row.blocked else "",
         "needs " + ", ".join(row.needs) if row.needs else "",
         "takes " + ", ".join(row.takes) if row.takes else "",
