@@ -370,10 +370,11 @@ class Provider(NamedTuple):
     empty: bool = False  # takes files of 0 bytes
     default: bool = False  # in the chain; else only when named
     fetched: bool = True  # a GET of the link by us gives the file itself
-    hashes: bool = False  # it reports the SHA-256 of what it stored
-    lookup: Optional[Callable[[Link, Source, Send], Link]] = None  # asks for this hash
+    lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = (
+        None  # for the SHA-256 of what it stored
+    )
     overhead: int = 0  # bytes around the file that count for `max_size`
-    link_name: str = "full"  # what links have of the name: "full", "extension" or "none"
+    name_loss: str = ""  # what happens to the name, in words
     needs: tuple[str, ...] = ()  # settings without which it cannot work
     missing: Optional[Callable[[Mapping[str, str]], str]] = (
         None  # what is wrong with the settings, if that is not so simple
@@ -1629,9 +1630,23 @@ class Transport:
             answer.close()
         else:
             self.discard(target, line)
-        redact = redactor(request, self.secrets)
+        redact = functools.partial(self.redact, request)
         body = b"".join(taken)
         return Response(answer.status, answer.headers, body, request.url, size=size, redact=redact)
+
+    def redact(self, request: Request, body: bytes) -> bytes:
+        """Masks the secrets of a request, which some hosts repeat in their error messages."""
+        secrets = list(self.secrets)
+        for name, value in request.headers:
+            if re.search("(authorization|token)$", name, re.I):
+                scheme, _, secret = value.rpartition(" ")
+                secrets.append(secret)
+                if scheme == "Basic":
+                    decoded = base64.b64decode(secret).decode("utf-8", "replace")
+                    secrets.append(decoded.partition(":")[2])
+        for spelling in itertools.chain(*map(spellings, secrets)):
+            body = body.replace(spelling, b"***")
+        return body
 
     def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:
         """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
@@ -1649,28 +1664,6 @@ class Transport:
                 taken += data
         self.discard(target_of(request.url), line)
         return Response(200, {}, taken, request.url, digest)
-
-
-def redactor(request: Request, settings: Sequence[str]) -> Callable[[bytes], bytes]:
-    """Masks the secrets that were sent, which some hosts repeat in their error messages."""
-
-    def redact(body: bytes) -> bytes:
-        values = [
-            value.rpartition(" ")
-            for name, value in request.headers
-            if re.search("(authorization|token)$", name, re.I)
-        ]
-        passwords = [
-            base64.b64decode(value).partition(b":")[2].decode("utf-8", "replace")
-            for scheme, _, value in values
-            if scheme == "Basic"
-        ]
-        for secret in (*(value for _, _, value in values), *passwords, *settings):
-            for spelling in spellings(secret):
-                body = body.replace(spelling, b"***")
-        return body
-
-    return redact
 
 
 def spellings(secret: str) -> set[bytes]:
@@ -1811,15 +1804,15 @@ def first_of(*readers: Reader) -> Reader:
     return read
 
 
-def changed(
-    reader: Reader, pattern: str, replacement: "Union[str, Callable[[re.Match[str]], str]]"
-) -> Reader:
-    return lambda response: re.sub(pattern, replacement, reader(response))
-
-
 def without_query(reader: Reader) -> Reader:
     """For a host whose links have no query: a "?" or "#" belongs to the name."""
-    return changed(reader, "[?#]", lambda match: quoted(match.group()))
+    return lambda response: re.sub("[?#]", lambda match: quoted(match.group()), reader(response))
+
+
+def last_url(domain: str) -> Reader:
+    """A reader of the last URL of this domain in a page."""
+    pattern = rf"(?i)https?://(?:[\w-]+\.)*{re.escape(domain)}(?::443)?/[^\s\"'<>]+"
+    return lambda response: (re.findall(pattern, response.text()) or [""])[-1]
 
 
 def said(response: Response) -> str:
@@ -1848,9 +1841,9 @@ def no_link(response: Response) -> NoLink:
 
 
 def check_link(text: str, response: Response, *domains: str) -> str:
-    """The link in the first line; NoLink if that line is none, or if any line has a URL of another host."""
-    first, _, rest = text.partition("\n")
-    link = own_url(first.strip(BLANK), response, domains)
+    """The link in the first line; NoLink if that is none, or if a further line has a URL of another host."""
+    first, _, rest = text.strip(BLANK).partition("\n")
+    link = own_url(first.rstrip(BLANK), response, domains)
     for url in re.findall(URL_IN_TEXT, rest):
         own_url(url, response, domains)
     if not re.search("//[^/]+/[^?#]", link):
@@ -1859,45 +1852,35 @@ def check_link(text: str, response: Response, *domains: str) -> str:
 
 
 def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
-    """The URL as browsers ask for it, if it leads to one of the domains, or without them to the responding server."""
-    if url.startswith("/"):
+    """The URL as browsers ask for it; NoLink if it leads to another host.
+
+    It must lead to one of the domains or, where none are given, to the server that responded.
+    """
+    if re.match("/[^/]", url):
         url = urllib.parse.urljoin(response.url, url)
-    match = re.match(r"(?i)https?://([^/?#@\\]+)(?=[/?#]|$)", url)
+    match = re.match(r"(?i)https?://[^/?#@\\]+(?=[/?#]|$)", url)
     if not match or not url.isprintable() or len(url) > 2048:
         raise no_link(response)
-    authority = match.group(1).lower()
-    base = public_base(authority, domains) if domains else server_base(match.group(), response)
-    if not base:
-        ours = domains[0] if domains else target_of(response.url).netloc()
-        hint = "" if domains else ": does its proxy pass the Host header?"
-        raise NoLink(
-            f"link points to {printable(authority)}, not {ours}{hint}",
-            phase="reply", status=response.status, started=True,
-        )  # fmt: skip
+    target, server = target_of(match.group()), target_of(response.url)
+    host = comparable(target.host)
+    if domains:
+        on_domain = any(f".{host}".endswith(f".{domain}") for domain in domains)
+        fits = on_domain and target.port in (443, PORTS[target.scheme])
+        base, expected = f"https://{host}", domains[0]
+    else:
+        fits = host == comparable(server.host)
+        # Behind a proxy that speaks TLS a server may say http.
+        base = root_of(match.group()) if target.scheme == "https" else response.url
+        expected = f"{server.netloc()}: does its proxy pass the Host header?"
+    if not fits:
+        words = f"link points to {target.netloc()}, not {expected}"
+        raise NoLink(words, phase="reply", status=response.status, started=True)
     path = re.sub("%(?![0-9A-Fa-f]{2})", "%25", url[match.end() :])
     return urllib.parse.urljoin(base, "/." + re.sub("(?i)%2e", ".", in_ascii(path)))
 
 
-def public_base(authority: str, domains: Sequence[str]) -> str:
-    """The https URL of a host on one of these domains, else nothing."""
-    pattern = "|".join(map(re.escape, domains))
-    match = re.fullmatch(rf"(([a-z0-9_-]+\.)*({pattern}))\.?(:443)?", authority)
-    return f"https://{match.group(1)}" if match else ""
-
-
-def server_base(root: str, response: Response) -> str:
-    """The URL of the user's own server, else nothing; behind a TLS proxy such a server may say http."""
-    server = target_of(response.url)
-    with contextlib.suppress(NoLink):
-        target = target_of(root)
-        if comparable(target.host) == comparable(server.host):
-            best = target if target.scheme == "https" else server
-            return f"{best.scheme}://{best.netloc()}"
-    return ""
-
-
 def comparable(host: str) -> str:
-    """A host name or an address in the one form that all its spellings share."""
+    """A host name or an address in one spelling."""
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(host))
     return host.lower().rstrip(".")
@@ -1905,18 +1888,6 @@ def comparable(host: str) -> str:
 
 def link_of(reader: Reader, *domains: str) -> Callable[[Response], Link]:
     return lambda response: Link(check_link(reader(response), response, *domains))
-
-
-def last_link(*domains: str) -> Callable[[Response], Link]:
-    """A reader of pages in words: the last URL that can be the link."""
-
-    def read(response: Response) -> Link:
-        for url in reversed(re.findall(URL_IN_TEXT, response.text())):
-            with contextlib.suppress(NoLink):
-                return Link(check_link(url, response, *domains))
-        raise no_link(response)
-
-    return read
 
 
 def said_nothing(response: Response) -> Optional[UploadError]:
@@ -2120,35 +2091,27 @@ def filebin_read(response: Response) -> Link:
     return Link(url, delete=url)
 
 
-def filebin_lookup(link: Link, source: Source, send: Send) -> Link:
+def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
     """Reads the list of the bin, which any client gets as JSON (filebin2 http_bin.go, 2026-06-08)."""
     base, _, name = link.url.rpartition("/")
-    try:
-        listed = send(Request("GET", base, (("Accept", "application/json"),), repeatable=True))
-        files = json_value(listed, "files")
-    except (Refused, NoLink, RetryableError) as error:
-        raise NotVerified(f"{base}: {error}", phase="proof", status=error.status) from error
-    for file in files if isinstance(files, list) else []:
-        about = file if isinstance(file, dict) else {}
-        if (quoted(str(about.get("filename"))), about.get("bytes")) == (name, source.size):
-            return link._replace(host_sha256=str(about.get("sha256")).lower())
-    raise NotVerified(f"{link.url} is not in the list of its bin", phase="proof")
+    listed = send(Request("GET", base, (("Accept", "application/json"),), repeatable=True))
+    stored = (
+        quoted(json_at("files", 0, "filename")(listed)),
+        json_value(listed, "files", 0, "bytes"),
+    )
+    if stored != (name, source.size):
+        raise no_link(listed)
+    return link._replace(host_sha256=sha256_at(listed, "files", 0, "sha256"))
 
 
 # -- termbin
 
 
-def termbin(source: Source, options: UploadOptions, send: Send) -> Link:
-    response = send(
-        Request(
-            "POST",
-            "tcp://termbin.com:9999",
-            body=(source.body(),),
-            hashed=options.sha256,
-            refusal=said_nothing,
-        )
-    )
-    return termbin_read(response)._replace(sha256=response.sha256)
+def termbin(source: Source, options: UploadOptions) -> Request:
+    return Request(
+        "POST", "tcp://termbin.com:9999", body=(source.body(),), hashed=options.sha256,
+        refusal=said_nothing,
+    )  # fmt: skip
 
 
 termbin_read = link_of(text, "termbin.com")
@@ -2208,11 +2171,6 @@ def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link
     return transfersh(base, "transfersh").upload(source, options, send)
 
 
-def catbox_keeps(options: UploadOptions) -> Keeps:
-    """Since 2026-07-06 anonymous files without a download for two years are deleted (catbox' blog, 2026-07-02)."""
-    return Keeps(FOREVER if options.settings.get("CATBOX_USERHASH") else 2 * YEAR)
-
-
 def catbox_refusal(response: Response) -> Optional[UploadError]:
     """Anonymous uploads are paused now and then, for hours, by whatever status (SpotCompiled#82, 2025-08-24)."""
     if re.search("uploads are [a-z ]*paused", response.text(), re.I):
@@ -2222,27 +2180,17 @@ def catbox_refusal(response: Response) -> Optional[UploadError]:
 
 
 def null_read(response: Response) -> Link:
-    """Expiry in milliseconds, and for a new file a token to delete it (mia-0/0x0 fhost.py, 2024-03-30)."""
+    """With the expiry in milliseconds and, of a new file, a token (mia-0/0x0 fhost.py, 2024-03-30)."""
     link = link_of(text, "0x0.st")(response)
-    expires = re.match(r"[0-9]{10,14}(?=\.|$)", response.headers.get("X-Expires", ""))
-    token = re.fullmatch(r"[\w-]{1,200}", response.headers.get("X-Token", ""), re.ASCII)
+    token = printable(response.headers.get("X-Token", ""))
+    command = f"delete with: curl -F token={token} -F delete= {link.url}"
+    expires = number(response.headers.get("X-Expires", "")[:13])
     return link._replace(
-        expires=int(expires.group()) / 1000 if expires else None,
-        remark=f"delete with: curl -F token={token.group()} -F delete= {link.url}" if token else "",
+        remark=command if token else "", expires=expires / 1000 if expires else None
     )
 
 
-def plain_suffix(name: str) -> str:
-    """x0.at puts up to 7 bytes of the extension into its link as they are (index.php, 2026-06-07)."""
-    stem, dot, suffix = name.rpartition(".")
-    return stem + dot + re.sub("[^A-Za-z0-9]", "", suffix) if dot else name
-
-
-def bashupload_keeps(options: UploadOptions) -> Keeps:
-    """A file for one download is deleted after an hour without any (bashupload-r2, 2025-11-02)."""
-    return Keeps(HOUR, (HOUR,)) if options.once else Keeps(DAY, range(MINUTE, DAY + 1))
-
-
+ONLY_EXTENSION = "keeps only the extension"
 CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
 # By extension or by sniffed type (doc, dot).  Live it also refused zip and pdf: Uguu#117 2025-04-19, #123 2025-10-07.
 UGUU_BLOCKED = tuple(
@@ -2253,7 +2201,9 @@ ONE_REQUEST: tuple[Provider, ...] = (
     form(
         "catbox", "catbox.moe", "https://catbox.moe/user/api.php", "fileToUpload",
         fields=lambda life, options: (("reqtype", "fileupload"), ("userhash", options.settings.get("CATBOX_USERHASH", ""))),
-        refusal=catbox_refusal, keeps=catbox_keeps, link_name="extension",
+        refusal=catbox_refusal, name_loss=ONLY_EXTENSION,
+        # Since 2026-07-06 anonymous files are deleted two years after the last download.
+        keeps=lambda options: Keeps(FOREVER if options.settings.get("CATBOX_USERHASH") else 2 * YEAR),
         max_size=200_000_000, smaller={"gif": 20_000_000}, blocked=CATBOX_BLOCKED, default=True,
         takes=("CATBOX_USERHASH",), account="CATBOX_USERHASH",
         note="an anonymous file can never be deleted, and expires 2 years after its last download",
@@ -2264,14 +2214,15 @@ ONE_REQUEST: tuple[Provider, ...] = (
     form(
         "litterbox", "litterbox.catbox.moe", "https://litterbox.catbox.moe/resources/internals/api.php", "fileToUpload",
         fields=lambda life, options: (("reqtype", "fileupload"), ("time", f"{int(life or 0) // HOUR}h")),
-        domains=("catbox.moe",), refusal=catbox_refusal, link_name="extension",
+        domains=("catbox.moe",), refusal=catbox_refusal, name_loss=ONLY_EXTENSION,
         keeps=Keeps(3 * DAY, (HOUR, 12 * HOUR, 24 * HOUR, 72 * HOUR), "LITTERBOX_DEFAULT_EXPIRATION"),
         max_size=GiB, blocked=CATBOX_BLOCKED, default=True, takes=("LITTERBOX_DEFAULT_EXPIRATION",),
         checked="2026-09-08", source="litterbox.catbox.moe; a dated upload with equal md5, 2026-09-08",
         sample=Sample("https://litter.catbox.moe/x9y8z7.txt", "https://litter.catbox.moe/x9y8z7.txt"),
     ),
     form(
-        "x0at", "x0.at", "https://x0.at/", "file", rename=plain_suffix, link_name="extension",
+        "x0at", "x0.at", "https://x0.at/", "file",
+        rename=lambda name: re.sub("[^A-Za-z0-9.](?=[^.]*$)", "_", name), name_loss=ONLY_EXTENSION,
         keeps=Keeps(x0at_keeps), max_size=GiB, default=True, note="may reject files over 512 MiB",
         checked="2026-08-03",
         source="Rouji/single_php_filehost index.php 2026-06-07; 1024 MiB by its page 2026-05-01, 100 or 512 before",
@@ -2292,7 +2243,9 @@ ONE_REQUEST: tuple[Provider, ...] = (
         "tmpfilesorg", "tmpfiles.org", "https://tmpfiles.org/api/v1/upload", "file",
         fields=lambda life, options: (("expire", str(int(life or DAY))),),
         # The URL in the answer is a page; the file itself is under /dl/ (seen 2026-10-07), and http became https.
-        url=changed(without_query(json_at("data", "url")), "^([A-Za-z]+://[^/]*)/(?!dl/)", r"\1/dl/"),
+        url=lambda response: re.sub(
+            "^([A-Za-z]+://[^/]*)/(?!dl/)", r"\1/dl/", without_query(json_at("data", "url"))(response)
+        ),
         # The cap was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026: unasked, the safe one.
         keeps=Keeps(DAY, range(MINUTE, 2 * DAY + 1)), max_size=100 * MiB, default=True,
         note="numbered links can be guessed: nothing private",
@@ -2303,7 +2256,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     put(
         "filebin", "filebin.net", lambda source: f"https://filebin.net/{os.urandom(12).hex()}/{quoted(source.name)}",
-        read=filebin_read, lookup=filebin_lookup, keeps=Keeps(6 * DAY), default=True, hashes=True, fetched=False,
+        read=filebin_read, lookup=filebin_lookup, keeps=Keeps(6 * DAY), default=True, fetched=False,
         note="anybody who has the link can delete the file",
         checked="2026-06-08", source="espebra/filebin2 2026-06-08 (retention of the public site: about 6 days)",
         sample=Sample(
@@ -2313,7 +2266,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
     ),
     pomf(
-        "uguu", "uguu.se", "https://uguu.se/upload", link_name="extension", keeps=Keeps(3 * HOUR),
+        "uguu", "uguu.se", "https://uguu.se/upload", name_loss=ONLY_EXTENSION, keeps=Keeps(3 * HOUR),
         max_size=128 * MiB, blocked=UGUU_BLOCKED, default=True,
         checked="2026-02-21", source="nokonoko/Uguu 1.9.8 2025-10-03; 3 hours by its page",
         sample=Sample(
@@ -2322,7 +2275,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
     ),
     form(
-        "www0x0", "0x0.st", "https://0x0.st/", "file", read=null_read, link_name="extension",
+        "www0x0", "0x0.st", "https://0x0.st/", "file", read=null_read, name_loss=ONLY_EXTENSION,
         fields=lambda life, options: (("expires", str(int(life // HOUR))),) if life and life <= 30 * DAY else (),
         keeps=Keeps(null_keeps, range(HOUR, 30 * DAY + 1, HOUR)), max_size=512 * MiB,
         blocked=("exe", "dll", "jar", "apk", "rar", "so"),
@@ -2332,7 +2285,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     put(
         "senditsh", "sendit.sh", lambda source: f"https://sendit.sh/{quoted(source.name)}",
-        read=last_link("sendit.sh"), keeps=Keeps(DAY), max_size=3_000_000_000, once="always",
+        read=link_of(last_url("sendit.sh"), "sendit.sh"), keeps=Keeps(DAY), max_size=3_000_000_000, once="always",
         note="blocked in many companies, because malware used it",
         checked="2026-02-21",
         source="one dated upload 2026-02-21; there is no documentation; Symantec on Seedworm, 2026-02",
@@ -2340,16 +2293,17 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     put(
         "bashupload", "bashupload.app", lambda source: "https://bashupload.app/",
-        read=last_link("bashupload.app"), link_name="none",
+        read=link_of(last_url("bashupload.app"), "bashupload.app"), name_loss="keeps no name",
         # Without the header the file is gone after one download.
         headers=lambda life, options: () if options.once else (("X-Expiration-Seconds", str(int(life or DAY))),),
-        keeps=bashupload_keeps, max_size=5_000_000_000, once="wish",
+        keeps=lambda options: Keeps(HOUR, (HOUR,)) if options.once else Keeps(DAY, range(MINUTE, DAY + 1)),
+        max_size=5_000_000_000, once="wish",
         note="1 hour with --once; not related to bashupload.com",
         checked="2026-05-18", source="DullJZ/bashupload-r2 2025-11-02; an outage 2026-03-30",
         sample=Sample("\nhttps://bashupload.app/k3Jd9.txt\n\n", "https://bashupload.app/k3Jd9.txt"),
     ),
     pomf(
-        "quax", "qu.ax", "https://qu.ax/upload.php", keeps=Keeps(None), max_size=256 * MiB, link_name="extension",
+        "quax", "qu.ax", "https://qu.ax/upload.php", keeps=Keeps(None), max_size=256 * MiB, name_loss=ONLY_EXTENSION,
         note="accepts listed types only; Cloudflare challenges were seen",
         # Its page offers 1 day to permanent; the name of the form field is not known.
         checked="2026-05-01", source="its page 2026-05-01; an image uploader's client, 2025-08",
@@ -2359,8 +2313,9 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
     ),
     Provider(
-        "termbin", "termbin.com", termbin, termbin_read, Keeps(30 * DAY), max_size=32 * KiB - 1, text_only=True,
-        link_name="none", note="unencrypted on its way there", checked="2026-06-16",
+        "termbin", "termbin.com", one_request(termbin, termbin_read), termbin_read, Keeps(30 * DAY),
+        max_size=32 * KiB - 1, text_only=True,
+        name_loss="keeps no name", note="unencrypted on its way there", checked="2026-06-16",
         source="solusipse/fiche fiche.c: a buffer of 32 KiB, and a file that fills it is cut",
         sample=Sample("https://termbin.com/a1b2\n\0", "https://termbin.com/a1b2"),
     ),
@@ -2561,19 +2516,16 @@ def not_set(name: str, settings: Mapping[str, str]) -> str:
 # -- pixeldrain
 
 
-def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
+def pixeldrain_key(life: Optional[float], options: UploadOptions) -> Pairs:
+    return (("Authorization", basic("", options.settings["PIXELDRAIN_KEY"])),)
+
+
+def pixeldrain_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
     """The host's own SHA-256 is the proof: a free account's link asks for a captcha once it is popular."""
-    key = ("Authorization", basic("", options.settings["PIXELDRAIN_KEY"]))
-    place, kind = (
-        f"https://pixeldrain.com/api/file/{quoted(source.name)}",
-        ("Content-Type", media_type(source.name)),
-    )
-    stored = send(Request("PUT", place, (kind, key), (source.body(),), hashed=options.sha256))
-    link = pixeldrain_read(stored)._replace(sha256=stored.sha256)
-    if options.verify != "none":
-        with contextlib.suppress(Refused, NoLink, RetryableError):
-            about = send(Request("GET", link.url + "/info", (key,), repeatable=True))
-            link = link._replace(host_sha256=sha256_at(about, "hash_sha256"))
+    with contextlib.suppress(Refused, NoLink, RetryableError):
+        key = pixeldrain_key(None, options)
+        about = send(Request("GET", link.url + "/info", key, repeatable=True))
+        return link._replace(host_sha256=sha256_at(about, "hash_sha256"))
     return link
 
 
@@ -2597,15 +2549,15 @@ def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
     """init, PUT to the place that it names, confirm; more than 5 GB go in parts (storageto/cli 2026-05-11)."""
     visitor = ("X-Visitor-Token", os.urandom(16).hex())  # makes us the file's owner
 
-    def call(step: str, value: Mapping[str, Any], **more: Any) -> Response:
-        return send(post_json(f"https://storage.to/api/upload/{step}", value, visitor, **more))
+    def call(step: str, value: Mapping[str, Any], *owner: Header, **more: Any) -> Response:
+        return send(post_json(f"https://storage.to/api/{step}", value, visitor, *owner, **more))
 
     about: dict[str, Any] = {
         "filename": source.name,
         "content_type": media_type(source.name),
         "size": source.size,
     }
-    plan = call("init", about)
+    plan = call("upload/init", about)
     key, sha256 = json_at("r2_key")(plan), None
     if json_at("type")(plan) == "multipart":
         storageto_parts(source, options, send, plan, call)
@@ -2617,19 +2569,13 @@ def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
         sha256 = send(
             Request("PUT", place, headers, (source.body(),), hashed=options.sha256, repeatable=True)
         ).sha256
-    stored = call("confirm", {**about, "r2_key": key}, repeatable=True)
-    life = lifetime(STORAGETO_KEEPS, source.size, options)
-    if life and life != STORAGETO_KEEPS.usual:
-        storageto_expiry(stored, int(life // DAY), visitor, send)
+    stored = call("upload/confirm", {**about, "r2_key": key}, repeatable=True)
+    days = (lifetime(STORAGETO_KEEPS, source.size, options) or 0) // DAY
+    if days != 3:  # the default; how to change it: storage.to/docs/api, and two clients of 2026
+        owner = ("X-Owner-Token", header_value(json_at("owner_token")(stored), stored))
+        expiry = f"file/{quoted(json_at('file', 'id')(stored))}/expiry"
+        call(expiry, {"days": int(days)}, owner, repeatable=True)
     return storageto_read(stored)._replace(sha256=sha256)
-
-
-def storageto_expiry(stored: Response, days: int, visitor: Header, send: Send) -> None:
-    """Changes the default (storage.to/docs/api, seen 2026-05-01; two clients of 2026)."""
-    file_id = quoted(json_at("file", "id")(stored))
-    owner = ("X-Owner-Token", header_value(json_at("owner_token")(stored), stored))
-    url = f"https://storage.to/api/file/{file_id}/expiry"
-    send(post_json(url, {"days": days}, visitor, owner, repeatable=True))
 
 
 def storageto_parts(
@@ -2646,17 +2592,17 @@ def storageto_parts(
     try:
         for first in range(0, len(slices), 50):  # as many as its own client asks for
             numbers = [first + n for n, _ in enumerate(slices[first : first + 50], 1)]
-            urls = call("parts", {**upload, "part_numbers": numbers}, repeatable=True)
+            urls = call("upload/parts", {**upload, "part_numbers": numbers}, repeatable=True)
             places = [elsewhere(json_at("urls", str(number))(urls), urls) for number in numbers]
             puts = [
                 Request("PUT", place, (), (part,)) for place, part in zip(places, slices[first:])
             ]
             etags += [etag_of(answer).strip('"') for answer in send_parts(puts, send, options.jobs)]
         parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
-        call("complete-multipart", {**upload, "parts": parts}, repeatable=True)
+        call("upload/complete-multipart", {**upload, "parts": parts}, repeatable=True)
     except BaseException:
         with contextlib.suppress(RetryableError, NonRetryableError):
-            call("abort", upload, within=5.0)
+            call("upload/abort", upload, within=5.0)
         raise
 
 
@@ -3700,8 +3646,7 @@ def xml_text(response: Response, tag: str) -> str:
 def s3_refusal(response: Response) -> Optional[UploadError]:
     """Busy by its code; and the failure that comes with a 200, because the head had to be sent before the end was known."""
     code, status = xml_text(response, "Code"), response.status
-    message = xml_text(response.redacted(), "Message")
-    words = f"{status} {printable(code)}: {printable(message)}"
+    words = f"{status} {printable(code)}: {printable(xml_text(response.redacted(), 'Message'))}"
     if code in S3_BUSY:
         wait = retry_after(response.headers.get("Retry-After"), time.time())
         return Busy(words, phase="reply", status=status, retry_after=wait)
@@ -4105,8 +4050,10 @@ ACCOUNTS: tuple[Provider, ...] = (
         checked="2026-11-23", source="fal_client 1.0.3; fal-ai/fal-js 2026-08-02; fal's documentation 2026",
         sample=Sample('{"access_url":"https://v3.fal.media/files/x/a.txt"}', "https://v3.fal.media/files/x/a.txt"),
     ),
-    Provider(
-        "pixeldrain", "pixeldrain.com", pixeldrain, pixeldrain_read, Keeps(60 * DAY), max_size=10 * 10**9, own=True, hashes=True,
+    put(
+        "pixeldrain", "pixeldrain.com", lambda source: f"https://pixeldrain.com/api/file/{quoted(source.name)}",
+        headers=pixeldrain_key, read=pixeldrain_read, lookup=pixeldrain_lookup,
+        keeps=Keeps(60 * DAY), max_size=10 * 10**9, own=True,
         needs=("PIXELDRAIN_KEY",), help="make a key at https://pixeldrain.com/user/api_keys",
         note="60 days after the last download; no hot-linking on the free plan, whose links want a captcha now and then",
         checked="2026-01-30", source="Fornaxian/pixeldrain_web API documentation 2026-01-30; limits of a free account",
@@ -4548,7 +4495,7 @@ def remember(broken: dict[str, UploadError], provider: Provider, error: UploadEr
         415,
         422,
     )
-    if not about_file:
+    if isinstance(error, Busy) or not about_file:
         broken.setdefault(provider.id, error)
 
 
@@ -4614,7 +4561,7 @@ def needs_hash(provider: Provider, source: Source, options: UploadOptions) -> bo
     """Whether the proof or the caller will need the SHA-256: it is cheapest while the file leaves."""
     proof = options.verify != "none" and not burns(provider, options)
     return options.sha256 or (
-        proof and (provider.hashes or options.verify == "full" or source.size <= SMALL)
+        proof and (provider.lookup is not None or options.verify == "full" or source.size <= SMALL)
     )
 
 
@@ -4629,18 +4576,18 @@ def verify(
     """The cheapest proof that the link serves these bytes, by its name; NotVerified if it does not."""
     if options.verify == "none" or burns(provider, options):
         return "none"
-    if provider.lookup:
-        link = provider.lookup(link, source, send)
-    if link.host_sha256:
-        if link.host_sha256 != (link.sha256 or sha256_of(source.body())):
-            raise NotVerified(
-                f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof"
-            )
-        if options.verify != "full" or not provider.fetched:
-            return "host-hash"
-    if not provider.fetched:
-        return "none"
     try:
+        if provider.lookup:
+            link = provider.lookup(link, source, options, send)
+        if link.host_sha256:
+            if link.host_sha256 != (link.sha256 or sha256_of(source.body())):
+                raise NotVerified(
+                    f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof"
+                )
+            if options.verify != "full" or not provider.fetched:
+                return "host-hash"
+        if not provider.fetched:
+            return "none"
         if options.verify == "full" or source.size <= SMALL:
             return prove_whole(link, source, send)
         return prove_samples(link, source, send)
@@ -5147,15 +5094,12 @@ def provider_table() -> list[tuple[str, ...]]:
     return [head, *((row.id, row.domain, *facts(row), row.checked) for row in PROVIDERS)]
 
 
-NAMES_IN_LINKS = {"full": "", "extension": "keeps the extension only", "none": "keeps no name"}
-
-
 def facts(row: Provider) -> tuple[str, str, str, str]:
     used = "by default" if row.default else "if set up" if row.own else "if named"
     remarks = [
         "one download" if row.once == "always" else "",
         "text only" if row.text_only else "",
-        NAMES_IN_LINKS[row.link_name],
+        row.name_loss,
         "not " + " ".join(row.blocked) if row.blocked else "",
         "needs " + ", ".join(row.needs) if row.needs else "",
         "takes " + ", ".join(row.takes) if row.takes else "",

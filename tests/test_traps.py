@@ -178,7 +178,7 @@ def test_catbox_can_never_delete_an_anonymous_file_and_the_list_says_so(net, cap
 def test_a_gif_above_20_mb_is_not_sent_to_catbox(net, tmp_path, capsys):
     path = tmp_path / "a.gif"
     path.write_bytes(b"GIF89a")
-    for size, code in ((20_000_000, 0), (20_000_001, 5)):
+    for size, code in ((20_000_000 - 2048, 0), (20_000_000 - 2047, 5)):
         with open(path, "r+b") as file:
             file.truncate(size)
         assert twat_fs.main(["-p", "catbox", "--dry-run", str(path)]) == code
@@ -272,15 +272,17 @@ def test_x0_answers_a_form_it_does_not_understand_by_its_index_page_which_is_no_
     [
         ("a.txt", ".txt"),
         ("a.tar.gz", ".tar.gz"),
-        ("a.verylongextension", ""),
+        ("a.verylongextension", ".verylon"),
         ("README", ""),
-        ("日本.語", ""),
+        ("日本.語", "._"),
+        ("a.b c#d?e", ".b_c_d_e"),
+        ("a.tar.zst", ".tar.zst"),
     ],
 )
 def test_x0_may_cut_the_extension(net, run, name, end):
     code, url, _ = run("-p", "x0at", name=name)
     assert code == 0
-    assert re.fullmatch(r"https://x0\.at/[A-Za-z]+" + re.escape(end), url)
+    assert re.fullmatch(r"https://x0\.at/[A-Za-z]+" + re.escape(end), url) and url in net.stored
 
 
 # 8 Uguu --------------------------------------------------------------------------------------------------------------
@@ -402,9 +404,10 @@ def test_tmpfile_link_without_the_quoted_link_gives_one_that_we_quote(net, run):
     assert url.endswith("/%C3%A4.txt")
 
 
-def test_tmpfile_link_without_the_quoted_link_gives_none_with_a_blank_which_would_end_it(net, run):
+@pytest.mark.parametrize("name", ["a b.txt", "a#b?c.txt", "100%.txt", "?.txt"])
+def test_tmpfile_link_without_the_quoted_link_gives_one_that_is_quoted(net, result, name):
     net.hosts["tmpfile.link"].encoded = False
-    assert run("-p", "tmpfilelink", name="a b.txt")[:2] == (1, "")
+    assert result("-p", "tmpfilelink", name=name)["verified"] == "full"
 
 
 # 11, 12 One download -------------------------------------------------------------------------------------------------
@@ -470,23 +473,42 @@ def test_filebin_gets_another_bin_for_each_file_because_a_deleted_one_is_dead(ne
     assert len(set(bins(net))) == 2
 
 
-def test_filebin_shows_us_a_page_so_the_hash_in_its_answer_is_the_proof(net, result):
+def listed(net, change):
+    """From now on the list of a bin is altered by `change` before it is sent."""
+    net.hosts["filebin.net"].listed = change
+
+
+def test_filebin_shows_a_page_to_tools_so_the_list_of_the_bin_is_the_proof(net, result):
     assert result("-p", "filebin")["verified"] == "host-hash"
-    assert [seen.method for seen in net.requests] == ["PUT"]
+    assert [seen.method for seen in net.requests] == ["PUT", "GET"]
+    assert net.requests[1].target == "/" + bins(net)[0]
+    assert net.requests[1].header("Accept") == "application/json"
 
 
-def test_filebin_that_reports_another_hash_has_failed(net, run):
-    altered(net.hosts["filebin.net"], lambda said: said["file"].update(sha256="0" * 64))
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda said: said["files"][0].update(sha256="0" * 64), "their SHA-256 differs"),
+        (lambda said: said["files"][0].update(filename="***.txt"), "does not give the file"),
+        (lambda said: said["files"][0].update(bytes=3), "does not give the file"),
+        (lambda said: said.update(files=None), "does not give the file"),
+        (lambda said: said.update(files=[]), "does not give the file"),
+        (lambda said: said.update(files={"a.txt": {}}), "does not give the file"),
+        (lambda said: said.update(files=[7]), "does not give the file"),
+    ],
+)
+def test_filebin_that_lists_another_file_has_failed(net, run, change, words):
+    listed(net, change)
     code, out, err = run("-p", "filebin")
     assert (code, out) == (4, "")
-    assert "their SHA-256 differs" in err
+    assert words in err
 
 
 @pytest.mark.parametrize("digest", ["", "abc", None, 7])
 def test_filebin_without_a_hash_proves_nothing_and_we_say_so(net, run, digest):
-    altered(net.hosts["filebin.net"], lambda said: said["file"].update(sha256=digest))
+    listed(net, lambda said: said["files"][0].update(sha256=digest))
     code, _, err = run("-p", "filebin")
-    assert (code, len(net.requests)) == (0, 1)
+    assert (code, len(net.requests)) == (0, 2)
     assert "not checked" in err
 
 
@@ -494,7 +516,7 @@ def test_filebin_that_answers_about_another_bin_is_not_believed(net, run):
     altered(net.hosts["filebin.net"], lambda said: said["bin"].update(id="somebody-elses-bin"))
     code, out, err = run("-p", "filebin")
     assert (code, out) == (1, "")
-    assert "answers about another bin" in err
+    assert "no URL in the answer" in err
 
 
 @pytest.mark.parametrize(
@@ -537,13 +559,19 @@ def test_pomf_may_answer_with_a_relative_url(net, run):
 
 
 @pytest.mark.parametrize(
-    "url", ["//evil.example/a.txt", "https://evil.example/a.txt", "https://[", ""]
+    "url, words",
+    [
+        ("//evil.example/a.txt", "no URL in the answer"),
+        ("https://evil.example/a.txt", "link points to evil.example, not qu.ax"),
+        ("https://[", "not a URL"),
+        ("", "no URL in the answer"),
+    ],
 )
-def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, url):
+def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, url, words):
     altered(net.hosts["qu.ax"], lambda said: said["files"][0].update(url=url))
     code, out, err = run("-p", "qu.ax")
     assert (code, out, len(net.requests)) == (1, "", 1)
-    assert "no URL in the answer" in err
+    assert words in err
 
 
 # 20 A transfer.sh server of one's own --------------------------------------------------------------------------------
@@ -573,13 +601,12 @@ def test_transfersh_behind_a_proxy_says_http_and_we_give_https(net, result):
         "javascript:alert(1)",
     ],
 )
-def test_transfersh_never_hands_on_a_foreign_url_for_deleting(net, run, url):
+def test_transfersh_never_hands_on_a_foreign_url_for_deleting(net, result, url):
     def lie(answer):
         answer.headers = [("X-Url-Delete", url)]
 
     retold(net.hosts["drop.example.org"], lie)
-    _, out, _ = run("--json", "-p", DROP)
-    assert "evil" not in out and "javascript" not in out
+    assert result("-p", DROP)["delete"] is None
 
 
 @pytest.mark.parametrize(
