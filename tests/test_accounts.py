@@ -968,6 +968,29 @@ def test_storage_to_is_asked_in_three_steps_by_one_visitor(net, put):
     assert len(visitors) == 1 and all(visitors)
 
 
+@pytest.mark.parametrize(
+    "wish, days",
+    [
+        ([], None),
+        (["--expire", "3d"], None),
+        (["--expire", "1h"], 1),
+        (["--keep", "4d"], 4),
+        (["--expire", "7d"], 7),
+    ],
+)
+def test_storage_to_changes_the_expiry_by_one_more_request(put, storageto, wish, days):
+    code, out, _ = put("storageto", "--json", *wish)
+    told = json.loads(out)
+    ends = datetime.strptime(told["expires"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    assert (code, list(storageto.days.values())) == (0, [days] if days else [])
+    assert abs(ends.timestamp() - time.time() - (days or 3) * 86400) < 20
+
+
+def test_storage_to_keeps_nothing_longer_than_a_week(net, put):
+    code, out, err = put("storageto", "--keep", "8d")
+    assert (code, out, net.tunnels) == (5, "", []) and "at most 7 days" in err
+
+
 def test_storage_to_is_never_asked_by_itself(net, main, tmp_path):
     net.fault("*", "status", status=403)
     (tmp_path / "a.txt").write_bytes(TEXT)

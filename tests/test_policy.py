@@ -853,7 +853,7 @@ OWN = [
     ("http://drop.example.org:8080/a", "http://drop.example.org:8080/x/a", "http://drop.example.org:8080/x/a"),
     ("http://drop.example.org:8080/a", "https://drop.example.org/x/a", "https://drop.example.org/x/a"),
     ("http://drop.example.org/sub/a", "/sub/x/a", "http://drop.example.org/sub/x/a"),
-    ("http://xn--gre-6ka8i.example/a", "http://grüße.example/x/a", "http://xn--gre-6ka8i.example/x/a"),
+    ("http://xn--mnchen-3ya.example/a", "http://MÜNCHEN.example/x/a", "http://xn--mnchen-3ya.example/x/a"),
     ("http://[::1]:8080/a", "http://[0:0::1]:8080/x/a", "http://[::1]:8080/x/a"),
     ("http://127.0.0.1:8080/a", "http://127.0.0.1:8080/x a", "http://127.0.0.1:8080/x%20a"),
     ("https://drop.example.org/a", "https://me@drop.example.org/x/a", t.NoLink),
@@ -1552,7 +1552,7 @@ def test_a_refusal_says_nothing_twice(body, words):
 DURATIONS_SHOWN = [
     (None, "as long as it likes"), (t.FOREVER, "for ever"), (59, "59 seconds"), (60, "1 minute"), (120, "2 minutes"),
     (3599, "59 minutes"),
-    (H, "1 hour"), (12 * H, "12 hours"), (D, "1 day"), (3 * D, "3 days"), (7.5 * D, "7 days"), (604799395200, "6999993 days"),
+    (H, "1 hour"), (12 * H, "12 hours"), (D, "1 day"), (3 * D, "3 days"), (7.5 * D, "7 days"), (604799395200, "19178 years"),
 ]  # fmt: skip
 
 
