@@ -219,9 +219,7 @@ class Request(NamedTuple):
     ] = ()  # statuses that are no success, and that the provider reads itself
     repeatable: bool = False  # sending it twice does no harm, whatever became of the first
     hashed: bool = False  # also take the SHA-256 of the file while it leaves
-    refusal: "Optional[Callable[[Response], Optional[UploadError]]]" = (
-        None  # the host's own way to say no
-    )
+    refusal: "Refusal" = None  # the host's own way to say no
     sink: Optional[Callable[[], Callable[[bytes], object]]] = (
         None  # makes what takes a good answer's body, anew at each try
     )
@@ -256,6 +254,7 @@ class Response(NamedTuple):
 
 
 Send = Callable[[Request], Response]
+Refusal = Optional[Callable[[Response], Optional["UploadError"]]]
 
 
 class Link(NamedTuple):
@@ -1829,15 +1828,11 @@ def said(response: Response) -> str:
     return printable(" ".join((title.group(1) if title else words[:2000]).split()))
 
 
-def no_link(response: Response) -> NoLink:
-    what = (
-        f'no URL in the answer: "{said(response)}"'
-        if response.body.strip()
-        else "nothing in the answer"
-    )
-    return NoLink(
-        f"{response.status} but {what}", phase="reply", status=response.status, started=True
-    )
+def no_link(response: Response, what: str = "") -> NoLink:
+    if not what and response.body.strip():
+        what = f'no URL in the answer: "{said(response)}"'
+    words = f"{response.status} but {what or 'nothing in the answer'}"
+    return NoLink(words, phase="reply", status=response.status, started=True)
 
 
 def check_link(text: str, response: Response, *domains: str) -> str:
@@ -1873,8 +1868,7 @@ def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
         base = root_of(match.group()) if target.scheme == "https" else response.url
         expected = f"{server.netloc()}: does its proxy pass the Host header?"
     if not fits:
-        words = f"link points to {target.netloc()}, not {expected}"
-        raise NoLink(words, phase="reply", status=response.status, started=True)
+        raise no_link(response, f"link points to {target.netloc()}, not {expected}")
     path = re.sub("%(?![0-9A-Fa-f]{2})", "%25", url[match.end() :])
     return urllib.parse.urljoin(base, "/." + re.sub("(?i)%2e", ".", in_ascii(path)))
 
@@ -1986,42 +1980,39 @@ def nothing(life: Optional[float], options: UploadOptions) -> Pairs:
 
 
 def one_request(
-    build: Callable[[Source, UploadOptions], Request], read: Callable[[Response], Link]
-) -> Callable[[Source, UploadOptions, Send], Link]:
+    id: str, domain: str, build: Callable[[Source, UploadOptions, Optional[float]], Request],
+    read: Callable[[Response], Link], **facts: Any,
+) -> Provider:  # fmt: skip
+    """A host that answers one request with the link; `build` is also told the lifetime."""
+
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
-        response = send(build(source, options))
+        life = lifetime(keeps_of(row, options), source.size, options)
+        request = build(source, options, life)._replace(hashed=options.sha256)
+        response = send(request._replace(refusal=request.refusal or said_nothing))
         return read(response)._replace(sha256=response.sha256)
 
-    return upload
+    row = Provider(id, domain, upload, read, **facts)
+    return row
 
 
 def form(
     id: str, domain: str, endpoint: str, file_field: str, *, domains: Sequence[str] = (),
     url: Reader = text, read: Optional[Callable[[Response], Link]] = None, fields: Extra = nothing,
     rename: Callable[[str], str] = str,
-    refusal: Callable[[Response], Optional[UploadError]] = said_nothing, **facts: Any,
+    refusal: Refusal = None, **facts: Any,
 ) -> Provider:  # fmt: skip
     """A host that accepts a multipart form; `url` finds the link, which must lead to its domain or to `domains`.
 
     Fields without a value are left out.
     """
-    read = read or link_of(url, *(domains or (domain,)))
 
-    def build(source: Source, options: UploadOptions) -> Request:
-        life = lifetime(keeps_of(row, options), source.size, options)
+    def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
         extra = [field for field in fields(life, options) if field[1]]
         kind, body = multipart(extra, file_field, source._replace(name=rename(source.name)))
-        return Request(
-            "POST",
-            endpoint,
-            (("Content-Type", kind),),
-            body,
-            hashed=options.sha256,
-            refusal=refusal,
-        )
+        return Request("POST", endpoint, (("Content-Type", kind),), body, refusal=refusal)
 
-    row = Provider(id, domain, one_request(build, read), read, overhead=2 * KiB, **facts)
-    return row
+    read = read or link_of(url, *(domains or (domain,)))
+    return one_request(id, domain, build, read, overhead=2 * KiB, **facts)
 
 
 def put(
@@ -2030,21 +2021,11 @@ def put(
 ) -> Provider:  # fmt: skip
     """A host that takes the bare bytes; `endpoint` makes the URL."""
 
-    def build(source: Source, options: UploadOptions) -> Request:
-        extra = headers(lifetime(keeps_of(row, options), source.size, options), options)
+    def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
         kind = (("Content-Type", media_type(source.name)),)
-        place = endpoint(source)
-        return Request(
-            "PUT",
-            place,
-            kind + extra,
-            (source.body(),),
-            hashed=options.sha256,
-            refusal=said_nothing,
-        )
+        return Request("PUT", endpoint(source), kind + headers(life, options), (source.body(),))
 
-    row = Provider(id, domain, one_request(build, read), read, **facts)
-    return row
+    return one_request(id, domain, build, read, **facts)
 
 
 def pomf(id: str, domain: str, endpoint: str, **facts: Any) -> Provider:
@@ -2095,26 +2076,16 @@ def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Sen
     """Reads the list of the bin, which any client gets as JSON (filebin2 http_bin.go, 2026-06-08)."""
     base, _, name = link.url.rpartition("/")
     listed = send(Request("GET", base, (("Accept", "application/json"),), repeatable=True))
-    stored = (
-        quoted(json_at("files", 0, "filename")(listed)),
-        json_value(listed, "files", 0, "bytes"),
-    )
-    if stored != (name, source.size):
-        raise no_link(listed)
+    if quoted(json_at("files", 0, "filename")(listed)) != name:
+        raise no_link(listed, "another file in the bin")
     return link._replace(host_sha256=sha256_at(listed, "files", 0, "sha256"))
 
 
 # -- termbin
 
 
-def termbin(source: Source, options: UploadOptions) -> Request:
-    return Request(
-        "POST", "tcp://termbin.com:9999", body=(source.body(),), hashed=options.sha256,
-        refusal=said_nothing,
-    )  # fmt: skip
-
-
-termbin_read = link_of(text, "termbin.com")
+def termbin(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
+    return Request("POST", "tcp://termbin.com:9999", body=(source.body(),))
 
 
 # -- transfer.sh on somebody's own server
@@ -2312,8 +2283,8 @@ ONE_REQUEST: tuple[Provider, ...] = (
             asked="https://qu.ax/upload.php",
         ),
     ),
-    Provider(
-        "termbin", "termbin.com", one_request(termbin, termbin_read), termbin_read, Keeps(30 * DAY),
+    one_request(
+        "termbin", "termbin.com", termbin, link_of(text, "termbin.com"), keeps=Keeps(30 * DAY),
         max_size=32 * KiB - 1, text_only=True,
         name_loss="keeps no name", note="unencrypted on its way there", checked="2026-06-16",
         source="solusipse/fiche fiche.c: a buffer of 32 KiB, and a file that fills it is cut",
@@ -2500,9 +2471,6 @@ class Tokens:
                 )
                 self.token, self.failed = self.renewed(), False
             return self.token
-
-
-Refusal = Optional[Callable[[Response], Optional[UploadError]]]
 
 
 def but_for_401(refusal: Refusal) -> Refusal:

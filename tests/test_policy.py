@@ -761,7 +761,7 @@ HOSTILE = [
 def test_no_answer_keeps_a_reader_busy(body):
     begun = time.process_time()
     t.said(response(body))
-    outcome(t.termbin_read, response(body))
+    outcome(BY_ID["termbin"].read, response(body))
     assert time.process_time() - begun < 1
 
 
@@ -870,10 +870,10 @@ def test_a_link_of_ones_own_server_leads_to_that_server(asked, said, link):
 
 def test_a_link_to_another_host_is_named_with_what_may_be_wrong():
     answer = response("http://localhost:8080/x/a", url="https://drop.example.org/a")
-    words = "link points to localhost:8080, not drop.example.org: does its proxy pass the Host header\\?"
+    words = "200 but link points to localhost:8080, not drop.example.org: does its proxy pass the Host header\\?"
     with pytest.raises(t.NoLink, match="^" + words + "$"):
         t.transfersh_read(answer)
-    with pytest.raises(t.NoLink, match="^link points to evil.example, not x0.at$"):
+    with pytest.raises(t.NoLink, match=r"^200 but link points to evil\.example, not x0\.at$"):
         BY_ID["x0at"].read(response("https://evil.example/a"))
 
 
