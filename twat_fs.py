@@ -2193,7 +2193,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     form(
         "x0at", "x0.at", "https://x0.at/", "file",
-        rename=lambda name: re.sub("[^A-Za-z0-9.](?=[^.]*$)", "_", name), name_loss=ONLY_EXTENSION,
+        rename=lambda name: re.sub("[^A-Za-z0-9._-](?=[^.]*$)", "_", name), name_loss=ONLY_EXTENSION,
         keeps=Keeps(x0at_keeps), max_size=GiB, default=True, note="may reject files over 512 MiB",
         checked="2026-08-03",
         source="Rouji/single_php_filehost index.php 2026-06-07; 1024 MiB by its page 2026-05-01, 100 or 512 before",
