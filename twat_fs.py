@@ -2081,22 +2081,18 @@ def one_request(
 
 
 def form(
-    id: str, domain: str, endpoint: str, file_field: str, *, domains: Sequence[str] = (),
-    url: Reader = text, read: Optional[Callable[[Response], Link]] = None, fields: Extra = nothing,
-    rename: Callable[[str], str] = str,
-    refusal: Refusal = None, **facts: Any,
+    id: str, domain: str, endpoint: str, file_field: str, *,
+    read: Optional[Callable[[Response], Link]] = None, fields: Extra = nothing,
+    rename: Callable[[str], str] = str, refusal: Refusal = None, **facts: Any,
 ) -> Provider:  # fmt: skip
-    """A host that accepts a multipart form; `url` finds the link, which must lead to its domain or to `domains`.
-
-    Fields without a value are left out.
-    """
+    """A host that accepts a multipart form; most answer with the bare link.  Fields without a value are left out."""
 
     def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
         extra = [field for field in fields(life, options) if field[1]]
         kind, body = multipart(extra, file_field, source._replace(name=rename(source.name)))
         return Request("POST", endpoint, (("Content-Type", kind),), body, refusal=refusal)
 
-    read = read or link_of(url, *(domains or (domain,)))
+    read = read or link_of(text, domain)
     return one_request(id, domain, build, read, overhead=2 * KiB, **facts)
 
 
@@ -2115,9 +2111,8 @@ def put(
 
 def pomf(id: str, domain: str, endpoint: str, **facts: Any) -> Provider:
     """The family of pomf and Uguu: `files[]`, and JSON with a URL that may be relative."""
-    return form(
-        id, domain, endpoint, "files[]", url=json_at("files", 0, "url"), refusal=pomf_refusal, **facts
-    )  # fmt: skip
+    read = link_of(json_at("files", 0, "url"), domain)
+    return form(id, domain, endpoint, "files[]", read=read, refusal=pomf_refusal, **facts)
 
 
 def pomf_refusal(response: Response) -> Optional[UploadError]:
@@ -2270,7 +2265,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
     form(
         "litterbox", "litterbox.catbox.moe", "https://litterbox.catbox.moe/resources/internals/api.php", "fileToUpload",
         fields=lambda life, options: (("reqtype", "fileupload"), ("time", f"{int(life or 0) // HOUR}h")),
-        domains=("catbox.moe",), refusal=catbox_refusal, name_loss=ONLY_EXTENSION,
+        read=link_of(text, "catbox.moe"), refusal=catbox_refusal, name_loss=ONLY_EXTENSION,
         keeps=Keeps(3 * DAY, (HOUR, 12 * HOUR, 24 * HOUR, 72 * HOUR), "LITTERBOX_DEFAULT_EXPIRATION"),
         max_size=GiB, blocked=CATBOX_BLOCKED, default=True, takes=("LITTERBOX_DEFAULT_EXPIRATION",),
         checked="2026-09-08", source="litterbox.catbox.moe; a dated upload with equal md5, 2026-09-08",
@@ -2286,8 +2281,11 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     form(
         "tmpfilelink", "tmpfile.link", "https://tmpfile.link/api/upload", "file",
-        url=without_query(first_of(json_at("downloadLinkEncoded"), json_at("downloadLink"))),
-        domains=("tmpfile.link", "tfdl.net"), keeps=Keeps(7 * DAY), max_size=100_000_000, default=True,
+        read=link_of(
+            without_query(first_of(json_at("downloadLinkEncoded"), json_at("downloadLink"))),
+            "tmpfile.link", "tfdl.net",
+        ),
+        keeps=Keeps(7 * DAY), max_size=100_000_000, default=True,
         checked="2026-06-29", source="tmpfile.link/blog/api-temporary-upload-guide; links seen until 2026-06-29",
         sample=Sample(
             '{"fileName":"a b.txt","downloadLink":"https://d.tmpfile.link/public/2026-06-29/1/a b.txt",'
@@ -2299,8 +2297,11 @@ ONE_REQUEST: tuple[Provider, ...] = (
         "tmpfilesorg", "tmpfiles.org", "https://tmpfiles.org/api/v1/upload", "file",
         fields=lambda life, options: (("expire", str(int(life or DAY))),),
         # The URL in the answer is a page; the file itself is under /dl/ (seen 2026-10-07), and http became https.
-        url=lambda response: re.sub(
-            "^([A-Za-z]+://[^/]*)/(?!dl/)", r"\1/dl/", without_query(json_at("data", "url"))(response)
+        read=link_of(
+            lambda response: re.sub(
+                "^([A-Za-z]+://[^/]*)/(?!dl/)", r"\1/dl/", without_query(json_at("data", "url"))(response)
+            ),
+            "tmpfiles.org",
         ),
         # The cap was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026: unasked, the safe one.
         keeps=Keeps(DAY, range(MINUTE, 2 * DAY + 1)), max_size=100 * MiB, default=True,
