@@ -124,7 +124,7 @@ __all__ = (
 USER_AGENT = f"twat-fs/{__version__} (+{HOMEPAGE})"  # hosts refuse library defaults and empty ones; an honest name is let in
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
-MINUTE, HOUR, DAY, WEEK = 60, 3600, 86400, 604800
+MINUTE, HOUR, DAY, WEEK, YEAR = 60, 3600, 86400, 604800, 365 * 86400
 FOREVER = float("inf")
 
 # Bytes per read and per send.  Half of it costs a tenth more, 1 MiB half as much again (it falls out of the cache); eight
@@ -225,9 +225,7 @@ class Request(NamedTuple):
     ] = ()  # statuses that are no success, and that the provider reads itself
     repeatable: bool = False  # sending it twice does no harm, whatever became of the first
     hashed: bool = False  # also take the SHA-256 of the file while it leaves
-    refusal: "Optional[Callable[[Response], Optional[UploadError]]]" = (
-        None  # the host's own way to say no
-    )
+    refusal: "Refusal" = None  # the host's own way to say no
     sink: Optional[Callable[[], Callable[[bytes], object]]] = (
         None  # makes what takes a good answer's body, anew at each try
     )
@@ -254,12 +252,18 @@ class Response(NamedTuple):
     sha256: Optional[str] = None
     size: Optional[int] = None  # Content-Length, where the host gave one
     tries: int = 1  # this was the answer to the n-th sending
+    redact: Callable[[bytes], bytes] = bytes  # masks the secrets of the request
 
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
 
+    def redacted(self) -> "Response":
+        """For what is shown to people; readers parse the body as it arrived."""
+        return self._replace(body=self.redact(self.body))
+
 
 Send = Callable[[Request], Response]
+Refusal = Optional[Callable[[Response], Optional["UploadError"]]]
 
 
 class Link(NamedTuple):
@@ -375,7 +379,11 @@ class Provider(NamedTuple):
     empty: bool = False  # takes files of 0 bytes
     default: bool = False  # in the chain; else only when named
     fetched: bool = True  # a GET of the link by us gives the file itself
-    hashes: bool = False  # its answer holds the SHA-256 of what it stored
+    lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = (
+        None  # for the SHA-256 of what it stored
+    )
+    overhead: int = 0  # bytes around the file that count for `max_size`
+    name_loss: str = ""  # what happens to the name, in words
     needs: tuple[str, ...] = ()  # settings without which it cannot work
     missing: Optional[Callable[[Mapping[str, str]], str]] = (
         None  # what is wrong with the settings, if that is not so simple
@@ -661,7 +669,7 @@ UNSAFE = {  # what no name has, and its characters
 }
 
 
-def safe_name(name: str) -> str:
+def safe_name(name: str, limit: int = MAX_NAME) -> str:
     """The name as it may stand in a multipart header or a URL: no path, no control or bidi character, <= 255 bytes.
 
     Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need U+200C and U+200D.
@@ -672,9 +680,9 @@ def safe_name(name: str) -> str:
     if not clean.strip("."):
         return "file"
     stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
-    room = MAX_NAME - len((dot + extension).encode())
+    room = limit - len((dot + extension).encode())
     whole = stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
-    return (whole if room > 0 else clean.encode()[:MAX_NAME].decode("utf-8", "ignore")).strip(" ")
+    return (whole if room > 0 else clean.encode()[:limit].decode("utf-8", "ignore")).strip(" ")
 
 
 def upload_name(name: str, unique: bool) -> str:
@@ -1743,7 +1751,7 @@ class Transport:
             ("Accept", "*/*"),
             ("Accept-Encoding", "identity"),
         )
-        for name, value in (*fixed, *request.headers, *proxy):
+        for name, value in dict((*fixed, *request.headers, *proxy)).items():
             line.http.putheader(name, value)
         if request.method not in ("GET", "HEAD"):
             line.http.putheader("Content-Length", str(length(request.body)))
@@ -1795,29 +1803,23 @@ class Transport:
             answer.close()
         else:
             self.discard(target, line)
+        redact = functools.partial(self.redact, request)
         body = b"".join(taken)
-        bad = (
-            answer.status >= 300
-        )  # in a good answer a short password, or a part of a token, may stand by chance
-        keys = "authorization$|token$" if bad else "authorization$"
-        words = [
-            value.rpartition(" ") for name, value in request.headers if re.search(keys, name, re.I)
-        ]
-        told = [word for _, _, word in words]
-        if bad:
-            told += [
-                str(base64.b64decode(w).partition(b":")[2], "utf-8", "replace")
-                for kind, _, w in words
-                if kind == "Basic"
-            ]
-        for secret in [
-            *told,
-            *(self.secrets if request.body else ()),
-        ]:  # a host may repeat them, and we would repeat its words
-            body = functools.reduce(
-                lambda left, spelled: left.replace(spelled, b"***"), spellings(secret), body
-            )
-        return Response(answer.status, answer.headers, body, request.url, size=size)
+        return Response(answer.status, answer.headers, body, request.url, size=size, redact=redact)
+
+    def redact(self, request: Request, body: bytes) -> bytes:
+        """Masks the secrets of a request, which some hosts repeat in their error messages."""
+        secrets = list(self.secrets)
+        for name, value in request.headers:
+            if re.search("(authorization|token)$", name, re.I):
+                scheme, _, secret = value.rpartition(" ")
+                secrets.append(secret)
+                if scheme == "Basic":
+                    decoded = base64.b64decode(secret).decode("utf-8", "replace")
+                    secrets.append(decoded.partition(":")[2])
+        for spelling in itertools.chain(*map(spellings, secrets)):
+            body = body.replace(spelling, b"***")
+        return body
 
     def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:
         """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
@@ -1914,17 +1916,21 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
 
 
 Reader = Callable[[Response], str]
+BLANK = "\ufeff\0 \t\r\n"  # what hosts put around a link
+URL_IN_TEXT = r"(?i)https?://[^\s\"'<>]+"
 
 
 def text(response: Response) -> str:
-    return response.text().strip()
+    return response.text().strip(BLANK)
 
 
 def json_of(response: Response) -> Any:
-    try:
-        return json.loads(response.body)
-    except (ValueError, RecursionError) as error:
-        raise no_link(response) from error
+    """JSON, also after a byte order mark or a warning of PHP, and with bytes that are not UTF-8."""
+    body = text(response)
+    for start in (0, body.find('{"')):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.JSONDecoder().raw_decode(body[start:])[0]
+    raise no_link(response)
 
 
 def json_value(response: Response, *path: Union[str, int]) -> Any:
@@ -1939,13 +1945,12 @@ def json_value(response: Response, *path: Union[str, int]) -> Any:
 
 
 def json_at(*path: Union[str, int]) -> Reader:
-    """A reader of the string at this place of a JSON answer."""
+    """A reader of the string, or the number, at this path of a JSON response."""
 
     def read(response: Response) -> str:
-        found = json_value(response, *path)
-        return (
-            found if isinstance(found, str) and found.isprintable() else ""
-        )  # a lone surrogate is no text
+        value = json_value(response, *path)
+        string = str(value).strip(BLANK) if type(value) in (str, int) else ""
+        return string if string.isprintable() else ""  # a lone surrogate is no text
 
     return read
 
@@ -1972,18 +1977,20 @@ def first_of(*readers: Reader) -> Reader:
     return read
 
 
-def matching(pattern: str) -> Reader:
-    """A reader of the first such thing anywhere in the answer."""
-    return lambda response: (re.findall(pattern, response.text()) or [""])[0]
+def without_query(reader: Reader) -> Reader:
+    """For a host whose links have no query: a "?" or "#" belongs to the name."""
+    return lambda response: re.sub("[?#]", lambda match: quoted(match.group()), reader(response))
 
 
-def changed(reader: Reader, pattern: str, replacement: str) -> Reader:
-    return lambda response: re.sub(pattern, replacement, reader(response).strip())
+def last_url(domain: str) -> Reader:
+    """A reader of the last URL of this domain in a page."""
+    pattern = rf"(?i)https?://(?:[\w-]+\.)*{re.escape(domain)}(?::443)?/[^\s\"'<>]+"
+    return lambda response: (re.findall(pattern, response.text()) or [""])[-1]
 
 
 def said(response: Response) -> str:
     """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else how it begins."""
-    words = response.text()
+    words = response.redacted().text()
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(words) if words[:1] == "{" else {}
         told = [found.get(key) for key in ("message", "error_summary", "error", "detail")]
@@ -2002,26 +2009,60 @@ def is_challenge(response: Response) -> bool:
     return "cf-mitigated" in response.headers or bool(re.search(page, response.text(), re.I))
 
 
-def no_link(response: Response) -> NoLink:
-    what = (
-        f'no URL in the answer: "{said(response)}"'
-        if response.body.strip()
-        else "nothing in the answer"
-    )
-    return NoLink(
-        f"{response.status} but {what}", phase="reply", status=response.status, started=True
-    )
+def no_link(response: Response, what: str = "") -> NoLink:
+    if not what and response.body.strip():
+        what = f'no URL in the answer: "{said(response)}"'
+    words = f"{response.status} but {what or 'nothing in the answer'}"
+    return NoLink(words, phase="reply", status=response.status, started=True)
 
 
-def check_link(url: str, pattern: str, response: Response) -> str:
-    """The URL if it is, as a whole, what a link of that host looks like; NoLink for everything else."""
-    if not url.isprintable() or len(url) > 2048 or not re.fullmatch(pattern, url):
+def check_link(text: str, response: Response, *domains: str) -> str:
+    """The link in the first line; NoLink if that is none, or if a further line has a URL of another host."""
+    first, _, rest = text.strip(BLANK).partition("\n")
+    link = own_url(first.rstrip(BLANK), response, domains)
+    for url in re.findall(URL_IN_TEXT, rest):
+        own_url(url, response, domains)
+    if not re.search("//[^/]+/[^?#]", link):
         raise no_link(response)
-    return in_ascii(url)
+    return link
 
 
-def link_of(reader: Reader, pattern: str) -> Callable[[Response], Link]:
-    return lambda response: Link(check_link(reader(response), pattern, response))
+def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
+    """The URL as browsers ask for it; NoLink if it leads to another host.
+
+    It must lead to one of the domains or, where none are given, to the server that responded.
+    """
+    if re.match("/[^/]", url):
+        url = urllib.parse.urljoin(response.url, url)
+    match = re.match(r"(?i)https?://[^/?#@\\]+(?=[/?#]|$)", url)
+    if not match or not url.isprintable() or len(url) > 2048:
+        raise no_link(response)
+    target, server = target_of(match.group()), target_of(response.url)
+    host = comparable(target.host)
+    if domains:
+        on_domain = any(f".{host}".endswith(f".{domain}") for domain in domains)
+        fits = on_domain and target.port in (443, PORTS[target.scheme])
+        base, expected = f"https://{host}", domains[0]
+    else:
+        fits = host == comparable(server.host)
+        # Behind a proxy that speaks TLS a server may say http.
+        base = root_of(match.group()) if target.scheme == "https" else response.url
+        expected = f"{server.netloc()}: does its proxy pass the Host header?"
+    if not fits:
+        raise no_link(response, f"link points to {target.netloc()}, not {expected}")
+    path = re.sub("%(?![0-9A-Fa-f]{2})", "%25", url[match.end() :])
+    return urllib.parse.urljoin(base, "/." + re.sub("(?i)%2e", ".", in_ascii(path)))
+
+
+def comparable(host: str) -> str:
+    """A host name or an address in one spelling."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(host))
+    return host.lower().rstrip(".")
+
+
+def link_of(reader: Reader, *domains: str) -> Callable[[Response], Link]:
+    return lambda response: Link(check_link(reader(response), response, *domains))
 
 
 def said_nothing(response: Response) -> Optional[UploadError]:
@@ -2070,12 +2111,12 @@ def setting_among(keeps: Keeps, value: str) -> int:
     return int(seconds or 0)
 
 
-UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
+UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK, "y": YEAR}
 
 
 def parse_duration(value: str) -> Optional[int]:
-    """ "10m", "12h", "7d", "4w", "90s" in seconds; None for anything else."""
-    found = re.fullmatch(r"([0-9]{1,6})([smhdw])", value.strip().lower())
+    """ "90s", "10m", "12h", "7d", "4w", "2y" in seconds; None for anything else."""
+    found = re.fullmatch(r"([0-9]{1,6})([smhdwy])", value.strip().lower())
     return int(found.group(1)) * UNITS[found.group(2)] or None if found else None
 
 
@@ -2091,7 +2132,8 @@ def duration(seconds: Optional[float]) -> str:
         return "as long as it likes"
     if seconds == FOREVER:
         return "for ever"
-    for unit, name in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
+    units = ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"))
+    for unit, name in units:
         if seconds >= unit:
             count = int(seconds // unit)
             return f"{count} {name}{'s' * (count != 1)}"
@@ -2119,80 +2161,54 @@ def nothing(life: Optional[float], options: UploadOptions) -> Pairs:
 
 
 def one_request(
-    build: Callable[[Source, UploadOptions], Request], read: Callable[[Response], Link]
-) -> Callable[[Source, UploadOptions, Send], Link]:
+    id: str, domain: str, build: Callable[[Source, UploadOptions, Optional[float]], Request],
+    read: Callable[[Response], Link], **facts: Any,
+) -> Provider:  # fmt: skip
+    """A host that answers one request with the link; `build` is also told the lifetime."""
+
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
-        response = send(build(source, options))
+        life = lifetime(keeps_of(row, options), source.size, options)
+        request = build(source, options, life)._replace(hashed=options.sha256)
+        response = send(request._replace(refusal=request.refusal or said_nothing))
         return read(response)._replace(sha256=response.sha256)
 
-    return upload
+    row = Provider(id, domain, upload, read, **facts)
+    return row
 
 
 def form(
-    id: str, domain: str, endpoint: str, file_field: str, *, link: str, keeps: Keeps,
-    url: Reader = text, fields: Extra = nothing,
-    refusal: Callable[[Response], Optional[UploadError]] = said_nothing, **facts: Any,
+    id: str, domain: str, endpoint: str, file_field: str, *,
+    read: Optional[Callable[[Response], Link]] = None, fields: Extra = nothing,
+    rename: Callable[[str], str] = str, refusal: Refusal = None, **facts: Any,
 ) -> Provider:  # fmt: skip
-    """A host that takes a multipart form; `link` is the pattern of its links, `url` finds one in the answer.
+    """A host that accepts a multipart form; most answer with the bare link.  Fields without a value are left out."""
 
-    Fields without a value are left out.
-    """
-    read = link_of(url, link)
+    def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
+        extra = [field for field in fields(life, options) if field[1]]
+        kind, body = multipart(extra, file_field, source._replace(name=rename(source.name)))
+        return Request("POST", endpoint, (("Content-Type", kind),), body, refusal=refusal)
 
-    def build(source: Source, options: UploadOptions) -> Request:
-        extra = [
-            field for field in fields(lifetime(keeps, source.size, options), options) if field[1]
-        ]
-        kind, body = multipart(extra, file_field, source)
-        return Request(
-            "POST",
-            endpoint,
-            (("Content-Type", kind),),
-            body,
-            hashed=options.sha256,
-            refusal=refusal,
-        )
-
-    return Provider(id, domain, one_request(build, read), read, keeps, **facts)
+    read = read or link_of(text, domain)
+    return one_request(id, domain, build, read, overhead=2 * KiB, **facts)
 
 
 def put(
-    id: str, domain: str, endpoint: Callable[[Source], str], *, read: Callable[[Response], Link], keeps: Keeps,
+    id: str, domain: str, endpoint: Callable[[Source], str], *, read: Callable[[Response], Link],
     headers: Extra = nothing, **facts: Any,
 ) -> Provider:  # fmt: skip
     """A host that takes the bare bytes; `endpoint` makes the URL."""
 
-    def build(source: Source, options: UploadOptions) -> Request:
-        extra = headers(lifetime(keeps, source.size, options), options)
+    def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
         kind = (("Content-Type", media_type(source.name)),)
-        place = endpoint(source)
-        return Request(
-            "PUT",
-            place,
-            kind + extra,
-            source.body,
-            hashed=options.sha256,
-            refusal=said_nothing,
-        )
+        return Request("PUT", endpoint(source), kind + headers(life, options), source.body)
 
-    return Provider(id, domain, one_request(build, read), read, keeps, **facts)
+    return one_request(id, domain, build, read, **facts)
 
 
 def pomf(id: str, domain: str, endpoint: str, **facts: Any) -> Provider:
     """The family of pomf and Uguu: `files[]`, and JSON with a URL that may be relative."""
-    facts.setdefault("url", absolute(json_at("files", 0, "url"), endpoint))
-    return form(id, domain, endpoint, "files[]", refusal=pomf_refusal, **facts)
-
-
-def absolute(reader: Reader, base: str) -> Reader:
-    def read(response: Response) -> str:
-        found = reader(response)
-        try:
-            return urllib.parse.urljoin(base, found) if found else ""
-        except ValueError as error:
-            raise no_link(response) from error
-
-    return read
+    read = link_of(json_at("files", 0, "url"), domain)
+    return form(id, domain, endpoint, "files[]", read=read, refusal=pomf_refusal, **facts)
 
 
 def pomf_refusal(response: Response) -> Optional[UploadError]:
@@ -2223,35 +2239,29 @@ def null_keeps(size: int) -> float:
 
 
 def filebin_read(response: Response) -> Link:
-    """The name in the answer is the one it is stored under; its sha256 is the proof, because a GET shows us a page."""
-    bin_id, name = json_at("bin", "id")(response), json_at("file", "filename")(response)
-    url = check_link(f"https://filebin.net/{quoted(bin_id)}/{quoted(name)}", FILEBIN_LINK, response)
-    if url.rpartition("/")[0] != response.url.rpartition("/")[0]:
-        raise NoLink(f"answers about another bin: {printable(bin_id)}", phase="reply", started=True)
-    return Link(url, delete=url, host_sha256=sha256_at(response, "file", "sha256"))
+    """The link has the name under which the file is stored, which may be another one."""
+    base, _, _ = response.url.rpartition("/")
+    name = json_at("file", "filename")(response)
+    if not name or json_at("bin", "id")(response) != base.rpartition("/")[2]:
+        raise no_link(response)
+    url = check_link(f"{base}/{quoted(name)}", response, "filebin.net")
+    return Link(url, delete=url)
 
 
-FILEBIN_LINK = r"https://filebin\.net/[A-Za-z0-9_-]{8,60}/\S+"
+def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
+    """Reads the list of the bin, which any client gets as JSON (filebin2 http_bin.go, 2026-06-08)."""
+    base, _, name = link.url.rpartition("/")
+    listed = send(Request("GET", base, (("Accept", "application/json"),), repeatable=True))
+    if quoted(json_at("files", 0, "filename")(listed)) != name:
+        raise no_link(listed, "another file in the bin")
+    return link._replace(host_sha256=sha256_at(listed, "files", 0, "sha256"))
+
 
 # -- termbin
 
 
-def termbin(source: Source, options: UploadOptions, send: Send) -> Link:
-    response = send(
-        Request(
-            "POST",
-            "tcp://termbin.com:9999",
-            body=source.body,
-            hashed=options.sha256,
-            refusal=said_nothing,
-        )
-    )
-    return termbin_read(response)._replace(sha256=response.sha256)
-
-
-termbin_read = link_of(
-    lambda response: response.text().strip("\0\r\n "), r"https://termbin\.com/[a-z0-9]+"
-)
+def termbin(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
+    return Request("POST", "tcp://termbin.com:9999", body=source.body)
 
 
 # -- transfer.sh on somebody's own server
@@ -2283,23 +2293,18 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
         return authorization + days + ((("Max-Downloads", "1"),) if options.once else ())
 
     return put(
-        id or place, place.partition("/")[0], lambda source: f"{root}/{quoted(source.name)}", read=transfersh_read,
+        id or place, place.partition("/")[0],
+        # The server adds ".metadata" to the name (server/storage/local.go).
+        lambda source: f"{root}/{quoted(safe_name(source.name, MAX_NAME - 9))}", read=transfersh_read,
         keeps=Keeps(None, range(DAY, 366 * DAY, DAY)), headers=headers, once="wish", **facts,
     )  # fmt: skip
 
 
 def transfersh_read(response: Response) -> Link:
-    url = own_link(text(response), response)
-    delete = response.headers.get("X-Url-Delete", "").strip()
-    return Link(url, delete=own_link(delete, response) if delete else None)
-
-
-def own_link(url: str, response: Response) -> str:
-    """A link to the server that answered, with that server's scheme."""
-    base = target_of(response.url)
-    host = re.escape(base.host)
-    found = check_link(url, rf"https?://\[?(?i:{host})\]?(:[0-9]+)?/\S+", response)
-    return base.scheme + found[found.index("://") :]
+    link = link_of(text)(response)
+    with contextlib.suppress(NoLink):
+        return link._replace(delete=check_link(response.headers.get("X-Url-Delete", ""), response))
+    return link
 
 
 def transfersh_missing(settings: Mapping[str, str]) -> str:
@@ -2315,6 +2320,26 @@ def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link
     return transfersh(base, "transfersh").upload(source, options, send)
 
 
+def catbox_refusal(response: Response) -> Optional[UploadError]:
+    """Anonymous uploads are paused now and then, for hours, by whatever status (SpotCompiled#82, 2025-08-24)."""
+    if re.search("uploads are [a-z ]*paused", response.text(), re.I):
+        words = f"{response.status}: {said(response)}"
+        return Busy(words, phase="reply", status=response.status, started=True, retry_after=HOUR)
+    return said_nothing(response)
+
+
+def null_read(response: Response) -> Link:
+    """With the expiry in milliseconds and, of a new file, a token (mia-0/0x0 fhost.py, 2024-03-30)."""
+    link = link_of(text, "0x0.st")(response)
+    token = printable(response.headers.get("X-Token", ""))
+    command = f"delete with: curl -F token={token} -F delete= {link.url}"
+    expires = number(response.headers.get("X-Expires", "")[:13])
+    return link._replace(
+        remark=command if token else "", expires=expires / 1000 if expires else None
+    )
+
+
+ONLY_EXTENSION = "keeps only the extension"
 CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
 # By extension or by sniffed type (doc, dot).  Live it also refused zip and pdf: Uguu#117 2025-04-19, #123 2025-10-07.
 UGUU_BLOCKED = tuple(
@@ -2325,32 +2350,40 @@ ONE_REQUEST: tuple[Provider, ...] = (
     form(
         "catbox", "catbox.moe", "https://catbox.moe/user/api.php", "fileToUpload",
         fields=lambda life, options: (("reqtype", "fileupload"), ("userhash", options.settings.get("CATBOX_USERHASH", ""))),
-        link=r"https://files\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?", keeps=Keeps(FOREVER),
+        refusal=catbox_refusal, name_loss=ONLY_EXTENSION,
+        # Since 2026-07-06 anonymous files are deleted two years after the last download.
+        keeps=lambda options: Keeps(FOREVER if options.settings.get("CATBOX_USERHASH") else 2 * YEAR),
         max_size=200_000_000, smaller={"gif": 20_000_000}, blocked=CATBOX_BLOCKED, default=True,
-        takes=("CATBOX_USERHASH",), account="CATBOX_USERHASH", note="an anonymous file can never be deleted",
-        checked="2026-09-14", source="catbox.moe/tools.php, /faq; AniSync#44 2026-06-03; mpv-webm#229 2026-09-14",
+        takes=("CATBOX_USERHASH",), account="CATBOX_USERHASH",
+        note="an anonymous file can never be deleted, and expires 2 years after its last download",
+        checked="2026-09-14",
+        source="catbox.moe/tools.php, /faq; its blog 2026-07-02; AniSync#44 2026-06-03; mpv-webm#229 2026-09-14",
         sample=Sample("https://files.catbox.moe/ab12cd.png", "https://files.catbox.moe/ab12cd.png"),
     ),
     form(
         "litterbox", "litterbox.catbox.moe", "https://litterbox.catbox.moe/resources/internals/api.php", "fileToUpload",
         fields=lambda life, options: (("reqtype", "fileupload"), ("time", f"{int(life or 0) // HOUR}h")),
-        link=r"https://litter\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?",
+        read=link_of(text, "catbox.moe"), refusal=catbox_refusal, name_loss=ONLY_EXTENSION,
         keeps=Keeps(3 * DAY, (HOUR, 12 * HOUR, 24 * HOUR, 72 * HOUR), "LITTERBOX_DEFAULT_EXPIRATION"),
         max_size=GiB, blocked=CATBOX_BLOCKED, default=True, takes=("LITTERBOX_DEFAULT_EXPIRATION",),
         checked="2026-09-08", source="litterbox.catbox.moe; a dated upload with equal md5, 2026-09-08",
         sample=Sample("https://litter.catbox.moe/x9y8z7.txt", "https://litter.catbox.moe/x9y8z7.txt"),
     ),
     form(
-        "x0at", "x0.at", "https://x0.at/", "file", link=r"https://x0\.at/[A-Za-z0-9_-]+(\.\S+)?",
-        url=changed(text, "^http://", "https://"), keeps=Keeps(x0at_keeps), max_size=512 * MiB, default=True,
-        note="above 100 MiB it may say no",
-        checked="2026-08-03", source="Rouji/single_php_filehost index.php 2026-06-07; its home page said 100 MiB",
+        "x0at", "x0.at", "https://x0.at/", "file",
+        rename=lambda name: re.sub("[^A-Za-z0-9._-](?=[^.]*$)", "_", name), name_loss=ONLY_EXTENSION,
+        keeps=Keeps(x0at_keeps), max_size=GiB, default=True, note="may reject files over 512 MiB",
+        checked="2026-08-03",
+        source="Rouji/single_php_filehost index.php 2026-06-07; 1024 MiB by its page 2026-05-01, 100 or 512 before",
         sample=Sample("https://x0.at/Ab3d.tar.gz\n", "https://x0.at/Ab3d.tar.gz"),
     ),
     form(
         "tmpfilelink", "tmpfile.link", "https://tmpfile.link/api/upload", "file",
-        url=first_of(json_at("downloadLinkEncoded"), json_at("downloadLink")),
-        link=r"https://(d\.tmpfile\.link|d[0-9]{0,2}\.tfdl\.net)/\S+", keeps=Keeps(7 * DAY), max_size=100_000_000, default=True,
+        read=link_of(
+            without_query(first_of(json_at("downloadLinkEncoded"), json_at("downloadLink"))),
+            "tmpfile.link", "tfdl.net",
+        ),
+        keeps=Keeps(7 * DAY), max_size=100_000_000, default=True,
         checked="2026-06-29", source="tmpfile.link/blog/api-temporary-upload-guide; links seen until 2026-06-29",
         sample=Sample(
             '{"fileName":"a b.txt","downloadLink":"https://d.tmpfile.link/public/2026-06-29/1/a b.txt",'
@@ -2362,8 +2395,12 @@ ONE_REQUEST: tuple[Provider, ...] = (
         "tmpfilesorg", "tmpfiles.org", "https://tmpfiles.org/api/v1/upload", "file",
         fields=lambda life, options: (("expire", str(int(life or DAY))),),
         # The URL in the answer is a page; the file itself is under /dl/ (seen 2026-10-07), and http became https.
-        url=changed(json_at("data", "url"), r"^https?://tmpfiles\.org/(?!dl/)", "https://tmpfiles.org/dl/"),
-        link=r"https://tmpfiles\.org/dl/[0-9A-Za-z]+/\S+",
+        read=link_of(
+            lambda response: re.sub(
+                "^([A-Za-z]+://[^/]*)/(?!dl/)", r"\1/dl/", without_query(json_at("data", "url"))(response)
+            ),
+            "tmpfiles.org",
+        ),
         # The cap was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026: unasked, the safe one.
         keeps=Keeps(DAY, range(MINUTE, 2 * DAY + 1)), max_size=100 * MiB, default=True,
         note="numbered links can be guessed: nothing private",
@@ -2374,7 +2411,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     put(
         "filebin", "filebin.net", lambda source: f"https://filebin.net/{os.urandom(12).hex()}/{quoted(source.name)}",
-        read=filebin_read, keeps=Keeps(6 * DAY), default=True, hashes=True, fetched=False,
+        read=filebin_read, lookup=filebin_lookup, keeps=Keeps(6 * DAY), default=True, fetched=False,
         note="anybody who has the link can delete the file",
         checked="2026-06-08", source="espebra/filebin2 2026-06-08 (retention of the public site: about 6 days)",
         sample=Sample(
@@ -2384,8 +2421,8 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
     ),
     pomf(
-        "uguu", "uguu.se", "https://uguu.se/upload", link=r"https://[a-z0-9]{1,12}\.uguu\.se/[A-Za-z]+(\.[A-Za-z0-9]+)*",
-        keeps=Keeps(3 * HOUR), max_size=128 * MiB, blocked=UGUU_BLOCKED, default=True,
+        "uguu", "uguu.se", "https://uguu.se/upload", name_loss=ONLY_EXTENSION, keeps=Keeps(3 * HOUR),
+        max_size=128 * MiB, blocked=UGUU_BLOCKED, default=True,
         checked="2026-02-21", source="nokonoko/Uguu 1.9.8 2025-10-03; 3 hours by its page",
         sample=Sample(
             '{"success":true,"files":[{"hash":"0","filename":"a.txt","url":"https://h.uguu.se/AbCdEfGh.txt","size":3}]}',
@@ -2393,7 +2430,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
     ),
     form(
-        "www0x0", "0x0.st", "https://0x0.st/", "file", link=r"https://0x0\.st/[A-Za-z0-9_.-]+(/\S+)?",
+        "www0x0", "0x0.st", "https://0x0.st/", "file", read=null_read, name_loss=ONLY_EXTENSION,
         fields=lambda life, options: (("expires", str(int(life // HOUR))),) if life and life <= 30 * DAY else (),
         keeps=Keeps(null_keeps, range(HOUR, 30 * DAY + 1, HOUR)), max_size=512 * MiB,
         blocked=("exe", "dll", "jar", "apk", "rar", "so"),
@@ -2403,31 +2440,38 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     put(
         "senditsh", "sendit.sh", lambda source: f"https://sendit.sh/{quoted(source.name)}",
-        read=link_of(matching(r"https?://sendit\.sh/[^\s\"'<>]+"), r"https://sendit\.sh/\S+"),
-        keeps=Keeps(DAY), max_size=3_000_000_000, once="always",
-        checked="2026-02-21", source="one dated upload 2026-02-21; there is no documentation",
+        read=link_of(last_url("sendit.sh"), "sendit.sh"), keeps=Keeps(DAY), max_size=3_000_000_000, once="always",
+        note="blocked in many companies, because malware used it",
+        checked="2026-02-21",
+        source="one dated upload 2026-02-21; there is no documentation; Symantec on Seedworm, 2026-02",
         sample=Sample("Done!\n\nwget https://sendit.sh/aB3/a.txt\n", "https://sendit.sh/aB3/a.txt"),
     ),
     put(
         "bashupload", "bashupload.app", lambda source: "https://bashupload.app/",
-        read=link_of(matching(r"https://bashupload\.app/[^\s\"'<>]+"), r"https://bashupload\.app/\S+"),
+        read=link_of(last_url("bashupload.app"), "bashupload.app"), name_loss="keeps no name",
         # Without the header the file is gone after one download.
         headers=lambda life, options: () if options.once else (("X-Expiration-Seconds", str(int(life or DAY))),),
-        keeps=Keeps(DAY, range(MINUTE, DAY + 1)), max_size=5_000_000_000, once="wish",
-        note="the name is lost; not related to bashupload.com, which is dead",
+        keeps=lambda options: Keeps(HOUR, (HOUR,)) if options.once else Keeps(DAY, range(MINUTE, DAY + 1)),
+        max_size=5_000_000_000, once="wish",
+        note="1 hour with --once; not related to bashupload.com",
         checked="2026-05-18", source="DullJZ/bashupload-r2 2025-11-02; an outage 2026-03-30",
         sample=Sample("\nhttps://bashupload.app/k3Jd9.txt\n\n", "https://bashupload.app/k3Jd9.txt"),
     ),
     pomf(
-        "quax", "qu.ax", "https://qu.ax/upload.php", link=r"https://qu\.ax/\S+", keeps=Keeps(None), max_size=256 * MiB,
-        note="Cloudflare challenges were seen",
-        checked="2025-08-01", source="an image uploader's client, 2025-08; retention unknown",
-        sample=Sample('{"success":true,"files":[{"name":"a.txt","url":"/AbC.txt","size":3}]}', "https://qu.ax/AbC.txt"),
+        "quax", "qu.ax", "https://qu.ax/upload.php", keeps=Keeps(None), max_size=256 * MiB, name_loss=ONLY_EXTENSION,
+        note="accepts listed types only; Cloudflare challenges were seen",
+        # Its page offers 1 day to permanent; the name of the form field is not known.
+        checked="2026-05-01", source="its page 2026-05-01; an image uploader's client, 2025-08",
+        sample=Sample(
+            '{"success":true,"files":[{"name":"a.txt","url":"/AbC.txt","size":3}]}', "https://qu.ax/AbC.txt",
+            asked="https://qu.ax/upload.php",
+        ),
     ),
-    Provider(
-        "termbin", "termbin.com", termbin, termbin_read, Keeps(30 * DAY), max_size=32 * KiB, text_only=True,
-        note="unencrypted on its way there; the name is lost", checked="2026-06-16",
-        source="solusipse/fiche; the limit of 32 KiB is our guess of its buffer",
+    one_request(
+        "termbin", "termbin.com", termbin, link_of(text, "termbin.com"), keeps=Keeps(30 * DAY),
+        max_size=32 * KiB - 1, text_only=True,
+        name_loss="keeps no name", note="unencrypted on its way there", checked="2026-06-16",
+        source="solusipse/fiche fiche.c: a buffer of 32 KiB, and a file that fills it is cut",
         sample=Sample("https://termbin.com/a1b2\n\0", "https://termbin.com/a1b2"),
     ),
     Provider(
@@ -2610,9 +2654,6 @@ class Tokens:
             return self.token
 
 
-Refusal = Optional[Callable[[Response], Optional[UploadError]]]
-
-
 def but_for_401(refusal: Refusal) -> Refusal:
     return lambda response: refusal(response) if refusal and response.status != 401 else None
 
@@ -2624,29 +2665,22 @@ def not_set(name: str, settings: Mapping[str, str]) -> str:
 # -- pixeldrain
 
 
-PIXELDRAIN_LINK = r"https://pixeldrain\.com/api/file/[A-Za-z0-9_-]{4,40}"
+def pixeldrain_key(life: Optional[float], options: UploadOptions) -> Pairs:
+    return (("Authorization", basic("", options.settings["PIXELDRAIN_KEY"])),)
 
 
-def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
+def pixeldrain_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
     """The host's own SHA-256 is the proof: a free account's link asks for a captcha once it is popular."""
-    key = ("Authorization", basic("", options.settings["PIXELDRAIN_KEY"]))
-    place, kind = (
-        f"https://pixeldrain.com/api/file/{quoted(source.name)}",
-        ("Content-Type", media_type(source.name)),
-    )
-    stored = send(Request("PUT", place, (kind, key), source.body, hashed=options.sha256))
-    link = pixeldrain_read(stored)._replace(sha256=stored.sha256)
-    if options.verify != "none":
-        with contextlib.suppress(Refused, NoLink, RetryableError):
-            about = send(Request("GET", link.url + "/info", (key,), repeatable=True))
-            link = link._replace(host_sha256=sha256_at(about, "hash_sha256"))
+    with contextlib.suppress(Refused, NoLink, RetryableError):
+        key = pixeldrain_key(None, options)
+        about = send(Request("GET", link.url + "/info", key, repeatable=True))
+        return link._replace(host_sha256=sha256_at(about, "hash_sha256"))
     return link
 
 
 def pixeldrain_read(response: Response) -> Link:
-    url = check_link(
-        "https://pixeldrain.com/api/file/" + json_at("id")(response), PIXELDRAIN_LINK, response
-    )
+    file_id = quoted(header_value(json_at("id")(response), response))
+    url = check_link(f"https://pixeldrain.com/api/file/{file_id}", response, "pixeldrain.com")
     return Link(
         url,
         delete=url,
@@ -2657,19 +2691,22 @@ def pixeldrain_read(response: Response) -> Link:
 # -- storage.to
 
 
+STORAGETO_KEEPS = Keeps(3 * DAY, range(DAY, WEEK + 1, DAY))
+
+
 def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
     """init, PUT to the place that it names, confirm; more than 5 GB go in parts (storageto/cli 2026-05-11)."""
     visitor = ("X-Visitor-Token", os.urandom(16).hex())  # makes us the file's owner
 
-    def call(step: str, value: Mapping[str, Any], **more: Any) -> Response:
-        return send(post_json(f"https://storage.to/api/upload/{step}", value, visitor, **more))
+    def call(step: str, value: Mapping[str, Any], *owner: Header, **more: Any) -> Response:
+        return send(post_json(f"https://storage.to/api/{step}", value, visitor, *owner, **more))
 
     about: dict[str, Any] = {
         "filename": source.name,
         "content_type": media_type(source.name),
         "size": source.size,
     }
-    plan = call("init", about)
+    plan = call("upload/init", about)
     key, sha256 = json_at("r2_key")(plan), None
     if json_at("type")(plan) == "multipart":
         storageto_parts(source, options, send, plan, call)
@@ -2681,9 +2718,13 @@ def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
         sha256 = send(
             Request("PUT", place, headers, source.body, hashed=options.sha256, repeatable=True)
         ).sha256
-    return storageto_read(call("confirm", {**about, "r2_key": key}, repeatable=True))._replace(
-        sha256=sha256
-    )
+    stored = call("upload/confirm", {**about, "r2_key": key}, repeatable=True)
+    days = (lifetime(STORAGETO_KEEPS, source.size, options) or 0) // DAY
+    if days != 3:  # the default; how to change it: storage.to/docs/api, and two clients of 2026
+        owner = ("X-Owner-Token", header_value(json_at("owner_token")(stored), stored))
+        expiry = f"file/{quoted(json_at('file', 'id')(stored))}/expiry"
+        call(expiry, {"days": int(days)}, owner, repeatable=True)
+    return storageto_read(stored)._replace(sha256=sha256)
 
 
 def storageto_parts(
@@ -2700,15 +2741,15 @@ def storageto_parts(
     try:
         for first in range(0, len(slices), 50):  # as many as its own client asks for
             numbers = [first + n for n, _ in enumerate(slices[first : first + 50], 1)]
-            urls = call("parts", {**upload, "part_numbers": numbers}, repeatable=True)
+            urls = call("upload/parts", {**upload, "part_numbers": numbers}, repeatable=True)
             places = [elsewhere(json_at("urls", str(number))(urls), urls) for number in numbers]
             puts = [Request("PUT", place, (), part) for place, part in zip(places, slices[first:])]
             etags += [etag_of(answer).strip('"') for answer in send_parts(puts, send, options.jobs)]
         parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
-        call("complete-multipart", {**upload, "parts": parts}, repeatable=True)
+        call("upload/complete-multipart", {**upload, "parts": parts}, repeatable=True)
     except BaseException:
         with contextlib.suppress(RetryableError, NonRetryableError):
-            call("abort", upload, within=5.0)
+            call("upload/abort", upload, within=5.0)
         raise
 
 
@@ -2738,11 +2779,13 @@ def signed_headers(plan: Response, kind: str) -> tuple[Header, ...]:
 
 
 def elsewhere(url: str, response: Response) -> str:
-    """A place of which the host says that the file goes there: any machine, but only by https."""
-    return check_link(url, r"https://[A-Za-z0-9.-]+(:[0-9]+)?/\S+", response)
+    """A URL to which the host wants the file: any machine, but only by https."""
+    if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/\S+", url):
+        raise no_link(response)
+    return in_ascii(url)
 
 
-storageto_read = link_of(json_at("file", "raw_url"), r"https://storage\.to/r/[A-Za-z0-9_-]+")
+storageto_read = link_of(json_at("file", "raw_url"), "storage.to")
 
 
 # -- fal
@@ -2750,7 +2793,10 @@ storageto_read = link_of(json_at("file", "raw_url"), r"https://storage\.to/r/[A-
 
 FAL_SINGLE, FAL_PART = 100 * MiB, 10 * MiB  # fal_client 1.0.3
 FAL_FINAL = (None, 401, 402, 403, 413, 422, 429)  # refusals for which the second way is no way out
-ANY_TIME = Keeps(FOREVER, range(MINUTE, 3650 * DAY))
+ANY_TIME = Keeps(FOREVER, range(MINUTE, 10 * YEAR))
+FAL_KEEPS = Keeps(
+    None, ANY_TIME.choices
+)  # an account can have a default (fal's documentation, 2026)
 
 
 def fal(source: Source, options: UploadOptions, send: Send) -> Link:
@@ -2785,9 +2831,7 @@ def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> 
         )
         stored = call(whole)
         return fal_read(stored)._replace(sha256=stored.sha256)
-    base = check_link(
-        json_at("base_url")(first), r"https://([a-z0-9-]+\.)+fal\.(media|ai|run)/?", first
-    ).rstrip("/")
+    base = own_url(json_at("base_url")(first), first, FAL_DOMAINS).rstrip("/")
     begun = call(Request("POST", f"{base}/files/upload/multipart", headers))
     link = fal_read(begun)
     place = f"{link.url}/multipart/{quoted(json_at('uploadId')(begun))}"
@@ -2816,7 +2860,7 @@ def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header
     )
     place, link = (
         elsewhere(json_at("upload_url")(plan), plan),
-        link_of(json_at("file_url"), FAL_LINK)(plan),
+        link_of(json_at("file_url"), *FAL_DOMAINS)(plan),
     )
     put = Request(
         "PUT",
@@ -2830,7 +2874,7 @@ def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header
 
 
 def fal_life(options: UploadOptions, header: str) -> tuple[Header, ...]:
-    life = lifetime(ANY_TIME, 0, options)
+    life = lifetime(FAL_KEEPS, 0, options)
     return (
         ((header, json.dumps({"expiration_duration_seconds": int(life)})),)
         if life and life < FOREVER
@@ -2849,8 +2893,8 @@ def fal_missing(settings: Mapping[str, str]) -> str:
     )
 
 
-FAL_LINK = r"https://([a-z0-9-]+\.)*fal\.media/\S+|https://storage\.googleapis\.com/\S+"
-fal_read = link_of(json_at("access_url"), FAL_LINK)
+FAL_DOMAINS = ("fal.media", "fal.ai", "fal.run", "storage.googleapis.com")
+fal_read = link_of(json_at("access_url"), *FAL_DOMAINS)
 
 
 # -- Dropbox
@@ -2995,7 +3039,7 @@ def dropbox_refusal(response: Response) -> Optional[UploadError]:
 def dropbox_tags(response: Response) -> str:
     """What is wrong, like "path/conflict/file"."""
     with contextlib.suppress(NoLink):
-        return printable(json_at("error_summary")(response).rstrip("/."))
+        return printable(json_at("error_summary")(response.redacted()).rstrip("/."))
     return ""
 
 
@@ -3117,7 +3161,7 @@ def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
 def dropbox_read(response: Response, *place: Union[str, int]) -> Link:
     """The link with dl=1, which serves the file instead of a page; all else in its query is part of the key."""
     page = check_link(
-        json_at(*(place or ("url",)))(response), r"https://www\.dropbox\.com/\S+", response
+        json_at(*(place or ("url",)))(response), response, "dropbox.com", "dropboxusercontent.com"
     )
     base, _, query = page.partition("?")
     kept = [pair for pair in query.split("&") if pair and not re.match("(dl|raw)=", pair)]
@@ -3578,10 +3622,8 @@ CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 
 def keys_refusal(response: Response) -> Optional[UploadError]:
     """Of a refusal only its message is repeated: the rest may be a secret."""
-    status, message = (
-        response.status,
-        xml_text(response, "Message") or dictionary(response.body).get("message"),
-    )
+    status, shown = response.status, response.redacted()
+    message = xml_text(shown, "Message") or dictionary(shown.body).get("message")
     words = f"{status} {phrase(status)}" + (
         f": {printable(message)}" if isinstance(message, str) and message else ""
     )
@@ -3751,7 +3793,7 @@ def xml_text(response: Response, tag: str) -> str:
 def s3_refusal(response: Response) -> Optional[UploadError]:
     """Busy by its code; and the failure that comes with a 200, because the head had to be sent before the end was known."""
     code, status = xml_text(response, "Code"), response.status
-    words = f"{status} {printable(code)}: {printable(xml_text(response, 'Message'))}"
+    words = f"{status} {printable(code)}: {printable(xml_text(response.redacted(), 'Message'))}"
     if code in S3_BUSY:
         wait = retry_after(response.headers.get("Retry-After"), time.time())
         return Busy(words, phase="reply", status=status, retry_after=wait)
@@ -3850,7 +3892,7 @@ class Bucket:
 
     def success(self, response: Response, key: str) -> Response:
         """The answer if it is a success; raises what went wrong, and what to do, if not."""
-        status, words = response.status, printable(xml_text(response, "Message"))
+        status, words = response.status, printable(xml_text(response.redacted(), "Message"))
         if status < 300:
             return response
         code = xml_text(response, "Code") or {
@@ -4151,22 +4193,26 @@ ACCOUNTS: tuple[Provider, ...] = (
         ),
     ),
     Provider(
-        "fal", "fal.ai", fal, fal_read, ANY_TIME, empty=True, own=True, needs=("FAL_KEY",), missing=fal_missing,
-        takes=("FAL_KEY_ID", "FAL_KEY_SECRET"), note="public, and cannot be deleted by us",
+        "fal", "fal.ai", fal, fal_read, FAL_KEEPS, empty=True, own=True, needs=("FAL_KEY",), missing=fal_missing,
+        takes=("FAL_KEY_ID", "FAL_KEY_SECRET"),
+        note="public, and cannot be deleted by us; expires by the account's lifecycle setting",
         help="make a key at https://fal.ai/dashboard/keys",
-        checked="2026-11-23", source="fal_client 1.0.3; fal-ai/fal-js 2026-08-02",
+        checked="2026-11-23", source="fal_client 1.0.3; fal-ai/fal-js 2026-08-02; fal's documentation 2026",
         sample=Sample('{"access_url":"https://v3.fal.media/files/x/a.txt"}', "https://v3.fal.media/files/x/a.txt"),
     ),
-    Provider(
-        "pixeldrain", "pixeldrain.com", pixeldrain, pixeldrain_read, Keeps(60 * DAY), max_size=10 * 10**9, own=True, hashes=True,
+    put(
+        "pixeldrain", "pixeldrain.com", lambda source: f"https://pixeldrain.com/api/file/{quoted(source.name)}",
+        headers=pixeldrain_key, read=pixeldrain_read, lookup=pixeldrain_lookup,
+        keeps=Keeps(60 * DAY), max_size=10 * 10**9, own=True,
         needs=("PIXELDRAIN_KEY",), help="make a key at https://pixeldrain.com/user/api_keys",
-        note="60 days after the last download; a free account's link wants a captcha when it is fetched too often",
+        note="60 days after the last download; no hot-linking on the free plan, whose links want a captcha now and then",
         checked="2026-01-30", source="Fornaxian/pixeldrain_web API documentation 2026-01-30; limits of a free account",
         sample=Sample('{"success":true,"id":"AbCd1234"}', "https://pixeldrain.com/api/file/AbCd1234"),
     ),
     Provider(
-        "storageto", "storage.to", storageto, storageto_read, Keeps(3 * DAY), max_size=25 * 10**9,
-        note="20 uploads a day; never tried by us", checked="2026-05-11", source="storage.to/docs/api; storageto/cli 2026-05-11",
+        "storageto", "storage.to", storageto, storageto_read, STORAGETO_KEEPS, max_size=25 * 10**9,
+        note="3 days by default; 20 uploads and 100 GB a day; never tried by us",
+        checked="2026-05-11", source="storage.to/docs/api and FAQ 2026-05-01; storageto/cli 2026-05-11",
         sample=Sample('{"success":true,"file":{"raw_url":"https://storage.to/r/aB3"}}', "https://storage.to/r/aB3"),
     ),
 )  # fmt: skip
@@ -4178,7 +4224,7 @@ PROVIDERS_PREFERENCE: tuple[str, ...] = tuple(row.id for row in PROVIDERS if row
 DEAD = {
     "file.io": "its API was closed in 2025, after LimeWire bought it",
     "transfer.sh": "the public server is gone since 2024; a server of your own is -p https://HOST/",
-    "bashupload.com": "dead since 2023; bashupload.app is another service",
+    "bashupload.com": "not supported; bashupload.app is another service",
     "oshi.at": "dead (2026-07)",
     "put.re": "dead",
     "ix.io": "dead",
@@ -4353,7 +4399,7 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
     limit = provider.smaller.get(extension, provider.max_size)
     if not size and not provider.empty:
         return "the file is empty"
-    if limit is not None and size > limit:
+    if limit is not None and size + provider.overhead > limit:
         told = human(size) if human(size) != human(limit) else f"{size} bytes"
         return f"{told} is over its limit of {human(limit)}" + f" for .{extension}" * (
             extension in provider.smaller
@@ -4863,7 +4909,7 @@ def remember(broken: dict[str, UploadError], provider: Provider, error: UploadEr
         415,
         422,
     )
-    if not about_file:
+    if isinstance(error, Busy) or not about_file:
         broken.setdefault(provider.id, error)
 
 
@@ -4936,7 +4982,7 @@ def needs_hash(provider: Provider, source: Source, options: UploadOptions) -> bo
     """Whether the proof or the caller will need the SHA-256: it is cheapest while the file leaves."""
     proof = options.verify != "none" and not burns(provider, options)
     return options.sha256 or (
-        proof and (provider.hashes or options.verify == "full" or source.size <= SMALL)
+        proof and (provider.lookup is not None or options.verify == "full" or source.size <= SMALL)
     )
 
 
@@ -4951,16 +4997,18 @@ def verify(
     """The cheapest proof that the link serves these bytes, by its name; NotVerified if it does not."""
     if options.verify == "none" or burns(provider, options):
         return "none"
-    if link.host_sha256:
-        if link.host_sha256 != (link.sha256 or sha256_of(source.body)):
-            raise NotVerified(
-                f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof"
-            )
-        if options.verify != "full" or not provider.fetched:
-            return "host-hash"
-    if not provider.fetched:
-        return "none"
     try:
+        if provider.lookup:
+            link = provider.lookup(link, source, options, send)
+        if link.host_sha256:
+            if link.host_sha256 != (link.sha256 or sha256_of(source.body)):
+                raise NotVerified(
+                    f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof"
+                )
+            if options.verify != "full" or not provider.fetched:
+                return "host-hash"
+        if not provider.fetched:
+            return "none"
         if options.verify == "full" or source.size <= SMALL:
             return prove_whole(link, source, send)
         return prove_samples(link, source, send)
@@ -5501,6 +5549,7 @@ def facts(row: Provider) -> tuple[str, str, str, str]:
     remarks = [
         "one download" if row.once == "always" else "",
         "text only" if row.text_only else "",
+        row.name_loss,
         "not " + " ".join(row.blocked) if row.blocked else "",
         "needs " + ", ".join(row.needs) if row.needs else "",
         "takes " + ", ".join(row.takes) if row.takes else "",
