@@ -1,4 +1,4 @@
-"""The picture of the README: made from a real run, self-contained, and not older than the program."""
+"""The picture of the README: of a real run, self-contained, not older than the program."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def last_frame(picture):
 
 
 def spans(picture):
-    """Row, text, first and last percent of the time in which it is visible; in order of appearance."""
+    """Row, text, and the percents between which it is visible; in order of appearance."""
     times = {
         name: [float(number) for number in re.findall(r"([\d.]+)%", body)]
         for name, body in re.findall(r"@keyframes (\w+)\{((?:[^{}]+\{[^}]*\})+)\}", picture)

@@ -2,7 +2,7 @@
 """The animated terminal picture of the README, recorded from a real run of the program.
 
     python3 tools/demo.py            record a run, write .github/demo.svg (also: dev.py demo)
-    python3 tools/demo.py --check    exit code 1 if the program no longer prints what the picture shows
+    python3 tools/demo.py --check    exit code 1 if the program prints other words by now
 
     record: twat_fs.py on a pseudo-terminal --HTTPS--> the internet in a box of tests/box.py
       frames: its bytes through a terminal emulator, one screen for each change
@@ -45,24 +45,20 @@ MOST_BYTES = 60_000
 
 
 class Recording(NamedTuple):
-    """The terminal's output in pieces, each with its seconds since the start, and the stored URLs."""
+    """The terminal's output in pieces, with the seconds since the start, and the stored URLs."""
 
     pieces: list[tuple[float, bytes]]
     urls: list[str]
 
 
 def record(rate: str = RATE) -> Recording:
-    """Upload a file: catbox breaks off, the next host is slow enough to watch, and verification succeeds."""
+    """Upload a file: catbox breaks off, the next host, slow enough to watch, accepts it."""
     sys.path.insert(0, str(ROOT / "tests"))
     random.seed(COMMAND)  # the hosts of the box take the names in their links from it
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        importlib.import_module("box").Box(folder + "/box") as box,
-    ):
-        away = [("Retry-After", "3600")]
-        box.fault(
-            "catbox.moe", "early", status=503, after=4 << 20, body="maintenance", headers=away
-        )
+    box_of = importlib.import_module("box").Box
+    broken = {"status": 503, "body": "maintenance", "headers": [("Retry-After", "3600")]}
+    with tempfile.TemporaryDirectory() as folder, box_of(folder + "/box") as box:
+        box.fault("catbox.moe", "early", after=4 << 20, **broken)
         box.fault("litterbox.catbox.moe", "slow", when="upload", delay=0.6)
         box.fault("litter.catbox.moe", "slow", when="download", delay=0.2)
         pieces = run_on_terminal(Path(folder), box.env(), rate)
@@ -72,7 +68,7 @@ def record(rate: str = RATE) -> Recording:
 
 
 def run_on_terminal(folder: Path, env: dict[str, str], rate: str) -> list[tuple[float, bytes]]:
-    """Run COMMAND in this folder, at a limited rate, with all three streams on one pseudo-terminal."""
+    """Run COMMAND at a limited rate, with all three streams on one pseudo-terminal."""
     import fcntl  # not on Windows, which has no pseudo-terminals
     import termios
 
@@ -89,9 +85,8 @@ def run_on_terminal(folder: Path, env: dict[str, str], rate: str) -> list[tuple[
     pieces = list(read_timed(master))
     os.close(master)
     if process.wait():
-        sys.exit(
-            f"demo.py: exit code {process.returncode}: {b''.join(data for _, data in pieces)!r}"
-        )
+        output = b"".join(data for _, data in pieces)
+        sys.exit(f"demo.py: exit code {process.returncode}: {output.decode(errors='replace')}")
     return pieces
 
 
@@ -175,14 +170,15 @@ FONT, CELL, LINE, MARGIN = 14, 8.4, 21, 16  # SVG units; every text is stretched
 TITLE = "twat-fs on a terminal: one host fails, the next one accepts the file"
 STYLE = """
 rect{fill:#161b22;stroke:#444c56}
-text{white-space:pre;fill:#d1d7e0;font:%dpx ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
+text{white-space:pre;fill:#d1d7e0;font-size:%dpx;font-family:
+ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
 .prompt{fill:#7ee787}.typed{fill:#fff}.link{fill:#79c0ff}.past{visibility:hidden}
 @media(prefers-reduced-motion:no-preference){g text{animation:%.2fs step-end infinite}}
 """
 
 
 class Span(NamedTuple):
-    """One text of one row, from `start` to `end` in seconds; `end` is None for a text of the last frame."""
+    """One text of one row, and its seconds; `end` is None for a text of the last frame."""
 
     row: int
     text: str
