@@ -5057,10 +5057,6 @@ def keeps_text(keeps: Keeps) -> str:
 class HTTPError(Exception):
     """A response that is no success: status and one sentence."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
-
 
 class StoredFile(NamedTuple):
     """A file that is served until a time (seconds since 1970); only a received one can be deleted."""
@@ -5075,17 +5071,8 @@ class StoredFile(NamedTuple):
 class Store:
     """The files by their unguessable tokens; with a folder also the rules for receiving more."""
 
-    def __init__(
-        self,
-        folder: str = "",
-        max_size: int = 0,
-        keep: float = FOREVER,
-        token: str = "",
-        url: str = "",
-        quiet: bool = False,
-    ) -> None:
+    def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER) -> None:
         self.folder, self.max_size, self.keep = folder, max_size, keep
-        self.token, self.url, self.quiet = token, url, quiet
         self.files: dict[str, StoredFile] = {}
         self.unfinished: set[str] = set()  # folders
         self.lock = threading.Lock()
@@ -5112,9 +5099,8 @@ class Store:
             remove_tree(folder)
             network = (ConnectionError, TimeoutError, socket.timeout)
             if isinstance(error, OSError) and not isinstance(error, network):
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise HTTPError(507, "No space left") from error
-                raise HTTPError(500, "It cannot be stored here") from error
+                message = f"It cannot be stored here: {local_reason(error)}"
+                raise HTTPError(500, message) from error
             raise
         finally:
             self.unfinished.discard(folder)
@@ -5138,9 +5124,7 @@ class Store:
                 or stored.expires <= time.time()
             ):
                 raise HTTPError(404, "Not found")
-            if take:
-                left = stored.downloads_left - 1
-                self.files[token] = stored._replace(downloads_left=left)
+            self.files[token] = stored._replace(downloads_left=stored.downloads_left - take)
             return stored
 
     def remove(self, token: str) -> None:
@@ -5194,6 +5178,7 @@ class ServeHandler(RequestHandler):
     """Answers the requests of one connection; `start_server` joins it with http.server's handler."""
 
     store: Store
+    token, url, quiet = "", "", False
     server: Any
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "twat-fs", ""
@@ -5217,20 +5202,27 @@ class ServeHandler(RequestHandler):
             self.close_connection = True
 
     def parse_request(self) -> bool:
+        """A proxy before us must see the same end of the request, or it takes the rest for a second one."""
         if not super().parse_request():
             return False
-        self.check_framing()
+        sizes, codings = (
+            self.headers.get_all(name) or [] for name in ("Content-Length", "Transfer-Encoding")
+        )
+        # what the parser holds for a body stands after a line that is no header
+        if len(sizes) + len(codings) > 1 or self.headers.get_payload():
+            raise HTTPError(400, "Malformed request")
+        if codings and codings[0].strip().lower() != "chunked":
+            raise HTTPError(501, "Unsupported Transfer-Encoding")
+        if self.command not in ("PUT", "POST") and (
+            codings or [size for size in sizes if size.strip() != "0"]
+        ):
+            self.close_connection = True  # nobody reads the body
         self.expect(FOREVER, busy=True)
         return True
 
-    def send_error(self, code: int, message: Any = None, explain: Any = None) -> NoReturn:
-        """What http.server finds wrong becomes a response like all others."""
-        raise HTTPError(code, self.responses[code][0])
-
     def expect(self, limit: float, busy: bool) -> None:
         """The next bytes may take 20 seconds, and one more for each 500 bytes (so does Apache's mod_reqtimeout)."""
-        self.limit = limit
-        self.deadline = time.monotonic() + 20
+        self.limit, self.deadline = limit, time.monotonic() + 20
         self.progress(busy)
 
     def progress(self, busy: bool = True) -> None:
@@ -5247,22 +5239,6 @@ class ServeHandler(RequestHandler):
         self.limit -= len(data)
         return data
 
-    def check_framing(self) -> None:
-        """No doubt where the request ends: a proxy may see another end, and take the rest for a second one."""
-        sizes, codings = (
-            self.headers.get_all(name) or [] for name in ("Content-Length", "Transfer-Encoding")
-        )
-        if (
-            len(sizes) + len(codings) > 1 or self.headers.get_payload()
-        ):  # after a line that is no header
-            raise HTTPError(400, "Malformed request")
-        if codings and codings[0].strip().lower() != "chunked":
-            raise HTTPError(501, "Unsupported Transfer-Encoding")
-        if self.command not in ("PUT", "POST") and (
-            codings or [size for size in sizes if size.strip() != "0"]
-        ):
-            self.close_connection = True  # nobody reads the body
-
     def do_GET(self) -> None:
         token, name = self.parts(2)
         stored = self.store.find(token, name)
@@ -5277,7 +5253,8 @@ class ServeHandler(RequestHandler):
             size, etag = info.st_size, f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
             modified = email.utils.formatdate(info.st_mtime, usegmt=True)
             headers = [*file_headers(stored), ("ETag", etag), ("Last-Modified", modified)]
-            if self.is_unchanged(etag, modified):
+            known = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
+            if etag in known or known == modified:
                 self.head(304, *headers)
                 return
             same = self.headers.get("If-Range", etag) in (etag, modified)
@@ -5290,20 +5267,12 @@ class ServeHandler(RequestHandler):
             if self.command == "GET":
                 self.send_file(file, start, end)
 
-    def is_unchanged(self, etag: str, modified: str) -> bool:
-        """Whether the client has this file; a date is compared as in nginx, exactly."""
-        tags = self.headers.get("If-None-Match")
-        if tags is None:
-            return bool(self.headers.get("If-Modified-Since") == modified)
-        return etag in tags or tags.strip() == "*"
-
     def send_file(self, file: Any, start: int, end: int) -> None:
-        while start < end:
-            sent = self.connection.sendfile(file, start, min(end - start, 256 * KiB))
-            if not sent:  # the file became shorter: the client must notice
-                self.close_connection = True
+        for offset in range(start, end, 256 * KiB):
+            size = min(end - offset, 256 * KiB)
+            if self.connection.sendfile(file, offset, size) < size:
+                self.close_connection = True  # the file became shorter: the client must notice
                 return
-            start += sent
             self.progress()
 
     do_HEAD = do_GET
@@ -5342,37 +5311,33 @@ class ServeHandler(RequestHandler):
 
     def parts(self, count: int = 0) -> list[str]:
         """The segments of the path below --url, unquoted; a quoted slash stays within its segment."""
-        prefix = urllib.parse.urlsplit(self.store.url).path + "/"
-        path = self.path.partition("?")[0]
-        path = path[len(prefix) :] if path.startswith(prefix) else path[1:]
-        segments = [urllib.parse.unquote(segment) for segment in path.split("/")]
+        path = self.path.partition("?")[0].removeprefix(urllib.parse.urlsplit(self.url).path)
+        segments = [urllib.parse.unquote(segment) for segment in path.split("/")[1:]]
         if count and len(segments) != count:
             raise HTTPError(404, "Not found")
-        return segments
+        return segments or [""]
 
     def head(self, status: int, *headers: Header) -> None:
         self.send_response(status)
-        for name, value in (
-            *headers,
-            *((("Connection", "close"),) if self.close_connection else ()),
-        ):
+        for name, value in headers:
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
 
     def reply(self, status: int, body: str, *headers: Header) -> None:
         data = body.encode()
-        kind, size = (
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(data))),
-        )
-        self.head(status, kind, size, *headers)
-        self.wfile.write(b"" if self.command == "HEAD" else data)
+        text = ("Content-Type", "text/plain; charset=utf-8")
+        self.head(status, text, ("Content-Length", str(len(data))), *headers)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def reject(self, error: HTTPError) -> None:
         """Answer, and listen a moment longer: a client that still sends would lose the response."""
         self.close_connection = True
-        challenge = [("WWW-Authenticate", 'Basic realm="twat-fs"')] if error.status == 401 else []
-        self.reply(error.status, error.message + "\n", *challenge)
+        status, message = error.args
+        challenge = [("WWW-Authenticate", 'Basic realm="twat-fs"')] if status == 401 else []
+        self.reply(status, message + "\n", *challenge)
         end = time.monotonic() + 2
         self.connection.settimeout(1)
         with contextlib.suppress(OSError):
@@ -5414,38 +5379,32 @@ class ServeHandler(RequestHandler):
         host = self.forwarded("Host") or self.headers.get("Host", "")
         scheme = "https" if self.forwarded("Proto").lower() == "https" else "http"
         good = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", host)
-        return self.store.url or (f"{scheme}://{host}" if good else address_of(self.server))
+        return self.url or (f"{scheme}://{host}" if good else address_of(self.server))
 
-    def check_site(self) -> None:
-        """Refuse what a page of another site sends (CSRF); browsers name the site, and no page can change that."""
-        site, origin = self.headers.get("Sec-Fetch-Site"), self.headers.get("Origin")
-        netloc = urllib.parse.urlsplit(self.store.url).netloc
-        hosts = (self.headers.get("Host"), self.forwarded("Host"), netloc)
-        foreign = origin is not None and origin.partition("://")[2] not in hosts
-        if site not in (None, "same-origin", "none") or (foreign and site != "same-origin"):
-            raise HTTPError(403, "Cross-site uploads are disabled (behind a proxy: use --url)")
-
-    def check_host(self) -> None:
-        """Refuse a page whose name was made to lead here (DNS rebinding): it looks like one of this very server.
-
-        It can send X-Forwarded-Host, but it reaches our own port; a proxy that sends it listens on another.
-        """
-        name, port = split_host(self.headers.get("Host", ""))
-        names = ["", "localhost", split_host(urllib.parse.urlsplit(self.store.url).netloc)[0]]
-        if port != self.server.server_port:
-            names.append(split_host(self.forwarded("Host"))[0])
-        if name not in names and not re.fullmatch(r"[0-9.]+|\[.*\]", name):
-            raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (use --url or --token)")
+    def check_origin(self) -> None:
+        """Refuse what a page of another site sends: by a form or script (CSRF), or under a name of its own that was
+        made to lead here (DNS rebinding).  Such a page can send X-Forwarded-Host, but it reaches our own port; a
+        proxy listens on another."""
+        host, forwarded = self.headers.get("Host", "").lower(), self.forwarded("Host").lower()
+        ours = urllib.parse.urlsplit(self.url).netloc
+        origin = re.sub("^https?://", "", self.headers.get("Origin", ""))
+        site = self.headers.get("Sec-Fetch-Site", "none")
+        if site != "same-origin" and (site != "none" or origin not in ("", host, forwarded, ours)):
+            raise HTTPError(403, "Cross-site uploads are disabled (behind a proxy: serve --url)")
+        names = ["", "localhost", host_name(ours)]
+        if f":{self.server.server_port}" not in host + ":80":
+            names.append(host_name(forwarded))
+        name = host_name(host)
+        if not (self.token or name in names or re.fullmatch(r"[0-9.]+|\[.*\]", name)):
+            raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (serve --url or --token)")
 
     def check_upload_allowed(self) -> int:
         """The length of a body that may be sent, or -1 if it comes in chunks."""
         if not self.store.folder:
             raise HTTPError(405, "Uploads are disabled")
-        self.check_site()
+        self.check_origin()
         credentials = self.headers.get("Authorization", "")
-        if not self.store.token:
-            self.check_host()
-        elif not same_token(credentials, self.store.token):
+        if self.token and not same_token(credentials, self.token):
             raise HTTPError(
                 401,
                 "The token is wrong"
@@ -5500,7 +5459,7 @@ class ServeHandler(RequestHandler):
                 raise HTTPError(400, "A broken chunk")
 
     def log_message(self, format: str, *args: Any) -> None:
-        if not self.store.quiet:
+        if not self.quiet:
             say(f"twat-fs: {self.address_string()} {printable(format % args)}")
 
 
@@ -5516,11 +5475,8 @@ def same_token(authorization: str, token: str) -> bool:
     return hmac.compare_digest(password, token.encode())
 
 
-def split_host(authority: str) -> tuple[str, int]:
-    """Name and port of a Host header."""
-    match = re.search(r":([0-9]{1,5})$", authority)
-    name = authority[: match.start()] if match else authority
-    return name.lower().rstrip("."), int(match.group(1)) if match else 80
+def host_name(authority: str) -> str:
+    return re.sub(r"\.?(:[0-9]*)?$", "", authority)
 
 
 def file_headers(stored: StoredFile) -> list[Header]:
@@ -5615,21 +5571,23 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
     store: Store
     connections: "dict[Any, tuple[bool, float]]"  # busy or idle, since when
-    max_connections: int  # the others wait in the system's queue
+    max_connections = 256  # the others wait in the system's queue
 
     def server_bind(self) -> None:
         if sys.platform == "win32":  # nor may others share it with us
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         super(http.server.HTTPServer, self).server_bind()  # its own asks the name server who we are
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_port = self.server_address[1]
 
     def get_request(self) -> Any:
         """Accept a connection.  Where there is no room for it, or no descriptor, pause: it is offered again."""
         try:
-            if len(self.connections) >= self.max_connections:
+            while len(self.connections) >= self.max_connections:
                 self.make_room()
             request, address = super().get_request()
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EMFILE:  # files need descriptors, too
+                self.max_connections = len(self.connections) // 2 + 1
             time.sleep(TICK)
             raise
         self.connections[request] = (False, time.monotonic())
@@ -5656,18 +5614,13 @@ class Server(ThreadingHTTPServer):
         """The other side went away."""
 
 
-def start_server(store: Store, bind: str, port: int, strict: bool) -> Any:
+def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any) -> Any:
     """A server that already listens; another port is taken if this one is not free and nobody insists."""
-    descriptors = os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else -1
-    fields = {
-        "store": store,
-        "connections": {},
-        "max_connections": 256 if descriptors < 0 else min(256, descriptors // 3),
-        "address_family": socket.AF_INET6 if ":" in bind else socket.AF_INET,
-    }
-    server = type("BoundServer", (Server, http.server.ThreadingHTTPServer), fields)
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    own = {"store": store, "connections": {}, "address_family": family}
+    server = type("BoundServer", (Server, http.server.ThreadingHTTPServer), own)
     bases = (ServeHandler, http.server.BaseHTTPRequestHandler)
-    handler = type("Handler", bases, {"store": store})
+    handler = type("Handler", bases, {"store": store, **fields})
     try:
         return server((bind, port), handler)
     except OSError as error:
@@ -5705,7 +5658,7 @@ class Option(NamedTuple):
     how: Mapping[str, Any] = {}
 
 
-def measured(parse: Callable[[str], Optional[Any]], like: str) -> Callable[[str], Any]:
+def measured(parse: Callable[[str], Any], like: str) -> Callable[[str], Any]:
     """An argparse type that says what a value should look like."""
 
     def convert(text: str) -> Any:
@@ -5715,6 +5668,10 @@ def measured(parse: Callable[[str], Optional[Any]], like: str) -> Callable[[str]
         return value
 
     return convert
+
+
+def parse_server_url(text: str) -> Optional[str]:
+    return root_of(text) if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text) else None
 
 
 def parse_size(text: str) -> Optional[int]:
@@ -5729,12 +5686,6 @@ def parse_size(text: str) -> Optional[int]:
     )
 
 
-def parse_server_url(text: str) -> Optional[str]:
-    with contextlib.suppress(NotConfigured):
-        return server("--url", text)
-    return None
-
-
 def counting(low: int, high: int) -> Callable[[str], Optional[float]]:
     return lambda text: (
         number(text) if number(text) is not None and low <= int(text) <= high else None
@@ -5745,7 +5696,6 @@ FLAG = {"action": "store_true"}
 DURATION = {"metavar": "TIME", "type": measured(parse_duration, "like 10m, 12h, 7d or 4w")}
 SECONDS = {"metavar": "SECONDS", "type": measured(parse_seconds, "like 30 or 5m")}
 JOBS = {"metavar": "N", "type": measured(counting(1, 64), "1 to 64")}
-SERVER_URL = {"metavar": "URL", "type": measured(parse_server_url, "like https://HOST/drop/")}
 SIZE = {"metavar": "SIZE", "type": measured(parse_size, "like 500k, 20M or 4G")}
 
 WIRE_OPTIONS = (
@@ -5826,7 +5776,11 @@ SERVE_OPTIONS = (
         "password for uploads, or TWAT_FS_SERVE_TOKEN; needed to receive from other machines",
         {"metavar": "TEXT"},
     ),
-    Option("--url", "URL of this server behind a proxy", SERVER_URL),
+    Option(
+        "--url",
+        "URL of this server behind a proxy",
+        {"metavar": "URL", "type": measured(parse_server_url, "like https://HOST/drop/")},
+    ),
     Option("-q --quiet", "no line for each request", FLAG),
 )
 
@@ -6319,8 +6273,12 @@ def cmd_serve(argv: Sequence[str]) -> int:
         store = open_store(args, stack)
         stack.callback(store.close)
         port = 8080 if args.port is None else int(args.port)
-        server = stack.enter_context(start_server(store, bind, port, args.port is not None))
-        announce(store, store.url or address_of(server))
+        fields = {"token": args.token, "url": args.url or "", "quiet": args.quiet}
+        server = start_server(store, bind, port, args.port is not None, **fields)
+        stack.enter_context(server)
+        if args.url:
+            say(f"twat-fs: listening on {address_of(server)}/")
+        announce(store, args.url or address_of(server), args.token)
         try:
             server.serve_forever(0.2)
         except KeyboardInterrupt:  # the usual end
@@ -6342,7 +6300,7 @@ def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
                 and "serve gives files: write it into one first; a folder by: tar cf FOLDER.tar FOLDER"
             )
             raise
-        store = Store(url=args.url or "", quiet=args.quiet)
+        store = Store()
         for source in sources:
             stored = StoredFile(os.path.realpath(source.path), source.name)
             store.files[random_name()] = stored
@@ -6350,23 +6308,14 @@ def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
     try:
         os.makedirs(folder, exist_ok=True)
-        return Store(
-            folder,
-            int(args.max_size or GiB),
-            args.keep or FOREVER,
-            args.token,
-            args.url or "",
-            args.quiet,
-        )
+        return Store(folder, int(args.max_size or GiB), args.keep or FOREVER)
     except OSError as error:
         raise Unreadable(f"{printable(folder)}: {local_reason(error)}", phase="serve") from error
 
 
-def announce(store: Store, address: str) -> None:
+def announce(store: Store, address: str, token: str) -> None:
     if store.folder:
-        user, place = (
-            ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if store.token else ("", address)
-        )
+        user, place = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if token else ("", address)
         say(f"twat-fs: receiving at {address}/ until Ctrl-C")
         say(f"  curl {user}-T FILE {address}/  or  {program()} -p {place}/ FILE")
         return
