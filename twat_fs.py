@@ -5187,7 +5187,6 @@ class ServeHandler(RequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.rfile.close()
         self.rfile = HeadReader(Incoming(self.receive))
 
     def handle_one_request(self) -> None:
@@ -5198,24 +5197,19 @@ class ServeHandler(RequestHandler):
             super().handle_one_request()
         except HTTPError as error:
             self.reject(error)
-        except OSError:
-            self.close_connection = True
 
     def parse_request(self) -> bool:
         """A proxy before us must see the same end of the request, or it takes the rest for a second one."""
         if not super().parse_request():
             return False
-        sizes, codings = (
-            self.headers.get_all(name) or [] for name in ("Content-Length", "Transfer-Encoding")
-        )
+        sizes = self.headers.get_all("Content-Length", [])
+        codings = self.headers.get_all("Transfer-Encoding", [])
         # what the parser holds for a body stands after a line that is no header
         if len(sizes) + len(codings) > 1 or self.headers.get_payload():
             raise HTTPError(400, "Malformed request")
         if codings and codings[0].strip().lower() != "chunked":
             raise HTTPError(501, "Unsupported Transfer-Encoding")
-        if self.command not in ("PUT", "POST") and (
-            codings or [size for size in sizes if size.strip() != "0"]
-        ):
+        if self.command not in ("PUT", "POST") and (codings or sizes not in ([], ["0"])):
             self.close_connection = True  # nobody reads the body
         self.expect(FOREVER, busy=True)
         return True
@@ -5260,9 +5254,10 @@ class ServeHandler(RequestHandler):
             same = self.headers.get("If-Range", etag) in (etag, modified)
             start, end = parse_range(self.headers.get("Range") if same else None, size)
             self.store.find(token, name, take=self.command == "GET")
+            status = 200
             if end - start < size:
+                status = 206
                 headers.append(("Content-Range", f"bytes {start}-{end - 1}/{size}"))
-            status = 206 if end - start < size else 200
             self.head(status, *headers, ("Content-Length", str(end - start)))
             if self.command == "GET":
                 self.send_file(file, start, end)
@@ -5391,11 +5386,11 @@ class ServeHandler(RequestHandler):
         site = self.headers.get("Sec-Fetch-Site", "none")
         if site != "same-origin" and (site != "none" or origin not in ("", host, forwarded, ours)):
             raise HTTPError(403, "Cross-site uploads are disabled (behind a proxy: serve --url)")
-        names = ["", "localhost", host_name(ours)]
-        if f":{self.server.server_port}" not in host + ":80":
-            names.append(host_name(forwarded))
-        name = host_name(host)
-        if not (self.token or name in names or re.fullmatch(r"[0-9.]+|\[.*\]", name)):
+        if f":{self.server.server_port}" in host + ":80":
+            forwarded = ""
+        name = host.partition(":")[0]
+        names = (forwarded.partition(":")[0], ours.partition(":")[0])
+        if not (self.token or name in names or re.fullmatch(r"(localhost\.?|[0-9.]+|\[)?", name)):
             raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (serve --url or --token)")
 
     def check_upload_allowed(self) -> int:
@@ -5427,13 +5422,8 @@ class ServeHandler(RequestHandler):
         return super().handle_expect_100()
 
     def body(self) -> Iterator[bytes]:
-        """The blocks of the body, never more than we take."""
-        size, left = self.check_upload_allowed(), self.store.max_size
-        for block in self.read_chunked() if size < 0 else self.read_exactly(size):
-            left -= len(block)
-            if left < 0:
-                raise HTTPError(413, f"At most {human(self.store.max_size)}")
-            yield block
+        size = self.check_upload_allowed()
+        return self.read_chunked() if size < 0 else self.read_exactly(size)
 
     def read_exactly(self, size: int) -> Iterator[bytes]:
         while size:
@@ -5445,16 +5435,18 @@ class ServeHandler(RequestHandler):
             yield data
 
     def read_chunked(self) -> Iterator[bytes]:
-        size = -1
+        size, left = -1, self.store.max_size
         while size:
             head = re.fullmatch(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n", self.rfile.readline(KiB))
             if not head:
                 raise HTTPError(400, "A broken chunk")
             size = int(head.group(1), 16)
+            left -= size
+            if left < 0:
+                raise HTTPError(413, f"At most {human(self.store.max_size)}")
             yield from self.read_exactly(size)
-            ends = (
-                self.rfile.readline(KiB) for _ in range(1 if size else 64)
-            )  # of the chunk; after the last one, trailers
+            # the end of the chunk; after the last one, trailers
+            ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))
             if all(line.strip() for line in ends):
                 raise HTTPError(400, "A broken chunk")
 
@@ -5473,10 +5465,6 @@ def same_token(authorization: str, token: str) -> bool:
         except ValueError:
             return False
     return hmac.compare_digest(password, token.encode())
-
-
-def host_name(authority: str) -> str:
-    return re.sub(r"\.?(:[0-9]*)?$", "", authority)
 
 
 def file_headers(stored: StoredFile) -> list[Header]:
