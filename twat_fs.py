@@ -5184,14 +5184,14 @@ class ServeHandler(RequestHandler):
     server_version, sys_version = "twat-fs", ""
     timeout = 600  # seconds without progress: browsers pause downloads
     disable_nagle_algorithm = True
+    command = requestline = ""
+    request_version = protocol_version
 
     def setup(self) -> None:
         super().setup()
         self.rfile = HeadReader(Incoming(self.receive))
 
     def handle_one_request(self) -> None:
-        self.command = self.requestline = ""
-        self.request_version = self.protocol_version
         self.expect(128 * KiB, busy=False)
         try:
             super().handle_one_request()
@@ -5216,11 +5216,9 @@ class ServeHandler(RequestHandler):
 
     def expect(self, limit: float, busy: bool) -> None:
         """The next bytes may take 20 seconds, and one more for each 500 bytes (so does Apache's mod_reqtimeout)."""
-        self.limit, self.deadline = limit, time.monotonic() + 20
-        self.progress(busy)
-
-    def progress(self, busy: bool = True) -> None:
-        self.server.connections[self.connection] = (busy, time.monotonic())
+        self.limit, self.busy, self.progress = limit, busy, time.monotonic()
+        self.deadline = self.progress + 20
+        self.server.handlers[self.connection] = self
 
     def receive(self, size: int) -> bytes:
         left = min(self.timeout, self.deadline - time.monotonic())
@@ -5245,7 +5243,7 @@ class ServeHandler(RequestHandler):
             if not stat.S_ISREG(info.st_mode):
                 raise HTTPError(404, "Not found")
             size, etag = info.st_size, f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
-            modified = email.utils.formatdate(info.st_mtime, usegmt=True)
+            modified = self.date_time_string(info.st_mtime)
             headers = [*file_headers(stored), ("ETag", etag), ("Last-Modified", modified)]
             known = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
             if etag in known or known == modified:
@@ -5268,7 +5266,7 @@ class ServeHandler(RequestHandler):
             if self.connection.sendfile(file, offset, size) < size:
                 self.close_connection = True  # the file became shorter: the client must notice
                 return
-            self.progress()
+            self.progress = time.monotonic()
 
     do_HEAD = do_GET
 
@@ -5333,11 +5331,11 @@ class ServeHandler(RequestHandler):
         status, message = error.args
         challenge = [("WWW-Authenticate", 'Basic realm="twat-fs"')] if status == 401 else []
         self.reply(status, message + "\n", *challenge)
-        end = time.monotonic() + 2
         self.connection.settimeout(1)
         with contextlib.suppress(OSError):
-            while time.monotonic() < end and self.connection.recv(256 * KiB):
-                pass
+            for _ in range(64):
+                if not self.connection.recv(256 * KiB):
+                    return
 
     def save(self, name: str, blocks: Iterable[bytes]) -> tuple[str, str]:
         """The URL of a received file, and the URL that deletes it."""
@@ -5400,12 +5398,8 @@ class ServeHandler(RequestHandler):
         self.check_origin()
         credentials = self.headers.get("Authorization", "")
         if self.token and not same_token(credentials, self.token):
-            raise HTTPError(
-                401,
-                "The token is wrong"
-                if credentials
-                else "Authentication required: curl -u :TOKEN, or -p http://:TOKEN@HOST/",
-            )
+            problem = "Wrong token" if credentials else "Authentication required"
+            raise HTTPError(401, f"{problem}: curl -u :TOKEN, or -p http://:TOKEN@HOST/")
         if self.headers.get("Transfer-Encoding"):
             return -1
         size = number(self.headers.get("Content-Length"))
@@ -5430,7 +5424,7 @@ class ServeHandler(RequestHandler):
             data = self.rfile.read1(min(size, 256 * KiB))
             if not data:
                 raise HTTPError(400, "The body ended too early")
-            self.progress()
+            self.progress = time.monotonic()
             size -= len(data)
             yield data
 
@@ -5558,7 +5552,7 @@ class Server(ThreadingHTTPServer):
     allow_reuse_address = sys.platform != "win32"  # there it would share the port with another
     request_queue_size = 128
     store: Store
-    connections: "dict[Any, tuple[bool, float]]"  # busy or idle, since when
+    handlers: dict[Any, ServeHandler]  # by connection
     max_connections = 256  # the others wait in the system's queue
 
     def server_bind(self) -> None:
@@ -5570,30 +5564,29 @@ class Server(ThreadingHTTPServer):
     def get_request(self) -> Any:
         """Accept a connection.  Where there is no room for it, or no descriptor, pause: it is offered again."""
         try:
-            while len(self.connections) >= self.max_connections:
+            while len(self.handlers) >= self.max_connections:
                 self.make_room()
-            request, address = super().get_request()
+            return super().get_request()
         except OSError as error:
             if error.errno == errno.EMFILE:  # files need descriptors, too
-                self.max_connections = len(self.connections) // 2 + 1
+                self.max_connections = len(self.handlers) // 2 + 2
             time.sleep(TICK)
             raise
-        self.connections[request] = (False, time.monotonic())
-        return request, address
 
     def make_room(self) -> None:
         """Close the connection that is idle longest, else that made no progress longest, if for a minute."""
-        request, (busy, since) = min(list(self.connections.items()), key=lambda item: item[1])
-        if busy and since > time.monotonic() - 60:
+        handlers = list(self.handlers.values())
+        handler = min(handlers, key=lambda handler: (handler.busy, handler.progress))
+        if handler.busy and handler.progress > time.monotonic() - 60:
             raise BlockingIOError("all connections are busy")
-        self.connections.pop(request, None)
+        self.handlers.pop(handler.connection, None)
         with contextlib.suppress(OSError):
-            request.shutdown(socket.SHUT_RDWR)
+            handler.connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
         """Called for every connection, also where no thread could be started for it."""
         super().shutdown_request(request)
-        self.connections.pop(request, None)
+        self.handlers.pop(request, None)
 
     def service_actions(self) -> None:
         self.store.sweep()
@@ -5605,7 +5598,7 @@ class Server(ThreadingHTTPServer):
 def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any) -> Any:
     """A server that already listens; another port is taken if this one is not free and nobody insists."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-    own = {"store": store, "connections": {}, "address_family": family}
+    own = {"store": store, "handlers": {}, "address_family": family}
     server = type("BoundServer", (Server, http.server.ThreadingHTTPServer), own)
     bases = (ServeHandler, http.server.BaseHTTPRequestHandler)
     handler = type("Handler", bases, {"store": store, **fields})
@@ -5656,10 +5649,6 @@ def measured(parse: Callable[[str], Any], like: str) -> Callable[[str], Any]:
         return value
 
     return convert
-
-
-def parse_server_url(text: str) -> Optional[str]:
-    return root_of(text) if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text) else None
 
 
 def parse_size(text: str) -> Optional[int]:
@@ -5767,7 +5756,15 @@ SERVE_OPTIONS = (
     Option(
         "--url",
         "URL of this server behind a proxy",
-        {"metavar": "URL", "type": measured(parse_server_url, "like https://HOST/drop/")},
+        {
+            "metavar": "URL",
+            "type": measured(
+                lambda text: (
+                    re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text) and root_of(text)
+                ),
+                "like https://HOST/drop/",
+            ),
+        },
     ),
     Option("-q --quiet", "no line for each request", FLAG),
 )
@@ -6261,12 +6258,13 @@ def cmd_serve(argv: Sequence[str]) -> int:
         store = open_store(args, stack)
         stack.callback(store.close)
         port = 8080 if args.port is None else int(args.port)
-        fields = {"token": args.token, "url": args.url or "", "quiet": args.quiet}
-        server = start_server(store, bind, port, args.port is not None, **fields)
-        stack.enter_context(server)
-        if args.url:
+        strict, url = args.port is not None, args.url or ""
+        server = stack.enter_context(
+            start_server(store, bind, port, strict, token=args.token, url=url, quiet=args.quiet)
+        )
+        if url:
             say(f"twat-fs: listening on {address_of(server)}/")
-        announce(store, args.url or address_of(server), args.token)
+        announce(store, url or address_of(server), args.token)
         try:
             server.serve_forever(0.2)
         except KeyboardInterrupt:  # the usual end
