@@ -556,6 +556,20 @@ def test_an_address_that_is_not_ours_is_an_error(refused, bind):
     assert code == 2 and "cannot listen" in err
 
 
+def test_the_start_asks_no_name_server():
+    """http.server looks its own name up: where the name server is mute, that takes half a minute."""
+    code = """
+import sys, twat_fs
+asked = []
+sys.addaudithook(lambda event, args: event.startswith("socket.gethost") and asked.append(event))
+twat_fs.start_server(twat_fs.Store(), "0.0.0.0", 0, True).server_close()
+print(asked)
+"""
+    folder = os.path.dirname(os.path.abspath(twat_fs.__file__))
+    ran = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, timeout=60)
+    assert (ran.stdout.split(), ran.stderr) == ([b"[]"], b"")
+
+
 def test_ipv6(serve):
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
@@ -1502,7 +1516,11 @@ def test_slow_readers_get_all_and_slow_senders_a_deadline(serve, tmp_path):
     """A pause of 35 s, 40 kB/s, and what nobody sends but to occupy a connection; all at the same time."""
     data = os.urandom(20 * MIB)
     (tmp_path / "a.bin").write_bytes(data)
-    giving, taking = serve("a.bin", files=1), serve()
+    giving, taking, crowded = serve("a.bin", files=1), serve(), serve("a.bin", files=1)
+    begun, stalled = time.monotonic(), []
+    for _ in range(256):  # downloads that nobody reads
+        stalled.append(socket.create_connection((crowded.host, crowded.port)))
+        stalled[-1].sendall(b"GET %s HTTP/1.0\r\n\r\n" % urlsplit(crowded.urls[0]).path.encode())
     head = PUT + b"Content-Length: %d\r\n\r\n"
     with concurrent.futures.ThreadPoolExecutor() as pool:
         paused = pool.submit(read_slowly, giving, 1, 35)
@@ -1523,6 +1541,12 @@ def test_slow_readers_get_all_and_slow_senders_a_deadline(serve, tmp_path):
         assert b" 200 " not in response and 18 < seconds < 30
     response, seconds = steady.result()
     assert response.startswith(b"HTTP/1.1 200") and seconds > 25
+    time.sleep(max(0, begun + 65 - time.monotonic()))
+    assert crowded.ask("HEAD", crowded.urls[0])[0] == 200, (
+        "what stands still for a minute gives way"
+    )
+    for connection in stalled:
+        connection.close()
 
 
 def test_a_strange_host_header_does_not_get_into_the_link(serve):
