@@ -500,7 +500,7 @@ def test_ctrl_c_ends_within_a_second_and_frees_the_port(giving, serve):
         idle.request("GET", urlsplit(giving.urls[0]).path)
         idle.getresponse().read()
         code, seconds = giving.stop()
-    assert code == 130 and seconds < SOON
+    assert code == -signal.SIGINT and seconds < SOON
     assert "Traceback" not in giving.said and "stopped" in giving.said
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((giving.host, giving.port), timeout=2)
@@ -526,7 +526,7 @@ def test_ctrl_c_in_the_middle_of_a_download_and_of_an_upload(serve, tmp_path):
         assert down.recv(1000).startswith(b"HTTP/1.1 200")
         wait_until(lambda: any(name.endswith(".part") for name in inside(scratch)))
         code, seconds = served.stop()
-    assert code == 130 and seconds < SOON and "Traceback" not in served.said
+    assert code == -signal.SIGINT and seconds < SOON and "Traceback" not in served.said
     assert list(scratch.iterdir()) == []
 
 
@@ -895,7 +895,7 @@ def test_without_dir_everything_is_gone_at_the_end(serve, tmp_path):
         scratch.stat().st_mode & 0o777,
         [p.stat().st_mode & 0o77 for p in scratch.iterdir()],
     ) == (0o755, [0]), "for us alone"
-    assert served.stop()[0] == 130 and list(scratch.iterdir()) == []
+    assert served.stop()[0] == -signal.SIGINT and list(scratch.iterdir()) == []
 
 
 def test_keep_deletes_after_its_time(serve, tmp_path):
@@ -956,8 +956,13 @@ def test_too_much_in_chunks_is_refused_while_it_comes_not_when_it_ends(serve, tm
 @posix
 def test_a_file_that_would_fill_the_disk_is_refused_before_it_comes(serve, tmp_path):
     free = shutil.disk_usage(tmp_path).free
-    served = serve("--dir", "kept", "--max-size", "9999999g")
-    for size, status in ((free + MIB, b"507"), (free - 10 * MIB, b"507"), (free // 2, b"100")):
+    served = serve("--dir", "kept", "--max-size", "900g")
+    full = b"507" if free < 800 * 2**30 else b"413"  # a larger disk meets the other limit first
+    for size, status in (
+        (free + MIB, full),
+        (free - 10 * MIB, full),
+        (min(free // 2, MIB), b"100"),
+    ):
         head = PUT + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % size
         assert served.raw(head).startswith(b"HTTP/1.1 " + status), size
     assert list((tmp_path / "kept").iterdir()) == []
@@ -1220,7 +1225,7 @@ def test_idle_connections_take_no_more_than_256_threads(serve, tmp_path):
     idle += [socket.create_connection((served.host, served.port)) for _ in range(150)]
     time.sleep(0.3)
     code, seconds = served.stop()
-    assert code == 130 and seconds < SOON
+    assert code == -signal.SIGINT and seconds < SOON
     for connection in idle:
         connection.close()
 
