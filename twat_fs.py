@@ -97,6 +97,7 @@ if (
     import shlex, shutil, signal, socket, ssl, subprocess, tempfile, threading, zlib, unicodedata, urllib.parse, urllib.request  # noqa: E401
 
     RequestHandler = http.server.BaseHTTPRequestHandler
+    ThreadingHTTPServer = http.server.ThreadingHTTPServer
 else:
     argparse, base64, bisect, calendar, codecs = map(
         Lazy, "argparse base64 bisect calendar codecs".split()
@@ -112,7 +113,7 @@ else:
         Lazy, "mimetypes queue select shutil socket".split()
     )
     ssl, tempfile, threading, urllib = map(Lazy, "ssl tempfile threading urllib".split())
-    RequestHandler = object  # http.server is joined in by `start_server`
+    RequestHandler = ThreadingHTTPServer = object  # http.server is joined in by `start_server`
 
 __version__ = "0+unknown"  # builds write the real one into their copies
 
@@ -5583,122 +5584,101 @@ def keeps_text(keeps: Keeps) -> str:
 #    of transfer.sh.  GET /TOKEN/NAME  PUT /NAME  POST / (multipart)  DELETE /TOKEN/NAME/DELETE-TOKEN
 
 
-class Rejected(Exception):
-    """An answer that is no success: status and one sentence."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
+class HTTPError(Exception):
+    """A response that is no success: status and one sentence."""
 
 
-class Entry:
-    """A file that is served, until a time (seconds since 1970) or a number of downloads; `delete` only if we received it."""
+class StoredFile(NamedTuple):
+    """A file that is served until a time (seconds since 1970); only a received one can be deleted."""
 
-    def __init__(
-        self,
-        path: str,
-        name: str,
-        delete: str = "",
-        expires: float = FOREVER,
-        left: float = FOREVER,
-    ) -> None:
-        self.path, self.name, self.delete, self.expires, self.left = (
-            path,
-            name,
-            delete,
-            expires,
-            left,
-        )
+    path: str
+    name: str
+    delete_token: str = ""
+    expires: float = FOREVER
+    downloads_left: float = FOREVER
 
 
-class Shelf:
-    """The files under their unguessable tokens; with a folder also the rules for receiving more."""
+class Store:
+    """The files by their unguessable tokens; with a folder also the rules for receiving more."""
 
-    def __init__(
-        self,
-        folder: str = "",
-        max_size: int = 0,
-        keep: float = FOREVER,
-        token: str = "",
-        quiet: bool = False,
-    ) -> None:
-        self.folder, self.max_size, self.keep, self.token, self.quiet = (
-            folder,
-            max_size,
-            keep,
-            token,
-            quiet,
-        )
-        self.entries: dict[str, Entry] = {}
+    def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER) -> None:
+        self.folder, self.max_size, self.keep = folder, max_size, keep
+        self.files: dict[str, StoredFile] = {}
         self.unfinished: set[str] = set()  # folders
         self.lock = threading.Lock()
 
     def receive(
-        self, name: str, blocks: Iterable[bytes], expires: float, left: float
-    ) -> tuple[str, Entry]:
-        """Writes a file beside its place, and moves it there when it is whole; what is left of a failure is removed."""
+        self, name: str, blocks: Iterable[bytes], expires: float, downloads: float
+    ) -> tuple[str, StoredFile]:
+        """Write a file under another name, and rename it when it is complete; a failed one is deleted."""
         token, name = random_name(), stored_name(name)
         folder = os.path.join(self.folder, token)
-        entry, part = (
-            Entry(os.path.join(folder, name), name, random_name(), expires, left),
-            os.path.join(folder, ".part"),
-        )
+        stored = StoredFile(os.path.join(folder, name), name, random_name(), expires, downloads)
+        part = os.path.join(folder, ".part")
         self.unfinished.add(folder)
         try:
             os.mkdir(folder, 0o700)
             with open(part, "wb") as file:
-                file.writelines(blocks)
+                for block in blocks:
+                    self.check_space(len(block))
+                    file.write(block)
             if not os.path.getsize(part):
-                raise Rejected(400, "Could not upload empty file")
-            os.replace(part, entry.path)
+                raise HTTPError(400, "Could not upload empty file")
+            os.replace(part, stored.path)
         except BaseException as error:
-            wipe(folder)
-            if isinstance(error, OSError) and not isinstance(
-                error, (ConnectionError, TimeoutError, socket.timeout)
-            ):
-                full = error.errno in (
-                    errno.ENOSPC,
-                    errno.EDQUOT,
-                )  # ours; the others are of the line, and nobody listens
-                raise Rejected(
-                    507 if full else 500, "No space left" if full else "It cannot be stored here"
-                ) from error
+            remove_tree(folder)
+            network = (ConnectionError, TimeoutError, socket.timeout)
+            if isinstance(error, OSError) and not isinstance(error, network):
+                message = f"It cannot be stored here: {local_reason(error)}"
+                raise HTTPError(500, message) from error
             raise
         finally:
             self.unfinished.discard(folder)
-        self.entries[token] = entry
-        return token, entry
+        self.files[token] = stored
+        return token, stored
 
-    def find(self, token: str, name: str, take: bool = False) -> Entry:
-        """The entry, if it may still be fetched; `take` uses up one of its downloads.  Rejected if there is none."""
+    def check_space(self, size: int) -> None:
+        """Refuse to fill the disk.  An unreadable folder is reported by writing into it."""
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(self.folder).free < size + RESERVE:
+                raise HTTPError(507, "No space left")
+
+    def find(self, token: str, name: str, take: bool = False) -> StoredFile:
+        """The file, if it may still be fetched; `take` uses up one of its downloads."""
         with self.lock:
-            entry = self.entries.get(token)
-            if not entry or entry.name != name or entry.left <= 0 or entry.expires <= time.time():
-                raise Rejected(404, "Not found")
-            entry.left -= take
-            return entry
+            stored = self.files.get(token)
+            if (
+                not stored
+                or stored.name != name
+                or stored.downloads_left <= 0
+                or stored.expires <= time.time()
+            ):
+                raise HTTPError(404, "Not found")
+            self.files[token] = stored._replace(downloads_left=stored.downloads_left - take)
+            return stored
 
     def remove(self, token: str) -> None:
-        entry = self.entries.pop(token, None)
-        if entry and entry.delete:
-            wipe(os.path.dirname(entry.path))
+        with self.lock:
+            stored = self.files.pop(token, None)
+        if stored and stored.delete_token:
+            remove_tree(os.path.dirname(stored.path))
 
     def sweep(self) -> None:
-        for token, entry in list(self.entries.items()):
-            if entry.expires <= time.time() or entry.left <= 0:
+        for token, stored in list(self.files.items()):
+            if stored.expires <= time.time() or stored.downloads_left <= 0:
                 self.remove(token)
 
     def close(self) -> None:
         """Leaves nothing half-written behind."""
         for folder in list(self.unfinished):
-            wipe(folder)
+            remove_tree(folder)
 
 
 def random_name() -> str:
     return os.urandom(12).hex()
 
 
-def wipe(folder: str) -> None:
+def remove_tree(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -5714,184 +5694,189 @@ def stored_name(name: str) -> str:
     return safe_name("_" + clean) if re.match(kept, clean) else clean
 
 
-def rejecting(act: "Callable[[Desk], None]") -> "Callable[[Desk], None]":
-    """What is Rejected on the way becomes the answer; when the line itself breaks there is nobody to answer."""
+class HeadReader(io.BufferedReader):
+    """What a client sends.  Its lines hold no control characters: Python's parser, and proxies, differ about them."""
 
-    def answer(desk: "Desk") -> None:
-        desk.until, desk.room = FOREVER, FOREVER
-        try:
-            desk.check_frame()
-            act(desk)
-        except Rejected as no:
-            desk.reject(no)
-        except OSError:
-            desk.close_connection = True
-
-    return answer
+    def readline(self, size: Optional[int] = -1) -> bytes:
+        line = super().readline(size)
+        if not re.fullmatch(rb"[\t -~\x80-\xff]*(\r?\n)?", line):
+            raise HTTPError(400, "Malformed request")
+        return line
 
 
-class Desk(RequestHandler):
+class ServeHandler(RequestHandler):
     """Answers the requests of one connection; `start_server` joins it with http.server's handler."""
 
-    shelf: Shelf
+    store: Store
+    token, url, quiet = "", "", False
+    server: Any
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "twat-fs", ""
-    timeout = 30  # seconds without a byte; a head must be whole by then
-    until, room = FOREVER, FOREVER
+    timeout = 600  # seconds without progress: browsers pause downloads
+    disable_nagle_algorithm = True
+    command = requestline = ""
+    request_version = protocol_version
 
     def setup(self) -> None:
         super().setup()
-        self.rfile.close()
-        self.rfile = io.BufferedReader(Incoming(self.receive))
+        self.rfile = HeadReader(Incoming(self.receive))
 
     def handle_one_request(self) -> None:
-        """Of a head neither more nor longer than anybody needs: strangers have 256 connections to fill with them."""
-        self.until, self.room = time.monotonic() + self.timeout, 128 * KiB
-        super().handle_one_request()
+        self.expect(128 * KiB, busy=False)
+        try:
+            super().handle_one_request()
+        except HTTPError as error:
+            self.reject(error)
+
+    def parse_request(self) -> bool:
+        """A proxy before us must see the same end of the request, or it takes the rest for a second one."""
+        if not super().parse_request():
+            return False
+        sizes = self.headers.get_all("Content-Length", [])
+        codings = self.headers.get_all("Transfer-Encoding", [])
+        # what the parser holds for a body stands after a line that is no header
+        if len(sizes) + len(codings) > 1 or self.headers.get_payload():
+            raise HTTPError(400, "Malformed request")
+        if codings and codings[0].strip().lower() != "chunked":
+            raise HTTPError(501, "Unsupported Transfer-Encoding")
+        if self.command not in ("PUT", "POST") and (codings or sizes not in ([], ["0"])):
+            self.close_connection = True  # nobody reads the body
+        self.expect(FOREVER, busy=True)
+        return True
+
+    def expect(self, limit: float, busy: bool) -> None:
+        """The next bytes may take 20 seconds, and one more for each 500 bytes (so does Apache's mod_reqtimeout)."""
+        self.limit, self.busy, self.progress = limit, busy, time.monotonic()
+        self.deadline = self.progress + 20
+        self.server.handlers[self.connection] = self
 
     def receive(self, size: int) -> bytes:
-        left = self.until - time.monotonic()
-        if left <= 0 or self.room <= 0:
-            raise socket.timeout("a head without end")
-        self.connection.settimeout(min(self.timeout, left))
+        left = min(self.timeout, self.deadline - time.monotonic())
+        if left <= 0 or self.limit <= 0:
+            raise socket.timeout("the request is too slow or too long")
+        self.connection.settimeout(left)
         data = bytes(self.connection.recv(size))
         self.connection.settimeout(self.timeout)
-        self.room -= len(data)
+        self.deadline += len(data) / 500
+        self.limit -= len(data)
         return data
 
-    def check_frame(self) -> None:
-        """No doubt where the request ends: a proxy before us may see another end, and take the rest for a second one."""
-        sizes, codings = (
-            self.headers.get_all(name) or [] for name in ("Content-Length", "Transfer-Encoding")
-        )
-        if (
-            len(sizes) + len(codings) > 1 or self.headers.get_payload()
-        ):  # after a line that is no header
-            raise Rejected(400, "A broken head")
-        if codings and codings[0].strip().lower() != "chunked":
-            raise Rejected(501, "Of all transfer codings, chunked only")
-        if self.command not in ("PUT", "POST") and (
-            codings or [size for size in sizes if size.strip() != "0"]
-        ):
-            self.close_connection = True  # nobody reads the body
-
-    @rejecting
     def do_GET(self) -> None:
         token, name = self.parts(2)
-        entry = self.shelf.find(token, name)
+        stored = self.store.find(token, name)
         try:
-            file = open(entry.path, "rb", opener=unfollowing)  # noqa: SIM115
+            file = open(stored.path, "rb", opener=unfollowing)  # noqa: SIM115
         except OSError:
-            raise Rejected(404, "Not found") from None
+            raise HTTPError(404, "Not found") from None
         with file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise Rejected(404, "Not found")
-            size = found.st_size
-            start, end = span_of(
-                None if self.headers.get("If-Range") else self.headers.get("Range"), size
-            )
-            self.shelf.find(token, name, take=self.command == "GET")
-            part = (
-                [("Content-Range", f"bytes {start}-{end - 1}/{size}")] if end - start < size else []
-            )
-            self.head(
-                206 if part else 200,
-                *file_headers(entry),
-                ("Content-Length", str(end - start)),
-                *part,
-            )
-            if (
-                self.command == "GET"
-                and end > start
-                and self.connection.sendfile(file, start, end - start) < end - start
-            ):
-                self.close_connection = True  # the file became shorter: the other side must notice
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise HTTPError(404, "Not found")
+            size, etag = info.st_size, f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
+            modified = self.date_time_string(info.st_mtime)
+            headers = [*file_headers(stored), ("ETag", etag), ("Last-Modified", modified)]
+            known = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
+            if etag in known or known == modified:
+                self.head(304, *headers)
+                return
+            same = self.headers.get("If-Range", etag) in (etag, modified)
+            start, end = parse_range(self.headers.get("Range") if same else None, size)
+            self.store.find(token, name, take=self.command == "GET")
+            status = 200
+            if end - start < size:
+                status = 206
+                headers.append(("Content-Range", f"bytes {start}-{end - 1}/{size}"))
+            self.head(status, *headers, ("Content-Length", str(end - start)))
+            if self.command == "GET":
+                self.send_file(file, start, end)
+
+    def send_file(self, file: Any, start: int, end: int) -> None:
+        for offset in range(start, end, 256 * KiB):
+            size = min(end - offset, 256 * KiB)
+            if self.connection.sendfile(file, offset, size) < size:
+                self.close_connection = True  # the file became shorter: the client must notice
+                return
+            self.progress = time.monotonic()
 
     do_HEAD = do_GET
 
-    @rejecting
     def do_PUT(self) -> None:
         name = self.parts()[-1]
         if not name:
-            raise Rejected(400, "Name the file: PUT /NAME")
-        self.reply_links([self.store(name, self.body())])
+            raise HTTPError(400, "Name the file: PUT /NAME")
+        self.reply_links([self.save(name, self.body())])
 
-    @rejecting
     def do_POST(self) -> None:
         boundary = self.headers.get_param("boundary")
         if self.headers.get_content_type() != "multipart/form-data" or not boundary:
-            raise Rejected(415, "Send multipart/form-data, or PUT /NAME")
+            raise HTTPError(415, "Send multipart/form-data, or PUT /NAME")
         links: list[tuple[str, str]] = []
         try:
             for part in Form(self.body(), str(boundary).encode()).files():
-                links.append(self.store(*part))
+                links.append(self.save(*part))
             if not links:
-                raise Rejected(400, "No file in the form")
-        except (Rejected, OSError):  # nobody would learn where the first ones are
+                raise HTTPError(400, "No file in the form")
+        except (HTTPError, OSError):  # nobody would learn where the first ones are
             for url, _ in links:
-                self.shelf.remove(url.split("/")[-2])
+                self.store.remove(url.split("/")[-2])
             raise
         self.reply_links(links)
 
-    @rejecting
     def do_DELETE(self) -> None:
         token, name, delete = self.parts(3)
-        entry = self.shelf.find(token, name)
-        if not entry.delete or not hmac.compare_digest(delete.encode(), entry.delete.encode()):
-            raise Rejected(404, "Not found")
-        self.shelf.remove(token)
+        stored = self.store.find(token, name)
+        if not stored.delete_token or not hmac.compare_digest(
+            delete.encode(), stored.delete_token.encode()
+        ):
+            raise HTTPError(404, "Not found")
+        self.store.remove(token)
         self.reply(200, "")
 
     def parts(self, count: int = 0) -> list[str]:
-        """The segments of the path, unquoted; Rejected unless there are so many.  A quoted slash stays within its segment."""
-        found = [urllib.parse.unquote(part) for part in self.path.partition("?")[0].split("/")[1:]]
-        if count and len(found) != count:
-            raise Rejected(404, "Not found")
-        return found or [""]
+        """The segments of the path below --url, unquoted; a quoted slash stays within its segment."""
+        path = self.path.partition("?")[0].removeprefix(urllib.parse.urlsplit(self.url).path)
+        segments = [urllib.parse.unquote(segment) for segment in path.split("/")[1:]]
+        if count and len(segments) != count:
+            raise HTTPError(404, "Not found")
+        return segments or [""]
 
     def head(self, status: int, *headers: Header) -> None:
         self.send_response(status)
-        for name, value in (
-            *headers,
-            *((("Connection", "close"),) if self.close_connection else ()),
-        ):
+        for name, value in headers:
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
 
     def reply(self, status: int, body: str, *headers: Header) -> None:
         data = body.encode()
-        kind, size = (
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(data))),
-        )
-        self.head(status, kind, size, *headers)
-        self.wfile.write(b"" if self.command == "HEAD" else data)
+        text = ("Content-Type", "text/plain; charset=utf-8")
+        self.head(status, text, ("Content-Length", str(len(data))), *headers)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
-    def reject(self, no: Rejected) -> None:
-        """Says no, and listens a moment longer: who still sends would otherwise lose our answer."""
+    def reject(self, error: HTTPError) -> None:
+        """Answer, and listen a moment longer: a client that still sends would lose the response."""
         self.close_connection = True
-        self.reply(
-            no.status,
-            no.message + "\n",
-            *((("WWW-Authenticate", 'Basic realm="twat-fs"'),) if no.status == 401 else ()),
-        )
-        self.until, self.room = time.monotonic() + 2, 16 * MiB
+        status, message = error.args
+        challenge = [("WWW-Authenticate", 'Basic realm="twat-fs"')] if status == 401 else []
+        self.reply(status, message + "\n", *challenge)
+        self.connection.settimeout(1)
         with contextlib.suppress(OSError):
-            while True:
-                if not self.rfile.read1(256 * KiB):
-                    break
+            for _ in range(64):
+                if not self.connection.recv(256 * KiB):
+                    return
 
-    def store(self, name: str, blocks: Iterable[bytes]) -> tuple[str, str]:
+    def save(self, name: str, blocks: Iterable[bytes]) -> tuple[str, str]:
         """The URL of a received file, and the URL that deletes it."""
-        days, downloads = self.wished("Max-Days"), self.wished("Max-Downloads")
-        if days < FOREVER and days * DAY > self.shelf.keep:
-            raise Rejected(400, f"Kept for {duration(self.shelf.keep)} at most")
-        token, entry = self.shelf.receive(
-            name, blocks, time.time() + min(days * DAY, self.shelf.keep), downloads
-        )
-        url = f"{self.base()}/{token}/{quoted(entry.name)}"
-        return url, f"{url}/{entry.delete}"
+        days = self.positive_int_header("Max-Days")
+        downloads = self.positive_int_header("Max-Downloads")
+        if days < FOREVER and days * DAY > self.store.keep:
+            raise HTTPError(400, f"Kept for {duration(self.store.keep)} at most")
+        expires = time.time() + min(days * DAY, self.store.keep)
+        token, stored = self.store.receive(name, blocks, expires, downloads)
+        url = f"{self.base_url()}/{token}/{quoted(stored.name)}"
+        return url, f"{url}/{stored.delete_token}"
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
         self.reply(
@@ -5900,81 +5885,97 @@ class Desk(RequestHandler):
             *(("X-Url-Delete", delete) for _, delete in links),
         )
 
-    def wished(self, header: str) -> float:
-        value = self.headers.get(header)
+    def positive_int_header(self, name: str) -> float:
+        value = self.headers.get(name)
         if value is not None and not number(value):
-            raise Rejected(400, f"{header} must be a positive number")
+            raise HTTPError(400, f"{name} must be a positive number")
         return number(value) or FOREVER
 
-    def base(self) -> str:
-        """Where the other side sees us: its own Host header, which goes back to nobody else."""
-        host = self.headers.get("Host", "")
-        good = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", host)
-        return f"http://{host}" if good else address_of(self.server)
+    def forwarded(self, name: str) -> str:
+        """What the proxy before us has added last to an X-Forwarded header; only one on this machine is trusted."""
+        if not is_loopback(self.client_address[0]):
+            return ""
+        return str(self.headers.get(f"X-Forwarded-{name}", "")).rpartition(",")[2].strip()
 
-    def permit(self) -> int:
-        """Raises Rejected unless we want this body; its length, or -1 if it comes in chunks."""
-        if not self.shelf.folder:
-            raise Rejected(405, "This server only gives files")
-        given = self.headers.get("Authorization", "")
-        if self.shelf.token and not same_token(given, self.shelf.token):
-            raise Rejected(
-                401,
-                "The token is wrong"
-                if given
-                else "A token is needed: curl -u :TOKEN, or -p http://:TOKEN@HOST/",
-            )
+    def base_url(self) -> str:
+        """Where the client sees us: its own Host header, which goes back to it alone."""
+        host = self.forwarded("Host") or self.headers.get("Host", "")
+        scheme = "https" if self.forwarded("Proto").lower() == "https" else "http"
+        good = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", host)
+        return self.url or (f"{scheme}://{host}" if good else address_of(self.server))
+
+    def check_origin(self) -> None:
+        """Refuse what a page of another site sends: by a form or script (CSRF), or under a name of its own that was
+        made to lead here (DNS rebinding).  Such a page can send X-Forwarded-Host, but it reaches our own port; a
+        proxy listens on another."""
+        host, forwarded = self.headers.get("Host", "").lower(), self.forwarded("Host").lower()
+        ours = urllib.parse.urlsplit(self.url).netloc
+        origin = re.sub("^https?://", "", self.headers.get("Origin", ""))
+        site = self.headers.get("Sec-Fetch-Site", "none")
+        if site != "same-origin" and (site != "none" or origin not in ("", host, forwarded, ours)):
+            raise HTTPError(403, "Cross-site uploads are disabled (behind a proxy: serve --url)")
+        if f":{self.server.server_port}" in host + ":80":
+            forwarded = ""
+        name = host.partition(":")[0]
+        names = (forwarded.partition(":")[0], ours.partition(":")[0])
+        if not (self.token or name in names or re.fullmatch(r"(localhost\.?|[0-9.]+|\[)?", name)):
+            raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (serve --url or --token)")
+
+    def check_upload_allowed(self) -> int:
+        """The length of a body that may be sent, or -1 if it comes in chunks."""
+        if not self.store.folder:
+            raise HTTPError(405, "Uploads are disabled")
+        self.check_origin()
+        credentials = self.headers.get("Authorization", "")
+        if self.token and not same_token(credentials, self.token):
+            problem = "Wrong token" if credentials else "Authentication required"
+            raise HTTPError(401, f"{problem}: curl -u :TOKEN, or -p http://:TOKEN@HOST/")
         if self.headers.get("Transfer-Encoding"):
             return -1
         size = number(self.headers.get("Content-Length"))
         if size is None:
-            raise Rejected(411, "Content-Length is needed")
-        if size > self.shelf.max_size:
-            raise Rejected(413, f"At most {human(self.shelf.max_size)}")
+            raise HTTPError(411, "Content-Length is needed")
+        if size > self.store.max_size:
+            raise HTTPError(413, f"At most {human(self.store.max_size)}")
+        self.store.check_space(size)
         return size
 
     def handle_expect_100(self) -> bool:
-        """curl asks before it sends much: say no before, not after."""
-        try:
-            self.permit()
-        except Rejected as no:
-            self.reject(no)
-            return False
+        """curl asks before it sends much: refuse before, not after."""
+        self.check_upload_allowed()
         return super().handle_expect_100()
 
     def body(self) -> Iterator[bytes]:
-        """The blocks of the body, never more than we take."""
-        size, left = self.permit(), self.shelf.max_size
-        for block in self.chunks() if size < 0 else self.exactly(size):
-            left -= len(block)
-            if left < 0:
-                raise Rejected(413, f"At most {human(self.shelf.max_size)}")
-            yield block
+        size = self.check_upload_allowed()
+        return self.read_chunked() if size < 0 else self.read_exactly(size)
 
-    def exactly(self, size: int) -> Iterator[bytes]:
+    def read_exactly(self, size: int) -> Iterator[bytes]:
         while size:
             data = self.rfile.read1(min(size, 256 * KiB))
             if not data:
-                raise Rejected(400, "The body ended too early")
+                raise HTTPError(400, "The body ended too early")
+            self.progress = time.monotonic()
             size -= len(data)
             yield data
 
-    def chunks(self) -> Iterator[bytes]:
-        size = -1
+    def read_chunked(self) -> Iterator[bytes]:
+        size, left = -1, self.store.max_size
         while size:
             head = re.fullmatch(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n", self.rfile.readline(KiB))
             if not head:
-                raise Rejected(400, "A broken chunk")
+                raise HTTPError(400, "A broken chunk")
             size = int(head.group(1), 16)
-            yield from self.exactly(size)
-            ends = (
-                self.rfile.readline(KiB) for _ in range(1 if size else 64)
-            )  # of the chunk; after the last one, trailers
+            left -= size
+            if left < 0:
+                raise HTTPError(413, f"At most {human(self.store.max_size)}")
+            yield from self.read_exactly(size)
+            # the end of the chunk; after the last one, trailers
+            ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))
             if all(line.strip() for line in ends):
-                raise Rejected(400, "A broken chunk")
+                raise HTTPError(400, "A broken chunk")
 
     def log_message(self, format: str, *args: Any) -> None:
-        if not self.shelf.quiet:
+        if not self.quiet:
             say(f"twat-fs: {self.address_string()} {printable(format % args)}")
 
 
@@ -5990,24 +5991,29 @@ def same_token(authorization: str, token: str) -> bool:
     return hmac.compare_digest(password, token.encode())
 
 
-def file_headers(entry: Entry) -> list[Header]:
+def file_headers(stored: StoredFile) -> list[Header]:
     """Never shown as a page of this machine: always saved, under its name."""
-    plain = re.sub(r'[^ -~]|["\\]', "_", entry.name)
-    name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quoted(entry.name)}"
-    safe = [("X-Content-Type-Options", "nosniff"), ("Accept-Ranges", "bytes")]
-    return [("Content-Type", media_type(entry.name)), ("Content-Disposition", name), *safe]
+    plain = re.sub(r'[^ -~]|["\\]', "_", stored.name)
+    name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quoted(stored.name)}"
+    return [
+        ("Content-Type", media_type(stored.name)),
+        ("Content-Disposition", name),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Accept-Ranges", "bytes"),
+        ("Cache-Control", "no-cache"),  # a copy is asked about: the file may be deleted, or used up
+    ]
 
 
-def span_of(header: Optional[str], size: int) -> tuple[int, int]:
+def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
     """Start and end of a single range (RFC 9110); what is no such range asks for the whole."""
-    found = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header or "", re.ASCII)
-    if not found or found.group() == "bytes=-":
+    match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header or "", re.ASCII)
+    if not match or match.group() == "bytes=-":
         return 0, size
-    first, last = found.groups()
+    first, last = match.groups()
     start = int(first) if first else max(0, size - int(last))
     end = min(int(last) + 1, size) if first and last else size
     if start >= end:
-        raise Rejected(416, f"The file has {size} bytes")
+        raise HTTPError(416, f"The file has {size} bytes")
     return start, end
 
 
@@ -6041,7 +6047,7 @@ class Form:
         for piece in self.until(b"\r\n\r\n"):
             taken += piece
             if len(taken) > 16 * KiB:
-                raise Rejected(400, "The head of a part is too long")
+                raise HTTPError(400, "The head of a part is too long")
         return taken
 
     def until(self, mark: bytes) -> Iterator[bytes]:
@@ -6051,7 +6057,7 @@ class Form:
             yield self.data[:safe]
             block = next(self.blocks, b"")
             if not block:
-                raise Rejected(400, "The form ended too early")
+                raise HTTPError(400, "The form ended too early")
             self.data = self.data[safe:] + block
         before, _, self.data = self.data.partition(mark)
         yield before
@@ -6070,47 +6076,68 @@ def file_name_of(head: bytes) -> Optional[str]:
     return name.decode("utf-8", "replace")
 
 
-def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
+class Server(ThreadingHTTPServer):
+    """A thread for each connection; `start_server` joins it with http.server's class."""
+
+    allow_reuse_address = sys.platform != "win32"  # there it would share the port with another
+    request_queue_size = 128
+    store: Store
+    handlers: dict[Any, ServeHandler]  # by connection
+    max_connections = 256  # the others wait in the system's queue
+
+    def server_bind(self) -> None:
+        if sys.platform == "win32":  # nor may others share it with us
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        super(http.server.HTTPServer, self).server_bind()  # its own asks the name server who we are
+        self.server_port = self.server_address[1]
+
+    def get_request(self) -> Any:
+        """Accept a connection.  Where there is no room for it, or no descriptor, pause: it is offered again."""
+        try:
+            while len(self.handlers) >= self.max_connections:
+                self.make_room()
+            return super().get_request()
+        except OSError as error:
+            if error.errno == errno.EMFILE:  # files need descriptors, too
+                self.max_connections = len(self.handlers) // 2 + 2
+            time.sleep(TICK)
+            raise
+
+    def make_room(self) -> None:
+        """Close the connection that is idle longest, else that made no progress longest, if for a minute."""
+        handlers = list(self.handlers.values())
+        handler = min(handlers, key=lambda handler: (handler.busy, handler.progress))
+        if handler.busy and handler.progress > time.monotonic() - 60:
+            raise BlockingIOError("all connections are busy")
+        self.handlers.pop(handler.connection, None)
+        with contextlib.suppress(OSError):
+            handler.connection.shutdown(socket.SHUT_RDWR)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Called for every connection, also where no thread could be started for it."""
+        super().shutdown_request(request)
+        self.handlers.pop(request, None)
+
+    def service_actions(self) -> None:
+        self.store.sweep()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """The other side went away."""
+
+
+def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any) -> Any:
     """A server that already listens; another port is taken if this one is not free and nobody insists."""
-    room = threading.Semaphore(256)  # connections at a time; the others wait in the system's queue
-
-    class Server(http.server.ThreadingHTTPServer):
-        address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-        allow_reuse_address = (
-            sys.platform != "win32"
-        )  # there it would share the port with whoever listens on it
-        request_queue_size = 128
-
-        def server_bind(self) -> None:
-            if sys.platform == "win32":  # nor may others share it with us
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-            super().server_bind()
-
-        def process_request(self, request: Any, client_address: Any) -> None:
-            while not room.acquire(timeout=TICK):
-                self.service_actions()
-            super().process_request(request, client_address)
-
-        def shutdown_request(self, request: Any) -> None:
-            """Called for every connection, also where no thread could be started for it."""
-            super().shutdown_request(request)
-            room.release()
-
-        def service_actions(self) -> None:
-            shelf.sweep()
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """The other side went away."""
-
-    handler = type("Handler", (Desk, http.server.BaseHTTPRequestHandler), {"shelf": shelf})
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    own = {"store": store, "handlers": {}, "address_family": family}
+    server = type("BoundServer", (Server, http.server.ThreadingHTTPServer), own)
+    bases = (ServeHandler, http.server.BaseHTTPRequestHandler)
+    handler = type("Handler", bases, {"store": store, **fields})
     try:
-        return Server((bind, port), handler)
+        return server((bind, port), handler)
     except OSError as error:
-        if not strict and error.errno in (
-            errno.EADDRINUSE,
-            errno.EACCES,
-        ):  # Windows: taken alone, or kept for Hyper-V
-            return Server((bind, 0), handler)
+        # Windows: taken alone, or kept for Hyper-V
+        if not strict and error.errno in (errno.EADDRINUSE, errno.EACCES):
+            return server((bind, 0), handler)
         raise UsageError(
             f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}", phase="serve"
         ) from error
@@ -6234,6 +6261,7 @@ SERVE_OPTIONS = (
         "password for uploads, or TWAT_FS_SERVE_TOKEN; needed to receive from other machines",
         {"metavar": "TEXT"},
     ),
+    Option("--url", "URL of this server behind a proxy", {"metavar": "URL"}),
     Option("-q --quiet", "no line for each request"),
 )
 
@@ -6724,6 +6752,8 @@ def cmd_serve(argv: Sequence[str]) -> int:
         parser.error(f"--{taking[0].replace('_', '-')} is for receiving: it goes without FILEs")
     if args.bind and re.fullmatch(r"\[.*\].*|[^:]+:[0-9]*", args.bind):
         parser.error("--bind is an address alone, like 127.0.0.1 or ::1; --port takes the port")
+    if args.url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", args.url):
+        parser.error("--url: invalid URL (expected https://HOST/drop/)")
     bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
     if not args.file:  # the words of a command line can be read by all users of a machine
         args.token = args.token or environment()[0].get("TWAT_FS_SERVE_TOKEN", "")
@@ -6732,11 +6762,18 @@ def cmd_serve(argv: Sequence[str]) -> int:
                 "to receive from other machines a --token (or TWAT_FS_SERVE_TOKEN) is needed"
             )
     with contextlib.ExitStack() as stack:
-        shelf = shelf_of(args, stack)
-        stack.callback(shelf.close)
+        store = open_store(args, stack)
+        stack.callback(store.close)
         port = 8080 if args.port is None else int(args.port)
-        server = stack.enter_context(start_server(shelf, bind, port, args.port is not None))
-        announce(shelf, address_of(server))
+        strict, url = args.port is not None, args.url and root_of(args.url)
+        server = stack.enter_context(
+            start_server(
+                store, bind, port, strict, token=args.token, url=url or "", quiet=args.quiet
+            )
+        )
+        if url:
+            say(f"twat-fs: listening on {address_of(server)}/")
+        announce(store, url or address_of(server), args.token)
         try:
             server.serve_forever(0.2)
         except KeyboardInterrupt:  # the usual end
@@ -6744,43 +6781,39 @@ def cmd_serve(argv: Sequence[str]) -> int:
     return 130
 
 
-def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
+def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
     if args.file:
         if "-" in args.file:
             raise UsageError(
                 "serve gives files; write standard input into one first", phase="serve"
             )
         try:
-            entries = [Entry(os.path.realpath(file), Source.of(file).name) for file in args.file]
+            files = [StoredFile(os.path.realpath(file), Source.of(file).name) for file in args.file]
         except Unreadable as error:  # its own way out would make public what is to stay here
             error.hint = (
                 error.hint
                 and "serve gives files: write it into one first; a folder by: tar cf FOLDER.tar FOLDER"
             )
             raise
-        shelf = Shelf(quiet=args.quiet)
-        shelf.entries = {random_name(): entry for entry in entries}
-        return shelf
+        store = Store()
+        store.files = {random_name(): stored for stored in files}
+        return store
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
     try:
         os.makedirs(folder, exist_ok=True)
-        return Shelf(
-            folder, int(args.max_size or GiB), args.keep or FOREVER, args.token, args.quiet
-        )
+        return Store(folder, int(args.max_size or GiB), args.keep or FOREVER)
     except OSError as error:
         raise Unreadable(f"{printable(folder)}: {local_reason(error)}", phase="serve") from error
 
 
-def announce(shelf: Shelf, address: str) -> None:
-    if shelf.folder:
-        user, place = (
-            ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if shelf.token else ("", address)
-        )
+def announce(store: Store, address: str, token: str) -> None:
+    if store.folder:
+        user, place = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if token else ("", address)
         say(f"twat-fs: receiving at {address}/ until Ctrl-C")
         say(f"  curl {user}-T FILE {address}/  or  {program()} -p {place}/ FILE")
         return
-    for token, entry in shelf.entries.items():
-        put_line(f"{address}/{token}/{quoted(entry.name)}")
+    for token, stored in store.files.items():
+        put_line(f"{address}/{token}/{quoted(stored.name)}")
     say("twat-fs: serving until Ctrl-C")
 
 
