@@ -18,7 +18,7 @@ from test_release import publish
 
 import twat_fs
 
-VERSION = "0.1.0"
+VERSION = "3.0.0"
 needs_libpython = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows' CI job builds it by tools/dev.py binary"
 )

@@ -15,6 +15,7 @@ import boto3
 import dev
 import pytest
 import readme
+from needs import need
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
@@ -23,6 +24,9 @@ ROWS = [
     ("b",    "b.example", "if named",   "x|y"),
     ("a",    "a server",  "by default", "doc*"),
 ]  # fmt: skip
+
+
+posix_only = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
 
 
 def tool(name, *args, **more):
@@ -43,7 +47,8 @@ def test_every_command_of_dev_explains_itself(command):
     assert "usage: dev.py" in done.stdout
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
+@posix_only
+@pytest.mark.needs("make")
 @pytest.mark.parametrize("command", dev.COMMANDS)
 def test_make_knows_every_command_by_its_name(command):
     done = subprocess.run(
@@ -188,8 +193,8 @@ def test_a_readme_that_is_not_there_is_told_in_a_sentence(tmp_path):
 @pytest.fixture(params=["C", "Python"])
 def place(request, tmp_path, monkeypatch):
     """The place of the bench, once with each sink."""
-    if request.param == "C" and not shutil.which("cc"):
-        pytest.skip("no compiler here")
+    if request.param == "C":
+        need("cc")
     if request.param == "Python":
         monkeypatch.setattr(
             bench, "sink_command", lambda folder: (sys.executable, str(ROOT / "tools" / "sink.py"))
@@ -198,16 +203,14 @@ def place(request, tmp_path, monkeypatch):
         yield made
 
 
-needs_posix = pytest.mark.skipif(
-    os.name == "nt" or not shutil.which("curl"), reason="needs POSIX and curl"
-)
 
 
-@needs_posix
+@posix_only
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("tls", [False, True])
 def test_both_sinks_receive_count_answer_and_serve_ranges(place, tls):
-    if tls and not place.tls:
-        pytest.skip("no openssl here")
+    if tls:
+        need("openssl")
     file = place.file(3 * bench.MiB)
     with bench.running_sink(place, tls, file) as sink:
         ask = ["curl", "-sS", "--fail", *(["--cacert", place.bundle] if tls else [])]
@@ -225,7 +228,8 @@ def test_both_sinks_receive_count_answer_and_serve_ranges(place, tls):
     assert given == 3 * bench.MiB + 10
 
 
-@needs_posix
+@posix_only
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_sink_is_a_bucket_for_boto3(place, tls, clean_env):
     """Over https its bodies are chunked, twice."""
@@ -239,7 +243,8 @@ def test_a_sink_is_a_bucket_for_boto3(place, tls, clean_env):
         assert 17 * bench.MiB < sink.statistics()[0] < 17 * bench.MiB + 4000
 
 
-@needs_posix
+@posix_only
+@pytest.mark.needs("curl")
 def test_a_capped_line_is_one(place):
     with bench.running_sink(place, False, cap=bench.MiB) as sink:
         begun = time.monotonic()
@@ -249,7 +254,8 @@ def test_a_capped_line_is_one(place):
         assert 0.8 < time.monotonic() - begun < 5
 
 
-@needs_posix
+@posix_only
+@pytest.mark.needs("curl")
 def test_the_quick_bench_measures_every_race_and_can_be_compared(tmp_path):
     first = tool("bench", "--quick", "--json", tmp_path / "first.json")
     assert first.returncode == 0, first.stderr
@@ -273,7 +279,8 @@ def test_the_quick_bench_measures_every_race_and_can_be_compared(tmp_path):
     assert "peak memory," not in again.stdout
 
 
-@needs_posix
+@posix_only
+@pytest.mark.needs("curl")
 def test_a_client_that_fails_is_never_measured(tmp_path):
     with pytest.raises(bench.Failed, match="status"):
         bench.run(
