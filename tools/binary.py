@@ -113,7 +113,7 @@ def freeze(folder: Path, name: str) -> tuple[Path, str]:
     """(the binary, the version that it must say)."""
     told = version.version()
     source = (ROOT / "twat_fs.py").read_bytes().decode()
-    (folder / "twat_fs.py").write_bytes(version.injected(source, told).encode())
+    (folder / "twat_fs.py").write_bytes(version.inject(source, told).encode())
     fixed = {"PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": moment()}
     own = {"PYINSTALLER_CONFIG_DIR": str(folder / "config"), "PYI_LOG_LEVEL": "WARN"}
     command = [sys.executable, "-m", "PyInstaller", *arguments(folder, told, name)]

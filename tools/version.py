@@ -192,9 +192,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--write", type=Path, metavar="OUT", help="write a copy of twat_fs.py with this version"
     )
-    parser.add_argument(
-        "--expect", metavar="TAG", help="fail unless this tree is exactly that tag"
-    )
+    parser.add_argument("--expect", metavar="TAG", help="fail unless this tree is exactly that tag")
     args = parser.parse_args(argv)
     try:
         current = version()
