@@ -86,7 +86,10 @@ class Terminal:
 
 
 @pytest.fixture(
-    params=[pytest.param("bash", marks=pytest.mark.needs("bash")), pytest.param("zsh", marks=pytest.mark.needs("zsh"))]
+    params=[
+        pytest.param("bash", marks=pytest.mark.needs("bash")),
+        pytest.param("zsh", marks=pytest.mark.needs("zsh")),
+    ]
 )
 def terminal(request, script):
     """An interactive shell that knows our script; the line is printed instead of run."""

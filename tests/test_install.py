@@ -787,9 +787,7 @@ def test_where_nothing_may_run_nothing_is_installed(install, disk):
     done = install("--dir", disk)
     assert (done.returncode, inside(disk)) == (1, [])
     first, second = done.stderr.splitlines()
-    assert re.search(
-        r"twat-fs-linux-\w+ does not run here: .*denied; using the Python file", first
-    )
+    assert re.search(r"twat-fs-linux-\w+ does not run here: .*denied; using the Python file", first)
     assert re.search(r"twat_fs.py does not run here: .*denied; nothing was installed", second)
 
 
@@ -1134,7 +1132,9 @@ def test_root_installs_for_everybody(install, tmp_path):
     path = machine(tmp_path / "machine", id="echo 0")
     (path / "mkdir").unlink()
     fake(path / "mkdir", "exit 1")
-    refused(install(PATH=path, TWAT_FS_INSTALL_DIR=None), "could not create folder /usr/local/bin: ")
+    refused(
+        install(PATH=path, TWAT_FS_INSTALL_DIR=None), "could not create folder /usr/local/bin: "
+    )
 
 
 @posix_only
@@ -1176,8 +1176,12 @@ def test_a_tilde_that_no_shell_expanded_is_the_home_folder(
 @posix_only
 @modest_shell
 def test_a_tilde_that_cannot_be_expanded_is_refused(install, release, tmp_path, shell):
-    refused(install("--dir=~bob/bin", shell=shell), "unsupported folder '~bob/bin'; use a full path")
-    refused(install("--dir=~/bin", shell=shell, HOME=None), "HOME is not set; use --dir with a full")
+    refused(
+        install("--dir=~bob/bin", shell=shell), "unsupported folder '~bob/bin'; use a full path"
+    )
+    refused(
+        install("--dir=~/bin", shell=shell, HOME=None), "HOME is not set; use --dir with a full"
+    )
     assert release.asked == [] and not list(tmp_path.glob("~*"))
     assert install("--dir=./~bob", shell=shell).returncode == 0
     assert inside(tmp_path / "~bob") == ["twat-fs"]

@@ -250,6 +250,34 @@ def test_pipx_installs_it(pipx, clone, tmp_path):
     assert good(tmp_path / "bin" / "twat-fs", "--version") == f"twat-fs {VERSION}\n"
 
 
+def test_pipx_runs_it_by_its_name_as_the_readme_says(pipx, wheel):
+    """`pipx run URL` cannot work: it passes the program as one argument, of at most 128 KiB."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "pipx run twat-fs FILE" in readme and "pipx run URL" not in readme
+    offline = {"PIP_FIND_LINKS": str(wheel.parent), "UV_FIND_LINKS": str(wheel.parent)}
+    assert pipx("run", "twat-fs", "--version", **offline) == f"twat-fs {VERSION}\n"
+
+
+as_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away"
+)
+
+
+@as_root
+def test_a_repository_of_another_user_stops_a_build(clone, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(clone, copy, symlinks=True)
+    for path in [copy, *copy.rglob("*")]:
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    command = [sys.executable, "-m", "build", "-n", "-w", "-o", tmp_path / "out", copy]
+    done = run(*command, SUDO_UID=None)
+    assert done.returncode != 0
+    assert "detected dubious ownership" in done.stdout + done.stderr
+    assert not list(tmp_path.glob("out/*.whl"))
+    good(*command, SUDO_UID=None, TWAT_FS_BUILD_VERSION="7.8.9")
+    assert [path.name for path in tmp_path.glob("out/*.whl")] == ["twat_fs-7.8.9-py3-none-any.whl"]
+
+
 @pytest.mark.parametrize("tool", ["uv", "pipx"])
 def test_the_bare_file_runs_under_uv_and_pipx_without_a_network(request, tool, tmp_path):
     """Its first lines tell them which Python it needs (PEP 723)."""

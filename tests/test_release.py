@@ -22,6 +22,7 @@ import release as tool
 import version
 from box import Box
 from conftest import environment
+from needs import need
 from repos import ROOT, clone_of_this_tree, commit, git, good, once, run, small_repository
 from ruamel.yaml import YAML
 
@@ -191,8 +192,14 @@ def packages(clone: Path, folder: Path) -> Path:
     return place
 
 
+def need_programs() -> None:
+    """bash runs the steps of the workflows; on Linux PyInstaller calls objdump."""
+    need("bash", *(["objdump"] if sys.platform == "linux" else []))
+
+
 @pytest.fixture(scope="session")
 def published(tmp_path_factory):
+    need_programs()
     return once(tmp_path_factory, "release-published", publish)
 
 
@@ -272,6 +279,7 @@ def github(published):
 
 
 @pytest.mark.release
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("wish", [[], ["--python"]], ids=["binary", "python"])
 def test_from_the_tag_to_an_upload(github, published, box: Box, tmp_path, wish):
     """The proof of it all: fresh clone, tag, build, release, installer, clean HOME, and a file becomes a URL."""

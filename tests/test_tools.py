@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import bench
 import boto3
 import dev
+import needs
 import pytest
 import readme
 from needs import need
@@ -55,6 +57,16 @@ def test_make_knows_every_command_by_its_name(command):
         ["make", "-n", command, "ARGS=--x", "PYTHON=py"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.stdout == f"py tools/dev.py {command} --x\n"
+
+
+@posix_only
+@pytest.mark.needs("make")
+def test_make_alone_prints_the_help():
+    done = subprocess.run(
+        ["make", f"PYTHON={sys.executable}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout == tool("dev", "--help").stdout
+    assert all(command in done.stdout for command in dev.COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -203,8 +215,6 @@ def place(request, tmp_path, monkeypatch):
         yield made
 
 
-
-
 @posix_only
 @pytest.mark.needs("curl")
 @pytest.mark.parametrize("tls", [False, True])
@@ -307,3 +317,77 @@ def test_what_a_process_costs_is_asked_from_the_kernel(tmp_path):
 )
 def test_the_verdict_on_a_goal(limit, result, expected):
     assert bench.verdict(bench.Goal(1, "text", limit, lambda entries: result), result) == expected
+
+
+# Programs that are not installed --------------------------------------------------------------------------------------
+
+NEEDY = """
+import os
+import pytest
+from needs import need
+
+@pytest.mark.needs("curl", "sh")
+def test_marked(): ...
+
+@pytest.mark.parametrize("name", ["sh", pytest.param("x", marks=pytest.mark.needs("mksh"))])
+def test_parameter(name): ...
+
+def test_inside():
+    assert os.path.isabs(need("sh"))
+    need("nginx", "curl")
+
+def test_another_python():
+    need("Python 3.6")
+"""
+
+
+def run_needy(folder, ci: str, *options):
+    """The conftest and needs.py of these tests, on a machine that has nothing but `sh`."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "sh").symlink_to(shutil.which("sh"))
+    text = (ROOT / "tests" / "needs.py").read_text(encoding="utf-8")
+    path = 'PATH = os.environ["ONLY_PATH"]\nREASON ='
+    text = re.sub(r"(?ms)^PATH = .*?^REASON =", path, text)
+    (folder / "needs.py").write_text(text)
+    hooks = "def pytest_configure.*?(?=^@pytest.fixture)"
+    source = (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
+    (conftest,) = re.findall(f"(?ms)^{hooks}", source)
+    head = "import signal\nimport sys\nsys.path.insert(0, '.')\nfrom needs import need, summary\n"
+    (folder / "conftest.py").write_text(head + conftest)
+    (folder / "test_needy.py").write_text(NEEDY)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
+    env = {**os.environ, "ONLY_PATH": str(folder / "bin"), "CI": ci, "PYTEST_ADDOPTS": ""}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+
+
+@posix_only
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one process", "two workers"])
+def test_what_is_not_installed_is_skipped_and_named_once(tmp_path, options):
+    done = run_needy(tmp_path, "", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed, 4 skipped" in done.stdout
+    names = "4 tests skipped, not installed: Python 3.6, curl, mksh, nginx\n"
+    assert names + "Debian, Ubuntu: apt-get install curl mksh nginx-light\n" in done.stdout
+    assert done.stdout.count("not installed:") == 1
+
+
+@posix_only
+def test_in_ci_what_is_not_installed_fails_but_for_another_python(tmp_path):
+    done = run_needy(tmp_path, "true")
+    assert done.returncode == 1
+    assert "1 failed, 2 errors" not in done.stdout and "1 passed" in done.stdout
+    assert "1 skipped" in done.stdout
+    for command in ("apt-get install curl", "apt-get install mksh"):
+        assert command in done.stdout
+
+
+def test_ci_installs_what_the_tests_need():
+    """needs.py is the only list; with all of it installed it prints an empty line."""
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "tests/needs.py" in ci and "nginx-light" not in ci
+    command = [sys.executable, str(ROOT / "tests" / "needs.py")]
+    env = {"PATH": "/nowhere"}
+    missing = needs.packages(needs.missing())
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert printed == missing
+    assert subprocess.run(command, env=env, capture_output=True).returncode == 0

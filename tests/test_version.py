@@ -211,8 +211,7 @@ def test_tags_that_cannot_be_published_are_refused_with_a_sentence(repository, t
     done = told(repository)
     assert (done.returncode, done.stdout) == (1, "")
     assert (
-        done.stderr
-        == f"version.py: invalid release tag '{tag}' (expected v1.2.3 or v1.2.3rc1)\n"
+        done.stderr == f"version.py: invalid release tag '{tag}' (expected v1.2.3 or v1.2.3rc1)\n"
     )
 
 
@@ -419,9 +418,7 @@ def test_expect_is_content_with_the_tag_and_with_nothing_else(repository):
     git(repository, "tag", "v1.2.3")
     assert told(repository, "--expect", "v1.2.3").returncode == 0
     other = told(repository, "--expect", "v1.2.4")
-    assert (
-        other.returncode == 1 and other.stderr == "version.py: this tree is 1.2.3, not v1.2.4\n"
-    )
+    assert other.returncode == 1 and other.stderr == "version.py: this tree is 1.2.3, not v1.2.4\n"
     edit(repository)
     changed = told(repository, "--expect", "v1.2.3")
     assert changed.returncode == 1 and f".d{DAY}, not v1.2.3" in changed.stderr
