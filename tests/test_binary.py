@@ -177,7 +177,7 @@ def program(place):
 @needs_libpython
 def test_it_says_exactly_its_version_and_how_large_and_quick_it_is(place, program):
     assert good(program, "--version") == f"twat-fs {VERSION}\n"
-    told = (place / "told" / "Freeze").read_text()
+    told = (place / "told" / "Build the binary").read_text()
     assert f"{program.name} {VERSION}, built with Python" in told
     size = re.search(r"size +([0-9.]+) MB  goal 7 MB   (ok|MISSED)\n", told)
     assert float(size.group(1)) == round(program.stat().st_size / 1e6, 2)

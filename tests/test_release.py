@@ -39,19 +39,19 @@ STEPS = {
     ("lint", "Lint"): "the linters are a part of CI here too, as the same command",
     (
         "test",
-        "Programs that the tests use (Debian, Ubuntu)",
+        "Install programs for the tests (Ubuntu)",
     ): "installs packages; CI here begins with the same command",
-    ("test", "Programs that the tests use (macOS)"): "macOS only",
+    ("test", "Install programs for the tests (macOS)"): "macOS only",
     ("test", "Test"): HERE,
     ("dist", "Build"): HERE,
-    ("dist", "Install the wheel with nothing else, and run it"): HERE,
-    ("dist", "Run the bare file where the C library is musl"): NO_DOCKER,
-    ("binary", "Freeze"): HERE,
-    ("binary", "Run it on the oldest system that it must run on"): NO_DOCKER,
-    ("draft", "The tree must be the tag"): HERE,
+    ("dist", "Install the wheel alone and run it"): HERE,
+    ("dist", "Run the Python file on musl"): NO_DOCKER,
+    ("binary", "Build the binary"): HERE,
+    ("binary", "Run on the oldest supported system"): NO_DOCKER,
+    ("draft", "Check that the tree is the tag"): HERE,
     ("draft", "Checksums"): HERE,
     ("draft", "Draft"): HERE,
-    ("pypi", "Only the packages"): THERE,
+    ("pypi", "Select the packages"): THERE,
     ("publish", "Publish the draft"): HERE,
 }
 # The values that GitHub would put in; anything else in a step is an error.
@@ -233,9 +233,9 @@ def test_every_asset_says_the_version_of_the_tag(published):
     assert good(place / binary.asset_name(), "--version") == f"twat-fs {VERSION}\n"
     assert (
         f"twat-fs {VERSION}\n"
-        in (published / "told" / "Install the wheel with nothing else, and run it").read_text()
+        in (published / "told" / "Install the wheel alone and run it").read_text()
     )
-    assert (published / "told" / "The tree must be the tag").read_text() == f"{VERSION}\n"
+    assert (published / "told" / "Check that the tree is the tag").read_text() == f"{VERSION}\n"
 
 
 @pytest.mark.release

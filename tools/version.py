@@ -50,15 +50,15 @@ def from_tag(tag: str) -> str:
     )
     if not match:
         raise NoVersion(f"invalid release tag '{tag}' (expected v1.2.3 or v1.2.3rc1)")
-    release = ".".join(str(int(part)) for part in match.groups()[:3])
+    numbers = ".".join(str(int(part)) for part in match.groups()[:3])
     stage = PRE_RELEASES.get(match.group(4) or "")
-    return f"{release}{stage}{int(match.group(5) or 0)}" if stage else release
+    return f"{numbers}{stage}{int(match.group(5) or 0)}" if stage else numbers
 
 
-def sort_key(version: str) -> tuple[int, ...]:
+def sort_key(release: str) -> tuple[int, ...]:
     """Order versions as PyPI does: 1.2.3rc1 < 1.2.3 < 1.2.10."""
-    match = re.fullmatch(r"([0-9.]+?)(?:(a|b|rc)([0-9]+))?", version)
-    assert match, version
+    match = re.fullmatch(r"([0-9.]+?)(?:(a|b|rc)([0-9]+))?", release)
+    assert match, release
     numbers, stage, count = match.groups()
     return (*map(int, numbers.split(".")), STAGES.index(stage or ""), int(count or 0))
 
@@ -80,11 +80,11 @@ def from_describe(text: str, day: str) -> str:
     if not match:
         raise NoVersion(f"invalid output of git describe: {text!r}")
     tag, ahead, commit, dirty = match.groups()
-    version = from_tag(tag)
+    release = from_tag(tag)
     if not dirty and not int(ahead or 0):
-        return version
-    version += f".post{int(ahead or 0)}+g{(commit or '')[:7]}"
-    return f"{version}.d{day}" if dirty else version
+        return release
+    development = f"{release}.post{int(ahead or 0)}+g{(commit or '')[:7]}"
+    return f"{development}.d{day}" if dirty else development
 
 
 def today() -> str:
@@ -180,11 +180,11 @@ def version(root: Path = ROOT) -> str:
     return from_describe(described, today()) if described else UNKNOWN
 
 
-def inject(source: str, version: str) -> str:
+def inject(source: str, release: str) -> str:
     """The source of the program with its version; NoVersion unless LITERAL occurs exactly once."""
     if source.count(f"\n{LITERAL}") != 1:
         raise NoVersion(f"twat_fs.py must have exactly one line that begins with {LITERAL}")
-    return source.replace(f"\n{LITERAL}", f'\n__version__ = "{version}"')
+    return source.replace(f"\n{LITERAL}", f'\n__version__ = "{release}"')
 
 
 def main(argv: list[str] | None = None) -> int:
