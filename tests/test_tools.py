@@ -121,6 +121,24 @@ def test_the_venv_is_never_that_of_another_python_or_person(tmp_path, version, s
     assert dev.venv_folder(tmp_path).name == expected.format(*sys.version_info)
 
 
+def test_a_venv_that_cannot_be_made_leaves_nothing_and_names_the_package(tmp_path):
+    """Debian without python3-venv: the folder is there already when the module fails."""
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools" / "dev.py", tmp_path / "tools")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    fake = tmp_path / "fake"
+    fake.mkdir()
+    (fake / "venv.py").write_text("import os, sys; os.mkdir(sys.argv[1]); sys.exit(1)\n")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "tools" / "dev.py"), "setup"],
+        env={**os.environ, "PYTHONPATH": str(fake)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "apt-get install python3-venv" in done.stderr
+    assert not list(tmp_path.glob(".venv*"))
+
+
 def test_clean_deletes_what_was_made_and_nothing_else(tmp_path):
     made = [
         ".venv/bin/python",

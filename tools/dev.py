@@ -129,10 +129,10 @@ def make_venv(folder: Path, requirements: list[str]) -> None:
     folder.unlink() if folder.is_symlink() else shutil.rmtree(folder, ignore_errors=True)
     # sys.executable may be that of the venv that was just deleted
     base = getattr(sys, "_base_executable", sys.executable)
-    check(
-        run([base, "-m", "venv", str(folder)]),
-        "could not make a venv; Debian, Ubuntu: apt-get install python3-venv",
-    )
+    code = run([base, "-m", "venv", str(folder)])
+    if code:
+        shutil.rmtree(folder, ignore_errors=True)  # half a venv, without the file that marks ours
+    check(code, "could not make a venv; Debian, Ubuntu: apt-get install python3-venv")
     (folder / STAMP).touch()  # from now on the folder is ours, also if the network fails
     python = venv_python(folder)
     check(
