@@ -24,6 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 UNKNOWN = "0+unknown"
 LITERAL = f'__version__ = "{UNKNOWN}"'  # one line of twat_fs.py
+# Expanded by git archive, with git's own choice among several tags: the list of all (%D) would
+# change the checksum of an archive whenever a branch moves.
 ARCHIVED = "$Format:%(describe:tags=true,match=v[0-9]*.[0-9]*.[0-9]*)$"
 GLOBS = ("v[0-9]*.[0-9]*.[0-9]*", "[0-9]*.[0-9]*.[0-9]*")
 DESCRIBE = ("describe", "--long", "--dirty", "--abbrev=40")
