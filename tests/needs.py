@@ -93,7 +93,11 @@ def summary(reasons: List[str]) -> List[str]:
         return []
     count = sum(REASON in reason for reason in reasons)
     lines = [f"{count} tests skipped, {REASON}{', '.join(names)}"]
-    return lines + ([f"Debian, Ubuntu: {install_command(names)}"] if packages(names) else [])
+    # all that is missing: a test is skipped at its first program, and may need others as well
+    everything = names + missing()
+    if packages(everything):
+        lines.append(f"Debian, Ubuntu: {install_command(everything)}")
+    return lines
 
 
 if __name__ == "__main__":
