@@ -835,16 +835,14 @@ def content_type(name: str, body: Content) -> str:
     return f"{guessed}; charset=utf-8" if guessed[:5] == "text/" and is_text(body) else guessed
 
 
-def is_text(body: Content, limit: float = FOREVER) -> bool:
-    """UTF-8 without a NUL, as far as the first `limit` bytes show."""
-    decoder, left = codecs.getincrementaldecoder("utf-8")(), min(limit, length(body))
-    for block in blocks_of(slice_body(body, 0, int(left))):
-        try:
-            if "\0" in decoder.decode(block):
-                return False
-        except UnicodeDecodeError:
-            return False
-    return left < length(body) or not decoder.getstate()[0]  # the end of a beginning may be cut
+def is_text(body: Content, limit: int = sys.maxsize) -> bool:
+    """UTF-8 without a NUL, as far as the first `limit` bytes show; their last character may be cut."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with contextlib.suppress(UnicodeDecodeError):
+        blocks = map(decoder.decode, blocks_of(slice_body(body, 0, limit)))
+        if all("\0" not in block for block in blocks):
+            return limit < length(body) or not decoder.getstate()[0]
+    return False
 
 
 def in_ascii(url: str) -> str:
@@ -2361,8 +2359,8 @@ def put(
 
     def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
         kind = (("Content-Type", content_type(source.name, source.body)),)
-        address, extra = endpoint(source), headers(life, options)
-        return Request("PUT", address, (*kind, *extra), source.body, refusal=refusal)
+        extra = kind + headers(life, options)
+        return Request("PUT", endpoint(source), extra, source.body, refusal=refusal)
 
     return one_request(id, domain, build, read, **facts)
 
@@ -2466,7 +2464,7 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
 def stored_only(response: Response) -> Optional[UploadError]:
     """WebDAV and plain PUT servers store the file too, but respond with nothing or with a page."""
     status, body = response.status, response.body.strip()
-    if (body and status == 200) or status not in (200, 201, 204) or (body and body[:1] != b"<"):
+    if status not in (200, 201, 204) or (body and (status == 200 or body[:1] != b"<")):
         return None
     hint = f"-p URL expects a transfer.sh server; try {printable(response.url)}"
     reason = "stored, but the response names no link"
@@ -3554,18 +3552,18 @@ class Aws:
         """R2 and Spaces show the URL of a bucket, to which the bucket's name would be added once more."""
         bucket = re.escape(self.settings.get("AWS_S3_BUCKET") or "/")
         mended = re.sub(f"/{bucket}$", "", url)
-        hint = f"set {name}={mended}"
+        other = ""
         if mended == url and not self.path_style():
             mended = re.sub(rf"://{bucket}\.", "://", url)
-            hint = f"set {name}={mended}, or AWS_S3_PATH_STYLE=true if that is the server's name"
+            other = ", or AWS_S3_PATH_STYLE=true if that is the server's name"
         if mended != url:
-            raise lacking(f"{name} contains the bucket already", hint)
+            raise lacking(f"{name} contains the bucket already", f"set {name}={mended}{other}")
 
     def path_style(self) -> Optional[bool]:
         """Whether the bucket is to stand in the path; None if neither setting nor file says so."""
         style = nested(self.profile.get("s3", "")).get("addressing_style", "")
-        wish = {"path": "yes", "virtual": "no"}.get(style)
-        wish = self.settings.get("AWS_S3_PATH_STYLE") or wish
+        known = {"path": "yes", "virtual": "no"}
+        wish = self.settings.get("AWS_S3_PATH_STYLE") or known.get(style)
         return truth(wish) if wish else None
 
     def credentials(self) -> Credentials:
@@ -3634,7 +3632,7 @@ class Aws:
 
     def from_cli(self) -> Credentials:
         """What the AWS CLI (2.9 or newer) makes of the profile: it refreshes, asks for codes, and has a cache."""
-        name = self.name if re.fullmatch(r"[\w.+@/-]+", self.name) else f'"{self.name}"'
+        name = shlex.quote(self.name)
         command = f"aws configure export-credentials --profile {name} --format process"
         try:
             return from_process(command, "the AWS CLI (version 2)", self.settings)
@@ -3783,7 +3781,7 @@ def keys_refusal(response: Response) -> Optional[UploadError]:
     """Of a refusal only its message is repeated: the rest may be a secret."""
     status, shown = response.status, response.redacted()
     message = xml_text(shown, "Message") or json_message(shown.text())
-    words = f"{status} {phrase(status)}" + (f": {printable(message)}" if message else "")
+    words = f"{status} {phrase(status)}: {printable(message)}".rstrip(": ")
     kind = Busy if status in (429, 500, 502, 503, 504) else Refused
     return kind(words, phase="setup", status=status) if status >= 300 else None
 
@@ -3850,7 +3848,7 @@ def text_file(path: str) -> str:
     try:
         with open(os.path.expanduser(path), "rb") as file:
             data = file.read(MiB)
-        utf_16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        utf_16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
         return data.decode("utf-16" if utf_16 else "utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise lacking(f"{printable(path)}: {local_reason(error)}") from error
@@ -3997,8 +3995,8 @@ def region_in(response: Response) -> str:
     region = response.headers.get("x-amz-bucket-region") or xml_text(response, "Region")
     message = xml_text(response, "Message")
     match = re.search(REGION_IN_TEXT, message)
-    if not region and match and re.search("region|scope", message):
-        region = match[1]
+    if match and re.search("region|scope", message):
+        region = region or match[1]
     return region if re.fullmatch(REGION, region) else ""
 
 
@@ -4127,8 +4125,8 @@ class Bucket:
         keys = self.state.credentials.source.replace(
             "the environment", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
-        names = {"PLACE": printable(f"s3://{self.name}/{key}"), "BUCKET": self.name}
-        reason = re.sub("PLACE|BUCKET", lambda match: names[match[0]], reason)
+        place = printable(f"s3://{self.name}/{key}")
+        reason = reason.replace("BUCKET", self.name).replace("PLACE", place)
         reason = reason or refusal_text(response, printable(code))
         raise kind(reason, phase="reply", status=status, hint=hint.replace("KEYS", keys))
 

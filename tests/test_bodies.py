@@ -313,7 +313,7 @@ def test_what_we_store_under_can_be_found_again(name):
 @SOME
 @given(NAMES)
 def test_headers_of_ours_are_one_line_of_ascii_whatever_the_name(name):
-    entry = t.Entry("nowhere", t.safe_name(name), left=3, expires=t.FOREVER)
+    entry = t.StoredFile("nowhere", t.safe_name(name), downloads_left=3, expires=t.FOREVER)
     for key, value in t.file_headers(entry):
         assert key.isascii() and value.isascii() and value.isprintable()
 
@@ -382,7 +382,7 @@ def received(kind: str, blocks) -> list:
 def files_or_status(kind: str, blocks):
     try:
         return received(kind, blocks)
-    except t.Rejected as no:
+    except t.HTTPError as no:
         return no.status
 
 
@@ -456,7 +456,7 @@ def test_an_endless_head_is_rejected():
         while True:
             yield b"x" * 1000
 
-    with pytest.raises(t.Rejected):
+    with pytest.raises(t.HTTPError):
         list(t.Form(blocks(), b"X").files())
 
 
