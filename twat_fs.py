@@ -2150,8 +2150,8 @@ def json_message(text: str) -> str:
 
 
 MESSAGE_NAMES = (
-    "message", "error_summary", "error_description", "description", "detail", "msg", "reason", "error",
-)  # fmt: skip
+    "message error_summary error_description description detail msg reason error".split()
+)
 
 
 def refusal_text(response: Response, name: str = "") -> str:
@@ -3934,7 +3934,7 @@ def child_environment() -> dict[str, str]:
     return variables
 
 
-LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FRAMEWORK_PATH")
+LIBRARY_PATHS = "LD_LIBRARY_PATH DYLD_LIBRARY_PATH DYLD_FRAMEWORK_PATH".split()
 PROCESS_TIME = 60.0  # seconds; it may ask an agent, a device, or a person for a code
 
 

@@ -383,7 +383,7 @@ def files_or_status(kind: str, blocks):
     try:
         return received(kind, blocks)
     except t.HTTPError as no:
-        return no.status
+        return no.args[0]
 
 
 @SOME
