@@ -2,7 +2,7 @@
 """The animated terminal picture of the README, recorded from a real run of the program.
 
     python3 tools/demo.py            record a run, write .github/demo.svg (also: dev.py demo)
-    python3 tools/demo.py --check    exit code 1 if the program prints other words by now
+    python3 tools/demo.py --check    exit code 1 if the program prints something else now
 
     record: twat_fs.py on a pseudo-terminal --HTTPS--> the internet in a box of tests/box.py
       frames: its bytes through a terminal emulator, one screen for each change
@@ -253,13 +253,13 @@ def text_element(number: int, span: Span) -> str:
 
 
 def normal(text: str) -> str:
-    """The words of a line: numbers, units, bars and the random part of a link are all alike."""
+    """A line without its numbers, units, bars and the random part of a link."""
     text = re.sub(r"\[[# ]*\]", "[]", text)
     text = re.sub(r"(https://[^/ ]+)/\w+\.", r"\1/ID.", text)
     return re.sub(r"\b\d+(\.\d+)?( ([KMGT]i?B|bytes|B)\b)?", "0", text)
 
 
-def words(picture: str) -> tuple[list[str], set[str]]:
+def last_and_earlier_lines(picture: str) -> tuple[list[str], set[str]]:
     """The normal texts of the last frame, from above, and those of the frames before it."""
     texts = list(ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text"))
     texts.sort(key=lambda text: float(text.get("y", 0)))
@@ -272,7 +272,7 @@ def words(picture: str) -> tuple[list[str], set[str]]:
 
 def differences(picture: str, every: Sequence[Frame]) -> list[str]:
     """Last lines of a new run that the picture lacks, and its texts that the run never shows."""
-    last, past = words(picture)
+    last, past = last_and_earlier_lines(picture)
     now = [normal(row) for row in every[-1].rows]
     possible = {normal(row) for frame in every for row in frame.rows}
     return [text for text in now if text not in last] + sorted({*last, *past} - possible)

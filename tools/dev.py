@@ -346,7 +346,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "clean": clean,
     "all": everything,
 }
-PASS_ARGUMENTS = (test, binary, release, online, bench, demo)  # commands that pass on their arguments
+# these commands pass on their arguments
+PASS_ARGUMENTS = (test, binary, release, online, bench, demo)
 
 
 def build_parser() -> argparse.ArgumentParser:
