@@ -133,10 +133,12 @@ SECRET_SETTINGS = tuple(
 )
 TICK = 0.2  # seconds; long waits come in such steps, because a signal just before a wait is heard only after it
 STALL = 60.0  # seconds without any byte moving
-MAX_REDIRECTS = 5
+MAX_REDIRECTS = 10
 MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
 SMALL = 4 * MiB  # up to here the proof fetches the whole file, above it three samples
 SAMPLE = 64 * KiB
+LATE = 10.0  # seconds after the upload in which a link may still appear: caches and scanners come first
+LATEST = 60.0  # the same for a file that took minutes to send
 RESERVE = 64 * MiB  # of the disk, which standard input must not fill: others need it
 MAX_NAME = 255  # bytes of UTF-8; no file system takes more
 
@@ -188,7 +190,7 @@ class Source(NamedTuple):
         called = safe_name(name or os.path.basename(text))
         return cls(
             text,
-            unique_name(called, time.gmtime()) if unique else called,
+            new_name(called) if unique else called,
             found.st_size,
             Stamp.of(found),
         )
@@ -311,12 +313,21 @@ class Attempt(NamedTuple):
     seconds: float
 
 
+class Unverified(NamedTuple):
+    """A link that a host gave for the file, and that is not known to serve it; `delete` as in UploadResult."""
+
+    provider: str
+    url: str
+    delete: Optional[str] = None
+
+
 class UploadResult(NamedTuple):
     """A link that works, and how we know.
 
     `size` in bytes; `sha256` in hex, or None where nothing needed it; `expires` as UTC time (ISO 8601), None if the
     host promises no end; `delete`: a URL that takes a DELETE; `verified`: "host-hash", "full", "sample", "size" or
-    "none"; `seconds` for the whole upload with its proof; `attempts`: the providers that failed before.
+    "none"; `seconds` for the whole upload with its proof; `attempts`: the providers that failed before;
+    `unverified`: the links of those among them that may have a copy.
     """
 
     url: str
@@ -328,6 +339,7 @@ class UploadResult(NamedTuple):
     verified: str = "none"
     seconds: float = 0.0
     attempts: tuple[Attempt, ...] = ()
+    unverified: tuple[Unverified, ...] = ()
 
 
 class Keeps(NamedTuple):
@@ -400,7 +412,7 @@ class ProviderInfo(NamedTuple):
 # 2  What goes wrong ---------------------------------------------------------------------------------------------------
 #
 #    UploadError
-#      RetryableError        Unreachable  Busy                                     again, then the next host
+#      RetryableError        Unreachable  Busy  NotYet                             again, then the next host
 #      NonRetryableError     Refused  NoLink  NotVerified                          the next host
 #                            Unsuitable  NotConfigured                             nothing was sent there
 #                            SourceChanged  Unreadable  UsageError  TimedOut       no host can help
@@ -408,9 +420,13 @@ class ProviderInfo(NamedTuple):
 
 
 class UploadError(Exception):
-    """Why no URL: `provider`, `phase`, `status`, `retry_after` (seconds) and `started` (the body had begun to leave)."""
+    """Why no URL: `provider`, `phase`, `status`, `retry_after` (seconds) and `started` (the body had begun to leave).
+
+    `unverified` holds the links that exist all the same.
+    """
 
     exit_code = 1
+    unverified: tuple[Unverified, ...] = ()
 
     def __init__(
         self,
@@ -451,6 +467,10 @@ class Unreachable(RetryableError):
 
 class Busy(RetryableError):
     """An answer that means "not now"."""
+
+
+class NotYet(Busy):
+    """The link does not serve the file, but may soon; `retry_after` says when to look again."""
 
 
 class NonRetryableError(UploadError):
@@ -510,6 +530,7 @@ class AllProvidersFailed(NonRetryableError):
 
     def __init__(self, failures: Sequence[UploadError], attempts: Sequence[Attempt] = ()) -> None:
         self.failures, self.attempts = tuple(failures), tuple(attempts)
+        self.unverified = unverified_of(failures)
         tried = [f for f in self.failures if not isinstance(f, (Unsuitable, NotConfigured))]
         what = "no link could be proven" if any_unproven(tried) else "no host took it"
         super().__init__(
@@ -539,6 +560,10 @@ class AllProvidersFailed(NonRetryableError):
             [11, *(len(names) for names, _, _ in lines if len(names) <= 30)]
         )  # a long list stands out alone
         return [f"{names:<{width}}  {phase:<8} {words}" for names, phase, words in lines]
+
+
+def unverified_of(failures: Iterable[UploadError]) -> tuple[Unverified, ...]:
+    return tuple(link for failure in failures for link in failure.unverified)
 
 
 def any_unproven(failures: Iterable[UploadError]) -> bool:
@@ -636,13 +661,37 @@ def safe_name(name: str) -> str:
     return (whole if room > 0 else clean.encode()[:MAX_NAME].decode("utf-8", "ignore")).strip()
 
 
+@functools.cache
+def used_names() -> set[str]:
+    """The unique names that this process has made."""
+    return set()
+
+
+def new_name(name: str) -> str:
+    """A name with the time (UTC) in it, different from all that were made before."""
+    unique = unique_name(name, time.gmtime())
+    if unique in used_names():
+        unique = varied_name(unique)
+    used_names().add(unique)
+    return unique
+
+
 def unique_name(name: str, now: time.struct_time) -> str:
+    return extended_name(name, time.strftime("_%Y%m%d_%H%M%S", now))
+
+
+def varied_name(name: str) -> str:
+    """Another name for the same second; random, because another process may look for one too."""
+    return extended_name(name, f"_{os.urandom(3).hex()}")
+
+
+def extended_name(name: str, addition: str) -> str:
+    """The addition comes before the extension."""
     stem, extension = os.path.splitext(name)
-    stamp = time.strftime("_%Y%m%d_%H%M%S", now)
-    room = MAX_NAME - len((stamp + extension).encode())
+    room = MAX_NAME - len((addition + extension).encode())
     if room < 0:  # that is no extension
-        stem, extension, room = name, "", MAX_NAME - len(stamp)
-    return stem.encode()[:room].decode("utf-8", "ignore") + stamp + extension
+        stem, extension, room = name, "", MAX_NAME - len(addition)
+    return stem.encode()[:room].decode("utf-8", "ignore") + addition + extension
 
 
 @functools.cache
@@ -1612,8 +1661,8 @@ class Transport:
             answer.headers = None
             answer.begin()
         taken: list[bytes] = []
-        sink = request.sink() if request.sink and answer.status == 200 else taken.append
-        size = answer.length
+        sink = request.sink() if request.sink and answer.status in (200, 206) else taken.append
+        size = None if packing(answer) else answer.length
         whole = pour(
             answer, sink, request.limit if answer.status < 300 else max(request.limit, 64 * KiB)
         )
@@ -1680,22 +1729,67 @@ def number(text: Optional[str]) -> Optional[int]:
 
 
 def pour(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
-    """Hands on at most `limit` bytes of an answer; whether that was all of it.  An answer cut short is an error."""
-    left = limit
-    while left:
+    """Passes on at most `limit` bytes of a body, unpacked; whether the connection is at its end, and can be used again."""
+    encoding, left = packing(answer), limit
+    blocks = blocks_of(answer, limit)
+    if encoding:
+        blocks = unpacked(blocks_of(answer, 2 * limit + SAMPLE), encoding)
+    for block in blocks:
+        sink(block[:left])
+        left -= len(block)
+        if left <= 0:
+            break
+    if encoding:
+        return False
+    return left > 0 or (not answer.length and not answer.read(1))
+
+
+def blocks_of(answer: Any, limit: int) -> Iterator[bytes]:
+    """At most `limit` bytes of a body as they come.  A body cut short is an error."""
+    while limit:
         try:
-            data = answer.read(min(left, 256 * KiB))
+            data = answer.read(min(limit, CHUNK))
         except ValueError as error:
             raise http.client.HTTPException("a chunk of a negative size") from error
         if not data:
             break
-        left -= len(data)
-        sink(data)
-    if not left:
-        return not answer.length and not answer.read(1)
-    if answer.length:  # Content-Length promised more
+        limit -= len(data)
+        yield data
+    if limit and answer.length:  # Content-Length promised more
         raise http.client.IncompleteRead(b"", answer.length)
-    return True
+
+
+def packing(answer: Any) -> str:
+    """The Content-Encoding that is to be undone, though we asked for identity; a part cannot be unpacked alone."""
+    encoding = content_encoding(answer.headers)
+    return encoding if encoding in ("gzip", "x-gzip", "deflate") and answer.status != 206 else ""
+
+
+def content_encoding(headers: Mapping[str, str]) -> str:
+    """What is to be undone before a reader sees the bytes; "" for nothing."""
+    encoding = str(headers.get("Content-Encoding", "")).strip().lower()
+    return "" if encoding == "identity" else encoding
+
+
+def unpacked(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """Undoes gzip or deflate, as browsers do, in blocks of bounded size: a few bytes may stand for a gigabyte."""
+    engine: Any = None
+    for data in blocks:
+        if not engine:
+            without_head = encoding == "deflate" and data[0] & 15 != 8  # so older servers send it
+            engine = zlib.decompressobj(-15 if without_head else 47)
+        block = b"-"
+        while block:
+            try:
+                block = engine.decompress(data, CHUNK)
+            except zlib.error as error:
+                raise NoLink(f"invalid {encoding} data", phase="reply", started=True) from error
+            yield block
+            data = engine.unconsumed_tail
+        if engine.eof:  # browsers ignore what follows
+            return
+    if engine:
+        raise http.client.IncompleteRead(b"")
 
 
 def redirected(request: Request, response: Response) -> Optional[Request]:
@@ -2362,7 +2456,7 @@ def key_of(source: Source, options: UploadOptions, folder: str = "") -> str:
     if not path or path.endswith("/"):
         return path + source.name
     above, slash, name = path.rpartition("/")
-    return above + slash + (unique_name(name, time.gmtime()) if options.unique else name)
+    return above + slash + (new_name(name) if options.unique else name)
 
 
 def post_json(url: str, value: Any, *headers: Header, **more: Any) -> Request:
@@ -4211,6 +4305,8 @@ def pause(error: UploadError, attempt: int, retry: int) -> Optional[float]:
     What had begun to leave may have arrived: it is sent once more at most.  A name that does not exist stays so, and
     so does a host that the proxy cannot reach.
     """
+    if isinstance(error, NotYet):  # only the proof knows how long it can wait
+        return error.retry_after
     if not isinstance(error, RetryableError) or error.everywhere or error.phase in ("dns", "proxy"):
         return None
     if attempt > min(retry, 1 if error.started else retry):
@@ -4231,6 +4327,9 @@ class Progress:
 
     def waiting(self, error: UploadError, seconds: float) -> None:
         """A try failed, the next one comes after so many seconds."""
+
+    def uploaded(self, source: Source, link: Unverified) -> None:
+        """The host has the file, and gave this link."""
 
     def proving(self) -> None:
         """The file has been taken; now the link is looked at."""
@@ -4377,12 +4476,10 @@ def walk(
             started = time.monotonic()
             try:
                 result = deliver(provider, source, options, send, progress, broken)
-                for lost in (
-                    f for f in failures if isinstance(f, NotVerified)
-                ):  # what is public must not be a secret
-                    progress.remark(f"{lost.provider} has the file too, unproven: {lost}")
                 return result._replace(
-                    seconds=round(time.monotonic() - begun, 3), attempts=tuple(attempts)
+                    seconds=round(time.monotonic() - begun, 3),
+                    attempts=tuple(attempts),
+                    unverified=unverified_of(failures),
                 )
             except UploadError as error:
                 failures.append(error.by(provider.id))
@@ -4396,6 +4493,7 @@ def walk(
                     2,
                     6,
                 ):  # the call or the file itself; no host can help, and none is to blame
+                    error.unverified = unverified_of(failures)
                     raise
                 remember(broken, provider, error)
                 if error.everywhere or (
@@ -4447,18 +4545,47 @@ def deliver(
     if against:
         raise against
     progress.trying(provider, source)
+    begun = time.monotonic()
     try:
-        link = provider.upload(
-            source, options._replace(sha256=needs_hash(provider, source, options)), send
-        )
+        link = upload_to(provider, source, options, send)
     except (Refused, NoLink) as error:
         error.hint = way_out(error, provider, source, options)
         raise
+    unverified = Unverified(provider.id, link.url, link.delete)
+    progress.uploaded(source, unverified)
     if link.remark:
         progress.remark(link.remark)
+    try:
+        patience = min(LATEST, max(LATE, (time.monotonic() - begun) / 6)) if options.retry else 0.0
+        return finish(link, provider, source, options, send, progress, patience)
+    except UploadError as error:  # what is public must not be a secret
+        error.unverified = (unverified,)
+        raise
+
+
+def upload_to(provider: Provider, source: Source, options: UploadOptions, send: Send) -> Link:
+    """The provider's link; with --unique, where the host has a file of that name, that of the file under another one."""
+    options = options._replace(
+        sha256=needs_hash(provider, source, options), force=options.force and not options.unique
+    )
+    for _ in range(2):
+        try:
+            return provider.upload(source, options, send)
+        except Refused as error:
+            if not options.unique or "--unique" not in error.hint:
+                raise
+        source = source._replace(name=varied_name(source.name))
+    return provider.upload(source, options, send)
+
+
+def finish(
+    link: Link, provider: Provider, source: Source, options: UploadOptions,
+    send: Send, progress: Progress, patience: float,
+) -> UploadResult:  # fmt: skip
+    """The result, once the link is verified."""
     started = time.monotonic()
     progress.proving()
-    verified = verify(link, provider, source, options, send)
+    verified = verify(link, provider, source, options, send, patience)
     progress.proved(verified, time.monotonic() - started)
     sha256 = link.sha256 or (sha256_of(source.body()) if options.sha256 else None)
     life = lifetime(keeps_of(provider, options), source.size, options)
@@ -4477,6 +4604,9 @@ def way_out(error: UploadError, provider: Provider, source: Source, options: Upl
         return f"the file has {human(source.size)}"
     if provider.account and not options.settings.get(provider.account):
         return error.hint or f"it may want an account: set {provider.account}"
+    for option in ("--force", "--unique"):  # no use in advising what was given
+        if getattr(options, option[2:]):
+            error.hint = re.sub(f"{option} or |{option} [^,]*", "", error.hint).strip(", ")
     return error.hint or (provider.help if error.status in (401, 403) else "")
 
 
@@ -4494,8 +4624,8 @@ def burns(provider: Provider, options: UploadOptions) -> bool:
 
 
 def verify(
-    link: Link, provider: Provider, source: Source, options: UploadOptions, send: Send
-) -> str:
+    link: Link, provider: Provider, source: Source, options: UploadOptions, send: Send, patience: float,
+) -> str:  # fmt: skip
     """The cheapest proof that the link serves these bytes, by its name; NotVerified if it does not."""
     if options.verify == "none" or burns(provider, options):
         return "none"
@@ -4508,10 +4638,11 @@ def verify(
             return "host-hash"
     if not provider.fetched:
         return "none"
+    verifier = Verifier(link, source, send, patience)
     try:
         if options.verify == "full" or source.size <= SMALL:
-            return prove_whole(link, source, send)
-        return prove_samples(link, source, send)
+            return verifier.whole()
+        return verifier.samples()
     except (Refused, NoLink, RetryableError) as error:
         words = f"{bare(link.url)} does not give the file: {error}"
         raise NotVerified(words, phase="proof", status=error.status, hint=link.advice) from error
@@ -4529,64 +4660,144 @@ class Tally:
         self.digest.update(data)
 
 
-def not_there(response: Response) -> Optional[UploadError]:
-    """A link may need a moment before every server of the host knows it."""
-    missing = response.status == 404
-    return Busy("404, the link is not there", phase="proof", status=404) if missing else None
+class Verifier:
+    """Downloads what a link serves, and compares it with the file.
 
+    Not every server of a host knows a link at once.  For `patience` seconds 403, 404 and an HTML page in place of the
+    file mean "not yet"; other bytes are final.
+    """
 
-def fetch(url: str, **wishes: Any) -> Request:
-    return Request("GET", url, repeatable=True, refusal=not_there, **wishes)
+    def __init__(self, link: Link, source: Source, send: Send, patience: float) -> None:
+        self.link, self.source, self.send = link, source, send
+        self.begun, self.patience = time.monotonic(), patience
+        self.sized = False  # some response has told the right size
 
+    def get(self, check: Callable[[Response], Optional[UploadError]], **more: Any) -> Response:
+        """A response to which `check` does not object."""
 
-def prove_whole(link: Link, source: Source, send: Send) -> str:
-    tally = Tally()
-    response = send(fetch(link.url, sink=tally.fresh, limit=source.size + 1))
-    if response.status != 200:
-        raise differs(response, f"an answer {response.status}")
-    if tally.size != source.size:
-        raise differs(
-            response,
-            f"{'more' if tally.size > source.size else tally.size} instead of {source.size} bytes",
+        def refusal(response: Response) -> Optional[UploadError]:
+            error = check(response) if response.status in (200, 206) else None
+            early = self.is_page(response) if error else response.status in (403, 404)
+            return (early and self.not_yet(response, error)) or error
+
+        return self.send(Request("GET", self.link.url, repeatable=True, refusal=refusal, **more))
+
+    def is_page(self, response: Response) -> bool:
+        return is_html(response) and "html" not in media_type(self.source.name)
+
+    def not_yet(self, response: Response, error: Optional[UploadError]) -> Optional[NotYet]:
+        """Look again soon, and then every two seconds, until the link has had its time."""
+        waited = time.monotonic() - self.begun
+        if waited >= self.patience:
+            return None
+        seconds = min(2.0, max(0.5, waited), self.patience - waited)
+        words = str(error or f"{response.status} {phrase(response.status)}")
+        return NotYet(words, phase="proof", status=response.status, retry_after=seconds)
+
+    def whole(self) -> str:
+        """Downloads everything."""
+        tally = Tally()
+        response = self.get(
+            lambda response: self.other_file(response, tally),
+            sink=tally.fresh,
+            limit=self.source.size + 1,
         )
-    if tally.digest.hexdigest() != (link.sha256 or sha256_of(source.body())):
-        raise differs(response, "other bytes")
-    return "full"
+        if response.status not in (200, 206):
+            raise differs(response, f"an answer {response.status}")
+        return "full"
+
+    def other_file(self, response: Response, tally: Tally) -> Optional[NotVerified]:
+        size = self.source.size
+        if not readable(response):
+            return differs(response, "bytes that cannot be unpacked")
+        if part_of(response)[0] != 0:
+            return differs(response, "a part of the file")
+        if tally.size != size:
+            shown = "more" if tally.size > size else tally.size
+            return differs(response, f"{shown} instead of {size} bytes")
+        if tally.digest.hexdigest() != (self.link.sha256 or sha256_of(self.source.body())):
+            return differs(response, "other bytes")
+        return None
+
+    def samples(self) -> str:
+        """Start, middle and end, byte for byte; of a host without ranges the start and the Content-Length."""
+        for start in (0, (self.source.size - SAMPLE) // 2, self.source.size - SAMPLE):
+            instead = self.sample(start)
+            if instead:
+                return instead
+        return "sample" if self.sized else self.whole()
+
+    def sample(self, start: int) -> str:
+        """Compares one sample; "" when all of it is right, else the proof that came in place of samples.
+
+        The first one is a plain GET that hangs up: a cache may know the start of a file from that, and no range.
+        """
+        at, end = start, start + SAMPLE
+        for _ in range(8):  # a host may give less than was asked for, or another part
+            span = (("Range", f"bytes={at}-{end - 1}"),) if at else ()
+            response = self.get(functools.partial(self.other_part, at), headers=span, limit=SAMPLE)
+            first, size = part_of(response)
+            self.sized = self.sized or size is not None
+            if first is None:
+                break
+            if at and "Content-Range" not in response.headers:  # it has no ranges
+                return "size" if self.sized else self.whole()
+            if first <= at:
+                at = max(at, first + len(response.body))
+            if at >= end:
+                return ""
+        return self.whole()
+
+    def other_part(self, at: int, response: Response) -> Optional[NotVerified]:
+        """Compares the range that the host says it is, if that helps; it need not be the one that was asked for."""
+        first, size = part_of(response)
+        if size not in (None, self.source.size):
+            return differs(response, f"{size} instead of {self.source.size} bytes")
+        if response.status == 200 and not readable(response):
+            return differs(response, "bytes that cannot be unpacked")
+        count = len(response.body)
+        ranged = "Content-Range" in response.headers
+        if first is None or (ranged and not first <= at < first + count):
+            return None
+        part = self.source.body()._replace(start=first, size=count)
+        if first + count > self.source.size or response.body != b"".join(
+            map(bytes, pieces_of(part))
+        ):
+            return differs(response, f"other bytes at {first}")
+        return None
+
+
+def readable(response: Response) -> bool:
+    """Whether the body is what readers get: the transport undoes gzip and deflate, but no other Content-Encoding."""
+    encoding = content_encoding(response.headers)
+    return not encoding or bool(packing(response))
+
+
+def part_of(response: Response) -> tuple[Optional[int], Optional[int]]:
+    """Where the body begins in the file and the size of the file, as far as the response says so.
+
+    rclone serve s3 1.75 calls a range 200.
+    """
+    span = response.headers.get("Content-Range")
+    if response.status == 200 and span is None:
+        return 0, response.size
+    match = re.fullmatch(r"bytes +([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", span or "")
+    if not match or content_encoding(response.headers):
+        return None, None
+    return number(match[1]), number(match[2])
+
+
+def is_html(response: Response) -> bool:
+    return "html" in str(response.headers.get("Content-Type", "")).lower()
 
 
 def differs(response: Response, what: str) -> NotVerified:
-    page = (
-        " (an HTML page)" if "html" in str(response.headers.get("Content-Type", "")).lower() else ""
-    )
-    return NotVerified(f"{bare(response.url)} serves {what}{page}", phase="proof")
-
-
-def prove_samples(link: Link, source: Source, send: Send) -> str:
-    """Start, middle and end, byte for byte; a host without ranges shows its start and its Content-Length."""
-    for start in (0, (source.size - SAMPLE) // 2, source.size - SAMPLE):
-        span = f"bytes={start}-{start + SAMPLE - 1}"
-        response = send(fetch(link.url, headers=(("Range", span),), limit=SAMPLE))
-        ranged = (
-            response.status == 206 or "Content-Range" in response.headers
-        )  # rclone serve s3 1.75 calls a range 200
-        size = total_of(response) if ranged else response.size
-        if size is None:
-            return prove_whole(link, source, send)
-        if size != source.size:
-            raise differs(response, f"{size} instead of {source.size} bytes")
-        local = b"".join(
-            map(bytes, pieces_of(source.body()._replace(start=start if ranged else 0, size=SAMPLE)))
-        )
-        if response.body != local:
-            raise differs(response, f"other bytes at {start if ranged else 0}")
-        if not ranged:
-            return "size"
-    return "sample"
-
-
-def total_of(response: Response) -> Optional[int]:
-    """The whole size that a 206 tells: Content-Range: bytes 0-99/1234."""
-    return number(response.headers.get("Content-Range", "").rpartition("/")[2])
+    encoding = content_encoding(response.headers)
+    if encoding:
+        what += f" (Content-Encoding: {printable(encoding, 40)})"
+    if is_html(response):
+        what += " (an HTML page)"
+    return NotVerified(f"{bare(response.url)} serves {what}", phase="proof")
 
 
 # -- for Python programs
@@ -4762,6 +4973,7 @@ class Meter(Progress):
             "moving"
         )  # shared by the threads of one file
         self.finished = 0  # files
+        self.links: list[tuple[Source, Unverified]] = []  # all that hosts have given
         self.lock, self.last, self.width = threading.RLock(), 0.0, 0
 
     def begin(self, name: str) -> Moving:
@@ -4802,6 +5014,9 @@ class Meter(Progress):
                 f"{moving.name}: {moving.host}: {error.phase}: {error}; again in {seconds:.1f} s"
             )
             self.draw(True)
+
+    def uploaded(self, source: Source, link: Unverified) -> None:
+        self.links.append((source, link))
 
     def proving(self) -> None:
         with self.lock:
@@ -4894,6 +5109,7 @@ class Remarks(Progress):
 
     def __init__(self, meter: Meter, quiet: bool) -> None:
         self.meter, self.quiet = meter, quiet
+        self.uploaded = meter.uploaded  # type: ignore[method-assign]
 
     def remark(self, text: str) -> None:
         if not self.quiet:
@@ -4959,6 +5175,10 @@ class Outcome(NamedTuple):
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
 
+    def unverified(self) -> tuple[Unverified, ...]:
+        ended = self.result or self.error
+        return ended.unverified if ended else ()
+
 
 def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
@@ -4968,6 +5188,7 @@ def json_line(outcome: Outcome) -> str:
     result = outcome.result or empty._replace(seconds=round(outcome.seconds, 3), attempts=attempts)
     fields: dict[str, Any] = {"file": outcome.file, **result._asdict()}
     fields["attempts"] = [attempt._asdict() for attempt in result.attempts]
+    fields["unverified"] = [link._asdict() for link in outcome.unverified()]
     if error:
         fields.update(
             url=None,
@@ -4977,6 +5198,16 @@ def json_line(outcome: Outcome) -> str:
             error=printable(error.summary, 400),
         )
     return json.dumps(fields)
+
+
+def copy_line(link: Unverified) -> str:
+    """Where a copy may be, and how to delete it; what opens a private link is for stdout only."""
+    removal = (
+        f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
+        if link.delete
+        else "no delete link"
+    )
+    return f"a copy may remain on {link.provider} (unverified): {bare(link.url)}   {removal}"
 
 
 def failure_lines(outcome: Outcome) -> list[str]:
@@ -5994,25 +6225,42 @@ def upload_all(
         return lambda: upload_one(file, source, options, chain, transport, watched, broken)
 
     def tell(place: int) -> None:
-        codes.append(early[place].code())
-        show(early.pop(place), meter, args)
+        outcome = early.pop(place)
+        codes[place] = outcome.code()
+        show(outcome, meter, args)
+        if outcome.result and not args.quiet:
+            twin = files[urls.setdefault(outcome.result.url, place)]
+            if urls[outcome.result.url] != place:
+                meter.above(f"twat-fs: {printable(outcome.file)}: same URL as {printable(twin)}")
 
     early: dict[int, Outcome] = {}  # before their turn
-    codes: list[int] = []
+    codes: dict[int, int] = {}
+    urls: dict[str, int] = {}
     try:
         for place, outcome in parallel(
             [job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)
         ):
             early[place] = outcome
-            while len(codes) in early and not (options.fragile and any(codes)):
+            while len(codes) in early and not (options.fragile and any(codes.values())):
                 tell(len(codes))
-            if options.fragile and any(codes):
+            if options.fragile and any(codes.values()):
                 break
     finally:  # also on Ctrl-C: what has been made public is told
         for place in sorted(early):
             with contextlib.suppress(Unreadable):  # then it stands on stderr
                 tell(place)
-    return worst(codes)
+        for place, (file, source) in enumerate(zip(files, sources)):
+            links = tuple(link for uploaded, link in meter.links if uploaded is source)
+            if links and place not in codes:
+                with contextlib.suppress(Unreadable):
+                    show(stopped(file, links), meter, args)
+    return worst(list(codes.values()))
+
+
+def stopped(file: str, links: tuple[Unverified, ...]) -> Outcome:
+    error = UploadError("stopped before the link was verified", phase="proof")
+    error.unverified = links
+    return Outcome(file, None, None, error, 0.0)
 
 
 def upload_one(
@@ -6035,7 +6283,9 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
     if outcome.error:
         for line in failure_lines(outcome):
             meter.above(line)
-    elif result and result.verified == "none" and not args.quiet and not args.verify:
+    for link in outcome.unverified():
+        meter.above(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
+    if result and result.verified == "none" and not args.quiet and not args.verify:
         paged = any(row.id == result.provider and not row.fetched for row in PROVIDERS)
         why = (
             f"{result.provider} shows us a page instead"
