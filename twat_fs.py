@@ -676,22 +676,18 @@ def new_name(name: str) -> str:
     return unique
 
 
-def unique_name(name: str, now: time.struct_time) -> str:
-    return extended_name(name, time.strftime("_%Y%m%d_%H%M%S", now))
-
-
 def varied_name(name: str) -> str:
-    """Another name for the same second; random, because another process may look for one too."""
-    return extended_name(name, f"_{os.urandom(3).hex()}")
+    """Another name in the same second; at random, because another process may look for one too."""
+    return unique_name(name, time.gmtime(), f"_{os.urandom(3).hex()}")
 
 
-def extended_name(name: str, addition: str) -> str:
-    """The addition comes before the extension."""
+def unique_name(name: str, now: time.struct_time, form: str = "_%Y%m%d_%H%M%S") -> str:
     stem, extension = os.path.splitext(name)
-    room = MAX_NAME - len((addition + extension).encode())
+    stamp = time.strftime(form, now)
+    room = MAX_NAME - len((stamp + extension).encode())
     if room < 0:  # that is no extension
-        stem, extension, room = name, "", MAX_NAME - len(addition)
-    return stem.encode()[:room].decode("utf-8", "ignore") + addition + extension
+        stem, extension, room = name, "", MAX_NAME - len(stamp)
+    return stem.encode()[:room].decode("utf-8", "ignore") + stamp + extension
 
 
 @functools.cache
@@ -1728,20 +1724,21 @@ def number(text: Optional[str]) -> Optional[int]:
     return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text.strip(), re.ASCII) else None
 
 
+UNPACKED = ("", "gzip", "x-gzip", "deflate")  # every Content-Encoding that the transport undoes
+
+
 def pour(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
-    """Passes on at most `limit` bytes of a body, unpacked; whether the connection is at its end, and can be used again."""
-    encoding, left = packing(answer), limit
+    """Passes on at most `limit` bytes of a body; whether it was read to its end, and the connection can go on."""
+    packed, left = packing(answer) and not still_packed(answer), limit
     blocks = blocks_of(answer, limit)
-    if encoding:
-        blocks = unpacked(blocks_of(answer, 2 * limit + SAMPLE), encoding)
+    if packed:
+        blocks = unpacked(blocks_of(answer, 2 * limit + SAMPLE), packing(answer))
     for block in blocks:
         sink(block[:left])
         left -= len(block)
         if left <= 0:
             break
-    if encoding:
-        return False
-    return left > 0 or (not answer.length and not answer.read(1))
+    return not packed and (left > 0 or (not answer.length and not answer.read(1)))
 
 
 def blocks_of(answer: Any, limit: int) -> Iterator[bytes]:
@@ -1760,15 +1757,14 @@ def blocks_of(answer: Any, limit: int) -> Iterator[bytes]:
 
 
 def packing(answer: Any) -> str:
-    """The Content-Encoding that is to be undone, though we asked for identity; a part cannot be unpacked alone."""
-    encoding = content_encoding(answer.headers)
-    return encoding if encoding in ("gzip", "x-gzip", "deflate") and answer.status != 206 else ""
-
-
-def content_encoding(headers: Mapping[str, str]) -> str:
-    """What is to be undone before a reader sees the bytes; "" for nothing."""
-    encoding = str(headers.get("Content-Encoding", "")).strip().lower()
+    """The Content-Encoding, though we asked for identity."""
+    encoding = str(answer.headers.get("Content-Encoding", "")).strip().lower()
     return "" if encoding == "identity" else encoding
+
+
+def still_packed(answer: Any) -> bool:
+    """Whether readers will see other bytes than those which the transport gives; a part cannot be unpacked alone."""
+    return packing(answer) not in (("",) if answer.status == 206 else UNPACKED)
 
 
 def unpacked(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
@@ -4547,47 +4543,26 @@ def deliver(
     progress.trying(provider, source)
     begun = time.monotonic()
     try:
-        link = upload_to(provider, source, options, send)
+        link = upload_to(
+            provider, source, options._replace(sha256=needs_hash(provider, source, options)), send
+        )
     except (Refused, NoLink) as error:
         error.hint = way_out(error, provider, source, options)
         raise
-    unverified = Unverified(provider.id, link.url, link.delete)
-    progress.uploaded(source, unverified)
+    public = Unverified(provider.id, link.url, link.delete)
+    progress.uploaded(source, public)
     if link.remark:
         progress.remark(link.remark)
-    try:
-        patience = min(LATEST, max(LATE, (time.monotonic() - begun) / 6)) if options.retry else 0.0
-        return finish(link, provider, source, options, send, progress, patience)
-    except UploadError as error:  # what is public must not be a secret
-        error.unverified = (unverified,)
-        raise
-
-
-def upload_to(provider: Provider, source: Source, options: UploadOptions, send: Send) -> Link:
-    """The provider's link; with --unique, where the host has a file of that name, that of the file under another one."""
-    options = options._replace(
-        sha256=needs_hash(provider, source, options), force=options.force and not options.unique
-    )
-    for _ in range(2):
-        try:
-            return provider.upload(source, options, send)
-        except Refused as error:
-            if not options.unique or "--unique" not in error.hint:
-                raise
-        source = source._replace(name=varied_name(source.name))
-    return provider.upload(source, options, send)
-
-
-def finish(
-    link: Link, provider: Provider, source: Source, options: UploadOptions,
-    send: Send, progress: Progress, patience: float,
-) -> UploadResult:  # fmt: skip
-    """The result, once the link is verified."""
     started = time.monotonic()
     progress.proving()
-    verified = verify(link, provider, source, options, send, patience)
+    try:
+        patience = min(LATEST, max(LATE, (started - begun) / 6)) if options.retry else 0.0
+        verified = verify(link, provider, source, options, send, patience)
+        sha256 = link.sha256 or (sha256_of(source.body()) if options.sha256 else None)
+    except UploadError as error:
+        error.unverified = (public,)
+        raise
     progress.proved(verified, time.monotonic() - started)
-    sha256 = link.sha256 or (sha256_of(source.body()) if options.sha256 else None)
     life = lifetime(keeps_of(provider, options), source.size, options)
     if options.expire and life and life > 1.5 * options.expire:
         progress.remark(
@@ -4598,15 +4573,27 @@ def finish(
     return UploadResult(link.url, provider.id, source.size, sha256, expires, link.delete, verified)
 
 
+def upload_to(provider: Provider, source: Source, options: UploadOptions, send: Send) -> Link:
+    """The provider's link; with --unique a file that has the name already is no hindrance, and not overwritten."""
+    if options.unique:
+        options = options._replace(force=False)
+        try:
+            return provider.upload(source, options, send)
+        except Refused as error:
+            if "--unique" not in error.hint:
+                raise
+        source = source._replace(name=varied_name(source.name))
+    return provider.upload(source, options, send)
+
+
 def way_out(error: UploadError, provider: Provider, source: Source, options: UploadOptions) -> str:
     """What the user can do about a host's no."""
     if error.status == 413:
         return f"the file has {human(source.size)}"
     if provider.account and not options.settings.get(provider.account):
         return error.hint or f"it may want an account: set {provider.account}"
-    for option in ("--force", "--unique"):  # no use in advising what was given
-        if getattr(options, option[2:]):
-            error.hint = re.sub(f"{option} or |{option} [^,]*", "", error.hint).strip(", ")
+    if options.unique:  # no use in advising what was given
+        error.hint = re.sub("--(force|unique)( or|[^,]*,?) ?", "", error.hint)
     return error.hint or (provider.help if error.status in (401, 403) else "")
 
 
@@ -4670,107 +4657,80 @@ class Verifier:
     def __init__(self, link: Link, source: Source, send: Send, patience: float) -> None:
         self.link, self.source, self.send = link, source, send
         self.begun, self.patience = time.monotonic(), patience
-        self.sized = False  # some response has told the right size
 
     def get(self, check: Callable[[Response], Optional[UploadError]], **more: Any) -> Response:
         """A response to which `check` does not object."""
 
         def refusal(response: Response) -> Optional[UploadError]:
             error = check(response) if response.status in (200, 206) else None
-            early = self.is_page(response) if error else response.status in (403, 404)
-            return (early and self.not_yet(response, error)) or error
+            early = response.status in (403, 404)
+            if error and is_html(response):
+                early = "html" not in media_type(self.source.name)
+            waited = time.monotonic() - self.begun
+            if not early or waited >= self.patience:
+                return error
+            words = str(error or f"{response.status} {phrase(response.status)}")
+            return NotYet(words, phase="proof", retry_after=min(2.0, max(0.5, waited)))
 
-        return self.send(Request("GET", self.link.url, repeatable=True, refusal=refusal, **more))
-
-    def is_page(self, response: Response) -> bool:
-        return is_html(response) and "html" not in media_type(self.source.name)
-
-    def not_yet(self, response: Response, error: Optional[UploadError]) -> Optional[NotYet]:
-        """Look again soon, and then every two seconds, until the link has had its time."""
-        waited = time.monotonic() - self.begun
-        if waited >= self.patience:
-            return None
-        seconds = min(2.0, max(0.5, waited), self.patience - waited)
-        words = str(error or f"{response.status} {phrase(response.status)}")
-        return NotYet(words, phase="proof", status=response.status, retry_after=seconds)
+        return self.send(
+            Request("GET", self.link.url, repeatable=True, refusal=refusal, expects=(416,), **more)
+        )
 
     def whole(self) -> str:
         """Downloads everything."""
-        tally = Tally()
-        response = self.get(
-            lambda response: self.other_file(response, tally),
-            sink=tally.fresh,
-            limit=self.source.size + 1,
-        )
+        tally, size = Tally(), self.source.size
+
+        def check(response: Response) -> Optional[UploadError]:
+            if still_packed(response):
+                return differs(response, "bytes that cannot be unpacked")
+            if tally.size != size:
+                shown = "more" if tally.size > size else tally.size
+                return differs(response, f"{shown} instead of {size} bytes")
+            if tally.digest.hexdigest() != (self.link.sha256 or sha256_of(self.source.body())):
+                return differs(response, "other bytes")
+            return None
+
+        response = self.get(check, sink=tally.fresh, limit=size + 1)
         if response.status not in (200, 206):
             raise differs(response, f"an answer {response.status}")
         return "full"
 
-    def other_file(self, response: Response, tally: Tally) -> Optional[NotVerified]:
-        size = self.source.size
-        if not readable(response):
-            return differs(response, "bytes that cannot be unpacked")
-        if part_of(response)[0] != 0:
-            return differs(response, "a part of the file")
-        if tally.size != size:
-            shown = "more" if tally.size > size else tally.size
-            return differs(response, f"{shown} instead of {size} bytes")
-        if tally.digest.hexdigest() != (self.link.sha256 or sha256_of(self.source.body())):
-            return differs(response, "other bytes")
-        return None
-
     def samples(self) -> str:
-        """Start, middle and end, byte for byte; of a host without ranges the start and the Content-Length."""
-        for start in (0, (self.source.size - SAMPLE) // 2, self.source.size - SAMPLE):
-            instead = self.sample(start)
-            if instead:
-                return instead
-        return "sample" if self.sized else self.whole()
+        """Start, middle and end, byte for byte; of a host without ranges the start and the Content-Length.
 
-    def sample(self, start: int) -> str:
-        """Compares one sample; "" when all of it is right, else the proof that came in place of samples.
-
-        The first one is a plain GET that hangs up: a cache may know the start of a file from that, and no range.
+        The first one is a plain GET that hangs up, as readers send it.  A host may give less than was asked for, which is
+        asked on; or another range, or a part of what it packs: then only the whole file is a proof.
         """
-        at, end = start, start + SAMPLE
-        for _ in range(8):  # a host may give less than was asked for, or another part
-            span = (("Range", f"bytes={at}-{end - 1}"),) if at else ()
-            response = self.get(functools.partial(self.other_part, at), headers=span, limit=SAMPLE)
-            first, size = part_of(response)
-            self.sized = self.sized or size is not None
-            if first is None:
-                break
-            if at and "Content-Range" not in response.headers:  # it has no ranges
-                return "size" if self.sized else self.whole()
-            if first <= at:
-                at = max(at, first + len(response.body))
-            if at >= end:
-                return ""
-        return self.whole()
+        sized = False
+        for start in (0, (self.source.size - SAMPLE) // 2, self.source.size - SAMPLE):
+            at, end = start, start + SAMPLE
+            while at < end:
+                span = (("Range", f"bytes={at}-{end - 1}"),) if at else ()
+                check = functools.partial(self.other_part, at)
+                response = self.get(check, headers=span, limit=SAMPLE)
+                first, size = part_of(response)
+                sized = sized or size is not None
+                step = len(response.body) if first == at and not packing(response) else 0
+                if step < min(4 * KiB, end - at):
+                    return "size" if sized and response.status == 200 else self.whole()
+                at += step
+        return "sample" if sized else self.whole()
 
-    def other_part(self, at: int, response: Response) -> Optional[NotVerified]:
-        """Compares the range that the host says it is, if that helps; it need not be the one that was asked for."""
+    def other_part(self, at: int, response: Response) -> Optional[UploadError]:
+        """Compares the range that begins at `at`; of any other there is nothing to say."""
         first, size = part_of(response)
         if size not in (None, self.source.size):
             return differs(response, f"{size} instead of {self.source.size} bytes")
-        if response.status == 200 and not readable(response):
-            return differs(response, "bytes that cannot be unpacked")
-        count = len(response.body)
-        ranged = "Content-Range" in response.headers
-        if first is None or (ranged and not first <= at < first + count):
+        if first != at or not response.body:
             return None
-        part = self.source.body()._replace(start=first, size=count)
-        if first + count > self.source.size or response.body != b"".join(
-            map(bytes, pieces_of(part))
-        ):
-            return differs(response, f"other bytes at {first}")
+        if still_packed(response):
+            return differs(response, "bytes that cannot be unpacked")
+        local = self.source.body()._replace(
+            start=at, size=min(len(response.body), self.source.size - at)
+        )
+        if response.body != b"".join(map(bytes, pieces_of(local))):
+            return differs(response, f"other bytes at {at}")
         return None
-
-
-def readable(response: Response) -> bool:
-    """Whether the body is what readers get: the transport undoes gzip and deflate, but no other Content-Encoding."""
-    encoding = content_encoding(response.headers)
-    return not encoding or bool(packing(response))
 
 
 def part_of(response: Response) -> tuple[Optional[int], Optional[int]]:
@@ -4778,11 +4738,11 @@ def part_of(response: Response) -> tuple[Optional[int], Optional[int]]:
 
     rclone serve s3 1.75 calls a range 200.
     """
-    span = response.headers.get("Content-Range")
-    if response.status == 200 and span is None:
+    span = response.headers.get("Content-Range", "")
+    if response.status == 200 and not span:
         return 0, response.size
-    match = re.fullmatch(r"bytes +([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", span or "")
-    if not match or content_encoding(response.headers):
+    match = re.match(r"bytes +([0-9]+)-[0-9]+/(.*)", span)
+    if not match or still_packed(response):
         return None, None
     return number(match[1]), number(match[2])
 
@@ -4792,9 +4752,8 @@ def is_html(response: Response) -> bool:
 
 
 def differs(response: Response, what: str) -> NotVerified:
-    encoding = content_encoding(response.headers)
-    if encoding:
-        what += f" (Content-Encoding: {printable(encoding, 40)})"
+    if packing(response):
+        what += f" (Content-Encoding: {printable(packing(response), 40)})"
     if is_html(response):
         what += " (an HTML page)"
     return NotVerified(f"{bare(response.url)} serves {what}", phase="proof")
@@ -6229,13 +6188,13 @@ def upload_all(
         codes[place] = outcome.code()
         show(outcome, meter, args)
         if outcome.result and not args.quiet:
-            twin = files[urls.setdefault(outcome.result.url, place)]
-            if urls[outcome.result.url] != place:
+            twin = urls.setdefault(outcome.result.url, outcome.file)
+            if twin != outcome.file:
                 meter.above(f"twat-fs: {printable(outcome.file)}: same URL as {printable(twin)}")
 
     early: dict[int, Outcome] = {}  # before their turn
     codes: dict[int, int] = {}
-    urls: dict[str, int] = {}
+    urls: dict[str, str] = {}
     try:
         for place, outcome in parallel(
             [job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)
@@ -6246,21 +6205,15 @@ def upload_all(
             if options.fragile and any(codes.values()):
                 break
     finally:  # also on Ctrl-C: what has been made public is told
+        for place, source in enumerate(sources):
+            error = NotVerified("stopped before the link was verified", phase="proof")
+            error.unverified = tuple(link for known, link in meter.links if known is source)
+            if error.unverified and place not in codes:
+                early.setdefault(place, Outcome(files[place], None, None, error, 0.0))
         for place in sorted(early):
             with contextlib.suppress(Unreadable):  # then it stands on stderr
                 tell(place)
-        for place, (file, source) in enumerate(zip(files, sources)):
-            links = tuple(link for uploaded, link in meter.links if uploaded is source)
-            if links and place not in codes:
-                with contextlib.suppress(Unreadable):
-                    show(stopped(file, links), meter, args)
     return worst(list(codes.values()))
-
-
-def stopped(file: str, links: tuple[Unverified, ...]) -> Outcome:
-    error = UploadError("stopped before the link was verified", phase="proof")
-    error.unverified = links
-    return Outcome(file, None, None, error, 0.0)
 
 
 def upload_one(
