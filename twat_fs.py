@@ -426,6 +426,7 @@ class UploadError(Exception):
     """
 
     exit_code = 1
+    attempts: tuple[Attempt, ...] = ()
     unverified: tuple[Unverified, ...] = ()
 
     def __init__(
@@ -662,18 +663,15 @@ def safe_name(name: str) -> str:
 
 
 @functools.cache
-def used_names() -> set[str]:
-    """The unique names that this process has made."""
-    return set()
+def uses(name: str) -> Iterator[int]:
+    """Counts how often this process has wanted a unique name."""
+    return itertools.count()
 
 
 def new_name(name: str) -> str:
     """A name with the time (UTC) in it, different from all that were made before."""
     unique = unique_name(name, time.gmtime())
-    if unique in used_names():
-        unique = varied_name(unique)
-    used_names().add(unique)
-    return unique
+    return varied_name(unique) if next(uses(unique)) else unique
 
 
 def varied_name(name: str) -> str:
@@ -1659,9 +1657,11 @@ class Transport:
         taken: list[bytes] = []
         sink = request.sink() if request.sink and answer.status in (200, 206) else taken.append
         size = None if packing(answer) else answer.length
-        whole = pour(
-            answer, sink, request.limit if answer.status < 300 else max(request.limit, 64 * KiB)
-        )
+        limit = request.limit if answer.status < 300 else max(request.limit, 64 * KiB)
+        if packing(answer) and not still_packed(answer):
+            sink = unpacking(sink, packing(answer), limit)
+            limit = 2 * limit + SAMPLE
+        whole = pour(answer, sink, limit)
         if whole and not answer.will_close:
             answer.close()
         else:
@@ -1724,36 +1724,26 @@ def number(text: Optional[str]) -> Optional[int]:
     return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text.strip(), re.ASCII) else None
 
 
-UNPACKED = ("", "gzip", "x-gzip", "deflate")  # every Content-Encoding that the transport undoes
-
-
 def pour(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
-    """Passes on at most `limit` bytes of a body; whether it was read to its end, and the connection can go on."""
-    packed, left = packing(answer) and not still_packed(answer), limit
-    blocks = blocks_of(answer, limit)
-    if packed:
-        blocks = unpacked(blocks_of(answer, 2 * limit + SAMPLE), packing(answer))
-    for block in blocks:
-        sink(block[:left])
-        left -= len(block)
-        if left <= 0:
-            break
-    return not packed and (left > 0 or (not answer.length and not answer.read(1)))
-
-
-def blocks_of(answer: Any, limit: int) -> Iterator[bytes]:
-    """At most `limit` bytes of a body as they come.  A body cut short is an error."""
-    while limit:
+    """Hands on at most `limit` bytes of an answer; whether that was all of it.  An answer cut short is an error."""
+    left = limit
+    while left:
         try:
-            data = answer.read(min(limit, CHUNK))
+            data = answer.read(min(left, 256 * KiB))
         except ValueError as error:
             raise http.client.HTTPException("a chunk of a negative size") from error
         if not data:
             break
-        limit -= len(data)
-        yield data
-    if limit and answer.length:  # Content-Length promised more
+        left -= len(data)
+        sink(data)
+    if not left:
+        return not answer.length and not answer.read(1)
+    if answer.length:  # Content-Length promised more
         raise http.client.IncompleteRead(b"", answer.length)
+    return True
+
+
+UNPACKED = ("", "gzip", "x-gzip", "deflate")  # every Content-Encoding that the transport undoes
 
 
 def packing(answer: Any) -> str:
@@ -1767,25 +1757,29 @@ def still_packed(answer: Any) -> bool:
     return packing(answer) not in (("",) if answer.status == 206 else UNPACKED)
 
 
-def unpacked(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """Undoes gzip or deflate, as browsers do, in blocks of bounded size: a few bytes may stand for a gigabyte."""
+def unpacking(
+    sink: Callable[[bytes], object], encoding: str, limit: int
+) -> Callable[[bytes], object]:
+    """A sink that undoes gzip or deflate, as browsers do, up to `limit` bytes: a few may stand for a gigabyte."""
     engine: Any = None
-    for data in blocks:
+    left = limit
+
+    def take(data: bytes) -> None:
+        nonlocal engine, left
         if not engine:
-            without_head = encoding == "deflate" and data[0] & 15 != 8  # so older servers send it
+            without_head = encoding == "deflate" and data[0] & 15 != 8  # so some servers send it
             engine = zlib.decompressobj(-15 if without_head else 47)
-        block = b"-"
-        while block:
+        block = data
+        while block and left and not engine.eof:
             try:
-                block = engine.decompress(data, CHUNK)
+                block = engine.decompress(data, min(left, CHUNK))
             except zlib.error as error:
                 raise NoLink(f"invalid {encoding} data", phase="reply", started=True) from error
-            yield block
+            sink(block)
+            left -= len(block)
             data = engine.unconsumed_tail
-        if engine.eof:  # browsers ignore what follows
-            return
-    if engine:
-        raise http.client.IncompleteRead(b"")
+
+    return take
 
 
 def redirected(request: Request, response: Response) -> Optional[Request]:
@@ -4663,6 +4657,8 @@ class Verifier:
 
         def refusal(response: Response) -> Optional[UploadError]:
             error = check(response) if response.status in (200, 206) else None
+            if still_packed(response) and response.status in (200, 206):
+                error = differs(response, "bytes that cannot be unpacked")
             early = response.status in (403, 404)
             if error and is_html(response):
                 early = "html" not in media_type(self.source.name)
@@ -4681,8 +4677,6 @@ class Verifier:
         tally, size = Tally(), self.source.size
 
         def check(response: Response) -> Optional[UploadError]:
-            if still_packed(response):
-                return differs(response, "bytes that cannot be unpacked")
             if tally.size != size:
                 shown = "more" if tally.size > size else tally.size
                 return differs(response, f"{shown} instead of {size} bytes")
@@ -4723,8 +4717,6 @@ class Verifier:
             return differs(response, f"{size} instead of {self.source.size} bytes")
         if first != at or not response.body:
             return None
-        if still_packed(response):
-            return differs(response, "bytes that cannot be unpacked")
         local = self.source.body()._replace(
             start=at, size=min(len(response.body), self.source.size - at)
         )
@@ -4742,7 +4734,7 @@ def part_of(response: Response) -> tuple[Optional[int], Optional[int]]:
     if response.status == 200 and not span:
         return 0, response.size
     match = re.match(r"bytes +([0-9]+)-[0-9]+/(.*)", span)
-    if not match or still_packed(response):
+    if not match:
         return None, None
     return number(match[1]), number(match[2])
 
@@ -5134,28 +5126,20 @@ class Outcome(NamedTuple):
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
 
-    def unverified(self) -> tuple[Unverified, ...]:
-        ended = self.result or self.error
-        return ended.unverified if ended else ()
-
 
 def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
-    error = outcome.error
-    empty = UploadResult("", "", outcome.size or 0)
-    attempts = error.attempts if isinstance(error, AllProvidersFailed) else ()
-    result = outcome.result or empty._replace(seconds=round(outcome.seconds, 3), attempts=attempts)
-    fields: dict[str, Any] = {"file": outcome.file, **result._asdict()}
-    fields["attempts"] = [attempt._asdict() for attempt in result.attempts]
-    fields["unverified"] = [link._asdict() for link in outcome.unverified()]
-    if error:
+    fields: dict[str, Any] = {"file": outcome.file, **dict.fromkeys(UploadResult._fields)}
+    if outcome.result:
+        fields.update(outcome.result._asdict())
+    if outcome.error:
         fields.update(
-            url=None,
-            provider=None,
             size=outcome.size,
-            verified=None,
-            error=printable(error.summary, 400),
+            seconds=round(outcome.seconds, 3),
+            error=printable(outcome.error.summary, 400),
         )
+    for name in ("attempts", "unverified"):
+        fields[name] = [one._asdict() for one in getattr(outcome.result or outcome.error, name)]
     return json.dumps(fields)
 
 
@@ -6236,7 +6220,8 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
     if outcome.error:
         for line in failure_lines(outcome):
             meter.above(line)
-    for link in outcome.unverified():
+    ended: Any = result or outcome.error
+    for link in ended.unverified:
         meter.above(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
     if result and result.verified == "none" and not args.quiet and not args.verify:
         paged = any(row.id == result.provider and not row.fetched for row in PROVIDERS)
