@@ -133,6 +133,11 @@ SECRET_SETTINGS = tuple(
 )
 TICK = 0.2  # seconds; long waits come in such steps, because a signal just before a wait is heard only after it
 STALL = 60.0  # seconds without any byte moving
+READY_TIME = 1.5  # seconds after which a connection that is not ready gets company
+MUTE_TIME = 5.0  # seconds of silence after which the next address of a host is tried
+DNS_TIME = 10.0  # seconds; glibc asks a name server twice, for 5 s each
+SHORT_WAIT = 5  # seconds; a longer rate limit is waited for at the last host only
+MEMORY = 6 * HOUR  # how long a host that failed on this network is tried last
 MAX_REDIRECTS = 10
 MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
 SMALL = 4 * MiB  # up to here the proof fetches the whole file, above it three samples
@@ -231,6 +236,8 @@ class Request(NamedTuple):
     within: Optional[float] = (
         None  # seconds for all of it, whatever --max-time says, and then no second try
     )
+    # seconds from the end of the body to the response; None: the stall timeout
+    response_timeout: Optional[float] = None
     stop: Any = None  # a threading.Event: once it is set the sending ends
 
     def __repr__(self) -> str:
@@ -287,6 +294,7 @@ class UploadOptions(NamedTuple):
     max_time: Optional[float] = None  # for the whole call
     limit_rate: Optional[int] = None
     jobs: int = 8  # parts of one file at a time, where a host takes parts
+    ip_version: Optional[int] = None  # 4 or 6: connect over this one only
     public: bool = False  # storage of yours is public: links need no signature
     proxy: Optional[str] = None  # may hold a password: see __repr__
     cacert: Optional[str] = None
@@ -439,6 +447,7 @@ class UploadError(Exception):
         retry_after: Optional[float] = None,
         started: bool = False,
         everywhere: bool = False,
+        timed_out: bool = False,
         hint: str = "",
     ) -> None:
         super().__init__(message)
@@ -451,6 +460,7 @@ class UploadError(Exception):
         )
         self.started = started
         self.everywhere = everywhere  # every other host would fail in the same way
+        self.timed_out = timed_out
         self.hint = hint  # what the reader can do
 
     def by(self, provider: str) -> "UploadError":
@@ -1026,8 +1036,8 @@ class Incoming(io.RawIOBase):
 class Stream:
     """One connection, sending and listening at once; TimeoutError when nothing moves for `stall` seconds, or at `until`."""
 
-    def __init__(self, channel: Any, stall: float, until: float) -> None:
-        self.channel, self.stall, self.until = channel, stall, until
+    def __init__(self, channel: Any, stall: float, until: float, peer: Any = None) -> None:
+        self.channel, self.stall, self.until, self.peer = channel, stall, until, peer
         self.heard = b""  # of the answer, while we were still sending
         self.stop: Any = None
 
@@ -1112,6 +1122,15 @@ class Stream:
             except BlockingIOError:
                 self.wait(read=True, write=False)
 
+    def read_exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            more = self.receive(count - len(data))
+            if not more:
+                raise ConnectionResetError(errno.ECONNRESET, "the proxy hung up")
+            data += more
+        return data
+
     def makefile(self, mode: str) -> Any:
         """For http.client, which reads the answer from here."""
         return io.BufferedReader(Incoming(self.receive), 64 * KiB)
@@ -1129,26 +1148,32 @@ class Stream:
         return not self.heard and not ready([self.channel], True, False, 0)
 
 
-def resolve(host: str, port: int, seconds: float) -> list[Any]:
+def resolve(host: str, port: int, seconds: float, ip_version: Optional[int] = None) -> list[Any]:
     """The addresses of a host; in a thread of its own because nothing can interrupt getaddrinfo."""
     answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(ip_version or 0, socket.AF_UNSPEC)
+    begun = time.monotonic()
 
     def look() -> None:
         try:
             name = host.encode() if host.isascii() else host  # text would load the tables of IDNA
-            answer.put(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
+            answer.put(socket.getaddrinfo(name, port, family, socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             answer.put(error)
 
     threading.Thread(target=look, daemon=True).start()
     try:
-        found = answer.get(timeout=max(seconds, 0.001))
+        addresses = answer.get(timeout=max(min(seconds, DNS_TIME), 0.001))
     except queue.Empty:
-        raise Unreachable(f"no answer about {host} from the name server", phase="dns") from None
-    if isinstance(found, Exception):
-        reason = "is no host name" if isinstance(found, UnicodeError) else local_reason(found)
-        raise Unreachable(f"{host}: {reason}", phase="dns") from found
-    return list(found)
+        raise Unreachable(f"{host}: DNS lookup timed out", phase="dns", timed_out=True) from None
+    if isinstance(addresses, Exception):
+        # the resolver has its own time-outs, and calls them a temporary failure
+        silent = time.monotonic() - begun > DNS_TIME / 2 - 1
+        reason = (
+            "invalid host name" if isinstance(addresses, UnicodeError) else local_reason(addresses)
+        )
+        raise Unreachable(f"{host}: {reason}", phase="dns", timed_out=silent) from addresses
+    return list(addresses)
 
 
 def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
@@ -1279,20 +1304,10 @@ SOCKS_REPLIES = (
 )
 
 
-def socks5(stream: Stream, target: Target, proxy: Proxy, seconds: float) -> None:
-    """RFC 1928, with RFC 1929 for user and password."""
-
-    def read(count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            got = stream.receive(count - len(data))
-            if not got:
-                raise ConnectionResetError(errno.ECONNRESET, "the proxy hung up")
-            data += got
-        return data
-
+def socks5_login(stream: Stream, proxy: Proxy) -> None:
+    """Agrees on a method (RFC 1928), and gives user and password (RFC 1929)."""
     stream.sendall(b"\x05\x02\x00\x02" if proxy.user else b"\x05\x01\x00")
-    version, method = read(2)
+    version, method = stream.read_exactly(2)
     if version != 5:
         raise Unreachable(f"{proxy!r} does not speak SOCKS5", phase="proxy", everywhere=True)
     if method == 2 and proxy.user:
@@ -1300,21 +1315,24 @@ def socks5(stream: Stream, target: Target, proxy: Proxy, seconds: float) -> None
             text.encode("utf-8", "surrogateescape")[:255] for text in (proxy.user, proxy.password)
         )
         stream.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
-        method = read(2)[1]  # 0 is welcome
+        method = stream.read_exactly(2)[1]  # 0 is welcome
     if method:
         raise wants_password(proxy)
-    stream.sendall(
-        b"\x05\x01\x00" + socks_address(target, proxy, seconds) + target.port.to_bytes(2, "big")
-    )
-    _, code, _, kind = read(4)
+
+
+def socks5_connect(stream: Stream, target: Target, proxy: Proxy, address: bytes) -> None:
+    stream.sendall(b"\x05\x01\x00" + address + target.port.to_bytes(2, "big"))
+    _, code, _, address_type = stream.read_exactly(4)
     if code:
-        said = SOCKS_REPLIES[code] if code < len(SOCKS_REPLIES) else f"error {code}"
-        raise Unreachable(f"the proxy {proxy!r} cannot reach {target.host}: {said}", phase="proxy")
-    read({1: 4, 4: 16}.get(kind) or read(1)[0])
-    read(2)
+        reason = SOCKS_REPLIES[code] if code < len(SOCKS_REPLIES) else f"error {code}"
+        raise Unreachable(
+            f"the proxy {proxy!r} cannot reach {target.host}: {reason}", phase="proxy"
+        )
+    stream.read_exactly({1: 4, 4: 16}.get(address_type) or stream.read_exactly(1)[0])
+    stream.read_exactly(2)
 
 
-def socks_address(target: Target, proxy: Proxy, seconds: float) -> bytes:
+def socks_address(target: Target, proxy: Proxy, options: UploadOptions) -> bytes:
     """Type and address: as a name for socks5h, looked up here for socks5."""
     host = target.host
     try:
@@ -1322,7 +1340,8 @@ def socks_address(target: Target, proxy: Proxy, seconds: float) -> bytes:
     except ValueError:
         if proxy.scheme == "socks5h":
             return b"\x03" + bytes([len(host)]) + host.encode()
-        numeric = ipaddress.ip_address(resolve(host, target.port, seconds)[0][4][0])
+        addresses = resolve(host, target.port, options.connect_timeout, options.ip_version)
+        numeric = ipaddress.ip_address(addresses[0][4][0])
     return (b"\x04" if numeric.version == 6 else b"\x01") + numeric.packed
 
 
@@ -1385,7 +1404,20 @@ def failure(error: Exception, phase: str, host: str, started: bool) -> UploadErr
         why = f"broke off: {local_reason(error)}"
     else:
         return Unreachable(f"{host}: {local_reason(error)}", phase=phase)
-    return Unreachable(f"{host} {why}", phase=phase, started=started)
+    timed_out = isinstance(error, TimeoutError)
+    return Unreachable(f"{host} {why}", phase=phase, started=started, timed_out=timed_out)
+
+
+def network_id(proxy: Optional[Proxy]) -> str:
+    """A name for the network that this machine is in: a hash of its address there, cut to a /24 or /64, and of the proxy."""
+    prefix = ""
+    for family, address in ((socket.AF_INET6, "2001:db8::1"), (socket.AF_INET, "192.0.2.1")):
+        # the documentation's addresses: nothing is sent, the system only picks the interface
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((address, 9))
+            local = ipaddress.ip_address(sock.getsockname()[0])
+            prefix = local.exploded[:19] if local.version == 6 else str(local).rpartition(".")[0]
+    return hashlib.sha256(f"{prefix} {proxy}".encode()).hexdigest()[:16]
 
 
 class Line(NamedTuple):
@@ -1409,6 +1441,8 @@ class Transport:
             value for name, value in options.settings.items() if name in SECRET_SETTINGS
         ]
         self.lines = threading.local()
+        self.mute: set[Any] = set()  # addresses that accepted a connection and were silent
+        self.resolved = False  # a name server has answered
         self.limiter = Limiter(options.limit_rate) if options.limit_rate else None
         self.deadline = time.monotonic() + options.max_time if options.max_time else FOREVER
 
@@ -1452,6 +1486,8 @@ class Transport:
                 self.discard(target, line)
                 raise
         except Unreachable as error:
+            if error.timed_out and line:
+                self.mute.add(line.stream.peer)
             if self.time_left() <= 0:
                 raise self.over(error) from error
             hung_up = (
@@ -1476,13 +1512,20 @@ class Transport:
         return self.lines.open  # type: ignore[no-any-return]
 
     def borrow(self, target: Target, until: float) -> Line:
+        if not self.has_connection(target):
+            self.adopt(target, self.dial(target, until))
+        return self.kept()[target[:3]]
+
+    def has_connection(self, target: Target) -> bool:
+        """Whether this thread has a connection to that host which is still good."""
         line = self.kept().get(target[:3])
-        if line and line.stream.quiet():
-            return line
-        if line:
+        if line and not line.stream.quiet():
             self.discard(target, line)
-        line = self.kept()[target[:3]] = self.dial(target, until)
-        return line
+        return target[:3] in self.kept()
+
+    def adopt(self, target: Target, line: Line) -> None:
+        """Makes a connection, whichever thread has opened it, one of this thread's own."""
+        self.kept()[target[:3]] = line
 
     def discard(self, target: Target, line: Line) -> None:
         self.kept().pop(target[:3], None)
@@ -1494,14 +1537,58 @@ class Transport:
             self.kept().popitem()[1].stream.hang_up()
 
     def dial(self, target: Target, until: float) -> Line:
-        """A new connection, through the proxy that is meant for this host, with TLS where the URL says https."""
-        seconds = min(self.options.connect_timeout, until - time.monotonic())
-        if seconds <= 0:
+        """A new connection, through the proxy that is meant for this host, with TLS where the URL says https.
+
+        An address that accepts and is then mute makes way for the next one: where IPv6 loses large packets, TLS
+        begins and never ends.
+        """
+        until = min(time.monotonic() + self.options.connect_timeout, until)
+        if until <= time.monotonic():
             raise Unreachable("no time is left to connect", phase="connect")
         proxy = self.proxy_for(target)
-        stream = self.reach(
-            *(proxy[1:3] if proxy else target[1:3]), "proxy" if proxy else "connect", seconds
-        )
+        try:
+            addresses = self.addresses_of(*(proxy or target)[1:3], until)
+        except Unreachable as error:
+            raise of_proxy(error) if proxy else error from error
+        while True:
+            stream, addresses = self.reach(addresses, target, proxy, until)
+            try:
+                return self.ready_line(stream, target, proxy)
+            except Unreachable as error:
+                if not error.timed_out:
+                    raise
+                self.mute.add(stream.peer)
+                if not addresses or time.monotonic() >= until:
+                    raise
+
+    def addresses_of(self, host: str, port: int, until: float) -> list[Any]:
+        """Those that have been mute before come last."""
+        try:
+            addresses = resolve(host, port, until - time.monotonic(), self.options.ip_version)
+        except Unreachable as error:
+            error.everywhere = error.timed_out and not self.resolved  # a mute name server
+            raise
+        self.resolved = True
+        return sorted(addresses, key=lambda address: address[4] in self.mute)
+
+    def reach(
+        self, addresses: Sequence[Any], target: Target, proxy: Optional[Proxy], until: float
+    ) -> tuple[Stream, list[Any]]:
+        """A stream to the first address that accepts, and the other addresses."""
+        phase, host = ("proxy", proxy.host) if proxy else ("connect", target.host)
+        try:
+            with failures_of(phase, host):
+                sock = connect_any(addresses, until - time.monotonic())
+        except Unreachable as error:
+            raise of_proxy(error) if proxy else error from error
+        with failures_of(phase, host):
+            peer = sock.getpeername()
+        others = [address for address in addresses if address[4] != peer]
+        stall = min(MUTE_TIME if others else FOREVER, self.options.connect_timeout)
+        return Stream(sock, stall, until, peer), others
+
+    def ready_line(self, stream: Stream, target: Target, proxy: Optional[Proxy]) -> Line:
+        """The proxy and TLS have their say."""
         try:
             if proxy:
                 self.through(stream, target, proxy)
@@ -1516,30 +1603,27 @@ class Transport:
         passes_requests = proxy and proxy.scheme in PORTS and target.scheme == "http"
         return Line(line, stream, proxy if passes_requests else None)
 
-    def reach(self, host: str, port: int, phase: str, seconds: float) -> Stream:
-        begun = time.monotonic()
-        try:
-            addresses = resolve(host, port, seconds)
-            with failures_of(phase, host):
-                sock = connect_any(addresses, seconds - (time.monotonic() - begun))
-        except Unreachable as error:
-            if phase == "proxy":
-                raise of_proxy(error) from error
-            raise
-        return Stream(sock, self.options.connect_timeout, begun + seconds)
-
     def through(self, stream: Stream, target: Target, proxy: Proxy) -> None:
         """Makes the proxy pass our bytes; for plain http it will pass our requests, and nothing is to be done."""
+        asked = False
         try:
             if proxy.scheme == "https":
                 stream.secure(self.tls(), proxy.host)
             if proxy.scheme not in PORTS:
-                socks5(stream, target, proxy, self.options.connect_timeout)
+                socks5_login(stream, proxy)
+                address = socks_address(target, proxy, self.options)
+                asked = True
+                socks5_connect(stream, target, proxy, address)
             elif target.scheme != "http":
+                asked = True
                 tunnel(stream, target, proxy)
         except Answered:
             raise of_proxy(Unreachable(f"{proxy!r} speaks before it is asked")) from None
         except (OSError, http.client.HTTPException) as error:
+            if asked and isinstance(error, TimeoutError):  # what is silent is the host behind it
+                raise failure(
+                    error, "connect", f"{target.host} (through {proxy!r})", False
+                ) from error
             raise of_proxy(failure(error, "proxy", repr(proxy), False)) from error
 
     def proxy_for(self, target: Target) -> Optional[Proxy]:
@@ -1647,6 +1731,7 @@ class Transport:
         """The head within the stall time, all of it within as much again; a download may take as long as 10 KiB/s need."""
         stream = line.stream
         slow = request.limit / (10 * KiB) if request.sink else 0
+        stream.stall = min(stream.stall, request.response_timeout or FOREVER)
         stream.until = min(stream.until, time.monotonic() + 2 * stream.stall + slow)
         answer = line.http.getresponse()
         while (
@@ -2410,10 +2495,14 @@ def work(todo: list[tuple[int, Callable[[], Any]]], ended: Any, mine: Ending) ->
                 ended.put((place, None, error))
 
 
-def soon(results: Any, stop: Any) -> Any:
+def soon(results: Any, stop: Any, seconds: float = FOREVER) -> Any:
+    """The next result, None if there is none after so many seconds; KeyboardInterrupt once `stop` is set."""
+    until = time.monotonic() + seconds
     while not (stop and stop.is_set()):
         with contextlib.suppress(queue.Empty):  # a wait without end hears no Ctrl-C on Windows
-            return results.get(timeout=TICK)
+            return results.get(timeout=max(0, min(TICK, until - time.monotonic())))
+        if time.monotonic() >= until:
+            return None
     raise KeyboardInterrupt
 
 
@@ -4102,6 +4191,7 @@ OUR_SETTINGS = (
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies of this process; the only place that reads the environment."""
     names = {*OUR_SETTINGS, *(name for row in PROVIDERS for name in (*row.needs, *row.takes))}
+    names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"}
     names |= {name for name in os.environ if name.startswith("AWS_")}  # some forty of them
     found = {name: os.environ[name] for name in sorted(names) if name in os.environ}
     if sys.platform not in ("win32", "darwin") and not any(
@@ -4289,25 +4379,31 @@ def retry_after(value: Optional[str], now: float) -> Optional[float]:
         return None
 
 
-def pause(error: UploadError, attempt: int, retry: int) -> Optional[float]:
+def pause(error: UploadError, attempt: int, retry: int, last: bool = True) -> Optional[float]:
     """Seconds before the next try at the same host, None for no further try; `attempt` counts from 1.
 
     What had begun to leave may have arrived: it is sent once more at most.  A name that does not exist stays so, and
-    so does a host that the proxy cannot reach.
+    so does a host that the proxy cannot reach.  While a further host is left (not `last`), nothing is waited for long.
     """
     if isinstance(error, NotYet):  # only the proof knows how long it can wait
         return error.retry_after
     if not isinstance(error, RetryableError) or error.everywhere or error.phase in ("dns", "proxy"):
         return None
+    if not last and (error.timed_out or error.phase in ("connect", "tls")):
+        return None
     if attempt > min(retry, 1 if error.started else retry):
         return None
     if error.retry_after is not None:
-        return error.retry_after if error.retry_after <= MAX_PAUSE else None
+        longest = MAX_PAUSE if last else SHORT_WAIT
+        return error.retry_after if error.retry_after <= longest else None
     return min(MAX_PAUSE, 0.5 * 2.0 ** (attempt - 1))
 
 
 class Progress:
     """What the engine tells a display; every method may stay empty."""
+
+    def connecting(self, provider: Provider, source: Source) -> None:
+        """A connection to a provider is begun, perhaps beside others."""
 
     def trying(self, provider: Provider, source: Source) -> None:
         """A provider is asked; what was sent before does not count any more."""
@@ -4339,12 +4435,14 @@ class Progress:
 
 def patient(
     transport: Transport, progress: Progress, retry: int = 2,
-    sleep: Callable[[float], object] = time.sleep, jitter: Callable[[], float] = lambda: os.urandom(1)[0] / 1024,
+    last: bool = True, response_timeout: Optional[float] = None,
 ) -> Send:  # fmt: skip
     """A `send` that judges each response, and tries again as `pause` says."""
 
     def send(request: Request) -> Response:
         attempt = 0
+        if response_timeout:
+            request = request._replace(response_timeout=response_timeout)
         while True:
             attempt += 1
             gone = [0]
@@ -4360,17 +4458,19 @@ def patient(
                 return judged
             except RetryableError as error:
                 error.started = error.started and not request.repeatable
-                seconds = None if request.within else pause(error, attempt, retry)
+                seconds = None if request.within else pause(error, attempt, retry, last)
                 if (
                     seconds is None
                     or seconds >= transport.time_left()
                     or (request.stop and request.stop.is_set())
                 ):
                     raise
-                seconds *= 1 + jitter()
+                seconds *= (
+                    1 + os.urandom(1)[0] / 1024
+                )  # many clients that failed together come back apart
                 progress.sent(-gone[0])
                 progress.waiting(error, seconds)
-                sleep(seconds)
+                time.sleep(seconds)
 
     return send
 
@@ -4433,10 +4533,11 @@ def choose(
 ) -> list[Provider]:
     """The chain: the named providers and no others, each once; with `fallback` then the default chain, round from there.
 
+    Those that are named lose their mark `default`: they are asked strictly one after the other, in this order.
     If none is named, the user's own storage counts as named once anything of it is set up, also by half or with nothing
     (as CI does with a secret that it keeps): what is meant for it must not become public because a setting is missing.
     """
-    chosen = {row.id: row for row in map(find_provider, names)}
+    chosen = {row.id: row._replace(default=False) for row in map(find_provider, names)}
     if not names:
         known = settings or {}
         chosen = {
@@ -4452,47 +4553,247 @@ def choose(
     return list(chosen.values())
 
 
-def walk(
-    source: Source, options: UploadOptions, chain: Sequence[Provider], transport: Transport, progress: Progress,
-    broken: dict[str, UploadError],
-) -> UploadResult:  # fmt: skip
-    """Asks each provider of the chain once; `broken` remembers, for the whole run, the hosts that failed for good."""
-    failures: list[UploadError] = []
-    attempts: list[Attempt] = []
-    send = patient(transport, progress, options.retry)
-    begun = time.monotonic()
-    try:
-        for provider in chain:
-            started = time.monotonic()
-            try:
-                result = deliver(provider, source, options, send, progress, broken)
-                return result._replace(
-                    seconds=round(time.monotonic() - begun, 3),
-                    attempts=tuple(attempts),
-                    unverified=unverified_of(failures),
-                )
-            except UploadError as error:
-                failures.append(error.by(provider.id))
-                attempts.append(
-                    Attempt(
-                        provider.id, error.phase, str(error), round(time.monotonic() - started, 3)
+class Turn(NamedTuple):
+    """A provider whose turn it is; `error` if no connection could be made, `last` if no further host is left."""
+
+    provider: Provider
+    error: Optional[UploadError]
+    last: bool
+
+
+class Race:
+    """Connections that are begun one after the other, and come in order of readiness (RFC 8305, for hosts)."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport, self.over = transport, False
+        self.results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.begun: dict[str, float] = {}  # the providers that are still connecting
+
+    def begin(self, provider: Provider) -> None:
+        self.begun[provider.id] = time.monotonic()
+        threading.Thread(target=self.connect, args=(provider,), daemon=True).start()
+
+    def connect(self, provider: Provider) -> None:
+        result: Any = Unreachable(f"{provider.domain}: connection failed", phase="connect")
+        try:
+            result = self.transport.dial(origin_of(provider), self.transport.deadline)
+        except UploadError as error:
+            result = error
+        finally:
+            self.results.put((provider, result))
+            if self.over:
+                self.end()
+
+    def next(self, seconds: float) -> Optional[tuple[Provider, Optional[UploadError]]]:
+        """The next provider that is ready, or has failed; None if there is none within so many seconds."""
+        arrived = soon(self.results, ending().get().stop, seconds)
+        if not arrived:
+            return None
+        provider, result = arrived
+        del self.begun[provider.id]
+        if isinstance(result, UploadError):
+            return provider, result
+        self.transport.adopt(origin_of(provider), result)
+        return provider, None
+
+    def end(self) -> dict[str, str]:
+        """Hangs up what comes too late; the phase of each provider that has failed, or had time enough to be ready."""
+        self.over, now = True, time.monotonic()
+        phases = {
+            name: "connect" for name, begun in list(self.begun.items()) if now - begun >= READY_TIME
+        }
+        with contextlib.suppress(queue.Empty):
+            while True:
+                provider, result = self.results.get_nowait()
+                phases.pop(provider.id, None)
+                if isinstance(result, UploadError):
+                    phases[provider.id] = network_phase(result)
+                else:
+                    result.stream.hang_up()
+        return phases
+
+
+def origin_of(provider: Provider) -> Target:
+    return target_of(f"https://{provider.domain}/")
+
+
+class Uploader:
+    """Uploads files by one chain of providers, from several threads; remembers which hosts failed for good."""
+
+    def __init__(self, options: UploadOptions, chain: Sequence[Provider]) -> None:
+        self.options, self.chain, self.transport = options, chain, Transport(options)
+        self.broken: dict[str, UploadError] = {}
+
+    @functools.cached_property
+    def health(self) -> "Health":
+        proxy = self.transport.proxy_for(target_of(HOMEPAGE))  # as for any public host
+        return Health(cache_folder(self.options.settings), network_id(proxy))
+
+    def ordered(self) -> list[Provider]:
+        """The chain, but hosts of the default chain that failed on this network lately come last."""
+        default = [row for row in self.chain if row.default]
+        late = [row for row in default if len(default) > 1 and self.health.note(row.id)]
+        return [row for row in self.chain if row not in late] + late
+
+    def upload(self, source: Source, progress: Progress) -> UploadResult:
+        """Asks each provider of the chain once; raises AllProvidersFailed, or what no provider can help."""
+        failures: list[UploadError] = []
+        attempts: list[Attempt] = []
+        begun, race = time.monotonic(), Race(self.transport)
+        try:
+            for turn in self.turns(source, race, progress):
+                started = time.monotonic()
+                try:
+                    result = self.take_turn(turn, source, progress)
+                    self.learn(turn.provider.id, failures, race.end())
+                    return result._replace(
+                        seconds=round(time.monotonic() - begun, 3),
+                        attempts=tuple(attempts),
+                        unverified=unverified_of(failures),
                     )
-                )
-                progress.failed(error)
-                if error.exit_code in (
-                    2,
-                    6,
-                ):  # the call or the file itself; no host can help, and none is to blame
-                    error.unverified = unverified_of(failures)
-                    raise
-                remember(broken, provider, error)
-                if error.everywhere or (
-                    options.fragile and not isinstance(error, (Unsuitable, NotConfigured))
-                ):
-                    break
-        raise AllProvidersFailed(failures, attempts)
-    finally:
-        progress.done(source)
+                except UploadError as error:
+                    failures.append(error.by(turn.provider.id))
+                    spent = round(time.monotonic() - started, 3)
+                    attempts.append(Attempt(turn.provider.id, error.phase, str(error), spent))
+                    progress.failed(error)
+                    if error.exit_code in (
+                        2,
+                        6,
+                    ):  # the call or the file itself; no host can help, and none is to blame
+                        error.unverified = unverified_of(failures)
+                        raise
+                    remember(self.broken, turn.provider, error)
+                    own_fault = isinstance(error, (Unsuitable, NotConfigured))
+                    if error.everywhere or (self.options.fragile and not own_fault):
+                        break
+            raise AllProvidersFailed(failures, attempts)
+        finally:
+            race.end()
+            progress.done(source)
+
+    def turns(self, source: Source, race: Race, progress: Progress) -> Iterator[Turn]:
+        """The providers as their turn comes: those that the user named in their order, the default chain as it is ready.
+
+        A connection that is not ready after a while gets company: the next host's is begun beside it.
+        """
+        todo = self.ordered()
+        fits = {
+            row.id
+            for row in todo
+            if row.id not in self.broken and not objection(row, source, self.options)
+        }
+        while todo or race.begun:
+            if todo and race.results.empty():
+                provider = todo.pop(0)
+                last = not (race.begun or fits.intersection(row.id for row in todo))
+                alone = last or not provider.default or provider.id not in fits
+                if alone or self.transport.has_connection(origin_of(provider)):
+                    yield Turn(provider, None, last)
+                    continue
+                progress.connecting(provider, source)
+                race.begin(provider)
+            ready = race.next(READY_TIME if todo else FOREVER)
+            if ready:
+                provider, error = ready
+                last = not (race.begun or fits.intersection(row.id for row in todo))
+                again = (
+                    last and error and not error.timed_out
+                )  # the last one is asked as patiently as one that is named
+                yield Turn(provider, None if again else error, last)
+
+    def take_turn(self, turn: Turn, source: Source, progress: Progress) -> UploadResult:
+        if turn.error:
+            raise turn.error
+        patience = None if turn.last or self.options.timeout else 30 + source.size / (10 * MiB)
+        send = patient(self.transport, progress, self.options.retry, turn.last, patience)
+        prove = patient(self.transport, progress, self.options.retry)
+        return deliver(turn.provider, source, self.options, send, prove, progress, self.broken)
+
+    def learn(self, good: str, failures: Iterable[UploadError], late: Mapping[str, str]) -> None:
+        """Only where one host has worked: else it was the network, not the others."""
+        phases = {**late, **{str(error.provider): network_phase(error) for error in failures}}
+        self.health.learn(
+            good,
+            {
+                name: phase
+                for name, phase in phases.items()
+                if phase and name in PROVIDERS_PREFERENCE
+            },
+        )
+
+
+def network_phase(error: UploadError) -> str:
+    """What kept us from a host on this network; nothing if the host itself said no."""
+    if error.phase in ("dns", "connect", "tls", "proxy"):
+        return "" if error.everywhere else error.phase
+    if error.status == 451 or (
+        error.status == 403 and re.search("challenge|just a moment", str(error), re.I)
+    ):
+        return "blocked"
+    return "silence" if error.timed_out and error.phase in ("send", "reply") else ""
+
+
+class Health:
+    """The hosts that failed on this network lately, in a file on which nothing depends."""
+
+    def __init__(self, folder: str, network: str) -> None:
+        self.path, self.network = os.path.join(folder, "health.json"), network
+        self.failed = self.read()
+
+    def read(self) -> dict[str, tuple[float, str]]:
+        """Time (since 1970) and phase of each failure that still counts, by network and host."""
+        with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
+            with open(self.path, "rb", opener=unwaiting) as file:
+                entries = json.loads(file.read(MiB)).items()
+            now = time.time()
+            return {
+                key: (float(at), printable(str(phase), 20))
+                for key, (at, phase) in entries
+                if 0 <= now - at < MEMORY
+            }
+        return {}
+
+    def key(self, host: str) -> str:
+        return f"{self.network} {host}"
+
+    def note(self, host: str) -> str:
+        """Why a host is tried last, for the user; nothing if it is not."""
+        if self.key(host) not in self.failed:
+            return ""
+        at, phase = self.failed[self.key(host)]
+        return f"tried last: failed here {duration(max(time.time() - at, MINUTE))} ago ({phase})"
+
+    def learn(self, good: str, phases: Mapping[str, str]) -> None:
+        """Forgets the host that has worked, remembers those that failed."""
+        if not phases and self.key(good) not in self.failed:
+            return
+        now = round(time.time())
+        self.failed = {
+            **self.read(),
+            **{self.key(host): (now, phase) for host, phase in phases.items()},
+        }
+        self.failed.pop(self.key(good), None)
+        with contextlib.suppress(OSError):
+            replace_file(self.path, json.dumps(self.failed))
+
+
+def cache_folder(settings: Mapping[str, str]) -> str:
+    base = settings.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    return os.path.join(base or os.path.expanduser("~/.cache"), "twat-fs")
+
+
+def replace_file(path: str, text: str) -> None:
+    """Writes a file of this user's own, as a whole or not at all."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, 0o700, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder)
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def remember(broken: dict[str, UploadError], provider: Provider, error: UploadError) -> None:
@@ -4515,6 +4816,7 @@ def deliver(
     source: Source,
     options: UploadOptions,
     send: Send,
+    prove: Send,
     progress: Progress,
     broken: Mapping[str, UploadError],
 ) -> UploadResult:
@@ -4551,7 +4853,7 @@ def deliver(
     progress.proving()
     try:
         patience = min(LATEST, max(LATE, (started - begun) / 6)) if options.retry else 0.0
-        verified = verify(link, provider, source, options, send, patience)
+        verified = verify(link, provider, source, options, prove, patience)
         sha256 = link.sha256 or (sha256_of(source.body()) if options.sha256 else None)
     except UploadError as error:
         error.unverified = (public,)
@@ -4774,11 +5076,11 @@ def upload(
         raise UsageError("provider names no host", phase="options")
     chain = choose(names or default_names(wanted), wanted.fallback, wanted.settings)
     source = Source.of(path, wanted.name, wanted.unique)
-    transport = Transport(wanted)
+    uploader = Uploader(wanted, chain)
     try:
-        return walk(source, wanted, chain, transport, progress or Progress(), {})
+        return uploader.upload(source, progress or Progress())
     finally:
-        transport.close()
+        uploader.transport.close()
 
 
 def upload_file(
@@ -4848,16 +5150,16 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
         path = os.path.join(folder, "twat-fs-status.txt")
         with open(path, "w", encoding="ascii") as file:
             file.write(f"twat-fs status check {os.urandom(16).hex()}\n")
-        clock, transport = Stopwatch(), Transport(options)
+        clock, uploader = Stopwatch(), Uploader(options, [provider])
         try:
-            result = walk(Source.of(path), options, [provider], transport, clock, {})
+            result = uploader.upload(Source.of(path), clock)
         except UploadError as error:
             cause = error.failures[0] if isinstance(error, AllProvidersFailed) else error
             return ProviderInfo(
                 False, f"{cause.phase}: {cause}", cause.hint or provider.note, clock.timing
             )
         finally:
-            transport.close()
+            uploader.transport.close()
     return ProviderInfo(
         True, f"{bare(result.url)} (verified: {result.verified})", provider.note, clock.timing
     )
@@ -4940,13 +5242,19 @@ class Meter(Progress):
         self.moving = [m for m in self.moving if m is not self.own.get(None)]
         self.clear()
 
+    def connecting(self, provider: Provider, source: Source) -> None:
+        self.start(provider, source, "connecting")
+
     def trying(self, provider: Provider, source: Source) -> None:
+        self.start(provider, source, f"sending {human(source.size)}")
+
+    def start(self, provider: Provider, source: Source, what: str) -> None:
         with self.lock:
             encoding = getattr(self.stream, "encoding", None) or "utf-8"
             name = printable(source.name, MAX_NAME).encode(encoding, "replace").decode(encoding)
             moving = self.begin(name)
-            moving.host, moving.size = provider.id, source.size
-            self.tell(f"{source.name}: {provider.id}: sending {human(source.size)}")
+            moving.host, moving.size, moving.note = provider.id, source.size, "connecting"
+            self.tell(f"{source.name}: {provider.id}: {what}")
             self.draw(True)
 
     def sent(self, count: int) -> None:
@@ -5065,6 +5373,10 @@ class Remarks(Progress):
     def remark(self, text: str) -> None:
         if not self.quiet:
             self.meter.remark(text)
+
+    def waiting(self, error: UploadError, seconds: float) -> None:
+        if seconds > SHORT_WAIT:  # longer than anybody would think that nothing is wrong
+            self.remark(f"{error}; retrying in {seconds:.0f} s")
 
 
 def one_line(file: Moving, room: int, clock: float) -> str:
@@ -5817,6 +6129,7 @@ def counting(low: int, high: int) -> Callable[[str], Optional[float]]:
 
 
 FLAG = {"action": "store_true"}
+IP_VERSION = {"dest": "ip_version", "action": "store_const"}
 DURATION = {"metavar": "TIME", "type": measured(parse_duration, "like 10m, 12h, 7d or 4w")}
 SECONDS = {"metavar": "SECONDS", "type": measured(parse_seconds, "like 30 or 5m")}
 JOBS = {"metavar": "N", "type": measured(counting(1, 64), "1 to 64")}
@@ -5832,6 +6145,8 @@ WIRE_OPTIONS = (
     Option("--timeout", "without any byte moving (60)", SECONDS),
     Option("--max-time", "for the whole call", SECONDS),
     Option("--limit-rate", "bytes a second, like 500k", SIZE),
+    Option("-4 --ipv4", "connect over IPv4 only", {**IP_VERSION, "const": 4}),
+    Option("-6 --ipv6", "connect over IPv6 only", {**IP_VERSION, "const": 6}),
     Option(
         "-x --proxy",
         "http, https, socks5 or socks5h://[USER:PASSWORD@]HOST:PORT; '' for none",
@@ -5975,6 +6290,7 @@ def build_parser(
         parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
     for option in options:
         parser.add_argument(*option.flags.split(), help=option.help, **option.how)
+    parser._has_negative_number_optionals = []  # or -4 would make an option of each negative number
     parser.add_argument("--version", action="store_true", help="the version")
     return parser
 
@@ -6053,14 +6369,11 @@ def cmd_upload(argv: Sequence[str]) -> int:
     with contextlib.ExitStack() as stack:
         stack.callback(meter.stop)
         sources = [source_or_error(file, options, chain, stack, meter) for file in files]
+        uploader = Uploader(options, chain)
         if args.dry_run:
-            return worst(
-                [
-                    dry_run(file, source, options, chain, args.json)
-                    for file, source in zip(files, sources)
-                ]
-            )
-        return upload_all(files, sources, options, chain, args, meter)
+            pairs = zip(files, sources)
+            return worst([dry_run(file, source, uploader, args.json) for file, source in pairs])
+        return upload_all(files, sources, uploader, args, meter)
 
 
 Found = Union[Source, UploadError]
@@ -6155,17 +6468,18 @@ def spool(piped: Any, path: str, limit: Optional[int], meter: Meter) -> None:
 
 
 def upload_all(
-    files: Sequence[str], sources: Sequence[Found], options: UploadOptions, chain: Sequence[Provider],
-    args: Any, meter: Meter,
-) -> int:  # fmt: skip
+    files: Sequence[str], sources: Sequence[Found], uploader: Uploader, args: Any, meter: Meter
+) -> int:
     """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
-    watched = (
-        meter if meter.draws or meter.verbose else Remarks(meter, args.quiet)
-    )  # who shows nothing need not be told
-    transport, broken = Transport(options), {}  # type: Transport, dict[str, UploadError]
+    options = uploader.options
+    # who shows nothing need not be told
+    watched = meter if meter.draws or meter.verbose else Remarks(meter, args.quiet)
+    for row in uploader.ordered() if meter.verbose else ():
+        if row.default and uploader.health.note(row.id):
+            meter.tell(f"{row.id}: {uploader.health.note(row.id)}")
 
     def job(file: str, source: Found) -> Callable[[], Outcome]:
-        return lambda: upload_one(file, source, options, chain, transport, watched, broken)
+        return lambda: upload_one(file, source, uploader, watched)
 
     def tell(place: int) -> None:
         outcome = early.pop(place)
@@ -6200,15 +6514,12 @@ def upload_all(
     return worst(list(codes.values()))
 
 
-def upload_one(
-    file: str, source: Found, options: UploadOptions, chain: Sequence[Provider],
-    transport: Transport, progress: Progress, broken: dict[str, UploadError],
-) -> Outcome:  # fmt: skip
+def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:
     begun = time.monotonic()
     if isinstance(source, UploadError):
         return Outcome(file, None, None, source, 0.0)
     try:
-        result = walk(source, options, chain, transport, progress, broken)
+        result = uploader.upload(source, progress)
         return Outcome(file, source.size, result, None, result.seconds)
     except UploadError as error:
         return Outcome(file, source.size, None, error, time.monotonic() - begun)
@@ -6262,9 +6573,8 @@ def worst(codes: Sequence[int]) -> int:
     return 3 if 0 in codes else 1
 
 
-def dry_run(
-    file: str, source: Found, options: UploadOptions, chain: Sequence[Provider], as_json: bool
-) -> int:
+def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
+    options, chain = uploader.options, uploader.ordered()
     if isinstance(source, UploadError):
         if as_json:
             put_line(
@@ -6294,6 +6604,10 @@ def dry_run(
         put_line(
             f"{printable(file)}  {human(source.size)}  would go to {', then '.join(told) or 'no host'}"
         )
+        for row in chain:
+            note = uploader.health.note(row.id) if row.default and row.id in fits else ""
+            if note:
+                put_line(f"  {row.id:<16} {note}")
         for name, against in verdicts:
             if against:
                 put_line(

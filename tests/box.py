@@ -1025,7 +1025,7 @@ def altered(ask: Ask, answer: Answer, change: Callable[[Ask, Answer], Answer]) -
     return change(ask, answer)
 
 
-CONNECTING = {"refuse", "dns", "reset-connect"}
+CONNECTING = {"refuse", "dns", "reset-connect", "drop", "late", "mute"}
 TLS = {"tls-expired", "tls-wrong-name", "tls-unknown-ca"}
 AMIDST = {"early": early, "early-open": early_open, "reset": cut, "stall": stall}
 INSTEAD = {
@@ -1193,6 +1193,11 @@ def connect(world: "World", wire: Wire, head: Head) -> None:
     check_connect(world, head)
     if not authorised(world, head, tunnel):
         return proxy_says(wire, tunnel, 407, [("Proxy-Authenticate", 'Basic realm="box"')])
+    late = world.strike({"drop", "late"}, tunnel.host)
+    if late:  # as if the host dropped the SYN, for ever or for so many seconds
+        world.over.wait(late.details.get("delay"))
+    if late and late.kind == "drop":
+        return None
     if not world.reachable(tunnel):
         return proxy_says(wire, tunnel, 502)
     tunnel.answered = "200"
@@ -1247,6 +1252,9 @@ def inside(world: "World", wire: Wire, tunnel: Tunnel) -> None:
     """The tunnel stands: speak as the host."""
     if world.strike({"reset-connect"}, tunnel.host):
         return wire.reset()
+    if world.strike({"mute"}, tunnel.host):  # accepts, and never speaks TLS
+        world.over.wait()
+        return None
     if tunnel.port == world.hosts[tunnel.host].raw_port:
         return talk_raw(world, wire, tunnel)
     if tunnel.port == 80:

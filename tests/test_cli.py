@@ -532,7 +532,9 @@ def test_130_ctrl_c_ends_within_a_second_and_leaves_nothing(
     scratch.mkdir()
     files = [file("%s.bin" % n, b"x" * 100_000) for n in range(3)]
     with open(files[0], "rb") as stdin:
-        process = start("-j", jobs, "-", *files, env={"TMPDIR": scratch}, stdin=stdin)
+        process = start(
+            "-p", "catbox", "-j", jobs, "-", *files, env={"TMPDIR": scratch}, stdin=stdin
+        )
     wait_for(lambda: box.uploads())
     time.sleep(0.15)
     begun = time.monotonic()
