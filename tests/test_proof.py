@@ -255,18 +255,17 @@ LATE = {
 }
 
 
-@pytest.mark.parametrize("size", [1000, 5 * MIB])
-@pytest.mark.parametrize("kind", LATE)
+@pytest.mark.parametrize("kind, size", [*((kind, 1000) for kind in LATE), ("404", 5 * MIB)])
 def test_a_late_link_is_waited_for_and_no_second_host_gets_a_copy(
     online_box, run, file, kind, size
 ):
     name, details = LATE[kind]
-    online_box.fault("catbox.moe", name, when="download", times=4, **details)
+    online_box.fault("catbox.moe", name, when="download", times=3, **details)
     ran = run("-p", "catbox,x0at", "-v", file("a.bin", BIG[:size]))
     assert ran.code == 0 and re.fullmatch(LINK + "\n", ran.out)
     assert [seen.host for seen in online_box.uploads()] == ["catbox.moe"]
-    assert len(re.findall(r"catbox: proof: .*; again in \d", ran.err)) == 4
-    assert 3 < ran.seconds < 9  # 0.5 + 0.5 + 1 + 2, and a quarter more at most
+    assert len(re.findall(r"catbox: proof: .*; again in \d", ran.err)) == 3
+    assert 2 <= ran.seconds < 8  # 0.5 + 0.5 + 1, and a quarter more at most
 
 
 @pytest.mark.parametrize("kind", LATE)
@@ -580,8 +579,15 @@ MOMENTS = {
 
 
 @posix
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("options", [(), ("-q",), ("--json",), ("-j", "2"), ("-j", "2", "--json")])
+@pytest.mark.parametrize(
+    "options, sign",
+    [
+        ((), signal.SIGINT),
+        (("-q",), signal.SIGINT),
+        (("--json",), signal.SIGTERM),
+        (("-j", "2", "--json"), signal.SIGINT),
+    ],
+)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_whatever_ends_the_program_the_link_is_told(box, start, file, moment, options, sign):
     host, kind, details = MOMENTS[moment]

@@ -401,6 +401,16 @@ def test_unique_names_do_not_meet(s3, upload, folder, tmp_path):
     assert re.search(r"/note_\d{8}_\d{6}\.txt\?", url)
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_a_unique_name_that_is_in_use_gets_an_addition(s3, upload, folder, tmp_path, force):
+    path = file_of(tmp_path, 10, "note.txt")
+    for n in range(40):
+        name = time.strftime("note_%Y%m%d_%H%M%S.txt", time.gmtime(time.time() + n))
+        s3_put(s3, folder + name, b"another")
+    url = good(upload(path, "--remote-path", folder, "--unique", *force))
+    assert re.search(r"/note_\d{8}_\d{6}_[0-9a-f]+\.txt\?", url)
+
+
 def test_an_empty_object_is_not_overwritten_either(s3, upload, folder, tmp_path):
     empty = file_of(tmp_path, 0, "e")
     good(upload(empty, "--remote-path", f"{folder}e"))
