@@ -5226,7 +5226,9 @@ class Meter(Progress):
             "moving"
         )  # shared by the threads of one file
         self.finished = 0  # files
-        self.links: list[tuple[Source, Unverified]] = []  # all that hosts have given
+        self.links: dict[
+            int, list[Unverified]
+        ] = {}  # all that hosts have given, by id of the source
         self.lock, self.last, self.width = threading.RLock(), 0.0, 0
 
     def begin(self, name: str) -> Moving:
@@ -5275,7 +5277,7 @@ class Meter(Progress):
             self.draw(True)
 
     def uploaded(self, source: Source, link: Unverified) -> None:
-        self.links.append((source, link))
+        self.links.setdefault(id(source), []).append(link)
 
     def proving(self) -> None:
         with self.lock:
@@ -6505,7 +6507,7 @@ def upload_all(
     finally:  # also on Ctrl-C: what has been made public is told
         for place, source in enumerate(sources):
             error = NotVerified("stopped before the link was verified", phase="proof")
-            error.unverified = tuple(link for known, link in meter.links if known is source)
+            error.unverified = tuple(meter.links.get(id(source), ()))
             if error.unverified and place not in codes:
                 early.setdefault(place, Outcome(files[place], None, None, error, 0.0))
         for place in sorted(early):
