@@ -401,14 +401,21 @@ def test_unique_names_do_not_meet(s3, upload, folder, tmp_path):
     assert re.search(r"/note_\d{8}_\d{6}\.txt\?", url)
 
 
+FROZEN = """import time
+real, now = time.gmtime, time.gmtime(1_700_000_000)
+time.gmtime = lambda *when: real(*when) if when else now
+"""
+
+
 @pytest.mark.parametrize("force", [(), ("--force",)])
-def test_a_unique_name_that_is_in_use_gets_an_addition(s3, upload, folder, tmp_path, force):
-    path = file_of(tmp_path, 10, "note.txt")
-    for n in range(40):
-        name = time.strftime("note_%Y%m%d_%H%M%S.txt", time.gmtime(time.time() + n))
-        s3_put(s3, folder + name, b"another")
-    url = good(upload(path, "--remote-path", folder, "--unique", *force))
-    assert re.search(r"/note_\d{8}_\d{6}_[0-9a-f]+\.txt\?", url)
+def test_two_processes_in_one_second_make_two_unique_names(s3, upload, folder, tmp_path, force):
+    (tmp_path / "sitecustomize.py").write_text(FROZEN, encoding="ascii")
+    env = {"PYTHONPATH": tmp_path}
+    words = ("--remote-path", folder, "--unique", *force)
+    first = good(upload(file_of(tmp_path, 10, "note.txt"), *words, env=env))
+    second = good(upload(file_of(tmp_path, 20, "note.txt"), *words, env=env))
+    assert re.search(r"/note_20231114_221320\.txt\?", first)
+    assert re.search(r"/note_20231114_221320_[0-9a-f]+\.txt\?", second)
 
 
 def test_an_empty_object_is_not_overwritten_either(s3, upload, folder, tmp_path):
