@@ -117,6 +117,10 @@ else:
 __version__ = "0+unknown"  # builds write the real one into their copies
 
 HOMEPAGE = "https://github.com/twardoch/twat-fs"
+__all__ = (
+    "PROVIDERS_PREFERENCE", "AllProvidersFailed", "NonRetryableError", "ProviderInfo", "RetryableError", "UploadError",
+    "UploadOptions", "UploadResult", "__version__", "main", "setup_provider", "setup_providers", "upload", "upload_file",
+)  # fmt: skip
 USER_AGENT = f"twat-fs/{__version__} (+{HOMEPAGE})"  # hosts refuse library defaults and empty ones; an honest name is let in
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
@@ -394,7 +398,7 @@ class Provider(NamedTuple):
         None  # what may be missing, and shows only when it is asked
     )
     own: bool = False  # the user's own storage: once it is set up it is the whole chain
-    folders: bool = False  # takes --remote-path, and overwrites only by --force
+    supports: tuple[str, ...] = ()  # of remote_path, force and public
     takes: tuple[str, ...] = ()  # settings that it honours
     account: str = ""  # the one of them that helps when strangers are refused
     help: str = ""  # how to get what it needs
@@ -434,6 +438,7 @@ class UploadError(Exception):
     """
 
     exit_code = 1
+    default_phase = "send"
     attempts: tuple[Attempt, ...] = ()
     unverified: tuple[Unverified, ...] = ()
 
@@ -442,7 +447,7 @@ class UploadError(Exception):
         message: str,
         *,
         provider: Optional[str] = None,
-        phase: str = "send",
+        phase: str = "",
         status: Optional[int] = None,
         retry_after: Optional[float] = None,
         started: bool = False,
@@ -452,12 +457,8 @@ class UploadError(Exception):
     ) -> None:
         super().__init__(message)
         self.summary = message  # a line without what lies beneath
-        self.provider, self.phase, self.status, self.retry_after = (
-            provider,
-            phase,
-            status,
-            retry_after,
-        )
+        self.provider, self.phase = provider, phase or self.default_phase
+        self.status, self.retry_after = status, retry_after
         self.started = started
         self.everywhere = everywhere  # every other host would fail in the same way
         self.timed_out = timed_out
@@ -518,18 +519,21 @@ class SourceChanged(NonRetryableError):
     """The file shrank, grew or was replaced while we read it."""
 
     exit_code = 6
+    default_phase = "file"
 
 
 class Unreadable(NonRetryableError):
     """A local problem: missing, no permission, a directory, a device."""
 
     exit_code = 6
+    default_phase = "file"
 
 
 class UsageError(NonRetryableError):
     """The call itself is wrong; nothing was sent."""
 
     exit_code = 2
+    default_phase = "options"
 
 
 class TimedOut(NonRetryableError):
@@ -551,6 +555,8 @@ class AllProvidersFailed(NonRetryableError):
             self.failures,
             self.attempts,
         )  # pickle makes it anew of these, for another process
+        for name in ("provider", "phase", "status", "retry_after") if len(failures) == 1 else ():
+            setattr(self, name, getattr(failures[0], name))
         self.exit_code = (
             min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
         )
@@ -592,9 +598,13 @@ def blaming(setting: str) -> Iterator[None]:
 
 def program() -> str:
     """How the reader started us: a command in a hint must work when it is typed."""
-    if __name__ != "__main__" or getattr(sys, "frozen", False):
+    frozen = getattr(sys, "frozen", False)
+    if __name__ != "__main__":
         return "twat-fs"
-    return "python3 -m twat_fs" if __spec__ else f"python3 {printable(sys.argv[0])}"
+    if __spec__ and not frozen:
+        return "python3 -m twat_fs"
+    path = shlex.quote(sys.argv[0])
+    return path if frozen else f"python3 {path}"
 
 
 def printable(text: str, limit: int = 200) -> str:
@@ -614,11 +624,11 @@ def regular(path: str) -> os.stat_result:
     try:
         found = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise Unreadable(f"{shown or repr('')}: {local_reason(error)}", phase="file") from error
+        raise Unreadable(f"{shown or repr('')}: {local_reason(error)}") from error
+    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(found.st_mode) else 0)):
+        raise Unreadable(f"{shown}: no permission to read it")
     if not stat.S_ISREG(found.st_mode):
         raise no_file(path, shown, found.st_mode)
-    if not os.access(path, os.R_OK):
-        raise Unreadable(f"{shown}: no permission to read it", phase="file")
     if not found.st_size and flows(path):
         raise no_file(path, shown, found.st_mode)
     return found
@@ -638,15 +648,25 @@ def unwaiting(path: str, how: int) -> int:
 
 def no_file(path: str, shown: str, mode: int) -> Unreadable:
     """What it is instead, and a command that makes a file of it."""
-    base = printable(os.path.basename(os.path.abspath(path))).lstrip("-") or "folder"
-    shown = f"./{shown}" if shown.startswith("-") else shown
     if stat.S_ISDIR(mode):
-        hint = f"tar c {shlex.quote(shown)} | {program()} - -n {shlex.quote(base + '.tar')}"
-        return Unreadable(f"{shown}: is a directory", phase="file", hint=hint)
+        hint = pipe_hint("tar cf -", path, ".tar")
+        return Unreadable(f"{shown}: is a directory", hint=hint)
     made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
     kind = "a pipe" if stat.S_ISFIFO(mode) else made
-    hint = f"cat {shlex.quote(shown)} | {program()} - -n {shlex.quote(base)}"
-    return Unreadable(f"{shown}: is {kind}, not a file", phase="file", hint=hint)
+    hint = "" if stat.S_ISCHR(mode) or stat.S_ISSOCK(mode) else pipe_hint("cat", path)
+    return Unreadable(f"{shown}: is {kind}, not a file", hint=hint)
+
+
+def pipe_hint(reader: str, path: str, extension: str = "") -> str:
+    """A command that uploads what `reader` reads there; no command for a path that cannot be typed."""
+    if re.match("/dev/(fd/|std)|/proc/[^/]+/fd/", path):  # `<(...)` of a shell is gone by then
+        return f"pipe it: COMMAND | {program()} -"
+    if not path.isprintable():
+        return ""
+    base = os.path.basename(os.path.abspath(path)).lstrip("-") or "folder"
+    shown = f"./{path}" if path.startswith("-") else path
+    name = shlex.quote(safe_name(base + extension))
+    return f"{reader} {shlex.quote(shown)} | {program()} - -n {name}"
 
 
 def local_reason(error: Exception) -> str:
@@ -758,9 +778,7 @@ def opened(piece: Slice) -> Iterator[Any]:
     try:  # closed below; here only a failure to open counts
         file = open(piece.path, "rb", 0, opener=unwaiting)  # noqa: SIM115
     except OSError as error:
-        raise SourceChanged(
-            f"cannot be read any more: {local_reason(error)}", phase="file"
-        ) from error
+        raise SourceChanged(f"cannot be read any more: {local_reason(error)}") from error
     with file:
         unchanged(file, piece)
         file.seek(piece.start)
@@ -771,7 +789,8 @@ def opened(piece: Slice) -> Iterator[Any]:
 def unchanged(file: Any, piece: Slice) -> None:
     if Stamp.of(os.fstat(file.fileno())) != piece.stamp:
         raise SourceChanged(
-            "changed while it was being read; nothing of it counts as uploaded", phase="file"
+            "changed while it was being read; nothing of it counts as uploaded",
+            hint=pipe_hint("cat", piece.path),
         )
 
 
@@ -784,9 +803,10 @@ def pieces_of(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             try:
                 count = file.readinto(buffer[:left])
             except OSError as error:
-                raise Unreadable(f"reading failed: {local_reason(error)}", phase="file") from error
+                raise Unreadable(f"reading failed: {local_reason(error)}") from error
             if not count:
-                raise SourceChanged("became shorter while it was being read", phase="file")
+                hint = pipe_hint("cat", piece.path)
+                raise SourceChanged("became shorter while being read", hint=hint)
             left -= count
             yield buffer[:count]
 
@@ -1987,7 +2007,14 @@ def said(response: Response) -> str:
         r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", words)
     )  # keys to a place
     title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", words, re.I)
-    return printable(" ".join((title.group(1) if title else words[:2000]).split()))
+    subject = "Cloudflare challenge: " if is_challenge(response) else ""
+    return subject + printable(" ".join((title.group(1) if title else words[:2000]).split()))
+
+
+def is_challenge(response: Response) -> bool:
+    """Whether Cloudflare lets only a browser pass (its docs on cf-mitigated; its page, 2026-11)."""
+    page = r"<title>Just a moment|_cf_chl_opt|challenges\.cloudflare\.com/"
+    return "cf-mitigated" in response.headers or bool(re.search(page, response.text(), re.I))
 
 
 def no_link(response: Response) -> NoLink:
@@ -2253,13 +2280,15 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
     """
     try:
         parts, root = urllib.parse.urlsplit(base), root_of(base)
+        if parts.query or parts.fragment:
+            raise ValueError("a query is not sent")
         user, password = (
             urllib.parse.unquote(parts.username or ""),
             urllib.parse.unquote(parts.password or ""),
         )
     except (ValueError, NoLink) as error:  # the text may hold a password: it is not repeated
         raise UsageError(
-            "a server's address looks like https://USER:PASSWORD@HOST:PORT/", phase="options"
+            "a server's address looks like https://USER:PASSWORD@HOST:PORT/"
         ) from error
     place = root.partition("://")[2]
     authorization = (("Authorization", basic(user, password)),) if user or password else ()
@@ -4120,7 +4149,8 @@ def s3_doubt(settings: Mapping[str, str]) -> str:
 
 ACCOUNTS: tuple[Provider, ...] = (
     Provider(
-        "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, folders=True, own=True,
+        "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, own=True,
+        supports=("remote_path", "force", "public"),
         needs=("AWS_S3_BUCKET",), missing=s3_missing, doubt=s3_doubt,
         takes=("TWAT_FS_S3_PUBLIC_URL",),
         note="presigned links for 7 days at most; plain ones that stay with --public",
@@ -4130,7 +4160,8 @@ ACCOUNTS: tuple[Provider, ...] = (
         sample=Sample("<ok/>", "https://b.s3.us-east-1.amazonaws.com/a", asked="https://b.s3.us-east-1.amazonaws.com/a?x=1"),
     ),
     Provider(
-        "dropbox", "dropbox.com", dropbox, dropbox_read, ANY_TIME, max_size=2**41 - 2**22, empty=True, folders=True,
+        "dropbox", "dropbox.com", dropbox, dropbox_read, ANY_TIME, max_size=2**41 - 2**22, empty=True,
+        supports=("remote_path", "force"),
         own=True, needs=("DROPBOX_REFRESH_TOKEN",), missing=dropbox_missing,
         takes=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"),
         note="into the folder /upload, or where --remote-path says",
@@ -4201,8 +4232,63 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     return found, urllib.request.getproxies()
 
 
+def parse_size(text: str) -> Optional[int]:
+    """ "500k", "1.5M", "2g" in bytes, powers of 1024; None for anything else."""
+    found = re.fullmatch(
+        r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII
+    )
+    if not found:
+        return None
+    return int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) or None
+
+
+def number_type(
+    parse: Callable[[str], Optional[float]], like: str, least: float, most: float = 1e12
+) -> Callable[[Any], float]:
+    """An argparse type, and the check of what Python programs pass: text, numbers, or a timedelta."""
+
+    def convert(value: Any) -> float:
+        read: Any = parse(value) if isinstance(value, str) else value
+        read = read.total_seconds() if hasattr(read, "total_seconds") else read
+        if type(read) in (int, float) and least <= read <= most:
+            return int(read) if isinstance(least, int) else read
+        shown = printable(repr(value), 40)
+        raise argparse.ArgumentTypeError(f"invalid value {shown} (expected {like})")
+
+    return convert
+
+
+SECONDS_TYPE = number_type(parse_seconds, "seconds, or like 5m", 0.001)
+DURATION_TYPE = number_type(parse_duration, "a time like 10m, 12h, 7d or 4w", 1)
+NUMBERS: Mapping[str, Callable[[Any], float]] = {
+    "expire": DURATION_TYPE, "keep": DURATION_TYPE,
+    "connect_timeout": SECONDS_TYPE, "timeout": SECONDS_TYPE, "max_time": SECONDS_TYPE,
+    "limit_rate": number_type(parse_size, "a size like 500k, 20M or 4G", 1),
+    "ip_version": number_type(number, "4 or 6", 4, 6),
+    "retry": number_type(number, "0 to 20", 0, 20), "jobs": number_type(number, "1 to 64", 1, 64),
+}  # fmt: skip
+
+
+def checked_type(name: str, value: Any, default: Any) -> Any:
+    """The value of an option as the engine reads it; raises UsageError.  The type of text options is that of None."""
+    if value is default:
+        return value
+    if name in NUMBERS:
+        try:
+            return NUMBERS[name](value)
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"{name}: {error}") from error
+    mapping, kind = isinstance(value, Mapping), bool if isinstance(default, bool) else str
+    values = [*value, *value.values()] if mapping else [value]
+    if mapping == isinstance(default, Mapping) and all(isinstance(each, kind) for each in values):
+        return value
+    raise UsageError(f"{name}: invalid type (expected {kind.__name__})")
+
+
 def with_environment(options: UploadOptions) -> UploadOptions:
     """The options completed from the environment, and checked; raises UsageError."""
+    defaults = UploadOptions._field_defaults.values()
+    options = UploadOptions(*map(checked_type, UploadOptions._fields, options, defaults))
     settings, proxies = environment()
     options = options._replace(
         settings={**settings, **options.settings}, proxies=options.proxies or proxies
@@ -4211,37 +4297,24 @@ def with_environment(options: UploadOptions) -> UploadOptions:
         options = options._replace(proxy=None, proxies={})
     wished = options.settings.get("TWAT_FS_TIMEOUT")
     if wished and options.timeout is None:
-        options = options._replace(timeout=seconds_of("TWAT_FS_TIMEOUT", wished))
+        with blaming("TWAT_FS_TIMEOUT"):
+            options = options._replace(timeout=checked_type("timeout", wished, None))
     check_options(options)
     return options
-
-
-def seconds_of(name: str, value: str) -> float:
-    """Raises UsageError for what is no positive number of seconds."""
-    seconds = parse_seconds(value)
-    if not seconds:
-        raise UsageError(
-            f"{name}: {printable(value)!r} is not a number of seconds", phase="options"
-        )
-    return seconds
 
 
 def check_options(options: UploadOptions) -> None:
     """UsageError for wishes that contradict each other."""
     if options.expire and options.keep and options.keep > options.expire:
         gone, alive = duration(options.expire), duration(options.keep)
-        raise UsageError(
-            f"the link cannot be gone after {gone} and live at least {alive}", phase="options"
-        )
-    if options.verify not in ("auto", "full", "none"):
-        raise UsageError(
-            f"verify is {printable(options.verify)!r}: it must be auto, full or none",
-            phase="options",
-        )
+        raise UsageError(f"the link cannot be gone after {gone} and live at least {alive}")
+    for name, choices in (("verify", ("auto", "full", "none")), ("ip_version", (None, 4, 6))):
+        value = getattr(options, name)
+        if value not in choices:
+            allowed = ", ".join(map(str, choices))
+            raise UsageError(f"{name}: invalid value {value!r} (choose from {allowed})")
     if options.once and options.verify == "full":
-        raise UsageError(
-            "a link for one download cannot be verified by downloading it", phase="options"
-        )
+        raise UsageError("a link for one download cannot be verified by downloading it")
     if options.name is not None:
         check_name(options.name)
     if options.proxy:
@@ -4257,7 +4330,7 @@ def check_name(name: str) -> None:
         else ""
     )  # fmt: skip
     if why:
-        raise UsageError(f"--name {printable(name, 60)!r}: {why}", phase="options")
+        raise UsageError(f"--name {printable(name, 60)!r}: {why}")
 
 
 # 10  The engine -------------------------------------------------------------------------------------------------------
@@ -4295,6 +4368,10 @@ def unconfigured(provider: Provider, settings: Mapping[str, str]) -> str:
     return not_set(unset[0], settings) if unset else ""
 
 
+def supports(provider: Provider, option: str) -> bool:
+    return provider.once != "no" if option == "once" else option in provider.supports
+
+
 def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
     extension, size = source.extension(), source.size
     limit = provider.smaller.get(extension, provider.max_size)
@@ -4310,12 +4387,10 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
         for b in provider.blocked
     ):
         return f"it does not take .{extension} files"
-    if options.remote_path is not None and not provider.folders:
-        able = ", ".join(row.id for row in PROVIDERS if row.folders)
-        return f"it has no folders for --remote-path (these have: {able})"
-    if options.once and provider.once == "no":
-        able = ", ".join(row.id for row in PROVIDERS if row.once != "no")
-        return f"it cannot limit a link to one download (these can: {able})"
+    for name in ("remote_path", "force", "public", "once"):
+        if getattr(options, name) not in (None, False) and not supports(provider, name):
+            able = ", ".join(row.id for row in PROVIDERS if supports(row, name))
+            return f"does not support --{name.replace('_', '-')} (these do: {able})"
     if provider.text_only and not is_text(source.body()):
         return "it takes text only"
     return ""
@@ -4344,6 +4419,9 @@ def judge(request: Request, response: Response) -> Response:
         return response
     own, usual = said(response), f"{status} {phrase(status)}".strip()
     words = usual if own in ("", usual, phrase(status)) else f"{usual}: {own}"
+    if is_challenge(response):
+        hint = "only a browser can pass: use another host, or another network"
+        raise Refused(words, phase="reply", status=status, started=sent, hint=hint)
     if status in BUSY or (status == 500 and request.repeatable):
         raise Busy(
             words, phase="reply", status=status, started=sent, retry_after=told_to_wait(response)
@@ -4494,13 +4572,15 @@ def named(text: str) -> list[str]:
 
 def find_provider(name: str) -> Provider:
     """By id, domain, unique prefix of an id, or the base URL of a transfer.sh server; UsageError names what was meant."""
+    if not isinstance(name, str):
+        raise UsageError("provider: invalid type (expected str)")
     wanted = re.sub(r"^https?://([^/?#]*)/?$", r"\1", name.lower())
     if wanted not in DEAD and all(wanted != row.domain for row in PROVIDERS):
         if re.match(r"https?://", name, re.I):
             return transfersh(name)
         wanted = name.lower()
     if wanted in DEAD:
-        raise UsageError(f"{wanted} cannot be used: {DEAD[wanted]}", phase="options")
+        raise UsageError(f"{wanted} cannot be used: {DEAD[wanted]}")
     exact = [row for row in PROVIDERS if wanted in (row.id, row.domain)]
     found = exact or [
         row
@@ -4511,20 +4591,19 @@ def find_provider(name: str) -> Provider:
         return found[0]
     shown = printable(name.rpartition("@")[2], 60)  # what stands before may be a password
     if found:
-        raise UsageError(
-            f"{shown!r} may be {' or '.join(row.id for row in found)}", phase="options"
-        )
-    raise UsageError(f"there is no host {shown!r}", phase="options", hint=nearest(wanted))
+        raise UsageError(f"{shown!r} may be {' or '.join(row.id for row in found)}")
+    raise UsageError(f"there is no host {shown!r}", hint=nearest(wanted))
+
+
+ALIKE = 0.75  # at 0.6 "gofile" means filebin
 
 
 def nearest(name: str) -> str:
-    if re.fullmatch(r"[a-z0-9.-]+:[0-9]+", name):
-        return f"a transfer.sh server of yours is -p http://{name}/"
-    words = {word: row.id for row in PROVIDERS for word in (row.domain, row.id)}
-    found = difflib.get_close_matches(name, words, 3, 0.5)
-    close = [
-        word for at, word in enumerate(found) if words[word] not in map(words.get, found[:at])
-    ]  # each host once
+    """What was meant; a domain that is not known may be a private server, and never a public host."""
+    if re.fullmatch(r"[\w.-]+(:[0-9]+)?", name) and re.search("[.:]", name):
+        scheme = "http" if name[-1].isdigit() else "https"  # few ports and addresses speak TLS
+        return f"your server? -p {scheme}://{name}/"
+    close = difflib.get_close_matches(name, [row.id for row in PROVIDERS], 3, ALIKE)
     return f"did you mean {' or '.join(close)}?" if close else f"`{program()} list` shows the hosts"
 
 
@@ -4882,15 +4961,20 @@ def upload_to(provider: Provider, source: Source, options: UploadOptions, send: 
     return provider.upload(source, options, send)
 
 
+ABOUT_ACCOUNTS = r"account|anonym|log.?in|sign.?(in|up)|regist|userhash|authori[sz]|authentic"
+
+
 def way_out(error: UploadError, provider: Provider, source: Source, options: UploadOptions) -> str:
     """What the user can do about a host's no."""
-    if error.status == 413:
-        return f"the file has {human(source.size)}"
-    if provider.account and not options.settings.get(provider.account):
-        return error.hint or f"it may want an account: set {provider.account}"
+    denied = error.status in (401, 403)
     if options.unique:  # no use in advising what was given
         error.hint = re.sub("--(force|unique)( or|[^,]*,?) ?", "", error.hint)
-    return error.hint or (provider.help if error.status in (401, 403) else "")
+    if error.hint or error.status == 413:
+        return error.hint or f"the file has {human(source.size)}"
+    if provider.account and not options.settings.get(provider.account):
+        about = denied or re.search(ABOUT_ACCOUNTS, str(error), re.I)
+        return f"may require an account: set {provider.account}" if about else ""
+    return provider.help if denied else ""
 
 
 def needs_hash(provider: Provider, source: Source, options: UploadOptions) -> bool:
@@ -5069,11 +5153,11 @@ def upload(
     AllProvidersFailed, whose `failures` tell why each provider failed.
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), wishes))
-    names = named(provider) if isinstance(provider, str) else list(provider or ())
+    names = named(provider) if isinstance(provider, str) else list_of(provider)
     if (
         provider is not None and not names
     ):  # a setting that is missing must not make public what was meant for one host
-        raise UsageError("provider names no host", phase="options")
+        raise UsageError("provider names no host")
     chain = choose(names or default_names(wanted), wanted.fallback, wanted.settings)
     source = Source.of(path, wanted.name, wanted.unique)
     uploader = Uploader(wanted, chain)
@@ -5081,6 +5165,13 @@ def upload(
         return uploader.upload(source, progress or Progress())
     finally:
         uploader.transport.close()
+
+
+def list_of(names: Any) -> list[str]:
+    """The names of a sequence, and none of None; find_provider refuses what else it may be."""
+    if names is None:
+        return []
+    return list(names) if isinstance(names, Iterable) else [names]
 
 
 def upload_file(
@@ -5196,10 +5287,18 @@ def say(line: str, stream: Any = None, end: str = "\n") -> None:
         silence(stream or sys.stderr)
 
 
+def line_start() -> str:
+    """What moves the cursor of a terminal there: it echoes Ctrl-C as `^C`, which the next line then covers."""
+    return "\r" if sys.stderr and sys.stderr.isatty() else ""
+
+
 def silence(stream: Any) -> None:
     """What could not be written is not tried again at the end, with a traceback."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+ECHO = len("^C^C")  # columns
 
 
 class Moving:
@@ -5327,7 +5426,7 @@ class Meter(Progress):
 
     def clear(self) -> None:
         if self.draws and self.width:
-            self.put("\r" + " " * self.width + "\r")
+            self.put("\r" + " " * min(self.width + ECHO, columns(self.stream) - 1) + "\r")
             self.width = 0
 
     def stop(self) -> None:
@@ -5341,12 +5440,11 @@ class Meter(Progress):
         if not self.draws or not self.moving or (clock - self.last < 0.1 and not now):
             return
         self.last = clock
-        line = self.line(columns(self.stream) - 1, clock)
-        padding = " " * (self.width - cells(line))
-        self.width = cells(
-            line
-        )  # before it is drawn: Ctrl-C may come at any moment, and `clear` must know
-        self.put("\r" + line + padding)
+        room = columns(self.stream) - 1
+        line = self.line(room - min(ECHO, room // 4), clock)
+        # Before it is drawn: Ctrl-C may come at any moment, and `clear` must know where its echo stands.
+        self.width = max(self.width, cells(line))
+        self.put("\r" + line + " " * (self.width - cells(line)))
 
     def put(self, text: str) -> None:
         try:
@@ -5497,10 +5595,10 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def provider_table() -> list[tuple[str, ...]]:
+def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]]:
     """The hosts as rows of text, the head first: id, domain, when used, limit, how long, notes, last checked."""
     head = ("host", "domain", "used", "up to", "keeps", "remarks", "checked")
-    return [head, *((row.id, row.domain, *facts(row), row.checked) for row in PROVIDERS)]
+    return [head, *((row.id, row.domain, *facts(row), row.checked) for row in rows)]
 
 
 def facts(row: Provider) -> tuple[str, str, str, str]:
@@ -6092,56 +6190,27 @@ def own_address() -> str:
 # 13  The command line -------------------------------------------------------------------------------------------------
 
 
+FLAG = {"action": "store_true"}
+
+
 class Option(NamedTuple):
     """One option of a command: its spellings, what it does, and how argparse is told."""
 
     flags: str
     help: str
-    how: Mapping[str, Any] = {}
+    how: Mapping[str, Any] = FLAG
 
 
-def measured(parse: Callable[[str], Optional[float]], like: str) -> Callable[[str], float]:
-    """An argparse type that says what a value should look like."""
-
-    def convert(text: str) -> float:
-        value = parse(text)
-        if value is None:
-            raise argparse.ArgumentTypeError(f"{printable(text, 40)!r} should be {like}")
-        return value
-
-    return convert
-
-
-def parse_size(text: str) -> Optional[int]:
-    """ "500k", "1.5M", "2g" in bytes, powers of 1024; None for anything else and for nothing."""
-    found = re.fullmatch(
-        r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII
-    )
-    return (
-        int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) or None
-        if found
-        else None
-    )
-
-
-def counting(low: int, high: int) -> Callable[[str], Optional[float]]:
-    return lambda text: (
-        number(text) if number(text) is not None and low <= int(text) <= high else None
-    )
-
-
-FLAG = {"action": "store_true"}
 IP_VERSION = {"dest": "ip_version", "action": "store_const"}
-DURATION = {"metavar": "TIME", "type": measured(parse_duration, "like 10m, 12h, 7d or 4w")}
-SECONDS = {"metavar": "SECONDS", "type": measured(parse_seconds, "like 30 or 5m")}
-JOBS = {"metavar": "N", "type": measured(counting(1, 64), "1 to 64")}
-SIZE = {"metavar": "SIZE", "type": measured(parse_size, "like 500k, 20M or 4G")}
+DURATION = {"metavar": "TIME", "type": NUMBERS["expire"]}
+SECONDS = {"metavar": "SECONDS", "type": NUMBERS["timeout"]}
+SIZE = {"metavar": "SIZE", "type": NUMBERS["limit_rate"]}
 
 WIRE_OPTIONS = (
     Option(
         "--retry",
         "further tries at one host (2)",
-        {"metavar": "N", "type": measured(counting(0, 20), "0 to 20")},
+        {"metavar": "N", "type": NUMBERS["retry"]},
     ),
     Option("--connect-timeout", "for reaching a host (15)", SECONDS),
     Option("--timeout", "without any byte moving (60)", SECONDS),
@@ -6155,10 +6224,10 @@ WIRE_OPTIONS = (
         {"metavar": "URL"},
     ),
     Option("--cacert", "certificates (PEM) to trust instead of the system's", {"metavar": "FILE"}),
-    Option("--insecure", "do not verify certificates", FLAG),
-    Option("-q --quiet", "only errors", FLAG),
-    Option("-v --verbose", "each step on stderr", FLAG),
-    Option("--json", "one JSON object for each file or host", FLAG),
+    Option("--insecure", "do not verify certificates"),
+    Option("-q --quiet", "only errors"),
+    Option("-v --verbose", "each step on stderr"),
+    Option("--json", "one JSON object for each file or host"),
 )
 
 UPLOAD_OPTIONS = (
@@ -6167,22 +6236,22 @@ UPLOAD_OPTIONS = (
         "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server",
         {"metavar": "A,B", "type": named, "action": "extend"},
     ),
-    Option("--fallback", "after the named hosts, or your own storage, try the public ones", FLAG),
-    Option("--fragile", "stop at the first failure", FLAG),
+    Option("--fallback", "after the named hosts, or your own storage, try the public ones"),
+    Option("--fragile", "stop at the first failure"),
     Option("-n --name", "the name that the host is told", {"metavar": "NAME"}),
-    Option("--unique", "put the time into the name", FLAG),
+    Option("--unique", "put the time into the name"),
     Option(
         "--remote-path",
         "where in storage with folders: FOLDER/ or the whole path",
         {"metavar": "PATH"},
     ),
-    Option("--force", "overwrite, for storage that can", FLAG),
-    Option("--public", "storage of yours is public: its links need no signature", FLAG),
+    Option("--force", "overwrite, for storage that can"),
+    Option("--public", "storage of yours is public: its links need no signature"),
     Option(
         "-e --expire", "the link should be gone after about this time: 10m, 12h, 7d, 4w", DURATION
     ),
     Option("--keep", "the link must live at least this long", DURATION),
-    Option("--once", "one download only", FLAG),
+    Option("--once", "one download only"),
     Option(
         "--no-check",
         "do not prove the link",
@@ -6191,9 +6260,13 @@ UPLOAD_OPTIONS = (
     Option(
         "--verify", "prove it by fetching the whole file", {"action": "append", "choices": ["full"]}
     ),
-    Option("--dry-run", "which hosts would be asked, and why not the others; sends nothing", FLAG),
-    Option("-j --jobs", "so many files at a time (1), or parts of a large one (8)", JOBS),
-    Option("--no-progress", "no progress on the terminal", FLAG),
+    Option("--dry-run", "which hosts would be asked, and why not the others; sends nothing"),
+    Option(
+        "-j --jobs",
+        "so many files at a time (1), or parts of a large one (8)",
+        {"metavar": "N", "type": NUMBERS["jobs"]},
+    ),
+    Option("--no-progress", "no progress on the terminal"),
 )
 
 SERVE_OPTIONS = (
@@ -6203,7 +6276,7 @@ SERVE_OPTIONS = (
     Option(
         "--port",
         "(8080, or any free one)",
-        {"metavar": "N", "type": measured(counting(0, 65535), "0 to 65535")},
+        {"metavar": "N", "type": number_type(number, "0 to 65535", 0, 65535)},
     ),
     Option(
         "--dir",
@@ -6217,11 +6290,11 @@ SERVE_OPTIONS = (
         "password for uploads, or TWAT_FS_SERVE_TOKEN; needed to receive from other machines",
         {"metavar": "TEXT"},
     ),
-    Option("-q --quiet", "no line for each request", FLAG),
+    Option("-q --quiet", "no line for each request"),
 )
 
-ONLINE = Option("--online", "prove it: upload a few bytes and fetch them back", FLAG)
-LIST_OPTIONS = (Option("--json", "as JSON", FLAG), ONLINE)
+ONLINE = Option("--online", "prove it: upload a few bytes and fetch them back")
+LIST_OPTIONS = (Option("--json", "as JSON"), ONLINE)
 OF_COMMANDS: Mapping[str, Sequence[Option]] = {
     "list": LIST_OPTIONS, "status": (ONLINE, *WIRE_OPTIONS), "serve": SERVE_OPTIONS, "version": (), "completion": (),
     "upload": (*UPLOAD_OPTIONS, *WIRE_OPTIONS),
@@ -6247,26 +6320,31 @@ exit codes:
 """
 
 
+HOST_OPTIONS = ("-p", "--provider", "--host")
+
+
 @functools.cache
 def parser_class() -> Any:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            """Names the nearest option after a wrong one."""
-            wrong = (
-                re.findall(r"(?<!\S)--[a-z][a-z-]*", message)
-                if message.startswith("unrecognized")
-                else []
-            )
-            close = [
-                o
-                for word in wrong
-                for o in difflib.get_close_matches(word, self._option_string_actions, 1)
-            ]
+            """Names the option or command that a wrong one may mean."""
+            unknown = message if message.startswith("unrecognized") else ""
+            wrong = re.findall(r"(?<!\S)--?[a-z][a-z-]*", unknown)
+            close = ", ".join(filter(None, map(self.nearest, wrong)))
+            meant = f"; did you mean {close}?" if close else ""
             self.print_usage(sys.stderr)
-            self.exit(
-                2,
-                f"twat-fs: {printable(message, 400)}{'; did you mean ' + ', '.join(close) + '?' if close else ''}\n",
-            )
+            self.exit(2, f"twat-fs: {printable(message, 400)}{meant}\n")
+
+        def nearest(self, word: str) -> str:
+            if word in HOST_OPTIONS and "[HOST]" in str(self.usage):
+                return f"`{self.prog} HOST`"
+            own = self._option_string_actions
+            known = {"--host": "--bind" if "--bind" in own else "--provider"}
+            for name, options in OF_COMMANDS.items():
+                known[f"--{name}"] = f"`{program()} {name}`"
+                flags = " ".join(option.flags for option in options).split()
+                known.update((flag, f"`{program()} {name} {flag}`") for flag in flags)
+            return known.get(word) or "".join(difflib.get_close_matches(word, own, 1, ALIKE))
 
     return Parser
 
@@ -6325,7 +6403,7 @@ def options_of(args: Any) -> UploadOptions:
     }
     checks = set(given.pop("verify", ()))
     if len(checks) > 1:
-        raise UsageError("--no-check and --verify contradict each other", phase="options")
+        raise UsageError("--no-check and --verify contradict each other")
     options = with_environment(
         UploadOptions(**given, verify=(checks or {"auto"}).pop(), sha256=bool(args.json))
     )
@@ -6353,7 +6431,6 @@ def cmd_upload(argv: Sequence[str]) -> int:
         if meant:  # whoever wanted `serve FILE` must not publish it
             raise UsageError(
                 f"{files[0]}: no such file or directory; nothing was sent",
-                phase="options",
                 hint=meant,
             )
         if options.remote_path and not options.remote_path.endswith("/"):
@@ -6410,7 +6487,7 @@ def source_or_error(
 def meant_command(word: str) -> str:
     """A question, if this is no file and looks like a command that was mistyped, or did not come first."""
     plain = re.fullmatch("[A-Za-z_-]+", word) and not os.path.lexists(word)
-    close = difflib.get_close_matches(word, COMMANDS, 1) if plain else []
+    close = difflib.get_close_matches(word, COMMANDS, 1, ALIKE) if plain else []
     return f"did you mean `{program()} {close[0]}`?" if close else ""
 
 
@@ -6431,7 +6508,7 @@ def arriving(stream: Any, idle: Callable[[], object]) -> Iterator[bytes]:
 def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
     """Standard input in a temporary file, so that everything can be sent again; stops at what no host would take."""
     if sys.stdin is None:
-        raise Unreadable("standard input is closed", phase="file")
+        raise Unreadable("standard input is closed")
     path = ""
     try:
         with holding_in("a file"):
@@ -6452,7 +6529,7 @@ def holding_in(place: str) -> Iterator[None]:
         yield
     except OSError as error:
         why = f"standard input cannot be held in {place}: {local_reason(error)}"
-        raise Unreadable(why, phase="file", hint="TMPDIR names another place") from error
+        raise Unreadable(why, hint="TMPDIR names another place") from error
 
 
 def spool(piped: Any, path: str, limit: Optional[int], meter: Meter) -> None:
@@ -6504,6 +6581,17 @@ def upload_all(
                 tell(len(codes))
             if options.fragile and any(codes.values()):
                 break
+    except KeyboardInterrupt:
+        meter.stop()
+        say(line_start(), end="")
+        names = [
+            file
+            for place, (file, source) in enumerate(zip(files, sources))
+            if place not in {*codes, *early} and id(source) not in meter.links
+        ]
+        if not names:
+            raise
+        raise KeyboardInterrupt(f"not uploaded: {printable(', '.join(names), 400)}") from None
     finally:  # also on Ctrl-C: what has been made public is told
         for place, source in enumerate(sources):
             error = NotVerified("stopped before the link was verified", phase="proof")
@@ -6554,7 +6642,9 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
     if not line:
         return
     try:
-        put_line(line)
+        with meter.lock:
+            meter.clear()
+            put_line(line)
     except OSError as error:
         if result:
             meter.above(f"twat-fs: {printable(outcome.file)}: {result.url}")
@@ -6639,13 +6729,8 @@ def cmd_list(argv: Sequence[str]) -> int:
     )
     args = parse(parser, argv)
     if args.online:
-        return cmd_status(
-            ["--online", *(["--json"] if args.json else []), *([args.host] if args.host else [])]
-        )
-    rows = provider_table()
-    if args.host:
-        wanted = find_provider(args.host).id
-        rows = [row for row in rows if row[0] in ("host", wanted)]
+        return cmd_status(argv)
+    rows = provider_table([find_provider(args.host)] if args.host else PROVIDERS)
     if args.json:
         put_line(json.dumps([dict(zip(rows[0], row)) for row in rows[1:]], indent=1))
     elif args.host:
@@ -6852,7 +6937,7 @@ def cmd_completion(argv: Sequence[str]) -> int:
         argv,
     )
     if args.shell not in ("bash", "fish", "zsh"):
-        raise UsageError("completion is followed by bash, fish or zsh", phase="options")
+        raise UsageError("completion is followed by bash, fish or zsh")
     fish = args.shell == "fish"
     lines = "\n".join(
         line
@@ -6880,7 +6965,7 @@ def cmd_upload_provider(argv: Sequence[str]) -> int:
     """The spelling of earlier versions: upload_provider status|list."""
     command = {"status": cmd_status, "list": cmd_list}.get(argv[0] if argv else "")
     if not command:
-        raise UsageError("upload_provider is followed by status or list", phase="options")
+        raise UsageError("upload_provider is followed by status or list")
     return command(argv[1:])
 
 
@@ -6892,16 +6977,22 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
 }  # fmt: skip
 
 
-def terminated(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
+def console_main() -> int:
+    """The entry point of the command; for Python programs there is `main`.
+
+    After Ctrl-C the process ends by that signal: bash ends a loop only if its child died of it.
+    """
+    install_signal_handlers()
+    code = main()
+    if code == 130 and os.name != "nt":
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+    return code
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """The program; returns the exit code.  It raises nothing, but SystemExit for `twat`, which drops what we return."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if argv is None:
-        end_tidily()
-    code = run(words)
+    code = run(list(sys.argv[1:] if argv is None else argv))
     if (
         argv is None and sys.argv[0] == "twat.fs"
     ):  # so twat 2.7 calls a plugin: `twat fs FILE` must not call a failure 0
@@ -6909,15 +7000,30 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return code
 
 
-def end_tidily() -> None:
-    """Whoever ends the program finds no temporary files left."""
-    with contextlib.suppress(ValueError):  # a thread may not
-        for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
-            if (
-                getattr(signal, name, None)
-                and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN
-            ):  # nohup
-                signal.signal(getattr(signal, name), terminated)
+def install_signal_handlers() -> None:
+    """The first signal ends the program, which tidies up; the others do not disturb that.
+
+    The frozen program receives each Ctrl-C twice: from the terminal, and from its parent, the boot loader.
+    """
+    received: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        if not received:
+            received.append(number)
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    def repeat(lost: Any) -> None:
+        """Python drops what is raised in a destructor or in the callback of an import: signal again, outside of it."""
+        if received and lost.exc_type in (KeyboardInterrupt, SystemExit):
+            threading.Timer(0.01, os.kill, (os.getpid(), received.pop())).start()
+        else:
+            sys.__unraisablehook__(lost)
+
+    sys.unraisablehook = repeat
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, end)
 
 
 def run(words: Sequence[str]) -> int:
@@ -6929,8 +7035,8 @@ def run(words: Sequence[str]) -> int:
         return int(end.code or 0)
     except UploadError as error:
         return report(Outcome("", None, None, error, 0.0))
-    except KeyboardInterrupt:
-        say("\ntwat-fs: interrupted")
+    except KeyboardInterrupt as stop:
+        say(line_start() + "; ".join(["twat-fs: interrupted", *map(str, stop.args)]))
         return 130
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0
@@ -6944,4 +7050,4 @@ def run(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console_main())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import calendar
 import copy
+import datetime
 import hashlib
 import os
 import pickle
@@ -797,3 +798,65 @@ def test_ctrl_c_is_not_swallowed(online_box, file):
 
     with pytest.raises(KeyboardInterrupt):
         t.upload(file, progress=Impatient())
+
+
+# Options of a call -----------------------------------------------------------------------------------------------------
+
+WRONG = [
+    ("retry", -1), ("retry", True), ("retry", 21), ("retry", None), ("retry", "many"),
+    ("expire", float("nan")), ("expire", float("inf")), ("expire", 0), ("expire", -5), ("expire", "12"), ("expire", b"12h"),
+    ("keep", -1), ("keep", object()), ("timeout", 0), ("timeout", -1.0), ("connect_timeout", "soon"),
+    ("max_time", float("nan")), ("max_time", datetime.timedelta(0)), ("limit_rate", 0), ("limit_rate", "fast"),
+    ("jobs", 0), ("jobs", 65), ("ip_version", 5), ("ip_version", "IPv6"),
+    ("proxy", 5), ("proxy", b"http://p:1"), ("cacert", 5), ("name", 5), ("name", b"a.txt"),
+    ("remote_path", 5), ("verify", None), ("verify", True), ("once", "no"), ("once", 1), ("insecure", "false"), ("force", None),
+    ("settings", {"CATBOX_USERHASH": b"x"}), ("settings", {b"CATBOX_USERHASH": "x"}), ("settings", None),
+    ("settings", "CATBOX_USERHASH=x"), ("settings", [("CATBOX_USERHASH", "x")]), ("proxies", {"https": 5}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_an_option_of_a_wrong_type_or_sign_is_a_usage_error(online_box, file, name, value):
+    with pytest.raises(t.UsageError, match=rf"^{name}\b") as caught:
+        t.upload(file, "catbox", **{name: value})
+    assert caught.value.phase == "options" and caught.value.exit_code == 2
+    assert not online_box.tunnels
+
+
+@pytest.mark.parametrize("provider", [object(), 5, b"catbox", [b"catbox"], [None], False])
+def test_a_provider_of_a_wrong_type_is_a_usage_error(online_box, file, provider):
+    with pytest.raises(t.UsageError, match=r"^provider\b"):
+        t.upload(file, provider)
+    assert not online_box.tunnels
+
+
+@pytest.mark.parametrize(
+    "expire",
+    ["12h", "720m", 43200, 43200.0, datetime.timedelta(hours=12), datetime.timedelta(days=0.5)],
+)
+def test_times_may_be_text_numbers_or_timedelta(online_box, file, expire):
+    t.upload(file, "litterbox", expire=expire, max_time="1m", timeout=datetime.timedelta(seconds=9))
+    (stored,) = online_box.stored.values()
+    assert stored.options["time"] == "12h"
+
+
+def test_the_promised_names_and_no_others_are_imported_by_a_star():
+    names = {}
+    exec("from twat_fs import *", names)
+    promised = """upload_file upload UploadOptions UploadResult setup_provider ProviderInfo setup_providers
+        PROVIDERS_PREFERENCE UploadError RetryableError NonRetryableError AllProvidersFailed main __version__"""
+    assert set(names) - {"__builtins__"} == set(promised.split())
+
+
+def test_the_failure_of_one_provider_has_its_fields(online_box, file):
+    online_box.fault("catbox.moe", "status", status=429, retry_after=300, body="slow down")
+    with pytest.raises(t.AllProvidersFailed) as caught:
+        t.upload(file, "catbox", retry=0)
+    error = caught.value
+    assert (error.provider, error.status, error.phase, error.retry_after) == (
+        "catbox", 429, "reply", 300.0,
+    )  # fmt: skip
+    online_box.fault("x0.at", "status", status=403)
+    with pytest.raises(t.AllProvidersFailed) as caught:
+        t.upload(file, "catbox,x0at", retry=0)
+    assert (caught.value.provider, caught.value.status) == (None, None)

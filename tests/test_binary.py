@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import binary as tool
 import pytest
 from conftest import environment
+from loopback import until
 from repos import ROOT, git, good, once, python, run
 from test_release import publish
 
@@ -201,6 +203,25 @@ def test_every_command_works_in_it(program, command, tmp_path):
     (tmp_path / "FILE").write_text("x")
     done = run(program, *command.split(), cwd=tmp_path)
     assert done.returncode in (0, 5) and "Traceback" not in done.stderr and done.stdout
+
+
+@pytest.mark.release
+@needs_libpython
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_it_by_the_signal_without_a_traceback(program, box, tmp_path, times):
+    """The boot loader sends each signal of the terminal on to the program, which so receives it twice."""
+    (tmp_path / "a.bin").write_bytes(b"x" * 300_000)
+    process = subprocess.Popen(
+        [program, "--limit-rate", "10k", "-p", "catbox", "a.bin"], cwd=tmp_path, env=environment(box, {}),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    until(box.uploads)
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (-signal.SIGINT, b"")
+    assert err == b"twat-fs: interrupted; not uploaded: a.bin\n"
+    assert not box.stored
 
 
 @pytest.mark.release

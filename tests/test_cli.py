@@ -27,6 +27,7 @@ from loopback import closed_port
 
 import twat_fs
 
+DROP = "https://drop.example.org/"
 CHAIN = ["catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg", "filebin", "uguu"]
 DOMAINS = {row.id: row.domain for row in twat_fs.PROVIDERS}
 KEYS = "file url provider size sha256 expires delete verified seconds attempts unverified".split()
@@ -282,7 +283,7 @@ WRONG = {
     "no workers": ("-j 0", "'0'"),
     "too many workers": ("-j 65", "65"),
     "workers that are a power": ("-j ²", "1 to 64"),
-    "half a worker": ("-j 1.5", "'1.5' should be 1 to 64"),
+    "half a worker": ("-j 1.5", "invalid value '1.5' (expected 1 to 64)"),
     "negative tries": ("--retry -1", "-1"),
     "no timeout": ("--timeout 0", "'0'"),
     "nan": ("--connect-timeout nan", "nan"),
@@ -339,7 +340,6 @@ def test_an_unknown_host_is_answered_by_the_nearest_names(run, file):
     for wrong, meant in (
         ("catbax", "catbox"),
         ("litterbocks", "litterbox"),
-        ("x0.ta", "x0.at"),
         ("filbin", "filebin"),
     ):
         ran = run(file(), "-p", wrong)
@@ -347,6 +347,97 @@ def test_an_unknown_host_is_answered_by_the_nearest_names(run, file):
     assert "did you mean catbox?" in run(file(), "-p", "catbx").err, (
         "and not catbox.moe, which is the same host"
     )
+
+
+@pytest.mark.parametrize("name", ["mybox", "gofile", "gofile.io", "files.example.org", "catbox.mo"])
+def test_a_public_host_is_not_guessed_where_the_name_is_another(box, run, file, name):
+    ran = run(file(), "-p", name)
+    meant = f"your server? -p https://{name}/" if "." in name else "`twat-fs list` shows the hosts"
+    assert (ran.code, ran.err.splitlines()[1].strip()) == (2, meant) and not box.tunnels
+
+
+WRONG_OPTIONS = {
+    "--list": "`twat-fs list`",
+    "--serve": "`twat-fs serve`",
+    "--host catbox": "--provider",
+    "--port 80": "`twat-fs serve --port`",
+    "--expires 1h": "--expire",
+    "--no-chek": "--no-check",
+    "--online": "`twat-fs status --online`",
+    "serve --host 0.0.0.0": "--bind",
+    "serve --once": "`twat-fs upload --once`",
+    "list -p catbox": "`twat-fs list HOST`",
+    "status --host catbox": "`twat-fs status HOST`",
+    "list --expire 1h": "`twat-fs upload --expire`",
+}
+
+
+@pytest.mark.parametrize("line", WRONG_OPTIONS)
+def test_a_wrong_option_is_answered_with_the_right_one(box, run, line):
+    ran = run(*line.split())
+    assert (ran.code, ran.out) == (2, "") and not box.tunnels
+    assert ran.err.endswith(f"; did you mean {WRONG_OPTIONS[line]}?\n")
+
+
+@pytest.mark.parametrize("wrong", ["--colour", "--zip", "--ttl"])
+def test_an_option_like_no_other_is_not_guessed(run, wrong):
+    ran = run(wrong)
+    assert ran.code == 2 and ran.err.endswith(f"unrecognized arguments: {wrong}\n")
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_list_knows_a_server_of_yours(program, more):
+    ran = program("list", "https://drop.example.org/", *more)
+    assert ran.returncode == 0 and "drop.example.org" in ran.stdout and not ran.stderr
+
+
+CHALLENGE = (
+    "<!DOCTYPE html><title>Just a moment...</title><script>window._cf_chl_opt = {};</script>"
+    "<noscript>Enable JavaScript and cookies to continue, or log in to your account</noscript>"
+)
+NO_ACCOUNT = {
+    "too large": (413, "Request Entity Too Large"),
+    "type": (415, "file type is not allowed"),
+    "404": (404, "Not Found"),
+    "200": (200, "Something went wrong"),
+    "challenge": (403, CHALLENGE),
+    "busy challenge": (503, CHALLENGE),
+}
+
+
+@pytest.mark.parametrize("case", NO_ACCOUNT)
+def test_an_account_is_not_advised_where_it_would_not_help(box, program, file, case):
+    status, body = NO_ACCOUNT[case]
+    box.fault("catbox.moe", "status", status=status, body=body)
+    ran = program("-p", "catbox", file())
+    assert ran.returncode == 1 and "CATBOX_USERHASH" not in ran.stderr
+    if "challenge" in case:
+        assert "Cloudflare challenge" in ran.stderr and "use another host" in ran.stderr
+        assert len(box.uploads()) == 1, "and patience does not help"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(401, "no"), (403, "no"), (412, "Anonymous uploads are disabled"), (200, "Please log in")],
+)
+def test_an_account_is_advised_where_it_may_help(box, program, file, status, body):
+    box.fault("catbox.moe", "status", status=status, body=body)
+    assert "set CATBOX_USERHASH" in program("-p", "catbox", file()).stderr
+
+
+@pytest.mark.parametrize("option", ["--force", "--public", "--remote-path=folder/"])
+def test_what_a_host_cannot_do_is_refused_there_for_each_option(box, program, file, option):
+    for host in ("catbox", DROP):
+        ran = program("-p", host, option, file())
+        assert (ran.returncode, ran.stdout) == (5, "") and not box.tunnels
+        assert f"does not support {option.partition('=')[0]} (" in ran.stderr
+
+
+def test_a_server_with_a_query_is_refused(box, program, file):
+    for url in ("http://drop.example.org/?key=S3CRET", "https://catbox.moe/#S3CRET"):
+        ran = program("-p", url, file())
+        assert (ran.returncode, ran.stdout) == (2, "") and "S3CRET" not in ran.stderr
+        assert "https://USER:PASSWORD@HOST:PORT/" in ran.stderr and not box.tunnels
 
 
 @pytest.mark.parametrize(
@@ -434,7 +525,7 @@ FITS_NOWHERE = {
     "expiry": ("-p catbox --expire 1h", b"x", "for ever"),
     "keep": ("-p uguu --keep 1d", b"x", "3 hours"),
     "nobody that long": ("--expire 4w", b"x", "3 days"),
-    "once": ("--once", b"x", "one download"),
+    "once": ("--once", b"x", "does not support --once"),
     "not configured": ("-p transfersh", b"x", "TWAT_FS_TRANSFERSH_URL"),
 }
 
@@ -450,13 +541,13 @@ def test_5_nothing_fits_and_nothing_was_sent(box, run, file, case):
 def local_problems(tmp_path):
     (tmp_path / "folder").mkdir()
     yield "missing.txt", "no such file"
-    yield "folder", "tar c"
+    yield "folder", "tar cf -"
     yield "a\0b", "null"
     yield "", "no such file"
     if os.name != "nt":
         os.mkfifo(tmp_path / "pipe")
         (tmp_path / "loop").symlink_to("loop")
-        yield from (("pipe", "cat"), ("/dev/zero", "cat"), ("loop", "link"), ("x" * 300, "long"))
+        yield from (("pipe", "cat"), ("/dev/zero", "device"), ("loop", "link"), ("x" * 300, "long"))
 
 
 def test_6_a_local_problem(box, run, tmp_path, monkeypatch):
@@ -523,9 +614,7 @@ INTERRUPTED = {
 @posix
 @pytest.mark.parametrize("jobs", ["1", "3"])
 @pytest.mark.parametrize("moment", INTERRUPTED)
-def test_130_ctrl_c_ends_within_a_second_and_leaves_nothing(
-    box, start, file, tmp_path, moment, jobs
-):
+def test_ctrl_c_ends_within_a_second_and_leaves_nothing(box, start, file, tmp_path, moment, jobs):
     ((kind, details),) = INTERRUPTED[moment]
     box.fault("catbox.moe", kind, when="upload", **details)
     scratch = tmp_path / "scratch"
@@ -541,15 +630,15 @@ def test_130_ctrl_c_ends_within_a_second_and_leaves_nothing(
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=5)
     assert time.monotonic() - begun < SOON
-    assert (process.returncode, out) == (130, b"")
+    assert (process.returncode, out) == (-signal.SIGINT, b"")
     assert b"interrupted" in err and b"Traceback" not in err and b"Exception" not in err
     assert list(scratch.iterdir()) == []
 
 
 AHEAD = {
-    "Ctrl-C": (130, ()),
+    "Ctrl-C": (-signal.SIGINT, ()),
     "--fragile": (3, ("--fragile", "--timeout", "1", "--retry", "0")),
-    "full": (130, ()),
+    "full": (-signal.SIGINT, ()),
 }
 
 
@@ -1033,7 +1122,7 @@ def test_many_hosts_on_a_line_push_no_other_aside(box, run, file):
     box.fault("sendit.sh", "status", status=403)
     ran = run(file(), "--once", "-p", "catbox,litterbox,x0at,uguu,filebin,senditsh", "--retry", "0")
     many, one = ran.err.splitlines()[1:]
-    assert "  catbox, litterbox, x0at, uguu, filebin  file     it cannot" in many
+    assert "  catbox, litterbox, x0at, uguu, filebin  file     does not support --once" in many
     assert one.startswith("  senditsh     reply    403")
 
 

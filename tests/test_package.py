@@ -100,7 +100,7 @@ def test_the_wheel_is_the_program_and_its_papers_and_nothing_else(wheel):
     } <= set(metadata)
     assert not [line for line in metadata if line.startswith("Requires-Dist")]
     assert " ".join(entries) == (
-        "[console_scripts] file2url = twat_fs:main twat-fs = twat_fs:main [twat.plugins] fs = twat_fs"
+        "[console_scripts] file2url = twat_fs:console_main twat-fs = twat_fs:console_main [twat.plugins] fs = twat_fs"
     )
 
 

@@ -459,7 +459,7 @@ OBJECTIONS = [
     ("catbox", "a.", {}, None, None),
     ("catbox", ".exe", {}, "it does not take .exe files", t.Unsuitable),
     ("catbox", "exe", {}, None, None),
-    ("catbox", "a.txt", {"once": True}, "one download", t.Unsuitable),
+    ("catbox", "a.txt", {"once": True}, "does not support --once", t.Unsuitable),
     ("catbox", "a.txt", {"expire": H}, "for ever", t.Unsuitable),
     ("catbox", "a.txt", {"keep": 604799395200}, None, None),
     ("litterbox", "a.scr", {}, "scr", t.Unsuitable),
@@ -558,10 +558,12 @@ def test_a_host_is_found_by_id_domain_and_unique_prefix(name, id):
 UNKNOWN = [
     # what somebody typed, what the answer must say
     ("tmp", ["tmpfilelink", "tmpfilesorg"]), ("tmpfile", ["tmpfilelink", "tmpfilesorg"]), ("t", ["termbin", "tmpfilelink"]),
-    ("s", ["senditsh"]), ("catbx", ["catbox"]), ("0x0.ts", ["0x0.st"]), ("nosuchhost", ["nosuchhost", "twat-fs list"]),
+    ("s", ["senditsh"]), ("0x0.ts", ["-p https://0x0.ts/"]), ("nosuchhost", ["nosuchhost", "twat-fs list"]),
     ("", []), ("²", []), ("a\x1b[2J", ["\\x1b"]), ("catbox.moe.evil.example", []), ("ftp://host/", []), ("x" * 5000, []),
-    ("http://", []), ("catbox.mo", ["catbox.moe"]), ("qu.", []), ("https://file.io/", ["LimeWire"]),
-    ("localhost:8080", ["-p http://localhost:8080/"]),
+    ("http://", []), ("catbox.mo", ["-p https://catbox.mo/"]), ("qu.", []), ("https://file.io/", ["LimeWire"]),
+    ("localhost:8080", ["-p http://localhost:8080/"]), ("10.0.0.5", ["-p http://10.0.0.5/"]),
+    ("gofile.io", ["your server? -p https://gofile.io/"]), ("drop.example.org", ["-p https://drop.example.org/"]),
+    ("mybox", ["list` shows"]), ("gofile", ["list` shows"]), ("catbx", ["did you mean catbox?"]),
     ("https://[::1/", []), ("https://host:99999/", []), ("https://host:port/", []), ("https:///nohost", []),
     *((name, [name, why.split()[0]]) for name, why in t.DEAD.items()),
     *((name.upper(), [name]) for name in t.DEAD),
@@ -1557,8 +1559,8 @@ SECONDS_OF = [
 
 
 @pytest.mark.parametrize("value, seconds", SECONDS_OF)
-def test_seconds_of(value, seconds):
-    assert outcome(t.seconds_of, "TWAT_FS_TIMEOUT", value) == (seconds or t.UsageError)
+def test_times_are_read_from_text(value, seconds):
+    assert outcome(t.checked_type, "timeout", value, None) == (seconds or t.UsageError)
 
 
 EXIT_CODES = [

@@ -498,7 +498,7 @@ FAILURES = [
     Failure("empty", "reply", "nothing in", hosts=SERVICES),
     Failure("empty", "reply", "nothing in", {"status": 204}),
     Failure("html", "reply", NO_URL + ": .*Just a moment", hosts=SERVICES),
-    Failure("html", "reply", "403 Forbidden: Just a moment", {"status": 403}),
+    Failure("html", "reply", "403 Forbidden: Cloudflare challenge: Just a moment", {"status": 403}),
     Failure("garbage", "reply", NO_URL, hosts=SERVICES),
     Failure("escapes", "reply", NO_URL, hosts=SERVICES),
     Failure("escapes", "reply", "400 Bad Request", {"status": 400}),
@@ -794,7 +794,7 @@ def test_once_is_kept_without_a_look_at_the_link_or_refused(host):
     run = host.upload("--once", "--json")
     if host.row.once == "no":
         assert (run.code, host.sent_nothing()) == (5, True)
-        assert "cannot limit a link to one download" in run.err
+        assert "does not support --once" in run.err
     else:
         stored = host.kept(run)
         assert stored.once or stored.options["downloads"] == 1

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import glob
+import io
 import json
 import os
+import shlex
 import socket
+import subprocess
+import sys
+import tarfile
 import threading
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from conftest import command, environment
 from loopback import Keeper, Server, Talk, caller, until
 
 import twat_fs
@@ -70,7 +77,7 @@ def test_a_folder_names_the_way_out(main, box, tmp_path, form):
     folder = tmp_path / "holiday"
     folder.mkdir()
     done = main(form.format(folder))
-    assert_local(done, box, "is a directory", "tar c ", "| twat-fs - -n holiday.tar")
+    assert_local(done, box, "is a directory", "tar cf - ", "| twat-fs - -n holiday.tar")
 
 
 @pytest.mark.parametrize("make", [os.mkdir, pytest.param(getattr(os, "mkfifo", None), marks=posix)])
@@ -88,9 +95,9 @@ def test_this_folder_and_the_one_above(main, box, tmp_path, monkeypatch):
     folder = tmp_path / "holiday"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    assert_local(main("."), box, "tar c . |", "holiday.tar")
-    assert_local(main(".."), box, "tar c .. |", tmp_path.name + ".tar")
-    assert_local(main("/"), box, "is a directory", "tar c / |")
+    assert_local(main("."), box, "tar cf - . |", "holiday.tar")
+    assert_local(main(".."), box, "tar cf - .. |", tmp_path.name + ".tar")
+    assert_local(main("/"), box, "is a directory", "tar cf - / |")
 
 
 @posix
@@ -107,9 +114,9 @@ def test_a_pipe_is_not_opened(program, box, tmp_path):
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/random", "/dev/tty"])
 def test_a_device_is_not_read(main, box, device):
     if os.path.exists(device):
-        assert_local(
-            main(device), box, device, "device", "| twat-fs - -n " + os.path.basename(device)
-        )
+        done = main(device)
+        assert_local(done, box, device, "device")
+        assert "cat " not in done.err, "it never ends, or is empty"
 
 
 @posix
@@ -117,7 +124,9 @@ def test_a_socket_is_no_file(main, box, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the path of a socket must be short
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind("door")
-        assert_local(main("door"), box, "door", "socket")
+        done = main("door")
+        assert_local(done, box, "door", "socket")
+        assert "cat " not in done.err
 
 
 @posix
@@ -171,6 +180,111 @@ def test_a_file_of_the_system_that_says_it_is_empty_names_the_way_out(main, box)
         "written by the system as it is read",
         "cat /proc/self/status | twat-fs - -n status",
     )
+
+
+# Hints that are typed -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def typed(program, box, tmp_path):
+    """Run the program, type the command of its hint into a shell; the file that the box has then."""
+
+    def run(*args, **more):
+        done = program(*args, **more)
+        assert (done.returncode, done.stdout) == (6, "")
+        command = done.stderr.splitlines()[1].strip()
+        again = subprocess.run(
+            ["sh", "-c", command + " -p x0at"],
+            env={**environment(box, None), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
+            cwd=tmp_path, capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+        assert again.returncode == 0, again.stderr
+        return box.stored[again.stdout.strip()]
+
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").symlink_to(sys.executable)
+    return run
+
+
+ODD_NAMES = [
+    "it's $HOME & more",
+    "a  b",
+    "-n",
+    "*",
+    "d" * 255,
+    "~",
+    "日本",
+    "a;b",
+    "x" * 120 + "/" + "y" * 120,
+]
+
+
+@posix
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_the_hint_for_a_folder_works_when_it_is_typed(typed, tmp_path, name):
+    """The command names the whole path, and the archive is never empty."""
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    (folder / "inside.txt").write_bytes(b"words")
+    stored = typed("--", name)
+    with tarfile.open(fileobj=io.BytesIO(stored.read())) as archive:
+        (inside,) = [file for file in archive if file.isfile()]
+        assert archive.extractfile(inside).read() == b"words"
+
+
+@posix
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "a\u202eb"])
+def test_no_command_for_a_path_that_cannot_be_typed(main, box, tmp_path, name):
+    (tmp_path / name).mkdir()
+    done = main(tmp_path / name)
+    assert_local(done, box, "is a directory")
+    assert len(done.err.splitlines()) == 1
+
+
+@posix
+def test_no_command_for_what_only_another_process_has(box, tmp_path):
+    """bash has closed the pipe of <(...) when a hint could be typed."""
+    words = f"{shlex.join(command([]))} <(echo words)"
+    done = subprocess.run(
+        ["bash", "-c", words],
+        env=environment(box, None),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 6 and "is a pipe" in done.stderr and "cat " not in done.stderr
+    assert "COMMAND | python3 " in done.stderr
+    assert not box.tunnels
+
+
+@posix
+def test_a_folder_that_we_may_not_read_is_not_archived(program, box, tmp_path):
+    (tmp_path / "private").mkdir(mode=0)
+    before = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    done = program(tmp_path / "private", before=before if os.geteuid() == 0 else [])
+    assert (done.returncode, done.stdout, box.tunnels) == (6, "", [])
+    assert done.stderr == f"twat-fs: {tmp_path / 'private'}: no permission to read it\n"
+
+
+@posix
+def test_a_file_of_sys_gets_the_hint_of_proc(typed):
+    """It says 4096 bytes, and gives fewer."""
+    path = "/sys/kernel/mm/transparent_hugepage/enabled"
+    if not os.path.exists(path):
+        path = next(iter(glob.glob("/sys/class/net/*/mtu") + glob.glob("/sys/*/*/*/uevent")))
+    with open(path, "rb") as file:
+        assert typed("-p", "catbox", path).read() == file.read()
+
+
+def test_a_log_that_grows_gets_the_hint_of_proc(start, box, tmp_path):
+    path = tmp_path / "a log.txt"
+    path.write_bytes(b"x" * 80_000)
+    process = start("--limit-rate", "100k", "-p", "catbox", path)
+    until(box.uploads)
+    with open(path, "ab") as log:
+        log.write(b"more")
+    err = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == 6 and f"cat '{path}' | python3 " in err and "-n 'a log.txt'" in err
 
 
 # Files that change ----------------------------------------------------------------------------------------------------

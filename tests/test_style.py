@@ -196,13 +196,13 @@ def test_the_program_ends_at_the_version_guard_and_at_its_last_line_only():
         node for node in NODES if isinstance(node, ast.Raise) and "SystemExit" in ast.dump(node)
     ]
     assert len(exits) == 2
-    assert {owner_of(node) for node in raised} == {"terminated", "main"}, (
+    assert {owner_of(node) for node in raised} == {"end", "main"}, (
         "SIGTERM unwinds, so that clean-up runs; main for twat"
     )
     assert not chapter_of(min(exits, key=lambda node: node.lineno)) and max(
         node.lineno for node in exits
     ) == len(LINES)
-    assert LINES[-1].strip() == "sys.exit(main())"
+    assert LINES[-1].strip() == "sys.exit(console_main())"
 
 
 def test_three_functions_read_the_environment():
