@@ -148,6 +148,7 @@ SMALL = 4 * MiB  # up to here the proof fetches the whole file, above it three s
 SAMPLE = 64 * KiB
 LATE = 10.0  # seconds after the upload in which a link may still appear: caches and scanners come first
 LATEST = 60.0  # the same for a file that took minutes to send
+IN_MEMORY = MiB  # of standard input; what is longer goes to a temporary file
 RESERVE = 64 * MiB  # of the disk, which standard input must not fill: others need it
 MAX_NAME = 255  # bytes of UTF-8; no file system takes more
 
@@ -173,21 +174,25 @@ class Stamp(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A part of a file: opened anew at each sending, so that a retry has nothing to rewind."""
+    """A part of a file, or of bytes in memory: read anew at each sending, so that a retry has nothing to rewind."""
 
-    path: str
+    origin: Union[str, bytes]  # a path, or the bytes themselves
     start: int
     size: int
-    stamp: Stamp
+    stamp: Optional[Stamp] = None  # of a file
+
+
+Content = tuple[Slice, ...]  # what a source consists of; see `slice_body` and `blocks_of`
+Body = tuple[Union[bytes, Slice], ...]  # of a request: slices are content, bytes are around it
 
 
 class Source(NamedTuple):
-    """A local file as it was when we first looked, and the name that the hosts are told."""
+    """What is to be uploaded, as it was at the first look, and the name that hosts get."""
 
-    path: str
     name: str
+    body: Content
     size: int
-    stamp: Stamp
+    modified: float  # seconds since 1970
 
     @classmethod
     def of(
@@ -196,22 +201,14 @@ class Source(NamedTuple):
         """Raises Unreadable for what is no readable regular file; `unique` puts the time (UTC) into the name."""
         text = os.fsdecode(path)
         found = regular(text)
-        called = safe_name(name or os.path.basename(text))
-        return cls(
-            text,
-            new_name(called) if unique else called,
-            found.st_size,
-            Stamp.of(found),
-        )
-
-    def body(self) -> Slice:
-        return Slice(self.path, 0, self.size, self.stamp)
+        body = (Slice(text, 0, found.st_size, Stamp.of(found)),)
+        called = upload_name(name or os.path.basename(text), unique)
+        return cls(called, body, found.st_size, found.st_mtime)
 
     def extension(self) -> str:
         return self.name.rpartition(".")[2].lower() if "." in self.name else ""
 
 
-Body = tuple[Union[bytes, Slice], ...]
 Header = tuple[str, str]
 
 
@@ -243,6 +240,7 @@ class Request(NamedTuple):
     # seconds from the end of the body to the response; None: the stall timeout
     response_timeout: Optional[float] = None
     stop: Any = None  # a threading.Event: once it is set the sending ends
+    ca_bundle: Optional[str] = None  # certificates for this host, unless --cacert names others
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {bare(self.url)} {length(self.body)} bytes>"
@@ -401,6 +399,7 @@ class Provider(NamedTuple):
     supports: tuple[str, ...] = ()  # of remote_path, force and public
     takes: tuple[str, ...] = ()  # settings that it honours
     account: str = ""  # the one of them that helps when strangers are refused
+    ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
     help: str = ""  # how to get what it needs
     note: str = ""
     checked: str = ""  # newest evidence, with its date
@@ -565,18 +564,21 @@ class AllProvidersFailed(NonRetryableError):
         return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
 
     def reasons(self) -> list[str]:
-        """A line for each host that was asked; those that do not fit for the same reason share one."""
-        hosts: dict[tuple[object, str, str], list[str]] = {}
+        """A line for each host that was asked, or for several that do not fit for one reason; a repeated hint comes last."""
+        hosts: dict[tuple[object, str, str, str], list[str]] = {}
         for f in self.failures:
             which = None if f.exit_code == 5 else f.provider
-            hosts.setdefault((which, f.phase, f"{f}{'   ' + f.hint if f.hint else ''}"), []).append(
-                f.provider or "-"
-            )
-        lines = [(", ".join(names), phase, words) for (_, phase, words), names in hosts.items()]
+            hosts.setdefault((which, f.phase, str(f), f.hint), []).append(f.provider or "-")
+        hints = [hint for *_, hint in hosts if hint]
+        once = [hint for hint in dict.fromkeys(hints) if hints.count(hint) > 1]
+        lines = [
+            (", ".join(names), phase, message + ("" if hint in ("", *once) else f"   {hint}"))
+            for (_, phase, message, hint), names in hosts.items()
+        ]
         width = max(
             [11, *(len(names) for names, _, _ in lines if len(names) <= 30)]
         )  # a long list stands out alone
-        return [f"{names:<{width}}  {phase:<8} {words}" for names, phase, words in lines]
+        return [f"{names:<{width}}  {phase:<8} {words}" for names, phase, words in lines] + once
 
 
 def unverified_of(failures: Iterable[UploadError]) -> tuple[Unverified, ...]:
@@ -677,19 +679,32 @@ def local_reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).lower()
 
 
+UNSAFE = {  # what no name has, and its characters
+    "a control character": r"[\0-\x1f\x7f-\x9f]",
+    "a line separator": r"[\u2028\u2029]",
+    "a character that reverses text": r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]",
+    "bytes that are not UTF-8": r"[\ud800-\udfff]",
+}
+
+
 def safe_name(name: str) -> str:
     """The name as it may stand in a multipart header or a URL: no path, no control or bidi character, <= 255 bytes.
 
+    Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need U+200C and U+200D.
     Raw UTF-8 is what PHP, Go, busboy and Werkzeug read right (compared 2026-11-23); a lone surrogate is no UTF-8.
     """
     base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    clean = "".join(c if c.isprintable() else "_" for c in base).strip()
+    clean = re.sub("|".join(UNSAFE.values()), "_", base).strip(" ")
     if not clean.strip("."):
         return "file"
     stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
     room = MAX_NAME - len((dot + extension).encode())
     whole = stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
-    return (whole if room > 0 else clean.encode()[:MAX_NAME].decode("utf-8", "ignore")).strip()
+    return (whole if room > 0 else clean.encode()[:MAX_NAME].decode("utf-8", "ignore")).strip(" ")
+
+
+def upload_name(name: str, unique: bool) -> str:
+    return new_name(safe_name(name)) if unique else safe_name(name)
 
 
 @functools.cache
@@ -763,7 +778,7 @@ def multipart(
     tail = f"\r\n--{boundary}--\r\n"
     return f"multipart/form-data; boundary={boundary}", (
         head.encode(),
-        source.body(),
+        *source.body,
         tail.encode(),
     )
 
@@ -772,16 +787,33 @@ def length(body: Body) -> int:
     return sum(piece.size if isinstance(piece, Slice) else len(piece) for piece in body)
 
 
+def slice_body(body: Content, start: int, size: int) -> Content:
+    """A range of a body, which is a body too; nothing is read or copied."""
+    pieces = []
+    for piece in body:
+        first, end = max(start, 0), min(start + size, piece.size)
+        if first < end:
+            pieces.append(piece._replace(start=piece.start + first, size=end - first))
+        start -= piece.size
+    return tuple(pieces)
+
+
+def parts_of(body: Content, size: int) -> list[Content]:
+    return [slice_body(body, start, size) for start in range(0, length(body), size)]
+
+
 @contextlib.contextmanager
 def opened(piece: Slice) -> Iterator[Any]:
-    """The file behind a slice, unbuffered and at its place, if it is still the file we looked at; checked again after."""
+    """The file behind a slice, unbuffered, if it is still the file of the first look; checked again after."""
+    if isinstance(piece.origin, bytes):
+        yield io.BytesIO(piece.origin)
+        return
     try:  # closed below; here only a failure to open counts
-        file = open(piece.path, "rb", 0, opener=unwaiting)  # noqa: SIM115
+        file = open(piece.origin, "rb", 0, opener=unwaiting)  # noqa: SIM115
     except OSError as error:
         raise SourceChanged(f"cannot be read any more: {local_reason(error)}") from error
     with file:
         unchanged(file, piece)
-        file.seek(piece.start)
         yield file
         unchanged(file, piece)
 
@@ -790,7 +822,7 @@ def unchanged(file: Any, piece: Slice) -> None:
     if Stamp.of(os.fstat(file.fileno())) != piece.stamp:
         raise SourceChanged(
             "changed while it was being read; nothing of it counts as uploaded",
-            hint=pipe_hint("cat", piece.path),
+            hint=pipe_hint("cat", os.fsdecode(piece.origin)),
         )
 
 
@@ -799,25 +831,31 @@ def pieces_of(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(min(step, max(piece.size, 1))))
     left = piece.size
     with opened(piece) as file:
+        file.seek(piece.start)
         while left:
             try:
                 count = file.readinto(buffer[:left])
             except OSError as error:
                 raise Unreadable(f"reading failed: {local_reason(error)}") from error
             if not count:
-                hint = pipe_hint("cat", piece.path)
+                hint = pipe_hint("cat", os.fsdecode(piece.origin))
                 raise SourceChanged("became shorter while being read", hint=hint)
             left -= count
             yield buffer[:count]
 
 
-def sha256_of(piece: Slice) -> str:
-    return hashed(piece, hashlib.sha256())
+def blocks_of(body: Content) -> Iterator[memoryview]:
+    for piece in body:
+        yield from pieces_of(piece)
 
 
-def hashed(piece: Slice, digest: Any) -> str:
-    """The digest of a slice, in hex."""
-    for data in pieces_of(piece):
+def sha256_of(body: Content) -> str:
+    return hashed(body, hashlib.sha256())
+
+
+def hashed(body: Content, digest: Any) -> str:
+    """The digest of a body, in hex."""
+    for data in blocks_of(body):
         digest.update(data)
     return str(digest.hexdigest())
 
@@ -870,33 +908,37 @@ PORTS = {"http": 80, "https": 443}
 
 def parse_proxy(text: str) -> Proxy:
     """Raises UsageError; the text may hold a password, so that no message repeats it."""
+    text = text if "://" in text else "http://" + text
     try:
-        url = urllib.parse.urlsplit(text if "://" in text else "http://" + text)
-        scheme, host, port = url.scheme.lower(), url.hostname, url.port
+        url = urllib.parse.urlsplit(text)
+        # desktops write socks:// for a proxy that looks up names itself
+        scheme = re.sub("^socks$", "socks5h", url.scheme.lower())
+        host, port = url.hostname, url.port
+        if not host or re.search(r"[]#/?[]", text.partition("://")[2].rpartition("@")[0]):
+            raise ValueError
     except ValueError as error:
         raise UsageError(
-            "the proxy's address cannot be read: it looks like http://HOST:PORT", phase="proxy"
+            "invalid proxy URL (expected http://HOST:PORT)",
+            phase="proxy",
+            hint="in its password write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D",
         ) from error
     if scheme not in PROXY_PORTS:
         raise UsageError(
-            f"a proxy of kind {printable(scheme)}:// is not supported: {', '.join(PROXY_PORTS)}",
+            f"unsupported proxy scheme {printable(scheme)!r} (use {', '.join(PROXY_PORTS)})",
             phase="proxy",
-        )
-    if not host:
-        raise UsageError(
-            "the proxy's address names no host: it looks like http://HOST:PORT", phase="proxy"
         )
     user, password = (urllib.parse.unquote(secret or "") for secret in (url.username, url.password))
     return Proxy(scheme, host, port or PROXY_PORTS[scheme], user, password)
 
 
 class Target(NamedTuple):
-    """Where a URL leads."""
+    """Where a URL leads, and which certificates count there if not the default ones."""
 
     scheme: str
     host: str
     port: int
     path: str
+    ca_bundle: Optional[str] = None
 
     def netloc(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -934,6 +976,20 @@ def root_of(url: str) -> str:
 def bare(url: str) -> str:
     """A URL without what may be secret in it: user, password, query."""
     return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
+
+
+def is_spared(target: Target, no_proxy: str) -> bool:
+    """Whether NO_PROXY lists this host: by name, parent domain, address or network, with or without a port."""
+    host = target.host.rstrip(".")
+    for entry in re.findall(r"[^\s,]+", no_proxy.lower()):
+        name = re.sub(rf"(^[^:]*|\]):{target.port}$", r"\1", entry)
+        name = re.sub(r"^\*?\.?|[][]|\.$", "", name)
+        if not name or f".{host}".endswith(f".{name}"):
+            return True
+        with contextlib.suppress(ValueError):  # a name, or no network
+            if ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False):
+                return True
+    return False
 
 
 def is_loopback(host: str) -> bool:
@@ -1251,14 +1307,23 @@ def frozen_bundle() -> Optional[str]:
     return next(filter(os.path.isfile, BUNDLES), None)
 
 
-def lost_bundle() -> str:
-    """A sentence if SSL_CERT_FILE names no file, of which OpenSSL says nothing."""
-    named = os.environ.get("SSL_CERT_FILE", "")
-    return (
-        f"SSL_CERT_FILE is {printable(named)}, which is no file"
-        if named and not os.path.isfile(named)
-        else ""
-    )
+CERTIFICATE_HINTS = {  # by X509_V_ERR_* of OpenSSL
+    9: "check the clock of this machine",  # not yet valid
+    10: "check the clock of this machine",  # expired
+    62: "open a web page first: this network may want a sign-in",  # another name
+    64: "open a web page first: this network may want a sign-in",  # another address
+}
+
+
+def missing_ca_hint() -> str:
+    """OpenSSL says nothing of an SSL_CERT_FILE that is not there; other programs have bundles of their own."""
+    configured = os.environ.get("SSL_CERT_FILE", "")
+    if configured and not os.path.isfile(configured):
+        return f"SSL_CERT_FILE: no such file: {printable(configured)}"
+    for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
+        if os.path.isfile(os.environ.get(name, "")):
+            return f"use --cacert {shlex.quote(printable(os.environ[name]))} ({name})"
+    return "use --cacert FILE, or set SSL_CERT_FILE"
 
 
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
@@ -1272,9 +1337,12 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
             else local_reason(error)
         )
         raise UsageError(
-            f"{'--cacert ' + printable(cacert) if cacert else 'certificates'}: {why}", phase="tls"
+            f"CA bundle {printable(cacert or 'of the system')}: {why}", phase="tls"
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The default of 3.13 on every Python, but for STRICT, which refuses many a company's CA (no key identifier or usage).
+    # 3.9 has no name for PARTIAL_CHAIN: a trusted certificate need not be a root.
+    context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | 0x80000
     if insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
@@ -1295,7 +1363,7 @@ def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
     answer = http.client.HTTPResponse(stream, method="CONNECT")  # type: ignore[arg-type]
     answer.begin()
     if answer.status == 407:
-        raise wants_password(proxy)
+        raise wants_password(proxy, answer.headers)
     if answer.status // 100 != 2:
         said = printable(f"{answer.status} {answer.reason}")
         raise Unreachable(
@@ -1305,11 +1373,15 @@ def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
         )
 
 
-def wants_password(proxy: Proxy) -> UploadError:
-    what = "refuses this user and password" if proxy.user else "asks for a user and a password"
-    hint = f"--proxy {proxy.scheme}://USER:PASSWORD@{proxy.host}:{proxy.port}"
+def wants_password(proxy: Proxy, headers: Any = None) -> UploadError:
+    failed = f"authentication {'failed' if proxy.user else 'required'}"
+    hint = f"use --proxy {proxy.scheme}://USER:PASSWORD@{proxy.host}:{proxy.port}"
+    schemes = ", ".join(headers.get_all("Proxy-Authenticate", ()) if headers else ())
+    if schemes and "basic" not in schemes.lower():
+        failed = f"unsupported authentication: {printable(schemes, 60)}"
+        hint = "run a local proxy that signs in for you (cntlm or px), and use --proxy with its URL"
     return Refused(
-        f"the proxy {proxy!r} {what}", phase="proxy", status=407, everywhere=True, hint=hint
+        f"proxy {proxy!r}: {failed}", phase="proxy", status=407, everywhere=True, hint=hint
     )
 
 
@@ -1398,11 +1470,10 @@ def failures_of(phase: str, host: str, started: bool = False) -> Iterator[None]:
 
 def failure(error: Exception, phase: str, host: str, started: bool) -> UploadError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        hint = lost_bundle() or "try --cacert FILE or SSL_CERT_FILE"
         return Refused(
-            f"the certificate of {host} does not hold: {error.verify_message}",
+            f"{host}: certificate verification failed: {error.verify_message}",
             phase="tls",
-            hint=hint,
+            hint=CERTIFICATE_HINTS.get(error.verify_code) or missing_ca_hint(),
         )
     if isinstance(error, ssl.SSLError):
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
@@ -1454,9 +1525,11 @@ class Transport:
     def __init__(self, options: UploadOptions) -> None:
         self.options, self.stall = options, options.timeout or STALL
         self.proxy = parse_proxy(options.proxy) if options.proxy else None
-        self.context = (
-            tls_context(options.cacert, options.insecure) if options.cacert else None
-        )  # a bad file: at once
+        self.tls = functools.cache(
+            lambda bundle: tls_context(options.cacert or bundle, options.insecure)
+        )
+        if options.cacert:  # a bad file: at once
+            self.tls(None)
         self.secrets = [
             value for name, value in options.settings.items() if name in SECRET_SETTINGS
         ]
@@ -1487,7 +1560,7 @@ class Transport:
         )  # clean-up may outlive --max-time
 
     def exchange(self, request: Request, sent: Callable[[int], object]) -> Response:
-        target, line = target_of(request.url), None
+        target, line = target_of(request.url)._replace(ca_bundle=request.ca_bundle), None
         kept = self.kept().get(target[:3])
         try:
             line = self.borrow(target, self.end_of(request))
@@ -1614,7 +1687,7 @@ class Transport:
                 self.through(stream, target, proxy)
             if target.scheme == "https":
                 with failures_of("tls", target.host):
-                    stream.secure(self.tls(), target.host)
+                    stream.secure(self.tls(target.ca_bundle), target.host)
         except BaseException:
             stream.hang_up()
             raise
@@ -1628,7 +1701,7 @@ class Transport:
         asked = False
         try:
             if proxy.scheme == "https":
-                stream.secure(self.tls(), proxy.host)
+                stream.secure(self.tls(None), proxy.host)
             if proxy.scheme not in PORTS:
                 socks5_login(stream, proxy)
                 address = socks_address(target, proxy, self.options)
@@ -1660,15 +1733,11 @@ class Transport:
             return self.proxy
         scheme = "https" if target.scheme == "tcp" else target.scheme
         named = proxies.get(scheme) or proxies.get("all")
-        if not named or urllib.request.proxy_bypass(target.netloc()):
+        spared = is_spared(target, proxies.get("no", ""))
+        if not named or spared or urllib.request.proxy_bypass(target.netloc()):
             return None
         with blaming(f"{scheme if proxies.get(scheme) else 'all'}_proxy".upper()):
             return parse_proxy(named)
-
-    def tls(self) -> Any:
-        if self.context is None:
-            self.context = tls_context(self.options.cacert, self.options.insecure)
-        return self.context
 
     # One exchange
 
@@ -1702,7 +1771,7 @@ class Transport:
         if broken and response.status < 300:  # nobody can have taken what has not been sent
             raise broken
         if line.proxy and response.status == 407:
-            raise wants_password(line.proxy)
+            raise wants_password(line.proxy, response.headers)
         if broken:
             self.discard(target, line)
         return response._replace(sha256=digest)
@@ -2185,7 +2254,7 @@ def put(
             "PUT",
             place,
             kind + extra,
-            (source.body(),),
+            source.body,
             hashed=options.sha256,
             refusal=said_nothing,
         )
@@ -2256,7 +2325,7 @@ def termbin(source: Source, options: UploadOptions, send: Send) -> Link:
         Request(
             "POST",
             "tcp://termbin.com:9999",
-            body=(source.body(),),
+            body=source.body,
             hashed=options.sha256,
             refusal=said_nothing,
         )
@@ -2551,13 +2620,6 @@ def send_parts(requests: Sequence[Request], send: Send, workers: int) -> list[Re
     return [answer for _, answer in sorted(parallel(jobs, workers, stop), key=lambda pair: pair[0])]
 
 
-def parts_of(source: Source, size: int) -> list[Slice]:
-    return [
-        source.body()._replace(start=s, size=min(size, source.size - s))
-        for s in range(0, source.size, size)
-    ]
-
-
 def key_of(source: Source, options: UploadOptions, folder: str = "") -> str:
     """The place in storage that has folders: --remote-path is a folder if it ends in a slash, else the whole of it."""
     path = folder if options.remote_path is None else options.remote_path
@@ -2656,7 +2718,7 @@ def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
         f"https://pixeldrain.com/api/file/{quoted(source.name)}",
         ("Content-Type", media_type(source.name)),
     )
-    stored = send(Request("PUT", place, (kind, key), (source.body(),), hashed=options.sha256))
+    stored = send(Request("PUT", place, (kind, key), source.body, hashed=options.sha256))
     link = pixeldrain_read(stored)._replace(sha256=stored.sha256)
     if options.verify != "none":
         with contextlib.suppress(Refused, NoLink, RetryableError):
@@ -2701,7 +2763,7 @@ def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
             signed_headers(plan, about["content_type"]),
         )
         sha256 = send(
-            Request("PUT", place, headers, (source.body(),), hashed=options.sha256, repeatable=True)
+            Request("PUT", place, headers, source.body, hashed=options.sha256, repeatable=True)
         ).sha256
     return storageto_read(call("confirm", {**about, "r2_key": key}, repeatable=True))._replace(
         sha256=sha256
@@ -2718,15 +2780,13 @@ def storageto_parts(
     upload, size = {"upload_id": json_at("upload_id")(plan)}, json_value(plan, "part_size")
     if not isinstance(size, int) or not MiB <= size <= 5 * GiB:
         raise no_link(plan)
-    slices, etags = parts_of(source, size), []  # type: list[Slice], list[str]
+    slices, etags = parts_of(source.body, size), []  # type: list[Content], list[str]
     try:
         for first in range(0, len(slices), 50):  # as many as its own client asks for
             numbers = [first + n for n, _ in enumerate(slices[first : first + 50], 1)]
             urls = call("parts", {**upload, "part_numbers": numbers}, repeatable=True)
             places = [elsewhere(json_at("urls", str(number))(urls), urls) for number in numbers]
-            puts = [
-                Request("PUT", place, (), (part,)) for place, part in zip(places, slices[first:])
-            ]
+            puts = [Request("PUT", place, (), part) for place, part in zip(places, slices[first:])]
             etags += [etag_of(answer).strip('"') for answer in send_parts(puts, send, options.jobs)]
         parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
         call("complete-multipart", {**upload, "parts": parts}, repeatable=True)
@@ -2804,7 +2864,7 @@ def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> 
             "POST",
             "https://v3.fal.media/files/upload",
             headers,
-            (source.body(),),
+            source.body,
             hashed=options.sha256,
         )
         stored = call(whole)
@@ -2816,8 +2876,8 @@ def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> 
     link = fal_read(begun)
     place = f"{link.url}/multipart/{quoted(json_at('uploadId')(begun))}"
     puts = [
-        Request("PUT", f"{place}/{n}", (kind,), (part,))
-        for n, part in enumerate(parts_of(source, FAL_PART), 1)
+        Request("PUT", f"{place}/{n}", (kind,), part)
+        for n, part in enumerate(parts_of(source.body, FAL_PART), 1)
     ]
     etags = map(etag_of, send_parts(puts, call, options.jobs))
     parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
@@ -2846,7 +2906,7 @@ def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header
         "PUT",
         place,
         (("Content-Type", kind),),
-        (source.body(),),
+        source.body,
         hashed=options.sha256,
         repeatable=True,
     )
@@ -3029,9 +3089,7 @@ def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
         "/" + key_of(source, options, "upload/").strip("/"),
     )
     digest = dropbox_hash(source)
-    modified = time.strftime(
-        "%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(0, source.stamp.modified // 10**9))
-    )
+    modified = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(0, source.modified)))
     mode = (
         "overwrite" if options.force else "add"
     )  # the same bytes in the same place are no conflict: it may be our retry
@@ -3045,7 +3103,7 @@ def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
     if source.size <= DROPBOX_SINGLE:
         arg = {**commit, "content_hash": digest}
         stored = account.content(
-            "files/upload", arg, (source.body(),), hashed=options.sha256, repeatable=True
+            "files/upload", arg, source.body, hashed=options.sha256, repeatable=True
         )
     else:
         stored = dropbox_session(account, source, commit, options.jobs)
@@ -3061,7 +3119,7 @@ def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
 
 def dropbox_hash(source: Source) -> str:
     """The SHA-256 of the SHA-256s of all blocks of 4 MiB (dropbox.com/developers/reference/content-hash)."""
-    blocks = (bytes.fromhex(sha256_of(block)) for block in parts_of(source, DROPBOX_BLOCK))
+    blocks = (bytes.fromhex(sha256_of(block)) for block in parts_of(source.body, DROPBOX_BLOCK))
     return hashlib.sha256(b"".join(blocks)).hexdigest()
 
 
@@ -3075,10 +3133,9 @@ def dropbox_session(
         repeatable=True,
     )
     session, stop = json_at("session_id")(begun), threading.Event()
-    slices = parts_of(source, DROPBOX_PART)
     jobs = [
-        functools.partial(dropbox_append, account, session, part, part is slices[-1], stop)
-        for part in slices
+        functools.partial(dropbox_append, account, session, source, start, stop)
+        for start in range(0, source.size, DROPBOX_PART)
     ]
     for _ in parallel(jobs, workers, stop):
         pass
@@ -3093,12 +3150,15 @@ def dropbox_session(
     )  # a first answer was lost, and may have been a yes
 
 
-def dropbox_append(account: Dropbox, session: str, part: Slice, last: bool, stop: Any) -> None:
+def dropbox_append(account: Dropbox, session: str, source: Source, start: int, stop: Any) -> None:
     """A part, from where the host wants to go on: the answer to what it has may have been lost."""
-    start, end = part.start, part.start + part.size
+    end = min(start + DROPBOX_PART, source.size)
     for _ in range(5):
-        cursor = {"cursor": {"session_id": session, "offset": start}, "close": last}
-        body = (part._replace(start=start, size=end - start),)
+        cursor = {
+            "cursor": {"session_id": session, "offset": start},
+            "close": end == source.size,
+        }
+        body = slice_body(source.body, start, end - start)
         answer = account.content(
             "files/upload_session/append_v2", cursor, body, repeatable=True, stop=stop
         )
@@ -3891,15 +3951,15 @@ class Bucket:
         told = re.sub("PLACE|BUCKET", lambda found: names[found.group()], said) if hint else said
         raise kind(told, phase="reply", status=status, hint=hint)
 
-    def put(self, key: str, query: str, part: Slice, **more: Any) -> Response:
-        """Stores a slice and compares what the service says of it: its CRC-32, or else its MD5, which is mostly the ETag."""
+    def put(self, key: str, query: str, part: Content, **more: Any) -> Response:
+        """Stores a part and compares what the service says of it: its CRC-32, or else its MD5, which is mostly the ETag."""
         sha256, crc = digests(part, self.url(key).startswith("http:"), self.state.crc)
         header = ("x-amz-checksum-crc32", crc) if crc else None
         answer = self.ask(
             "PUT",
             key,
             query,
-            body=(part,),
+            body=part,
             payload=sha256 or "UNSIGNED-PAYLOAD",
             crc=header,
             **more,
@@ -3922,7 +3982,7 @@ class Bucket:
             self.look(key) if response.status in (404, 409, 412) and response.tries > 1 else None
         )
         etag = str(found.headers.get("ETag", "")).strip('"').lower() if found else ""
-        return bool(etag) and (etag == etag_of_parts(parts) or etag == md5_of(source.body()))
+        return bool(etag) and (etag == etag_of_parts(parts) or etag == md5_of(source.body))
 
 
 S3_ERRORS = {  # code: what it means, and what to do
@@ -3960,10 +4020,10 @@ S3_ERRORS = {  # code: what it means, and what to do
 }
 
 
-def digests(part: Slice, sha256: bool, crc32: bool) -> tuple[str, str]:
+def digests(part: Content, sha256: bool, crc32: bool) -> tuple[str, str]:
     """SHA-256 (hex) and CRC-32 (base64) of what will be sent, as far as wanted, read ahead once."""
     digest, crc = hashlib.sha256(), 0
-    for data in pieces_of(part) if sha256 or crc32 else ():
+    for data in blocks_of(part) if sha256 or crc32 else ():
         crc = zlib.crc32(data, crc) if crc32 else 0
         digest.update(data if sha256 else b"")
     return digest.hexdigest() if sha256 else "", base64.b64encode(
@@ -3971,11 +4031,11 @@ def digests(part: Slice, sha256: bool, crc32: bool) -> tuple[str, str]:
     ).decode() if crc32 else ""
 
 
-def md5_of(part: Slice) -> str:
+def md5_of(part: Content) -> str:
     return hashed(part, hashlib.md5(usedforsecurity=False))
 
 
-def other_md5(response: Response, part: Slice) -> bool:
+def other_md5(response: Response, part: Content) -> bool:
     """Whether the ETag is the MD5 of other bytes; where the service encrypts by a key of its own it is none."""
     etag = str(response.headers.get("ETag", "")).strip('"').lower()
     foreign = any(
@@ -4014,7 +4074,7 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
 def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> Optional[str]:
     """One request; the SHA-256 of what left."""
     kind, new = (("Content-Type", media_type(key)),), not options.force
-    response = bucket.put(key, "", source.body(), headers=kind, new=new, hashed=options.sha256)
+    response = bucket.put(key, "", source.body, headers=kind, new=new, hashed=options.sha256)
     return None if bucket.arrived(response, key, source) else bucket.success(response, key).sha256
 
 
@@ -4027,7 +4087,7 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
         raise no_link(begun)
     query = f"uploadId={uri_encoded(upload)}"
     try:
-        slices = parts_of(source, part_size(source.size))
+        slices = parts_of(source.body, part_size(source.size))
         jobs = [
             functools.partial(s3_part, bucket, key, n, query, part, stop)
             for n, part in enumerate(slices, 1)
@@ -4052,7 +4112,7 @@ def etag_of_parts(whole: bytes) -> str:
     return f"{hashlib.md5(bytes.fromhex(b''.join(md5s).decode()), usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
-def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Slice, stop: Any) -> str:
+def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Content, stop: Any) -> str:
     """Sends a part; what the last request must say of it."""
     answer = bucket.success(bucket.put(key, f"partNumber={number}&{query}", part, stop=stop), key)
     crc = answer.headers.get("x-amz-checksum-crc32", "")
@@ -4152,6 +4212,7 @@ ACCOUNTS: tuple[Provider, ...] = (
         "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, own=True,
         supports=("remote_path", "force", "public"),
         needs=("AWS_S3_BUCKET",), missing=s3_missing, doubt=s3_doubt,
+        ca_bundle=lambda settings: settings.get("AWS_CA_BUNDLE") or Aws(settings).profile.get("ca_bundle"),
         takes=("TWAT_FS_S3_PUBLIC_URL",),
         note="presigned links for 7 days at most; plain ones that stay with --public",
         help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE); for others than Amazon"
@@ -4322,15 +4383,14 @@ def check_options(options: UploadOptions) -> None:
 
 
 def check_name(name: str) -> None:
-    why = (
-        "it is empty" if not name.strip()
-        else "it holds a slash" if set(name) & set("/\\")
-        else "it holds a control character" if not name.isprintable()
-        else f"it is longer than {MAX_NAME} bytes" if len(name.encode()) > MAX_NAME
-        else ""
-    )  # fmt: skip
-    if why:
-        raise UsageError(f"--name {printable(name, 60)!r}: {why}")
+    unsafe = {**UNSAFE, "a slash": r"[/\\]"}
+    reasons = [f"must not contain {what}" for what in unsafe if re.search(unsafe[what], name)]
+    if not name.strip():
+        reasons = ["must not be empty"]
+    elif not reasons and len(name.encode()) > MAX_NAME:
+        reasons = [f"must not be longer than {MAX_NAME} bytes"]
+    if reasons:
+        raise UsageError(f"--name {printable(name, 60)!r}: {reasons[0]}")
 
 
 # 10  The engine -------------------------------------------------------------------------------------------------------
@@ -4391,14 +4451,15 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
         if getattr(options, name) not in (None, False) and not supports(provider, name):
             able = ", ".join(row.id for row in PROVIDERS if supports(row, name))
             return f"does not support --{name.replace('_', '-')} (these do: {able})"
-    if provider.text_only and not is_text(source.body()):
+    if provider.text_only and not is_text(source.body):
         return "it takes text only"
     return ""
 
 
-def is_text(piece: Slice) -> bool:
-    """UTF-8 without a NUL; the last character of a part of a file may be cut."""
-    data, whole = b"".join(map(bytes, pieces_of(piece))), piece.size == piece.stamp.size
+def is_text(body: Content, limit: int = sys.maxsize) -> bool:
+    """UTF-8 without a NUL, as far as the first `limit` bytes show; their last character may be cut."""
+    data = b"".join(map(bytes, blocks_of(slice_body(body, 0, limit))))
+    whole = len(data) == length(body)
     with contextlib.suppress(UnicodeDecodeError):
         return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(data, whole)
     return False
@@ -4551,6 +4612,10 @@ def patient(
                 time.sleep(seconds)
 
     return send
+
+
+def with_fields(send: Send, **fields: Any) -> Send:
+    return lambda request: send(request._replace(**fields))
 
 
 def sender(progress: Progress, gone: list[int]) -> Callable[[int], object]:
@@ -4915,6 +4980,7 @@ def deliver(
     against = objection(provider, source, options)
     if against:
         raise against
+    send = with_fields(send, ca_bundle=provider.ca_bundle(options.settings))
     progress.trying(provider, source)
     begun = time.monotonic()
     try:
@@ -4933,7 +4999,7 @@ def deliver(
     try:
         patience = min(LATEST, max(LATE, (started - begun) / 6)) if options.retry else 0.0
         verified = verify(link, provider, source, options, prove, patience)
-        sha256 = link.sha256 or (sha256_of(source.body()) if options.sha256 else None)
+        sha256 = link.sha256 or (sha256_of(source.body) if options.sha256 else None)
     except UploadError as error:
         error.unverified = (public,)
         raise
@@ -4997,7 +5063,7 @@ def verify(
     if options.verify == "none" or burns(provider, options):
         return "none"
     if link.host_sha256:
-        if link.host_sha256 != (link.sha256 or sha256_of(source.body())):
+        if link.host_sha256 != (link.sha256 or sha256_of(source.body)):
             raise NotVerified(
                 f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof"
             )
@@ -5066,7 +5132,7 @@ class Verifier:
             if tally.size != size:
                 shown = "more" if tally.size > size else tally.size
                 return differs(response, f"{shown} instead of {size} bytes")
-            if tally.digest.hexdigest() != (self.link.sha256 or sha256_of(self.source.body())):
+            if tally.digest.hexdigest() != (self.link.sha256 or sha256_of(self.source.body)):
                 return differs(response, "other bytes")
             return None
 
@@ -5103,10 +5169,8 @@ class Verifier:
             return differs(response, f"{size} instead of {self.source.size} bytes")
         if first != at or not response.body:
             return None
-        local = self.source.body()._replace(
-            start=at, size=min(len(response.body), self.source.size - at)
-        )
-        if response.body != b"".join(map(bytes, pieces_of(local))):
+        local = slice_body(self.source.body, at, len(response.body))
+        if response.body != b"".join(map(bytes, blocks_of(local))):
             return differs(response, f"other bytes at {at}")
         return None
 
@@ -5539,9 +5603,17 @@ class Outcome(NamedTuple):
         return self.error.exit_code if self.error else 0
 
 
+def valid_unicode(name: str) -> str:
+    """A file name for JSON; bytes that are not UTF-8 become U+FFFD."""
+    return name.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
-    fields: dict[str, Any] = {"file": outcome.file, **dict.fromkeys(UploadResult._fields)}
+    fields: dict[str, Any] = {
+        "file": valid_unicode(outcome.file),
+        **dict.fromkeys(UploadResult._fields),
+    }
     if outcome.result:
         fields.update(outcome.result._asdict())
     if outcome.error:
@@ -6114,16 +6186,16 @@ class Form:
 
 
 def file_name_of(head: bytes) -> Optional[str]:
-    """The file name in the head of a part; None if the part is a plain field."""
-    pattern = rb'(?im)^content-disposition:[^\n]*?;\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^;\r\n]*))'
-    found = re.search(pattern, head)
-    return (
-        re.sub(rb'\\(["\\])', rb"\1", found.group(1) or found.group(2) or b"").decode(
-            "utf-8", "replace"
-        )
-        if found
-        else None
-    )
+    """The file name in the head of a part, or its `filename*` (RFC 8187); None if the part is a plain field."""
+    plain = rb'=(?:"((?:[^"\\]|\\.)*)"|([^;\r\n]*))'
+    start = rb"(?im)^content-disposition:[^\n]*?;\s*filename"
+    match = re.search(start + rb"(?:" + plain + rb"|\*=utf-8'[^']*'([^;\s]*))", head)
+    if not match:
+        return None
+    if match[3]:
+        return urllib.parse.unquote(match[3])
+    name = re.sub(rb'\\(["\\])', rb"\1", match[1] or match[2] or b"")
+    return name.decode("utf-8", "replace")
 
 
 def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
@@ -6469,16 +6541,12 @@ def source_or_error(
         if file != "-":
             return Source.of(file, options.name, options.unique)
         limits = [row.max_size for row in chain]
-        path = stack.enter_context(
-            spooled(None if None in limits else max(filter(None, limits)), meter)
-        )
-        if not os.path.getsize(path) and not any(row.empty for row in chain):
+        limit = None if None in limits else max(filter(None, limits))
+        body = standard_input(limit, meter, stack)
+        if not length(body) and not any(row.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
-        head = Source.of(path).body()
-        text = not options.name and is_text(head._replace(size=min(head.size, 4 * KiB)))
-        return Source.of(
-            path, options.name or ("stdin.txt" if text else "stdin.bin"), options.unique
-        )
+        name = options.name or ("stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin")
+        return Source(upload_name(name, options.unique), body, length(body), time.time())
     except UploadError as error:
         error.hint = error.hint or meant_command(file)
         return error
@@ -6491,59 +6559,61 @@ def meant_command(word: str) -> str:
     return f"did you mean `{program()} {close[0]}`?" if close else ""
 
 
-def arriving(stream: Any, idle: Callable[[], object]) -> Iterator[bytes]:
-    """What comes, as it comes, so that Ctrl-C is heard in between; `idle` is called while nothing does."""
-    data = b"-"
+def standard_input(limit: Optional[int], meter: Meter, stack: contextlib.ExitStack) -> Content:
+    """Standard input as a body that can be sent again: in memory, or in a file that goes with `stack` if it is long."""
+    if sys.stdin is None:
+        raise Unreadable("standard input is closed", phase="file")
+    blocks, data = piped(limit, meter), bytearray()
+    for block in blocks:
+        data += block
+        if len(data) > IN_MEMORY:
+            return spool(itertools.chain([data], blocks), stack)
+    return (Slice(bytes(data), 0, len(data)),)
+
+
+def piped(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
+    """Standard input as it arrives, so that Ctrl-C is heard in between; ends at what no host of the chain accepts."""
+    data, size = b"-", 0
+    stream: Any = sys.stdin.buffer
     while data:
+        meter.spooling(size)
         with contextlib.suppress(
             OSError, ValueError
         ):  # it has no descriptor, or is a pipe of Windows
             while not ready([stream], True, False, TICK):
-                idle()
-        data = stream.read1(CHUNK)
+                meter.draw()
+        try:
+            data = stream.read1(CHUNK)
+        except OSError as error:
+            raise Unreadable(f"standard input: {local_reason(error)}", phase="file") from error
+        size += len(data)
+        if limit is not None and size > limit:
+            most = f"{human(limit)}, the most that a host here takes"
+            raise Unsuitable(f"standard input is longer than {most}", phase="file")
         yield data
-
-
-@contextlib.contextmanager
-def spooled(limit: Optional[int], meter: Meter) -> Iterator[str]:
-    """Standard input in a temporary file, so that everything can be sent again; stops at what no host would take."""
-    if sys.stdin is None:
-        raise Unreadable("standard input is closed")
-    path = ""
-    try:
-        with holding_in("a file"):
-            path = os.path.join(
-                tempfile.gettempdir(), f"twat-fs-{random_name()}"
-            )  # before it is made: no signal loses it
-        with holding_in(os.path.dirname(path)):
-            spool(sys.stdin.buffer, path, limit, meter)
-        yield path
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-
-
-@contextlib.contextmanager
-def holding_in(place: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        why = f"standard input cannot be held in {place}: {local_reason(error)}"
-        raise Unreadable(why, hint="TMPDIR names another place") from error
-
-
-def spool(piped: Any, path: str, limit: Optional[int], meter: Meter) -> None:
-    with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
-        meter.spooling(0)
-        for data in arriving(piped, meter.draw):
-            file.write(data)
-            meter.spooling(file.tell())
-            if shutil.disk_usage(path).free < RESERVE:
-                raise OSError(errno.ENOSPC, "the disk is nearly full")
-            if limit is not None and file.tell() > limit:
-                most = f"{human(limit)}, the most that a host here takes"
-                raise Unsuitable(f"standard input is longer than {most}", phase="file")
     meter.spooled()
+
+
+def spool(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content:
+    folder = "a file"
+    try:
+        folder = tempfile.gettempdir()
+        path = os.path.join(folder, f"twat-fs-{random_name()}")
+        stack.callback(forget, path)  # before it is made: no signal loses it
+        with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
+            for data in blocks:
+                file.write(data)
+                if shutil.disk_usage(path).free < RESERVE:
+                    raise OSError(errno.ENOSPC, "the disk is nearly full")
+    except OSError as error:
+        why = f"standard input cannot be held in {folder}: {local_reason(error)}"
+        raise Unreadable(why, phase="file", hint="TMPDIR names another place") from error
+    return Source.of(path).body
+
+
+def forget(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def upload_all(
@@ -6672,7 +6742,7 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
             put_line(
                 json.dumps(
                     {
-                        "file": file,
+                        "file": valid_unicode(file),
                         "size": None,
                         "hosts": [],
                         "out": {},
@@ -6690,7 +6760,11 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
     ]
     if as_json:
         reasons = {name: str(against) for name, against in verdicts if against}
-        put_line(json.dumps({"file": file, "size": source.size, "hosts": fits, "out": reasons}))
+        put_line(
+            json.dumps(
+                {"file": valid_unicode(file), "size": source.size, "hosts": fits, "out": reasons}
+            )
+        )
     else:
         told = map(str.__add__, fits, lives) if options.expire or options.keep else fits
         put_line(
@@ -6823,7 +6897,7 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
                 "serve gives files; write standard input into one first", phase="serve"
             )
         try:
-            sources = [Source.of(file) for file in args.file]
+            entries = [Entry(os.path.realpath(file), Source.of(file).name) for file in args.file]
         except Unreadable as error:  # its own way out would make public what is to stay here
             error.hint = (
                 error.hint
@@ -6831,8 +6905,7 @@ def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
             )
             raise
         shelf = Shelf(quiet=args.quiet)
-        for source in sources:
-            shelf.entries[random_name()] = Entry(os.path.realpath(source.path), source.name)
+        shelf.entries = {random_name(): entry for entry in entries}
         return shelf
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
     try:

@@ -178,11 +178,52 @@ def test_endless_standard_input_is_given_up_as_soon_as_no_host_would_take_it(box
     assert not box.requests
 
 
+@posix
+@pytest.mark.parametrize("size", [1, 2**20])
+def test_standard_input_of_1_mib_needs_no_temporary_folder(box, program, tmp_path, size):
+    """In a container with a read-only file system, or on a machine whose disk is full."""
+    nowhere = tmp_path / "nowhere"
+    words = [sys.executable, "-c", LIMITED, str(PROGRAM), "-p", "catbox", "--json"]
+    data = os.urandom(size)
+    box.fault("catbox.moe", "status", times=1, status=503, retry_after=0)
+    ran = subprocess.run(
+        words,
+        env=environment(box, {"TMPDIR": nowhere}),
+        cwd=tmp_path,
+        input=data,
+        capture_output=True,
+        timeout=30,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    told = json.loads(ran.stdout)
+    assert box.stored[told["url"]].read() == data
+    assert (told["size"], told["sha256"]) == (size, hashlib.sha256(data).hexdigest())
+
+
+# no file of this process may grow, so that nothing can be held on a disk
+LIMITED = """
+import resource, runpy, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@posix
+def test_standard_input_that_cannot_be_read_says_so(start, tmp_path):
+    with open(tmp_path / "for-writing-only", "wb") as file:
+        process = start("-", stdin=file)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 6 and b"standard input: bad file descriptor" in err
+
+
 def test_standard_input_leaves_no_temporary_file(program, file, tmp_path):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     for code, args in ((0, ["-"]), (5, ["-p", "uguu", "-n", "a.exe"]), (2, ["-p", "nosuch"])):
-        assert program(*args, input=b"data", env={"TMPDIR": scratch}).returncode == code
+        data = bytes(twat_fs.IN_MEMORY + 1)
+        assert program(*args, input=data, env={"TMPDIR": scratch}).returncode == code
         assert list(scratch.iterdir()) == []
 
 
@@ -190,6 +231,36 @@ def test_name_is_what_the_host_is_told(box, run, file):
     assert run(file(), "--name", "Other Name.pdf").code == 0
     assert run("-n", "piped.log", stdin=b"x").code == 0
     assert [stored.name for stored in box.stored.values()] == ["Other Name.pdf", "piped.log"]
+
+
+SPACED = [
+    "Screenshot 2026-11-28 at 9.41.00\u202fAM.png",  # macOS
+    "\u5831\u544a\u3000\u7b2c1.txt",
+    "prix\u00a0net.txt",
+    "\u0646\u0645\u06cc\u200c\u0634\u0648\u062f.txt",  # Persian
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467.png",  # a family
+    "soft\u00adhyphen\u2003wide\u2060joined\ufeff.txt",
+]
+
+
+@pytest.mark.parametrize("name", SPACED)
+def test_spaces_of_all_kinds_and_joiners_stay_in_a_name(box, run, file, name):
+    for args in ([file(name)], [file("a.txt"), "-n", name]):
+        box.reset()
+        assert run(*args, "-p", "uguu").code == 0
+        assert [stored.name for stored in box.stored.values()] == [name]
+
+
+@posix
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_json_is_unicode_also_for_a_name_that_is_not_utf_8(box, program, tmp_path, more):
+    raw = os.path.join(os.fsencode(tmp_path), b"gr\xfc\xdfe \xf0\x9f.txt")
+    for content in (b"x", b""):
+        with open(raw, "wb") as opened:
+            opened.write(content)
+        ran = program("--json", *more, os.fsdecode(raw))
+        told = json.loads(ran.stdout)["file"]
+        assert told.encode("utf-8") and "gr\ufffd\ufffde \ufffd" in told
 
 
 def test_unique_puts_the_time_into_the_name(box, run, file):
@@ -264,9 +335,12 @@ WRONG = {
     "one name for two files": ("--name x.txt OTHER", "--name"),
     "a name that is a path": ("--name a/b", "slash"),
     "a name that is a Windows path": ("--name a\\b", "slash"),
-    "no name": ("--name ''", "it is empty"),
-    "a path": ("--name a/b", "holds a slash"),
-    "a name with a line break": ("--name 'a\nb'", "control"),
+    "no name": ("--name ''", "must not be empty"),
+    "a path": ("--name a/b", "must not contain a slash"),
+    "a name with a line break": ("--name 'a\nb'", "must not contain a control character"),
+    "a name with a line separator": ("--name a\u2028b", "must not contain a line separator"),
+    "a name that is shown backwards": ("--name a\u202egpj.exe", "a character that reverses text"),
+    "a name that is not UTF-8": ("--name a\udce4b", "must not contain bytes that are not UTF-8"),
     "a name with NUL": ("--name 'a\0b'", "control"),
     "a name of 256 bytes": ("--name " + "x" * 256, "255"),
     "one download, and look at it": ("--once --verify full", "one download"),
@@ -291,7 +365,7 @@ WRONG = {
     "an odd proxy": ("--proxy ftp://127.0.0.1:1", "ftp"),
     "a proxy without a port number": ("--proxy http://127.0.0.1:http", "proxy"),
     "a proxy without host": ("--proxy http://:3128", "proxy"),
-    "no certificates there": ("--cacert /no/such.pem", "--cacert /no/such.pem: no such file"),
+    "no certificates there": ("--cacert /no/such.pem", "CA bundle /no/such.pem: no such file"),
     "no host": ("-p ''", "no host"),
     "no host in a list": ("-p ,", "no host"),
     "no host in brackets": ("-p []", "no host"),
@@ -802,7 +876,7 @@ def test_a_server_that_is_no_url_is_not_ready_and_its_setting_is_named(
 def test_certificates_that_are_no_file_are_named(run, file, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
     ran = run(file(), "-p", "catbox")
-    assert ran.code == 1 and "SSL_CERT_FILE is /nonexistent.pem, which is no file" in ran.err
+    assert ran.code == 1 and "SSL_CERT_FILE: no such file: /nonexistent.pem" in ran.err
 
 
 def test_an_empty_setting_is_none(run, file, monkeypatch):
@@ -1097,7 +1171,7 @@ def test_a_failure_has_a_line_for_each_host_with_phase_words_and_advice(box, run
     assert re.fullmatch(r"twat-fs: .*report\.txt: no host took it \(4 tried\)", head)
     shapes = (
         r"  litterbox +\w+ +413 .*limit 1 GB.* {3}.*293\.0 KiB.*",
-        r"  x0at +tls +.*certificate.* {3}.*--cacert.*SSL_CERT_FILE.*",
+        r"  x0at +tls +.*certificate verification failed: .* {3}use --cacert FILE, or set SSL_CERT_FILE",
         r'  uguu +reply +200 but no URL in the answer: "Welcome"',
         r"  tmpfilelink +proxy +.*tmpfile\.link: 502.*",
         r"  termbin +file +293\.0 KiB is over its limit of 32\.0 KiB",
@@ -1497,11 +1571,11 @@ def test_serve_gives_no_standard_input(program):
 @posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
-    """A closed terminal (SIGHUP) and Ctrl-\\ (SIGQUIT) too: standard input is held in a file, which must go."""
+    """A closed terminal (SIGHUP) and Ctrl-\\ (SIGQUIT) too: standard input that is long is held in a file, which must go."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     process = start("-", env={"TMPDIR": str(scratch)}, stdin=subprocess.PIPE)
-    process.stdin.write(b"begun\n")
+    process.stdin.write(bytes(twat_fs.IN_MEMORY) + b"begun\n")
     process.stdin.flush()
     wait_for(lambda: list(scratch.glob("twat-fs-*")))  # not a probe of tempfile's
     process.send_signal(getattr(signal, name))
@@ -1562,7 +1636,7 @@ def test_standard_input_does_not_fill_the_disk(run, box, monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)  # where the standard library remembers it
     monkeypatch.setattr(twat_fs, "RESERVE", 1 << 60)
-    ran = run("-", stdin=b"x")
+    ran = run("-", stdin=bytes(twat_fs.IN_MEMORY + 1))
     assert (ran.code, ran.out) == (
         6,
         "",

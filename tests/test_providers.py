@@ -328,7 +328,7 @@ NAMES = {
     "header": ('a"; filename="b.txt', 'a"; filename="b.txt'),
     "unicode": ("naïve-日本語.txt", "naïve-日本語.txt"),
     "combining": ("e\u0301.txt", "e\u0301.txt"),
-    "emoji": ("😀👩‍🚀.txt", "😀👩_🚀.txt"),  # the joiner between them is invisible
+    "emoji": ("😀👩‍🚀.txt", "😀👩‍🚀.txt"),  # with a joiner, which is invisible
     "percent": ("100%20 %00.txt", "100%20 %00.txt"),
     "query": ("a#b?c+d&e=f;g.txt", "a#b?c+d&e=f;g.txt"),
     "newline": ("new\r\nline.txt", "new__line.txt"),
@@ -519,9 +519,20 @@ FAILURES = [
     Failure("refuse", "proxy", "cannot reach", {}, SERVICES, 0),
     Failure("dns", "proxy", "cannot reach", {}, SERVICES, 0),
     Failure("reset-connect", "tls", MUTE + "|EOF", {}, HTTP, 0),
-    Failure("tls-expired", "tls", "certificate .* does not hold: .*expired.*--cacert", {}, HTTP, 0),
-    Failure("tls-wrong-name", "tls", "certificate .* does not hold: .*mismatch", {}, HTTP, 0),
-    Failure("tls-unknown-ca", "tls", "certificate .* does not hold: .*issuer", {}, HTTP, 0),
+    Failure(
+        "tls-expired",
+        "tls",
+        "certificate verification failed: .*expired.*check the clock",
+        {},
+        HTTP,
+        0,
+    ),
+    Failure(
+        "tls-wrong-name", "tls", "certificate verification failed: .*mismatch.*sign-in", {}, HTTP, 0
+    ),
+    Failure(
+        "tls-unknown-ca", "tls", "certificate verification failed: .*issuer.*--cacert", {}, HTTP, 0
+    ),
 ]
 
 TROUBLE = [

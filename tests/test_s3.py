@@ -211,6 +211,20 @@ def test_what_is_sent_through_tls_arrives(s3, upload, folder, tmp_path, size):
     )
 
 
+@pytest.mark.parametrize("way", ["environment", "profile"])
+def test_the_ca_bundle_of_the_aws_tools_counts_for_s3(s3, upload, folder, tmp_path, way):
+    if "tls" not in s3.knows:
+        assert not s3.tls_endpoint
+        return
+    config = tmp_path / "config"
+    config.write_text(f"[default]\nca_bundle = {s3.ca}\n")
+    settings = {"AWS_CA_BUNDLE": s3.ca} if way == "environment" else {"AWS_CONFIG_FILE": config}
+    path = file_of(tmp_path, 33 * MIB)
+    ran = upload(path, "--remote-path", folder, tls=True, env={"SSL_CERT_FILE": None, **settings})
+    assert good(ran).startswith(s3.tls_endpoint)
+    assert stored(s3, f"{folder}a file.bin", tls=True)[0] == sha256(path)
+
+
 PEAK = """
 import resource, subprocess, sys
 done = subprocess.run(sys.argv[1:])

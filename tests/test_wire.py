@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -31,6 +32,9 @@ DROP = "https://drop.example.org/"  # a transfer.sh server in the box, and nowhe
 PLAIN = "http://drop.example.org/"
 LOCAL = "0x7f.0.0.1"  # 127.0.0.1 in a spelling that the environment's proxies do not spare
 MIB = 1 << 20
+PYENV = Path(
+    os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv"
+)  # here, because tests get another HOME
 
 
 @pytest.fixture
@@ -118,7 +122,7 @@ def test_a_proxy_password_in_odd_bytes_is_no_traceback(main, box, sample):
     done = main(
         "-p", DROP, "-x", "socks5h://m\udcff:p\udcfe@" + box.socks.partition("//")[2], sample
     )
-    assert (done.code, done.out) == (1, "") and "password" in done.err
+    assert (done.code, done.out) == (1, "") and "authentication failed" in done.err
 
 
 def test_a_redirect_to_a_name_that_can_be_none_is_not_followed(main, box, sample):
@@ -179,6 +183,54 @@ def test_no_proxy_spares_no_other_hosts(main, box, proxies, sample, other):
     with Server(Keeper()) as server:
         assert main("-p", server.at(LOCAL), "--retry", 0, sample).code == 1
     assert [t.host for t in box.tunnels] == [LOCAL] and not server.arrived
+
+
+SPARED = [
+    ("10.1.2.3", "10.0.0.0/8"),
+    ("10.1.2.3", "other.example 192.168.0.0/16 10.1.0.0/16"),
+    ("10.1.2.3", "a.example\t10.1.2.3"),
+    ("10.1.2.3", "10.1.2.3/8"),
+    ("10.1.2.3", "10.0.0.0/8:1234"),
+    ("[fd00::5]", "fd00::/8"),
+    ("[fd00::5]", "[fd00::]/8"),
+    ("[fd00::5]", "fd00::5"),
+    ("[fd00::5]", "[fd00::5]"),
+    ("[fd00::5]", "[FD00:0::5]:1234"),
+    ("nas.invalid", "invalid."),
+    ("nas.invalid.", ".Invalid"),
+    ("nas.invalid", "*.invalid"),
+    ("nas.invalid", "nas.invalid.:1234"),
+    ("xn--bcher-kva.invalid", "*"),
+]
+NOT_SPARED = [
+    ("10.1.2.3", "10.0.0.0/16,11.0.0.0/8,fd00::/8"),
+    ("10.1.2.3", "10.0.0.0/8:443"),
+    ("10.1.2.3", "10.0.0.0/99 10. 10.*"),
+    ("[fd00::5]", "fe00::/8 [fd00::5]:443 fd00::5:1234 ::/200"),
+    ("nas.invalid", "as.invalid nas.invalid:443 nas s.invalid ,"),
+]
+
+
+@pytest.mark.parametrize("host, listed", SPARED)
+def test_what_no_proxy_lists_is_never_heard_by_a_proxy(main, box, proxies, sample, host, listed):
+    proxies(ALL_PROXY=box.proxy, NO_PROXY=listed)
+    args = ("--retry", 0, "--connect-timeout", 0.3, sample)
+    assert main("-p", f"https://{host}:1234/", *args).code == 1
+    assert not box.tunnels
+
+
+@pytest.mark.parametrize("host, listed", NOT_SPARED)
+def test_what_no_proxy_does_not_list_goes_to_the_proxy(main, box, proxies, sample, host, listed):
+    proxies(ALL_PROXY=box.proxy, NO_PROXY=listed)
+    assert main("-p", f"https://{host}:1234/", "--retry", 0, sample).code == 1
+    assert [tunnel.port for tunnel in box.tunnels] == [1234]
+
+
+def test_socks_without_a_number_looks_up_names_at_the_proxy(main, box, proxies, sample):
+    """What desktops write into ALL_PROXY."""
+    proxies(ALL_PROXY=box.socks.replace("socks5h://", "socks://") + "/")
+    assert main("-p", DROP, sample).code == 0
+    assert {(t.via, t.host) for t in box.tunnels} == {("socks", "drop.example.org")}
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "127.0.0.2"])
@@ -268,8 +320,8 @@ def test_all_replies_of_socks_are_understood(main, box, sample, scheme, asked, b
 
 
 SOCKS_ODDITIES = {
-    "a method that was not offered": ([b"\x05\x02"], "asks for a user and a password"),
-    "no method": ([b"\x05\xff"], "asks for a user and a password"),
+    "a method that was not offered": ([b"\x05\x02"], "authentication required"),
+    "no method": ([b"\x05\xff"], "authentication required"),
     "SOCKS4": ([b"\x00\x5b"], "does not speak SOCKS5"),
     "half a greeting": ([b"\x05"], "proxy"),
     "a strange code": ([b"\x05\x00", b"\x05\x63\x00\x01"], "error 99"),
@@ -321,7 +373,7 @@ def test_user_and_password_go_to_the_proxy(main, box, proxies, sample, kind, url
 @pytest.mark.parametrize("kind", ["http", "https", "socks5h"])
 @pytest.mark.parametrize(
     "given, says",
-    [(None, "asks for a user and a password"), ("wrong", "refuses this user and password")],
+    [(None, "authentication required"), ("wrong", "authentication failed")],
 )
 def test_a_proxy_that_wants_a_password_is_a_sentence_with_a_way_out(
     main, box, sample, kind, url, given, says
@@ -334,6 +386,35 @@ def test_a_proxy_that_wants_a_password_is_a_sentence_with_a_way_out(
     assert (
         "1 tried" in done.err and len(box.tunnels) == 1
     )  # every other host would fail in the same way
+
+
+@pytest.mark.parametrize("url", [DROP, PLAIN])
+@pytest.mark.parametrize("lines", [[b"Negotiate", b"NTLM"], [b"Negotiate, NTLM"]])
+def test_a_proxy_that_offers_only_ntlm_names_the_way_out(main, sample, url, lines):
+    offers = b"".join(b"Proxy-Authenticate: %s\r\n" % line for line in lines)
+
+    def manners(talk: Talk):
+        talk.wire.some()
+        talk.wire.send(b"HTTP/1.1 407 No\r\n%sContent-Length: 0\r\n\r\n" % offers)
+
+    with Server(manners) as server:
+        done = main("-p", url, "--fallback", "-x", server.url, sample)
+    assert (done.code, done.out) == (1, "") and "1 tried" in done.err
+    assert "unsupported authentication: Negotiate, NTLM" in done.err and "cntlm" in done.err
+
+
+@pytest.mark.parametrize("odd", "#/?[]")
+@pytest.mark.parametrize("host", ["127.0.0.1:3128", "[::1]:3128", "proxy.example"])
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_character_that_a_proxy_password_must_encode_is_named(
+    main, proxies, sample, odd, host, typed
+):
+    proxy = f"http://me:1{odd}secret@{host}"
+    proxies(**({} if typed else {"ALL_PROXY": proxy}))
+    done = main("-p", DROP, *(["-x", proxy] if typed else []), sample)
+    assert (done.code, done.out) == (2, "")
+    assert "write # as %23, / as %2F" in done.err and "invalid proxy URL" in done.err
+    assert "secret" not in done.err and typed != ("ALL_PROXY" in done.err)
 
 
 def shapes_of(secret):
@@ -468,12 +549,16 @@ def test_a_bad_proxy_address_is_a_wrong_call(main, box, proxies, sample, proxy, 
     assert (done.code, done.out, box.tunnels) == (2, "", [])
     assert "proxy" in done.err and "hunter2" not in done.err
     if "socks4" in proxy:
-        assert "is not supported" in done.err and "socks5" in done.err
+        assert "unsupported proxy scheme 'socks4" in done.err and "socks5" in done.err
 
 
 # TLS ------------------------------------------------------------------------------------------------------------------
 
-BAD_CERTIFICATES = ["tls-unknown-ca", "tls-expired", "tls-wrong-name"]
+BAD_CERTIFICATES = {
+    "tls-unknown-ca": "use --cacert FILE, or set SSL_CERT_FILE",
+    "tls-expired": "check the clock of this machine",
+    "tls-wrong-name": "this network may want a sign-in",
+}
 
 
 @pytest.mark.parametrize("fault", BAD_CERTIFICATES)
@@ -483,8 +568,9 @@ def test_a_certificate_that_does_not_hold_is_refused(main, box, sample, fault):
     assert (done.code, done.out, box.requests) == (1, "", [])
     assert (
         re.search("drop.example.org +tls ", done.err)
-        and "certificate" in done.err
-        and "--cacert" in done.err
+        and "certificate verification failed" in done.err
+        and [hint for hint in BAD_CERTIFICATES.values() if hint in done.err]
+        == [BAD_CERTIFICATES[fault]]
     )
     assert len(box.tunnels) == 1  # it would not hold the second time either
 
@@ -508,6 +594,87 @@ def test_without_the_authority_nothing_is_sent(main, box, clean_env, sample):
     clean_env.delenv("SSL_CERT_FILE")
     done = main("-p", DROP, sample)
     assert (done.code, box.requests) == (1, []) and "SSL_CERT_FILE" in done.err
+
+
+def test_a_hint_for_all_hosts_is_said_once_and_names_the_bundle_of_other_programs(
+    main, box, clean_env, sample
+):
+    clean_env.delenv("SSL_CERT_FILE")
+    for setting in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
+        clean_env.setenv(setting, box.ca)
+        done = main(sample)
+        assert done.code == 1 and done.err.count("certificate verification failed") == 7
+        assert done.err.count("--cacert") == 1
+        assert done.err.endswith(f"\n  use --cacert {box.ca} ({setting})\n")
+        clean_env.delenv(setting)
+
+
+def company_certificates(folder):
+    """A CA like those that companies make by hand: no key identifiers, no key usage; and a certificate for localhost."""
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    now = datetime.datetime.now(datetime.timezone.utc)
+
+    def certificate(subject, key, issuer, signer, extension):
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name(subject))
+            .issuer_name(name(issuer))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(extension, critical=False)
+            .sign(signer, hashes.SHA256())
+            .public_bytes(serialization.Encoding.PEM)
+        )
+
+    def name(text):
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    root, middle, leaf = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+    is_ca = x509.BasicConstraints(ca=True, path_length=None)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    (folder / "root.pem").write_bytes(certificate("Root", root, "Root", root, is_ca))
+    (folder / "middle.pem").write_bytes(certificate("Middle", middle, "Root", root, is_ca))
+    private = leaf.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    chain = certificate("leaf", leaf, "Middle", middle, names)
+    (folder / "leaf.pem").write_bytes(private + chain + (folder / "middle.pem").read_bytes())
+
+
+PYTHONS = [
+    path
+    for path in sorted(PYENV.glob("versions/*/bin/python3.*"))
+    if re.fullmatch(r"python3\.(9|[1-9][0-9])", path.name)
+]
+
+
+@pytest.mark.parametrize("python", [Path(sys.executable), *PYTHONS], ids=lambda path: path.name)
+@pytest.mark.parametrize("trusted", ["root.pem", "middle.pem"])
+def test_a_company_ca_passes_on_every_python(sample, clean_env, tmp_path, python, trusted):
+    """3.13 added VERIFY_X509_STRICT, which refuses it, and VERIFY_X509_PARTIAL_CHAIN, which accepts its issuer alone."""
+    company_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "leaf.pem")
+    with Server(Keeper(), context=context) as server:
+        words = [python, PROGRAM, "--cacert", tmp_path / trusted, "--retry", "0"]
+        good = subprocess.run(
+            [*words, "-p", server.at("localhost"), sample], capture_output=True, timeout=30
+        )
+        wrong = subprocess.run(
+            [*words, "-p", server.at("127.0.0.1"), sample], capture_output=True, timeout=30
+        )
+    assert (good.returncode, good.stderr) == (0, b"")
+    assert wrong.returncode == 1 and b"certificate verification failed" in wrong.stderr
 
 
 def test_cacert_replaces_the_certificates_of_the_system(main, box, clean_env, sample, tmp_path):
@@ -834,7 +1001,7 @@ def test_ctrl_c_while_sending_standard_input(box, interrupted):
     box.fault("drop.example.org", "silence")
 
     def piped(process, temporary):
-        process.stdin.write(DATA)
+        process.stdin.write(DATA * 300)
         process.stdin.close()
         until(lambda: box.requests and box.requests[0].sha256)
         assert len(list(temporary.iterdir())) == 1
