@@ -1,6 +1,6 @@
 # Thin names for tools/dev.py, which does the work and knows the options.
 PYTHON ?= python3
-TARGETS = setup test lint fix build binary release online bench hosts clean all
+TARGETS = setup test lint fix build binary release online bench hosts demo clean all
 
 .DEFAULT_GOAL = test
 .PHONY: $(TARGETS) help ci

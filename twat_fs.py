@@ -97,6 +97,7 @@ if (
     import shlex, shutil, signal, socket, ssl, subprocess, tempfile, threading, zlib, unicodedata, urllib.parse, urllib.request  # noqa: E401
 
     RequestHandler = http.server.BaseHTTPRequestHandler
+    ThreadingHTTPServer = http.server.ThreadingHTTPServer
 else:
     argparse, base64, bisect, calendar, codecs = map(
         Lazy, "argparse base64 bisect calendar codecs".split()
@@ -112,7 +113,7 @@ else:
         Lazy, "mimetypes queue select shutil socket".split()
     )
     ssl, tempfile, threading, urllib = map(Lazy, "ssl tempfile threading urllib".split())
-    RequestHandler = object  # http.server is joined in by `start_server`
+    RequestHandler = ThreadingHTTPServer = object  # http.server is joined in by `start_server`
 
 __version__ = "0+unknown"  # builds write the real one into their copies
 
@@ -124,7 +125,7 @@ __all__ = (
 USER_AGENT = f"twat-fs/{__version__} (+{HOMEPAGE})"  # hosts refuse library defaults and empty ones; an honest name is let in
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
-MINUTE, HOUR, DAY, WEEK = 60, 3600, 86400, 604800
+MINUTE, HOUR, DAY, WEEK, YEAR = 60, 3600, 86400, 604800, 365 * 86400
 FOREVER = float("inf")
 
 # Bytes per read and per send.  Half of it costs a tenth more, 1 MiB half as much again (it falls out of the cache); eight
@@ -227,9 +228,7 @@ class Request(NamedTuple):
     ] = ()  # statuses that are no success, and that the provider reads itself
     repeatable: bool = False  # sending it twice does no harm, whatever became of the first
     hashed: bool = False  # also take the SHA-256 of the file while it leaves
-    refusal: "Optional[Callable[[Response], Optional[UploadError]]]" = (
-        None  # the host's own way to say no
-    )
+    refusal: "Refusal" = None  # the host's own way to say no
     sink: Optional[Callable[[], Callable[[bytes], object]]] = (
         None  # makes what takes a good answer's body, anew at each try
     )
@@ -256,12 +255,18 @@ class Response(NamedTuple):
     sha256: Optional[str] = None
     size: Optional[int] = None  # Content-Length, where the host gave one
     tries: int = 1  # this was the answer to the n-th sending
+    redact: Callable[[bytes], bytes] = bytes  # masks the secrets of the request
 
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
 
+    def redacted(self) -> "Response":
+        """For what is shown to people; readers parse the body as it arrived."""
+        return self._replace(body=self.redact(self.body))
+
 
 Send = Callable[[Request], Response]
+Refusal = Optional[Callable[[Response], Optional["UploadError"]]]
 
 
 class Link(NamedTuple):
@@ -387,7 +392,11 @@ class Provider(NamedTuple):
     empty: bool = False  # takes files of 0 bytes
     default: bool = False  # in the chain; else only when named
     fetched: bool = True  # a GET of the link by us gives the file itself
-    hashes: bool = False  # its answer holds the SHA-256 of what it stored
+    lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = (
+        None  # for the SHA-256 of what it stored
+    )
+    overhead: int = 0  # bytes around the file that count for `max_size`
+    name_loss: str = ""  # what happens to the name, in words
     needs: tuple[str, ...] = ()  # settings without which it cannot work
     missing: Optional[Callable[[Mapping[str, str]], str]] = (
         None  # what is wrong with the settings, if that is not so simple
@@ -687,7 +696,7 @@ UNSAFE = {  # what no name has, and its characters
 }
 
 
-def safe_name(name: str) -> str:
+def safe_name(name: str, limit: int = MAX_NAME) -> str:
     """The name as it may stand in a multipart header or a URL: no path, no control or bidi character, <= 255 bytes.
 
     Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need U+200C and U+200D.
@@ -698,9 +707,9 @@ def safe_name(name: str) -> str:
     if not clean.strip("."):
         return "file"
     stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
-    room = MAX_NAME - len((dot + extension).encode())
+    room = limit - len((dot + extension).encode())
     whole = stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
-    return (whole if room > 0 else clean.encode()[:MAX_NAME].decode("utf-8", "ignore")).strip(" ")
+    return (whole if room > 0 else clean.encode()[:limit].decode("utf-8", "ignore")).strip(" ")
 
 
 def upload_name(name: str, unique: bool) -> str:
@@ -1786,7 +1795,7 @@ class Transport:
             ("Accept", "*/*"),
             ("Accept-Encoding", "identity"),
         )
-        for name, value in (*fixed, *request.headers, *proxy):
+        for name, value in dict((*fixed, *request.headers, *proxy)).items():
             line.http.putheader(name, value)
         if request.method not in ("GET", "HEAD"):
             line.http.putheader("Content-Length", str(length(request.body)))
@@ -1840,29 +1849,23 @@ class Transport:
             answer.close()
         else:
             self.discard(target, line)
+        redact = functools.partial(self.redact, request)
         body = b"".join(taken)
-        bad = (
-            answer.status >= 300
-        )  # in a good answer a short password, or a part of a token, may stand by chance
-        keys = "authorization$|token$" if bad else "authorization$"
-        words = [
-            value.rpartition(" ") for name, value in request.headers if re.search(keys, name, re.I)
-        ]
-        told = [word for _, _, word in words]
-        if bad:
-            told += [
-                str(base64.b64decode(w).partition(b":")[2], "utf-8", "replace")
-                for kind, _, w in words
-                if kind == "Basic"
-            ]
-        for secret in [
-            *told,
-            *(self.secrets if request.body else ()),
-        ]:  # a host may repeat them, and we would repeat its words
-            body = functools.reduce(
-                lambda left, spelled: left.replace(spelled, b"***"), spellings(secret), body
-            )
-        return Response(answer.status, answer.headers, body, request.url, size=size)
+        return Response(answer.status, answer.headers, body, request.url, size=size, redact=redact)
+
+    def redact(self, request: Request, body: bytes) -> bytes:
+        """Masks the secrets of a request, which some hosts repeat in their error messages."""
+        secrets = list(self.secrets)
+        for name, value in request.headers:
+            if re.search("(authorization|token)$", name, re.I):
+                scheme, _, secret = value.rpartition(" ")
+                secrets.append(secret)
+                if scheme == "Basic":
+                    decoded = base64.b64decode(secret).decode("utf-8", "replace")
+                    secrets.append(decoded.partition(":")[2])
+        for spelling in itertools.chain(*map(spellings, secrets)):
+            body = body.replace(spelling, b"***")
+        return body
 
     def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:
         """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
@@ -1998,17 +2001,21 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
 
 
 Reader = Callable[[Response], str]
+BLANK = "\ufeff\0 \t\r\n"  # what hosts put around a link
+URL_IN_TEXT = r"(?i)https?://[^\s\"'<>]+"
 
 
 def text(response: Response) -> str:
-    return response.text().strip()
+    return response.text().strip(BLANK)
 
 
 def json_of(response: Response) -> Any:
-    try:
-        return json.loads(response.body)
-    except (ValueError, RecursionError) as error:
-        raise no_link(response) from error
+    """JSON, also after a byte order mark or a warning of PHP, and with bytes that are not UTF-8."""
+    body = text(response)
+    for start in (0, body.find('{"')):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.JSONDecoder().raw_decode(body[start:])[0]
+    raise no_link(response)
 
 
 def json_value(response: Response, *path: Union[str, int]) -> Any:
@@ -2023,13 +2030,12 @@ def json_value(response: Response, *path: Union[str, int]) -> Any:
 
 
 def json_at(*path: Union[str, int]) -> Reader:
-    """A reader of the string at this place of a JSON answer."""
+    """A reader of the string, or the number, at this path of a JSON response."""
 
     def read(response: Response) -> str:
-        found = json_value(response, *path)
-        return (
-            found if isinstance(found, str) and found.isprintable() else ""
-        )  # a lone surrogate is no text
+        value = json_value(response, *path)
+        string = str(value).strip(BLANK) if type(value) in (str, int) else ""
+        return string if string.isprintable() else ""  # a lone surrogate is no text
 
     return read
 
@@ -2056,18 +2062,20 @@ def first_of(*readers: Reader) -> Reader:
     return read
 
 
-def matching(pattern: str) -> Reader:
-    """A reader of the first such thing anywhere in the answer."""
-    return lambda response: (re.findall(pattern, response.text()) or [""])[0]
+def without_query(reader: Reader) -> Reader:
+    """For a host whose links have no query: a "?" or "#" belongs to the name."""
+    return lambda response: re.sub("[?#]", lambda match: quoted(match.group()), reader(response))
 
 
-def changed(reader: Reader, pattern: str, replacement: str) -> Reader:
-    return lambda response: re.sub(pattern, replacement, reader(response).strip())
+def last_url(domain: str) -> Reader:
+    """A reader of the last URL of this domain in a page."""
+    pattern = rf"(?i)https?://(?:[\w-]+\.)*{re.escape(domain)}(?::443)?/[^\s\"'<>]+"
+    return lambda response: (re.findall(pattern, response.text()) or [""])[-1]
 
 
 def said(response: Response) -> str:
     """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else how it begins."""
-    words = response.text()
+    words = response.redacted().text()
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(words) if words[:1] == "{" else {}
         told = [found.get(key) for key in ("message", "error_summary", "error", "detail")]
@@ -2086,26 +2094,60 @@ def is_challenge(response: Response) -> bool:
     return "cf-mitigated" in response.headers or bool(re.search(page, response.text(), re.I))
 
 
-def no_link(response: Response) -> NoLink:
-    what = (
-        f'no URL in the answer: "{said(response)}"'
-        if response.body.strip()
-        else "nothing in the answer"
-    )
-    return NoLink(
-        f"{response.status} but {what}", phase="reply", status=response.status, started=True
-    )
+def no_link(response: Response, what: str = "") -> NoLink:
+    if not what and response.body.strip():
+        what = f'no URL in the answer: "{said(response)}"'
+    words = f"{response.status} but {what or 'nothing in the answer'}"
+    return NoLink(words, phase="reply", status=response.status, started=True)
 
 
-def check_link(url: str, pattern: str, response: Response) -> str:
-    """The URL if it is, as a whole, what a link of that host looks like; NoLink for everything else."""
-    if not url.isprintable() or len(url) > 2048 or not re.fullmatch(pattern, url):
+def check_link(text: str, response: Response, *domains: str) -> str:
+    """The link in the first line; NoLink if that is none, or if a further line has a URL of another host."""
+    first, _, rest = text.strip(BLANK).partition("\n")
+    link = own_url(first.rstrip(BLANK), response, domains)
+    for url in re.findall(URL_IN_TEXT, rest):
+        own_url(url, response, domains)
+    if not re.search("//[^/]+/[^?#]", link):
         raise no_link(response)
-    return in_ascii(url)
+    return link
 
 
-def link_of(reader: Reader, pattern: str) -> Callable[[Response], Link]:
-    return lambda response: Link(check_link(reader(response), pattern, response))
+def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
+    """The URL as browsers ask for it; NoLink if it leads to another host.
+
+    It must lead to one of the domains or, where none are given, to the server that responded.
+    """
+    if re.match("/[^/]", url):
+        url = urllib.parse.urljoin(response.url, url)
+    match = re.match(r"(?i)https?://[^/?#@\\]+(?=[/?#]|$)", url)
+    if not match or not url.isprintable() or len(url) > 2048:
+        raise no_link(response)
+    target, server = target_of(match.group()), target_of(response.url)
+    host = comparable(target.host)
+    if domains:
+        on_domain = any(f".{host}".endswith(f".{domain}") for domain in domains)
+        fits = on_domain and target.port in (443, PORTS[target.scheme])
+        base, expected = f"https://{host}", domains[0]
+    else:
+        fits = host == comparable(server.host)
+        # Behind a proxy that speaks TLS a server may say http.
+        base = root_of(match.group()) if target.scheme == "https" else response.url
+        expected = f"{server.netloc()}: does its proxy pass the Host header?"
+    if not fits:
+        raise no_link(response, f"link points to {target.netloc()}, not {expected}")
+    path = re.sub("%(?![0-9A-Fa-f]{2})", "%25", url[match.end() :])
+    return urllib.parse.urljoin(base, "/." + re.sub("(?i)%2e", ".", in_ascii(path)))
+
+
+def comparable(host: str) -> str:
+    """A host name or an address in one spelling."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(host))
+    return host.lower().rstrip(".")
+
+
+def link_of(reader: Reader, *domains: str) -> Callable[[Response], Link]:
+    return lambda response: Link(check_link(reader(response), response, *domains))
 
 
 def said_nothing(response: Response) -> Optional[UploadError]:
@@ -2154,12 +2196,12 @@ def setting_among(keeps: Keeps, value: str) -> int:
     return int(seconds or 0)
 
 
-UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
+UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK, "y": YEAR}
 
 
 def parse_duration(value: str) -> Optional[int]:
-    """ "10m", "12h", "7d", "4w", "90s" in seconds; None for anything else."""
-    found = re.fullmatch(r"([0-9]{1,6})([smhdw])", value.strip().lower())
+    """ "90s", "10m", "12h", "7d", "4w", "2y" in seconds; None for anything else."""
+    found = re.fullmatch(r"([0-9]{1,6})([smhdwy])", value.strip().lower())
     return int(found.group(1)) * UNITS[found.group(2)] or None if found else None
 
 
@@ -2175,7 +2217,8 @@ def duration(seconds: Optional[float]) -> str:
         return "as long as it likes"
     if seconds == FOREVER:
         return "for ever"
-    for unit, name in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
+    units = ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"))
+    for unit, name in units:
         if seconds >= unit:
             count = int(seconds // unit)
             return f"{count} {name}{'s' * (count != 1)}"
@@ -2203,80 +2246,54 @@ def nothing(life: Optional[float], options: UploadOptions) -> Pairs:
 
 
 def one_request(
-    build: Callable[[Source, UploadOptions], Request], read: Callable[[Response], Link]
-) -> Callable[[Source, UploadOptions, Send], Link]:
+    id: str, domain: str, build: Callable[[Source, UploadOptions, Optional[float]], Request],
+    read: Callable[[Response], Link], **facts: Any,
+) -> Provider:  # fmt: skip
+    """A host that answers one request with the link; `build` is also told the lifetime."""
+
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
-        response = send(build(source, options))
+        life = lifetime(keeps_of(row, options), source.size, options)
+        request = build(source, options, life)._replace(hashed=options.sha256)
+        response = send(request._replace(refusal=request.refusal or said_nothing))
         return read(response)._replace(sha256=response.sha256)
 
-    return upload
+    row = Provider(id, domain, upload, read, **facts)
+    return row
 
 
 def form(
-    id: str, domain: str, endpoint: str, file_field: str, *, link: str, keeps: Keeps,
-    url: Reader = text, fields: Extra = nothing,
-    refusal: Callable[[Response], Optional[UploadError]] = said_nothing, **facts: Any,
+    id: str, domain: str, endpoint: str, file_field: str, *,
+    read: Optional[Callable[[Response], Link]] = None, fields: Extra = nothing,
+    rename: Callable[[str], str] = str, refusal: Refusal = None, **facts: Any,
 ) -> Provider:  # fmt: skip
-    """A host that takes a multipart form; `link` is the pattern of its links, `url` finds one in the answer.
+    """A host that accepts a multipart form; most answer with the bare link.  Fields without a value are left out."""
 
-    Fields without a value are left out.
-    """
-    read = link_of(url, link)
+    def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
+        extra = [field for field in fields(life, options) if field[1]]
+        kind, body = multipart(extra, file_field, source._replace(name=rename(source.name)))
+        return Request("POST", endpoint, (("Content-Type", kind),), body, refusal=refusal)
 
-    def build(source: Source, options: UploadOptions) -> Request:
-        extra = [
-            field for field in fields(lifetime(keeps, source.size, options), options) if field[1]
-        ]
-        kind, body = multipart(extra, file_field, source)
-        return Request(
-            "POST",
-            endpoint,
-            (("Content-Type", kind),),
-            body,
-            hashed=options.sha256,
-            refusal=refusal,
-        )
-
-    return Provider(id, domain, one_request(build, read), read, keeps, **facts)
+    read = read or link_of(text, domain)
+    return one_request(id, domain, build, read, overhead=2 * KiB, **facts)
 
 
 def put(
-    id: str, domain: str, endpoint: Callable[[Source], str], *, read: Callable[[Response], Link], keeps: Keeps,
+    id: str, domain: str, endpoint: Callable[[Source], str], *, read: Callable[[Response], Link],
     headers: Extra = nothing, **facts: Any,
 ) -> Provider:  # fmt: skip
     """A host that takes the bare bytes; `endpoint` makes the URL."""
 
-    def build(source: Source, options: UploadOptions) -> Request:
-        extra = headers(lifetime(keeps, source.size, options), options)
+    def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
         kind = (("Content-Type", media_type(source.name)),)
-        place = endpoint(source)
-        return Request(
-            "PUT",
-            place,
-            kind + extra,
-            source.body,
-            hashed=options.sha256,
-            refusal=said_nothing,
-        )
+        return Request("PUT", endpoint(source), kind + headers(life, options), source.body)
 
-    return Provider(id, domain, one_request(build, read), read, keeps, **facts)
+    return one_request(id, domain, build, read, **facts)
 
 
 def pomf(id: str, domain: str, endpoint: str, **facts: Any) -> Provider:
     """The family of pomf and Uguu: `files[]`, and JSON with a URL that may be relative."""
-    facts.setdefault("url", absolute(json_at("files", 0, "url"), endpoint))
-    return form(id, domain, endpoint, "files[]", refusal=pomf_refusal, **facts)
-
-
-def absolute(reader: Reader, base: str) -> Reader:
-    def read(response: Response) -> str:
-        found = reader(response)
-        try:
-            return urllib.parse.urljoin(base, found) if found else ""
-        except ValueError as error:
-            raise no_link(response) from error
-
-    return read
+    read = link_of(json_at("files", 0, "url"), domain)
+    return form(id, domain, endpoint, "files[]", read=read, refusal=pomf_refusal, **facts)
 
 
 def pomf_refusal(response: Response) -> Optional[UploadError]:
@@ -2307,35 +2324,29 @@ def null_keeps(size: int) -> float:
 
 
 def filebin_read(response: Response) -> Link:
-    """The name in the answer is the one it is stored under; its sha256 is the proof, because a GET shows us a page."""
-    bin_id, name = json_at("bin", "id")(response), json_at("file", "filename")(response)
-    url = check_link(f"https://filebin.net/{quoted(bin_id)}/{quoted(name)}", FILEBIN_LINK, response)
-    if url.rpartition("/")[0] != response.url.rpartition("/")[0]:
-        raise NoLink(f"answers about another bin: {printable(bin_id)}", phase="reply", started=True)
-    return Link(url, delete=url, host_sha256=sha256_at(response, "file", "sha256"))
+    """The link has the name under which the file is stored, which may be another one."""
+    base, _, _ = response.url.rpartition("/")
+    name = json_at("file", "filename")(response)
+    if not name or json_at("bin", "id")(response) != base.rpartition("/")[2]:
+        raise no_link(response)
+    url = check_link(f"{base}/{quoted(name)}", response, "filebin.net")
+    return Link(url, delete=url)
 
 
-FILEBIN_LINK = r"https://filebin\.net/[A-Za-z0-9_-]{8,60}/\S+"
+def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
+    """Reads the list of the bin, which any client gets as JSON (filebin2 http_bin.go, 2026-06-08)."""
+    base, _, name = link.url.rpartition("/")
+    listed = send(Request("GET", base, (("Accept", "application/json"),), repeatable=True))
+    if quoted(json_at("files", 0, "filename")(listed)) != name:
+        raise no_link(listed, "another file in the bin")
+    return link._replace(host_sha256=sha256_at(listed, "files", 0, "sha256"))
+
 
 # -- termbin
 
 
-def termbin(source: Source, options: UploadOptions, send: Send) -> Link:
-    response = send(
-        Request(
-            "POST",
-            "tcp://termbin.com:9999",
-            body=source.body,
-            hashed=options.sha256,
-            refusal=said_nothing,
-        )
-    )
-    return termbin_read(response)._replace(sha256=response.sha256)
-
-
-termbin_read = link_of(
-    lambda response: response.text().strip("\0\r\n "), r"https://termbin\.com/[a-z0-9]+"
-)
+def termbin(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
+    return Request("POST", "tcp://termbin.com:9999", body=source.body)
 
 
 # -- transfer.sh on somebody's own server
@@ -2367,23 +2378,18 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
         return authorization + days + ((("Max-Downloads", "1"),) if options.once else ())
 
     return put(
-        id or place, place.partition("/")[0], lambda source: f"{root}/{quoted(source.name)}", read=transfersh_read,
+        id or place, place.partition("/")[0],
+        # The server adds ".metadata" to the name (server/storage/local.go).
+        lambda source: f"{root}/{quoted(safe_name(source.name, MAX_NAME - 9))}", read=transfersh_read,
         keeps=Keeps(None, range(DAY, 366 * DAY, DAY)), headers=headers, once="wish", **facts,
     )  # fmt: skip
 
 
 def transfersh_read(response: Response) -> Link:
-    url = own_link(text(response), response)
-    delete = response.headers.get("X-Url-Delete", "").strip()
-    return Link(url, delete=own_link(delete, response) if delete else None)
-
-
-def own_link(url: str, response: Response) -> str:
-    """A link to the server that answered, with that server's scheme."""
-    base = target_of(response.url)
-    host = re.escape(base.host)
-    found = check_link(url, rf"https?://\[?(?i:{host})\]?(:[0-9]+)?/\S+", response)
-    return base.scheme + found[found.index("://") :]
+    link = link_of(text)(response)
+    with contextlib.suppress(NoLink):
+        return link._replace(delete=check_link(response.headers.get("X-Url-Delete", ""), response))
+    return link
 
 
 def transfersh_missing(settings: Mapping[str, str]) -> str:
@@ -2399,6 +2405,26 @@ def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link
     return transfersh(base, "transfersh").upload(source, options, send)
 
 
+def catbox_refusal(response: Response) -> Optional[UploadError]:
+    """Anonymous uploads are paused now and then, for hours, by whatever status (SpotCompiled#82, 2025-08-24)."""
+    if re.search("uploads are [a-z ]*paused", response.text(), re.I):
+        words = f"{response.status}: {said(response)}"
+        return Busy(words, phase="reply", status=response.status, started=True, retry_after=HOUR)
+    return said_nothing(response)
+
+
+def null_read(response: Response) -> Link:
+    """With the expiry in milliseconds and, of a new file, a token (mia-0/0x0 fhost.py, 2024-03-30)."""
+    link = link_of(text, "0x0.st")(response)
+    token = printable(response.headers.get("X-Token", ""))
+    command = f"delete with: curl -F token={token} -F delete= {link.url}"
+    expires = number(response.headers.get("X-Expires", "")[:13])
+    return link._replace(
+        remark=command if token else "", expires=expires / 1000 if expires else None
+    )
+
+
+ONLY_EXTENSION = "keeps only the extension"
 CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
 # By extension or by sniffed type (doc, dot).  Live it also refused zip and pdf: Uguu#117 2025-04-19, #123 2025-10-07.
 UGUU_BLOCKED = tuple(
@@ -2409,32 +2435,40 @@ ONE_REQUEST: tuple[Provider, ...] = (
     form(
         "catbox", "catbox.moe", "https://catbox.moe/user/api.php", "fileToUpload",
         fields=lambda life, options: (("reqtype", "fileupload"), ("userhash", options.settings.get("CATBOX_USERHASH", ""))),
-        link=r"https://files\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?", keeps=Keeps(FOREVER),
+        refusal=catbox_refusal, name_loss=ONLY_EXTENSION,
+        # Since 2026-07-06 anonymous files are deleted two years after the last download.
+        keeps=lambda options: Keeps(FOREVER if options.settings.get("CATBOX_USERHASH") else 2 * YEAR),
         max_size=200_000_000, smaller={"gif": 20_000_000}, blocked=CATBOX_BLOCKED, default=True,
-        takes=("CATBOX_USERHASH",), account="CATBOX_USERHASH", note="an anonymous file can never be deleted",
-        checked="2026-09-14", source="catbox.moe/tools.php, /faq; AniSync#44 2026-06-03; mpv-webm#229 2026-09-14",
+        takes=("CATBOX_USERHASH",), account="CATBOX_USERHASH",
+        note="an anonymous file can never be deleted, and expires 2 years after its last download",
+        checked="2026-09-14",
+        source="catbox.moe/tools.php, /faq; its blog 2026-07-02; AniSync#44 2026-06-03; mpv-webm#229 2026-09-14",
         sample=Sample("https://files.catbox.moe/ab12cd.png", "https://files.catbox.moe/ab12cd.png"),
     ),
     form(
         "litterbox", "litterbox.catbox.moe", "https://litterbox.catbox.moe/resources/internals/api.php", "fileToUpload",
         fields=lambda life, options: (("reqtype", "fileupload"), ("time", f"{int(life or 0) // HOUR}h")),
-        link=r"https://litter\.catbox\.moe/[A-Za-z0-9]+(\.[^\s/]+)?",
+        read=link_of(text, "catbox.moe"), refusal=catbox_refusal, name_loss=ONLY_EXTENSION,
         keeps=Keeps(3 * DAY, (HOUR, 12 * HOUR, 24 * HOUR, 72 * HOUR), "LITTERBOX_DEFAULT_EXPIRATION"),
         max_size=GiB, blocked=CATBOX_BLOCKED, default=True, takes=("LITTERBOX_DEFAULT_EXPIRATION",),
         checked="2026-09-08", source="litterbox.catbox.moe; a dated upload with equal md5, 2026-09-08",
         sample=Sample("https://litter.catbox.moe/x9y8z7.txt", "https://litter.catbox.moe/x9y8z7.txt"),
     ),
     form(
-        "x0at", "x0.at", "https://x0.at/", "file", link=r"https://x0\.at/[A-Za-z0-9_-]+(\.\S+)?",
-        url=changed(text, "^http://", "https://"), keeps=Keeps(x0at_keeps), max_size=512 * MiB, default=True,
-        note="above 100 MiB it may say no",
-        checked="2026-08-03", source="Rouji/single_php_filehost index.php 2026-06-07; its home page said 100 MiB",
+        "x0at", "x0.at", "https://x0.at/", "file",
+        rename=lambda name: re.sub("[^A-Za-z0-9._-](?=[^.]*$)", "_", name), name_loss=ONLY_EXTENSION,
+        keeps=Keeps(x0at_keeps), max_size=GiB, default=True, note="may reject files over 512 MiB",
+        checked="2026-08-03",
+        source="Rouji/single_php_filehost index.php 2026-06-07; 1024 MiB by its page 2026-05-01, 100 or 512 before",
         sample=Sample("https://x0.at/Ab3d.tar.gz\n", "https://x0.at/Ab3d.tar.gz"),
     ),
     form(
         "tmpfilelink", "tmpfile.link", "https://tmpfile.link/api/upload", "file",
-        url=first_of(json_at("downloadLinkEncoded"), json_at("downloadLink")),
-        link=r"https://(d\.tmpfile\.link|d[0-9]{0,2}\.tfdl\.net)/\S+", keeps=Keeps(7 * DAY), max_size=100_000_000, default=True,
+        read=link_of(
+            without_query(first_of(json_at("downloadLinkEncoded"), json_at("downloadLink"))),
+            "tmpfile.link", "tfdl.net",
+        ),
+        keeps=Keeps(7 * DAY), max_size=100_000_000, default=True,
         checked="2026-06-29", source="tmpfile.link/blog/api-temporary-upload-guide; links seen until 2026-06-29",
         sample=Sample(
             '{"fileName":"a b.txt","downloadLink":"https://d.tmpfile.link/public/2026-06-29/1/a b.txt",'
@@ -2446,8 +2480,12 @@ ONE_REQUEST: tuple[Provider, ...] = (
         "tmpfilesorg", "tmpfiles.org", "https://tmpfiles.org/api/v1/upload", "file",
         fields=lambda life, options: (("expire", str(int(life or DAY))),),
         # The URL in the answer is a page; the file itself is under /dl/ (seen 2026-10-07), and http became https.
-        url=changed(json_at("data", "url"), r"^https?://tmpfiles\.org/(?!dl/)", "https://tmpfiles.org/dl/"),
-        link=r"https://tmpfiles\.org/dl/[0-9A-Za-z]+/\S+",
+        read=link_of(
+            lambda response: re.sub(
+                "^([A-Za-z]+://[^/]*)/(?!dl/)", r"\1/dl/", without_query(json_at("data", "url"))(response)
+            ),
+            "tmpfiles.org",
+        ),
         # The cap was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026: unasked, the safe one.
         keeps=Keeps(DAY, range(MINUTE, 2 * DAY + 1)), max_size=100 * MiB, default=True,
         note="numbered links can be guessed: nothing private",
@@ -2458,7 +2496,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     put(
         "filebin", "filebin.net", lambda source: f"https://filebin.net/{os.urandom(12).hex()}/{quoted(source.name)}",
-        read=filebin_read, keeps=Keeps(6 * DAY), default=True, hashes=True, fetched=False,
+        read=filebin_read, lookup=filebin_lookup, keeps=Keeps(6 * DAY), default=True, fetched=False,
         note="anybody who has the link can delete the file",
         checked="2026-06-08", source="espebra/filebin2 2026-06-08 (retention of the public site: about 6 days)",
         sample=Sample(
@@ -2468,8 +2506,8 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
     ),
     pomf(
-        "uguu", "uguu.se", "https://uguu.se/upload", link=r"https://[a-z0-9]{1,12}\.uguu\.se/[A-Za-z]+(\.[A-Za-z0-9]+)*",
-        keeps=Keeps(3 * HOUR), max_size=128 * MiB, blocked=UGUU_BLOCKED, default=True,
+        "uguu", "uguu.se", "https://uguu.se/upload", name_loss=ONLY_EXTENSION, keeps=Keeps(3 * HOUR),
+        max_size=128 * MiB, blocked=UGUU_BLOCKED, default=True,
         checked="2026-02-21", source="nokonoko/Uguu 1.9.8 2025-10-03; 3 hours by its page",
         sample=Sample(
             '{"success":true,"files":[{"hash":"0","filename":"a.txt","url":"https://h.uguu.se/AbCdEfGh.txt","size":3}]}',
@@ -2477,7 +2515,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
     ),
     form(
-        "www0x0", "0x0.st", "https://0x0.st/", "file", link=r"https://0x0\.st/[A-Za-z0-9_.-]+(/\S+)?",
+        "www0x0", "0x0.st", "https://0x0.st/", "file", read=null_read, name_loss=ONLY_EXTENSION,
         fields=lambda life, options: (("expires", str(int(life // HOUR))),) if life and life <= 30 * DAY else (),
         keeps=Keeps(null_keeps, range(HOUR, 30 * DAY + 1, HOUR)), max_size=512 * MiB,
         blocked=("exe", "dll", "jar", "apk", "rar", "so"),
@@ -2487,31 +2525,38 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     put(
         "senditsh", "sendit.sh", lambda source: f"https://sendit.sh/{quoted(source.name)}",
-        read=link_of(matching(r"https?://sendit\.sh/[^\s\"'<>]+"), r"https://sendit\.sh/\S+"),
-        keeps=Keeps(DAY), max_size=3_000_000_000, once="always",
-        checked="2026-02-21", source="one dated upload 2026-02-21; there is no documentation",
+        read=link_of(last_url("sendit.sh"), "sendit.sh"), keeps=Keeps(DAY), max_size=3_000_000_000, once="always",
+        note="blocked in many companies, because malware used it",
+        checked="2026-02-21",
+        source="one dated upload 2026-02-21; there is no documentation; Symantec on Seedworm, 2026-02",
         sample=Sample("Done!\n\nwget https://sendit.sh/aB3/a.txt\n", "https://sendit.sh/aB3/a.txt"),
     ),
     put(
         "bashupload", "bashupload.app", lambda source: "https://bashupload.app/",
-        read=link_of(matching(r"https://bashupload\.app/[^\s\"'<>]+"), r"https://bashupload\.app/\S+"),
+        read=link_of(last_url("bashupload.app"), "bashupload.app"), name_loss="keeps no name",
         # Without the header the file is gone after one download.
         headers=lambda life, options: () if options.once else (("X-Expiration-Seconds", str(int(life or DAY))),),
-        keeps=Keeps(DAY, range(MINUTE, DAY + 1)), max_size=5_000_000_000, once="wish",
-        note="the name is lost; not related to bashupload.com, which is dead",
+        keeps=lambda options: Keeps(HOUR, (HOUR,)) if options.once else Keeps(DAY, range(MINUTE, DAY + 1)),
+        max_size=5_000_000_000, once="wish",
+        note="1 hour with --once; not related to bashupload.com",
         checked="2026-05-18", source="DullJZ/bashupload-r2 2025-11-02; an outage 2026-03-30",
         sample=Sample("\nhttps://bashupload.app/k3Jd9.txt\n\n", "https://bashupload.app/k3Jd9.txt"),
     ),
     pomf(
-        "quax", "qu.ax", "https://qu.ax/upload.php", link=r"https://qu\.ax/\S+", keeps=Keeps(None), max_size=256 * MiB,
-        note="Cloudflare challenges were seen",
-        checked="2025-08-01", source="an image uploader's client, 2025-08; retention unknown",
-        sample=Sample('{"success":true,"files":[{"name":"a.txt","url":"/AbC.txt","size":3}]}', "https://qu.ax/AbC.txt"),
+        "quax", "qu.ax", "https://qu.ax/upload.php", keeps=Keeps(None), max_size=256 * MiB, name_loss=ONLY_EXTENSION,
+        note="accepts listed types only; Cloudflare challenges were seen",
+        # Its page offers 1 day to permanent; the name of the form field is not known.
+        checked="2026-05-01", source="its page 2026-05-01; an image uploader's client, 2025-08",
+        sample=Sample(
+            '{"success":true,"files":[{"name":"a.txt","url":"/AbC.txt","size":3}]}', "https://qu.ax/AbC.txt",
+            asked="https://qu.ax/upload.php",
+        ),
     ),
-    Provider(
-        "termbin", "termbin.com", termbin, termbin_read, Keeps(30 * DAY), max_size=32 * KiB, text_only=True,
-        note="unencrypted on its way there; the name is lost", checked="2026-06-16",
-        source="solusipse/fiche; the limit of 32 KiB is our guess of its buffer",
+    one_request(
+        "termbin", "termbin.com", termbin, link_of(text, "termbin.com"), keeps=Keeps(30 * DAY),
+        max_size=32 * KiB - 1, text_only=True,
+        name_loss="keeps no name", note="unencrypted on its way there", checked="2026-06-16",
+        source="solusipse/fiche fiche.c: a buffer of 32 KiB, and a file that fills it is cut",
         sample=Sample("https://termbin.com/a1b2\n\0", "https://termbin.com/a1b2"),
     ),
     Provider(
@@ -2694,9 +2739,6 @@ class Tokens:
             return self.token
 
 
-Refusal = Optional[Callable[[Response], Optional[UploadError]]]
-
-
 def but_for_401(refusal: Refusal) -> Refusal:
     return lambda response: refusal(response) if refusal and response.status != 401 else None
 
@@ -2708,29 +2750,22 @@ def not_set(name: str, settings: Mapping[str, str]) -> str:
 # -- pixeldrain
 
 
-PIXELDRAIN_LINK = r"https://pixeldrain\.com/api/file/[A-Za-z0-9_-]{4,40}"
+def pixeldrain_key(life: Optional[float], options: UploadOptions) -> Pairs:
+    return (("Authorization", basic("", options.settings["PIXELDRAIN_KEY"])),)
 
 
-def pixeldrain(source: Source, options: UploadOptions, send: Send) -> Link:
+def pixeldrain_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
     """The host's own SHA-256 is the proof: a free account's link asks for a captcha once it is popular."""
-    key = ("Authorization", basic("", options.settings["PIXELDRAIN_KEY"]))
-    place, kind = (
-        f"https://pixeldrain.com/api/file/{quoted(source.name)}",
-        ("Content-Type", media_type(source.name)),
-    )
-    stored = send(Request("PUT", place, (kind, key), source.body, hashed=options.sha256))
-    link = pixeldrain_read(stored)._replace(sha256=stored.sha256)
-    if options.verify != "none":
-        with contextlib.suppress(Refused, NoLink, RetryableError):
-            about = send(Request("GET", link.url + "/info", (key,), repeatable=True))
-            link = link._replace(host_sha256=sha256_at(about, "hash_sha256"))
+    with contextlib.suppress(Refused, NoLink, RetryableError):
+        key = pixeldrain_key(None, options)
+        about = send(Request("GET", link.url + "/info", key, repeatable=True))
+        return link._replace(host_sha256=sha256_at(about, "hash_sha256"))
     return link
 
 
 def pixeldrain_read(response: Response) -> Link:
-    url = check_link(
-        "https://pixeldrain.com/api/file/" + json_at("id")(response), PIXELDRAIN_LINK, response
-    )
+    file_id = quoted(header_value(json_at("id")(response), response))
+    url = check_link(f"https://pixeldrain.com/api/file/{file_id}", response, "pixeldrain.com")
     return Link(
         url,
         delete=url,
@@ -2741,19 +2776,22 @@ def pixeldrain_read(response: Response) -> Link:
 # -- storage.to
 
 
+STORAGETO_KEEPS = Keeps(3 * DAY, range(DAY, WEEK + 1, DAY))
+
+
 def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
     """init, PUT to the place that it names, confirm; more than 5 GB go in parts (storageto/cli 2026-05-11)."""
     visitor = ("X-Visitor-Token", os.urandom(16).hex())  # makes us the file's owner
 
-    def call(step: str, value: Mapping[str, Any], **more: Any) -> Response:
-        return send(post_json(f"https://storage.to/api/upload/{step}", value, visitor, **more))
+    def call(step: str, value: Mapping[str, Any], *owner: Header, **more: Any) -> Response:
+        return send(post_json(f"https://storage.to/api/{step}", value, visitor, *owner, **more))
 
     about: dict[str, Any] = {
         "filename": source.name,
         "content_type": media_type(source.name),
         "size": source.size,
     }
-    plan = call("init", about)
+    plan = call("upload/init", about)
     key, sha256 = json_at("r2_key")(plan), None
     if json_at("type")(plan) == "multipart":
         storageto_parts(source, options, send, plan, call)
@@ -2765,9 +2803,13 @@ def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
         sha256 = send(
             Request("PUT", place, headers, source.body, hashed=options.sha256, repeatable=True)
         ).sha256
-    return storageto_read(call("confirm", {**about, "r2_key": key}, repeatable=True))._replace(
-        sha256=sha256
-    )
+    stored = call("upload/confirm", {**about, "r2_key": key}, repeatable=True)
+    days = (lifetime(STORAGETO_KEEPS, source.size, options) or 0) // DAY
+    if days != 3:  # the default; how to change it: storage.to/docs/api, and two clients of 2026
+        owner = ("X-Owner-Token", header_value(json_at("owner_token")(stored), stored))
+        expiry = f"file/{quoted(json_at('file', 'id')(stored))}/expiry"
+        call(expiry, {"days": int(days)}, owner, repeatable=True)
+    return storageto_read(stored)._replace(sha256=sha256)
 
 
 def storageto_parts(
@@ -2784,15 +2826,15 @@ def storageto_parts(
     try:
         for first in range(0, len(slices), 50):  # as many as its own client asks for
             numbers = [first + n for n, _ in enumerate(slices[first : first + 50], 1)]
-            urls = call("parts", {**upload, "part_numbers": numbers}, repeatable=True)
+            urls = call("upload/parts", {**upload, "part_numbers": numbers}, repeatable=True)
             places = [elsewhere(json_at("urls", str(number))(urls), urls) for number in numbers]
             puts = [Request("PUT", place, (), part) for place, part in zip(places, slices[first:])]
             etags += [etag_of(answer).strip('"') for answer in send_parts(puts, send, options.jobs)]
         parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
-        call("complete-multipart", {**upload, "parts": parts}, repeatable=True)
+        call("upload/complete-multipart", {**upload, "parts": parts}, repeatable=True)
     except BaseException:
         with contextlib.suppress(RetryableError, NonRetryableError):
-            call("abort", upload, within=5.0)
+            call("upload/abort", upload, within=5.0)
         raise
 
 
@@ -2822,11 +2864,13 @@ def signed_headers(plan: Response, kind: str) -> tuple[Header, ...]:
 
 
 def elsewhere(url: str, response: Response) -> str:
-    """A place of which the host says that the file goes there: any machine, but only by https."""
-    return check_link(url, r"https://[A-Za-z0-9.-]+(:[0-9]+)?/\S+", response)
+    """A URL to which the host wants the file: any machine, but only by https."""
+    if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/\S+", url):
+        raise no_link(response)
+    return in_ascii(url)
 
 
-storageto_read = link_of(json_at("file", "raw_url"), r"https://storage\.to/r/[A-Za-z0-9_-]+")
+storageto_read = link_of(json_at("file", "raw_url"), "storage.to")
 
 
 # -- fal
@@ -2834,7 +2878,10 @@ storageto_read = link_of(json_at("file", "raw_url"), r"https://storage\.to/r/[A-
 
 FAL_SINGLE, FAL_PART = 100 * MiB, 10 * MiB  # fal_client 1.0.3
 FAL_FINAL = (None, 401, 402, 403, 413, 422, 429)  # refusals for which the second way is no way out
-ANY_TIME = Keeps(FOREVER, range(MINUTE, 3650 * DAY))
+ANY_TIME = Keeps(FOREVER, range(MINUTE, 10 * YEAR))
+FAL_KEEPS = Keeps(
+    None, ANY_TIME.choices
+)  # an account can have a default (fal's documentation, 2026)
 
 
 def fal(source: Source, options: UploadOptions, send: Send) -> Link:
@@ -2869,9 +2916,7 @@ def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> 
         )
         stored = call(whole)
         return fal_read(stored)._replace(sha256=stored.sha256)
-    base = check_link(
-        json_at("base_url")(first), r"https://([a-z0-9-]+\.)+fal\.(media|ai|run)/?", first
-    ).rstrip("/")
+    base = own_url(json_at("base_url")(first), first, FAL_DOMAINS).rstrip("/")
     begun = call(Request("POST", f"{base}/files/upload/multipart", headers))
     link = fal_read(begun)
     place = f"{link.url}/multipart/{quoted(json_at('uploadId')(begun))}"
@@ -2900,7 +2945,7 @@ def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header
     )
     place, link = (
         elsewhere(json_at("upload_url")(plan), plan),
-        link_of(json_at("file_url"), FAL_LINK)(plan),
+        link_of(json_at("file_url"), *FAL_DOMAINS)(plan),
     )
     put = Request(
         "PUT",
@@ -2914,7 +2959,7 @@ def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header
 
 
 def fal_life(options: UploadOptions, header: str) -> tuple[Header, ...]:
-    life = lifetime(ANY_TIME, 0, options)
+    life = lifetime(FAL_KEEPS, 0, options)
     return (
         ((header, json.dumps({"expiration_duration_seconds": int(life)})),)
         if life and life < FOREVER
@@ -2933,8 +2978,8 @@ def fal_missing(settings: Mapping[str, str]) -> str:
     )
 
 
-FAL_LINK = r"https://([a-z0-9-]+\.)*fal\.media/\S+|https://storage\.googleapis\.com/\S+"
-fal_read = link_of(json_at("access_url"), FAL_LINK)
+FAL_DOMAINS = ("fal.media", "fal.ai", "fal.run", "storage.googleapis.com")
+fal_read = link_of(json_at("access_url"), *FAL_DOMAINS)
 
 
 # -- Dropbox
@@ -3079,7 +3124,7 @@ def dropbox_refusal(response: Response) -> Optional[UploadError]:
 def dropbox_tags(response: Response) -> str:
     """What is wrong, like "path/conflict/file"."""
     with contextlib.suppress(NoLink):
-        return printable(json_at("error_summary")(response).rstrip("/."))
+        return printable(json_at("error_summary")(response.redacted()).rstrip("/."))
     return ""
 
 
@@ -3201,7 +3246,7 @@ def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
 def dropbox_read(response: Response, *place: Union[str, int]) -> Link:
     """The link with dl=1, which serves the file instead of a page; all else in its query is part of the key."""
     page = check_link(
-        json_at(*(place or ("url",)))(response), r"https://www\.dropbox\.com/\S+", response
+        json_at(*(place or ("url",)))(response), response, "dropbox.com", "dropboxusercontent.com"
     )
     base, _, query = page.partition("?")
     kept = [pair for pair in query.split("&") if pair and not re.match("(dl|raw)=", pair)]
@@ -3662,10 +3707,8 @@ CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 
 def keys_refusal(response: Response) -> Optional[UploadError]:
     """Of a refusal only its message is repeated: the rest may be a secret."""
-    status, message = (
-        response.status,
-        xml_text(response, "Message") or dictionary(response.body).get("message"),
-    )
+    status, shown = response.status, response.redacted()
+    message = xml_text(shown, "Message") or dictionary(shown.body).get("message")
     words = f"{status} {phrase(status)}" + (
         f": {printable(message)}" if isinstance(message, str) and message else ""
     )
@@ -3835,7 +3878,7 @@ def xml_text(response: Response, tag: str) -> str:
 def s3_refusal(response: Response) -> Optional[UploadError]:
     """Busy by its code; and the failure that comes with a 200, because the head had to be sent before the end was known."""
     code, status = xml_text(response, "Code"), response.status
-    words = f"{status} {printable(code)}: {printable(xml_text(response, 'Message'))}"
+    words = f"{status} {printable(code)}: {printable(xml_text(response.redacted(), 'Message'))}"
     if code in S3_BUSY:
         wait = retry_after(response.headers.get("Retry-After"), time.time())
         return Busy(words, phase="reply", status=status, retry_after=wait)
@@ -3934,7 +3977,7 @@ class Bucket:
 
     def success(self, response: Response, key: str) -> Response:
         """The answer if it is a success; raises what went wrong, and what to do, if not."""
-        status, words = response.status, printable(xml_text(response, "Message"))
+        status, words = response.status, printable(xml_text(response.redacted(), "Message"))
         if status < 300:
             return response
         code = xml_text(response, "Code") or {
@@ -4235,22 +4278,26 @@ ACCOUNTS: tuple[Provider, ...] = (
         ),
     ),
     Provider(
-        "fal", "fal.ai", fal, fal_read, ANY_TIME, empty=True, own=True, needs=("FAL_KEY",), missing=fal_missing,
-        takes=("FAL_KEY_ID", "FAL_KEY_SECRET"), note="public, and cannot be deleted by us",
+        "fal", "fal.ai", fal, fal_read, FAL_KEEPS, empty=True, own=True, needs=("FAL_KEY",), missing=fal_missing,
+        takes=("FAL_KEY_ID", "FAL_KEY_SECRET"),
+        note="public, and cannot be deleted by us; expires by the account's lifecycle setting",
         help="make a key at https://fal.ai/dashboard/keys",
-        checked="2026-11-23", source="fal_client 1.0.3; fal-ai/fal-js 2026-08-02",
+        checked="2026-11-23", source="fal_client 1.0.3; fal-ai/fal-js 2026-08-02; fal's documentation 2026",
         sample=Sample('{"access_url":"https://v3.fal.media/files/x/a.txt"}', "https://v3.fal.media/files/x/a.txt"),
     ),
-    Provider(
-        "pixeldrain", "pixeldrain.com", pixeldrain, pixeldrain_read, Keeps(60 * DAY), max_size=10 * 10**9, own=True, hashes=True,
+    put(
+        "pixeldrain", "pixeldrain.com", lambda source: f"https://pixeldrain.com/api/file/{quoted(source.name)}",
+        headers=pixeldrain_key, read=pixeldrain_read, lookup=pixeldrain_lookup,
+        keeps=Keeps(60 * DAY), max_size=10 * 10**9, own=True,
         needs=("PIXELDRAIN_KEY",), help="make a key at https://pixeldrain.com/user/api_keys",
-        note="60 days after the last download; a free account's link wants a captcha when it is fetched too often",
+        note="60 days after the last download; no hot-linking on the free plan, whose links want a captcha now and then",
         checked="2026-01-30", source="Fornaxian/pixeldrain_web API documentation 2026-01-30; limits of a free account",
         sample=Sample('{"success":true,"id":"AbCd1234"}', "https://pixeldrain.com/api/file/AbCd1234"),
     ),
     Provider(
-        "storageto", "storage.to", storageto, storageto_read, Keeps(3 * DAY), max_size=25 * 10**9,
-        note="20 uploads a day; never tried by us", checked="2026-05-11", source="storage.to/docs/api; storageto/cli 2026-05-11",
+        "storageto", "storage.to", storageto, storageto_read, STORAGETO_KEEPS, max_size=25 * 10**9,
+        note="3 days by default; 20 uploads and 100 GB a day; never tried by us",
+        checked="2026-05-11", source="storage.to/docs/api and FAQ 2026-05-01; storageto/cli 2026-05-11",
         sample=Sample('{"success":true,"file":{"raw_url":"https://storage.to/r/aB3"}}', "https://storage.to/r/aB3"),
     ),
 )  # fmt: skip
@@ -4262,7 +4309,7 @@ PROVIDERS_PREFERENCE: tuple[str, ...] = tuple(row.id for row in PROVIDERS if row
 DEAD = {
     "file.io": "its API was closed in 2025, after LimeWire bought it",
     "transfer.sh": "the public server is gone since 2024; a server of your own is -p https://HOST/",
-    "bashupload.com": "dead since 2023; bashupload.app is another service",
+    "bashupload.com": "not supported; bashupload.app is another service",
     "oshi.at": "dead (2026-07)",
     "put.re": "dead",
     "ix.io": "dead",
@@ -4437,7 +4484,7 @@ def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
     limit = provider.smaller.get(extension, provider.max_size)
     if not size and not provider.empty:
         return "the file is empty"
-    if limit is not None and size > limit:
+    if limit is not None and size + provider.overhead > limit:
         told = human(size) if human(size) != human(limit) else f"{size} bytes"
         return f"{told} is over its limit of {human(limit)}" + f" for .{extension}" * (
             extension in provider.smaller
@@ -4951,7 +4998,7 @@ def remember(broken: dict[str, UploadError], provider: Provider, error: UploadEr
         415,
         422,
     )
-    if not about_file:
+    if isinstance(error, Busy) or not about_file:
         broken.setdefault(provider.id, error)
 
 
@@ -5047,7 +5094,7 @@ def needs_hash(provider: Provider, source: Source, options: UploadOptions) -> bo
     """Whether the proof or the caller will need the SHA-256: it is cheapest while the file leaves."""
     proof = options.verify != "none" and not burns(provider, options)
     return options.sha256 or (
-        proof and (provider.hashes or options.verify == "full" or source.size <= SMALL)
+        proof and (provider.lookup is not None or options.verify == "full" or source.size <= SMALL)
     )
 
 
@@ -5062,17 +5109,19 @@ def verify(
     """The cheapest proof that the link serves these bytes, by its name; NotVerified if it does not."""
     if options.verify == "none" or burns(provider, options):
         return "none"
-    if link.host_sha256:
-        if link.host_sha256 != (link.sha256 or sha256_of(source.body)):
-            raise NotVerified(
-                f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof"
-            )
-        if options.verify != "full" or not provider.fetched:
-            return "host-hash"
-    if not provider.fetched:
-        return "none"
-    verifier = Verifier(link, source, send, patience)
     try:
+        if provider.lookup:
+            link = provider.lookup(link, source, options, send)
+        if link.host_sha256:
+            if link.host_sha256 != (link.sha256 or sha256_of(source.body)):
+                raise NotVerified(
+                    f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof"
+                )
+            if options.verify != "full" or not provider.fetched:
+                return "host-hash"
+        if not provider.fetched:
+            return "none"
+        verifier = Verifier(link, source, send, patience)
         if options.verify == "full" or source.size <= SMALL:
             return verifier.whole()
         return verifier.samples()
@@ -5678,6 +5727,7 @@ def facts(row: Provider) -> tuple[str, str, str, str]:
     remarks = [
         "one download" if row.once == "always" else "",
         "text only" if row.text_only else "",
+        row.name_loss,
         "not " + " ".join(row.blocked) if row.blocked else "",
         "needs " + ", ".join(row.needs) if row.needs else "",
         "takes " + ", ".join(row.takes) if row.takes else "",
@@ -5711,122 +5761,101 @@ def keeps_text(keeps: Keeps) -> str:
 #    of transfer.sh.  GET /TOKEN/NAME  PUT /NAME  POST / (multipart)  DELETE /TOKEN/NAME/DELETE-TOKEN
 
 
-class Rejected(Exception):
-    """An answer that is no success: status and one sentence."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
+class HTTPError(Exception):
+    """A response that is no success: status and one sentence."""
 
 
-class Entry:
-    """A file that is served, until a time (seconds since 1970) or a number of downloads; `delete` only if we received it."""
+class StoredFile(NamedTuple):
+    """A file that is served until a time (seconds since 1970); only a received one can be deleted."""
 
-    def __init__(
-        self,
-        path: str,
-        name: str,
-        delete: str = "",
-        expires: float = FOREVER,
-        left: float = FOREVER,
-    ) -> None:
-        self.path, self.name, self.delete, self.expires, self.left = (
-            path,
-            name,
-            delete,
-            expires,
-            left,
-        )
+    path: str
+    name: str
+    delete_token: str = ""
+    expires: float = FOREVER
+    downloads_left: float = FOREVER
 
 
-class Shelf:
-    """The files under their unguessable tokens; with a folder also the rules for receiving more."""
+class Store:
+    """The files by their unguessable tokens; with a folder also the rules for receiving more."""
 
-    def __init__(
-        self,
-        folder: str = "",
-        max_size: int = 0,
-        keep: float = FOREVER,
-        token: str = "",
-        quiet: bool = False,
-    ) -> None:
-        self.folder, self.max_size, self.keep, self.token, self.quiet = (
-            folder,
-            max_size,
-            keep,
-            token,
-            quiet,
-        )
-        self.entries: dict[str, Entry] = {}
+    def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER) -> None:
+        self.folder, self.max_size, self.keep = folder, max_size, keep
+        self.files: dict[str, StoredFile] = {}
         self.unfinished: set[str] = set()  # folders
         self.lock = threading.Lock()
 
     def receive(
-        self, name: str, blocks: Iterable[bytes], expires: float, left: float
-    ) -> tuple[str, Entry]:
-        """Writes a file beside its place, and moves it there when it is whole; what is left of a failure is removed."""
+        self, name: str, blocks: Iterable[bytes], expires: float, downloads: float
+    ) -> tuple[str, StoredFile]:
+        """Write a file under another name, and rename it when it is complete; a failed one is deleted."""
         token, name = random_name(), stored_name(name)
         folder = os.path.join(self.folder, token)
-        entry, part = (
-            Entry(os.path.join(folder, name), name, random_name(), expires, left),
-            os.path.join(folder, ".part"),
-        )
+        stored = StoredFile(os.path.join(folder, name), name, random_name(), expires, downloads)
+        part = os.path.join(folder, ".part")
         self.unfinished.add(folder)
         try:
             os.mkdir(folder, 0o700)
             with open(part, "wb") as file:
-                file.writelines(blocks)
+                for block in blocks:
+                    self.check_space(len(block))
+                    file.write(block)
             if not os.path.getsize(part):
-                raise Rejected(400, "Could not upload empty file")
-            os.replace(part, entry.path)
+                raise HTTPError(400, "Could not upload empty file")
+            os.replace(part, stored.path)
         except BaseException as error:
-            wipe(folder)
-            if isinstance(error, OSError) and not isinstance(
-                error, (ConnectionError, TimeoutError, socket.timeout)
-            ):
-                full = error.errno in (
-                    errno.ENOSPC,
-                    errno.EDQUOT,
-                )  # ours; the others are of the line, and nobody listens
-                raise Rejected(
-                    507 if full else 500, "No space left" if full else "It cannot be stored here"
-                ) from error
+            remove_tree(folder)
+            network = (ConnectionError, TimeoutError, socket.timeout)
+            if isinstance(error, OSError) and not isinstance(error, network):
+                message = f"It cannot be stored here: {local_reason(error)}"
+                raise HTTPError(500, message) from error
             raise
         finally:
             self.unfinished.discard(folder)
-        self.entries[token] = entry
-        return token, entry
+        self.files[token] = stored
+        return token, stored
 
-    def find(self, token: str, name: str, take: bool = False) -> Entry:
-        """The entry, if it may still be fetched; `take` uses up one of its downloads.  Rejected if there is none."""
+    def check_space(self, size: int) -> None:
+        """Refuse to fill the disk.  An unreadable folder is reported by writing into it."""
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(self.folder).free < size + RESERVE:
+                raise HTTPError(507, "No space left")
+
+    def find(self, token: str, name: str, take: bool = False) -> StoredFile:
+        """The file, if it may still be fetched; `take` uses up one of its downloads."""
         with self.lock:
-            entry = self.entries.get(token)
-            if not entry or entry.name != name or entry.left <= 0 or entry.expires <= time.time():
-                raise Rejected(404, "Not found")
-            entry.left -= take
-            return entry
+            stored = self.files.get(token)
+            if (
+                not stored
+                or stored.name != name
+                or stored.downloads_left <= 0
+                or stored.expires <= time.time()
+            ):
+                raise HTTPError(404, "Not found")
+            self.files[token] = stored._replace(downloads_left=stored.downloads_left - take)
+            return stored
 
     def remove(self, token: str) -> None:
-        entry = self.entries.pop(token, None)
-        if entry and entry.delete:
-            wipe(os.path.dirname(entry.path))
+        with self.lock:
+            stored = self.files.pop(token, None)
+        if stored and stored.delete_token:
+            remove_tree(os.path.dirname(stored.path))
 
     def sweep(self) -> None:
-        for token, entry in list(self.entries.items()):
-            if entry.expires <= time.time() or entry.left <= 0:
+        for token, stored in list(self.files.items()):
+            if stored.expires <= time.time() or stored.downloads_left <= 0:
                 self.remove(token)
 
     def close(self) -> None:
         """Leaves nothing half-written behind."""
         for folder in list(self.unfinished):
-            wipe(folder)
+            remove_tree(folder)
 
 
 def random_name() -> str:
     return os.urandom(12).hex()
 
 
-def wipe(folder: str) -> None:
+def remove_tree(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -5842,184 +5871,189 @@ def stored_name(name: str) -> str:
     return safe_name("_" + clean) if re.match(kept, clean) else clean
 
 
-def rejecting(act: "Callable[[Desk], None]") -> "Callable[[Desk], None]":
-    """What is Rejected on the way becomes the answer; when the line itself breaks there is nobody to answer."""
+class HeadReader(io.BufferedReader):
+    """What a client sends.  Its lines hold no control characters: Python's parser, and proxies, differ about them."""
 
-    def answer(desk: "Desk") -> None:
-        desk.until, desk.room = FOREVER, FOREVER
-        try:
-            desk.check_frame()
-            act(desk)
-        except Rejected as no:
-            desk.reject(no)
-        except OSError:
-            desk.close_connection = True
-
-    return answer
+    def readline(self, size: Optional[int] = -1) -> bytes:
+        line = super().readline(size)
+        if not re.fullmatch(rb"[\t -~\x80-\xff]*(\r?\n)?", line):
+            raise HTTPError(400, "Malformed request")
+        return line
 
 
-class Desk(RequestHandler):
+class ServeHandler(RequestHandler):
     """Answers the requests of one connection; `start_server` joins it with http.server's handler."""
 
-    shelf: Shelf
+    store: Store
+    token, url, quiet = "", "", False
+    server: Any
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "twat-fs", ""
-    timeout = 30  # seconds without a byte; a head must be whole by then
-    until, room = FOREVER, FOREVER
+    timeout = 600  # seconds without progress: browsers pause downloads
+    disable_nagle_algorithm = True
+    command = requestline = ""
+    request_version = protocol_version
 
     def setup(self) -> None:
         super().setup()
-        self.rfile.close()
-        self.rfile = io.BufferedReader(Incoming(self.receive))
+        self.rfile = HeadReader(Incoming(self.receive))
 
     def handle_one_request(self) -> None:
-        """Of a head neither more nor longer than anybody needs: strangers have 256 connections to fill with them."""
-        self.until, self.room = time.monotonic() + self.timeout, 128 * KiB
-        super().handle_one_request()
+        self.expect(128 * KiB, busy=False)
+        try:
+            super().handle_one_request()
+        except HTTPError as error:
+            self.reject(error)
+
+    def parse_request(self) -> bool:
+        """A proxy before us must see the same end of the request, or it takes the rest for a second one."""
+        if not super().parse_request():
+            return False
+        sizes = self.headers.get_all("Content-Length", [])
+        codings = self.headers.get_all("Transfer-Encoding", [])
+        # what the parser holds for a body stands after a line that is no header
+        if len(sizes) + len(codings) > 1 or self.headers.get_payload():
+            raise HTTPError(400, "Malformed request")
+        if codings and codings[0].strip().lower() != "chunked":
+            raise HTTPError(501, "Unsupported Transfer-Encoding")
+        if self.command not in ("PUT", "POST") and (codings or sizes not in ([], ["0"])):
+            self.close_connection = True  # nobody reads the body
+        self.expect(FOREVER, busy=True)
+        return True
+
+    def expect(self, limit: float, busy: bool) -> None:
+        """The next bytes may take 20 seconds, and one more for each 500 bytes (so does Apache's mod_reqtimeout)."""
+        self.limit, self.busy, self.progress = limit, busy, time.monotonic()
+        self.deadline = self.progress + 20
+        self.server.handlers[self.connection] = self
 
     def receive(self, size: int) -> bytes:
-        left = self.until - time.monotonic()
-        if left <= 0 or self.room <= 0:
-            raise socket.timeout("a head without end")
-        self.connection.settimeout(min(self.timeout, left))
+        left = min(self.timeout, self.deadline - time.monotonic())
+        if left <= 0 or self.limit <= 0:
+            raise socket.timeout("the request is too slow or too long")
+        self.connection.settimeout(left)
         data = bytes(self.connection.recv(size))
         self.connection.settimeout(self.timeout)
-        self.room -= len(data)
+        self.deadline += len(data) / 500
+        self.limit -= len(data)
         return data
 
-    def check_frame(self) -> None:
-        """No doubt where the request ends: a proxy before us may see another end, and take the rest for a second one."""
-        sizes, codings = (
-            self.headers.get_all(name) or [] for name in ("Content-Length", "Transfer-Encoding")
-        )
-        if (
-            len(sizes) + len(codings) > 1 or self.headers.get_payload()
-        ):  # after a line that is no header
-            raise Rejected(400, "A broken head")
-        if codings and codings[0].strip().lower() != "chunked":
-            raise Rejected(501, "Of all transfer codings, chunked only")
-        if self.command not in ("PUT", "POST") and (
-            codings or [size for size in sizes if size.strip() != "0"]
-        ):
-            self.close_connection = True  # nobody reads the body
-
-    @rejecting
     def do_GET(self) -> None:
         token, name = self.parts(2)
-        entry = self.shelf.find(token, name)
+        stored = self.store.find(token, name)
         try:
-            file = open(entry.path, "rb", opener=unfollowing)  # noqa: SIM115
+            file = open(stored.path, "rb", opener=unfollowing)  # noqa: SIM115
         except OSError:
-            raise Rejected(404, "Not found") from None
+            raise HTTPError(404, "Not found") from None
         with file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise Rejected(404, "Not found")
-            size = found.st_size
-            start, end = span_of(
-                None if self.headers.get("If-Range") else self.headers.get("Range"), size
-            )
-            self.shelf.find(token, name, take=self.command == "GET")
-            part = (
-                [("Content-Range", f"bytes {start}-{end - 1}/{size}")] if end - start < size else []
-            )
-            self.head(
-                206 if part else 200,
-                *file_headers(entry),
-                ("Content-Length", str(end - start)),
-                *part,
-            )
-            if (
-                self.command == "GET"
-                and end > start
-                and self.connection.sendfile(file, start, end - start) < end - start
-            ):
-                self.close_connection = True  # the file became shorter: the other side must notice
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise HTTPError(404, "Not found")
+            size, etag = info.st_size, f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
+            modified = self.date_time_string(info.st_mtime)
+            headers = [*file_headers(stored), ("ETag", etag), ("Last-Modified", modified)]
+            known = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
+            if etag in known or known == modified:
+                self.head(304, *headers)
+                return
+            same = self.headers.get("If-Range", etag) in (etag, modified)
+            start, end = parse_range(self.headers.get("Range") if same else None, size)
+            self.store.find(token, name, take=self.command == "GET")
+            status = 200
+            if end - start < size:
+                status = 206
+                headers.append(("Content-Range", f"bytes {start}-{end - 1}/{size}"))
+            self.head(status, *headers, ("Content-Length", str(end - start)))
+            if self.command == "GET":
+                self.send_file(file, start, end)
+
+    def send_file(self, file: Any, start: int, end: int) -> None:
+        for offset in range(start, end, 256 * KiB):
+            size = min(end - offset, 256 * KiB)
+            if self.connection.sendfile(file, offset, size) < size:
+                self.close_connection = True  # the file became shorter: the client must notice
+                return
+            self.progress = time.monotonic()
 
     do_HEAD = do_GET
 
-    @rejecting
     def do_PUT(self) -> None:
         name = self.parts()[-1]
         if not name:
-            raise Rejected(400, "Name the file: PUT /NAME")
-        self.reply_links([self.store(name, self.body())])
+            raise HTTPError(400, "Name the file: PUT /NAME")
+        self.reply_links([self.save(name, self.body())])
 
-    @rejecting
     def do_POST(self) -> None:
         boundary = self.headers.get_param("boundary")
         if self.headers.get_content_type() != "multipart/form-data" or not boundary:
-            raise Rejected(415, "Send multipart/form-data, or PUT /NAME")
+            raise HTTPError(415, "Send multipart/form-data, or PUT /NAME")
         links: list[tuple[str, str]] = []
         try:
             for part in Form(self.body(), str(boundary).encode()).files():
-                links.append(self.store(*part))
+                links.append(self.save(*part))
             if not links:
-                raise Rejected(400, "No file in the form")
-        except (Rejected, OSError):  # nobody would learn where the first ones are
+                raise HTTPError(400, "No file in the form")
+        except (HTTPError, OSError):  # nobody would learn where the first ones are
             for url, _ in links:
-                self.shelf.remove(url.split("/")[-2])
+                self.store.remove(url.split("/")[-2])
             raise
         self.reply_links(links)
 
-    @rejecting
     def do_DELETE(self) -> None:
         token, name, delete = self.parts(3)
-        entry = self.shelf.find(token, name)
-        if not entry.delete or not hmac.compare_digest(delete.encode(), entry.delete.encode()):
-            raise Rejected(404, "Not found")
-        self.shelf.remove(token)
+        stored = self.store.find(token, name)
+        if not stored.delete_token or not hmac.compare_digest(
+            delete.encode(), stored.delete_token.encode()
+        ):
+            raise HTTPError(404, "Not found")
+        self.store.remove(token)
         self.reply(200, "")
 
     def parts(self, count: int = 0) -> list[str]:
-        """The segments of the path, unquoted; Rejected unless there are so many.  A quoted slash stays within its segment."""
-        found = [urllib.parse.unquote(part) for part in self.path.partition("?")[0].split("/")[1:]]
-        if count and len(found) != count:
-            raise Rejected(404, "Not found")
-        return found or [""]
+        """The segments of the path below --url, unquoted; a quoted slash stays within its segment."""
+        path = self.path.partition("?")[0].removeprefix(urllib.parse.urlsplit(self.url).path)
+        segments = [urllib.parse.unquote(segment) for segment in path.split("/")[1:]]
+        if count and len(segments) != count:
+            raise HTTPError(404, "Not found")
+        return segments or [""]
 
     def head(self, status: int, *headers: Header) -> None:
         self.send_response(status)
-        for name, value in (
-            *headers,
-            *((("Connection", "close"),) if self.close_connection else ()),
-        ):
+        for name, value in headers:
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
 
     def reply(self, status: int, body: str, *headers: Header) -> None:
         data = body.encode()
-        kind, size = (
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(data))),
-        )
-        self.head(status, kind, size, *headers)
-        self.wfile.write(b"" if self.command == "HEAD" else data)
+        text = ("Content-Type", "text/plain; charset=utf-8")
+        self.head(status, text, ("Content-Length", str(len(data))), *headers)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
-    def reject(self, no: Rejected) -> None:
-        """Says no, and listens a moment longer: who still sends would otherwise lose our answer."""
+    def reject(self, error: HTTPError) -> None:
+        """Answer, and listen a moment longer: a client that still sends would lose the response."""
         self.close_connection = True
-        self.reply(
-            no.status,
-            no.message + "\n",
-            *((("WWW-Authenticate", 'Basic realm="twat-fs"'),) if no.status == 401 else ()),
-        )
-        self.until, self.room = time.monotonic() + 2, 16 * MiB
+        status, message = error.args
+        challenge = [("WWW-Authenticate", 'Basic realm="twat-fs"')] if status == 401 else []
+        self.reply(status, message + "\n", *challenge)
+        self.connection.settimeout(1)
         with contextlib.suppress(OSError):
-            while True:
-                if not self.rfile.read1(256 * KiB):
-                    break
+            for _ in range(64):
+                if not self.connection.recv(256 * KiB):
+                    return
 
-    def store(self, name: str, blocks: Iterable[bytes]) -> tuple[str, str]:
+    def save(self, name: str, blocks: Iterable[bytes]) -> tuple[str, str]:
         """The URL of a received file, and the URL that deletes it."""
-        days, downloads = self.wished("Max-Days"), self.wished("Max-Downloads")
-        if days < FOREVER and days * DAY > self.shelf.keep:
-            raise Rejected(400, f"Kept for {duration(self.shelf.keep)} at most")
-        token, entry = self.shelf.receive(
-            name, blocks, time.time() + min(days * DAY, self.shelf.keep), downloads
-        )
-        url = f"{self.base()}/{token}/{quoted(entry.name)}"
-        return url, f"{url}/{entry.delete}"
+        days = self.positive_int_header("Max-Days")
+        downloads = self.positive_int_header("Max-Downloads")
+        if days < FOREVER and days * DAY > self.store.keep:
+            raise HTTPError(400, f"Kept for {duration(self.store.keep)} at most")
+        expires = time.time() + min(days * DAY, self.store.keep)
+        token, stored = self.store.receive(name, blocks, expires, downloads)
+        url = f"{self.base_url()}/{token}/{quoted(stored.name)}"
+        return url, f"{url}/{stored.delete_token}"
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
         self.reply(
@@ -6028,81 +6062,97 @@ class Desk(RequestHandler):
             *(("X-Url-Delete", delete) for _, delete in links),
         )
 
-    def wished(self, header: str) -> float:
-        value = self.headers.get(header)
+    def positive_int_header(self, name: str) -> float:
+        value = self.headers.get(name)
         if value is not None and not number(value):
-            raise Rejected(400, f"{header} must be a positive number")
+            raise HTTPError(400, f"{name} must be a positive number")
         return number(value) or FOREVER
 
-    def base(self) -> str:
-        """Where the other side sees us: its own Host header, which goes back to nobody else."""
-        host = self.headers.get("Host", "")
-        good = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", host)
-        return f"http://{host}" if good else address_of(self.server)
+    def forwarded(self, name: str) -> str:
+        """What the proxy before us has added last to an X-Forwarded header; only one on this machine is trusted."""
+        if not is_loopback(self.client_address[0]):
+            return ""
+        return str(self.headers.get(f"X-Forwarded-{name}", "")).rpartition(",")[2].strip()
 
-    def permit(self) -> int:
-        """Raises Rejected unless we want this body; its length, or -1 if it comes in chunks."""
-        if not self.shelf.folder:
-            raise Rejected(405, "This server only gives files")
-        given = self.headers.get("Authorization", "")
-        if self.shelf.token and not same_token(given, self.shelf.token):
-            raise Rejected(
-                401,
-                "The token is wrong"
-                if given
-                else "A token is needed: curl -u :TOKEN, or -p http://:TOKEN@HOST/",
-            )
+    def base_url(self) -> str:
+        """Where the client sees us: its own Host header, which goes back to it alone."""
+        host = self.forwarded("Host") or self.headers.get("Host", "")
+        scheme = "https" if self.forwarded("Proto").lower() == "https" else "http"
+        good = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", host)
+        return self.url or (f"{scheme}://{host}" if good else address_of(self.server))
+
+    def check_origin(self) -> None:
+        """Refuse what a page of another site sends: by a form or script (CSRF), or under a name of its own that was
+        made to lead here (DNS rebinding).  Such a page can send X-Forwarded-Host, but it reaches our own port; a
+        proxy listens on another."""
+        host, forwarded = self.headers.get("Host", "").lower(), self.forwarded("Host").lower()
+        ours = urllib.parse.urlsplit(self.url).netloc
+        origin = re.sub("^https?://", "", self.headers.get("Origin", ""))
+        site = self.headers.get("Sec-Fetch-Site", "none")
+        if site != "same-origin" and (site != "none" or origin not in ("", host, forwarded, ours)):
+            raise HTTPError(403, "Cross-site uploads are disabled (behind a proxy: serve --url)")
+        if f":{self.server.server_port}" in host + ":80":
+            forwarded = ""
+        name = host.partition(":")[0]
+        names = (forwarded.partition(":")[0], ours.partition(":")[0])
+        if not (self.token or name in names or re.fullmatch(r"(localhost\.?|[0-9.]+|\[)?", name)):
+            raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (serve --url or --token)")
+
+    def check_upload_allowed(self) -> int:
+        """The length of a body that may be sent, or -1 if it comes in chunks."""
+        if not self.store.folder:
+            raise HTTPError(405, "Uploads are disabled")
+        self.check_origin()
+        credentials = self.headers.get("Authorization", "")
+        if self.token and not same_token(credentials, self.token):
+            problem = "Wrong token" if credentials else "Authentication required"
+            raise HTTPError(401, f"{problem}: curl -u :TOKEN, or -p http://:TOKEN@HOST/")
         if self.headers.get("Transfer-Encoding"):
             return -1
         size = number(self.headers.get("Content-Length"))
         if size is None:
-            raise Rejected(411, "Content-Length is needed")
-        if size > self.shelf.max_size:
-            raise Rejected(413, f"At most {human(self.shelf.max_size)}")
+            raise HTTPError(411, "Content-Length is needed")
+        if size > self.store.max_size:
+            raise HTTPError(413, f"At most {human(self.store.max_size)}")
+        self.store.check_space(size)
         return size
 
     def handle_expect_100(self) -> bool:
-        """curl asks before it sends much: say no before, not after."""
-        try:
-            self.permit()
-        except Rejected as no:
-            self.reject(no)
-            return False
+        """curl asks before it sends much: refuse before, not after."""
+        self.check_upload_allowed()
         return super().handle_expect_100()
 
     def body(self) -> Iterator[bytes]:
-        """The blocks of the body, never more than we take."""
-        size, left = self.permit(), self.shelf.max_size
-        for block in self.chunks() if size < 0 else self.exactly(size):
-            left -= len(block)
-            if left < 0:
-                raise Rejected(413, f"At most {human(self.shelf.max_size)}")
-            yield block
+        size = self.check_upload_allowed()
+        return self.read_chunked() if size < 0 else self.read_exactly(size)
 
-    def exactly(self, size: int) -> Iterator[bytes]:
+    def read_exactly(self, size: int) -> Iterator[bytes]:
         while size:
             data = self.rfile.read1(min(size, 256 * KiB))
             if not data:
-                raise Rejected(400, "The body ended too early")
+                raise HTTPError(400, "The body ended too early")
+            self.progress = time.monotonic()
             size -= len(data)
             yield data
 
-    def chunks(self) -> Iterator[bytes]:
-        size = -1
+    def read_chunked(self) -> Iterator[bytes]:
+        size, left = -1, self.store.max_size
         while size:
             head = re.fullmatch(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n", self.rfile.readline(KiB))
             if not head:
-                raise Rejected(400, "A broken chunk")
+                raise HTTPError(400, "A broken chunk")
             size = int(head.group(1), 16)
-            yield from self.exactly(size)
-            ends = (
-                self.rfile.readline(KiB) for _ in range(1 if size else 64)
-            )  # of the chunk; after the last one, trailers
+            left -= size
+            if left < 0:
+                raise HTTPError(413, f"At most {human(self.store.max_size)}")
+            yield from self.read_exactly(size)
+            # the end of the chunk; after the last one, trailers
+            ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))
             if all(line.strip() for line in ends):
-                raise Rejected(400, "A broken chunk")
+                raise HTTPError(400, "A broken chunk")
 
     def log_message(self, format: str, *args: Any) -> None:
-        if not self.shelf.quiet:
+        if not self.quiet:
             say(f"twat-fs: {self.address_string()} {printable(format % args)}")
 
 
@@ -6118,24 +6168,29 @@ def same_token(authorization: str, token: str) -> bool:
     return hmac.compare_digest(password, token.encode())
 
 
-def file_headers(entry: Entry) -> list[Header]:
+def file_headers(stored: StoredFile) -> list[Header]:
     """Never shown as a page of this machine: always saved, under its name."""
-    plain = re.sub(r'[^ -~]|["\\]', "_", entry.name)
-    name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quoted(entry.name)}"
-    safe = [("X-Content-Type-Options", "nosniff"), ("Accept-Ranges", "bytes")]
-    return [("Content-Type", media_type(entry.name)), ("Content-Disposition", name), *safe]
+    plain = re.sub(r'[^ -~]|["\\]', "_", stored.name)
+    name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quoted(stored.name)}"
+    return [
+        ("Content-Type", media_type(stored.name)),
+        ("Content-Disposition", name),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Accept-Ranges", "bytes"),
+        ("Cache-Control", "no-cache"),  # a copy is asked about: the file may be deleted, or used up
+    ]
 
 
-def span_of(header: Optional[str], size: int) -> tuple[int, int]:
+def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
     """Start and end of a single range (RFC 9110); what is no such range asks for the whole."""
-    found = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header or "", re.ASCII)
-    if not found or found.group() == "bytes=-":
+    match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header or "", re.ASCII)
+    if not match or match.group() == "bytes=-":
         return 0, size
-    first, last = found.groups()
+    first, last = match.groups()
     start = int(first) if first else max(0, size - int(last))
     end = min(int(last) + 1, size) if first and last else size
     if start >= end:
-        raise Rejected(416, f"The file has {size} bytes")
+        raise HTTPError(416, f"The file has {size} bytes")
     return start, end
 
 
@@ -6169,7 +6224,7 @@ class Form:
         for piece in self.until(b"\r\n\r\n"):
             taken += piece
             if len(taken) > 16 * KiB:
-                raise Rejected(400, "The head of a part is too long")
+                raise HTTPError(400, "The head of a part is too long")
         return taken
 
     def until(self, mark: bytes) -> Iterator[bytes]:
@@ -6179,7 +6234,7 @@ class Form:
             yield self.data[:safe]
             block = next(self.blocks, b"")
             if not block:
-                raise Rejected(400, "The form ended too early")
+                raise HTTPError(400, "The form ended too early")
             self.data = self.data[safe:] + block
         before, _, self.data = self.data.partition(mark)
         yield before
@@ -6198,47 +6253,68 @@ def file_name_of(head: bytes) -> Optional[str]:
     return name.decode("utf-8", "replace")
 
 
-def start_server(shelf: Shelf, bind: str, port: int, strict: bool) -> Any:
+class Server(ThreadingHTTPServer):
+    """A thread for each connection; `start_server` joins it with http.server's class."""
+
+    allow_reuse_address = sys.platform != "win32"  # there it would share the port with another
+    request_queue_size = 128
+    store: Store
+    handlers: dict[Any, ServeHandler]  # by connection
+    max_connections = 256  # the others wait in the system's queue
+
+    def server_bind(self) -> None:
+        if sys.platform == "win32":  # nor may others share it with us
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        super(http.server.HTTPServer, self).server_bind()  # its own asks the name server who we are
+        self.server_port = self.server_address[1]
+
+    def get_request(self) -> Any:
+        """Accept a connection.  Where there is no room for it, or no descriptor, pause: it is offered again."""
+        try:
+            while len(self.handlers) >= self.max_connections:
+                self.make_room()
+            return super().get_request()
+        except OSError as error:
+            if error.errno == errno.EMFILE:  # files need descriptors, too
+                self.max_connections = len(self.handlers) // 2 + 2
+            time.sleep(TICK)
+            raise
+
+    def make_room(self) -> None:
+        """Close the connection that is idle longest, else that made no progress longest, if for a minute."""
+        handlers = list(self.handlers.values())
+        handler = min(handlers, key=lambda handler: (handler.busy, handler.progress))
+        if handler.busy and handler.progress > time.monotonic() - 60:
+            raise BlockingIOError("all connections are busy")
+        self.handlers.pop(handler.connection, None)
+        with contextlib.suppress(OSError):
+            handler.connection.shutdown(socket.SHUT_RDWR)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Called for every connection, also where no thread could be started for it."""
+        super().shutdown_request(request)
+        self.handlers.pop(request, None)
+
+    def service_actions(self) -> None:
+        self.store.sweep()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """The other side went away."""
+
+
+def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any) -> Any:
     """A server that already listens; another port is taken if this one is not free and nobody insists."""
-    room = threading.Semaphore(256)  # connections at a time; the others wait in the system's queue
-
-    class Server(http.server.ThreadingHTTPServer):
-        address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-        allow_reuse_address = (
-            sys.platform != "win32"
-        )  # there it would share the port with whoever listens on it
-        request_queue_size = 128
-
-        def server_bind(self) -> None:
-            if sys.platform == "win32":  # nor may others share it with us
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-            super().server_bind()
-
-        def process_request(self, request: Any, client_address: Any) -> None:
-            while not room.acquire(timeout=TICK):
-                self.service_actions()
-            super().process_request(request, client_address)
-
-        def shutdown_request(self, request: Any) -> None:
-            """Called for every connection, also where no thread could be started for it."""
-            super().shutdown_request(request)
-            room.release()
-
-        def service_actions(self) -> None:
-            shelf.sweep()
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """The other side went away."""
-
-    handler = type("Handler", (Desk, http.server.BaseHTTPRequestHandler), {"shelf": shelf})
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    own = {"store": store, "handlers": {}, "address_family": family}
+    server = type("BoundServer", (Server, http.server.ThreadingHTTPServer), own)
+    bases = (ServeHandler, http.server.BaseHTTPRequestHandler)
+    handler = type("Handler", bases, {"store": store, **fields})
     try:
-        return Server((bind, port), handler)
+        return server((bind, port), handler)
     except OSError as error:
-        if not strict and error.errno in (
-            errno.EADDRINUSE,
-            errno.EACCES,
-        ):  # Windows: taken alone, or kept for Hyper-V
-            return Server((bind, 0), handler)
+        # Windows: taken alone, or kept for Hyper-V
+        if not strict and error.errno in (errno.EADDRINUSE, errno.EACCES):
+            return server((bind, 0), handler)
         raise UsageError(
             f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}", phase="serve"
         ) from error
@@ -6362,6 +6438,7 @@ SERVE_OPTIONS = (
         "password for uploads, or TWAT_FS_SERVE_TOKEN; needed to receive from other machines",
         {"metavar": "TEXT"},
     ),
+    Option("--url", "URL of this server behind a proxy", {"metavar": "URL"}),
     Option("-q --quiet", "no line for each request"),
 )
 
@@ -6870,6 +6947,8 @@ def cmd_serve(argv: Sequence[str]) -> int:
         parser.error(f"--{taking[0].replace('_', '-')} is for receiving: it goes without FILEs")
     if args.bind and re.fullmatch(r"\[.*\].*|[^:]+:[0-9]*", args.bind):
         parser.error("--bind is an address alone, like 127.0.0.1 or ::1; --port takes the port")
+    if args.url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", args.url):
+        parser.error("--url: invalid URL (expected https://HOST/drop/)")
     bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
     if not args.file:  # the words of a command line can be read by all users of a machine
         args.token = args.token or environment()[0].get("TWAT_FS_SERVE_TOKEN", "")
@@ -6878,11 +6957,18 @@ def cmd_serve(argv: Sequence[str]) -> int:
                 "to receive from other machines a --token (or TWAT_FS_SERVE_TOKEN) is needed"
             )
     with contextlib.ExitStack() as stack:
-        shelf = shelf_of(args, stack)
-        stack.callback(shelf.close)
+        store = open_store(args, stack)
+        stack.callback(store.close)
         port = 8080 if args.port is None else int(args.port)
-        server = stack.enter_context(start_server(shelf, bind, port, args.port is not None))
-        announce(shelf, address_of(server))
+        strict, url = args.port is not None, args.url and root_of(args.url)
+        server = stack.enter_context(
+            start_server(
+                store, bind, port, strict, token=args.token, url=url or "", quiet=args.quiet
+            )
+        )
+        if url:
+            say(f"twat-fs: listening on {address_of(server)}/")
+        announce(store, url or address_of(server), args.token)
         try:
             server.serve_forever(0.2)
         except KeyboardInterrupt:  # the usual end
@@ -6890,43 +6976,39 @@ def cmd_serve(argv: Sequence[str]) -> int:
     return 130
 
 
-def shelf_of(args: Any, stack: contextlib.ExitStack) -> Shelf:
+def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
     if args.file:
         if "-" in args.file:
             raise UsageError(
                 "serve gives files; write standard input into one first", phase="serve"
             )
         try:
-            entries = [Entry(os.path.realpath(file), Source.of(file).name) for file in args.file]
+            files = [StoredFile(os.path.realpath(file), Source.of(file).name) for file in args.file]
         except Unreadable as error:  # its own way out would make public what is to stay here
             error.hint = (
                 error.hint
                 and "serve gives files: write it into one first; a folder by: tar cf FOLDER.tar FOLDER"
             )
             raise
-        shelf = Shelf(quiet=args.quiet)
-        shelf.entries = {random_name(): entry for entry in entries}
-        return shelf
+        store = Store()
+        store.files = {random_name(): stored for stored in files}
+        return store
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
     try:
         os.makedirs(folder, exist_ok=True)
-        return Shelf(
-            folder, int(args.max_size or GiB), args.keep or FOREVER, args.token, args.quiet
-        )
+        return Store(folder, int(args.max_size or GiB), args.keep or FOREVER)
     except OSError as error:
         raise Unreadable(f"{printable(folder)}: {local_reason(error)}", phase="serve") from error
 
 
-def announce(shelf: Shelf, address: str) -> None:
-    if shelf.folder:
-        user, place = (
-            ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if shelf.token else ("", address)
-        )
+def announce(store: Store, address: str, token: str) -> None:
+    if store.folder:
+        user, place = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if token else ("", address)
         say(f"twat-fs: receiving at {address}/ until Ctrl-C")
         say(f"  curl {user}-T FILE {address}/  or  {program()} -p {place}/ FILE")
         return
-    for token, entry in shelf.entries.items():
-        put_line(f"{address}/{token}/{quoted(entry.name)}")
+    for token, stored in store.files.items():
+        put_line(f"{address}/{token}/{quoted(stored.name)}")
     say("twat-fs: serving until Ctrl-C")
 
 

@@ -834,6 +834,8 @@ class StorageTo(Host):
             "x-amz-meta-origin": ["web"],
         }  # every value in a list
         self.visitors: set = set()
+        self.owners: Dict[str, str] = {}  # by file, the token for its settings
+        self.days: Dict[str, int] = {}  # by file, where the default was changed
         self.plans: Dict[str, Dict[str, Any]] = {}  # by key
         self.objects: Dict[str, Upload] = {}
         self.multiparts: Dict[str, Tuple[str, Dict[int, Upload]]] = {}
@@ -850,6 +852,8 @@ class StorageTo(Host):
             "parts": (self.parts, {"upload_id": str, "part_numbers": list}), "abort": (self.abort, {"upload_id": str}),
             "complete-multipart": (self.complete, {"upload_id": str, "parts": list}),
         }  # fmt: skip
+        if re.fullmatch(r"/api/file/\w+/expiry", ask.path):
+            return self.by_owner(ask, self.expiry, json_body(ask, {"days": int}))
         step = (
             steps.get(ask.path.replace("/api/upload/", ""))
             if ask.domain == self.domains[0]
@@ -983,7 +987,17 @@ class StorageTo(Host):
             "filename": stored.name,
         }
         more = {"size": stored.size, "human_size": "some", "expires_at": "2026-11-28T00:00:00Z"}
-        return as_json({"success": True, "file": {**about, **more}})
+        self.owners[file_id] = owner = random_id(40)
+        return as_json({"success": True, "file": {**about, **more}, "owner_token": owner})
+
+    def expiry(self, ask: Ask, told: Any) -> Answer:
+        file_id = ask.path.split("/")[3]
+        if ask.header("X-Owner-Token") != self.owners.get(file_id):
+            return self.no(403, "You do not own this file.")
+        if not 1 <= told["days"] <= 7:
+            return self.no(422, "The days must be between 1 and 7.")
+        self.days[file_id] = told["days"]
+        return as_json({"success": True, "expires_at": "2026-12-01T00:00:00Z"})
 
     def visit(self, ask: Ask) -> Answer:
         """The raw link leads to the storage."""

@@ -22,7 +22,7 @@ import random
 import re
 import time
 import uuid
-from typing import Dict, Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple
 from urllib.parse import parse_qs, quote, unquote
 
 from box import Answer, Ask, Stored, as_download, as_json, as_page, chunks_of, random_id
@@ -326,7 +326,10 @@ class NullPointer(Host):
 
 
 class X0(Host):
-    """A form that it does not understand gets its front page, with 200."""
+    """A form that it does not understand gets its front page, with 200.
+
+    Of the name it copies up to 7 bytes after the last dot, as they are (index.php, 2026-06-07).
+    """
 
     domains = ("x0.at",)
     endpoints = ("/",)
@@ -342,18 +345,20 @@ class X0(Host):
             )
         if not ask.file.size:
             return Answer(400, "Error 400: Uploaded file is empty\n")
-        stored = ask.store(
-            "%s/%s" % (self.base(ask), self.name(ask)), ask.file.name, options=dict(ask.fields)
-        )
+        link = "%s/%s" % (self.base(ask), self.name(ask))
+        stored = ask.store(link, ask.file.name, options=dict(ask.fields))
         stored.type = kind_of(stored.url)
-        return Answer(200, stored.url + "\n")
+        return Answer(200, link + "\n")
 
     def name(self, ask: Ask) -> str:
         wish = ask.fields.get("id_length", "")
         length = min(24, max(3, int(wish))) if wish.isdigit() else 4
         if ask.fields.get("keep_name") == "1":
             return random_id(length, LETTERS) + "_" + re.sub(r"[^A-Za-z0-9._-]", "_", ask.file.name)
-        return random_id(length, LETTERS) + extension(ask.file.name, 8)
+        _, dot, suffix = ask.file.name.rpartition(".")
+        tar = "tar." if ask.file.name[: -len(suffix) - 1].endswith(".tar") else ""
+        cut = (tar + suffix).encode()[:7].decode("utf-8", "ignore")
+        return random_id(length, LETTERS) + dot + cut if dot and cut else random_id(length, LETTERS)
 
 
 # 3 Forms with a JSON answer ------------------------------------------------------------------------------------------
@@ -597,10 +602,27 @@ class Filebin(Host):
         }  # fmt: skip
         return as_json({"bin": about_bin, "file": about_file}, 201)
 
+    listed: Optional[Callable[[Dict], object]] = None  # changes the list of a bin
+
     def visit(self, ask: Ask) -> Answer:
         if ask.domain == self.domains[1]:
             return self.storage(ask)
-        return super().visit(ask)
+        return self.bin(ask) if ask.path.count("/") == 1 and ask.path != "/" else super().visit(ask)
+
+    def bin(self, ask: Ask) -> Answer:
+        """The list of a bin: a page, or JSON for whoever accepts that and nothing else."""
+        if ask.header("Accept") != "application/json":
+            return as_page("Filebin | " + ask.path[1:])
+        bin = ask.path[1:]
+        files = [
+            {"filename": s.name, "bytes": s.size, "sha256": s.sha256}
+            for s in ask.world.stored.values()
+            if s.options.get("bin") == bin and not s.deleted
+        ]
+        about = {"bin": {"id": bin, "bytes": 0}, "files": files or None}
+        if self.listed:
+            self.listed(about)
+        return as_json(about, 404 if bin in self.dead else 200)
 
     def gone(self, ask: Ask, stored: Stored) -> Optional[Answer]:
         dead = stored.deleted or stored.options["bin"] in self.dead
@@ -736,7 +758,7 @@ class Termbin(Host):
         return self.keep(ask) if ask.method == "RAW" else super().answer(ask)
 
     def keep(self, ask: Ask) -> Answer:
-        if not ask.file.size or self.too_big(ask):
+        if not ask.file.size or self.too_big(ask) or ask.file.size > 32767:
             return Answer(200, "")
         text = ask.file.read().partition(b"\0")[0]
         url = "%s/%s" % (self.base(ask), random_id(4))
@@ -783,6 +805,8 @@ class TransferSh(Host):
         return hmac.compare_digest(ask.header("Authorization"), right)
 
     def keep(self, ask: Ask, name: str) -> Answer:
+        if len(name.encode()) > 255 - len(".metadata"):  # the file beside it on the disk
+            return Answer(500, "Could not save metadata\n")
         place, delete, domain = (
             "%s/%s" % (random_id(6, LETTERS), quote(name)),
             random_id(12, LETTERS),

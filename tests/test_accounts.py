@@ -557,7 +557,7 @@ def test_a_shared_link_of_another_host_is_no_link(net, put):
     net.fault(API, "wrong-host", base="https://www.dropbox.com.evil.example")
     code, out, err = put("dropbox")
     assert (code, out) == (1, "")
-    assert "no URL in the answer" in err
+    assert "link points to www.dropbox.com.evil.example, not dropbox.com" in err
 
 
 def test_settings_are_only_sent_if_there_are_some(net, put):
@@ -849,7 +849,6 @@ def test_without_an_expiry_there_is_no_lifecycle(net, put):
 
 BASES = [
     "https://evil.example",
-    "http://v3b.fal.media",
     "https://fal.media.evil.example",
     "//x",
     "",
@@ -967,6 +966,29 @@ def test_storage_to_is_asked_in_three_steps_by_one_visitor(net, put):
     assert [name for name, _ in called(net, "storage.to")] == ["init", "confirm"]
     visitors = {seen.header("X-Visitor-Token") for seen in net.requests if seen.method == "POST"}
     assert len(visitors) == 1 and all(visitors)
+
+
+@pytest.mark.parametrize(
+    "wish, days",
+    [
+        ([], None),
+        (["--expire", "3d"], None),
+        (["--expire", "1h"], 1),
+        (["--keep", "4d"], 4),
+        (["--expire", "7d"], 7),
+    ],
+)
+def test_storage_to_changes_the_expiry_by_one_more_request(put, storageto, wish, days):
+    code, out, _ = put("storageto", "--json", *wish)
+    told = json.loads(out)
+    ends = datetime.strptime(told["expires"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    assert (code, list(storageto.days.values())) == (0, [days] if days else [])
+    assert abs(ends.timestamp() - time.time() - (days or 3) * 86400) < 20
+
+
+def test_storage_to_keeps_nothing_longer_than_a_week(net, put):
+    code, out, err = put("storageto", "--keep", "8d")
+    assert (code, out, net.tunnels) == (5, "", []) and "at most 7 days" in err
 
 
 def test_storage_to_is_never_asked_by_itself(net, main, tmp_path):
@@ -1454,7 +1476,9 @@ def test_no_step_can_be_answered_so_wrongly_that_it_is_no_upload_error(
                 ),
             )
 
-        return provider.upload(source, twat_fs.UploadOptions(settings=settings, jobs=1), send)
+        options = twat_fs.UploadOptions(settings=settings, jobs=1)
+        link = provider.upload(source, options, send)
+        return provider.lookup(link, source, options, send) if provider.lookup else link
 
     assert upload("", None).url.startswith("https://") and len(asked) > 1
     for step in sorted(asked - {""}):

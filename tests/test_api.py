@@ -72,7 +72,8 @@ def test_nothing_is_printed(online_box, file, capfd):
 DAY, FOREVER = t.DAY, t.FOREVER
 RESULTS = [
     # host, how the link is proven, how long it lives, whether it can be deleted, wishes
-    ("catbox", "full", FOREVER, False, {}),
+    ("catbox", "full", 2 * t.YEAR, False, {}),
+    ("catbox", "full", FOREVER, False, {"settings": {"CATBOX_USERHASH": "h"}}),
     ("litterbox", "full", 3 * DAY, False, {}),
     ("litterbox", "full", 12 * t.HOUR, False, {"expire": 2 * t.HOUR}),
     ("x0at", "full", t.x0at_keeps(len(DATA)), False, {}),
@@ -83,11 +84,11 @@ RESULTS = [
     ("uguu", "full", 3 * t.HOUR, False, {}),
     ("quax", "full", None, False, {}),
     ("senditsh", "none", DAY, False, {}),
-    ("bashupload", "none", DAY, False, {"once": True}),
+    ("bashupload", "none", 3600, False, {"once": True}),
     ("bashupload", "full", DAY, False, {}),
     ("https://drop.example.org/", "full", None, True, {}),
     ("https://drop.example.org/", "full", 2 * DAY, True, {"expire": 2 * DAY}),
-    ("catbox", "none", FOREVER, False, {"verify": "none"}),
+    ("catbox", "none", 2 * t.YEAR, False, {"verify": "none"}),
 ]
 
 

@@ -440,3 +440,148 @@ def test_what_nginx_would_compress_comes_as_it_is(main, nginx, tmp_path):
     file.write_bytes(b"<html>" + b"all the same " * 10_000)
     done = main("-p", nginx.url("plain", "keep/"), "--json", file)
     assert (done.code, json.loads(done.out)["verified"]) == (0, "full")
+
+
+# Before `serve`, with TLS and below a path ----------------------------------------------------------------------------
+
+FRONT = """
+daemon off; master_process off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;  proxy_temp_path {folder}/proxy;  fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;  scgi_temp_path {folder}/scgi;
+    client_max_body_size 0;
+    ssl_certificate {folder}/good.pem; ssl_certificate_key {folder}/good.pem;
+    server {{
+        listen 127.0.0.1:{tls} ssl;
+        proxy_set_header X-Forwarded-Host $http_host;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        location / {{ proxy_pass http://127.0.0.1:{plain_serve}; }}
+        location /drop/ {{ proxy_pass http://127.0.0.1:{drop_serve}/; }}
+        location /whole/ {{ proxy_pass http://127.0.0.1:{whole_serve}; }}
+    }}
+    server {{
+        listen 127.0.0.1:{passing} ssl;
+        proxy_set_header Host $http_host;
+        proxy_http_version 1.1;
+        location / {{ proxy_pass http://127.0.0.1:{plain_serve}; }}
+        location /drop/ {{ proxy_pass http://127.0.0.1:{drop_serve}/; }}
+    }}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory):
+    """nginx as TLS proxy: `front.url("tls", "drop/")`; below /drop/ and /whole/ are servers that know it by --url."""
+    folder = tmp_path_factory.mktemp("front")
+    certificates(folder)
+    names = ("tls", "passing", "plain_serve", "drop_serve", "whole_serve")
+    ports = {name: closed_port() for name in names}
+    (folder / "nginx.conf").write_text(FRONT.format(folder=folder, **ports))
+    serve = [sys.executable, str(PROGRAM), "serve", "-q", "--port"]
+    seen = "https://localhost:%d" % ports["tls"]
+    commands = (
+        [executable(), "-p", folder, "-e", folder / "error.log", "-c", folder / "nginx.conf"],
+        [*serve, ports["plain_serve"]],
+        [*serve, ports["drop_serve"], "--url", seen + "/drop/"],
+        [*serve, ports["whole_serve"], "--url", seen + "/whole"],
+    )
+    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    with (folder / "output").open("wb") as output:
+        started = [
+            subprocess.Popen(
+                list(map(str, command)),
+                env=environment,
+                cwd=str(folder),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+            for command in commands
+        ]
+    try:
+        until(lambda: all(map(answers, ports.values())) or any(p.poll() for p in started))
+        assert not any(p.poll() for p in started), (folder / "output").read_text()
+        yield Nginx(folder, ports)
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait(10)
+
+
+def fetched(front, *words):
+    """What curl gets, certificates verified."""
+    command = [
+        "curl",
+        "-sS",
+        "-q",
+        "-f",
+        "-m",
+        "20",
+        "--noproxy",
+        "*",
+        "--cacert",
+        front.ca,
+        *words,
+    ]
+    return subprocess.run(list(map(str, command)), capture_output=True, check=True).stdout
+
+
+@pytest.mark.parametrize("path", ["", "drop/", "whole/"])
+def test_links_of_serve_lead_through_the_tls_proxy(front, sample, path):
+    link = fetched(front, "-T", sample, front.url("tls", path)).decode()
+    assert link.startswith(front.url("tls", path)) and link.endswith("/sample.bin")
+    assert fetched(front, link) == DATA and fetched(front, "-r", "5-9", link) == DATA[5:10]
+    links = fetched(front, "-F", "f=@%s" % sample, "-F", "g=@%s" % sample, front.url("tls", path))
+    for link in links.decode().split("\n"):
+        assert link.startswith(front.url("tls", path)) and fetched(front, link) == DATA
+
+
+@pytest.mark.parametrize("path", ["", "drop/", "whole/"])
+def test_the_program_uploads_to_serve_behind_a_tls_proxy(main, front, sample, path):
+    done = main("-p", front.url("tls", path), "--cacert", front.ca, "--json", sample)
+    found = json.loads(done.out)
+    assert (done.code, found["verified"]) == (0, "full")
+    assert found["url"].startswith(front.url("tls", path))
+    assert found["delete"].startswith(found["url"])
+    fetched(front, "-X", "DELETE", found["delete"])
+    with pytest.raises(subprocess.CalledProcessError):
+        fetched(front, found["url"])
+
+
+def test_a_proxy_that_passes_host_alone_is_helped_by_url(front, sample):
+    """Host: localhost:PORT is one of this machine; the link is that of --url all the same."""
+    link = fetched(front, "-T", sample, front.url("passing", "drop/")).decode()
+    assert link.startswith(front.url("tls", "drop/")) and fetched(front, link) == DATA
+
+
+def test_a_download_is_resumed_and_a_copy_asked_about_through_the_proxy(front, sample, tmp_path):
+    link = fetched(front, "-T", sample, front.url("tls", "drop/")).decode()
+    part = tmp_path / "part.bin"
+    part.write_bytes(DATA[:1000])
+    fetched(front, "-C", "-", "-o", part, link)
+    assert part.read_bytes() == DATA
+    wget = "wget -q --no-proxy -c --ca-certificate %s -O %s %s" % (front.ca, part, link)
+    part.write_bytes(DATA[:2000])
+    subprocess.run(wget.split(), check=True, timeout=20)
+    assert part.read_bytes() == DATA
+    etags = tmp_path / "etags"
+    code = ["-o", os.devnull, "-w", "%{http_code}", "--etag-save", etags]
+    assert fetched(front, *code, link) == b"200"
+    assert fetched(front, *code[:-2], "--etag-compare", etags, link) == b"304"
+
+
+def test_a_page_of_another_site_stores_nothing_through_the_proxy(front, sample):
+    own = front.url("tls")[:-1]
+    for origin, status in (("https://evil.example", "403"), (own, "200"), ("null", "403")):
+        words = ["-o", os.devnull, "-w", "%{http_code}", "-H", "Origin: " + origin, "-T", sample]
+        command = ["curl", "-sS", "-q", "--noproxy", "*", "--cacert", front.ca, *words]
+        done = subprocess.run(
+            list(map(str, [*command, front.url("tls")])), capture_output=True, check=True
+        )
+        assert done.stdout.decode() == status, origin

@@ -85,6 +85,10 @@ class Service(NamedTuple):
         return set(WORLD[self.domain].domains) if self.is_account else {self.domain}
 
     @property
+    def keeps(self) -> Any:
+        return twat_fs.keeps_of(self.row, twat_fs.UploadOptions(settings=self.env))
+
+    @property
     def takes_big(self) -> bool:
         return self.row.max_size is None or self.row.max_size >= len(BIG)
 
@@ -119,7 +123,7 @@ BY_URL = Service(
 )
 SERVICES = [service_of(row) for row in twat_fs.PROVIDERS if row.id != "s3"] + [BY_URL]
 HTTP = [service for service in SERVICES if service.speaks_http]
-FETCHED = [service for service in SERVICES if service.is_fetched and not service.row.hashes]
+FETCHED = [service for service in SERVICES if service.is_fetched and not service.row.lookup]
 UNSEEN = [service for service in SERVICES if not service.is_fetched]
 SAMPLED = [service for service in FETCHED if service.takes_big]
 
@@ -280,7 +284,7 @@ def test_the_exact_bytes_arrive_once_and_the_link_is_all_that_is_printed(host):
 @each(SERVICES)
 def test_the_result_tells_size_hash_host_and_proof(host):
     result = host.upload("--json").json
-    proof = "host-hash" if host.row.hashes else "full" if host.service.is_fetched else "none"
+    proof = "host-hash" if host.row.lookup else "full" if host.service.is_fetched else "none"
     assert (result["provider"], result["verified"], result["attempts"]) == (host.row.id, proof, [])
     assert (result["size"], result["sha256"]) == (
         len(host.data),
@@ -336,6 +340,7 @@ NAMES = {
     "bidi": ("\u202egpj.txt", "_gpj.txt"),
     "surrogate": ("\udcff.txt", "_.txt"),  # a name that is no UTF-8
     "long": ("a" * 251 + ".txt", "a" * 251 + ".txt"),
+    "long in storage": ("a" * 242 + ".txt", "a" * 242 + ".txt"),  # as transfer.sh has it
     "dot": (".hidden", ".hidden"),
     "dots": ("...", "file"),
     "no extension": ("README", "README"),
@@ -355,6 +360,8 @@ def name_told(seen) -> str:
 @pytest.mark.parametrize("case", NAMES)
 def test_odd_names_arrive_and_their_links_work(host, case):
     name, expected = NAMES[case]
+    if case == "long" and host.domain == "drop.example.org":
+        expected = NAMES["long in storage"][1]
     run = host.upload(name=name)
     stored = host.kept(run)
     (seen,) = host.uploads
@@ -424,14 +431,15 @@ LIMITED = [service for service in SERVICES if service.row.max_size]
 
 @each(LIMITED)
 def test_the_limit_that_we_know_fits_exactly(host):
-    run = host.run("-p", host.service.name, "--dry-run", of_size(host, host.row.max_size))
+    size = host.row.max_size - host.row.overhead
+    run = host.run("-p", host.service.name, "--dry-run", of_size(host, size))
     assert (run.code, host.sent_nothing()) == (0, True)
     assert "would go to %s\n" % host.row.id in run.out
 
 
 @each(LIMITED)
 def test_one_byte_above_the_limit_that_we_know_is_not_sent(host):
-    path = of_size(host, host.row.max_size + 1)
+    path = of_size(host, host.row.max_size - host.row.overhead + 1)
     phase, reason = host.failed(host.run("-p", host.service.name, path), 5)
     assert (phase, host.sent_nothing()) == ("file", True)
     assert "is over its limit of" in reason
@@ -477,6 +485,7 @@ class Failure(NamedTuple):
 
 QUIET, SLOW = "silent for too long", "did not finish in time"
 NO_URL = "no URL in the answer"
+ANOTHER = "link points to .*evil"
 MUTE = "hung up|reset|[Bb]roken pipe|nothing in"  # the last is what raw TCP gives
 
 
@@ -502,7 +511,7 @@ FAILURES = [
     Failure("garbage", "reply", NO_URL, hosts=SERVICES),
     Failure("escapes", "reply", NO_URL, hosts=SERVICES),
     Failure("escapes", "reply", "400 Bad Request", {"status": 400}),
-    Failure("wrong-host", "reply", NO_URL, hosts=SERVICES),
+    Failure("wrong-host", "reply", NO_URL + "|" + ANOTHER, hosts=SERVICES),
     Failure("redirect", "reply", "sends us elsewhere: " + EVIL),
     Failure("early", "reply", "413 .*too much.*the file has"),
     Failure("early", "reply", "403 .*not you", {"status": 403, "body": "not you"}, SHAPES[:-1]),
@@ -654,11 +663,11 @@ LOOKALIKES = ["https://%s.evil.example", "https://evil-%s", "https://%s:443@evil
 @each(SERVICES)
 @pytest.mark.parametrize("pattern", LOOKALIKES)
 def test_a_link_that_only_looks_like_the_hosts_is_no_link(host, pattern):
-    foreign = pattern % host.host.domains[-1]
+    foreign = pattern % ".".join(host.host.domains[-1].split(".")[-2:])
     host.fault("wrong-host", when="upload", base=foreign)
     phase, reason = host.failed(host.upload())
     assert (phase, len(host.downloads)) == ("reply", 0)
-    assert NO_URL in reason
+    assert re.search(NO_URL + "|" + ANOTHER, reason)
 
 
 @each(FETCHED)
@@ -718,9 +727,12 @@ def test_after_a_failed_proof_the_next_host_is_asked(host, kind):
 @each(UNSEEN)
 @pytest.mark.parametrize("options", [(), ("--verify", "full"), ("--no-check",)])
 def test_a_link_that_we_may_not_or_cannot_fetch_is_never_fetched(host, options):
-    host.fault("zero")
+    if not host.row.lookup:
+        host.fault("zero")
     host.kept(host.upload(*options))
-    assert host.downloads == []
+    assert not [
+        seen for seen in host.visits if "https://" + seen.host + seen.target in host.box.stored
+    ]
     assert all(stored.hits == 0 for stored in host.box.stored.values())
 
 
@@ -819,9 +831,9 @@ def test_an_expiry_that_the_host_cannot_keep_sends_nothing(host):
     assert reason.startswith("keeps files ")
 
 
-@each([service for service in SERVICES if service.row.keeps.choices])
+@each([service for service in SERVICES if service.keeps.choices])
 def test_an_expiry_is_the_smallest_choice_that_is_long_enough(host):
-    choices = host.row.keeps.choices
+    choices = host.service.keeps.choices
     wish = choices[0] // 60 + 1
     fits = next(choice for choice in choices if choice >= wish * 60)
     before = time.time()

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from email.utils import formatdate
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
@@ -227,9 +229,71 @@ def test_ranges(giving):
         assert int(headers["content-length"]) == len(data), wish
 
 
-def test_a_range_of_a_file_that_may_have_changed_is_the_whole(giving):
-    status, _, body = giving.ask("GET", giving.urls[0], Range="bytes=0-1", If_Range='"etag"')
-    assert (status, len(body)) == (200, 26)
+def test_a_range_is_resumed_only_while_the_file_is_the_same(giving, tmp_path):
+    url, path = giving.urls[0], tmp_path / "abc.txt"
+    _, headers, _ = giving.ask("GET", url)
+    etag, date = headers["etag"], headers["last-modified"]
+    assert re.fullmatch(r'"[^"]+"', etag) and date == formatdate(path.stat().st_mtime, usegmt=True)
+    for same in (etag, date):
+        status, headers, body = giving.ask("GET", url, Range="bytes=20-", If_Range=same)
+        assert (status, body, headers["etag"]) == (206, b"uvwxyz", etag), same
+    for other in ('"etag"', "W/" + etag, "", "x", "Sat, 01 Jan 2000 00:00:00 GMT"):
+        status, _, body = giving.ask("GET", url, Range="bytes=20-", If_Range=other)
+        assert (status, len(body)) == (200, 26), other
+    path.write_bytes(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    os.utime(path, (1, 1))
+    for before in (etag, date):
+        status, _, body = giving.ask("GET", url, Range="bytes=20-", If_Range=before)
+        assert (status, body[:3]) == (200, b"ABC"), before
+
+
+def test_a_copy_that_is_still_right_is_304_and_costs_no_download(serve, tmp_path):
+    served = serve()
+    link, _ = served.put("a.txt", b"abc", Max_Downloads="2")
+    _, headers, _ = served.ask("GET", link)
+    etag, date = headers["etag"], headers["last-modified"]
+    assert headers["cache-control"] == "no-cache", "a browser asks before it shows its copy"
+    for fresh in (
+        {"If_None_Match": etag},
+        {"If_None_Match": 'W/"x", W/%s' % etag},
+        {"If_Modified_Since": date},
+        {"If_None_Match": etag, "If_Modified_Since": "x"},
+    ):
+        connection = served.connect()
+        for _ in range(2):  # on one connection: no body stands in the way of the next response
+            named = {name.replace("_", "-"): value for name, value in fresh.items()}
+            connection.request("GET", urlsplit(link).path, headers=named)
+            response = connection.getresponse()
+            assert (response.status, response.read()) == (304, b""), fresh
+            assert response.headers["etag"] == etag
+        connection.close()
+    for stale in ({"If_None_Match": '"x"', "If_Modified_Since": date}, {"If_Modified_Since": "x"}):
+        assert served.ask("HEAD", link, **stale)[0] == 200, stale
+    assert [fetch(served, link) for _ in range(2)] == [b"abc", 404]
+
+
+@pytest.mark.parametrize("tool", ["curl -sS -q --noproxy * -C - -o", "wget -q --no-proxy -c -O"])
+def test_tools_resume_a_download(giving, tmp_path, tool):
+    words = tool.split()
+    if not shutil.which(words[0]):
+        pytest.skip("needs " + words[0])
+    (tmp_path / "half").write_bytes(b"abcdef")
+    subprocess.run([*words, str(tmp_path / "half"), giving.urls[0]], check=True, timeout=20)
+    assert (tmp_path / "half").read_bytes() == b"abcdefghijklmnopqrstuvwxyz"
+    wait_until(lambda: " 206 " in giving.said)
+
+
+def test_a_response_waits_for_no_acknowledgement(giving):
+    """Head and body are two packets: with Nagle's algorithm the second one waited 40 ms for a delayed ACK."""
+    connection, path = giving.connect(), urlsplit(giving.urls[0]).path
+    seconds = []
+    for _ in range(20):
+        begun = time.monotonic()
+        connection.request("GET", path)
+        connection.getresponse().read()
+        seconds.append(time.monotonic() - begun)
+    connection.close()
+    assert sorted(seconds)[10] < 0.03
 
 
 def test_head_is_get_without_the_body(giving):
@@ -255,7 +319,7 @@ def test_one_connection_carries_many_requests(giving):
 
 
 def test_requests_in_a_row_are_answered_in_a_row(giving):
-    line = "GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % urlsplit(giving.urls[0]).path
+    line = "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % urlsplit(giving.urls[0]).path
     got = giving.raw(line.encode() * 3)
     assert got.count(b"HTTP/1.1 200") == 3 and got.count(b"xyz") == 3
 
@@ -317,7 +381,10 @@ def test_nothing_else_is_given(giving, tmp_path):
         line = trick.replace("T", token, 1) if "/T" in trick else trick
         for method in ("GET", "HEAD"):
             got = giving.raw(
-                ("%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (method, line)).encode()
+                (
+                    "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                    % (method, line)
+                ).encode()
             )
             assert re.match(rb"HTTP/1\.1 40[04] ", got), trick
             assert b"root:" not in got and b"abcdef" not in got, trick
@@ -456,9 +523,10 @@ def test_ctrl_c_in_the_middle_of_a_download_and_of_an_upload(serve, tmp_path):
         socket.create_connection((served.host, served.port)) as down,
     ):
         up.sendall(
-            b"PUT /half.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000
+            b"PUT /half.bin HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+            + b"x" * 1000
         )
-        down.sendall(("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % urlsplit(link).path).encode())
+        down.sendall(("GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % urlsplit(link).path).encode())
         assert down.recv(1000).startswith(b"HTTP/1.1 200")
         wait_until(lambda: any(name.endswith(".part") for name in inside(scratch)))
         code, seconds = served.stop()
@@ -490,6 +558,20 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error(giving, program):
 def test_an_address_that_is_not_ours_is_an_error(refused, bind):
     code, err = refused("good", "--port", "0", "--bind", bind)
     assert code == 2 and "cannot listen" in err
+
+
+def test_the_start_asks_no_name_server():
+    """http.server looks its own name up: where the name server is mute, that takes half a minute."""
+    code = """
+import sys, twat_fs
+asked = []
+sys.addaudithook(lambda event, args: event.startswith("socket.gethost") and asked.append(event))
+twat_fs.start_server(twat_fs.Store(), "0.0.0.0", 0, True).server_close()
+print(asked)
+"""
+    folder = os.path.dirname(os.path.abspath(twat_fs.__file__))
+    ran = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, timeout=60)
+    assert (ran.stdout.split(), ran.stderr) == ([b"[]"], b"")
 
 
 def test_ipv6(serve):
@@ -540,7 +622,7 @@ def test_curl_waits_for_100_continue(serve, tmp_path, size):
 
 def test_no_is_said_before_the_body_when_the_client_asks(serve):
     served = serve("--max-size", "1k")
-    head = b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n"
+    head = b"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n"
     assert served.raw(head).startswith(b"HTTP/1.1 413 ")
 
 
@@ -595,7 +677,7 @@ def test_forms_as_they_may_come_also_byte_by_byte(serve):
         assert status == 200 and fetch(served, link.decode()) == content, what
         head = (
             b"POST / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=B\r\n"
-            % b"x"
+            % b"localhost"
         )
         pieces = [form[at : at + 1] for at in range(len(form))]
         got = served.raw(head + b"Content-Length: %d\r\n\r\n" % len(form), pieces)
@@ -782,8 +864,8 @@ def test_max_days_are_honoured(tmp_path):
         (9 * 86400, "3", 3 * 86400),
         (60, None, 60),
     ):
-        shelf = twat_fs.Shelf(str(tmp_path), MIB, keep, quiet=True)
-        with twat_fs.start_server(shelf, "127.0.0.1", 0, True) as server:
+        store = twat_fs.Store(str(tmp_path), MIB, keep)
+        with twat_fs.start_server(store, "127.0.0.1", 0, True, quiet=True) as server:
             thread = threading.Thread(target=server.serve_forever, args=(0.01,))
             thread.start()
             connection = http.client.HTTPConnection(*server.server_address, timeout=5)
@@ -792,7 +874,7 @@ def test_max_days_are_honoured(tmp_path):
             connection.close()
             server.shutdown()
             thread.join()
-        (entry,) = shelf.entries.values()
+        (entry,) = store.files.values()
         assert abs(entry.expires - time.time() - expected) < 30
 
 
@@ -870,9 +952,7 @@ def test_the_limit_is_exact(serve):
     link, _ = served.put("a", b"x" * 1000)
     assert len(fetch(served, link)) == 1000
     assert served.ask("PUT", "/a", b"x" * 1001)[0] == 413
-    chunked = (
-        b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-    )
+    chunked = b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     for sizes, status in (
         ((1000,), b"200"),
         ((1001,), b"413"),
@@ -887,10 +967,25 @@ def test_too_much_in_chunks_is_refused_while_it_comes_not_when_it_ends(serve, tm
     served = serve("--max-size", "100k", "--dir", "kept")
     with socket.create_connection((served.host, served.port), timeout=5) as sock:
         sock.sendall(
-            b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n"
+            b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n"
             + b"x" * 200_000
         )
         assert sock.recv(100).startswith(b"HTTP/1.1 413 ")
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+@posix
+def test_a_file_that_would_fill_the_disk_is_refused_before_it_comes(serve, tmp_path):
+    free = shutil.disk_usage(tmp_path).free
+    served = serve("--dir", "kept", "--max-size", "900g")
+    full = b"507" if free < 800 * 2**30 else b"413"  # a larger disk meets the other limit first
+    for size, status in (
+        (free + MIB, full),
+        (free - 10 * MIB, full),
+        (min(free // 2, MIB), b"100"),
+    ):
+        head = PUT + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % size
+        assert served.raw(head).startswith(b"HTTP/1.1 " + status), size
     assert list((tmp_path / "kept").iterdir()) == []
 
 
@@ -916,18 +1011,19 @@ def test_nothing_is_400(serve, tmp_path):
     served = serve("--dir", "kept")
     assert served.ask("PUT", "/a", b"")[0] == 400
     assert served.raw(
-        b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     ).startswith(b"HTTP/1.1 400")
     assert list((tmp_path / "kept").iterdir()) == []
 
 
 HALVES = {
-    "less than promised": b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    "less than promised": b"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     + b"x" * 5000,
-    "a chunk cut off": b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n"
+    "a chunk cut off": b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n"
     + b"x" * 5000,
-    "no last chunk": b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-    "half a form": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: 9999\r\n\r\n"
+    "no last chunk": b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "half a form": b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 9999\r\n\r\n"
     b"--B\r\nContent-Disposition: form-data; name=f; filename=n\r\n\r\n" + b"x" * 5000,
 }
 
@@ -950,6 +1046,155 @@ def test_ctrl_c_during_an_upload_leaves_no_half_file_in_dir(serve, tmp_path):
         wait_until(lambda: inside(kept))
         served.stop()
     assert inside(kept) == []
+
+
+# Pages of others, and proxies -------------------------------------------------------------------------------------------
+
+
+def store_by(served, *lines, method="PUT", path="/a"):
+    """The status of an upload with these header lines, and the link."""
+    body = b"x"
+    if method == "POST":
+        lines += ("Content-Type: multipart/form-data; boundary=B",)
+        body = PART % (b"n", b"x") + b"--B--"
+    head = ["%s %s HTTP/1.1" % (method, path), *lines, "Content-Length: %d" % len(body)]
+    got = served.raw("\r\n".join([*head, "Connection: close", "", ""]).encode() + body)
+    status, link = got[9:12].decode(), got.rpartition(b"\r\n\r\n")[2].decode()
+    assert (status == "200") == link.startswith("http"), got
+    return int(status), link
+
+
+FOREIGN = [
+    "Sec-Fetch-Site: cross-site",
+    "Sec-Fetch-Site: same-site",  # another port of this machine, say
+    "Origin: http://evil.example",
+    "Origin: http://evil.example:PORT",
+    "Origin: https://127.0.0.1",
+    "Origin: http://127.0.0.1:1",
+    "Origin: null",
+    "Origin: file://",
+    "Origin: http://127.0.0.1:PORT.evil.example",
+    "Sec-Fetch-Site: none\r\nOrigin: http://evil.example",
+    "Origin: http://evil.example\r\nX-Forwarded-For: 127.0.0.1",
+]
+OWN = [
+    "Sec-Fetch-Site: same-origin",
+    "Sec-Fetch-Site: none",
+    "Origin: http://127.0.0.1:PORT",
+    "Sec-Fetch-Site: same-origin\r\nOrigin: http://127.0.0.1:PORT",
+]
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+@pytest.mark.parametrize("options", [(), ("--token", "s3cret")])
+def test_no_page_of_another_site_stores_anything(serve, tmp_path, method, options):
+    """Also with a token: a browser that has asked for it once sends it for every page."""
+    served = serve("--dir", "kept", *options)
+    basic = base64.b64encode(b":s3cret").decode()
+    own = "Host: 127.0.0.1:%d\r\nAuthorization: Basic %s" % (served.port, basic)
+    for line in FOREIGN:
+        sent = line.replace("PORT", str(served.port))
+        assert store_by(served, own, sent, method=method)[0] == 403, line
+    assert list((tmp_path / "kept").iterdir()) == []
+    for line in OWN:
+        sent = line.replace("PORT", str(served.port))
+        assert store_by(served, own, sent, method=method)[0] == 200, line
+
+
+def test_a_page_of_another_site_is_refused_before_it_sends(serve):
+    head = PUT + b"Content-Length: 5000\r\nOrigin: http://a.example\r\nExpect: 100-continue\r\n\r\n"
+    assert serve().raw(head).startswith(b"HTTP/1.1 403 ")
+
+
+def test_a_name_that_was_made_to_lead_here_stores_nothing(serve, tmp_path):
+    """DNS rebinding: for the browser it is one site with this server, and may send what header it likes."""
+    served = serve("--dir", "kept")
+    for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "x", "evil"):
+        for own in ("%s:%d" % (host, served.port), "%s.:%d" % (host, served.port)):
+            rebound = ("Host: " + own, "Origin: http://" + own, "Sec-Fetch-Site: same-origin")
+            assert store_by(served, *rebound)[0] == 403, own
+            for forwarded in (own, host, "localhost", "127.0.0.1:%d" % served.port):
+                more = ("X-Forwarded-Host: " + forwarded, "X-Forwarded-Proto: https")
+                assert store_by(served, *rebound, *more)[0] == 403, forwarded
+    assert list((tmp_path / "kept").iterdir()) == []
+    for host in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]", "192.0.2.7", "localhost."):
+        own = "%s:%d" % (host, served.port)
+        assert store_by(served, "Host: " + own)[0] == 200, host
+        assert store_by(served, "Host: " + own, "Origin: http://" + own.lower())[0] == 200, host
+
+
+PROXIED = {  # what a proxy on this machine sends, and where its links lead
+    "Host: 127.0.0.1:PORT|X-Forwarded-Host: drop.example|X-Forwarded-Proto: https": "https://drop.example",
+    "Host: 127.0.0.1:PORT|X-Forwarded-Host: drop.example:8443|X-Forwarded-Proto: https": "https://drop.example:8443",
+    "Host: drop.example|X-Forwarded-Host: drop.example|X-Forwarded-Proto: https": "https://drop.example",
+    "Host: drop.example|X-Forwarded-Host: drop.example": "http://drop.example",
+    "Host: localhost|X-Forwarded-Host: a.example, b.example|X-Forwarded-Proto: http, HTTPS": "https://b.example",
+    "Host: localhost:PORT|X-Forwarded-Proto: https": "https://localhost:PORT",
+    "Host: localhost:PORT|X-Forwarded-Proto: gopher": "http://localhost:PORT",
+    'Host: localhost:PORT|X-Forwarded-Host: "><script>': "http://127.0.0.1:PORT",
+}
+
+
+def test_a_proxy_on_this_machine_says_where_it_is_seen(serve):
+    served = serve()
+    for given, base in PROXIED.items():
+        sent = given.replace("PORT", str(served.port)).split("|")
+        base = base.replace("PORT", str(served.port))
+        status, link = store_by(served, *sent)
+        assert status == 200 and re.fullmatch(re.escape(base) + "/[0-9a-f]{24}/a", link), given
+        assert store_by(served, *sent, "Origin: " + base)[0] == 200 or "<" in given
+        assert store_by(served, *sent, "Origin: https://evil.example")[0] == 403
+
+
+@posix
+def test_a_proxy_elsewhere_is_not_believed(serve):
+    """Who comes from another address may say what he likes."""
+    try:
+        served = serve("--token", "s3cret", bind="0.0.0.0")
+        own = twat_fs.own_address()
+        assert own != "127.0.0.1"
+    except AssertionError:
+        pytest.skip("this machine has no address but loopback")
+    served.host = own
+    status, link = store_by(
+        served,
+        "Authorization: Bearer s3cret",
+        "Host: files.example",
+        "X-Forwarded-Host: evil.example",
+        "X-Forwarded-Proto: https",
+    )
+    assert status == 200 and link.startswith("http://files.example/")
+
+
+def test_url_is_where_others_see_it(serve):
+    served = serve("--url", "https://Drop.Example:443/drop/")
+    wait_until(lambda: "receiving at https://drop.example/drop/ until" in served.said)
+    for given in (("Host: drop.example",), ("Host: drop.example:8443",), ("Host: localhost",)):
+        status, link = store_by(served, *given, "X-Forwarded-Host: a.example", path="/drop/a")
+        assert status == 200 and link.startswith("https://drop.example/drop/"), given
+        path = urlsplit(link).path
+        assert fetch(served, path) == b"x", "a proxy that passes the whole path"
+        assert fetch(served, path[len("/drop") :]) == b"x", "and one that takes the folder off"
+    for origin, status in (("https://drop.example", 200), ("https://evil.example", 403)):
+        assert store_by(served, "Host: localhost", "Origin: " + origin)[0] == status
+    assert store_by(served, "Host: other.example")[0] == 403
+    _, delete = served.put("b", b"x")
+    assert served.ask("DELETE", delete)[0] == 200
+
+
+def test_url_holds_for_files_that_are_given(serve, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    process = serve("a.txt", "--url", "https://drop.example/x", files=1).process
+    assert process.poll() is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["drop.example", "ftp://a/", "https://", "https://u:p@a/", "https://a/?b", "https://a b/"],
+)
+def test_a_url_that_is_none_is_refused(refused, url):
+    code, err = refused("good", "--url", url)
+    assert code == 2 and "--url" in err and "https://HOST/drop/" in err
 
 
 # The token -------------------------------------------------------------------------------------------------------------
@@ -995,9 +1240,9 @@ def test_idle_connections_take_no_more_than_256_threads(serve, tmp_path):
         time.sleep(0.02)
     time.sleep(0.3)
     assert threads() == 257
-    for connection in idle[:100]:
-        connection.close()
-    assert fetch(served, served.urls[0]) == b"abc", "the next ones have their turn"
+    begun = time.monotonic()
+    assert fetch(served, served.urls[0]) == b"abc", "they give way to who has something to ask"
+    assert time.monotonic() - begun < SOON
     idle += [socket.create_connection((served.host, served.port)) for _ in range(150)]
     time.sleep(0.3)
     code, seconds = served.stop()
@@ -1006,7 +1251,61 @@ def test_idle_connections_take_no_more_than_256_threads(serve, tmp_path):
         connection.close()
 
 
-NEEDED = b"A token is needed: curl -u :TOKEN, or -p http://:TOKEN@HOST/\n"
+def test_connections_that_are_kept_give_way_and_a_transfer_does_not(serve, tmp_path):
+    data = os.urandom(20 * MIB)
+    (tmp_path / "a.bin").write_bytes(data)
+    served = serve("a.bin", files=1)
+    path = urlsplit(served.urls[0]).path
+    transfer = served.connect()
+    transfer.request("GET", path)
+    response = transfer.getresponse()
+    got = response.read(1000)
+    kept = []
+    begun = time.monotonic()
+    for number in range(600):
+        kept.append(served.connect())
+        kept[-1].request("HEAD", path)
+        assert kept[-1].getresponse().read() == b"", number
+    assert time.monotonic() - begun < 30
+    assert got + response.read() == data
+    kept[-1].request("HEAD", path)
+    assert kept[-1].getresponse().status == 200, "the youngest ones are still there"
+    for connection in (transfer, *kept):
+        connection.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="counts CPU time as Linux does")
+def test_without_descriptors_it_neither_spins_nor_stops(serve, tmp_path):
+    import resource
+
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    inherited = [os.open(os.devnull, os.O_RDONLY) for _ in range(40)]
+    limit = max(inherited) + 14
+
+    def narrow():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+    served = serve("a.txt", files=1, pass_fds=inherited, preexec_fn=narrow)
+
+    def cpu():
+        with open("/proc/%d/stat" % served.process.pid) as file:
+            return sum(map(int, file.read().rpartition(") ")[2].split()[11:13])) / 100
+
+    idle = [socket.create_connection((served.host, served.port)) for _ in range(60)]
+    time.sleep(0.5)
+    before = cpu()
+    time.sleep(2)
+    assert cpu() - before < 0.5
+    begun = time.monotonic()
+    assert [fetch(served, served.urls[0]) for _ in range(5)] == [b"abc"] * 5
+    assert time.monotonic() - begun < 5
+    for connection in idle:
+        connection.close()
+    for number in inherited:
+        os.close(number)
+
+
+NEEDED = b"Authentication required: curl -u :TOKEN, or -p http://:TOKEN@HOST/\n"
 
 
 def test_the_token_is_checked(serve, tmp_path):
@@ -1034,8 +1333,8 @@ def test_the_token_is_checked(serve, tmp_path):
         status, answer, _ = served.ask("PUT", "/a", b"x", **headers)
         assert status == 401 and "www-authenticate" in answer, given
     assert served.ask("PUT", "/a", b"x")[2] == NEEDED
-    assert (
-        served.ask("PUT", "/a", b"x", Authorization=basic("u:wrong"))[2] == b"The token is wrong\n"
+    assert served.ask("PUT", "/a", b"x", Authorization=basic("u:wrong"))[2] == NEEDED.replace(
+        b"Authentication required", b"Wrong token"
     )
     assert served.ask("POST", "/", b"x", Content_Type="multipart/form-data; boundary=B")[0] == 401
     assert list((tmp_path / "kept").iterdir()) == []
@@ -1071,7 +1370,7 @@ def test_slow_clients_do_not_block_others(serve):
     starts = (
         b"",
         b"GET / HT",
-        b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx",
+        b"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx",
         b"PUT /a HTTP/1.1\r\nContent-Le",
     )
     for number in range(24):
@@ -1093,7 +1392,7 @@ def test_20_uploads_at_once(serve):
         assert list(pool.map(lambda link: fetch(served, link), links)) == contents
 
 
-PUT = b"PUT /a HTTP/1.1\r\nHost: x\r\n"
+PUT = b"PUT /a HTTP/1.1\r\nHost: localhost\r\n"
 POST_5 = b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Type: multipart/form-data%s\r\n\r\nhello"
 GARBAGE = {
     "nothing": b"",
@@ -1105,9 +1404,11 @@ GARBAGE = {
     "zeros": b"\0" * 1000,
     "random bytes": bytes(range(256)) * 300,
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 500 + b"\r\n\r\n",
-    "an unknown method": b"BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n",
+    "an unknown method": b"BREW /pot HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a very long URL": b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
-    "a long URL": b"GET /" + b"x" * 60_000 + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "a long URL": b"GET /"
+    + b"x" * 60_000
+    + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     "a very long header": b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
     "too many headers": b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
     "no header line": b"GET / HTTP/1.1\r\nnonsense\r\n\r\n",
@@ -1141,6 +1442,7 @@ GARBAGE = {
     + b"\r\n",
     "chunks without line ends": PUT
     + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX5\r\nhello\r\n0\r\n\r\n",
+    "a bare CR": b"GET / HTTP/1.1\r\nX: a\rContent-Length: 5\r\n\r\nhello",
     "a form without boundary": POST_5 % b"",
     "a boundary of nothing": POST_5 % b'; boundary=""',
     "a strange boundary": POST_5 % b"; boundary*=utf-8''%ff",
@@ -1159,6 +1461,23 @@ def test_nonsense_is_refused_and_the_server_goes_on(serve, tmp_path):
         assert list((tmp_path / "kept").iterdir()) == [], what
     link, _ = served.put("good", b"x")
     assert fetch(served, link) == b"x" and "Traceback" not in served.said
+
+
+@pytest.mark.parametrize("character", ["\r", "\v", "\0", "\f", "\x1c", "\x1f", "\x7f", "\x08"])
+def test_a_control_character_in_a_head_is_refused(serve, tmp_path, character):
+    """Python's parser, and proxies before it, differ about where a line ends: two requests could hide in one."""
+    served = serve("--dir", "kept")
+    for head in (
+        "PUT /a HTTP/1.1\r\nHost: localhost\r\nX: a@Y: b\r\nContent-Length: 1\r\n\r\nx",
+        "PUT /a HTTP/1.1\r\nHost: localhost\r\nX: a@\r\nContent-Length: 1\r\n\r\nx",
+        "PUT /a HTTP/1.1\r\nHost: localhost\r\n@Content-Length: 1\r\n\r\nx",
+        "PUT /a@b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx",
+        "PUT /a HTTP/1.1@\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx",
+        "PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;a@b\r\nx\r\n0\r\n\r\n",
+    ):
+        got = served.raw(head.replace("@", character).encode())
+        assert got.startswith(b"HTTP/1.1 400 ") and got.count(b"HTTP/1.1") == 1, head
+    assert list((tmp_path / "kept").iterdir()) == []
 
 
 def test_a_long_note_on_a_chunk_is_no_part_of_the_file(serve):
@@ -1191,35 +1510,80 @@ def test_a_head_without_end_is_not_kept_in_memory(giving):
     )
 
 
-def test_a_head_that_drips_is_given_up(monkeypatch):
-    """As many of them as there are places would shut everybody else out, for ever."""
-    monkeypatch.setattr(twat_fs.Desk, "timeout", 1)
-    with twat_fs.start_server(twat_fs.Shelf(quiet=True), "127.0.0.1", 0, True) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        with socket.create_connection(server.server_address, timeout=5) as sock:
-            begun = time.monotonic()
-            with contextlib.suppress(OSError):
-                for letter in b"GET / HTTP/1.1\r\nA: " + b"b" * 100:
-                    sock.sendall(bytes([letter]))
-                    time.sleep(0.05)
-            assert drain(sock) == b"" and time.monotonic() - begun < 3
-        server.shutdown()
+def read_slowly(served, seconds, pause):
+    """All that comes, when for so long only 4 kB are read at each pause (or nothing at all, if that is longer)."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    sock.connect((served.host, served.port))
+    with sock:
+        sock.sendall(b"GET %s HTTP/1.0\r\n\r\n" % urlsplit(served.urls[0]).path.encode())
+        got, end = sock.recv(4000), time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(pause)
+            got += sock.recv(4000)
+        return (got + drain(sock)).partition(b"\r\n\r\n")[2]
+
+
+def drip(served, head, body, pause, longest=45):
+    """The response, and the seconds until it (or the end) came, when a few bytes are sent at each pause."""
+    begun = time.monotonic()
+    with socket.create_connection((served.host, served.port)) as sock:
+        with contextlib.suppress(OSError):
+            sock.sendall(head)
+            for piece in body:
+                if select.select([sock], [], [], pause)[0] or time.monotonic() - begun > longest:
+                    break
+                sock.sendall(piece)
+            sock.shutdown(socket.SHUT_WR)
+        return drain(sock), time.monotonic() - begun
+
+
+def test_slow_readers_get_all_and_slow_senders_a_deadline(serve, tmp_path):
+    """A pause of 35 s, 40 kB/s, and what nobody sends but to occupy a connection; all at the same time."""
+    data = os.urandom(20 * MIB)
+    (tmp_path / "a.bin").write_bytes(data)
+    giving, taking, crowded = serve("a.bin", files=1), serve(), serve("a.bin", files=1)
+    begun, stalled = time.monotonic(), []
+    for _ in range(256):  # downloads that nobody reads
+        stalled.append(socket.create_connection((crowded.host, crowded.port)))
+        stalled[-1].sendall(b"GET %s HTTP/1.0\r\n\r\n" % urlsplit(crowded.urls[0]).path.encode())
+    head = PUT + b"Content-Length: %d\r\n\r\n"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        paused = pool.submit(read_slowly, giving, 1, 35)
+        slow = pool.submit(read_slowly, giving, 38, 0.1)
+        in_head = pool.submit(drip, giving, b"GET / HTTP/1.1\r\nA: ", [b"b"] * 999, 0.2)
+        in_body = pool.submit(drip, taking, head % 9999, [b"b"] * 9999, 0.2)
+        in_chunk = pool.submit(
+            drip,
+            taking,
+            PUT + b"Transfer-Encoding: chunked\r\n\r\n",
+            [b"1\r\nb\r\n"] * 9999,
+            0.2,
+        )
+        steady = pool.submit(drip, taking, head % 30_000, [b"b" * 600] * 50, 0.6)
+    assert paused.result() == data and slow.result() == data
+    for dripping in (in_head, in_body, in_chunk):
+        response, seconds = dripping.result()
+        assert b" 200 " not in response and 18 < seconds < 30
+    response, seconds = steady.result()
+    assert response.startswith(b"HTTP/1.1 200") and seconds > 25
+    time.sleep(max(0, begun + 65 - time.monotonic()))
+    assert crowded.ask("HEAD", crowded.urls[0])[0] == 200, (
+        "what stands still for a minute gives way"
+    )
+    for connection in stalled:
+        connection.close()
 
 
 def test_a_strange_host_header_does_not_get_into_the_link(serve):
-    served = serve()
-    for host in ('x"><script>', "a b", "evil/path", "u:p@h", "x\x0by", "", "[::1", "h:99999x"):
-        got = served.raw(
-            PUT.replace(b"Host: x", b"Host: " + host.encode())
-            + b"Content-Length: 1\r\nConnection: close\r\n\r\nx"
-        )
+    served = serve("--token", "s3cret")
+    put = b"PUT /a HTTP/1.1\r\nAuthorization: Bearer s3cret\r\nContent-Length: 1\r\nConnection: close\r\n"
+    for host in ('x"><script>', "a b", "evil/path", "u:p@h", "", "[::1", "h:99999x"):
+        got = served.raw(put + b"Host: %s\r\n\r\nx" % host.encode())
         assert got.startswith(b"HTTP/1.1 200") and got.rpartition(b"\r\n\r\n")[2].startswith(
             served.base.encode()
         ), host
-    got = served.raw(
-        PUT.replace(b"Host: x", b"Host: files.example:81")
-        + b"Content-Length: 1\r\nConnection: close\r\n\r\nx"
-    )
+    got = served.raw(put + b"Host: files.example:81\r\n\r\nx")
     assert got.rpartition(b"\r\n\r\n")[2].startswith(b"http://files.example:81/")
 
 
@@ -1252,7 +1616,7 @@ def test_by_the_setting_for_a_server_of_ones_own(serve, program, tmp_path):
     assert (
         (ran.returncode, ran.stdout) == (1, "")
         and "401" in ran.stderr
-        and "A token is needed" in ran.stderr
+        and "Authentication required" in ran.stderr
     )
 
 

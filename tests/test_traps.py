@@ -6,12 +6,13 @@ test_providers.py; here is what one host does and nobody would expect.
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import re
 import time
 from types import MethodType
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -136,6 +137,33 @@ def test_catbox_gets_the_userhash_that_is_set_and_nobody_sees_it(net, run, clean
     assert "5ec2e7" not in err
 
 
+@pytest.mark.parametrize("status", [200, 400, 412, 503])
+@pytest.mark.parametrize("provider", ["catbox", "litterbox"])
+def test_catbox_whose_uploads_are_paused_is_busy_and_not_asked_again(
+    net, tmp_path, capsys, provider, status
+):
+    words = "Anon Uploads are temporarily paused! Please wait..."
+    domain = twat_fs.find_provider(provider).domain
+    net.fault(domain, "status", status=status, body=words)
+    for name in "ab":
+        (tmp_path / name).write_bytes(TEXT)
+    code = twat_fs.main(["-p", provider + ",x0at", *(str(tmp_path / name) for name in "ab")])
+    assert (code, sent(net)) == (0, [domain, "x0.at", "x0.at"])
+    with pytest.raises(twat_fs.AllProvidersFailed) as caught:
+        twat_fs.upload(tmp_path / "a", provider)
+    (cause,) = caught.value.failures
+    assert isinstance(cause, twat_fs.Busy) and "%d: %s" % (status, words) in str(cause)
+
+
+def test_catbox_without_an_account_is_no_place_for_three_years(net, run, clean_env):
+    assert run("--keep", "1095d", "--dry-run")[0] == 5 and net.requests == []
+    assert run("-p", "catbox", "--keep", "3y")[0] == 5
+    assert run("-p", "catbox", "--keep", "2y")[0] == 0
+    clean_env.setenv("CATBOX_USERHASH", "5ec2e7")
+    assert run("--keep", "3y")[0] == 0
+    assert sent(net) == ["catbox.moe"] * 2
+
+
 @pytest.mark.parametrize("provider", ["catbox", "litterbox"])
 @pytest.mark.parametrize(
     "name", ["a.exe", "a.SCR", "a.cpl", "a.doc", "a.docx", "a.Docm", "a.jar", "a.tar.exe"]
@@ -178,7 +206,7 @@ def test_catbox_can_never_delete_an_anonymous_file_and_the_list_says_so(net, cap
 def test_a_gif_above_20_mb_is_not_sent_to_catbox(net, tmp_path, capsys):
     path = tmp_path / "a.gif"
     path.write_bytes(b"GIF89a")
-    for size, code in ((20_000_000, 0), (20_000_001, 5)):
+    for size, code in ((20_000_000 - 2048, 0), (20_000_000 - 2047, 5)):
         with open(path, "r+b") as file:
             file.truncate(size)
         assert twat_fs.main(["-p", "catbox", "--dry-run", str(path)]) == code
@@ -252,6 +280,43 @@ def test_0x0_is_told_hours_and_never_a_moment(net, run, wish, hours):
     assert the_field(net, "expires") == hours
 
 
+def test_0x0_tells_when_the_file_expires_and_how_it_can_be_deleted(net, run):
+    code, out, err = run("-p", "0x0.st", "--json")
+    found = json.loads(out)
+    stored = net.stored[found["url"]]
+    expires = time.strptime(found["expires"], "%Y-%m-%dT%H:%M:%SZ")
+    assert code == 0 and calendar.timegm(expires) == int(stored.options["expires"] / 1000)
+    assert "delete with: curl -F token=%s -F delete= %s" % (stored.owner, stored.url) in err
+
+
+@pytest.mark.parametrize(
+    "expires", ["", "soon", "1e99", "²", "-1", "9" * 40, "1795000000000", "17.5"]
+)
+def test_0x0_may_say_anything_about_the_expiry(net, run, expires):
+    def say(answer):
+        answer.headers = [("X-Expires", expires.encode().decode("latin-1")), ("X-Token", "\x1b[2J")]
+
+    retold(net.hosts["0x0.st"], say)
+    code, out, err = run("-p", "0x0.st", "--json")
+    assert code == 0 and "\x1b" not in out + err
+
+
+@pytest.mark.parametrize("name", ["a.t~t", "a.c++", "a.%20t", "b c.x y"])
+def test_0x0_may_give_any_letters_in_an_extension(net, run, name):
+    retold(net.hosts["0x0.st"], lambda answer: moved(net, answer, name.replace(" ", "%20")))
+    code, url, _ = run("-p", "0x0.st", name=name)
+    assert (code, url) == (0, "https://0x0.st/" + name.replace(" ", "%20"))
+
+
+def moved(net, answer, name):
+    """The file is kept under another name of the same host."""
+    said = answer.body.strip()
+    stored = net.stored.pop(said)
+    stored.url = said.rpartition("/")[0] + "/" + name
+    net.stored[stored.url] = stored
+    answer.body = stored.url + "\n"
+
+
 def test_0x0_that_knows_the_file_already_gives_the_same_link(net, run):
     links = [run("-p", "0x0.st")[:2] for _ in range(2)]
     assert links[0] == links[1] and links[0][0] == 0
@@ -272,15 +337,17 @@ def test_x0_answers_a_form_it_does_not_understand_by_its_index_page_which_is_no_
     [
         ("a.txt", ".txt"),
         ("a.tar.gz", ".tar.gz"),
-        ("a.verylongextension", ""),
+        ("a.verylongextension", ".verylon"),
         ("README", ""),
-        ("日本.語", ""),
+        ("日本.語", "._"),
+        ("a.b c#d?e", ".b_c_d_e"),
+        ("a.tar.zst", ".tar.zst"),
     ],
 )
 def test_x0_may_cut_the_extension(net, run, name, end):
     code, url, _ = run("-p", "x0at", name=name)
     assert code == 0
-    assert re.fullmatch(r"https://x0\.at/[A-Za-z]+" + re.escape(end), url)
+    assert re.fullmatch(r"https://x0\.at/[A-Za-z]+" + re.escape(end), url) and url in net.stored
 
 
 # 8 Uguu --------------------------------------------------------------------------------------------------------------
@@ -363,6 +430,16 @@ def test_tmpfiles_is_told_when_because_an_hour_is_its_habit(net, run, wish, expi
     assert the_field(net, "expire") == expire
 
 
+@pytest.mark.parametrize("name", ["a#b.txt", "a?b.txt", "?#.txt", "a b.txt"])
+def test_tmpfiles_that_does_not_encode_a_name_gives_a_link_that_is_encoded(net, run, name):
+    def raw(said):
+        said["data"]["url"] = unquote(said["data"]["url"])
+
+    altered(net.hosts["tmpfiles.org"], raw)
+    code, url, _ = run("-p", "tmpfilesorg", name=name)
+    assert code == 0 and url in net.stored and "#" not in url and "?" not in url
+
+
 def test_tmpfiles_unasked_is_told_no_more_than_its_older_limit_allows(net, run):
     net.hosts["tmpfiles.org"].max_expire = 86400
     assert run("-p", "tmpfilesorg")[0] == 0
@@ -402,9 +479,10 @@ def test_tmpfile_link_without_the_quoted_link_gives_one_that_we_quote(net, run):
     assert url.endswith("/%C3%A4.txt")
 
 
-def test_tmpfile_link_without_the_quoted_link_gives_none_with_a_blank_which_would_end_it(net, run):
+@pytest.mark.parametrize("name", ["a b.txt", "a#b?c.txt", "100%.txt", "?.txt"])
+def test_tmpfile_link_without_the_quoted_link_gives_one_that_is_quoted(net, result, name):
     net.hosts["tmpfile.link"].encoded = False
-    assert run("-p", "tmpfilelink", name="a b.txt")[:2] == (1, "")
+    assert result("-p", "tmpfilelink", name=name)["verified"] == "full"
 
 
 # 11, 12 One download -------------------------------------------------------------------------------------------------
@@ -424,6 +502,29 @@ def test_a_link_of_one_download_cannot_be_verified_by_downloading(net, run):
     code, out, err = run("-p", "bashupload", "--once", "--verify", "full")
     assert (code, out, net.tunnels) == (2, "", [])
     assert "cannot be verified by downloading it" in err
+
+
+@pytest.mark.parametrize(
+    "provider, domain", [("senditsh", "sendit.sh"), ("bashupload", "bashupload.app")]
+)
+def test_of_a_page_in_words_the_last_link_is_taken(net, run, provider, domain):
+    def chat(answer):
+        answer.body = "Welcome to HTTPS://%s/faq\n<a href='%s'>yours</a>\n" % (
+            domain,
+            answer.body.split()[-1],
+        )
+        answer.body += "Mirror: https://%s.evil.example/x and https://%s/\n" % (domain, domain)
+
+    retold(net.hosts[domain], chat)
+    code, url, _ = run("-p", provider, name="a.txt")
+    assert code == 0 and url in net.stored and "faq" not in url
+
+
+def test_bashupload_once_is_an_hour(net, result, run):
+    found = result("-p", "bashupload", "--once")
+    expires = calendar.timegm(time.strptime(found["expires"], "%Y-%m-%dT%H:%M:%SZ"))
+    assert 3590 < expires - time.time() <= 3600
+    assert run("-p", "bashupload", "--once", "--keep", "12h")[0] == 5
 
 
 @pytest.mark.parametrize(
@@ -470,23 +571,41 @@ def test_filebin_gets_another_bin_for_each_file_because_a_deleted_one_is_dead(ne
     assert len(set(bins(net))) == 2
 
 
-def test_filebin_shows_us_a_page_so_the_hash_in_its_answer_is_the_proof(net, result):
+def listed(net, change):
+    """From now on the list of a bin is altered by `change` before it is sent."""
+    net.hosts["filebin.net"].listed = change
+
+
+def test_filebin_shows_a_page_to_tools_so_the_list_of_the_bin_is_the_proof(net, result):
     assert result("-p", "filebin")["verified"] == "host-hash"
-    assert [seen.method for seen in net.requests] == ["PUT"]
+    assert [seen.method for seen in net.requests] == ["PUT", "GET"]
+    assert net.requests[1].target == "/" + bins(net)[0]
+    assert net.requests[1].header("Accept") == "application/json"
 
 
-def test_filebin_that_reports_another_hash_has_failed(net, run):
-    altered(net.hosts["filebin.net"], lambda said: said["file"].update(sha256="0" * 64))
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda said: said["files"][0].update(sha256="0" * 64), "their SHA-256 differs"),
+        (lambda said: said["files"][0].update(filename="***.txt"), "does not give the file"),
+        (lambda said: said.update(files=None), "does not give the file"),
+        (lambda said: said.update(files=[]), "does not give the file"),
+        (lambda said: said.update(files={"a.txt": {}}), "does not give the file"),
+        (lambda said: said.update(files=[7]), "does not give the file"),
+    ],
+)
+def test_filebin_that_lists_another_file_has_failed(net, run, change, words):
+    listed(net, change)
     code, out, err = run("-p", "filebin")
     assert (code, out) == (4, "")
-    assert "their SHA-256 differs" in err
+    assert words in err
 
 
 @pytest.mark.parametrize("digest", ["", "abc", None, 7])
 def test_filebin_without_a_hash_proves_nothing_and_we_say_so(net, run, digest):
-    altered(net.hosts["filebin.net"], lambda said: said["file"].update(sha256=digest))
+    listed(net, lambda said: said["files"][0].update(sha256=digest))
     code, _, err = run("-p", "filebin")
-    assert (code, len(net.requests)) == (0, 1)
+    assert (code, len(net.requests)) == (0, 2)
     assert "not checked" in err
 
 
@@ -494,7 +613,7 @@ def test_filebin_that_answers_about_another_bin_is_not_believed(net, run):
     altered(net.hosts["filebin.net"], lambda said: said["bin"].update(id="somebody-elses-bin"))
     code, out, err = run("-p", "filebin")
     assert (code, out) == (1, "")
-    assert "answers about another bin" in err
+    assert "no URL in the answer" in err
 
 
 @pytest.mark.parametrize(
@@ -537,13 +656,19 @@ def test_pomf_may_answer_with_a_relative_url(net, run):
 
 
 @pytest.mark.parametrize(
-    "url", ["//evil.example/a.txt", "https://evil.example/a.txt", "https://[", ""]
+    "url, words",
+    [
+        ("//evil.example/a.txt", "no URL in the answer"),
+        ("https://evil.example/a.txt", "link points to evil.example, not qu.ax"),
+        ("https://[", "not a URL"),
+        ("", "no URL in the answer"),
+    ],
 )
-def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, url):
+def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, url, words):
     altered(net.hosts["qu.ax"], lambda said: said["files"][0].update(url=url))
     code, out, err = run("-p", "qu.ax")
     assert (code, out, len(net.requests)) == (1, "", 1)
-    assert "no URL in the answer" in err
+    assert words in err
 
 
 # 20 A transfer.sh server of one's own --------------------------------------------------------------------------------
@@ -553,6 +678,28 @@ def test_transfersh_gives_the_way_to_delete_in_a_header_only(net, result):
     found = result("-p", DROP)
     assert re.fullmatch(re.escape(found["url"]) + "/[A-Za-z]+", found["delete"])
     assert found["delete"].rpartition("/")[2] == net.stored[found["url"]].owner
+
+
+def test_transfersh_behind_a_proxy_that_hides_the_host_says_what_to_do(net, run):
+    def say_localhost(answer):
+        answer.body = answer.body.replace("https://drop.example.org", "http://localhost:8080")
+
+    retold(net.hosts["drop.example.org"], say_localhost)
+    code, out, err = run("-p", DROP)
+    assert (code, out) == (1, "")
+    words = (
+        "link points to localhost:8080, not drop.example.org: does its proxy pass the Host header?"
+    )
+    assert words in err
+
+
+def test_transfersh_may_give_a_relative_link(net, run):
+    def relative(answer):
+        answer.body = answer.body.replace("https://drop.example.org", "")
+
+    retold(net.hosts["drop.example.org"], relative)
+    code, url, _ = run("-p", DROP)
+    assert code == 0 and url in net.stored
 
 
 def test_transfersh_behind_a_proxy_says_http_and_we_give_https(net, result):
@@ -573,13 +720,12 @@ def test_transfersh_behind_a_proxy_says_http_and_we_give_https(net, result):
         "javascript:alert(1)",
     ],
 )
-def test_transfersh_never_hands_on_a_foreign_url_for_deleting(net, run, url):
+def test_transfersh_never_hands_on_a_foreign_url_for_deleting(net, result, url):
     def lie(answer):
         answer.headers = [("X-Url-Delete", url)]
 
     retold(net.hosts["drop.example.org"], lie)
-    _, out, _ = run("--json", "-p", DROP)
-    assert "evil" not in out and "javascript" not in out
+    assert result("-p", DROP)["delete"] is None
 
 
 @pytest.mark.parametrize(
@@ -642,6 +788,12 @@ def test_transfersh_is_not_configured_without_its_address(net, run):
 # 21 Termbin ----------------------------------------------------------------------------------------------------------
 
 
+def test_termbin_cuts_what_fills_its_buffer_so_it_is_not_asked(net, run):
+    assert run("-p", "termbin", data=b"x" * 32767)[0] == 0
+    code, out, _ = run("-p", "termbin", data=b"x" * 32768)
+    assert (code, out, len(net.uploads())) == (5, "", 1)
+
+
 def test_termbin_ends_its_answer_with_a_nul_that_is_no_part_of_the_link(net, run):
     code, url, _ = run("-p", "termbin")
     assert code == 0
@@ -683,6 +835,58 @@ def test_a_name_given_by_hand_is_refused_rather_than_changed(net, run, name):
     code, out, err = run("-p", "catbox", "--name", name)
     assert (code, out, net.tunnels) == (2, "", [])
     assert "--name" in err and "\x1b" not in err
+
+
+def dressed(answer, before="", after=""):
+    answer.body = before + answer.body.strip() + after
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda answer: dressed(answer, "\ufeff"),
+        lambda answer: dressed(answer, after=" \0\r\n"),
+        lambda answer: dressed(answer, after="\r\nThank you, see you soon.\n"),
+        lambda answer: setattr(answer, "body", re.sub("^https", "HTTPS", answer.body)),
+        lambda answer: setattr(answer, "body", re.sub("^https", "http", answer.body)),
+    ],
+)
+@pytest.mark.parametrize("provider", ["catbox", "x0at", "www0x0", DROP])
+def test_what_stands_around_a_link_does_no_harm(net, run, provider, change):
+    domain = "drop.example.org" if provider == DROP else twat_fs.find_provider(provider).domain
+    retold(net.hosts[domain], change)
+    code, url, _ = run("-p", provider)
+    assert code == 0 and url in net.stored
+
+
+@pytest.mark.parametrize(
+    "before", [b"\xef\xbb\xbf", b"<br />\n<b>Warning</b>: \xe4 in <b>/x.php</b> on line 3<br />\n"]
+)
+@pytest.mark.parametrize("provider", ["uguu", "tmpfilelink", "tmpfilesorg", "filebin", "quax"])
+def test_what_stands_before_json_does_no_harm(net, run, provider, before):
+    def warn(answer):
+        answer.body = before + answer.bytes().replace(b"{", b'{"note":"gr\xfc\xdfe",', 1)
+
+    retold(net.hosts[twat_fs.find_provider(provider).domain], warn)
+    code, url, _ = run("-p", provider)
+    assert code == 0 and url in net.stored
+
+
+def test_a_number_as_a_name_is_read(net, run):
+    altered(net.hosts["filebin.net"], lambda said: said["file"].update(filename=20260101))
+    code, url, _ = run("-p", "filebin", name="20260101")
+    assert code == 0 and url in net.stored
+
+
+def test_the_list_says_what_the_hosts_keep_of_the_name(net, capsys):
+    assert twat_fs.main(["list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    only = {name for name, line in lines.items() if "keeps only the extension" in line}
+    assert only == {"catbox", "litterbox", "x0at", "uguu", "www0x0", "quax"}
+    assert {name for name, line in lines.items() if "keeps no name" in line} == {
+        "bashupload",
+        "termbin",
+    }
 
 
 @pytest.mark.parametrize("status", [200, 201, 203])
@@ -737,6 +941,29 @@ def test_a_secret_is_known_in_other_spellings_too(net, run, clean_env, spelled):
     net.fault("catbox.moe", "status", status=412, body='{"error":"Invalid userhash %s"}' % spelled)
     code, out, err = run("-p", "catbox", "-v")
     assert (code, out) == (1, "") and "Invalid userhash ***" in err and "7ab" not in err
+
+
+@pytest.mark.parametrize("provider", ["filebin", "tmpfilelink", "catbox", DROP])
+@pytest.mark.parametrize("secret", ["test", "a", "txt", "/", "http", "e"])
+def test_a_secret_of_the_environment_harms_no_good_answer(program, net, tmp_path, provider, secret):
+    (tmp_path / "test.txt").write_bytes(TEXT)
+    names = (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "CATBOX_USERHASH",
+        "PIXELDRAIN_KEY",
+        "FAL_KEY",
+    )
+    done = program("-p", provider, "test.txt", env=dict.fromkeys(names, secret))
+    assert (done.returncode, "***" in done.stdout) == (0, False)
+    assert net.stored[done.stdout.rstrip("\n")].read() == TEXT
+
+
+def test_an_answer_of_200_without_a_link_is_shown_without_the_secret(net, run, clean_env):
+    clean_env.setenv("CATBOX_USERHASH", "5ec2e7ab")
+    net.fault("catbox.moe", "status", status=200, body="Thank you 5ec2e7ab, bye")
+    code, out, err = run("-p", "catbox")
+    assert (code, out) == (1, "") and "Thank you ***, bye" in err
 
 
 def test_a_host_that_repeats_the_password_of_its_address_is_not_repeated(net, run):

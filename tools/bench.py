@@ -239,7 +239,7 @@ def trusting(bundle: str) -> Any:
 TWAT_FORM = """
 import sys, twat_fs as t
 url, file = sys.argv[1:]
-t.PROVIDERS = (t.form("sink", "sink", url, "file", link="https?://.*", keeps=t.Keeps(None)),)
+t.PROVIDERS = (t.form("sink", "sink", url, "file", read=t.link_of(t.text), keeps=t.Keeps(None)),)
 sys.exit(t.main(["-p", "sink", "--no-check", file]))
 """
 # What this machine allows at this hour: the kernel carries the bare file. Nobody who also thinks can be faster.

@@ -326,6 +326,11 @@ def hosts(rest: list[str]) -> int:
     return in_venv("tools/readme.py", "--write")
 
 
+def demo(rest: list[str]) -> int:
+    """Record the terminal picture of the README anew; arguments go to tools/demo.py (`--check`)."""
+    return in_venv("tools/demo.py", *rest)
+
+
 def clean(rest: list[str]) -> int:
     """Delete the venvs and everything else that these commands make."""
     for path in sorted(path for pattern in RUBBISH for path in ROOT.glob(pattern)):
@@ -353,10 +358,11 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "online": online,
     "bench": bench,
     "hosts": hosts,
+    "demo": demo,
     "clean": clean,
     "all": everything,
 }
-OPEN = (test, binary, release, online, bench)  # these hand unknown arguments on
+OPEN = (test, binary, release, online, bench, demo)  # these hand unknown arguments on
 
 
 def build_parser() -> argparse.ArgumentParser:
