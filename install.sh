@@ -1,14 +1,16 @@
 #!/bin/sh
-# Install twat-fs: the binary that fits this machine, or the plain Python file where none does.
+# Install twat-fs: the binary for this machine, or the Python file if there is none.
 #
 #     curl -fsSL https://raw.githubusercontent.com/twardoch/twat-fs/main/install.sh | sh
-#     wget -qO- https://raw.githubusercontent.com/twardoch/twat-fs/main/install.sh | sh -s -- --version 1.2.3 --dir ~/bin
+#     wget -qO- https://raw.githubusercontent.com/twardoch/twat-fs/main/install.sh |
+#         sh -s -- --version 1.2.3 --dir ~/bin
 #
-#     SHA256SUMS -> which files there are -> one of them -> is it what the list says? -> does it run? -> one rename
+#     SHA256SUMS -> which files exist -> download one -> verify it -> run it once -> one rename
 #
-# Until the rename everything lies in a scratch folder inside the target folder; what was there before stays as it was.
-# POSIX sh, and of that only what dash, bash, busybox, mksh, yash and zsh agree on; so there is no `local`.
-# The braces around everything make a script that was cut off a syntax error: not one word of it runs.
+# Until the rename everything is in a scratch folder inside the target folder, and the program
+# that is installed there already does not change. POSIX sh, and only the part of it on which
+# dash, bash, busybox, mksh, yash and zsh agree: there is no `local`.
+# The outer braces make a truncated script a syntax error: no part of it runs.
 
 {
 
@@ -26,14 +28,14 @@ say()  { printf 'install.sh: %s\n' "$*"; }
 warn() { say "$@" >&2; }
 die()  { warn "$@"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
-need() { have "$1" || die "$1 is needed, and it is not on PATH"; }
+need() { have "$1" || die "$1 required but not found on PATH"; }
 
-# Run a command quietly; $all is what it said, and $said the last line of that.
+# Run a command quietly; $output is what it printed, and $message the last line of that.
 try() {
-    all=$("$@" 2>&1)
+    output=$("$@" 2>&1)
     code=$?
-    said=${all##*"$newline"}
-    [ -n "$said" ] || said="exit code $code"
+    message=${output##*"$newline"}
+    [ -n "$message" ] || message="exit code $code"
     return "$code"
 }
 
@@ -41,23 +43,23 @@ usage() {
     cat <<'END'
 usage: install.sh [OPTIONS], or: curl -fsSL URL/install.sh | sh -s -- [OPTIONS]
 
-  --version X.Y.Z   this version and not the newest            (TWAT_FS_VERSION)
-  --dir DIR         where to put twat-fs                       (TWAT_FS_INSTALL_DIR)
-                    else XDG_BIN_HOME, ~/.local/bin, or for root /usr/local/bin
-  --python          the Python file, also where a binary would fit
+  --version X.Y.Z   install this version (default: the newest)   (TWAT_FS_VERSION)
+  --dir DIR         install into this folder                     (TWAT_FS_INSTALL_DIR)
+                    (default XDG_BIN_HOME or ~/.local/bin; for root /usr/local/bin)
+  --python          install the Python file even if there is a binary
   --uninstall       delete twat-fs from that folder
-  --help            this text
+  --help            show this text
 
 TWAT_FS_BASE_URL replaces https://github.com/twardoch/twat-fs/releases.
 END
 }
 
-misused() { warn "$1; --help tells the options"; exit 2; }
+usage_error() { warn "$1; see --help"; exit 2; }
 
-read_options() {
+parse_options() {
     while [ $# -gt 0 ]; do
         case $1 in
-            --version | --dir) [ -n "${2:-}" ] || misused "$1 needs a value" ;;
+            --version | --dir) [ -n "${2:-}" ] || usage_error "$1: value required" ;;
         esac
         case $1 in
             --version)   version=$2; shift ;;
@@ -65,48 +67,79 @@ read_options() {
             --python)    python_only=yes ;;
             --uninstall) action=uninstall ;;
             --help | -h) usage; exit ;;
-            --version=* | --dir=*) option=$1; shift; set -- x "${option%%=*}" "${option#*=}" "$@" ;;
-            *) misused "there is no option '$1'" ;;
+            --version=* | --dir=*)
+                option=$1
+                shift
+                set -- x "${option%%=*}" "${option#*=}" "$@" ;;
+            *) usage_error "unknown option '$1'" ;;
         esac
         shift
     done
 }
 
-# "download/v1.2.3" or "latest/download": where below the releases this version lies.
-place_of_version() {
+# Set $release_path to "download/v1.2.3" or "latest/download", relative to the releases.
+choose_release_path() {
+    numbers='[0-9]+\.[0-9]+\.[0-9]+'
     case $version in
-        '' | latest) place=latest/download; return ;;
+        '' | latest) release_path=latest/download; return ;;
         *[!0-9a-z.-]*) ;;
-        *) printf '%s\n' "${version#v}" | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+([-.]?(a|b|rc|alpha|beta)\.?[0-9]*)?' \
-            && place=download/v${version#v} && return ;;
+        *) printf '%s\n' "${version#v}" |
+               grep -Eqx "$numbers([-.]?(a|b|rc|alpha|beta)\.?[0-9]*)?" &&
+               release_path=download/v${version#v} && return ;;
     esac
-    misused "'$version' is no version like 1.2.3"
+    usage_error "invalid version '$version' (expected 1.2.3)"
 }
 
+need_home() { [ -n "${HOME:-}" ] || die "HOME is not set; use --dir with a full path"; }
+
+# A shell expands neither --dir=~/bin nor a quoted tilde in a variable.
 choose_dir() {
-    if [ -n "$dir" ]; then return; fi
-    if [ "$(id -u)" = 0 ]; then dir=/usr/local/bin; return; fi
-    [ -n "${HOME:-}" ] || die "HOME is not set: say where with --dir DIR"
-    dir=$HOME/.local/bin
+    case $dir in
+        [~] | [~]/*) need_home; dir=$HOME${dir#[~]} ;;
+        [~]*) die "unsupported folder '$dir'; use a full path" ;;
+        '') if [ "$(id -u)" = 0 ]; then dir=/usr/local/bin; return; fi
+            need_home
+            dir=$HOME/.local/bin ;;
+    esac
 }
 
 make_scratch() {
-    try mkdir -p -- "$dir" || die "cannot make the folder $dir (${said##*: }): choose another with --dir"
-    dir=$(CDPATH='' cd -- "$dir" && pwd) || die "cannot enter the folder $dir: choose another with --dir"
-    try mktemp -d "$dir/.twat-fs.XXXXXX" || die "cannot write to $dir (${said##*: }): choose another folder with --dir"
-    scratch=$all
+    try mkdir -p -- "$dir" ||
+        die "could not create folder $dir: ${message##*: }; use --dir to choose another"
+    dir=$(CDPATH='' cd -- "$dir" && pwd) ||
+        die "could not enter folder $dir; use --dir to choose another"
+    try mktemp -d "$dir/.twat-fs.XXXXXX" ||
+        die "could not write to $dir: ${message##*: }; use --dir to choose another folder"
+    scratch=$output
 }
 
 clean_up() {
-    code=$?                               # mksh would end with the code of rm
+    code=$?                               # mksh would exit with the code of rm
     [ -z "$scratch" ] || rm -rf -- "$scratch"
     exit "$code"
 }
 
-# fetch NAME: from this release into the scratch folder.
-fetch() {
-    file=$scratch/$1 url=${releases%/}/$place/$1
-    if have curl; then
+# Set $client to curl or wget. One from a snap may not write to hidden folders, which the
+# scratch folder and ~/.local are.
+choose_client() {
+    snap=
+    for candidate in curl wget; do
+        client=$candidate                 # yash loses the variable of a loop at return
+        case $(command -v "$client") in
+            '') ;;
+            */snap/bin/*) snap=$client ;;
+            *) return ;;
+        esac
+    done
+    [ -z "$snap" ] ||
+        die "$snap from a snap cannot write to hidden folders; run \`apt-get install curl\`"
+    die "curl or wget required but not found on PATH"
+}
+
+# download NAME: from this release into the scratch folder.
+download() {
+    file=$scratch/$1 url=${releases%/}/$release_path/$1
+    if [ "$client" = curl ]; then
         set -- curl -fsSL --connect-timeout 30 --speed-limit 1 --speed-time 60 --retry 2
         case $url in https:*) set -- "$@" --proto '=https' --tlsv1.2 ;; esac
         set -- "$@" -o "$file"
@@ -117,58 +150,64 @@ fetch() {
         esac
     fi
     try "$@" "$url"
-    case $all in
-        *"certificate validation not implemented"*) die "this wget checks no certificates: install curl, then try again" ;;
-        *--no-check-certificate*) said="its certificate cannot be verified" ;;               # wget would advise not to look
-        "curl: (23) "*) said="cannot write to $dir: is the disk full?" ;;
-        "curl: "*) said=${all%%"$newline"*} ;;                                               # curl, to read its manual
+    case $output in
+        *"certificate validation not implemented"*)
+            die "this wget does not verify certificates; install curl and retry" ;;
+        # wget would recommend not to verify it
+        *--no-check-certificate*) message="certificate verification failed" ;;
+        "curl: (23) "*) message="could not write to $dir (disk full?)" ;;
+        # the last line of curl recommends its manual
+        "curl: "*) message=${output%%"$newline"*} ;;
     esac
-    [ "$code" = 0 ] || die "cannot download $url ($said)"
+    [ "$code" = 0 ] || die "could not download $url: $message"
 }
 
-# The hash of NAME in SHA256SUMS; fails when NAME is not on the list.
-listed() {
-    while read -r sum name; do
+# Print the hash of NAME in SHA256SUMS; fails if NAME is not listed.
+checksum_of() {
+    while read -r hash name; do
         case $name in
-            "$1" | "*$1") [ ${#sum} -ne 64 ] || { printf '%s\n' "$sum"; return 0; } ;;
+            "$1" | "*$1") [ ${#hash} -ne 64 ] || { printf '%s\n' "$hash"; return 0; } ;;
         esac
     done <"$scratch/SHA256SUMS"
     return 1
 }
 
-# The hash of standard input, and perhaps more words: no name of a file can be mistaken for an option.
+# Print the hash of standard input first; without a file name, none can look like an option.
 sha256() {
+    python_code='import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())'
     if have sha256sum; then sha256sum
     elif have shasum; then shasum -a 256
     elif have openssl; then openssl dgst -sha256 -r
-    elif have python3; then python3 -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())'
-    else die "cannot check the download: there is no sha256sum, shasum, openssl or python3"
+    elif have python3; then python3 -c "$python_code"
+    else die "could not verify download: sha256sum, shasum, openssl or python3 required"
     fi
 }
 
-# fetch NAME, and make sure that it is what the release meant to give.
-fetch_checked() {
-    wanted=$(listed "$1")
-    say "downloading ${releases%/}/$place/$1"
-    fetch "$1"
-    found=$(sha256 <"$scratch/$1") || exit 1
-    [ "${found%% *}" = "$wanted" ] || die "$url has the wrong checksum, not that of SHA256SUMS: nothing was installed"
+# download_verified NAME: with the checksum that SHA256SUMS lists.
+download_verified() {
+    expected=$(checksum_of "$1")
+    say "downloading ${releases%/}/$release_path/$1"
+    download "$1"
+    actual=$(sha256 <"$scratch/$1") || exit 1
+    [ "${actual%% *}" = "$expected" ] ||
+        die "$url: SHA-256 mismatch with SHA256SUMS; nothing was installed"
 }
 
-# Nothing proves better that a file fits this machine. The last thing said stays in $said.
+# Whether the program starts here: the best proof that it fits this machine.
 runs() {
     chmod 755 "$scratch/$program" || return
     try "$scratch/$program" --version || return
-    case $said in "twat-fs "*) ;; *) return 1 ;; esac
+    case $message in "twat-fs "*) ;; *) return 1 ;; esac
 }
 
-# Name the binary for this machine in $asset; or fail, with the machine in $machine.
+# Set $asset to the binary for this machine; or fail, with a description in $machine.
 choose_binary() {
     system=$(uname -s) cpu=$(uname -m)
     machine="$system $cpu"
     case $system in
         Linux)  linux_with_glibc || return; system=linux ;;
-        Darwin) [ "$(sysctl -n sysctl.proc_translated 2>/dev/null)" != 1 ] || cpu=arm64      # a shell under Rosetta
+        Darwin) # a shell under Rosetta sees an Intel CPU
+                [ "$(sysctl -n sysctl.proc_translated 2>/dev/null)" != 1 ] || cpu=arm64
                 system=macos ;;
         MINGW* | MSYS* | CYGWIN*) asset=twat-fs-windows-x86_64.exe; return ;;
         *)      return 1 ;;
@@ -180,7 +219,7 @@ choose_binary() {
     esac
 }
 
-# glibc always brings ldd; a 64-bit kernel may carry a 32-bit system.
+# glibc always includes ldd; a 64-bit kernel may run a 32-bit system.
 linux_with_glibc() {
     if [ "$(uname -o 2>/dev/null)" = Android ]; then machine="Android $cpu"; return 1; fi
     case $(ldd --version 2>&1) in *musl*) machine="$machine with musl"; return 1 ;; esac
@@ -189,62 +228,74 @@ linux_with_glibc() {
     [ "$bits" = 64 ] || { machine="$machine with $bits bits"; return 1; }
 }
 
-take_binary() {
-    choose_binary || { say "there is no binary for $machine: taking the Python file"; return 1; }
-    listed "$asset" >/dev/null || { say "this release has no $asset: taking the Python file"; return 1; }
-    fetch_checked "$asset"
+prepare_binary() {
+    choose_binary || { say "no binary for $machine; using the Python file"; return 1; }
+    checksum_of "$asset" >/dev/null ||
+        { say "no $asset in this release; using the Python file"; return 1; }
+    download_verified "$asset"
     case $asset in *.exe) program=twat-fs.exe ;; esac
     mv -f "$scratch/$asset" "$scratch/$program"
-    runs || { warn "$asset does not run here ($said): taking the Python file"; program=twat-fs; return 1; }
+    runs && return
+    warn "$asset does not run here: $message; using the Python file"
+    program=twat-fs
+    return 1
 }
 
-# The plain python3 where it is new enough, for then the file stays as it is.
+# The plain python3 comes first: with it the file does not change.
 find_python() {
-    for candidate in python3 python3.15 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python; do
-        python=$candidate                 # yash forgets the variable of a loop
+    for candidate in python3 python3.15 python3.14 python3.13 python3.12 python3.11 \
+        python3.10 python3.9 python; do
+        python=$candidate                 # for yash, as above
         if try "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then return; fi
     done
-    die "no Python from 3.9 on was found: install one (apt-get install python3, dnf install python3.12, apk add python3)"
+    packages='apt-get install python3, dnf install python3.12, apk add python3'
+    die "Python 3.9 or newer not found; install it ($packages)"
 }
 
-# A path in the first line would break at a blank: env finds the Python by its name.
-take_python() {
+# A path in the first line would break at a space: env finds Python by its name.
+prepare_python() {
     find_python
-    fetch_checked twat_fs.py
-    { printf '#!/usr/bin/env %s\n' "$python" && tail -n +2 "$scratch/twat_fs.py"; } >"$scratch/$program" \
-        || die "cannot write to $scratch"
-    runs || die "twat_fs.py does not run here ($said): nothing was installed"
+    download_verified twat_fs.py
+    {
+        printf '#!/usr/bin/env %s\n' "$python" && tail -n +2 "$scratch/twat_fs.py"
+    } >"$scratch/$program" || die "could not write to $scratch"
+    runs || die "twat_fs.py does not run here: $message; nothing was installed"
 }
 
-put_in_place() {
-    [ ! -d "$dir/$program" ] || die "$dir/$program is a folder: nothing was installed"
-    try mv -f "$scratch/$program" "$dir/$program" || die "cannot write $dir/$program (${said##*: })"
+move_to_dir() {
+    [ ! -d "$dir/$program" ] || die "$dir/$program is a folder; nothing was installed"
+    try mv -f "$scratch/$program" "$dir/$program" ||
+        die "could not write $dir/$program: ${message##*: }"
 }
 
 install() {
-    have curl || have wget || die "curl or wget is needed, and neither is on PATH"
+    choose_client
     for tool in uname mktemp mkdir mv rm chmod tail; do need "$tool"; done
-    place_of_version
+    choose_release_path
     trap clean_up EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
     make_scratch
-    fetch SHA256SUMS
-    # twat_fs.py is on every list, at its end: a list cut short, or a web page in its place, is seen here.
-    listed twat_fs.py >/dev/null || die "$url is not the list of a release: nothing was installed"
-    if [ -n "$python_only" ] || ! take_binary; then take_python; fi
-    news=$said
-    put_in_place
-    say "$news is now in $dir/$program"
-    tell_path
+    download SHA256SUMS
+    # twat_fs.py is the last entry of each list: a truncated list or a web page is detected here
+    checksum_of twat_fs.py >/dev/null ||
+        die "$url: invalid checksum list; nothing was installed"
+    if [ -n "$python_only" ] || ! prepare_binary; then prepare_python; fi
+    installed=$message
+    move_to_dir
+    say "installed $installed as $dir/$program"
+    show_path
 }
 
-tell_path() {
+show_path() {
     case ":${PATH-}:" in
         *":$dir:"* | *":$dir/:"*)
             first=$(command -v twat-fs)
-            case $first in "$dir"/*) ;; *) warn "another twat-fs comes first on PATH: $first" ;; esac
+            case $first in
+                "$dir"/*) ;;
+                *) warn "warning: another twat-fs is first on PATH: $first" ;;
+            esac
             return ;;
     esac
     if [ -n "${GITHUB_PATH:-}" ]; then
@@ -252,26 +303,28 @@ tell_path() {
         return
     fi
     quoted=$(printf '%s\n' "$dir" | sed "s/'/'\\\\''/g")
-    say "$dir is not on PATH; these lines put it there, for later shells in ~/.bashrc, ~/.zshrc, config.fish:"
-    printf '    %-10s %s\n' 'bash, zsh:' "export PATH='$quoted':\"\$PATH\"" 'fish:' "fish_add_path '$quoted'"
+    say "$dir is not on PATH; add it here, and in ~/.bashrc, ~/.zshrc or config.fish:"
+    printf '    %-10s %s\n' \
+        'bash, zsh:' "export PATH='$quoted':\"\$PATH\"" \
+        'fish:' "fish_add_path '$quoted'"
 }
 
 uninstall() {
-    gone=
+    deleted=
     for file in "$dir/twat-fs" "$dir/twat-fs.exe"; do
         [ -e "$file" ] || [ -L "$file" ] || continue
-        try rm -f -- "$file" || die "cannot delete $file (${said##*: })"
+        try rm -f -- "$file" || die "could not delete $file: ${message##*: }"
         say "deleted $file"
-        gone=yes
+        deleted=yes
     done
-    [ -n "$gone" ] || die "there is no twat-fs in $dir"
+    [ -n "$deleted" ] || die "twat-fs not found in $dir"
 }
 
 main() {
     [ -z "${ZSH_VERSION-}" ] || emulate sh
     set -u
-    exec </dev/null                       # standard input may be this very script, and is nobody else's to read
-    read_options "$@"
+    exec </dev/null                       # standard input may be this script: nothing may read it
+    parse_options "$@"
     choose_dir
     "$action"
 }

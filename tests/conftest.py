@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from box import Box  # noqa: E402  (the path must be known first)
+from needs import need, summary  # noqa: E402
 from s3servers import s3, s3_pool  # noqa: E402, F401  (fixtures; no server starts before a test wants it)
 
 PROGRAM = HERE.parent / "twat_fs.py"
@@ -39,11 +40,28 @@ def is_foreign(name: str) -> bool:
     return name.upper().endswith("_PROXY") or name.startswith(OURS) or name in NAMES
 
 
-def pytest_configure() -> None:
-    """A shell's background job is born deaf to Ctrl-C and Ctrl-\\, and so would be the programs that we start: listen again."""
+def pytest_configure(config) -> None:
+    """Restore the signals that a shell ignores in a background job: our programs inherit them."""
+    config.addinivalue_line(
+        "markers", "needs(program, ...): skip the test if one is not installed; fail if CI is set"
+    )
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGQUIT"):
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def pytest_runtest_setup(item) -> None:
+    for marker in item.iter_markers("needs"):
+        need(*marker.args)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    lines = summary([str(report.longrepr[2]) for report in skipped if report.longrepr])
+    if lines:
+        terminalreporter.section("programs that are not installed")
+    for line in lines:
+        terminalreporter.line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import binary as tool
@@ -16,11 +18,11 @@ import pytest
 from conftest import environment
 from loopback import until
 from repos import ROOT, git, good, once, python, run
-from test_release import publish
+from test_release import need_programs, publish
 
 import twat_fs
 
-VERSION = "0.1.0"
+VERSION = "3.0.0"
 needs_libpython = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows' CI job builds it by tools/dev.py binary"
 )
@@ -80,13 +82,14 @@ sys.exit(twat_fs.main(sys.argv[1:]))
     "command", ["--help", "list", "status", "FILE --json -v", "-p s3 FILE --dry-run"]
 )
 def test_what_the_binary_leaves_out_is_not_needed(command, box, tmp_path):
-    source = (ROOT / "twat_fs.py").read_text(encoding="utf-8")
-    seen = source.partition("if TYPE_CHECKING:")[2].partition("\nelse:")[0]
-    modules = [
-        name
-        for line in re.findall(r"^    import (.+?)(?:  #|$)", seen, re.M)
-        for name in line.split(", ")
+    tree = ast.parse((ROOT / "twat_fs.py").read_text(encoding="utf-8"))
+    (branch,) = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     ]
+    imports = [node for node in branch.body if isinstance(node, ast.Import)]
+    modules = [alias.name for node in imports for alias in node.names]
     assert {"ssl", "http.client", "urllib.request"} <= set(modules)
     (tmp_path / "a.txt").write_text("some words")
     code = NEEDED.format(excluded=set(tool.excluded("linux")), modules=modules)
@@ -106,13 +109,13 @@ def test_a_binary_with_another_version_or_that_uploads_nothing_is_refused(tmp_pa
     fake = tmp_path / "fake"
     fake.write_text("#!/bin/sh\necho twat-fs 1.2.3\n")
     fake.chmod(0o755)
-    assert tool.start_up(fake, "1.2.3", 3) > 0
+    assert tool.start_time(fake, "1.2.3", 3) > 0
     with pytest.raises(
-        SystemExit, match=r"says 'twat-fs 1\.2\.3\\n', and should say 'twat-fs 1\.2\.4'"
+        SystemExit, match=r"wrong version: 'twat-fs 1\.2\.3\\n', expected 'twat-fs 1\.2\.4'"
     ):
-        tool.start_up(fake, "1.2.4")
-    with pytest.raises(SystemExit, match="could not upload a file"):
-        tool.upload(fake, tmp_path)
+        tool.start_time(fake, "1.2.4")
+    with pytest.raises(SystemExit, match="upload failed: "):
+        tool.check_upload(fake, tmp_path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the program here is a shell script")
@@ -120,7 +123,7 @@ def test_the_bare_program_would_pass_the_same_upload(tmp_path):
     fake = tmp_path / "bare"
     fake.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "twat_fs.py"} "$@"\n')
     fake.chmod(0o755)
-    tool.upload(fake, tmp_path)
+    tool.check_upload(fake, tmp_path)
 
 
 # Where a frozen OpenSSL finds certificates -----------------------------------------------------------------------------
@@ -162,6 +165,7 @@ def test_a_setting_of_the_user_and_an_unfrozen_program_leave_it_to_openssl(froze
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
     """The release of test_release.py: its clone holds the binary, and `told` what the tool said of it."""
+    need_programs()
     return once(tmp_path_factory, "release-published", publish)
 
 
@@ -174,8 +178,8 @@ def program(place):
 @needs_libpython
 def test_it_says_exactly_its_version_and_how_large_and_quick_it_is(place, program):
     assert good(program, "--version") == f"twat-fs {VERSION}\n"
-    told = (place / "told" / "Freeze").read_text()
-    assert f"{program.name} {VERSION}, made with Python" in told
+    told = (place / "told" / "Build the binary").read_text()
+    assert f"{program.name} {VERSION}, built with Python" in told
     size = re.search(r"size +([0-9.]+) MB  goal 7 MB   (ok|MISSED)\n", told)
     assert float(size.group(1)) == round(program.stat().st_size / 1e6, 2)
     assert re.search(r"start +[0-9.]+ s   goal 0.12 s  (ok|MISSED)\n", told)
@@ -191,6 +195,22 @@ def test_it_uploads_over_https_and_proves_the_link(program, box, tmp_path):
     (seen,) = box.uploads()
     assert '"verified": "full"' in done.stdout and seen.tunnel.tls
     assert [stored.read() for stored in box.stored.values()] == [b"frozen" * 999]
+
+
+@pytest.mark.release
+@needs_libpython
+def test_it_unpacks_into_tmpdir_in_the_space_that_the_readme_names(program, tmp_path):
+    temp = tmp_path / "temp"
+    temp.mkdir()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([program], env={"TMPDIR": str(temp)}, **pipes) as process:
+        until(lambda: list(temp.glob("*/base_library.zip")))  # it waits for standard input
+        time.sleep(0.5)
+        size = sum(path.stat().st_size for path in temp.rglob("*") if path.is_file())
+        process.kill()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (promised,) = re.findall(r"`TMPDIR`.*?needs about ([0-9]+) MB", readme, re.S)
+    assert 0.8 < size / 1e6 / int(promised) < 1.2 or sys.platform != "linux"
 
 
 @pytest.mark.release

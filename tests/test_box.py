@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import socket
 import ssl
 import struct
@@ -20,13 +19,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from box import Box
+from needs import find
 
 UA = "twat-fs/0 (+https://example.org)"
 DATA = bytes(range(256)) * 40 + "grüße".encode()
 TEXT = "naïve text\n".encode() * 20
-CURL = shutil.which("curl")
+CURL = find("curl")
 
-pytestmark = pytest.mark.skipif(not CURL, reason="needs curl")
+pytestmark = pytest.mark.needs("curl")
 
 
 # Curl ----------------------------------------------------------------------------------------------------------------

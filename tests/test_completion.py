@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import subprocess
 import sys
 import time
@@ -32,10 +31,6 @@ OFFERS = [
     ("twat-fs --cacert wor",          ["words.txt"]),
 ]  # fmt: skip
 on_posix = pytest.mark.skipif(os.name == "nt", reason="these are the shells of POSIX systems")
-
-
-def needs(shell):
-    return pytest.mark.skipif(not shutil.which(shell), reason=f"no {shell} here; CI installs it")
 
 
 @pytest.fixture
@@ -91,7 +86,10 @@ class Terminal:
 
 
 @pytest.fixture(
-    params=[pytest.param("bash", marks=needs("bash")), pytest.param("zsh", marks=needs("zsh"))]
+    params=[
+        pytest.param("bash", marks=pytest.mark.needs("bash")),
+        pytest.param("zsh", marks=pytest.mark.needs("zsh")),
+    ]
 )
 def terminal(request, script):
     """An interactive shell that knows our script; the line is printed instead of run."""
@@ -123,7 +121,7 @@ def test_tab_completes_the_line_in_bash_and_zsh(terminal):
 
 
 @on_posix
-@needs("fish")
+@pytest.mark.needs("fish")
 @pytest.mark.parametrize(("line", "offered"), OFFERS)
 def test_fish_offers(script, line, offered):
     path = script("fish")
@@ -138,7 +136,7 @@ def test_fish_offers(script, line, offered):
 
 
 @on_posix
-@needs("bash")
+@pytest.mark.needs("bash")
 def test_bash_knows_every_command_option_and_host(script):
     path = script("bash")
     ask = f'source {path}; try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _twat_fs; echo "${{COMPREPLY[@]}}"; }}'
@@ -172,13 +170,13 @@ def page(tmp_path):
     return tmp_path / "twat-fs.1"
 
 
-@needs("mandoc")
+@pytest.mark.needs("mandoc")
 def test_mandoc_has_nothing_to_complain_about(page):
     done = run("mandoc", "-Tlint", "-W", "style", page)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
-@needs("mandoc")
+@pytest.mark.needs("mandoc")
 def test_the_page_shows_every_command_option_host_and_exit_code(page):
     shown = subprocess.run(
         ["mandoc", "-Tutf8", str(page)], capture_output=True, text=True, check=True

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import pytest
 import trustme
 from conftest import KEPT, PROGRAM
 from loopback import Server, Talk, caller, closed_port, sparse, until
+from needs import need
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="nginx for Windows is another program")
 DATA = os.urandom(50_000)
@@ -127,14 +127,7 @@ class Nginx:
 
 
 def executable() -> str:
-    found = shutil.which(
-        "nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin"
-    )
-    if not found:
-        pytest.fail(
-            "these tests need nginx (a real server, not a game of ours): apt-get install nginx-light"
-        )
-    return found
+    return need("nginx")
 
 
 def certificates(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The packages as users meet them: built by real builds from a fresh clone with a tag, installed by every installer.
 
-Everything here starts from one clone of this tree, tagged v0.1.0, and from its wheel and sdist, made once.
+Everything here starts from one clone of this tree, tagged v3.0.0, and from its wheel and sdist, made once.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from needs import lacks
 from repos import NETWORK, ROOT, clone_of_this_tree, git, good, once, python, run
 from test_style import old_python
 
 pytestmark = pytest.mark.release
-VERSION, TAG = "0.1.0", "v0.1.0"
+VERSION, TAG = "3.0.0", "v3.0.0"
 BIN = Path(sys.executable).parent  # pip, uv and pipx are among the development packages
 WHEEL = [
-    "twat_fs-0.1.0.dist-info/METADATA", "twat_fs-0.1.0.dist-info/RECORD", "twat_fs-0.1.0.dist-info/WHEEL",
-    "twat_fs-0.1.0.dist-info/entry_points.txt", "twat_fs-0.1.0.dist-info/licenses/LICENSE", "twat_fs.py",
+    "twat_fs-3.0.0.dist-info/METADATA", "twat_fs-3.0.0.dist-info/RECORD", "twat_fs-3.0.0.dist-info/WHEEL",
+    "twat_fs-3.0.0.dist-info/entry_points.txt", "twat_fs-3.0.0.dist-info/licenses/LICENSE", "twat_fs.py",
 ]  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def shelf(tmp_path_factory):
 
 @pytest.fixture
 def wheel(dist):
-    return dist / "twat_fs-0.1.0-py3-none-any.whl"
+    return dist / "twat_fs-3.0.0-py3-none-any.whl"
 
 
 @pytest.fixture
@@ -85,9 +86,9 @@ def test_the_wheel_is_the_program_and_its_papers_and_nothing_else(wheel):
         assert sorted(archive.namelist()) == WHEEL
         told = archive.read("twat_fs.py").decode()
         metadata = (
-            archive.read("twat_fs-0.1.0.dist-info/METADATA").decode().split("\n\n")[0].splitlines()
+            archive.read("twat_fs-3.0.0.dist-info/METADATA").decode().split("\n\n")[0].splitlines()
         )
-        entries = archive.read("twat_fs-0.1.0.dist-info/entry_points.txt").decode().split()
+        entries = archive.read("twat_fs-3.0.0.dist-info/entry_points.txt").decode().split()
     assert told.count(f'\n__version__ = "{VERSION}"') == 1
     assert told.replace(f'__version__ = "{VERSION}"', '__version__ = "0+unknown"') == (
         ROOT / "twat_fs.py"
@@ -105,7 +106,7 @@ def test_the_wheel_is_the_program_and_its_papers_and_nothing_else(wheel):
 
 
 def test_an_unpacked_sdist_builds_the_same_wheel_without_git(dist, wheel, tmp_path):
-    good("tar", "-xf", dist / "twat_fs-0.1.0.tar.gz", "-C", tmp_path)
+    good("tar", "-xf", dist / "twat_fs-3.0.0.tar.gz", "-C", tmp_path)
     empty = tmp_path / "bin"
     empty.mkdir()
     python(
@@ -115,7 +116,7 @@ def test_an_unpacked_sdist_builds_the_same_wheel_without_git(dist, wheel, tmp_pa
         "-w",
         "-o",
         tmp_path / "out",
-        tmp_path / "twat_fs-0.1.0",
+        tmp_path / "twat_fs-3.0.0",
         PATH=str(empty),
     )
     assert sha256(tmp_path / "out" / wheel.name) == sha256(wheel)
@@ -136,8 +137,8 @@ def test_another_folder_hour_and_umask_make_the_same_bytes(dist, clone, tmp_path
     finally:
         os.umask(before)
     made = [
-        tmp_path / "sdist" / "twat_fs-0.1.0.tar.gz",
-        tmp_path / "wheel" / "twat_fs-0.1.0-py3-none-any.whl",
+        tmp_path / "sdist" / "twat_fs-3.0.0.tar.gz",
+        tmp_path / "wheel" / "twat_fs-3.0.0-py3-none-any.whl",
     ]
     assert [sha256(path) for path in made] == [sha256(dist / path.name) for path in made]
 
@@ -205,7 +206,7 @@ def uv(tmp_path, alone):
     return lambda *words, **more: good(BIN / "uv", *words, **{**alone, "cwd": tmp_path, **more})
 
 
-@pytest.mark.parametrize("what", ["{clone}", "git+file://{clone}@v0.1.0"], ids=["folder", "git"])
+@pytest.mark.parametrize("what", ["{clone}", "git+file://{clone}@v3.0.0"], ids=["folder", "git"])
 def test_uv_runs_it_from_sources(uv, clone, what):
     assert (
         uv("tool", "run", "--from", what.format(clone=clone), "twat-fs", "--version")
@@ -226,13 +227,13 @@ def test_uv_installs_the_wheel_as_a_tool(uv, wheel, tmp_path):
 
 
 def test_an_sdist_can_be_installed(uv, dist, venv):
-    uv("pip", "install", "--python", venv, dist / "twat_fs-0.1.0.tar.gz")
+    uv("pip", "install", "--python", venv, dist / "twat_fs-3.0.0.tar.gz")
     says_its_version(venv)
 
 
 def test_an_archive_of_the_tag_can_be_installed(uv, clone, venv, tmp_path):
     """What GitHub offers as "Source code (zip)"."""
-    git(clone, "archive", "--prefix=twat-fs-0.1.0/", "-o", tmp_path / "archive.zip", TAG)
+    git(clone, "archive", "--prefix=twat-fs-3.0.0/", "-o", tmp_path / "archive.zip", TAG)
     uv("pip", "install", "--python", venv, tmp_path / "archive.zip")
     says_its_version(venv)
 
@@ -247,6 +248,34 @@ def pipx(tmp_path, alone):
 def test_pipx_installs_it(pipx, clone, tmp_path):
     pipx("install", clone)
     assert good(tmp_path / "bin" / "twat-fs", "--version") == f"twat-fs {VERSION}\n"
+
+
+def test_pipx_runs_it_by_its_name_as_the_readme_says(pipx, wheel):
+    """`pipx run URL` cannot work: it passes the program as one argument, of at most 128 KiB."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "pipx run twat-fs FILE" in readme and "pipx run URL" not in readme
+    offline = {"PIP_FIND_LINKS": str(wheel.parent), "UV_FIND_LINKS": str(wheel.parent)}
+    assert pipx("run", "twat-fs", "--version", **offline) == f"twat-fs {VERSION}\n"
+
+
+as_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away"
+)
+
+
+@as_root
+def test_a_repository_of_another_user_stops_a_build(clone, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(clone, copy, symlinks=True)
+    for path in [copy, *copy.rglob("*")]:
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    command = [sys.executable, "-m", "build", "-n", "-w", "-o", tmp_path / "out", copy]
+    done = run(*command, SUDO_UID=None)
+    assert done.returncode != 0
+    assert "detected dubious ownership" in done.stdout + done.stderr
+    assert not list(tmp_path.glob("out/*.whl"))
+    good(*command, SUDO_UID=None, TWAT_FS_BUILD_VERSION="7.8.9")
+    assert [path.name for path in tmp_path.glob("out/*.whl")] == ["twat_fs-7.8.9-py3-none-any.whl"]
 
 
 @pytest.mark.parametrize("tool", ["uv", "pipx"])
@@ -274,9 +303,7 @@ def test_the_real_twat_finds_its_plugin(uv, wheel, venv):
 
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8"])
 def test_pip_of_an_old_python_refuses_it(version, wheel, tmp_path):
-    old = old_python(version)
-    if not old:
-        pytest.skip(f"no Python {version} here")
+    old = old_python(version) or lacks([f"Python {version}"])
     done = run(old, "-m", "pip", "install", "--no-index", "--target", tmp_path / "t", wheel)
     assert done.returncode != 0
     assert re.search("requires (a different )?Python", done.stderr)

@@ -22,11 +22,12 @@ import release as tool
 import version
 from box import Box
 from conftest import environment
+from needs import need
 from repos import ROOT, clone_of_this_tree, commit, git, good, once, run, small_repository
 from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the steps are shell commands")
-TAG, VERSION = "v0.1.0", "0.1.0"
+TAG, VERSION = "v3.0.0", "3.0.0"
 
 # Every step that is a command, in the order of their jobs: how it is run here, or why it is not.
 HERE, THERE, NO_DOCKER = (
@@ -38,19 +39,19 @@ STEPS = {
     ("lint", "Lint"): "the linters are a part of CI here too, as the same command",
     (
         "test",
-        "Programs that the tests use (Debian, Ubuntu)",
+        "Install programs for the tests (Ubuntu)",
     ): "installs packages; CI here begins with the same command",
-    ("test", "Programs that the tests use (macOS)"): "macOS only",
+    ("test", "Install programs for the tests (macOS)"): "macOS only",
     ("test", "Test"): HERE,
     ("dist", "Build"): HERE,
-    ("dist", "Install the wheel with nothing else, and run it"): HERE,
-    ("dist", "Run the bare file where the C library is musl"): NO_DOCKER,
-    ("binary", "Freeze"): HERE,
-    ("binary", "Run it on the oldest system that it must run on"): NO_DOCKER,
-    ("draft", "The tree must be the tag"): HERE,
+    ("dist", "Install the wheel alone and run it"): HERE,
+    ("dist", "Run the Python file on musl"): NO_DOCKER,
+    ("binary", "Build the binary"): HERE,
+    ("binary", "Run on the oldest supported system"): NO_DOCKER,
+    ("draft", "Check that the tree is the tag"): HERE,
     ("draft", "Checksums"): HERE,
     ("draft", "Draft"): HERE,
-    ("pypi", "Only the packages"): THERE,
+    ("pypi", "Select the packages"): THERE,
     ("publish", "Publish the draft"): HERE,
 }
 # The values that GitHub would put in; anything else in a step is an error.
@@ -191,14 +192,20 @@ def packages(clone: Path, folder: Path) -> Path:
     return place
 
 
+def need_programs() -> None:
+    """bash runs the steps of the workflows; on Linux PyInstaller calls objdump."""
+    need("bash", *(["objdump"] if sys.platform == "linux" else []))
+
+
 @pytest.fixture(scope="session")
 def published(tmp_path_factory):
+    need_programs()
     return once(tmp_path_factory, "release-published", publish)
 
 
 ASSETS = {
-    "SHA256SUMS", "install.ps1", "install.sh", "twat-fs.1", binary.asset_name(), "twat_fs-0.1.0-py3-none-any.whl",
-    "twat_fs-0.1.0.tar.gz", "twat_fs.py",
+    "SHA256SUMS", "install.ps1", "install.sh", "twat-fs.1", binary.asset_name(), "twat_fs-3.0.0-py3-none-any.whl",
+    "twat_fs-3.0.0.tar.gz", "twat_fs.py",
 }  # fmt: skip
 
 
@@ -226,15 +233,15 @@ def test_every_asset_says_the_version_of_the_tag(published):
     assert good(place / binary.asset_name(), "--version") == f"twat-fs {VERSION}\n"
     assert (
         f"twat-fs {VERSION}\n"
-        in (published / "told" / "Install the wheel with nothing else, and run it").read_text()
+        in (published / "told" / "Install the wheel alone and run it").read_text()
     )
-    assert (published / "told" / "The tree must be the tag").read_text() == f"{VERSION}\n"
+    assert (published / "told" / "Check that the tree is the tag").read_text() == f"{VERSION}\n"
 
 
 @pytest.mark.release
 def test_pypi_gets_the_packages_and_nothing_else(published):
     assert {path.name for path in (published / "pypi" / "dist").iterdir()} == {
-        name for name in ASSETS if "0.1.0" in name
+        name for name in ASSETS if "3.0.0" in name
     }
 
 
@@ -244,7 +251,7 @@ def test_releasing_leaves_the_clone_clean(published):
 
 
 class GitHub(http.server.SimpleHTTPRequestHandler):
-    """/releases/latest/download/NAME leads to /releases/download/v0.1.0/NAME, which is served."""
+    """/releases/latest/download/NAME leads to /releases/download/v3.0.0/NAME, which is served."""
 
     def do_GET(self):
         if self.path.startswith("/releases/latest/download/"):
@@ -272,6 +279,7 @@ def github(published):
 
 
 @pytest.mark.release
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("wish", [[], ["--python"]], ids=["binary", "python"])
 def test_from_the_tag_to_an_upload(github, published, box: Box, tmp_path, wish):
     """The proof of it all: fresh clone, tag, build, release, installer, clean HOME, and a file becomes a URL."""
@@ -310,7 +318,7 @@ LATER = [
 
 @pytest.mark.parametrize("earlier, later", LATER)
 def test_versions_are_ordered_as_pypi_orders_them(earlier, later):
-    assert tool.key(earlier) < tool.key(later)
+    assert version.sort_key(earlier) < version.sort_key(later)
 
 
 CHANGELOG = """# Changelog
@@ -344,11 +352,19 @@ ENTRIES = [
 
 @pytest.mark.parametrize("told, expected", ENTRIES)
 def test_the_entry_of_a_version_is_found(told, expected):
-    assert tool.entry(CHANGELOG, told) == expected
+    assert tool.changelog_entry(CHANGELOG, told) == expected
 
 
-def test_the_first_release_has_its_entry():
-    assert tool.entry((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), VERSION)
+def test_what_is_not_released_stands_under_unreleased_and_names_the_first_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert tool.changelog_entry(changelog, VERSION) == ""
+    assert tool.changelog_entry(changelog, f"{VERSION}rc1").startswith(f"{VERSION} is the first")
+
+
+def test_pages_and_examples_name_no_version_that_was_never_released():
+    pages = ["README.md", "CHANGELOG.md", ".github/RELEASING.md", "install.sh", "install.ps1"]
+    for page in pages:
+        assert "0.1.0" not in (ROOT / page).read_text(encoding="utf-8"), page
 
 
 SMALL = "import twat_fs\n\n\ndef test_small():\n    assert twat_fs.main(['version']) == 0\n"
@@ -367,6 +383,9 @@ def repository(tmp_path):
         file.write(".venv\n")
     os.symlink(sys.prefix, folder / ".venv")
     run(sys.executable, folder / "tools" / "readme.py", "--write")  # 1 if it had to
+    changelog = (folder / "CHANGELOG.md").read_text(encoding="utf-8")
+    release_head = f"## [Unreleased]\n\n## [{VERSION}] - 2026-12-01\n"
+    (folder / "CHANGELOG.md").write_text(changelog.replace("## [Unreleased]\n", release_head))
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "Small")
     return folder
@@ -384,7 +403,7 @@ def test_failing_tests_make_no_release_and_repaired_ones_a_tag_that_is_not_pushe
     (repository / "tests" / "test_small.py").write_text("def test_small():\n    assert 0\n")
     commit(repository)
     done = release(repository, TAG)
-    assert done.returncode == 1 and "linters or tests are not content" in done.stderr, (
+    assert done.returncode == 1 and "linters or tests failed; no tag was made" in done.stderr, (
         done.stdout + done.stderr
     )
     assert git(repository, "tag", "--list") == ""
@@ -409,10 +428,10 @@ CHANGES = "import os\n\nimport twat_fs\n\n\ndef test_small():\n    assert twat_f
 
 @pytest.mark.release
 @pytest.mark.parametrize(
-    "change", ["commit -q --allow-empty -m more", "rm -q README.md", "tag -a -m x v0.0.9"]
+    "change", ["commit -q --allow-empty -m more", "rm -q README.md", "tag -a -m x v9.9.9"]
 )
 def test_what_changes_while_the_tests_run_is_not_tagged(repository, change):
-    """The last one is newer by its date, and git would call this commit v0.0.9: the workflow would refuse it."""
+    """The last one is greater: this commit is 9.9.9 then, and the workflow would refuse v3.0.0."""
     (repository / "tests" / "test_small.py").write_text(CHANGES)
     commit(repository)
     done = release(
@@ -420,7 +439,7 @@ def test_what_changes_while_the_tests_run_is_not_tagged(repository, change):
         TAG,
         CHANGE=f"GIT_COMMITTER_DATE=2099-01-01T00:00:00Z git -C '{repository}' {change}",
     )
-    assert done.returncode == 1 and "version.py: this tree is 0." in done.stderr, (
+    assert done.returncode == 1 and "version.py: this tree is " in done.stderr, (
         done.stdout + done.stderr
     )
     assert TAG not in git(repository, "tag", "--list").split()
@@ -472,7 +491,7 @@ def spoil(folder, how):
     if how == "detached":
         git(folder, "checkout", "-q", "--detach")
     if how == "older":
-        git(folder, "tag", "v0.2.0")
+        git(folder, "tag", "v3.2.0")
     if how == "again":
         git(folder, "tag", TAG)
 
@@ -480,18 +499,18 @@ def spoil(folder, how):
 @pytest.mark.parametrize(
     ("how", "tag", "sentence"),
     [
-        ("branch",    TAG,         "releases are made from main, and this is another branch"),
-        ("dirty",     TAG,         "the tree is not clean"),
-        ("untracked", TAG,         "the tree is not clean"),
-        ("hidden",    TAG,         "the tree is not clean"),
-        ("index",     TAG,         "git status failed: "),
-        ("detached",  TAG,         "releases are made from main, and this is another branch"),
-        ("older",     TAG,         "0.1.0 is not greater than the last release, 0.2.0"),
-        ("again",     TAG,         "0.1.0 is not greater than the last release, 0.1.0"),
-        ("",          "v9.9.9",    "CHANGELOG.md has no entry under a head like `## [9.9.9] - "),
-        ("",          "0.1.0",     "the tag should be written v0.1.0"),
-        ("",          "v0.1.0-rc1", "the tag should be written v0.1.0rc1"),
-        ("",          "nightly",   "the tag nightly is no version"),
+        ("branch",    TAG,          "releases are made from the branch main"),
+        ("dirty",     TAG,          "the tree has changes"),
+        ("untracked", TAG,          "the tree has changes"),
+        ("hidden",    TAG,          "the tree has changes"),
+        ("index",     TAG,          "git status failed: "),
+        ("detached",  TAG,          "releases are made from the branch main"),
+        ("older",     TAG,          "3.0.0 is not greater than the last release, 3.2.0"),
+        ("again",     TAG,          "3.0.0 is not greater than the last release, 3.0.0"),
+        ("",          "v9.9.9",     "CHANGELOG.md: no section `## [9.9.9] - "),
+        ("",          "3.0.0",      "invalid tag '3.0.0' (expected v3.0.0)"),
+        ("",          "v3.0.0-rc1", "invalid tag 'v3.0.0-rc1' (expected v3.0.0rc1)"),
+        ("",          "nightly",    "invalid release tag 'nightly' (expected v1.2.3 or v1.2.3rc1)"),
     ],
 )  # fmt: skip
 def test_what_is_not_ready_is_told_in_a_sentence_and_not_tagged(repository, how, tag, sentence):
@@ -503,5 +522,6 @@ def test_what_is_not_ready_is_told_in_a_sentence_and_not_tagged(repository, how,
 
 
 def test_the_release_tool_and_the_builds_read_tags_alike():
-    assert tool.releases("v1.0.0 nightly v1.2 v1.1.0-rc.1 v1.0.0.4") == ["1.0.0", "1.1.0rc1"]
+    tags = "v1.0.0\nnightly\nv1.2\nv1.1.0-rc.1\nv1.0.0.4\n"
+    assert list(version.release_tags(tags).values()) == ["1.0.0", "1.1.0rc1"]
     assert version.from_tag("v1.1.0-rc.1") == "1.1.0rc1"

@@ -29,6 +29,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from conftest import command, environment
 from loopback import until
+from needs import need
 from relay import Relay
 
 MIB = 1 << 20
@@ -443,6 +444,7 @@ def test_an_empty_object_is_not_overwritten_either(s3, upload, folder, tmp_path)
 
 
 def curl(url, *options):
+    need("curl")
     done = subprocess.run(
         ["curl", "-sS", "--noproxy", "*", "-w", "%{http_code}", *options, url],
         capture_output=True,

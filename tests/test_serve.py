@@ -23,11 +23,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from conftest import lines
+from needs import find
 
 import twat_fs
 
-CURL = shutil.which("curl")
-needs_curl = pytest.mark.skipif(not CURL, reason="needs curl")
+CURL = find("curl")
+needs_curl = pytest.mark.needs("curl")
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
 MIB = 2**20
 SOON = 2.0  # seconds: what must take less than one, on a machine that is busy

@@ -21,6 +21,7 @@ import tokenize
 from pathlib import Path
 
 import pytest
+from needs import lacks
 
 import twat_fs as t
 
@@ -419,9 +420,7 @@ def old_python(version: str):
 
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8"])
 def test_an_old_python_says_so_in_one_sentence(version, tmp_path):
-    python = old_python(version)
-    if not python:
-        pytest.skip(f"no Python {version} here")
+    python = old_python(version) or lacks([f"Python {version}"])
     done = subprocess.run(
         [python, str(shutil.copy(PATH, tmp_path)), "--version"],
         capture_output=True,

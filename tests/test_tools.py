@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +15,10 @@ from pathlib import Path
 import bench
 import boto3
 import dev
+import needs
 import pytest
 import readme
+from needs import need
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
@@ -23,6 +27,9 @@ ROWS = [
     ("b",    "b.example", "if named",   "x|y"),
     ("a",    "a server",  "by default", "doc*"),
 ]  # fmt: skip
+
+
+posix_only = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
 
 
 def tool(name, *args, **more):
@@ -43,13 +50,24 @@ def test_every_command_of_dev_explains_itself(command):
     assert "usage: dev.py" in done.stdout
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
+@posix_only
+@pytest.mark.needs("make")
 @pytest.mark.parametrize("command", dev.COMMANDS)
 def test_make_knows_every_command_by_its_name(command):
     done = subprocess.run(
         ["make", "-n", command, "ARGS=--x", "PYTHON=py"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.stdout == f"py tools/dev.py {command} --x\n"
+
+
+@posix_only
+@pytest.mark.needs("make")
+def test_make_alone_prints_the_help():
+    done = subprocess.run(
+        ["make", f"PYTHON={sys.executable}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout == tool("dev", "--help").stdout
+    assert all(command in done.stdout for command in dev.COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +119,24 @@ def test_the_venv_is_never_that_of_another_python_or_person(tmp_path, version, s
     if stamped:
         (tmp_path / ".venv" / dev.STAMP).touch()
     assert dev.venv_folder(tmp_path).name == expected.format(*sys.version_info)
+
+
+def test_a_venv_that_cannot_be_made_leaves_nothing_and_names_the_package(tmp_path):
+    """Debian without python3-venv: the folder is there already when the module fails."""
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools" / "dev.py", tmp_path / "tools")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    fake = tmp_path / "fake"
+    fake.mkdir()
+    (fake / "venv.py").write_text("import os, sys; os.mkdir(sys.argv[1]); sys.exit(1)\n")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "tools" / "dev.py"), "setup"],
+        env={**os.environ, "PYTHONPATH": str(fake)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "apt-get install python3-venv" in done.stderr
+    assert not list(tmp_path.glob(".venv*"))
 
 
 def test_clean_deletes_what_was_made_and_nothing_else(tmp_path):
@@ -188,8 +224,8 @@ def test_a_readme_that_is_not_there_is_told_in_a_sentence(tmp_path):
 @pytest.fixture(params=["C", "Python"])
 def place(request, tmp_path, monkeypatch):
     """The place of the bench, once with each sink."""
-    if request.param == "C" and not shutil.which("cc"):
-        pytest.skip("no compiler here")
+    if request.param == "C":
+        need("cc")
     if request.param == "Python":
         monkeypatch.setattr(
             bench, "sink_command", lambda folder: (sys.executable, str(ROOT / "tools" / "sink.py"))
@@ -198,16 +234,12 @@ def place(request, tmp_path, monkeypatch):
         yield made
 
 
-needs_posix = pytest.mark.skipif(
-    os.name == "nt" or not shutil.which("curl"), reason="needs POSIX and curl"
-)
-
-
-@needs_posix
+@posix_only
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("tls", [False, True])
 def test_both_sinks_receive_count_answer_and_serve_ranges(place, tls):
-    if tls and not place.tls:
-        pytest.skip("no openssl here")
+    if tls:
+        need("openssl")
     file = place.file(3 * bench.MiB)
     with bench.running_sink(place, tls, file) as sink:
         ask = ["curl", "-sS", "--fail", *(["--cacert", place.bundle] if tls else [])]
@@ -220,12 +252,13 @@ def test_both_sinks_receive_count_answer_and_serve_ranges(place, tls):
             subprocess.check_output([*ask, "-r", "10-19", link]) == Path(file).read_bytes()[10:20]
         )
         assert subprocess.check_output([*ask, link]) == Path(file).read_bytes()
-        received, given = sink.statistics()
+        received, sent = sink.statistics()
     assert 6 * bench.MiB < received < 6 * bench.MiB + 2000
-    assert given == 3 * bench.MiB + 10
+    assert sent == 3 * bench.MiB + 10
 
 
-@needs_posix
+@posix_only
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_sink_is_a_bucket_for_boto3(place, tls, clean_env):
     """Over https its bodies are chunked, twice."""
@@ -239,7 +272,8 @@ def test_a_sink_is_a_bucket_for_boto3(place, tls, clean_env):
         assert 17 * bench.MiB < sink.statistics()[0] < 17 * bench.MiB + 4000
 
 
-@needs_posix
+@posix_only
+@pytest.mark.needs("curl")
 def test_a_capped_line_is_one(place):
     with bench.running_sink(place, False, cap=bench.MiB) as sink:
         begun = time.monotonic()
@@ -249,7 +283,8 @@ def test_a_capped_line_is_one(place):
         assert 0.8 < time.monotonic() - begun < 5
 
 
-@needs_posix
+@posix_only
+@pytest.mark.needs("curl")
 def test_the_quick_bench_measures_every_race_and_can_be_compared(tmp_path):
     first = tool("bench", "--quick", "--json", tmp_path / "first.json")
     assert first.returncode == 0, first.stderr
@@ -268,12 +303,13 @@ def test_the_quick_bench_measures_every_race_and_can_be_compared(tmp_path):
     assert [goal["number"] for goal in found["goals"]] == [goal.number for goal in bench.GOALS]
     again = tool("bench", "--quick", "--only", "many", "--compare", tmp_path / "first.json")
     assert again.returncode == 0, again.stderr
-    assert "ratios, compared with" in again.stdout
+    assert "ratios compared with" in again.stdout
     assert "1,000 files" in again.stdout
     assert "peak memory," not in again.stdout
 
 
-@needs_posix
+@posix_only
+@pytest.mark.needs("curl")
 def test_a_client_that_fails_is_never_measured(tmp_path):
     with pytest.raises(bench.Failed, match="status"):
         bench.run(
@@ -296,7 +332,127 @@ def test_what_a_process_costs_is_asked_from_the_kernel(tmp_path):
 
 @pytest.mark.parametrize(
     ("limit", "result", "expected"),
-    [(0.5, 0.5, "ok"), (0.5, 0.51, "MISSED"), (None, 9.0, "to know"), (0.5, None, "not measured")],
+    [(0.5, 0.5, "ok"), (0.5, 0.51, "MISSED"), (None, 9.0, "no goal"), (0.5, None, "not measured")],
 )
 def test_the_verdict_on_a_goal(limit, result, expected):
     assert bench.verdict(bench.Goal(1, "text", limit, lambda entries: result), result) == expected
+
+
+# Programs that are not installed --------------------------------------------------------------------------------------
+
+NEEDY = """
+import os
+import pytest
+from needs import need
+
+@pytest.mark.needs("curl", "sh")
+def test_marked(): ...
+
+@pytest.mark.parametrize("name", ["sh", pytest.param("x", marks=pytest.mark.needs("mksh"))])
+def test_parameter(name): ...
+
+def test_inside():
+    assert os.path.isabs(need("sh"))
+    need("nginx", "curl")
+
+def test_another_python():
+    need("Python 3.6")
+"""
+
+
+def run_needy(folder, ci: str, *options):
+    """The conftest and needs.py of these tests, on a machine that has nothing but `sh`."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "sh").symlink_to(shutil.which("sh"))
+    text = (ROOT / "tests" / "needs.py").read_text(encoding="utf-8")
+    path = 'PATH = os.environ["ONLY_PATH"]\nREASON ='
+    text = re.sub(r"(?ms)^PATH = .*?^REASON =", path, text)
+    (folder / "needs.py").write_text(text)
+    hooks = "def pytest_configure.*?(?=^@pytest.fixture)"
+    source = (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
+    (conftest,) = re.findall(f"(?ms)^{hooks}", source)
+    head = "import signal\nimport sys\nsys.path.insert(0, '.')\nfrom needs import need, summary\n"
+    (folder / "conftest.py").write_text(head + conftest)
+    (folder / "test_needy.py").write_text(NEEDY)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
+    env = {**os.environ, "ONLY_PATH": str(folder / "bin"), "CI": ci, "PYTEST_ADDOPTS": ""}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+
+
+@posix_only
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one process", "two workers"])
+def test_what_is_not_installed_is_skipped_and_named_once(tmp_path, options):
+    done = run_needy(tmp_path, "", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed, 4 skipped" in done.stdout
+    names = "4 tests skipped, not installed: Python 3.6, curl, mksh, nginx\n"
+    command = f"Debian, Ubuntu: {needs.install_command(needs.PACKAGES)}\n"
+    assert names + command in done.stdout and "mksh" in command
+    assert done.stdout.count("not installed:") == 1
+
+
+@posix_only
+def test_in_ci_what_is_not_installed_fails_but_for_another_python(tmp_path):
+    done = run_needy(tmp_path, "true")
+    assert done.returncode == 1
+    assert "1 failed, 2 errors" not in done.stdout and "1 passed" in done.stdout
+    assert "1 skipped" in done.stdout
+    for command in ("apt-get install curl", "apt-get install mksh"):
+        assert command in done.stdout
+
+
+def test_ci_installs_what_the_tests_need():
+    """needs.py is the only list; with all of it installed it prints an empty line."""
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "tests/needs.py" in ci and "nginx-light" not in ci
+    command = [sys.executable, str(ROOT / "tests" / "needs.py")]
+    env = {"PATH": "/nowhere"}
+    missing = needs.packages(needs.missing())
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert printed == missing
+    assert subprocess.run(command, env=env, capture_output=True).returncode == 0
+
+
+# How the tools are written --------------------------------------------------------------------------------------------
+
+WRITTEN = [
+    path
+    for pattern in ("tools/*.*", "install.*", "Makefile", ".ci/run", ".github/**/*.yml")
+    for path in ROOT.glob(pattern)
+    if path.suffix != ".pyc"
+]
+VAGUE = set(
+    "place kind words told said found kept how given taken whole mine above lacking wished".split()
+)
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_no_line_is_wider_than_100_characters(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if len(line) > 100]
+
+
+def names_in(tree) -> set:
+    """Every name that a module defines: functions, parameters, variables and attributes."""
+    nodes = list(ast.walk(tree))
+    functions = (ast.FunctionDef, ast.ClassDef)
+    return (
+        {node.name for node in nodes if isinstance(node, functions)}
+        | {node.arg for node in nodes if isinstance(node, ast.arg)}
+        | {node.id for node in nodes if isinstance(node, ast.Name)}
+        | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    )
+
+
+@pytest.mark.parametrize("path", list(ROOT.glob("tools/*.py")), ids=lambda path: path.name)
+def test_no_name_of_the_tools_is_vague_or_hides_a_function(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    # `option.how` is an attribute of twat_fs.py, which has names of its own
+    vague = VAGUE & names_in(tree) - ({"how"} if path.name == "man.py" else set())
+    assert not vague
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    nodes = [node for function in functions for node in ast.walk(function)]
+    names = {node.arg for node in nodes if isinstance(node, ast.arg)} | {
+        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    assert not names & {function.name for function in functions}

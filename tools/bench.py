@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
-"""Speed and memory of twat_fs.py, side by side with curl and whatever else is installed.
+"""Speed and memory of twat_fs.py beside curl and other installed clients.
 
-    python3 tools/bench.py --quick                     small files, some seconds: does it work?
-    python3 tools/bench.py                             the real sizes: some minutes; the files are sparse
+    python3 tools/bench.py --quick               small files, a few seconds: does it work?
+    python3 tools/bench.py                       the real sizes, a few minutes; files are sparse
     python3 tools/bench.py --json new.json --compare old.json
 
-    Place: files, certificate, clean Python, sink on loopback
-      Race: the same work for several clients, in turns --> Cost (wall, CPU, peak memory), medians
-        Goal: a ratio of two costs, or a peak --> ok or MISSED
+    Workspace: files, certificate, clean Python, sink on loopback
+      Race: the same work for several clients, in turns -> Cost (wall, CPU, peak memory), medians
+        Goal: a ratio of two costs, or a peak -> ok or MISSED
 
-Absolute times drift from run to run: only ratios of one run count. All clients do the same: same file, same sink, same
-protocol, same certificates. Every upload is checked: exit code, link, and that the sink received so many bytes.
+Absolute times drift from run to run: only ratios of one run count. All clients use the same file,
+sink, protocol and certificates. Each upload is checked: exit code, link, and the number of bytes
+that the sink received.
 
-twat-fs runs as `python -m twat_fs` from a clean venv; for forms one row of its table is exchanged for the sink.
+twat-fs runs as `python -m twat_fs` from a clean venv; for forms the sink replaces its hosts.
 
-Chapters: 1 One run, 2 The place, 3 The clients, 4 The races, 5 Running, 6 The goals, 7 Output, 8 The command line.
+Chapters: 1 One run, 2 The workspace, 3 The clients, 4 The races, 5 Running, 6 The goals, 7 Output,
+8 The command line.
 """
 
 from __future__ import annotations
@@ -48,21 +50,21 @@ SYSTEM_CERTIFICATES = (
 
 
 class Failed(Exception):
-    """A client did not do its work, so its time means nothing."""
+    """A client failed, so its time means nothing."""
 
 
-# 1 One run -----------------------------------------------------------------------------------------------------------
+# 1 One run ----------------------------------------------------------------------------------------
 
 
 class Cost(NamedTuple):
-    """Seconds of the clock, seconds of the processor, and bytes of memory at the peak."""
+    """Wall clock and CPU in seconds, peak memory in bytes."""
 
     wall: float
     cpu: float
     rss: float
 
 
-# Linux lets a child begin with its parent's peak memory: so the parent is not this program but the smallest Python.
+# On Linux a child starts with the peak memory of its parent, so the parent is a minimal Python.
 LAUNCHER = """
 import os, sys, time
 to = [(os.POSIX_SPAWN_OPEN, 1, sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)]
@@ -74,15 +76,15 @@ print(time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else KiB
 
 
-def run(argv: Sequence[str], env: Mapping[str, str], answer: Path) -> Cost:
-    """Start it beside the file `answer`, which gets its stdout, let it end, and ask the kernel what it cost."""
+def run(argv: Sequence[str], env: Mapping[str, str], output: Path) -> Cost:
+    """Run a command with stdout to the file `output`; return its cost as the kernel reports it."""
     program = shutil.which(argv[0]) or argv[0]
-    launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(answer), program, *argv[1:]]
+    launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(output), program, *argv[1:]]
     quiet: Any = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
-    done = subprocess.run(launcher, cwd=answer.parent, env=env, check=False, **quiet)
-    wall, cpu, rss, status = map(float, done.stdout.split() or (0, 0, 0, 1))
+    result = subprocess.run(launcher, cwd=output.parent, env=env, check=False, **quiet)
+    wall, cpu, rss, status = map(float, result.stdout.split() or (0, 0, 0, 1))
     if status:
-        raise Failed(f"{' '.join(argv)[:200]}: status {status:g}: {last_line(done.stderr)}")
+        raise Failed(f"{' '.join(argv)[:200]}: status {status:g}: {last_line(result.stderr)}")
     return Cost(wall, cpu, rss * MAXRSS_UNIT)
 
 
@@ -90,20 +92,20 @@ def last_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[-1][:300]
 
 
-# 2 The place ---------------------------------------------------------------------------------------------------------
+# 2 The workspace ----------------------------------------------------------------------------------
 
 
-class Place(NamedTuple):
-    """Where it happens: a folder that is deleted at the end, and what was prepared in it."""
+class Workspace(NamedTuple):
+    """A temporary folder and what was prepared in it."""
 
     folder: Path
-    python: str  # of a venv that holds twat_fs.py and nothing else
-    bundle: str  # the system's certificates and that of the sink; "" where there is no TLS
+    python: str  # of a venv with twat_fs.py only
+    bundle: str  # the certificates of the system and of the sink; "" without TLS
     sink: tuple[str, ...]  # the command
     tls: tuple[str, ...]  # its arguments for TLS
 
     def env(self) -> dict[str, str]:
-        """Little, and the same for everybody: no proxy, no settings, and one file of certificates."""
+        """The same minimal environment for all clients, without proxies and settings."""
         names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
         certificates = dict.fromkeys(names, self.bundle) if self.bundle else {}
         return {
@@ -114,7 +116,7 @@ class Place(NamedTuple):
         }
 
     def file(self, size: int) -> str:
-        """A file of this size, the same one each time; random at its start, the rest is a hole, read once."""
+        """A file of this size, always the same: 1 MiB of random bytes, then a hole; read once."""
         path = self.folder / f"{size}.bin"
         if not path.exists():
             path.write_bytes(os.urandom(min(size, MiB)))
@@ -124,15 +126,15 @@ class Place(NamedTuple):
 
 
 @contextlib.contextmanager
-def prepared() -> Iterator[Place]:
+def prepared() -> Iterator[Workspace]:
     with tempfile.TemporaryDirectory(prefix="twat-fs-bench-") as name:
         folder = Path(name)
         bundle, tls = certificates(folder)
-        yield Place(folder, clean_python(folder), bundle, sink_command(folder), tls)
+        yield Workspace(folder, clean_python(folder), bundle, sink_command(folder), tls)
 
 
 def clean_python(folder: Path) -> str:
-    """A venv without any start-up hooks, in which twat_fs is installed and compiled, as pip would leave it."""
+    """A venv without start-up hooks, with twat_fs installed and compiled as by pip."""
     subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True
     )
@@ -144,7 +146,7 @@ def clean_python(folder: Path) -> str:
 
 
 def certificates(folder: Path) -> tuple[str, tuple[str, ...]]:
-    """(bundle, arguments of the sink); empty where there is no `openssl`."""
+    """The bundle and the arguments of the sink; empty without `openssl`."""
     key, certificate, bundle = (folder / name for name in ("key.pem", "cert.pem", "bundle.pem"))
     command = [
         "openssl",
@@ -179,7 +181,7 @@ def certificates(folder: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def sink_command(folder: Path) -> tuple[str, ...]:
-    """The sink in C where a compiler and OpenSSL's headers are, else the one in Python."""
+    """The sink in C if there is a compiler with the headers of OpenSSL, or the one in Python."""
     binary = str(folder / "sink")
     command = [
         "cc",
@@ -200,22 +202,22 @@ def sink_command(folder: Path) -> tuple[str, ...]:
 
 
 class Sink(NamedTuple):
-    """A running sink; `asked` is the door for our own questions."""
+    """A running sink."""
 
     url: str
     context: Any
 
     def statistics(self) -> tuple[int, int]:
-        """Bytes of bodies received, and given."""
-        with urllib.request.urlopen(self.url + "statistics", context=self.context) as answer:
-            received, given = answer.read().split()
-        return int(received), int(given)
+        """Bytes of bodies received and sent."""
+        with urllib.request.urlopen(self.url + "statistics", context=self.context) as output:
+            received, sent = output.read().split()
+        return int(received), int(sent)
 
 
 @contextlib.contextmanager
-def running_sink(place: Place, tls: bool, serve: str = "", cap: int = 0) -> Iterator[Sink]:
-    given = (*(("--serve", serve) if serve else ()), *(("--cap", str(cap)) if cap else ()))
-    argv = [*place.sink, *(place.tls if tls else ()), *given]
+def running_sink(workspace: Workspace, tls: bool, serve: str = "", cap: int = 0) -> Iterator[Sink]:
+    sent = (*(("--serve", serve) if serve else ()), *(("--cap", str(cap)) if cap else ()))
+    argv = [*workspace.sink, *(workspace.tls if tls else ()), *sent]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -223,9 +225,9 @@ def running_sink(place: Place, tls: bool, serve: str = "", cap: int = 0) -> Iter
         port = process.stdout.readline().strip()
         yield Sink(
             f"{'https' if tls else 'http'}://127.0.0.1:{port}/",
-            trusting(place.bundle) if tls else None,
+            trusting(workspace.bundle) if tls else None,
         )
-        process.stdin.close()  # the sink ends with its stdin
+        process.stdin.close()  # the sink exits at the end of its stdin
 
 
 def trusting(bundle: str) -> Any:
@@ -234,7 +236,7 @@ def trusting(bundle: str) -> Any:
     return ssl.create_default_context(cafile=bundle)
 
 
-# 3 The clients -------------------------------------------------------------------------------------------------------
+# 3 The clients ------------------------------------------------------------------------------------
 
 TWAT_FORM = """
 import sys, twat_fs as t
@@ -242,14 +244,16 @@ url, file = sys.argv[1:]
 t.PROVIDERS = (t.form("sink", "sink", url, "file", read=t.link_of(t.text), keeps=t.Keeps(None)),)
 sys.exit(t.main(["-p", "sink", "--no-check", file]))
 """
-# What this machine allows at this hour: the kernel carries the bare file. Nobody who also thinks can be faster.
+# The limit of this machine: the kernel sends the file alone. No real client can be faster.
 LIMIT = """
 import os, socket, sys
 url, file = sys.argv[1:]
-with socket.create_connection(("127.0.0.1", int(url.rstrip("/").rpartition(":")[2]))) as line, open(file, "rb") as body:
-    line.sendall(b"PUT /limit HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nContent-Length: %d\\r\\n\\r\\n" % os.path.getsize(file))
-    line.sendfile(body)
-    print(line.recv(4096))
+port = int(url.rstrip("/").rpartition(":")[2])
+head = b"PUT /limit HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nContent-Length: %d\\r\\n\\r\\n"
+with socket.create_connection(("127.0.0.1", port)) as sock, open(file, "rb") as body:
+    sock.sendall(head % os.path.getsize(file))
+    sock.sendfile(body)
+    print(sock.recv(4096))
 """
 REQUESTS_FORM = """
 import sys, requests
@@ -258,7 +262,8 @@ print(requests.post(sys.argv[1], files={"file": open(sys.argv[2], "rb")}).text)
 HTTPX_FORM = """
 import os, ssl, sys, httpx
 trust = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
-print(httpx.post(sys.argv[1], files={"file": open(sys.argv[2], "rb")}, timeout=None, verify=trust).text)
+files = {"file": open(sys.argv[2], "rb")}
+print(httpx.post(sys.argv[1], files=files, timeout=None, verify=trust).text)
 """
 RCLONE_PUT = (
     "rclone",
@@ -276,9 +281,17 @@ RCLONE_PUT = (
 )
 
 
-# Everybody begins by `env`, and puts the same object into the same place; the sink takes every signature.
-S3_ENV = ("env", "AWS_ACCESS_KEY_ID=AKIABENCH", "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=us-east-1",
-          "AWS_DEFAULT_REGION=us-east-1", "AWS_S3_BUCKET=bucket", "AWS_ENDPOINT_URL={url}", "AWS_CA_BUNDLE={bundle}")  # fmt: skip
+# All clients start with `env` and upload the same object; the sink accepts each signature.
+S3_ENV = (
+    "env",
+    "AWS_ACCESS_KEY_ID=AKIABENCH",
+    "AWS_SECRET_ACCESS_KEY=secret",
+    "AWS_REGION=us-east-1",
+    "AWS_DEFAULT_REGION=us-east-1",
+    "AWS_S3_BUCKET=bucket",
+    "AWS_ENDPOINT_URL={url}",
+    "AWS_CA_BUNDLE={bundle}",
+)
 S3_CURL = (
     "curl",
     "-sS",
@@ -311,13 +324,13 @@ S3_RCLONE = (
 
 
 class Client(NamedTuple):
-    """A way to upload: the command, with its blanks {python} {url} {file} {bundle}."""
+    """A command that uploads, with the fields {python} {url} {file} {bundle}."""
 
     argv: tuple[str, ...]
-    most: float = float("inf")  # larger files only tell what is known
-    answers: bool = True  # prints the link
-    tls: bool = True  # also goes over https
-    quick: bool = True  # also takes part in --quick
+    most: float = float("inf")  # larger files show nothing new
+    prints_link: bool = True  # prints the link
+    tls: bool = True  # also over https
+    quick: bool = True  # also with --quick
 
 
 CLIENTS: Mapping[str, Mapping[str, Client]] = {
@@ -333,14 +346,14 @@ CLIENTS: Mapping[str, Mapping[str, Client]] = {
     "put": {
         "curl": Client(("curl", "-sS", "-T", "{file}", "{url}")),
         "twat-fs": Client(("{python}", "-m", "twat_fs", "-p", "{url}", "--no-check", "{file}")),
-        "rclone": Client(RCLONE_PUT, most=GiB, answers=False),
+        "rclone": Client(RCLONE_PUT, most=GiB, prints_link=False),
     },
     "s3": {
-        "curl": Client((*S3_ENV, *S3_CURL), answers=False),
+        "curl": Client((*S3_ENV, *S3_CURL), prints_link=False),
         "twat-fs": Client((*S3_ENV, *S3_OURS)),
-        "boto3": Client((*S3_ENV, sys.executable, "-c", S3_BOTO3, "{file}"), answers=False),
-        "aws": Client((*S3_ENV, *S3_AWS), answers=False, quick=False),
-        "rclone": Client((*S3_ENV, *S3_RCLONE), answers=False),
+        "boto3": Client((*S3_ENV, sys.executable, "-c", S3_BOTO3, "{file}"), prints_link=False),
+        "aws": Client((*S3_ENV, *S3_AWS), prints_link=False, quick=False),
+        "rclone": Client((*S3_ENV, *S3_RCLONE), prints_link=False),
     },
 }
 
@@ -361,26 +374,26 @@ def is_able(name: str, client: Client, size: int, tls: bool, quick: bool) -> boo
 
 
 def filled(argv: Sequence[str], **blanks: str) -> tuple[str, ...]:
-    """The command without its blanks; other braces, of programs, stay."""
+    """Replace the fields of a command; other braces stay."""
     for name, value in blanks.items():
         argv = [word.replace("{" + name + "}", value) for word in argv]
     return tuple(argv)
 
 
-# 4 The races ---------------------------------------------------------------------------------------------------------
+# 4 The races --------------------------------------------------------------------------------------
 
 
 class Race(NamedTuple):
-    """The same work for several clients; `times` rounds, everybody once in each."""
+    """The same work for several clients, in `times` rounds with one run each."""
 
     name: str
     clients: Mapping[str, tuple[str, ...]]
     reference: str
     times: int
-    size: int = 0  # that each of them uploads: the sink must have received it
+    size: int = 0  # bytes that each client uploads, as the sink must confirm
     tls: bool = False
     serve: str = ""
-    cap: int = 0  # bytes a second of each connection; 0: as fast as it goes
+    cap: int = 0  # bytes per second and connection; 0: unlimited
     silent: tuple[str, ...] = ()  # clients that print no link
 
 
@@ -406,24 +419,24 @@ S3_SIZES = (
 MANY = 1000  # files of 4 KiB
 
 
-def races(place: Place, quick: bool) -> Iterator[Race]:
-    yield start_ups(place, 2 if quick else 21)
-    for tls in (False, True) if place.tls else (False,):
-        for kind in CLIENTS:
-            for size in S3_SIZES if kind == "s3" else SIZES:
-                yield uploads(place, kind, tls, size, quick)
-    line = uploads(place, "s3", False, S3_SIZES[1], quick)
+def races(workspace: Workspace, quick: bool) -> Iterator[Race]:
+    yield start_ups(workspace, 2 if quick else 21)
+    for tls in (False, True) if workspace.tls else (False,):
+        for method in CLIENTS:
+            for size in S3_SIZES if method == "s3" else SIZES:
+                yield uploads(workspace, method, tls, size, quick)
+    line = uploads(workspace, "s3", False, S3_SIZES[1], quick)
     yield line._replace(name="s3 capped line 100 MiB", cap=50 * MiB, times=1 if quick else 3)
-    yield many_files(place, 20 if quick else MANY, 1 if quick else 7)
-    yield proofs(place, SIZES[-1].quick if quick else SIZES[-1].real, 1 if quick else 3)
+    yield many_files(workspace, 20 if quick else MANY, 1 if quick else 7)
+    yield proofs(workspace, SIZES[-1].quick if quick else SIZES[-1].real, 1 if quick else 3)
 
 
-def start_ups(place: Place, times: int) -> Race:
-    python = place.python
+def start_ups(workspace: Workspace, times: int) -> Race:
+    python = workspace.python
     (
-        place.folder / "bare"
+        workspace.folder / "bare"
     ).mkdir()  # in a checkout it would ask git for its version; here nobody else imports it
-    bare = shutil.copy(PROGRAM, place.folder / "bare")
+    bare = shutil.copy(PROGRAM, workspace.folder / "bare")
     clients = {
         "argparse": (python, "-c", "import argparse"),
         "nothing": (python, "-c", "pass"),
@@ -435,26 +448,26 @@ def start_ups(place: Place, times: int) -> Race:
     return Race("start", clients, "argparse", times)
 
 
-def uploads(place: Place, kind: str, tls: bool, size: Size, quick: bool) -> Race:
-    wanted = size.quick if quick else size.real
-    file = place.file(wanted)
+def uploads(workspace: Workspace, method: str, tls: bool, size: Size, quick: bool) -> Race:
+    file_size = size.quick if quick else size.real
+    file = workspace.file(file_size)
     able = {
         name: client
-        for name, client in CLIENTS[kind].items()
-        if is_able(name, client, wanted, tls, quick)
+        for name, client in CLIENTS[method].items()
+        if is_able(name, client, file_size, tls, quick)
     }
-    blanks = {"python": place.python, "file": file, "bundle": place.bundle}
+    blanks = {"python": workspace.python, "file": file, "bundle": workspace.bundle}
     return Race(
-        f"{kind} {'https' if tls else 'http'} {size.name}",
+        f"{method} {'https' if tls else 'http'} {size.name}",
         {name: filled(client.argv, **blanks) for name, client in able.items()},
-        "curl", 1 if quick else size.times, wanted, tls,
-        silent=tuple(name for name, client in able.items() if not client.answers),
+        "curl", 1 if quick else size.times, file_size, tls,
+        silent=tuple(name for name, client in able.items() if not client.prints_link),
     )  # fmt: skip
 
 
-def many_files(place: Place, count: int, times: int) -> Race:
-    """All of them in one call, by PUT; curl gets them as a list, so that it keeps its connection too."""
-    folder = place.folder / "many"
+def many_files(workspace: Workspace, count: int, times: int) -> Race:
+    """All in one call by PUT; curl gets a list, so that it keeps its connection too."""
+    folder = workspace.folder / "many"
     folder.mkdir()
     files = [folder / f"{number:04}.bin" for number in range(count)]
     for file in files:
@@ -463,15 +476,23 @@ def many_files(place: Place, count: int, times: int) -> Race:
     clients = {
         "curl": ("curl", "-sS", *pairs),
         "curl parallel": ("curl", "-sS", "--parallel", *pairs),
-        "twat-fs": (place.python, "-m", "twat_fs", "-p", "{url}", "--no-check", *map(str, files)),
+        "twat-fs": (
+            workspace.python,
+            "-m",
+            "twat_fs",
+            "-p",
+            "{url}",
+            "--no-check",
+            *map(str, files),
+        ),
     }
     return Race("many 4 KiB", clients, "curl", times, 4 * KiB * count)
 
 
-def proofs(place: Place, size: int, times: int) -> Race:
-    """What the proof and the SHA-256 cost."""
-    file = place.file(size)
-    base = (place.python, "-m", "twat_fs", "-p", "{url}")
+def proofs(workspace: Workspace, size: int, times: int) -> Race:
+    """The cost of verification and of SHA-256."""
+    file = workspace.file(size)
+    base = (workspace.python, "-m", "twat_fs", "-p", "{url}")
     clients = {
         "no proof": (*base, "--no-check", file),
         "sample proof": (*base, file),
@@ -480,11 +501,11 @@ def proofs(place: Place, size: int, times: int) -> Race:
     return Race("proof 4 GiB", clients, "no proof", times, size, serve=file)
 
 
-# 5 Running -----------------------------------------------------------------------------------------------------------
+# 5 Running ----------------------------------------------------------------------------------------
 
 
 class Entry(NamedTuple):
-    """One client of one race: its median cost, the ratio of its clock to the reference's, and what it read back."""
+    """One client of a race: median cost, ratio to the reference, and bytes downloaded."""
 
     race: str
     client: str
@@ -492,18 +513,18 @@ class Entry(NamedTuple):
     cpu: float
     rss: float
     ratio: float
-    given: float
+    sent: float
 
 
-def run_race(race: Race, place: Place, failures: list[str]) -> list[Entry]:
-    """In turns, so that a slow minute of the machine hits everybody; who fails, which is noted, is out of this race."""
+def run_race(race: Race, workspace: Workspace, failures: list[str]) -> list[Entry]:
+    """Run the clients in turns, so that a slow minute affects all; one that fails drops out."""
     costs: dict[str, list[Cost]] = {name: [] for name in race.clients}
-    given = dict.fromkeys(race.clients, 0)
-    with running_sink(place, race.tls, race.serve, race.cap) as sink:
+    downloaded = dict.fromkeys(race.clients, 0)
+    with running_sink(workspace, race.tls, race.serve, race.cap) as sink:
         for name in list(race.clients) * race.times:
             if name in costs:
                 try:
-                    cost, given[name] = run_client(race, name, sink, place)
+                    cost, downloaded[name] = run_client(race, name, sink, workspace)
                     costs[name].append(cost)
                 except Failed as error:
                     failures.append(f"{race.name}: {name}: {error}")
@@ -511,37 +532,39 @@ def run_race(race: Race, place: Place, failures: list[str]) -> list[Entry]:
     if race.reference not in costs:
         return []
     reference = median(cost.wall for cost in costs[race.reference])
-    return [entry(race, name, found, reference, given[name]) for name, found in costs.items()]
+    return [
+        make_entry(race, name, runs, reference, downloaded[name]) for name, runs in costs.items()
+    ]
 
 
-def run_client(race: Race, name: str, sink: Sink, place: Place) -> tuple[Cost, int]:
-    """The cost, and how many bytes the sink gave; raises Failed when the work was not done."""
-    answer = place.folder / "answer"
-    received, given = sink.statistics()
-    cost = run(filled(race.clients[name], url=sink.url), place.env(), answer)
+def run_client(race: Race, name: str, sink: Sink, workspace: Workspace) -> tuple[Cost, int]:
+    """The cost and the bytes that the sink sent; raises Failed if the upload failed."""
+    output = workspace.folder / "output"
+    received, sent = sink.statistics()
+    cost = run(filled(race.clients[name], url=sink.url), workspace.env(), output)
     now_received, now_given = sink.statistics()
     if now_received - received < race.size:
-        raise Failed(f"sent {now_received - received} instead of {race.size} bytes")
-    if race.size and name not in race.silent and b"://127.0.0.1" not in answer.read_bytes():
-        raise Failed("printed no link")
-    return cost, now_given - given
+        raise Failed(f"sent {now_received - received} bytes, expected {race.size}")
+    if race.size and name not in race.silent and b"://127.0.0.1" not in output.read_bytes():
+        raise Failed("no link in the output")
+    return cost, now_given - sent
 
 
-def entry(race: Race, name: str, costs: Sequence[Cost], reference: float, given: int) -> Entry:
+def make_entry(race: Race, name: str, costs: Sequence[Cost], reference: float, sent: int) -> Entry:
     wall, cpu = (median(values) for values in list(zip(*costs))[:2])
     return Entry(
-        race.name, name, wall, cpu, max(cost.rss for cost in costs), wall / reference, given
+        race.name, name, wall, cpu, max(cost.rss for cost in costs), wall / reference, sent
     )
 
 
-# 6 The goals ---------------------------------------------------------------------------------------------------------
+# 6 The goals --------------------------------------------------------------------------------------
 
 Entries = Mapping[tuple[str, str], Entry]
 Measure = Callable[[Entries], Optional[float]]
 
 
 class Goal(NamedTuple):
-    """At most `limit`; None only shows the number.  `why`: what stands in the way, where that is known."""
+    """At most `limit` (None: no goal); `why`: the reason if it is missed and known."""
 
     number: int
     text: str
@@ -559,18 +582,31 @@ def ratio(race: str, field: str = "wall", one: str = "twat-fs", other: str = "cu
     return measure
 
 
-def peak(kind: str) -> Measure:
+def multiple_of(other: str) -> Callable[..., Measure]:
+    """The cost of twat-fs as a multiple of that of another client."""
+
+    def measure(race: str, field: str = "wall") -> Measure:
+        return ratio(race, field, other=other)
+
+    return measure
+
+
+curl, boto3, rclone = map(multiple_of, ("curl", "boto3", "rclone"))
+
+
+def peak(method: str) -> Measure:
     """The largest of a small, a large and a very large file, in MB."""
 
     def measure(entries: Entries) -> float | None:
-        names = [(f"{kind} {size}", "twat-fs") for size in ("1 KiB", "1 GiB", "4 GiB")]
+        names = [(f"{method} {size}", "twat-fs") for size in ("1 KiB", "1 GiB", "4 GiB")]
         return max((entries[name].rss / MB for name in names if name in entries), default=None)
 
     return measure
 
 
-def peak_of(race: str, one: str) -> Measure:
-    return lambda entries: entries[race, one].rss / MB if (race, one) in entries else None
+def peak_of(race: str) -> Measure:
+    key = (race, "twat-fs")
+    return lambda entries: entries[key].rss / MB if key in entries else None
 
 
 def started(one: str) -> Measure:
@@ -582,57 +618,57 @@ def proved(one: str) -> Measure:
 
 
 def read_back(entries: Entries) -> float | None:
-    found = entries.get(("proof 4 GiB", "sample proof"))
-    return found.given / MiB if found else None
+    entry = entries.get(("proof 4 GiB", "sample proof"))
+    return entry.sent / MiB if entry else None
 
 
-# What stands in the way of some of them, measured 2026-11-25 on 2 cores with Python 3.11.
-COPIES = (
+# Reasons why some goals are missed, measured 2026-11-25 on 2 cores with Python 3.11.
+COPY = (
     "bare read and send in Python reaches 0.6-0.9 here, and os.sendfile 1.2-1.7, so it is not used"
 )
 CIPHER = "an SSLSocket alone reaches 1.05 here, an SSLObject over memory 1.06: the rest is start-up"
-COMPILED = "45 ms of it compile the file, at each run: its length is the price; installed it is compiled once"
-IMPORTED = "three quarters are Python and its http.client (which needs email) and ssl: an own HTTP parser would save 20 ms"
-HASHED = "without TLS the signature covers the body: SHA-256 (1.6 GiB/s a core here) reads it before it is sent"
-MADE = "3 ms make the classes of what travels, 3 ms import typing and contextlib: the price of types and names"
+COMPILED = "45 ms compile the file at each run; an installed file is compiled once"
+IMPORTED = "3/4 are Python, http.client with email, and ssl: an own HTTP parser would save 20 ms"
+HASHED = "without TLS the signature covers the body: SHA-256 (1.6 GiB/s a core) reads it first"
+MADE = "3 ms create the NamedTuple classes, 3 ms import typing and contextlib"
 MODULES = (
     "ssl with the system's certificates alone takes 16 MB, http.client and the code of this file 8"
 )
-LOOKED_AT = "0.16 ms a file: what is judged, checked for changes and parsed by http.client (email) for each of them"
+LOOKED_AT = "0.16 ms a file: checks for changes, and parsing by http.client with email"
 
 GOALS = (
-    Goal(1, "form, HTTP 1 GiB: clock, x curl",                  0.5,  ratio("form http 1 GiB"), COPIES),
-    Goal(1, "form, HTTP 4 GiB: clock, x curl",                  0.5,  ratio("form http 4 GiB"), COPIES),
-    Goal(1, "form, HTTP 1 GiB: processor, x curl",              0.5,  ratio("form http 1 GiB", "cpu"), COPIES),
-    Goal(1, "form, HTTP 4 GiB: processor, x curl",              0.5,  ratio("form http 4 GiB", "cpu"), COPIES),
-    Goal(1, "form, HTTPS 1 GiB: clock, x curl",                 0.85, ratio("form https 1 GiB"), CIPHER),
-    Goal(1, "form, HTTPS 4 GiB: clock, x curl",                 0.85, ratio("form https 4 GiB"), CIPHER),
-    Goal(2, "peak memory, HTTP 1 KiB, 1 GiB, 4 GiB: MB",        25,   peak("form http")),
-    Goal(2, "peak memory, HTTPS 1 KiB, 1 GiB, 4 GiB: MB",       25,   peak("form https"), MODULES),
-    Goal(3, "python -m twat_fs --version, x import argparse",   1.3,  started("installed"), MADE),
-    Goal(3, "bare script --version, x import argparse",         1.6,  started("bare script"), COMPILED),
-    Goal(4, "form, HTTPS 1 KiB: clock, x curl",                 2.0,  ratio("form https 1 KiB"), IMPORTED),
-    Goal(4, "import twat_fs, x import argparse",                2.0,  started("import")),
-    Goal(5, "1,000 files of 4 KiB: clock, x curl with a list",  1.0,  ratio("many 4 KiB"), LOOKED_AT),
-    Goal(6, "S3, HTTP 1 KiB: clock, x curl",                    4.0,  ratio("s3 http 1 KiB"), IMPORTED),
-    Goal(6, "S3, HTTP 2 GiB in parts: clock, x boto3",          0.4,  ratio("s3 http 2 GiB", other="boto3"), HASHED),
-    Goal(6, "S3, HTTPS 2 GiB in parts: clock, x boto3",         0.5,  ratio("s3 https 2 GiB", other="boto3")),
-    Goal(6, "S3, HTTP 2 GiB in parts: clock, x curl's one PUT", 1.0,  ratio("s3 http 2 GiB"), HASHED),
-    Goal(6, "S3, HTTPS 2 GiB in parts: clock, x curl's PUT",    1.0,  ratio("s3 https 2 GiB")),
-    Goal(6, "S3, HTTP 2 GiB: clock, x rclone",                  1.0,  ratio("s3 http 2 GiB", other="rclone")),
-    Goal(6, "S3, HTTPS 2 GiB: clock, x rclone",                 1.0,  ratio("s3 https 2 GiB", other="rclone")),
-    Goal(2, "S3, HTTP 2 GiB, 8 parts at a time: peak MB",       40,   peak_of("s3 http 2 GiB", "twat-fs")),
-    Goal(2, "S3, HTTPS 2 GiB, 8 parts at a time: peak MB",      40,   peak_of("s3 https 2 GiB", "twat-fs")),
-    Goal(9, "S3, 50 MiB/s a connection: clock, x boto3",        0.5,  ratio("s3 capped line 100 MiB", other="boto3")),
-    Goal(7, "sample proof of 4 GiB: MiB read back",             3,    read_back),
-    Goal(7, "sample proof of 4 GiB: clock, x no proof",         None, proved("sample proof")),
-    Goal(7, "SHA-256 of 4 GiB: clock, x none",                  None, proved("hashed")),
+    Goal(1, "form, HTTP 1 GiB: time, x curl",          0.5,  curl("form http 1 GiB"), COPY),
+    Goal(1, "form, HTTP 4 GiB: time, x curl",          0.5,  curl("form http 4 GiB"), COPY),
+    Goal(1, "form, HTTP 1 GiB: CPU, x curl",           0.5,  curl("form http 1 GiB", "cpu"), COPY),
+    Goal(1, "form, HTTP 4 GiB: CPU, x curl",           0.5,  curl("form http 4 GiB", "cpu"), COPY),
+    Goal(1, "form, HTTPS 1 GiB: time, x curl",         0.85, curl("form https 1 GiB"), CIPHER),
+    Goal(1, "form, HTTPS 4 GiB: time, x curl",         0.85, curl("form https 4 GiB"), CIPHER),
+    Goal(2, "peak, HTTP 1 KiB, 1 GiB, 4 GiB: MB",      25,   peak("form http")),
+    Goal(2, "peak, HTTPS 1 KiB, 1 GiB, 4 GiB: MB",25,   peak("form https"), MODULES),
+    Goal(3, "python -m twat_fs --version, x argparse", 1.3,  started("installed"), MADE),
+    Goal(3, "bare script --version, x argparse",       1.6,  started("bare script"), COMPILED),
+    Goal(4, "form, HTTPS 1 KiB: time, x curl",         2.0,  curl("form https 1 KiB"), IMPORTED),
+    Goal(4, "import twat_fs, x argparse",              2.0,  started("import")),
+    Goal(5, "1,000 files of 4 KiB: time, x curl",      1.0,  curl("many 4 KiB"), LOOKED_AT),
+    Goal(6, "S3, HTTP 1 KiB: time, x curl",            4.0,  curl("s3 http 1 KiB"), IMPORTED),
+    Goal(6, "S3, HTTP 2 GiB in parts: time, x boto3",  0.4,  boto3("s3 http 2 GiB"), HASHED),
+    Goal(6, "S3, HTTPS 2 GiB in parts: time, x boto3", 0.5,  boto3("s3 https 2 GiB")),
+    Goal(6, "S3, HTTP 2 GiB in parts: time, x curl",   1.0,  curl("s3 http 2 GiB"), HASHED),
+    Goal(6, "S3, HTTPS 2 GiB in parts: time, x curl",  1.0,  curl("s3 https 2 GiB")),
+    Goal(6, "S3, HTTP 2 GiB: time, x rclone",          1.0,  rclone("s3 http 2 GiB")),
+    Goal(6, "S3, HTTPS 2 GiB: time, x rclone",         1.0,  rclone("s3 https 2 GiB")),
+    Goal(2, "peak, S3, HTTP 2 GiB in 8 parts: MB",40,   peak_of("s3 http 2 GiB")),
+    Goal(2, "peak, S3, HTTPS 2 GiB in 8 parts: MB",40,   peak_of("s3 https 2 GiB")),
+    Goal(9, "S3, 50 MiB/s a connection: time, x boto3",0.5,  boto3("s3 capped line 100 MiB")),
+    Goal(7, "sample check of 4 GiB: MiB read back",    3,    read_back),
+    Goal(7, "sample check of 4 GiB: time, x no check", None, proved("sample proof")),
+    Goal(7, "SHA-256 of 4 GiB: time, x none",          None, proved("hashed")),
 )  # fmt: skip
 
 
 def reached(entries: Sequence[Entry], everything: bool) -> dict[Goal, float | None]:
-    """The goals and what was measured; those of races that nobody wished to see are left out."""
-    table = {(found.race, found.client): found for found in entries}
+    """The result of each goal; with --only without those that were not measured."""
+    table = {(entry.race, entry.client): entry for entry in entries}
     results = {goal: goal.measure(table) for goal in GOALS}
     return {goal: result for goal, result in results.items() if everything or result is not None}
 
@@ -641,52 +677,54 @@ def verdict(goal: Goal, result: float | None) -> str:
     if result is None:
         return "not measured"
     if goal.limit is None:
-        return "to know"
+        return "no goal"
     return "ok" if result <= goal.limit else "MISSED"
 
 
-# 7 Output ------------------------------------------------------------------------------------------------------------
+# 7 Output -----------------------------------------------------------------------------------------
 
 
-def heading(place: Place, quick: bool) -> str:
-    curl = subprocess.run(
-        ["curl", "--version"], capture_output=True, text=True, check=True
-    ).stdout.split()[1]
+def heading(workspace: Workspace, quick: bool) -> str:
+    command = ["curl", "--version"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     sink = (
         "C"
-        if len(place.sink) == 1
-        else "Python: it may be slower than the clients, so ratios are too near to 1"
+        if len(workspace.sink) == 1
+        else "Python (may be slower than the clients: ratios too close to 1)"
     )
-    note = ", QUICK: small files under the names of large ones, goals mean little" if quick else ""
-    machine = f"Python {platform.python_version()}, curl {curl}, {os.cpu_count()} cores"
+    note = ", QUICK: small files instead of large ones, goals mean little" if quick else ""
+    machine = (
+        f"Python {platform.python_version()}, curl {output.split()[1]}, {os.cpu_count()} cores"
+    )
     return f"{time.strftime('%Y-%m-%d')}, {machine}, sink in {sink}{note}"
 
 
-def entry_line(found: Entry) -> str:
+def entry_line(entry: Entry) -> str:
     return (
-        f"{found.race:22} {found.client:14} {found.wall * 1000:9.1f} ms {found.ratio:7.2f} x"
-        f" {found.cpu * 1000:9.1f} ms {found.rss / MB:7.1f} MB"
+        f"{entry.race:22} {entry.client:14} {entry.wall * 1000:9.1f} ms {entry.ratio:7.2f} x"
+        f" {entry.cpu * 1000:9.1f} ms {entry.rss / MB:7.1f} MB"
     )
 
 
 def goal_line(goal: Goal, result: float | None) -> str:
     limit = "" if goal.limit is None else f"<= {goal.limit:g}"
     number = "" if result is None else f"{result:.2f}"
-    said = verdict(goal, result)
-    why = f": {goal.why}" if goal.why and said == "MISSED" else ""
-    return f"{goal.number}  {goal.text:50} {limit:>8} {number:>8}  {said}{why}"
+    outcome = verdict(goal, result)
+    why = f": {goal.why}" if goal.why and outcome == "MISSED" else ""
+    return f"{goal.number}  {goal.text:50} {limit:>8} {number:>8}  {outcome}{why}"
 
 
 def comparison(now: Sequence[Entry], before: Mapping[str, Any]) -> Iterator[str]:
-    """The ratios of both runs, side by side; a tenth more or less is the noise of the machine."""
+    """The ratios of both runs; a difference of 10 % is noise."""
     old = {(row["race"], row["client"]): row["ratio"] for row in before["entries"]}
-    yield f"ratios, compared with {before['heading']}"
-    for found in now:
-        ratio_then = old.get((found.race, found.client))
+    yield f"ratios compared with {before['heading']}"
+    for entry in now:
+        ratio_then = old.get((entry.race, entry.client))
         if ratio_then:
-            change = found.ratio / ratio_then
+            change = entry.ratio / ratio_then
             mark = "slower" if change > 1.1 else "faster" if change < 0.9 else ""
-            yield f"{found.race:20} {found.client:14} {ratio_then:7.2f} -> {found.ratio:7.2f}  {mark}".rstrip()
+            ratios = f"{ratio_then:7.2f} -> {entry.ratio:7.2f}"
+            yield f"{entry.race:20} {entry.client:14} {ratios}  {mark}".rstrip()
 
 
 def as_json(title: str, entries: Sequence[Entry], results: Mapping[Goal, float | None]) -> str:
@@ -702,52 +740,50 @@ def as_json(title: str, entries: Sequence[Entry], results: Mapping[Goal, float |
         for goal, result in results.items()
     ]
     return json.dumps(
-        {"heading": title, "entries": [found._asdict() for found in entries], "goals": goals},
+        {"heading": title, "entries": [entry._asdict() for entry in entries], "goals": goals},
         indent=1,
     )
 
 
-# 8 The command line --------------------------------------------------------------------------------------------------
+# 8 The command line -------------------------------------------------------------------------------
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Speed and memory of twat_fs.py, side by side with curl."
+    parser = argparse.ArgumentParser(description="Speed and memory of twat_fs.py beside curl.")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="use small files, to see that it works",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="small files, some seconds: only whether it works"
+        "--only", default="", metavar="TEXT", help="run only races with TEXT in their name"
     )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
     parser.add_argument(
-        "--only", default="", metavar="TEXT", help="only races with this in their name"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
-    parser.add_argument(
-        "--compare", type=Path, metavar="FILE", help="show ratios beside those of an earlier --json"
+        "--compare", type=Path, metavar="FILE", help="compare with FILE of an earlier --json"
     )
     return parser
 
 
-def measured(place: Place, quick: bool, only: str, failures: list[str]) -> Iterator[Entry]:
-    for race in races(place, quick):
+def measured(workspace: Workspace, quick: bool, only: str, failures: list[str]) -> Iterator[Entry]:
+    for race in races(workspace, quick):
         if only in race.name:
-            for found in run_race(race, place, failures):
-                print(entry_line(found), flush=True)
-                yield found
+            for entry in run_race(race, workspace, failures):
+                print(entry_line(entry), flush=True)
+                yield entry
 
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     before = json.loads(args.compare.read_text()) if args.compare else None
     if os.name == "nt" or not shutil.which("curl"):
-        sys.exit("bench.py: a POSIX system and curl are needed")
-    with prepared() as place:
-        title = heading(place, args.quick)
-        print(
-            title
-            + "\n\nrace                   client             clock     ratio    processor  peak memory"
-        )
+        sys.exit("bench.py: a POSIX system and curl required")
+    with prepared() as workspace:
+        title = heading(workspace, args.quick)
+        print(f"{title}\n")
+        print("race                   client             clock     ratio    processor  peak memory")
         failures: list[str] = []
-        entries = list(measured(place, args.quick, args.only, failures))
+        entries = list(measured(workspace, args.quick, args.only, failures))
     results = reached(entries, everything=not args.only)
     print("\ngoal" + " " * 53 + "limit   result")
     print("\n".join(goal_line(goal, result) for goal, result in results.items()))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The man page, made from the same tables as --help: nobody writes an option twice.
+"""The man page, made from the same tables as --help.
 
-python3 tools/man.py --out DIR       writes DIR/twat-fs.1 (also: tools/dev.py build)
-mandoc DIR/twat-fs.1                 shows it
+python3 tools/man.py --out DIR       write DIR/twat-fs.1 (also: tools/dev.py build)
+mandoc DIR/twat-fs.1                 show it
 """
 
 from __future__ import annotations
@@ -22,24 +22,30 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 ABOUT = {
-    "upload": "Turn files into URLs: one URL for each file to standard output, in the order given, and all the rest to standard "
-              "error. The word upload may be left out. Without a file, or for -, standard input is uploaded.",
-    "list": "The hosts and what is known about them; with a name, about that one.",
-    "status": "Whether a host is ready; without a name, each of them.",
-    "serve": "This machine is the host: give these files under URLs that cannot be guessed, or without files receive some.",
-    "version": "The version.",
-    "completion": "A script that completes commands, options and hosts in bash, fish or zsh.",
+    "upload": "Upload files and print one URL for each to standard output, in the same order; "
+              "messages go to standard error. The word upload is optional. "
+              "Without a file, or for -, standard input is uploaded.",
+    "list": "List the hosts, or the details of one host.",
+    "status": "Show whether a host can be used, or all hosts.",
+    "serve": "Share files from this machine under URLs that cannot be guessed; "
+             "without files, receive uploads.",
+    "version": "Print the version.",
+    "completion": "Print a script that completes commands, options and hosts in bash, fish or zsh.",
 }  # fmt: skip
-WORDS = {
-    "upload": "Ar file ...", "list": "Op Ar host", "status": "Op Ar host", "serve": "Op Ar file ...", "completion": "Ar shell",
-}  # fmt: skip
+ARGUMENTS = {
+    "upload": "Ar file ...",
+    "list": "Op Ar host",
+    "status": "Op Ar host",
+    "serve": "Op Ar file ...",
+    "completion": "Ar shell",
+}
 ENVIRONMENT = {
     "TWAT_FS_DEFAULT_PROVIDER": "hosts to use, like --provider",
-    "TWAT_FS_TIMEOUT": "seconds without any byte moving, like --timeout",
-    "TWAT_FS_SERVE_TOKEN": "the token of serve, which ps does not show",
+    "TWAT_FS_TIMEOUT": "stall timeout in seconds, like --timeout",
+    "TWAT_FS_SERVE_TOKEN": "the token of serve, hidden from ps",
     "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "proxies, as with curl",
     "SSL_CERT_FILE": "certificates to trust instead of the system's",
-    "NO_COLOR": "not needed: there are no colours",
+    "NO_COLOR": "no effect: there are no colours",
 }
 PAGE = r""".Dd {date}
 .Dt TWAT-FS 1
@@ -51,9 +57,9 @@ PAGE = r""".Dd {date}
 {synopsis}
 .Sh DESCRIPTION
 .Nm
-gives a file to a public host, or to storage of yours,
-and prints the URL once it is proven that the URL serves the same bytes.
-What a public host has taken can be read by everybody who has the URL.
+uploads a file to a public host or to your own storage,
+and prints the URL after it has verified that the URL serves the same bytes.
+A file on a public host can be read by everyone who has the URL.
 {commands}
 .Sh HOSTS
 .Bl -tag -width tmpfileslink
@@ -75,10 +81,10 @@ What a public host has taken can be read by everybody who has the URL.
 """
 
 
-def text(words: str) -> str:
-    """For roff: a sentence begins a line, no line is long, and none begins with what roff takes for a command."""
+def text(source: str) -> str:
+    """Text for roff: each sentence starts a line, and no line starts like a request of roff."""
     sentences = re.split(
-        r"(?<=[.?!]) +(?=[A-Z])", words.replace("\\", "\\e").replace("-", "\\-").strip(" ,")
+        r"(?<=[.?!]) +(?=[A-Z])", source.replace("\\", "\\e").replace("-", "\\-").strip(" ,")
     )
     lines = [
         line
@@ -92,25 +98,29 @@ def item(head: str, body: str) -> str:
     return f".It {head}\n{text(body)}"
 
 
-def option(found: Any) -> str:
-    value = found.how.get("metavar") or "|".join(found.how.get("choices", ()))
-    flags = [
-        f"Fl {flag[1:].replace('-', chr(92) + '-')}" + (f" Ar {value}" if value else "")
-        for flag in found.flags.split()
-    ]
-    return item(" , ".join(flags), found.help)
+def option_item(option: Any) -> str:
+    value = option.how.get("metavar") or "|".join(option.how.get("choices", ()))
+    suffix = f" Ar {value}" if value else ""
+    flags = [f"Fl {flag[1:]}".replace("-", "\\-") + suffix for flag in option.flags.split()]
+    return item(" , ".join(flags), option.help)
 
 
 def command(name: str, options: Any) -> str:
-    listed = "\n.Bl -tag -width Ds\n" + "\n".join(map(option, options)) + "\n.El" if options else ""
-    return f".Ss {name}\n{text(ABOUT[name])}{listed}"
+    section = f".Ss {name}\n{text(ABOUT[name])}"
+    if not options:
+        return section
+    return f"{section}\n.Bl -tag -width Ds\n" + "\n".join(map(option_item, options)) + "\n.El"
 
 
 def synopsis(name: str, options: Any) -> str:
-    parts = ["Op Ar option ..."] * bool(options) + [WORDS.get(name, "")] * (name in WORDS)
-    return "\n".join(
-        [".Nm", *([f".Cm {name}"] if name != "upload" else []), *(f".{part}" for part in parts)]
-    )
+    lines = [".Nm"]
+    if name != "upload":
+        lines.append(f".Cm {name}")
+    if options:
+        lines.append(".Op Ar option ...")
+    if name in ARGUMENTS:
+        lines.append(f".{ARGUMENTS[name]}")
+    return "\n".join(lines)
 
 
 def page() -> str:
@@ -121,7 +131,7 @@ def page() -> str:
     settings = {
         name: f"for {row.id}" for row in twat_fs.PROVIDERS for name in (*row.needs, *row.takes)
     }
-    moment = time.gmtime(int(binary.moment()))
+    moment = time.gmtime(int(binary.source_date_epoch()))
     return PAGE.format(
         date=time.strftime("%B ", moment) + f"{moment.tm_mday}, {moment.tm_year}",
         synopsis="\n".join(synopsis(*pair) for pair in commands.items()),
@@ -137,9 +147,9 @@ def page() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="The man page, made from the tables of --help.")
+    parser = argparse.ArgumentParser(description="Write the man page.")
     parser.add_argument(
-        "--out", type=Path, default=ROOT / "dist", help="the folder it goes to (dist)"
+        "--out", type=Path, default=ROOT / "dist", help="target folder (default dist)"
     )
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Makes the tag of a release, if everything is ready for one; pushing it is left to a person.
+"""Make the tag of a release if everything is ready for one; pushing it is left to a person.
 
     python3 tools/dev.py release v1.2.3
 
-    the name, main, a clean tree, a greater version, an entry in CHANGELOG.md --> linters and tests --> git tag -a -->
-    is the tree still that tag?
+    name, branch main, clean tree, greater version, entry in CHANGELOG.md -> linters and tests
+    -> git tag -a -> is the tree still that tag?
 
-What happens after the push stands in .github/RELEASING.md.
+.github/RELEASING.md describes what happens after the push.
 """
 
 from __future__ import annotations
@@ -21,88 +21,74 @@ import dev
 import version
 
 ROOT = Path(__file__).resolve().parent.parent
-KINDS = ("a", "b", "rc", "")  # in order of time; none: the release itself
 
 
-def key(told: str) -> tuple[int, ...]:
-    """So that 1.2.3rc1 < 1.2.3 < 1.2.10."""
-    numbers, kind, count = re.fullmatch(r"([0-9.]+?)(?:(a|b|rc)([0-9]+))?", told).groups()  # type: ignore[union-attr]
-    return (*map(int, numbers.split(".")), KINDS.index(kind or ""), int(count or 0))
+def changelog_entry(changelog: str, release: str) -> str:
+    """The section of CHANGELOG.md for this version, or ""; a pre-release may use Unreleased."""
+    headings = [rf"{re.escape(release)}\] - [0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}"]
+    if re.search("[a-z]", release):
+        headings.append(r"Unreleased\]")
+    pattern = rf"(?ms)^## \[(?:{'|'.join(headings)})$\n(.*?)(?=^## \[|^\[|\Z)"
+    match = re.search(pattern, changelog)
+    return match.group(1).strip() if match else ""
 
 
-def releases(tags: str) -> list[str]:
-    """The versions among these tags, one a line."""
-    found = []
-    for tag in tags.split():
-        try:
-            found.append(version.from_tag(tag))
-        except version.NoVersion:
-            pass  # no release
-    return found
+def read_changelog() -> str:
+    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def entry(changelog: str, told: str) -> str:
-    """What CHANGELOG.md tells of this version; a pre-release may still be under Unreleased."""
-    heads = [
-        rf"{re.escape(told)}\] - [0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}",
-        *([r"Unreleased\]"] if re.search("[a-z]", told) else []),
-    ]
-    found = re.search(rf"(?ms)^## \[(?:{'|'.join(heads)})$\n(.*?)(?=^## \[|^\[|\Z)", changelog)
-    return found.group(1).strip() if found else ""
+def git(*args: str) -> str:
+    """stdout of git; a failure ends the program."""
+    output, error, code = version.git(ROOT, *args)
+    dev.check(code, f"git {args[0]} failed: {error.strip()}")
+    return output.strip()
 
 
-def ask(*words: str) -> str:
-    """What git says; if it says nothing because it cannot, that is no yes."""
-    told, complaint, code = version.git(ROOT, *words)
-    dev.check(code, f"git {words[0]} failed: {complaint.strip()}")
-    return told.strip()
-
-
-def objections(tag: str, told: str) -> Iterator[str]:
-    """What speaks against tagging this commit, in sentences."""
-    if tag != f"v{told}":
-        yield f"the tag should be written v{told}"
-    if ask("rev-parse", "--abbrev-ref", "HEAD") != "main":
-        yield "releases are made from main, and this is another branch"
-    if ask("status", "--porcelain", "--untracked-files=normal"):
-        yield "the tree is not clean: commit or remove what `git status` shows"
-    last = max(releases(ask("tag", "--list")), key=key, default="")
-    if last and key(told) <= key(last):
-        yield f"{told} is not greater than the last release, {last}"
-    if not entry((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), told):
-        yield f"CHANGELOG.md has no entry under a head like `## [{told}] - 2026-01-31`"
+def objections(tag: str, release: str) -> Iterator[str]:
+    """The reasons not to tag this commit."""
+    if tag != f"v{release}":
+        yield f"invalid tag '{tag}' (expected v{release})"
+    if git("rev-parse", "--abbrev-ref", "HEAD") != "main":
+        yield "releases are made from the branch main"
+    if git("status", "--porcelain", "--untracked-files=normal"):
+        yield "the tree has changes: commit or delete what `git status` shows"
+    tagged = version.release_tags(git("tag", "--list")).values()
+    last = max(tagged, key=version.sort_key, default="")
+    if last and version.sort_key(release) <= version.sort_key(last):
+        yield f"{release} is not greater than the last release, {last}"
+    if not changelog_entry(read_changelog(), release):
+        yield f"CHANGELOG.md: no section `## [{release}] - 2026-01-31`"
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="dev.py release", description="Check that all is ready, and make the tag."
+        prog="dev.py release", description="Check that a release is ready and make its tag."
     )
     parser.add_argument("tag", metavar="TAG", help="like v1.2.3 or v1.2.3rc1")
     tag = parser.parse_args(argv).tag
     try:
-        told = version.from_tag(tag)
+        release = version.from_tag(tag)
     except version.NoVersion as error:
         dev.fail(str(error))
-    against, commit = list(objections(tag, told)), ask("rev-parse", "HEAD")
-    if against:
-        dev.fail("; ".join(against))
-    dev.check(dev.everything([]), "linters or tests are not content: there is no release")
-    message = (
-        f"twat-fs {told}\n\n{entry((ROOT / 'CHANGELOG.md').read_text(encoding='utf-8'), told)}\n"
-    )
-    ask("tag", "-a", "--cleanup=whitespace", "-m", message, tag, commit)
-    try:
-        version.main(
-            ["--expect", tag]
-        )  # the workflow asks the same; the tree may have changed since the tests began
-    except SystemExit:
-        ask("tag", "-d", tag)
-        raise
-    print(
-        f"dev.py: {tag} is here, and nowhere else yet. To publish it:\n\n    git push --atomic origin main {tag}\n"
-    )
-    print(f"To take it back while it is only here:\n\n    git tag -d {tag}")
+    reasons, commit = list(objections(tag, release)), git("rev-parse", "HEAD")
+    if reasons:
+        dev.fail("; ".join(reasons))
+    dev.check(dev.everything([]), "linters or tests failed; no tag was made")
+    make_tag(tag, commit, f"twat-fs {release}\n\n{changelog_entry(read_changelog(), release)}\n")
+    print(f"dev.py: tag {tag} exists in this clone only. To publish it:\n")
+    print(f"    git push --atomic origin main {tag}\n")
+    print(f"To delete it again:\n\n    git tag -d {tag}")
     return 0
+
+
+def make_tag(tag: str, commit: str, message: str) -> None:
+    """Tag the commit; the tag goes again if the tree has changed since the tests began."""
+    git("tag", "-a", "--cleanup=whitespace", "-m", message, tag, commit)
+    try:
+        version.main(["--expect", tag])  # release.yml checks the same
+    except SystemExit:
+        git("tag", "-d", tag)
+        raise
 
 
 if __name__ == "__main__":

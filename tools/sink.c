@@ -1,14 +1,15 @@
-/* The other end of tools/bench.py: an HTTP server that reads and discards, as fast as this machine can.
+/* The server of tools/bench.py: reads and discards, as fast as this machine can.
  *
- *     sink [--tls CERT.PEM KEY.PEM] [--serve FILE] [--cap RATE]     prints its port on 127.0.0.1, ends with its stdin
+ *     sink [--tls CERT.PEM KEY.PEM] [--serve FILE] [--cap RATE]
  *
- *     accept -> thread: { head -> (100) -> body, discarded -> answer }*      one thread for each connection
+ *     accept -> thread: { head -> (100) -> body, discarded -> response }*
  *
- * PUT and POST answer with a link to itself; GET and HEAD give FILE, or one range of it; GET /statistics tells the
- * bytes of bodies received and given. HEAD without FILE is a 404 (rclone asks before it uploads). It also answers what
- * S3 clients want to hear: ETag, the CRC-32 repeated, uploads in parts. --cap: each connection brings RATE bytes a
- * second at most, and an answer comes after 20 ms.
- * tools/sink.py is the same in Python, for machines without a compiler: keep them alike.
+ * It prints its port on 127.0.0.1 and exits at the end of its stdin. PUT and POST respond with a
+ * link to the server itself; GET and HEAD serve FILE or one range of it; GET /statistics returns
+ * the bytes of bodies received and sent. HEAD without FILE is a 404 (rclone asks before it
+ * uploads). S3 clients get ETag, their CRC-32 and uploads in parts. --cap: at most RATE bytes per
+ * second and connection, and 20 ms for a response.
+ * tools/sink.py does the same in Python, for machines without a compiler.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -31,7 +32,7 @@
 enum { HEAD = 64 * 1024, BLOCK = 256 * 1024 };      /* a block stays in the cache */
 
 #ifdef __linux__
-enum { DISCARD = MSG_TRUNC };                       /* the kernel drops the bytes: clients are measured, not copies here */
+enum { DISCARD = MSG_TRUNC };                       /* the kernel drops the bytes */
 #else
 enum { DISCARD = 0 };
 #endif
@@ -46,17 +47,18 @@ struct request {
 static SSL_CTX *tls;
 static int served = -1;
 static long long served_size, cap;
-static atomic_llong received, given;
+static atomic_llong received, sent;
 
 /* 1 The wire */
 
-static ssize_t take(struct wire *w, char *to, size_t room) {
+static ssize_t receive(struct wire *w, char *to, size_t room) {
     return w->ssl ? SSL_read(w->ssl, to, (int)room) : recv(w->fd, to, room, 0);
 }
 
-static int give(struct wire *w, const char *from, size_t size) {
+static int send_all(struct wire *w, const char *from, size_t size) {
     while (size) {
-        ssize_t n = w->ssl ? SSL_write(w->ssl, from, (int)size) : send(w->fd, from, size, MSG_NOSIGNAL);
+        ssize_t n = w->ssl ? SSL_write(w->ssl, from, (int)size)
+                           : send(w->fd, from, size, MSG_NOSIGNAL);
         if (n <= 0) return 0;
         from += n;
         size -= (size_t)n;
@@ -64,9 +66,10 @@ static int give(struct wire *w, const char *from, size_t size) {
     return 1;
 }
 
-static void rest(double seconds) {
-    struct timespec span = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    nanosleep(&span, NULL);
+static void pause_for(double seconds) {
+    time_t full = (time_t)seconds;
+    struct timespec duration = {full, (long)((seconds - (double)full) * 1e9)};
+    nanosleep(&duration, NULL);
 }
 
 static double now(void) {
@@ -92,8 +95,9 @@ static int parse(const char *head, struct request *r) {
     if ((value = header(head, "Host"))) sscanf(value, "%255[^\r\n]", r->host);
     if ((value = header(head, "Content-Length"))) r->length = atoll(value);
     r->last = served_size - 1;
-    if ((value = header(head, "Range")) && sscanf(value, "bytes=%lld-%lld", &r->first, &r->last) == 1)
-        if (r->first < 0) r->first += served_size;
+    value = header(head, "Range");
+    if (value && sscanf(value, "bytes=%lld-%lld", &r->first, &r->last) == 1 && r->first < 0)
+        r->first += served_size;
     if (r->last >= served_size) r->last = served_size - 1;
     r->expects = (value = header(head, "Expect")) && !strncasecmp(value, "100-", 4);
     r->closes = (value = header(head, "Connection")) && !strncasecmp(value, "close", 5);
@@ -103,12 +107,12 @@ static int parse(const char *head, struct request *r) {
     return 1;
 }
 
-/* Read a head into `head`; `*rest` bytes of the body, which came with it, are left behind it. */
+/* Read a head into `head`; after it are the `*rest` bytes of the body that arrived with it. */
 static char *read_head(struct wire *w, char *head, size_t *rest) {
     size_t have = 0;
     char *end = NULL;
     while (!end && have < HEAD - 1) {
-        ssize_t n = take(w, head + have, HEAD - 1 - have);
+        ssize_t n = receive(w, head + have, HEAD - 1 - have);
         if (n <= 0) return NULL;
         have += (size_t)n;
         head[have] = 0;
@@ -126,10 +130,11 @@ static int discard(struct wire *w, long long left) {
     while (left > 0) {
         if (cap) {
             double ahead = (double)(size - left) / (double)cap - (now() - begun);
-            if (ahead > 0.001) rest(ahead);
+            if (ahead > 0.001) pause_for(ahead);
         }
         size_t most = left < BLOCK ? (size_t)left : BLOCK;
-        ssize_t n = w->ssl ? SSL_read(w->ssl, w->block, (int)most) : recv(w->fd, w->block, most, DISCARD);
+        ssize_t n = w->ssl ? SSL_read(w->ssl, w->block, (int)most)
+                           : recv(w->fd, w->block, most, DISCARD);
         if (n <= 0) return 0;
         left -= n;
         received += n;
@@ -137,20 +142,21 @@ static int discard(struct wire *w, long long left) {
     return 1;
 }
 
-/* The end of a chunked body is looked for, not understood: an empty chunk without trailers (aws-chunked has its own inside). */
+/* Search for the end of a chunked body, an empty chunk without trailers, without parsing it:
+ * aws-chunked has chunks of its own inside. */
 static int discard_chunks(struct wire *w, const char *first, size_t size) {
-    char tail[14] = "";                                /* the last bytes: a mark may lie across two reads */
+    char tail[14] = "";                 /* the last bytes: the end may arrive in two reads */
     size_t have = 0;
     const char *fresh = first;
     for (;;) {
-        size_t taken = size < 7 ? size : 7;
-        size_t kept = have < 7 ? have : 7;
-        memmove(tail, tail + have - kept, kept);
-        memcpy(tail + kept, fresh + size - taken, taken);
-        have = kept + taken;
-        if ((have >= 7 && !memcmp(tail + have - 7, "\r\n0\r\n\r\n", 7)) || (have == 5 && !memcmp(tail, "0\r\n\r\n", 5)))
-            return 1;
-        ssize_t n = take(w, w->block, BLOCK);
+        size_t added = size < 7 ? size : 7;
+        size_t old = have < 7 ? have : 7;
+        memmove(tail, tail + have - old, old);
+        memcpy(tail + old, fresh + size - added, added);
+        have = old + added;
+        if (have >= 7 && !memcmp(tail + have - 7, "\r\n0\r\n\r\n", 7)) return 1;
+        if (have == 5 && !memcmp(tail, "0\r\n\r\n", 5)) return 1;
+        ssize_t n = receive(w, w->block, BLOCK);
         if (n <= 0) return 0;
         received += n;
         fresh = w->block;
@@ -158,76 +164,87 @@ static int discard_chunks(struct wire *w, const char *first, size_t size) {
     }
 }
 
-/* 3 Answers */
+/* 3 Responses */
 
-static int answer(struct wire *w, const struct request *r, const char *status, const char *body) {
+static int respond(struct wire *w, const struct request *r, const char *status, const char *body) {
     char text[4096], crc[128] = "";
     int head_only = !strcmp(r->method, "HEAD");
     if (*r->crc) snprintf(crc, sizeof crc, "x-amz-checksum-crc32: %s\r\n", r->crc);
-    int size = snprintf(text, sizeof text, "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nETag: \"sink\"\r\n%s"
-                        "Content-Length: %zu\r\n\r\n%s", status, crc, strlen(body), head_only ? "" : body);
-    return give(w, text, (size_t)size);
+    int size = snprintf(text, sizeof text,
+                        "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nETag: \"sink\"\r\n%s"
+                        "Content-Length: %zu\r\n\r\n%s",
+                        status, crc, strlen(body), head_only ? "" : body);
+    return send_all(w, text, (size_t)size);
 }
 
-static int answer_link(struct wire *w, const struct request *r) {
+static int respond_link(struct wire *w, const struct request *r) {
     char link[2560];
-    const char *name = strrchr(r->path, '/');
-    snprintf(link, sizeof link, "%s://%s/abc/%s", tls ? "https" : "http", r->host, name && name[1] ? name + 1 : "file.bin");
-    return answer(w, r, "200 OK", link);
+    const char *slash = strrchr(r->path, '/');
+    const char *name = slash && slash[1] ? slash + 1 : "file.bin";
+    snprintf(link, sizeof link, "%s://%s/abc/%s", tls ? "https" : "http", r->host, name);
+    return respond(w, r, "200 OK", link);
 }
 
-static int answer_statistics(struct wire *w, const struct request *r) {
+static int respond_statistics(struct wire *w, const struct request *r) {
     char text[64];
-    snprintf(text, sizeof text, "%lld %lld", (long long)received, (long long)given);
-    return answer(w, r, "200 OK", text);
+    snprintf(text, sizeof text, "%lld %lld", (long long)received, (long long)sent);
+    return respond(w, r, "200 OK", text);
 }
 
-static int answer_file(struct wire *w, const struct request *r) {
+static int respond_file(struct wire *w, const struct request *r) {
     char text[512];
     long long at = r->first, left = r->last - r->first + 1;
     int part = left != served_size;
     int size = snprintf(text, sizeof text,
-                        "HTTP/1.1 %s\r\nAccept-Ranges: bytes\r\nContent-Type: application/octet-stream\r\n"
-                        "Content-Length: %lld\r\n", part ? "206 Partial Content" : "200 OK", left);
-    if (part) size += snprintf(text + size, sizeof text - (size_t)size, "Content-Range: bytes %lld-%lld/%lld\r\n",
-                               r->first, r->last, served_size);
+                        "HTTP/1.1 %s\r\nAccept-Ranges: bytes\r\n"
+                        "Content-Type: application/octet-stream\r\nContent-Length: %lld\r\n",
+                        part ? "206 Partial Content" : "200 OK", left);
+    if (part)
+        size += snprintf(text + size, sizeof text - (size_t)size,
+                         "Content-Range: bytes %lld-%lld/%lld\r\n",
+                         r->first, r->last, served_size);
     size += snprintf(text + size, sizeof text - (size_t)size, "\r\n");
-    if (!give(w, text, (size_t)size) || !strcmp(r->method, "HEAD")) return 1;
+    if (!send_all(w, text, (size_t)size) || !strcmp(r->method, "HEAD")) return 1;
     while (left > 0) {
         ssize_t n = pread(served, w->block, left < BLOCK ? (size_t)left : BLOCK, at);
-        if (n <= 0 || !give(w, w->block, (size_t)n)) return 0;
+        if (n <= 0 || !send_all(w, w->block, (size_t)n)) return 0;
         at += n;
         left -= n;
-        given += n;
+        sent += n;
     }
     return 1;
 }
 
-static int answer_any(struct wire *w, const struct request *r) {
-    if (!strcmp(r->path, "/statistics")) return answer_statistics(w, r);
+static int respond_any(struct wire *w, const struct request *r) {
+    if (!strcmp(r->path, "/statistics")) return respond_statistics(w, r);
     if (!strcmp(r->method, "POST") && strstr(r->path, "?uploads"))
-        return answer(w, r, "200 OK", "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>");
+        return respond(w, r, "200 OK",
+                       "<InitiateMultipartUploadResult><UploadId>1</UploadId>"
+                       "</InitiateMultipartUploadResult>");
     if (!strcmp(r->method, "POST") && strstr(r->path, "uploadId="))
-        return answer(w, r, "200 OK", "<CompleteMultipartUploadResult><ETag>sink</ETag></CompleteMultipartUploadResult>");
-    if (!strcmp(r->method, "PUT") && r->is_s3) return answer(w, r, "200 OK", "");
-    if (!strcmp(r->method, "PUT") || !strcmp(r->method, "POST")) return answer_link(w, r);
-    if (served < 0 || r->last < r->first) return answer(w, r, "404 Not Found", "not here");
-    return answer_file(w, r);
+        return respond(w, r, "200 OK",
+                       "<CompleteMultipartUploadResult><ETag>sink</ETag>"
+                       "</CompleteMultipartUploadResult>");
+    if (!strcmp(r->method, "PUT") && r->is_s3) return respond(w, r, "200 OK", "");
+    if (!strcmp(r->method, "PUT") || !strcmp(r->method, "POST")) return respond_link(w, r);
+    if (served < 0 || r->last < r->first) return respond(w, r, "404 Not Found", "not here");
+    return respond_file(w, r);
 }
 
 /* 4 Connections */
 
-static void converse(struct wire *w) {
+static void handle_requests(struct wire *w) {
     char *head = malloc(HEAD);
     struct request r;
     size_t more;
     char *body;
     while ((body = read_head(w, head, &more)) && parse(head, &r)) {
-        if (r.expects && !more && !give(w, "HTTP/1.1 100 Continue\r\n\r\n", 25)) break;
+        if (r.expects && !more && !send_all(w, "HTTP/1.1 100 Continue\r\n\r\n", 25)) break;
         received += (long long)more;
-        if (!(r.chunked ? discard_chunks(w, body, more) : discard(w, r.length - (long long)more))) break;
-        if (cap) rest(0.02);
-        if (!answer_any(w, &r) || r.closes) break;
+        if (r.chunked && !discard_chunks(w, body, more)) break;
+        if (!r.chunked && !discard(w, r.length - (long long)more)) break;
+        if (cap) pause_for(0.02);
+        if (!respond_any(w, &r) || r.closes) break;
     }
     free(head);
 }
@@ -240,7 +257,7 @@ static void *connection(void *argument) {
         w.ssl = SSL_new(tls);
         SSL_set_fd(w.ssl, w.fd);
     }
-    if (!tls || SSL_accept(w.ssl) == 1) converse(&w);
+    if (!tls || SSL_accept(w.ssl) == 1) handle_requests(&w);
     if (tls) {
         SSL_shutdown(w.ssl);
         SSL_free(w.ssl);
@@ -295,12 +312,19 @@ static int listen_on_loopback(void) {
     return fd;
 }
 
-int main(int count, char **words) {
-    for (int i = 1; i < count; i++) {
-        if (!strcmp(words[i], "--tls") && i + 2 < count) { load_certificate(words[i + 1], words[i + 2]); i += 2; }
-        else if (!strcmp(words[i], "--serve") && i + 1 < count) load_file(words[++i]);
-        else if (!strcmp(words[i], "--cap") && i + 1 < count) cap = atoll(words[++i]);
-        else { fprintf(stderr, "usage: sink [--tls CERT KEY] [--serve FILE] [--cap RATE]\n"); return 2; }
+int main(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--tls") && i + 2 < argc) {
+            load_certificate(argv[i + 1], argv[i + 2]);
+            i += 2;
+        } else if (!strcmp(argv[i], "--serve") && i + 1 < argc) {
+            load_file(argv[++i]);
+        } else if (!strcmp(argv[i], "--cap") && i + 1 < argc) {
+            cap = atoll(argv[++i]);
+        } else {
+            fprintf(stderr, "usage: sink [--tls CERT KEY] [--serve FILE] [--cap RATE]\n");
+            return 2;
+        }
     }
     signal(SIGPIPE, SIG_IGN);
     int listener = listen_on_loopback();

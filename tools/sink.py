@@ -1,4 +1,4 @@
-"""The other end of tools/bench.py where there is no C compiler; tools/sink.c says what it does: keep them alike."""
+"""The server of tools/bench.py on machines without a C compiler; see tools/sink.c."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BLOCK = 1024 * 1024
 
 
 class Sink(BaseHTTPRequestHandler):
-    """One connection; what all of them share are the class attributes."""
+    """One connection; all connections share the class attributes."""
 
     protocol_version = "HTTP/1.1"
-    scheme, served, given, received, cap = "http", "", 0, 0, 0
-    counting = threading.Lock()
+    scheme, served, sent, received, cap = "http", "", 0, 0, 0
+    lock = threading.Lock()
 
     def do_PUT(self) -> None:
         if self.headers.get("Transfer-Encoding"):
@@ -30,28 +30,30 @@ class Sink(BaseHTTPRequestHandler):
             time.sleep(0.02)
         name = self.path.rpartition("/")[2] or "file.bin"
         link = f"{self.scheme}://{self.headers['Host']}/abc/{name}"
-        begins, ends = "?uploads" in self.path, "uploadId=" in self.path and self.command == "POST"
-        begun = (
-            "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
-        )
-        words = begun if begins else "<CompleteMultipartUploadResult/>" if ends else link
-        words = "" if self.command == "PUT" and self.headers.get("x-amz-content-sha256") else words
+        headers = [("ETag", '"sink"')]
         crc = self.headers.get("x-amz-checksum-crc32")
-        self.answer(
-            200,
-            words.encode(),
-            (("ETag", '"sink"'), *((("x-amz-checksum-crc32", crc),) if crc else ())),
-        )
+        if crc:
+            headers.append(("x-amz-checksum-crc32", crc))
+        self.respond(200, (self.s3_body() or link).strip().encode(), tuple(headers))
+
+    def s3_body(self) -> str:
+        """The body for a request of S3; a blank where it is empty, "" for other requests."""
+        if "?uploads" in self.path:
+            result = "InitiateMultipartUploadResult"
+            return f"<{result}><UploadId>1</UploadId></{result}>"
+        if self.command == "POST" and "uploadId=" in self.path:
+            return "<CompleteMultipartUploadResult/>"
+        return " " if self.command == "PUT" and self.headers.get("x-amz-content-sha256") else ""
 
     do_POST = do_PUT
 
     def do_GET(self) -> None:
         if self.path == "/statistics":
-            self.answer(200, f"{Sink.received} {Sink.given}".encode())
+            self.respond(200, f"{Sink.received} {Sink.sent}".encode())
         elif self.served:
-            self.answer_file(os.path.getsize(self.served))
+            self.respond_file(os.path.getsize(self.served))
         else:
-            self.answer(404, b"not here")
+            self.respond(404, b"not here")
 
     do_HEAD = do_GET
 
@@ -61,10 +63,9 @@ class Sink(BaseHTTPRequestHandler):
         while left > 0:
             if self.cap:
                 time.sleep(max(0.0, (size - left) / self.cap - (time.monotonic() - begun)))
-            left -= (
-                self.rfile.readinto(block[: min(left, len(block))]) or size
-            )  # nothing more came: stop
-        with self.counting:
+            # at the end of the connection stop
+            left -= self.rfile.readinto(block[: min(left, len(block))]) or size
+        with self.lock:
             Sink.received += size
 
     def discard_chunks(self) -> None:
@@ -73,7 +74,7 @@ class Sink(BaseHTTPRequestHandler):
         while self.rfile.readline().strip():
             pass
 
-    def answer(
+    def respond(
         self, status: int, body: bytes, headers: tuple[tuple[str, str], ...] = (), length: int = -1
     ) -> None:
         self.send_response(status)
@@ -82,11 +83,14 @@ class Sink(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else body)
 
-    def answer_file(self, size: int) -> None:
-        first, last = span(self.headers.get("Range", ""), size)
-        whole = last - first + 1 == size
-        headers = () if whole else (("Content-Range", f"bytes {first}-{last}/{size}"),)
-        self.answer(200 if whole else 206, b"", headers, last - first + 1)
+    def respond_file(self, size: int) -> None:
+        first, last = parse_range(self.headers.get("Range", ""), size)
+        length = last - first + 1
+        if length == size:
+            self.respond(200, b"", length=length)
+        else:
+            content_range = ("Content-Range", f"bytes {first}-{last}/{size}")
+            self.respond(206, b"", (content_range,), length)
         if self.command == "GET":
             self.send_part(first, last + 1)
 
@@ -95,24 +99,22 @@ class Sink(BaseHTTPRequestHandler):
             file.seek(start)
             for at in range(start, end, BLOCK):
                 self.wfile.write(file.read(min(BLOCK, end - at)))
-        with self.counting:
-            Sink.given += end - start
+        with self.lock:
+            Sink.sent += end - start
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silence."""
+        """No log."""
 
 
-def span(header: str, size: int) -> tuple[int, int]:
-    """First and last byte that a Range header asks for; the whole file if there is none."""
-    found = re.fullmatch(r"bytes=(\d*)-(\d*)", header)
-    if not found or found.group(0) == "bytes=-":
+def parse_range(header: str, size: int) -> tuple[int, int]:
+    """First and last byte of a Range header; those of the file if there is none."""
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header)
+    if not match or match.group(0) == "bytes=-":
         return 0, size - 1
-    first, last = found.groups()
-    return (
-        (int(first), min(int(last or size), size - 1))
-        if first
-        else (max(0, size - int(last)), size - 1)
-    )
+    first, last = match.groups()
+    if not first:
+        return max(0, size - int(last)), size - 1
+    return int(first), min(int(last or size), size - 1)
 
 
 def main() -> None:

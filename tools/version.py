@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""The version of twat-fs, told by the git tags; builds write it into copies, never into the tree.
+"""The version of twat-fs, read from git tags; builds write it into copies, never into the tree.
 
     python3 tools/version.py                  1.2.3, or 1.2.3.post4+g1a2b3c4.d20260131
-    python3 tools/version.py --write OUT      twat_fs.py with this version in it
-    python3 tools/version.py --expect v1.2.3  exit code 1 unless this tree is that tag, unchanged
+    python3 tools/version.py --write OUT      write a copy of twat_fs.py with this version
+    python3 tools/version.py --expect v1.2.3  fail unless this tree is exactly that tag
 
-    TWAT_FS_BUILD_VERSION -> PKG-INFO (sdist) -> git describe -> what `git archive` wrote into ARCHIVED -> 0+unknown
+    TWAT_FS_BUILD_VERSION -> PKG-INFO (sdist) -> git describe -> ARCHIVED (git archive) -> 0+unknown
 
-After a tag comes `.postN+gHASH`, N commits later; `.dYYYYMMDD` is the day (UTC) of a tree with changed tracked files.
+A commit after a tag gets `.postN+gHASH`, with N commits since the tag; a tree with changed tracked
+files gets `.dYYYYMMDD`, today in UTC. Of several release tags on one commit the greatest counts.
 """
 
 from __future__ import annotations
@@ -23,147 +24,189 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 UNKNOWN = "0+unknown"
 LITERAL = f'__version__ = "{UNKNOWN}"'  # one line of twat_fs.py
+# Expanded by git archive, with git's own choice among several tags: the list of all (%D) would
+# change the checksum of an archive whenever a branch moves.
 ARCHIVED = "$Format:%(describe:tags=true,match=v[0-9]*.[0-9]*.[0-9]*)$"
 GLOBS = ("v[0-9]*.[0-9]*.[0-9]*", "[0-9]*.[0-9]*.[0-9]*")
-MISLEADING = (
+DESCRIBE = ("describe", "--long", "--dirty", "--abbrev=40")
+# Set in git hooks, where they point to another repository.
+GIT_VARIABLES = (
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
     "GIT_OBJECT_DIRECTORY",
     "GIT_COMMON_DIR",
-)  # set in git hooks
-KINDS = {"a": "a", "alpha": "a", "b": "b", "beta": "b", "rc": "rc"}
+)
+PRE_RELEASES = {"a": "a", "alpha": "a", "b": "b", "beta": "b", "rc": "rc"}
+STAGES = ("a", "b", "rc", "")  # in order of time; "" is the release itself
 
 
 class NoVersion(ValueError):
-    """A tag or a name that cannot be published as a version."""
+    """A version that cannot be published, or a repository that git cannot read."""
 
 
 def from_tag(tag: str) -> str:
     """ "v1.2.3-rc.1" is 1.2.3rc1; NoVersion for anything but MAJOR.MINOR.PATCH and a, b, rc."""
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"v?([0-9]+)\.([0-9]+)\.([0-9]+)(?:[-.]?(alpha|beta|a|b|rc)[-.]?([0-9]*))?", tag, re.ASCII
     )
-    if not found:
-        raise NoVersion(f"the tag {tag} is no version: it should look like v1.2.3 or v1.2.3rc1")
-    kind = KINDS.get(found.group(4) or "")
-    return ".".join(str(int(part)) for part in found.groups()[:3]) + (
-        f"{kind}{int(found.group(5) or 0)}" if kind else ""
-    )
+    if not match:
+        raise NoVersion(f"invalid release tag '{tag}' (expected v1.2.3 or v1.2.3rc1)")
+    numbers = ".".join(str(int(part)) for part in match.groups()[:3])
+    stage = PRE_RELEASES.get(match.group(4) or "")
+    return f"{numbers}{stage}{int(match.group(5) or 0)}" if stage else numbers
+
+
+def sort_key(release: str) -> tuple[int, ...]:
+    """Order versions as PyPI does: 1.2.3rc1 < 1.2.3 < 1.2.10."""
+    match = re.fullmatch(r"([0-9.]+?)(?:(a|b|rc)([0-9]+))?", release)
+    assert match, release
+    numbers, stage, count = match.groups()
+    return (*map(int, numbers.split(".")), STAGES.index(stage or ""), int(count or 0))
+
+
+def release_tags(tags: str) -> dict[str, str]:
+    """Version by tag, for the release tags in the output of `git tag --list`."""
+    versions = {}
+    for tag in tags.split():
+        try:
+            versions[tag] = from_tag(tag)
+        except NoVersion:
+            pass
+    return versions
 
 
 def from_describe(text: str, day: str) -> str:
-    """The version for the answer of `git describe --tags --dirty`, with --long or without; `day` is YYYYMMDD."""
-    found = re.fullmatch(r"(.+?)(?:-([0-9]+)-g([0-9a-f]{7,}))?(-dirty)?", text)
-    if not found:
-        raise NoVersion(f"git describes this tree as {text!r}")
-    tag, ahead, commit, dirty = found.groups()
+    """The version for the output of `git describe --tags --dirty [--long]`; `day` is YYYYMMDD."""
+    match = re.fullmatch(r"(.+?)(?:-([0-9]+)-g([0-9a-f]{7,}))?(-dirty)?", text)
+    if not match:
+        raise NoVersion(f"invalid output of git describe: {text!r}")
+    tag, ahead, commit, dirty = match.groups()
+    release = from_tag(tag)
     if not dirty and not int(ahead or 0):
-        return from_tag(tag)
-    return f"{from_tag(tag)}.post{int(ahead or 0)}+g{(commit or '')[:7]}" + (
-        f".d{day}" if dirty else ""
-    )
+        return release
+    development = f"{release}.post{int(ahead or 0)}+g{(commit or '')[:7]}"
+    return f"{development}.d{day}" if dirty else development
 
 
 def today() -> str:
-    """UTC, or SOURCE_DATE_EPOCH."""
-    return time.strftime(
-        "%Y%m%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH") or time.time()))
-    )
+    """The day in UTC, or that of SOURCE_DATE_EPOCH."""
+    seconds = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    return time.strftime("%Y%m%d", time.gmtime(seconds))
 
 
-def git(root: Path, *words: str) -> tuple[str, str, int]:
-    """What git says to stdout and to stderr about the repository whose top is `root`, and about no other; its exit code."""
-    clean = {name: value for name, value in os.environ.items() if name not in MISLEADING}
+def git(root: Path, *args: str) -> tuple[str, str, int]:
+    """stdout (empty after a failure), stderr and exit code of git in the folder `root`."""
+    env = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *words],
-            env={**clean, "LC_ALL": "C"},
+        result = subprocess.run(
+            ["git", "-C", str(root), *args],
+            env={**env, "LC_ALL": "C"},
             capture_output=True,
             text=True,
         )
-    except OSError:  # no git here
+    except OSError:  # git is not installed
         return "", "", 127
-    return (done.stdout if done.returncode == 0 else ""), done.stderr, done.returncode
+    return (result.stdout if result.returncode == 0 else ""), result.stderr, result.returncode
 
 
-def described(root: Path) -> str:
-    """As `git describe --long` would say; without a release tag as if v0.0.0 had stood before the first commit."""
-    place, complaint, _ = git(root, "rev-parse", "--is-shallow-repository", "--show-prefix")
-    if not place and "not a git repository" not in complaint:
-        print(complaint, end="", file=sys.stderr)
-    if (
-        not place or place.split("\n")[1]
-    ):  # a folder of somebody else's repository is not ours to name
+def git_or_fail(root: Path, *args: str) -> str:
+    """stdout of git without the final newline; NoVersion with git's own words if it fails."""
+    output, error, code = git(root, *args)
+    if code:
+        raise NoVersion(
+            f"git {args[0]} failed: {error.strip()}\n"
+            "if the version cannot come from git, set TWAT_FS_BUILD_VERSION"
+        )
+    return output.rstrip("\n")
+
+
+def describe(root: Path) -> str:
+    """The output of `git describe --long`, or "" without a repository at `root`, commits or git.
+
+    Without a release tag it counts as if v0.0.0 stood before the first commit. A repository that
+    git cannot read (dubious ownership, a broken index) raises NoVersion: a build that goes on
+    would publish a wrong version.
+    """
+    if not (root / ".git").exists() or git(root, "--version")[2]:
         return ""
-    long = ("describe", "--long", "--dirty", "--abbrev=40")
-    told = git(root, *long, "--tags", *(f"--match={glob}" for glob in GLOBS))[0].strip()
-    commits = "" if told else git(root, "rev-list", "--count", "HEAD")[0].strip()
-    if not commits:  # told, or there is no commit at all
-        return told
-    if place.startswith("true"):
+    state = git_or_fail(root, "rev-parse", "--is-shallow-repository", "--show-prefix")
+    shallow, _, prefix = state.partition("\n")
+    if prefix or not git(root, "rev-parse", "--verify", "--quiet", "HEAD")[0]:
+        return ""
+    tagged = git(root, *DESCRIBE, "--tags", *(f"--match={glob}" for glob in GLOBS))[0].strip()
+    if tagged:
+        return with_greatest_tag(root, tagged)
+    if shallow == "true":
         print(
-            "version.py: this clone is shallow and shows no release tag; in CI: fetch-depth: 0",
+            "version.py: shallow clone without a release tag; in CI: set fetch-depth: 0",
             file=sys.stderr,
         )
-    commit, complaint, _ = git(root, *long, "--always", "--exclude=*")
-    print(
-        "" if commit else complaint, end="", file=sys.stderr
-    )  # an index that cannot be read: nobody knows what has changed
-    return f"v0.0.0-{commits}-g{commit.strip()}" if commit else ""
+    commits = git_or_fail(root, "rev-list", "--count", "HEAD")
+    return f"v0.0.0-{commits}-g" + git_or_fail(root, *DESCRIBE, "--always", "--exclude=*")
 
 
-def packaged(root: Path) -> str:
-    """The version that an sdist carries."""
+def with_greatest_tag(root: Path, described: str) -> str:
+    """Replace the tag by the greatest release tag of the same commit.
+
+    git describe prefers annotated tags, then the newest, and sorts lightweight tags by name.
+    """
+    match = re.fullmatch(r"(.+)-[0-9]+-g[0-9a-f]+(-dirty)?", described)
+    assert match, described
+    tag = match.group(1)
+    same_commit = git_or_fail(root, "tag", "--points-at", f"refs/tags/{tag}^{{commit}}", *GLOBS)
+    versions = release_tags(same_commit)
+    greatest = max(versions, key=lambda name: sort_key(versions[name]), default=tag)
+    return greatest + described[len(tag) :]
+
+
+def from_pkg_info(root: Path) -> str:
+    """The version of an unpacked sdist, or ""."""
     try:
-        found = re.search(
-            r"^Version: (\S+)$", (root / "PKG-INFO").read_text(encoding="utf-8"), re.M
-        )
+        text = (root / "PKG-INFO").read_text(encoding="utf-8")
     except OSError:
         return ""
-    return found.group(1) if found else ""
+    match = re.search(r"^Version: (\S+)$", text, re.M)
+    return match.group(1) if match else ""
 
 
 def version(root: Path = ROOT) -> str:
-    """Raises NoVersion where the nearest tag or TWAT_FS_BUILD_VERSION cannot be a version."""
-    told = os.environ.get("TWAT_FS_BUILD_VERSION") or packaged(root)
-    if told:
-        if not re.fullmatch(r"[0-9][0-9A-Za-z.+!]*", told, re.ASCII):
-            raise NoVersion(f"{told!r} is no version")
-        return told
-    archived = "" if ARCHIVED[:1] in "$%" else ARCHIVED  # as it stands here, or left by an old git
-    told = described(root) or archived
-    return from_describe(told, today()) if told else UNKNOWN
+    """Return the version of the tree at `root`; raises NoVersion where there cannot be one."""
+    fixed = os.environ.get("TWAT_FS_BUILD_VERSION") or from_pkg_info(root)
+    if fixed:
+        if not re.fullmatch(r"[0-9][0-9A-Za-z.+!]*", fixed, re.ASCII):
+            raise NoVersion(f"invalid version {fixed!r}")
+        return fixed
+    archived = "" if ARCHIVED[:1] in "$%" else ARCHIVED  # not expanded, or only by an old git
+    described = describe(root) or archived
+    return from_describe(described, today()) if described else UNKNOWN
 
 
-def injected(source: str, told: str) -> str:
-    """The program with its version; ValueError unless there is exactly one place for it."""
+def inject(source: str, release: str) -> str:
+    """The source of the program with its version; NoVersion unless LITERAL occurs exactly once."""
     if source.count(f"\n{LITERAL}") != 1:
-        raise NoVersion(f"twat_fs.py has not exactly one line that begins with {LITERAL}")
-    return source.replace(f"\n{LITERAL}", f'\n__version__ = "{told}"')
+        raise NoVersion(f"twat_fs.py must have exactly one line that begins with {LITERAL}")
+    return source.replace(f"\n{LITERAL}", f'\n__version__ = "{release}"')
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="The version of twat-fs, told by the git tags.")
+    parser = argparse.ArgumentParser(description="The version of twat-fs, read from git tags.")
     parser.add_argument(
-        "--write", type=Path, metavar="OUT", help="write twat_fs.py with this version in it there"
+        "--write", type=Path, metavar="OUT", help="write a copy of twat_fs.py with this version"
     )
-    parser.add_argument(
-        "--expect", metavar="TAG", help="fail unless this tree is that tag, unchanged"
-    )
+    parser.add_argument("--expect", metavar="TAG", help="fail unless this tree is exactly that tag")
     args = parser.parse_args(argv)
     try:
-        told = version()
-        if args.expect and from_tag(args.expect) != told:
-            raise NoVersion(f"this tree is {told}, and not {args.expect}")
+        current = version()
+        if args.expect and from_tag(args.expect) != current:
+            raise NoVersion(f"this tree is {current}, not {args.expect}")
         if args.write:
-            args.write.write_bytes(
-                injected((ROOT / "twat_fs.py").read_bytes().decode(), told).encode()
-            )
+            source = (ROOT / "twat_fs.py").read_bytes().decode()
+            args.write.write_bytes(inject(source, current).encode())
             args.write.chmod(0o755)
     except (NoVersion, OSError) as error:
         sys.exit(f"version.py: {error}")
-    print(told)
+    print(current)
     return 0
 
 

@@ -1,9 +1,10 @@
-"""Time to the URL in bad networks, for tools/bench.py: the program through the internet in a box, first N hosts dead.
+"""Time to the URL in bad networks, for tools/bench.py.
 
-    for case in CASES: a fresh HOME and a fresh box --> seconds from the start of the process to its end
+    for case in CASES: a fresh HOME and box, dead hosts -> seconds from start to end of the process
 
-The clock runs from the start of the interpreter; the file has 11 KB; the chain is the default one.
-Only a network of its own (root and `unshare`, Linux) has a mute name server; elsewhere that row is not measured.
+The program uploads 11 KB through the internet in a box by the default chain; the time includes the
+start of the interpreter. A mute name server needs a separate network (Linux, root, `unshare`);
+without one that row is not measured.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SIZE = 11_000
 
 
 class Case(NamedTuple):
-    """The first `dead` hosts of the chain have this fault; `again`: the second call within the hour counts."""
+    """The first `dead` hosts of the chain have this fault; `again`: measure the second call."""
 
     name: str
     fault: str
@@ -75,7 +76,7 @@ MUTE_DNS = Case("the name server is mute", "", 7, 12, slow=True)
 
 
 def measure(python: str, quick: bool) -> Iterator[Result]:
-    """The rows of the table; those that say "again" have the time of the healthy chain taken off."""
+    """The rows of the table; those with `again` are relative to the healthy chain."""
     sys.path.insert(0, str(ROOT / "tests"))
     make_box: Any = importlib.import_module("box").Box  # needs the development packages
     healthy = 0.0
@@ -113,20 +114,21 @@ def upload(command: list[str], home: Path, env: Mapping[str, str]) -> tuple[int,
     return done.returncode, time.perf_counter() - begun
 
 
-# In a network of its own, with a name server that hears the question and never answers.
+# In a separate network, with a name server that never responds.
 MUTE = """
 import socket, subprocess, sys, time
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind(("127.0.0.53", 53))
 begun = time.perf_counter()
-code = subprocess.call(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+null = subprocess.DEVNULL
+code = subprocess.call(sys.argv[1:], stdin=null, stdout=null, stderr=null)
 print(code, time.perf_counter() - begun)
 """
 UNSHARED = 'ip link set lo up; mount --bind "$0" /etc/resolv.conf && exec "$@"'
 
 
 def mute_name_server(python: str) -> Optional[float]:
-    """Seconds until exit code 1; None where no network of its own can be made."""
+    """Seconds until exit code 1; None if a separate network cannot be made."""
     if not shutil.which("unshare") or not shutil.which("ip") or os.geteuid():
         return None
     with tempfile.TemporaryDirectory(prefix="twat-fs-weather-") as name:

@@ -1,0 +1,104 @@
+"""The programs that tests run beside Python: what is missing here, and how to install it.
+
+    @pytest.mark.needs("nginx", "curl")    before a test, or on a parameter
+    need("mksh")                           inside a test or a fixture; returns the path
+
+Without them a test is skipped, and the end of the run names them once with the command that
+installs them. Where CI is set it fails instead.
+
+    python3 tests/needs.py                 print the missing packages of Debian, for .ci/run
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from typing import Iterable, List, NoReturn, Optional
+
+PACKAGES = {
+    "bash": "bash",
+    "busybox": "busybox-static",
+    "cc": "gcc libc6-dev",
+    "curl": "curl",
+    "dash": "dash",
+    "fish": "fish",
+    "git": "git",
+    "make": "make",
+    "mandoc": "mandoc",
+    "mksh": "mksh",
+    "nginx": "nginx-light",
+    "objdump": "binutils",  # for PyInstaller
+    "openssl": "openssl",
+    "shasum": "perl",
+    "wget": "wget",
+    "yash": "yash",
+    "zsh": "zsh",
+}
+# As it is before any fixture changes it; /usr/sbin, where nginx is, is not on the PATH of users.
+PATH = os.pathsep.join(
+    [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", "/usr/bin", "/bin"]
+)
+REASON = "not installed: "
+
+
+def find(name: str) -> Optional[str]:
+    return shutil.which(name, path=PATH)
+
+
+def missing(names: Iterable[str] = PACKAGES) -> List[str]:
+    return [name for name in names if not find(name)]
+
+
+def packages(names: Iterable[str]) -> List[str]:
+    """The packages of Debian that have these programs; a Python of another version has none."""
+    return sorted({package for name in names for package in PACKAGES.get(name, "").split()})
+
+
+def need(*names: str) -> str:
+    """The path of the first program; without one of them the test is skipped, or fails in CI."""
+    absent = missing(names)
+    if absent:
+        lacks(absent)
+    return str(find(names[0]))
+
+
+def lacks(names: List[str]) -> NoReturn:
+    """Skip the running test; in CI fail, but for another Python, which no package has."""
+    import pytest  # .ci/run asks a Python without it
+
+    reason = REASON + ", ".join(names)
+    if os.environ.get("CI") and not all(name.startswith("Python ") for name in names):
+        pytest.fail(f"{reason}; run `{install_command(names)}`", pytrace=False)
+    pytest.skip(reason)
+
+
+def install_command(names: Iterable[str]) -> str:
+    return "apt-get install " + " ".join(packages(names))
+
+
+def named_in(reasons: Iterable[str]) -> List[str]:
+    """The programs that these reasons of skipped tests name, sorted."""
+    names = set()
+    for reason in reasons:
+        match = re.search(f"{REASON}(.+)", reason)
+        names.update(match.group(1).split(", ") if match else ())
+    return sorted(names)
+
+
+def summary(reasons: List[str]) -> List[str]:
+    """The lines at the end of a run; none if no program was missing."""
+    names = named_in(reasons)
+    if not names:
+        return []
+    count = sum(REASON in reason for reason in reasons)
+    lines = [f"{count} tests skipped, {REASON}{', '.join(names)}"]
+    # all that is missing: a test is skipped at its first program, and may need others as well
+    everything = names + missing()
+    if packages(everything):
+        lines.append(f"Debian, Ubuntu: {install_command(everything)}")
+    return lines
+
+
+if __name__ == "__main__":
+    print(*packages(missing()))
