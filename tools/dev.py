@@ -346,7 +346,14 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "clean": clean,
     "all": everything,
 }
-PASS_ARGUMENTS = (test, binary, release, online, bench, demo)  # commands that pass on their arguments
+PASS_ARGUMENTS = (
+    test,
+    binary,
+    release,
+    online,
+    bench,
+    demo,
+)  # commands that pass on their arguments
 
 
 def build_parser() -> argparse.ArgumentParser:
