@@ -141,10 +141,12 @@ MUTE_TIME = 5.0  # seconds of silence after which the next address of a host is 
 DNS_TIME = 10.0  # seconds; glibc asks a name server twice, for 5 s each
 SHORT_WAIT = 5  # seconds; a longer rate limit is waited for at the last host only
 MEMORY = 6 * HOUR  # how long a host that failed on this network is tried last
-MAX_REDIRECTS = 5
+MAX_REDIRECTS = 10
 MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
 SMALL = 4 * MiB  # up to here the proof fetches the whole file, above it three samples
 SAMPLE = 64 * KiB
+LATE = 10.0  # seconds after the upload in which a link may still appear: caches and scanners come first
+LATEST = 60.0  # the same for a file that took minutes to send
 IN_MEMORY = MiB  # of standard input; what is longer goes to a temporary file
 RESERVE = 64 * MiB  # of the disk, which standard input must not fill: others need it
 MAX_NAME = 255  # bytes of UTF-8; no file system takes more
@@ -324,12 +326,21 @@ class Attempt(NamedTuple):
     seconds: float
 
 
+class Unverified(NamedTuple):
+    """A link that a host gave for the file, and that is not known to serve it; `delete` as in UploadResult."""
+
+    provider: str
+    url: str
+    delete: Optional[str] = None
+
+
 class UploadResult(NamedTuple):
     """A link that works, and how we know.
 
     `size` in bytes; `sha256` in hex, or None where nothing needed it; `expires` as UTC time (ISO 8601), None if the
     host promises no end; `delete`: a URL that takes a DELETE; `verified`: "host-hash", "full", "sample", "size" or
-    "none"; `seconds` for the whole upload with its proof; `attempts`: the providers that failed before.
+    "none"; `seconds` for the whole upload with its proof; `attempts`: the providers that failed before;
+    `unverified`: the links of those among them that may have a copy.
     """
 
     url: str
@@ -341,6 +352,7 @@ class UploadResult(NamedTuple):
     verified: str = "none"
     seconds: float = 0.0
     attempts: tuple[Attempt, ...] = ()
+    unverified: tuple[Unverified, ...] = ()
 
 
 class Keeps(NamedTuple):
@@ -418,7 +430,7 @@ class ProviderInfo(NamedTuple):
 # 2  What goes wrong ---------------------------------------------------------------------------------------------------
 #
 #    UploadError
-#      RetryableError        Unreachable  Busy                                     again, then the next host
+#      RetryableError        Unreachable  Busy  NotYet                             again, then the next host
 #      NonRetryableError     Refused  NoLink  NotVerified                          the next host
 #                            Unsuitable  NotConfigured                             nothing was sent there
 #                            SourceChanged  Unreadable  UsageError  TimedOut       no host can help
@@ -426,10 +438,15 @@ class ProviderInfo(NamedTuple):
 
 
 class UploadError(Exception):
-    """Why no URL: `provider`, `phase`, `status`, `retry_after` (seconds) and `started` (the body had begun to leave)."""
+    """Why no URL: `provider`, `phase`, `status`, `retry_after` (seconds) and `started` (the body had begun to leave).
+
+    `unverified` holds the links that exist all the same.
+    """
 
     exit_code = 1
     default_phase = "send"
+    attempts: tuple[Attempt, ...] = ()
+    unverified: tuple[Unverified, ...] = ()
 
     def __init__(
         self,
@@ -468,6 +485,10 @@ class Unreachable(RetryableError):
 
 class Busy(RetryableError):
     """An answer that means "not now"."""
+
+
+class NotYet(Busy):
+    """The link does not serve the file, but may soon; `retry_after` says when to look again."""
 
 
 class NonRetryableError(UploadError):
@@ -530,6 +551,7 @@ class AllProvidersFailed(NonRetryableError):
 
     def __init__(self, failures: Sequence[UploadError], attempts: Sequence[Attempt] = ()) -> None:
         self.failures, self.attempts = tuple(failures), tuple(attempts)
+        self.unverified = unverified_of(failures)
         tried = [f for f in self.failures if not isinstance(f, (Unsuitable, NotConfigured))]
         what = "no link could be proven" if any_unproven(tried) else "no host took it"
         super().__init__(
@@ -564,6 +586,10 @@ class AllProvidersFailed(NonRetryableError):
             [11, *(len(names) for names, _, _ in lines if len(names) <= 30)]
         )  # a long list stands out alone
         return [f"{names:<{width}}  {phase:<8} {words}" for names, phase, words in lines] + once
+
+
+def unverified_of(failures: Iterable[UploadError]) -> tuple[Unverified, ...]:
+    return tuple(link for failure in failures for link in failure.unverified)
 
 
 def any_unproven(failures: Iterable[UploadError]) -> bool:
@@ -685,12 +711,29 @@ def safe_name(name: str, limit: int = MAX_NAME) -> str:
 
 
 def upload_name(name: str, unique: bool) -> str:
-    return unique_name(safe_name(name), time.gmtime()) if unique else safe_name(name)
+    return new_name(safe_name(name)) if unique else safe_name(name)
 
 
-def unique_name(name: str, now: time.struct_time) -> str:
+@functools.cache
+def uses(name: str) -> Iterator[int]:
+    """Counts how often this process has wanted a unique name."""
+    return itertools.count()
+
+
+def new_name(name: str) -> str:
+    """A name with the time (UTC) in it, different from all that were made before."""
+    unique = unique_name(name, time.gmtime())
+    return varied_name(unique) if next(uses(unique)) else unique
+
+
+def varied_name(name: str) -> str:
+    """Another name in the same second; at random, because another process may look for one too."""
+    return unique_name(name, time.gmtime(), f"_{os.urandom(3).hex()}")
+
+
+def unique_name(name: str, now: time.struct_time, form: str = "_%Y%m%d_%H%M%S") -> str:
     stem, extension = os.path.splitext(name)
-    stamp = time.strftime("_%Y%m%d_%H%M%S", now)
+    stamp = time.strftime(form, now)
     room = MAX_NAME - len((stamp + extension).encode())
     if room < 0:  # that is no extension
         stem, extension, room = name, "", MAX_NAME - len(stamp)
@@ -1923,11 +1966,13 @@ class Transport:
             answer.headers = None
             answer.begin()
         taken: list[bytes] = []
-        sink = request.sink() if request.sink and answer.status == 200 else taken.append
-        size = answer.length
-        whole = pour(
-            answer, sink, request.limit if answer.status < 300 else max(request.limit, 64 * KiB)
-        )
+        sink = request.sink() if request.sink and answer.status in (200, 206) else taken.append
+        size = None if packing(answer) else answer.length
+        limit = request.limit if answer.status < 300 else max(request.limit, 64 * KiB)
+        if packing(answer) and not still_packed(answer):
+            sink = unpacking(sink, packing(answer), limit)
+            limit = 2 * limit + SAMPLE
+        whole = pour(answer, sink, limit)
         if whole and not answer.will_close:
             answer.close()
         else:
@@ -2001,6 +2046,45 @@ def pour(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
     if answer.length:  # Content-Length promised more
         raise http.client.IncompleteRead(b"", answer.length)
     return True
+
+
+UNPACKED = ("", "gzip", "x-gzip", "deflate")  # every Content-Encoding that the transport undoes
+
+
+def packing(answer: Any) -> str:
+    """The Content-Encoding, though we asked for identity."""
+    encoding = str(answer.headers.get("Content-Encoding", "")).strip().lower()
+    return "" if encoding == "identity" else encoding
+
+
+def still_packed(answer: Any) -> bool:
+    """Whether readers will see other bytes than those which the transport gives; a part cannot be unpacked alone."""
+    return packing(answer) not in (("",) if answer.status == 206 else UNPACKED)
+
+
+def unpacking(
+    sink: Callable[[bytes], object], encoding: str, limit: int
+) -> Callable[[bytes], object]:
+    """A sink that undoes gzip or deflate, as browsers do, up to `limit` bytes: a few may stand for a gigabyte."""
+    engine: Any = None
+    left = limit
+
+    def take(data: bytes) -> None:
+        nonlocal engine, left
+        if not engine:
+            without_head = encoding == "deflate" and data[0] & 15 != 8  # so some servers send it
+            engine = zlib.decompressobj(-15 if without_head else 47)
+        block = data
+        while block and left and not engine.eof:
+            try:
+                block = engine.decompress(data, min(left, CHUNK))
+            except zlib.error as error:
+                raise NoLink(f"invalid {encoding} data", phase="reply", started=True) from error
+            sink(block)
+            left -= len(block)
+            data = engine.unconsumed_tail
+
+    return take
 
 
 def redirected(request: Request, response: Response) -> Optional[Request]:
@@ -2757,7 +2841,7 @@ def key_of(source: Source, options: UploadOptions, folder: str = "") -> str:
     if not path or path.endswith("/"):
         return path + source.name
     above, slash, name = path.rpartition("/")
-    return above + slash + (unique_name(name, time.gmtime()) if options.unique else name)
+    return above + slash + (new_name(name) if options.unique else name)
 
 
 def post_json(url: str, value: Any, *headers: Header, **more: Any) -> Request:
@@ -4700,6 +4784,8 @@ def pause(error: UploadError, attempt: int, retry: int, last: bool = True) -> Op
     What had begun to leave may have arrived: it is sent once more at most.  A name that does not exist stays so, and
     so does a host that the proxy cannot reach.  While a further host is left (not `last`), nothing is waited for long.
     """
+    if isinstance(error, NotYet):  # only the proof knows how long it can wait
+        return error.retry_after
     if not isinstance(error, RetryableError) or error.everywhere or error.phase in ("dns", "proxy"):
         return None
     if not last and (error.timed_out or error.phase in ("connect", "tls")):
@@ -4726,6 +4812,9 @@ class Progress:
 
     def waiting(self, error: UploadError, seconds: float) -> None:
         """A try failed, the next one comes after so many seconds."""
+
+    def uploaded(self, source: Source, link: Unverified) -> None:
+        """The host has the file, and gave this link."""
 
     def proving(self) -> None:
         """The file has been taken; now the link is looked at."""
@@ -4960,13 +5049,11 @@ class Uploader:
                 started = time.monotonic()
                 try:
                     result = self.take_turn(turn, source, progress)
-                    for lost in (
-                        f for f in failures if isinstance(f, NotVerified)
-                    ):  # what is public must not be a secret
-                        progress.remark(f"{lost.provider} has the file too, unproven: {lost}")
                     self.learn(turn.provider.id, failures, race.end())
                     return result._replace(
-                        seconds=round(time.monotonic() - begun, 3), attempts=tuple(attempts)
+                        seconds=round(time.monotonic() - begun, 3),
+                        attempts=tuple(attempts),
+                        unverified=unverified_of(failures),
                     )
                 except UploadError as error:
                     failures.append(error.by(turn.provider.id))
@@ -4977,6 +5064,7 @@ class Uploader:
                         2,
                         6,
                     ):  # the call or the file itself; no host can help, and none is to blame
+                        error.unverified = unverified_of(failures)
                         raise
                     remember(self.broken, turn.provider, error)
                     own_fault = isinstance(error, (Unsuitable, NotConfigured))
@@ -5154,20 +5242,28 @@ def deliver(
         raise against
     send = with_fields(send, ca_bundle=provider.ca_bundle(options.settings))
     progress.trying(provider, source)
+    begun = time.monotonic()
     try:
-        link = provider.upload(
-            source, options._replace(sha256=needs_hash(provider, source, options)), send
+        link = upload_to(
+            provider, source, options._replace(sha256=needs_hash(provider, source, options)), send
         )
     except (Refused, NoLink) as error:
         error.hint = way_out(error, provider, source, options)
         raise
+    public = Unverified(provider.id, link.url, link.delete)
+    progress.uploaded(source, public)
     if link.remark:
         progress.remark(link.remark)
     started = time.monotonic()
     progress.proving()
-    verified = verify(link, provider, source, options, prove)
+    try:
+        patience = min(LATEST, max(LATE, (started - begun) / 6)) if options.retry else 0.0
+        verified = verify(link, provider, source, options, prove, patience)
+        sha256 = link.sha256 or (sha256_of(source.body) if options.sha256 else None)
+    except UploadError as error:
+        error.unverified = (public,)
+        raise
     progress.proved(verified, time.monotonic() - started)
-    sha256 = link.sha256 or (sha256_of(source.body) if options.sha256 else None)
     life = lifetime(keeps_of(provider, options), source.size, options)
     if options.expire and life and life > 1.5 * options.expire:
         progress.remark(
@@ -5178,12 +5274,27 @@ def deliver(
     return UploadResult(link.url, provider.id, source.size, sha256, expires, link.delete, verified)
 
 
+def upload_to(provider: Provider, source: Source, options: UploadOptions, send: Send) -> Link:
+    """The provider's link; with --unique a file that has the name already is no hindrance, and not overwritten."""
+    if options.unique:
+        options = options._replace(force=False)
+        try:
+            return provider.upload(source, options, send)
+        except Refused as error:
+            if "--unique" not in error.hint:
+                raise
+        source = source._replace(name=varied_name(source.name))
+    return provider.upload(source, options, send)
+
+
 ABOUT_ACCOUNTS = r"account|anonym|log.?in|sign.?(in|up)|regist|userhash|authori[sz]|authentic"
 
 
 def way_out(error: UploadError, provider: Provider, source: Source, options: UploadOptions) -> str:
     """What the user can do about a host's no."""
     denied = error.status in (401, 403)
+    if options.unique:  # no use in advising what was given
+        error.hint = re.sub("--(force|unique)( or|[^,]*,?) ?", "", error.hint)
     if error.hint or error.status == 413:
         return error.hint or f"the file has {human(source.size)}"
     if provider.account and not options.settings.get(provider.account):
@@ -5206,8 +5317,8 @@ def burns(provider: Provider, options: UploadOptions) -> bool:
 
 
 def verify(
-    link: Link, provider: Provider, source: Source, options: UploadOptions, send: Send
-) -> str:
+    link: Link, provider: Provider, source: Source, options: UploadOptions, send: Send, patience: float,
+) -> str:  # fmt: skip
     """The cheapest proof that the link serves these bytes, by its name; NotVerified if it does not."""
     if options.verify == "none" or burns(provider, options):
         return "none"
@@ -5223,9 +5334,10 @@ def verify(
                 return "host-hash"
         if not provider.fetched:
             return "none"
+        verifier = Verifier(link, source, send, patience)
         if options.verify == "full" or source.size <= SMALL:
-            return prove_whole(link, source, send)
-        return prove_samples(link, source, send)
+            return verifier.whole()
+        return verifier.samples()
     except (Refused, NoLink, RetryableError) as error:
         words = f"{bare(link.url)} does not give the file: {error}"
         hint = link.advice if error.status in (401, 403) else ""
@@ -5244,64 +5356,112 @@ class Tally:
         self.digest.update(data)
 
 
-def not_there(response: Response) -> Optional[UploadError]:
-    """A link may need a moment before every server of the host knows it."""
-    missing = response.status == 404
-    return Busy("404, the link is not there", phase="proof", status=404) if missing else None
+class Verifier:
+    """Downloads what a link serves, and compares it with the file.
 
+    Not every server of a host knows a link at once.  For `patience` seconds 403, 404 and an HTML page in place of the
+    file mean "not yet"; other bytes are final.
+    """
 
-def fetch(url: str, **wishes: Any) -> Request:
-    return Request("GET", url, repeatable=True, refusal=not_there, **wishes)
+    def __init__(self, link: Link, source: Source, send: Send, patience: float) -> None:
+        self.link, self.source, self.send = link, source, send
+        self.begun, self.patience = time.monotonic(), patience
 
+    def get(self, check: Callable[[Response], Optional[UploadError]], **more: Any) -> Response:
+        """A response to which `check` does not object."""
 
-def prove_whole(link: Link, source: Source, send: Send) -> str:
-    tally = Tally()
-    response = send(fetch(link.url, sink=tally.fresh, limit=source.size + 1))
-    if response.status != 200:
-        raise differs(response, f"an answer {response.status}")
-    if tally.size != source.size:
-        raise differs(
-            response,
-            f"{'more' if tally.size > source.size else tally.size} instead of {source.size} bytes",
+        def refusal(response: Response) -> Optional[UploadError]:
+            error = check(response) if response.status in (200, 206) else None
+            if still_packed(response) and response.status in (200, 206):
+                error = differs(response, "bytes that cannot be unpacked")
+            early = response.status in (403, 404)
+            if error and is_html(response):
+                early = "html" not in media_type(self.source.name)
+            waited = time.monotonic() - self.begun
+            if not early or waited >= self.patience:
+                return error
+            words = str(error or f"{response.status} {phrase(response.status)}")
+            return NotYet(words, phase="proof", retry_after=min(2.0, max(0.5, waited)))
+
+        return self.send(
+            Request("GET", self.link.url, repeatable=True, refusal=refusal, expects=(416,), **more)
         )
-    if tally.digest.hexdigest() != (link.sha256 or sha256_of(source.body)):
-        raise differs(response, "other bytes")
-    return "full"
+
+    def whole(self) -> str:
+        """Downloads everything."""
+        tally, size = Tally(), self.source.size
+
+        def check(response: Response) -> Optional[UploadError]:
+            if tally.size != size:
+                shown = "more" if tally.size > size else tally.size
+                return differs(response, f"{shown} instead of {size} bytes")
+            if tally.digest.hexdigest() != (self.link.sha256 or sha256_of(self.source.body)):
+                return differs(response, "other bytes")
+            return None
+
+        response = self.get(check, sink=tally.fresh, limit=size + 1)
+        if response.status not in (200, 206):
+            raise differs(response, f"an answer {response.status}")
+        return "full"
+
+    def samples(self) -> str:
+        """Start, middle and end, byte for byte; of a host without ranges the start and the Content-Length.
+
+        The first one is a plain GET that hangs up, as readers send it.  A host may give less than was asked for, which is
+        asked on; or another range, or a part of what it packs: then only the whole file is a proof.
+        """
+        sized = False
+        for start in (0, (self.source.size - SAMPLE) // 2, self.source.size - SAMPLE):
+            at, end = start, start + SAMPLE
+            while at < end:
+                span = (("Range", f"bytes={at}-{end - 1}"),) if at else ()
+                check = functools.partial(self.other_part, at)
+                response = self.get(check, headers=span, limit=SAMPLE)
+                first, size = part_of(response)
+                sized = sized or size is not None
+                step = len(response.body) if first == at and not packing(response) else 0
+                if step < min(4 * KiB, end - at):
+                    return "size" if sized and response.status == 200 else self.whole()
+                at += step
+        return "sample" if sized else self.whole()
+
+    def other_part(self, at: int, response: Response) -> Optional[UploadError]:
+        """Compares the range that begins at `at`; of any other there is nothing to say."""
+        first, size = part_of(response)
+        if size not in (None, self.source.size):
+            return differs(response, f"{size} instead of {self.source.size} bytes")
+        if first != at or not response.body:
+            return None
+        local = slice_body(self.source.body, at, len(response.body))
+        if response.body != b"".join(map(bytes, blocks_of(local))):
+            return differs(response, f"other bytes at {at}")
+        return None
+
+
+def part_of(response: Response) -> tuple[Optional[int], Optional[int]]:
+    """Where the body begins in the file and the size of the file, as far as the response says so.
+
+    rclone serve s3 1.75 calls a range 200.
+    """
+    span = response.headers.get("Content-Range", "")
+    if response.status == 200 and not span:
+        return 0, response.size
+    match = re.match(r"bytes +([0-9]+)-[0-9]+/(.*)", span)
+    if not match:
+        return None, None
+    return number(match[1]), number(match[2])
+
+
+def is_html(response: Response) -> bool:
+    return "html" in str(response.headers.get("Content-Type", "")).lower()
 
 
 def differs(response: Response, what: str) -> NotVerified:
-    page = (
-        " (an HTML page)" if "html" in str(response.headers.get("Content-Type", "")).lower() else ""
-    )
-    return NotVerified(f"{bare(response.url)} serves {what}{page}", phase="proof")
-
-
-def prove_samples(link: Link, source: Source, send: Send) -> str:
-    """Start, middle and end, byte for byte; a host without ranges shows its start and its Content-Length."""
-    for start in (0, (source.size - SAMPLE) // 2, source.size - SAMPLE):
-        span = f"bytes={start}-{start + SAMPLE - 1}"
-        response = send(fetch(link.url, headers=(("Range", span),), limit=SAMPLE))
-        ranged = (
-            response.status == 206 or "Content-Range" in response.headers
-        )  # rclone serve s3 1.75 calls a range 200
-        size = total_of(response) if ranged else response.size
-        if size is None:
-            return prove_whole(link, source, send)
-        if size != source.size:
-            raise differs(response, f"{size} instead of {source.size} bytes")
-        local = b"".join(
-            map(bytes, blocks_of(slice_body(source.body, start if ranged else 0, SAMPLE)))
-        )
-        if response.body != local:
-            raise differs(response, f"other bytes at {start if ranged else 0}")
-        if not ranged:
-            return "size"
-    return "sample"
-
-
-def total_of(response: Response) -> Optional[int]:
-    """The whole size that a 206 tells: Content-Range: bytes 0-99/1234."""
-    return number(response.headers.get("Content-Range", "").rpartition("/")[2])
+    if packing(response):
+        what += f" (Content-Encoding: {printable(packing(response), 40)})"
+    if is_html(response):
+        what += " (an HTML page)"
+    return NotVerified(f"{bare(response.url)} serves {what}", phase="proof")
 
 
 # -- for Python programs
@@ -5492,6 +5652,9 @@ class Meter(Progress):
             "moving"
         )  # shared by the threads of one file
         self.finished = 0  # files
+        self.links: dict[
+            int, list[Unverified]
+        ] = {}  # all that hosts have given, by id of the source
         self.lock, self.last, self.width = threading.RLock(), 0.0, 0
 
     def begin(self, name: str) -> Moving:
@@ -5538,6 +5701,9 @@ class Meter(Progress):
                 f"{moving.name}: {moving.host}: {error.phase}: {error}; again in {seconds:.1f} s"
             )
             self.draw(True)
+
+    def uploaded(self, source: Source, link: Unverified) -> None:
+        self.links.setdefault(id(source), []).append(link)
 
     def proving(self) -> None:
         with self.lock:
@@ -5629,6 +5795,7 @@ class Remarks(Progress):
 
     def __init__(self, meter: Meter, quiet: bool) -> None:
         self.meter, self.quiet = meter, quiet
+        self.uploaded = meter.uploaded  # type: ignore[method-assign]
 
     def remark(self, text: str) -> None:
         if not self.quiet:
@@ -5706,21 +5873,31 @@ def valid_unicode(name: str) -> str:
 
 def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
-    error = outcome.error
-    empty = UploadResult("", "", outcome.size or 0)
-    attempts = error.attempts if isinstance(error, AllProvidersFailed) else ()
-    result = outcome.result or empty._replace(seconds=round(outcome.seconds, 3), attempts=attempts)
-    fields: dict[str, Any] = {"file": valid_unicode(outcome.file), **result._asdict()}
-    fields["attempts"] = [attempt._asdict() for attempt in result.attempts]
-    if error:
+    fields: dict[str, Any] = {
+        "file": valid_unicode(outcome.file),
+        **dict.fromkeys(UploadResult._fields),
+    }
+    if outcome.result:
+        fields.update(outcome.result._asdict())
+    if outcome.error:
         fields.update(
-            url=None,
-            provider=None,
             size=outcome.size,
-            verified=None,
-            error=printable(error.summary, 400),
+            seconds=round(outcome.seconds, 3),
+            error=printable(outcome.error.summary, 400),
         )
+    for name in ("attempts", "unverified"):
+        fields[name] = [one._asdict() for one in getattr(outcome.result or outcome.error, name)]
     return json.dumps(fields)
+
+
+def copy_line(link: Unverified) -> str:
+    """Where a copy may be, and how to delete it; what opens a private link is for stdout only."""
+    removal = (
+        f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
+        if link.delete
+        else "no delete link"
+    )
+    return f"a copy may remain on {link.provider} (unverified): {bare(link.url)}   {removal}"
 
 
 def failure_lines(outcome: Outcome) -> list[str]:
@@ -6745,32 +6922,47 @@ def upload_all(
         return lambda: upload_one(file, source, uploader, watched)
 
     def tell(place: int) -> None:
-        codes.append(early[place].code())
-        show(early.pop(place), meter, args)
+        outcome = early.pop(place)
+        codes[place] = outcome.code()
+        show(outcome, meter, args)
+        if outcome.result and not args.quiet:
+            twin = urls.setdefault(outcome.result.url, outcome.file)
+            if twin != outcome.file:
+                meter.above(f"twat-fs: {printable(outcome.file)}: same URL as {printable(twin)}")
 
     early: dict[int, Outcome] = {}  # before their turn
-    codes: list[int] = []
-    pending = dict(enumerate(files))
+    codes: dict[int, int] = {}
+    urls: dict[str, str] = {}
     try:
         for place, outcome in parallel(
             [job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)
         ):
             early[place] = outcome
-            pending.pop(place)
-            while len(codes) in early and not (options.fragile and any(codes)):
+            while len(codes) in early and not (options.fragile and any(codes.values())):
                 tell(len(codes))
-            if options.fragile and any(codes):
+            if options.fragile and any(codes.values()):
                 break
     except KeyboardInterrupt:
         meter.stop()
         say(line_start(), end="")
-        names = printable(", ".join(pending.values()), 400)
-        raise KeyboardInterrupt(f"not uploaded: {names}") from None
+        names = [
+            file
+            for place, (file, source) in enumerate(zip(files, sources))
+            if place not in {*codes, *early} and id(source) not in meter.links
+        ]
+        if not names:
+            raise
+        raise KeyboardInterrupt(f"not uploaded: {printable(', '.join(names), 400)}") from None
     finally:  # also on Ctrl-C: what has been made public is told
+        for place, source in enumerate(sources):
+            error = NotVerified("stopped before the link was verified", phase="proof")
+            error.unverified = tuple(meter.links.get(id(source), ()))
+            if error.unverified and place not in codes:
+                early.setdefault(place, Outcome(files[place], None, None, error, 0.0))
         for place in sorted(early):
             with contextlib.suppress(Unreadable):  # then it stands on stderr
                 tell(place)
-    return worst(codes)
+    return worst(list(codes.values()))
 
 
 def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:
@@ -6790,7 +6982,10 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
     if outcome.error:
         for line in failure_lines(outcome):
             meter.above(line)
-    elif result and result.verified == "none" and not args.quiet and not args.verify:
+    ended: Any = result or outcome.error
+    for link in ended.unverified:
+        meter.above(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
+    if result and result.verified == "none" and not args.quiet and not args.verify:
         paged = any(row.id == result.provider and not row.fetched for row in PROVIDERS)
         why = (
             f"{result.provider} shows us a page instead"

@@ -1020,6 +1020,11 @@ def short(ask: Ask, answer: Answer) -> Answer:
     return Answer(answer.status, manner=send)
 
 
+def altered(ask: Ask, answer: Answer, change: Callable[[Ask, Answer], Answer]) -> Answer:
+    """Whatever a test wants."""
+    return change(ask, answer)
+
+
 CONNECTING = {"refuse", "dns", "reset-connect", "drop", "late", "mute"}
 TLS = {"tls-expired", "tls-wrong-name", "tls-unknown-ca"}
 AMIDST = {"early": early, "early-open": early_open, "reset": cut, "stall": stall}
@@ -1034,7 +1039,14 @@ UPON = {
     "trickle": trickle,
     "slow": slow,
 }
-DOWNLOAD = {"zero": zero, "half": half, "short": short, "other": other, "flip": flip}
+DOWNLOAD = {
+    "zero": zero,
+    "half": half,
+    "short": short,
+    "other": other,
+    "flip": flip,
+    "altered": altered,
+}
 REQUEST = {**AMIDST, **INSTEAD, **UPON, **DOWNLOAD}
 KINDS = CONNECTING | TLS | set(REQUEST)
 

@@ -905,7 +905,7 @@ def test_a_popular_link_that_wants_a_captcha_is_proven_all_the_same(put, pixeldr
 
 def test_a_captcha_is_no_full_proof_and_it_says_what_to_do(put, pixeldrain):
     pixeldrain.captcha = True
-    code, out, err = put("pixeldrain", "--verify", "full")
+    code, out, err = put("pixeldrain", "--verify", "full", "--retry", "0")
     assert (code, out) == (4, "")
     assert "This file is using too much bandwidth" in err and "without --verify full" in err
 

@@ -427,6 +427,23 @@ def test_unique_names_do_not_meet(s3, upload, folder, tmp_path):
     assert re.search(r"/note_\d{8}_\d{6}\.txt\?", url)
 
 
+FROZEN = """import time
+real, now = time.gmtime, time.gmtime(1_700_000_000)
+time.gmtime = lambda *when: real(*when) if when else now
+"""
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_two_processes_in_one_second_make_two_unique_names(s3, upload, folder, tmp_path, force):
+    (tmp_path / "sitecustomize.py").write_text(FROZEN, encoding="ascii")
+    env = {"PYTHONPATH": tmp_path}
+    words = ("--remote-path", folder, "--unique", *force)
+    first = good(upload(file_of(tmp_path, 10, "note.txt"), *words, env=env))
+    second = good(upload(file_of(tmp_path, 20, "note.txt"), *words, env=env))
+    assert re.search(r"/note_20231114_221320\.txt\?", first)
+    assert re.search(r"/note_20231114_221320_[0-9a-f]+\.txt\?", second)
+
+
 def test_an_empty_object_is_not_overwritten_either(s3, upload, folder, tmp_path):
     empty = file_of(tmp_path, 0, "e")
     good(upload(empty, "--remote-path", f"{folder}e"))
