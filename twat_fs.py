@@ -2437,13 +2437,13 @@ def form(
 
 def put(
     id: str, domain: str, endpoint: Callable[[Source], str], *, read: Callable[[Response], Link],
-    headers: Extra = nothing, refusal: Refusal = None, **facts: Any,
+    headers: Extra = nothing, refusal: Refusal = None, charset: bool = False, **facts: Any,
 ) -> Provider:  # fmt: skip
-    """A host that takes the bare bytes; `endpoint` makes the URL."""
+    """A host that takes the bare bytes; `endpoint` makes the URL; `charset`: it serves the very type that it is told."""
 
     def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
-        kind = (("Content-Type", content_type(source.name, source.body)),)
-        extra = kind + headers(life, options)
+        value = content_type(source.name, source.body) if charset else media_type(source.name)
+        extra = (("Content-Type", value),) + headers(life, options)
         return Request("PUT", endpoint(source), extra, source.body, refusal=refusal)
 
     return one_request(id, domain, build, read, **facts)
@@ -4510,7 +4510,7 @@ ACCOUNTS: tuple[Provider, ...] = (
     ),
     put(
         "pixeldrain", "pixeldrain.com", lambda source: f"https://pixeldrain.com/api/file/{quoted(source.name)}",
-        headers=pixeldrain_key, read=pixeldrain_read, lookup=pixeldrain_lookup,
+        headers=pixeldrain_key, charset=True, read=pixeldrain_read, lookup=pixeldrain_lookup,
         keeps=Keeps(60 * DAY), max_size=10 * 10**9, own=True,
         needs=("PIXELDRAIN_KEY",), help="make a key at https://pixeldrain.com/user/api_keys",
         note="60 days after the last download; no hot-linking on the free plan, whose links want a captcha now and then",
