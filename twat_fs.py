@@ -277,6 +277,7 @@ class Link(NamedTuple):
     expires: Optional[float] = None  # seconds since 1970, where the host says so
     remark: str = ""  # what the user should know of it
     advice: str = ""  # what to do if we cannot fetch it
+    denied: str = ""  # the same, where the host says 401 or 403
 
 
 class UploadOptions(NamedTuple):
@@ -2939,7 +2940,7 @@ def pixeldrain_read(response: Response) -> Link:
     return Link(
         url,
         delete=url,
-        advice="a free account's link may want a captcha: without --verify full its hash is the proof",
+        denied="a free account's link may want a captcha: without --verify full its hash is the proof",
     )
 
 
@@ -4438,7 +4439,7 @@ def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
         url,
         expires=ends,
         remark=remark,
-        advice="the key may write but not read: allow s3:GetObject, or --public",
+        denied="the key may write but not read: allow s3:GetObject, or --public",
     )
 
 
@@ -5240,7 +5241,8 @@ def deliver(
     against = objection(provider, source, options)
     if against:
         raise against
-    send = with_fields(send, ca_bundle=provider.ca_bundle(options.settings))
+    bundle = provider.ca_bundle(options.settings)
+    send, prove = with_fields(send, ca_bundle=bundle), with_fields(prove, ca_bundle=bundle)
     progress.trying(provider, source)
     begun = time.monotonic()
     try:
@@ -5340,7 +5342,7 @@ def verify(
         return verifier.samples()
     except (Refused, NoLink, RetryableError) as error:
         words = f"{bare(link.url)} does not give the file: {error}"
-        hint = link.advice if error.status in (401, 403) else ""
+        hint = link.advice or (link.denied if error.status in (401, 403) else "")
         raise NotVerified(words, phase="proof", status=error.status, hint=hint) from error
 
 
@@ -5400,7 +5402,7 @@ class Verifier:
             return None
 
         response = self.get(check, sink=tally.fresh, limit=size + 1)
-        if response.status not in (200, 206):
+        if response.status != 200:
             raise differs(response, f"an answer {response.status}")
         return "full"
 

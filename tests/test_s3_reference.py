@@ -111,6 +111,8 @@ def test_our_conversation_is_that_of_boto3(both, size, key):
     assert [place(found) for found in ours] == [place(found) for found in theirs]
     for one, other in zip(ours, theirs):
         mine, reference = told(one), told(other)
+        if mine.get("content-type", "").startswith("text/"):  # ours says that the text is UTF-8
+            mine["content-type"] = mine["content-type"].partition(";")[0]
         assert set(reference) - set(mine) <= set(ONLY_THEIRS)
         assert set(mine) - set(reference) <= set(ONLY_OURS)
         if b"<CompleteMultipartUpload" in one.body:

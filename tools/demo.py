@@ -256,7 +256,7 @@ def normal(text: str) -> str:
     """A line without its numbers, units, bars and the random part of a link."""
     text = re.sub(r"\[[# ]*\]", "[]", text)
     text = re.sub(r"(https://[^/ ]+)/\w+\.", r"\1/ID.", text)
-    return re.sub(r"\b\d+(\.\d+)?( ([KMGT]i?B|bytes|B)\b)?", "0", text)
+    return re.sub(r"\d+(\.\d+)?( ([KMGT]i?B|bytes|B)\b)?", "0", text)
 
 
 def last_and_earlier_lines(picture: str) -> tuple[list[str], set[str]]:
