@@ -290,6 +290,7 @@ def test_python_programs_remember_too(online_box, file, home):
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs a network of its own")
+@pytest.mark.needs("unshare", "ip")
 def test_a_mute_name_server_is_the_same_for_every_host(file, tmp_path):
     """The real resolver in a network of its own, whose name server takes the question and says nothing."""
     server = (
