@@ -4990,7 +4990,8 @@ class Race:
         try:
             result = self.transport.dial(origin_of(provider), self.transport.deadline)
         except UploadError as error:
-            result = error
+            in_time = self.transport.time_left() > 0
+            result = error if in_time else self.transport.over(error)
         finally:
             self.results.put((provider, result))
             if self.over:
