@@ -78,15 +78,15 @@ class Lazy:
 
     def __getattr__(self, name: str) -> Any:
         __import__(self.module)
-        found = getattr(sys.modules[self.module], name, None)
-        if found is None:
+        attribute = getattr(sys.modules[self.module], name, None)
+        if attribute is None:
             try:
                 __import__(f"{self.module}.{name}")
             except ImportError:
                 raise AttributeError(f"{self.module} has no {name}") from None
-            found = sys.modules[f"{self.module}.{name}"]
-        setattr(self, name, found)
-        return found
+            attribute = sys.modules[f"{self.module}.{name}"]
+        setattr(self, name, attribute)
+        return attribute
 
 
 if (
@@ -155,7 +155,7 @@ MAX_NAME = 255  # bytes of UTF-8; no file system takes more
 # 1  What travels ------------------------------------------------------------------------------------------------------
 
 
-class Stamp(NamedTuple):
+class FileVersion(NamedTuple):
     """What changes when a file is replaced, grows or is written to."""
 
     device: int
@@ -164,12 +164,14 @@ class Stamp(NamedTuple):
     modified: int
 
     @classmethod
-    def of(cls, found: os.stat_result) -> "Stamp":
+    def of(cls, stat_result: os.stat_result) -> "FileVersion":
         if (
             os.name == "nt"
         ):  # since 3.12 stat() and fstat() may number devices and files in two ways there
-            return cls(0, 0, found.st_size, found.st_mtime_ns)
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+            return cls(0, 0, stat_result.st_size, stat_result.st_mtime_ns)
+        return cls(
+            stat_result.st_dev, stat_result.st_ino, stat_result.st_size, stat_result.st_mtime_ns
+        )
 
 
 class Slice(NamedTuple):
@@ -178,7 +180,7 @@ class Slice(NamedTuple):
     origin: Union[str, bytes]  # a path, or the bytes themselves
     start: int
     size: int
-    stamp: Optional[Stamp] = None  # of a file
+    stamp: Optional[FileVersion] = None  # of a file
 
 
 Content = tuple[Slice, ...]  # what a source consists of; see `slice_body` and `blocks_of`
@@ -199,10 +201,10 @@ class Source(NamedTuple):
     ) -> "Source":
         """Raises Unreadable for what is no readable regular file; `unique` puts the time (UTC) into the name."""
         text = os.fsdecode(path)
-        found = regular(text)
-        body = (Slice(text, 0, found.st_size, Stamp.of(found)),)
+        stat_result = stat_regular_file(text)
+        body = (Slice(text, 0, stat_result.st_size, FileVersion.of(stat_result)),)
         called = upload_name(name or os.path.basename(text), unique)
-        return cls(called, body, found.st_size, found.st_mtime)
+        return cls(called, body, stat_result.st_size, stat_result.st_mtime)
 
     def extension(self) -> str:
         return self.name.rpartition(".")[2].lower() if "." in self.name else ""
@@ -221,17 +223,17 @@ class Request(NamedTuple):
     auth: Optional[Callable[[Any, float], tuple[Header, ...]]] = (
         None  # called with it and the time at every sending
     )
-    expects: tuple[
+    accepted_statuses: tuple[
         int, ...
     ] = ()  # statuses that are no success, and that the provider reads itself
-    repeatable: bool = False  # sending it twice does no harm, whatever became of the first
-    hashed: bool = False  # also take the SHA-256 of the file while it leaves
-    refusal: "Refusal" = None  # the host's own way to say no
+    idempotent: bool = False  # sending it twice does no harm, whatever became of the first
+    hash_body: bool = False  # also take the SHA-256 of the file while it leaves
+    error_reader: "Refusal" = None  # the host's own way to say no
     sink: Optional[Callable[[], Callable[[bytes], object]]] = (
         None  # makes what takes a good answer's body, anew at each try
     )
-    limit: int = ANSWER_LIMIT  # at most this much of the answer's body is read
-    within: Optional[float] = (
+    max_response: int = ANSWER_LIMIT  # at most this much of the answer's body is read
+    time_limit: Optional[float] = (
         None  # seconds for all of it, whatever --max-time says, and then no second try
     )
     # seconds from the end of the body to the response; None: the stall timeout
@@ -240,7 +242,7 @@ class Request(NamedTuple):
     ca_bundle: Optional[str] = None  # certificates for this host, unless --cacert names others
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {bare(self.url)} {length(self.body)} bytes>"
+        return f"<Request {self.method} {redact_url(self.url)} {length(self.body)} bytes>"
 
 
 class Response(NamedTuple):
@@ -275,8 +277,8 @@ class Link(NamedTuple):
     host_sha256: Optional[str] = None  # of what the host has stored
     sha256: Optional[str] = None  # of what we have sent
     expires: Optional[float] = None  # seconds since 1970, where the host says so
-    remark: str = ""  # what the user should know of it
-    advice: str = ""  # what to do if we cannot fetch it
+    warning: str = ""  # what the user should know of it
+    hint: str = ""  # what to do if we cannot fetch it
     denied: str = ""  # the same, where the host says 401 or 403
 
 
@@ -310,12 +312,12 @@ class UploadOptions(NamedTuple):
 
     def __repr__(self) -> str:
         hidden = {"proxy", "proxies", "settings"}
-        told = (
+        fields = (
             f"{k}={v!r}"
             for k, v in self._asdict().items()
             if k not in hidden and v != self._field_defaults[k]
         )
-        return f"UploadOptions({', '.join(told)})"
+        return f"UploadOptions({', '.join(fields)})"
 
 
 class Attempt(NamedTuple):
@@ -356,10 +358,10 @@ class UploadResult(NamedTuple):
     unverified: tuple[Unverified, ...] = ()
 
 
-class Keeps(NamedTuple):
+class Retention(NamedTuple):
     """How long a host keeps a file, in seconds."""
 
-    usual: Union[
+    default_ttl: Union[
         float, None, Callable[[int], float]
     ]  # if nobody asks; may depend on the size; None: it promises nothing
     choices: Sequence[int] = ()  # what we may ask for, ascending
@@ -382,31 +384,31 @@ class Provider(NamedTuple):
     domain: str
     upload: Callable[[Source, UploadOptions, Send], Link]
     read: Callable[[Response], Link]
-    keeps: Union[Keeps, Callable[[UploadOptions], Keeps]]
+    retention: Union[Retention, Callable[[UploadOptions], Retention]]
     max_size: Optional[int] = None
-    smaller: Mapping[str, int] = {}  # lower limits for some extensions
+    max_size_by_extension: Mapping[str, int] = {}  # lower limits for some extensions
     blocked: tuple[str, ...] = ()  # extensions; a final * stands for anything
     text_only: bool = False
     once: str = "no"  # "always": one download, whatever we ask; "wish": if asked
     empty: bool = False  # takes files of 0 bytes
     default: bool = False  # in the chain; else only when named
-    fetched: bool = True  # a GET of the link by us gives the file itself
+    serves_file: bool = True  # a GET of the link by us gives the file itself
     lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = (
         None  # for the SHA-256 of what it stored
     )
     overhead: int = 0  # bytes around the file that count for `max_size`
     name_loss: str = ""  # what happens to the name, in words
-    needs: tuple[str, ...] = ()  # settings without which it cannot work
-    missing: Optional[Callable[[Mapping[str, str]], str]] = (
+    required_settings: tuple[str, ...] = ()  # settings without which it cannot work
+    check_setup: Optional[Callable[[Mapping[str, str]], str]] = (
         None  # what is wrong with the settings, if that is not so simple
     )
-    doubt: Optional[Callable[[Mapping[str, str]], str]] = (
+    setup_warning: Optional[Callable[[Mapping[str, str]], str]] = (
         None  # what may be missing, and shows only when it is asked
     )
-    own: bool = False  # the user's own storage: once it is set up it is the whole chain
+    private: bool = False  # the user's own storage: once it is set up it is the whole chain
     supports: tuple[str, ...] = ()  # of remote_path, force and public
-    takes: tuple[str, ...] = ()  # settings that it honours
-    account: str = ""  # the one of them that helps when strangers are refused
+    optional_settings: tuple[str, ...] = ()  # settings that it honours
+    account_setting: str = ""  # the one of them that helps when strangers are refused
     ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
     help: str = ""  # how to get what it needs
     note: str = ""
@@ -415,8 +417,8 @@ class Provider(NamedTuple):
     sample: Optional[Sample] = None
 
 
-def keeps_of(provider: Provider, options: UploadOptions) -> Keeps:
-    return provider.keeps(options) if callable(provider.keeps) else provider.keeps
+def retention_for(provider: Provider, options: UploadOptions) -> Retention:
+    return provider.retention(options) if callable(provider.retention) else provider.retention
 
 
 class ProviderInfo(NamedTuple):
@@ -586,7 +588,7 @@ class AllProvidersFailed(NonRetryableError):
         width = max(
             [11, *(len(names) for names, _, _ in lines if len(names) <= 30)]
         )  # a long list stands out alone
-        return [f"{names:<{width}}  {phase:<8} {words}" for names, phase, words in lines] + once
+        return [f"{names:<{width}}  {phase:<8} {reason}" for names, phase, reason in lines] + once
 
 
 def unverified_of(failures: Iterable[UploadError]) -> tuple[Unverified, ...]:
@@ -598,7 +600,7 @@ def any_unproven(failures: Iterable[UploadError]) -> bool:
 
 
 @contextlib.contextmanager
-def blaming(setting: str) -> Iterator[None]:
+def naming_setting(setting: str) -> Iterator[None]:
     """A UsageError in here tells the setting that is wrong, which nobody has typed."""
     try:
         yield
@@ -628,43 +630,43 @@ def printable(text: str, limit: int = 200) -> str:
 # 3  Bodies ------------------------------------------------------------------------------------------------------------
 
 
-def regular(path: str) -> os.stat_result:
+def stat_regular_file(path: str) -> os.stat_result:
     """What the system says of a regular file that we may read; for everything else Unreadable names the way out."""
     shown = printable(path)
     try:
-        found = os.stat(path)
+        stat_result = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise Unreadable(f"{shown or repr('')}: {local_reason(error)}") from error
-    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(found.st_mode) else 0)):
+    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(stat_result.st_mode) else 0)):
         raise Unreadable(f"{shown}: no permission to read it")
-    if not stat.S_ISREG(found.st_mode):
-        raise no_file(path, shown, found.st_mode)
-    if not found.st_size and flows(path):
-        raise no_file(path, shown, found.st_mode)
-    return found
+    if not stat.S_ISREG(stat_result.st_mode):
+        raise not_a_file_error(path, shown, stat_result.st_mode)
+    if not stat_result.st_size and has_content(path):
+        raise not_a_file_error(path, shown, stat_result.st_mode)
+    return stat_result
 
 
-def flows(path: str) -> bool:
+def has_content(path: str) -> bool:
     """Whether a file that says 0 bytes gives some, like those of /proc."""
-    with contextlib.suppress(OSError), open(path, "rb", 0, opener=unwaiting) as file:
+    with contextlib.suppress(OSError), open(path, "rb", 0, opener=open_nonblocking) as file:
         return bool(file.read(1))
     return False
 
 
-def unwaiting(path: str, how: int) -> int:
+def open_nonblocking(path: str, flags: int) -> int:
     """An opener to whom a pipe that has come into the place of a file is no endless wait."""
-    return os.open(path, how | getattr(os, "O_NONBLOCK", 0))
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def no_file(path: str, shown: str, mode: int) -> Unreadable:
+def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
     """What it is instead, and a command that makes a file of it."""
     if stat.S_ISDIR(mode):
         hint = pipe_hint("tar cf -", path, ".tar")
         return Unreadable(f"{shown}: is a directory", hint=hint)
     made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
-    kind = "a pipe" if stat.S_ISFIFO(mode) else made
+    file_type = "a pipe" if stat.S_ISFIFO(mode) else made
     hint = "" if stat.S_ISCHR(mode) or stat.S_ISSOCK(mode) else pipe_hint("cat", path)
-    return Unreadable(f"{shown}: is {kind}, not a file", hint=hint)
+    return Unreadable(f"{shown}: is {file_type}, not a file", hint=hint)
 
 
 def pipe_hint(reader: str, path: str, extension: str = "") -> str:
@@ -708,8 +710,8 @@ def safe_name(name: str, limit: int = MAX_NAME) -> str:
         return "file"
     stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
     room = limit - len((dot + extension).encode())
-    whole = stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
-    return (whole if room > 0 else clean.encode()[:limit].decode("utf-8", "ignore")).strip(" ")
+    shortened = stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
+    return (shortened if room > 0 else clean.encode()[:limit].decode("utf-8", "ignore")).strip(" ")
 
 
 def upload_name(name: str, unique: bool) -> str:
@@ -733,9 +735,9 @@ def varied_name(name: str) -> str:
     return unique_name(name, time.gmtime(), f"_{os.urandom(3).hex()}")
 
 
-def unique_name(name: str, now: time.struct_time, form: str = "_%Y%m%d_%H%M%S") -> str:
+def unique_name(name: str, now: time.struct_time, pattern: str = "_%Y%m%d_%H%M%S") -> str:
     stem, extension = os.path.splitext(name)
-    stamp = time.strftime(form, now)
+    stamp = time.strftime(pattern, now)
     room = MAX_NAME - len((stamp + extension).encode())
     if room < 0:  # that is no extension
         stem, extension, room = name, "", MAX_NAME - len(stamp)
@@ -868,15 +870,15 @@ CONTENT_TYPES = {
 }
 
 
-def media_type(name: str) -> str:
+def guess_type(name: str) -> str:
     """Guessed from what follows the last dot of the name."""
     extension = os.path.splitext(name.rpartition("/")[2])[1]
     return CONTENT_TYPES.get(extension[1:].lower(), "application/octet-stream")
 
 
-def content_type(name: str, body: Content) -> str:
+def type_with_charset(name: str, body: Content) -> str:
     """The type for a host that shows what it stores: browsers take text without a charset for Latin-1 or worse."""
-    guessed = media_type(name)
+    guessed = guess_type(name)
     return f"{guessed}; charset=utf-8" if guessed[:5] == "text/" and is_text(body) else guessed
 
 
@@ -884,18 +886,18 @@ def is_text(body: Content, limit: int = sys.maxsize) -> bool:
     """UTF-8 without a NUL, as far as the first `limit` bytes show; their last character may be cut."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with contextlib.suppress(UnicodeDecodeError):
-        blocks = map(decoder.decode, blocks_of(slice_body(body, 0, limit)))
+        blocks = map(decoder.decode, read_body(slice_body(body, 0, limit)))
         if all("\0" not in block for block in blocks):
             return limit < length(body) or not decoder.getstate()[0]
     return False
 
 
-def in_ascii(url: str) -> str:
+def iri_to_uri(url: str) -> str:
     """A URL whose foreign letters and spaces are percent-encoded; what is encoded already stays as it is."""
     return urllib.parse.quote(url.encode("utf-8", "surrogateescape"), safe="%/:?#[]@!$&'()*+,;=~")
 
 
-def quoted(name: str) -> str:
+def quote_segment(name: str) -> str:
     return urllib.parse.quote(name, safe="")
 
 
@@ -913,7 +915,7 @@ def multipart(
     )
     name = source.name.replace('"', '\\"')
     head += f'--{boundary}\r\nContent-Disposition: form-data; name="{file_field}"; filename="{name}"\r\n'
-    head += f"Content-Type: {media_type(source.name)}\r\n\r\n"
+    head += f"Content-Type: {guess_type(source.name)}\r\n\r\n"
     tail = f"\r\n--{boundary}--\r\n"
     return f"multipart/form-data; boundary={boundary}", (
         head.encode(),
@@ -942,34 +944,34 @@ def parts_of(body: Content, size: int) -> list[Content]:
 
 
 @contextlib.contextmanager
-def opened(piece: Slice) -> Iterator[Any]:
+def open_slice(piece: Slice) -> Iterator[Any]:
     """The file behind a slice, unbuffered, if it is still the file of the first look; checked again after."""
     if isinstance(piece.origin, bytes):
         yield io.BytesIO(piece.origin)
         return
     try:  # closed below; here only a failure to open counts
-        file = open(piece.origin, "rb", 0, opener=unwaiting)  # noqa: SIM115
+        file = open(piece.origin, "rb", 0, opener=open_nonblocking)  # noqa: SIM115
     except OSError as error:
         raise SourceChanged(f"cannot be read any more: {local_reason(error)}") from error
     with file:
-        unchanged(file, piece)
+        check_unchanged(file, piece)
         yield file
-        unchanged(file, piece)
+        check_unchanged(file, piece)
 
 
-def unchanged(file: Any, piece: Slice) -> None:
-    if Stamp.of(os.fstat(file.fileno())) != piece.stamp:
+def check_unchanged(file: Any, piece: Slice) -> None:
+    if FileVersion.of(os.fstat(file.fileno())) != piece.stamp:
         raise SourceChanged(
             "changed while it was being read; nothing of it counts as uploaded",
             hint=pipe_hint("cat", os.fsdecode(piece.origin)),
         )
 
 
-def pieces_of(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
+def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
     """The bytes of a slice, through one buffer; a file that ends too early is a SourceChanged."""
     buffer = memoryview(bytearray(min(step, max(piece.size, 1))))
     left = piece.size
-    with opened(piece) as file:
+    with open_slice(piece) as file:
         file.seek(piece.start)
         while left:
             try:
@@ -983,18 +985,18 @@ def pieces_of(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             yield buffer[:count]
 
 
-def blocks_of(body: Content) -> Iterator[memoryview]:
+def read_body(body: Content) -> Iterator[memoryview]:
     for piece in body:
-        yield from pieces_of(piece)
+        yield from read_slice(piece)
 
 
 def sha256_of(body: Content) -> str:
-    return hashed(body, hashlib.sha256())
+    return digest_of(body, hashlib.sha256())
 
 
-def hashed(body: Content, digest: Any) -> str:
+def digest_of(body: Content, digest: Any) -> str:
     """The digest of a body, in hex."""
-    for data in blocks_of(body):
+    for data in read_body(body):
         digest.update(data)
     return str(digest.hexdigest())
 
@@ -1010,7 +1012,7 @@ def hashed(body: Content, digest: Any) -> str:
 #    record of 16 KiB (0.65 of its time for 1 GiB), and TLS within TLS (an https proxy) costs nothing extra.
 
 
-class Answered(Exception):
+class EarlyResponse(Exception):
     """The host speaks while we are still sending: listen before anything else."""
 
 
@@ -1085,34 +1087,34 @@ class Target(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def target_of(url: str) -> Target:
+def parse_target(url: str) -> Target:
     try:
         parts = urllib.parse.urlsplit(url)
         host = (parts.hostname or "").encode("idna" if not url.isascii() else "ascii").decode()
         port = parts.port or PORTS.get(parts.scheme, 0)
     except (ValueError, UnicodeError) as error:
-        raise NoLink(f"not a URL: {printable(bare(url))}", phase="link") from error
+        raise NoLink(f"not a URL: {printable(redact_url(url))}", phase="link") from error
     good = re.fullmatch(
         r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?",
         host,
     )
     if len(host) > 253 or ".." in host or parts.scheme not in ("http", "https", "tcp") or not good:
-        raise NoLink(f"not a URL that can be fetched: {printable(bare(url))}", phase="link")
+        raise NoLink(f"not a URL that can be fetched: {printable(redact_url(url))}", phase="link")
     return Target(
         parts.scheme,
         host,
         port,
-        in_ascii((parts.path or "/") + ("?" + parts.query if parts.query else "")),
+        iri_to_uri((parts.path or "/") + ("?" + parts.query if parts.query else "")),
     )
 
 
-def root_of(url: str) -> str:
+def base_url(url: str) -> str:
     """The URL of a server as it travels, without a slash at its end: its name in IDNA, its path in ASCII."""
-    target = target_of(url)
+    target = parse_target(url)
     return f"{target.scheme}://{target.netloc()}{target.path.partition('?')[0].rstrip('/')}"
 
 
-def bare(url: str) -> str:
+def redact_url(url: str) -> str:
     """A URL without what may be secret in it: user, password, query."""
     return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
 
@@ -1193,7 +1195,7 @@ class Tls:
     def fileno(self) -> int:
         return int(self.channel.fileno())
 
-    def shutdown(self, how: int) -> None:
+    def shutdown(self, direction: int) -> None:
         """TLS has no half-closed state that proxies agree on; termbin ends by itself after 5 idle seconds."""
 
     def close(self) -> None:
@@ -1215,13 +1217,13 @@ def flush(channel: Any) -> int:
     return 0
 
 
-def ready(channels: Sequence[Any], read: bool, write: bool, seconds: float) -> list[Any]:
+def wait_ready(channels: Sequence[Any], read: bool, write: bool, seconds: float) -> list[Any]:
     """Those that can be read or written, or have failed, within that time; select() knows no descriptor above 1023."""
     if not hasattr(select, "poll"):  # Windows
-        found = select.select(
+        selected = select.select(
             channels if read else [], channels if write else [], channels, seconds
         )
-        return list({*found[0], *found[1], *found[2]})
+        return list({*selected[0], *selected[1], *selected[2]})
     poll = select.poll()
     for channel in channels:
         poll.register(channel, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
@@ -1252,21 +1254,23 @@ class Stream:
     """One connection, sending and listening at once; TimeoutError when nothing moves for `stall` seconds, or at `until`."""
 
     def __init__(self, channel: Any, stall: float, until: float, peer: Any = None) -> None:
-        self.channel, self.stall, self.until, self.peer = channel, stall, until, peer
-        self.heard = b""  # of the answer, while we were still sending
+        self.channel, self.idle_timeout, self.deadline, self.peer = channel, stall, until, peer
+        self.early_data = b""  # of the answer, while we were still sending
         self.stop: Any = None
 
-    def in_time(self) -> None:
+    def check_deadline(self) -> None:
         """A line that never blocks would never notice the end of its time."""
-        if time.monotonic() >= self.until:
+        if time.monotonic() >= self.deadline:
             raise TimeoutError("did not finish in time")
         if self.stop and self.stop.is_set():
             raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
     def wait(self, read: bool, write: bool, give_up: float = FOREVER) -> None:
-        give_up = min(time.monotonic() + self.stall, self.until, give_up)
-        while not ready([self.channel], read, write, max(0, min(TICK, give_up - time.monotonic()))):
-            self.in_time()
+        give_up = min(time.monotonic() + self.idle_timeout, self.deadline, give_up)
+        while not wait_ready(
+            [self.channel], read, write, max(0, min(TICK, give_up - time.monotonic()))
+        ):
+            self.check_deadline()
             if time.monotonic() >= give_up:
                 raise TimeoutError("was silent for too long")
 
@@ -1280,58 +1284,60 @@ class Stream:
                 self.wait(read=True, write=bool(tls.unsent))
         self.channel = tls
 
-    def push(self, act: Callable[..., int], *args: Any) -> int:
+    def write_when_ready(self, act: Callable[..., int], *args: Any) -> int:
         """One step of sending, as soon as the wire takes it; Answered if the host speaks first.
 
         A host that says "100 Continue" again and again, and takes nothing, is as silent as one that says nothing.
         """
         give_up, held = FOREVER, -1
         while True:
-            self.in_time()
-            self.listen()
+            self.check_deadline()
+            self.check_early_response()
             try:
                 return act(*args)
             except BlockingIOError:
                 if backlog(self.channel) != held:  # some of it has left
-                    held, give_up = backlog(self.channel), time.monotonic() + self.stall
+                    held, give_up = backlog(self.channel), time.monotonic() + self.idle_timeout
                 self.wait(True, True, give_up)
                 if time.monotonic() >= give_up:
                     raise TimeoutError from None
 
-    def listen(self) -> None:
+    def check_early_response(self) -> None:
         """Answered if the host speaks, or hangs up; "100 Continue" is no answer."""
         try:
             data = self.channel.recv(16 * KiB)
         except BlockingIOError:
             return
-        self.heard = re.sub(
-            rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+", b"", self.heard + data
+        self.early_data = re.sub(
+            rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+",
+            b"",
+            self.early_data + data,
         )
         if (
             not data
-            or len(self.heard) > 64 * KiB
-            or not re.match(rb"HTTP/1\.[01] 1|\Z", self.heard)
+            or len(self.early_data) > 64 * KiB
+            or not re.match(rb"HTTP/1\.[01] 1|\Z", self.early_data)
         ):
-            raise Answered
+            raise EarlyResponse
 
     def sendall(self, data: "Union[bytes, memoryview]") -> None:
         view = memoryview(data)
         while view:
-            view = view[self.push(self.channel.send, view) :]
+            view = view[self.write_when_ready(self.channel.send, view) :]
 
     def flush(self) -> None:
         """Sends what TLS still holds; once all has left, an answer is no early one."""
         try:
             flush(self.channel)
         except BlockingIOError:
-            self.push(flush, self.channel)
+            self.write_when_ready(flush, self.channel)
 
     def receive(self, size: int) -> bytes:
-        if self.heard:
-            data, self.heard = self.heard[:size], self.heard[size:]
+        if self.early_data:
+            data, self.early_data = self.early_data[:size], self.early_data[size:]
             return data
         while True:
-            self.in_time()
+            self.check_deadline()
             try:
                 return bytes(self.channel.recv(size))
             except BlockingIOError:
@@ -1358,12 +1364,12 @@ class Stream:
 
     __del__ = hang_up  # the connections of a thread end with it
 
-    def quiet(self) -> bool:
+    def is_reusable(self) -> bool:
         """Whether an idle connection is still good: not closed, and nothing but session tickets of TLS came unasked."""
         try:
-            self.heard += self.channel.recv(1)
+            self.early_data += self.channel.recv(1)
         except OSError as error:
-            return isinstance(error, BlockingIOError) and not self.heard
+            return isinstance(error, BlockingIOError) and not self.early_data
         return False
 
 
@@ -1395,7 +1401,7 @@ def resolve(host: str, port: int, seconds: float, ip_version: Optional[int] = No
     return list(addresses)
 
 
-def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
+def connect_fastest(addresses: Sequence[Any], seconds: float) -> Any:
     """The first address that answers; the next one is tried when one fails or is silent for 0.25 s (RFC 8305)."""
     waiting: list[Any] = []
     queue, last = list(addresses), OSError(errno.ETIMEDOUT, "timed out")
@@ -1404,12 +1410,14 @@ def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
         while (queue or waiting) and time.monotonic() < give_up:
             if queue:
                 try:
-                    waiting.append(begin_connect(queue.pop(0)))
+                    waiting.append(start_connecting(queue.pop(0)))
                 except OSError as error:  # no IPv6 here, for instance
                     last = error
                     continue
             left = give_up - time.monotonic()
-            for sock in ready(waiting, False, True, max(0, min(0.25, left) if queue else left)):
+            for sock in wait_ready(
+                waiting, False, True, max(0, min(0.25, left) if queue else left)
+            ):
                 waiting.remove(sock)
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
@@ -1422,12 +1430,12 @@ def connect_any(addresses: Sequence[Any], seconds: float) -> Any:
             sock.close()
 
 
-def begin_connect(address: Any) -> Any:
-    family, kind, protocol, _, place = address
-    sock = socket.socket(family, kind, protocol)
+def start_connecting(address: Any) -> Any:
+    family, sock_type, protocol, _, sockaddr = address
+    sock = socket.socket(family, sock_type, protocol)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    code = sock.connect_ex(place)
+    code = sock.connect_ex(sockaddr)
     if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)):
         sock.close()
         raise OSError(code, os.strerror(code))
@@ -1439,7 +1447,7 @@ BUNDLES = (  # Debian; RHEL; SUSE; macOS and Alpine
 )  # fmt: skip
 
 
-def frozen_bundle() -> Optional[str]:
+def system_ca_bundle() -> Optional[str]:
     """A frozen OpenSSL looks where the machine that built it kept its certificates: so name those of this one."""
     if (
         not getattr(sys, "frozen", False)
@@ -1472,7 +1480,7 @@ def missing_ca_hint() -> str:
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
     """The system's certificates (which SSL_CERT_FILE replaces), or those of `cacert`; verified unless told otherwise."""
     try:
-        context = ssl.create_default_context(cafile=cacert or frozen_bundle())
+        context = ssl.create_default_context(cafile=cacert or system_ca_bundle())
     except OSError as error:
         why = (
             "holds no certificates in PEM form"
@@ -1493,30 +1501,30 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
 
 def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
     """CONNECT: from here on the proxy only passes bytes."""
-    place = f"[{target.host}]" if ":" in target.host else target.host
+    authority = f"[{target.host}]" if ":" in target.host else target.host
     headers = (
-        ("Host", f"{place}:{target.port}"),
+        ("Host", f"{authority}:{target.port}"),
         ("User-Agent", USER_AGENT),
         *proxy.authorization(),
     )
-    head = f"CONNECT {place}:{target.port} HTTP/1.1\r\n" + "".join(
+    head = f"CONNECT {authority}:{target.port} HTTP/1.1\r\n" + "".join(
         f"{k}: {v}\r\n" for k, v in headers
     )
     stream.sendall(head.encode("latin-1") + b"\r\n")
     answer = http.client.HTTPResponse(stream, method="CONNECT")  # type: ignore[arg-type]
     answer.begin()
     if answer.status == 407:
-        raise wants_password(proxy, answer.headers)
+        raise proxy_auth_error(proxy, answer.headers)
     if answer.status // 100 != 2:
-        said = printable(f"{answer.status} {answer.reason}")
+        reason = printable(f"{answer.status} {answer.reason}")
         raise Unreachable(
-            f"the proxy {proxy!r} cannot reach {target.host}: {said}",
+            f"the proxy {proxy!r} cannot reach {target.host}: {reason}",
             phase="proxy",
             status=answer.status,
         )
 
 
-def wants_password(proxy: Proxy, headers: Any = None) -> UploadError:
+def proxy_auth_error(proxy: Proxy, headers: Any = None) -> UploadError:
     failed = f"authentication {'failed' if proxy.user else 'required'}"
     hint = f"use --proxy {proxy.scheme}://USER:PASSWORD@{proxy.host}:{proxy.port}"
     schemes = ", ".join(headers.get_all("Proxy-Authenticate", ()) if headers else ())
@@ -1552,7 +1560,7 @@ def socks5_login(stream: Stream, proxy: Proxy) -> None:
         stream.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
         method = stream.read_exactly(2)[1]  # 0 is welcome
     if method:
-        raise wants_password(proxy)
+        raise proxy_auth_error(proxy)
 
 
 def socks5_connect(stream: Stream, target: Target, proxy: Proxy, address: bytes) -> None:
@@ -1580,7 +1588,7 @@ def socks_address(target: Target, proxy: Proxy, options: UploadOptions) -> bytes
     return (b"\x04" if numeric.version == 6 else b"\x01") + numeric.packed
 
 
-def of_proxy(error: UploadError) -> UploadError:
+def as_proxy_error(error: UploadError) -> UploadError:
     """A proxy that is not there, or is none, will not be there for the next host either."""
     hint = error.hint or "check --proxy and *_PROXY"
     return type(error)(f"the proxy: {error}", phase="proxy", everywhere=True, hint=hint)
@@ -1598,20 +1606,20 @@ class Limiter:
         with self.lock:
             now = time.monotonic()
             self.free = max(self.free, now) + count / self.rate
-            pause = self.free - now
-        time.sleep(max(0, min(pause, patience)))
+            delay = self.free - now
+        time.sleep(max(0, min(delay, patience)))
 
 
 @contextlib.contextmanager
-def failures_of(phase: str, host: str, started: bool = False) -> Iterator[None]:
+def translate_errors(phase: str, host: str, started: bool = False) -> Iterator[None]:
     """What the system, TLS and http.client raise becomes Unreachable, with the phase in which it happened."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
-        raise failure(error, phase, host, started) from error
+        raise to_upload_error(error, phase, host, started) from error
 
 
-def failure(error: Exception, phase: str, host: str, started: bool) -> UploadError:
+def to_upload_error(error: Exception, phase: str, host: str, started: bool) -> UploadError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return Refused(
             f"{host}: certificate verification failed: {error.verify_message}",
@@ -1654,7 +1662,7 @@ def network_id(proxy: Optional[Proxy]) -> str:
     return hashlib.sha256(f"{prefix} {proxy}".encode()).hexdigest()[:16]
 
 
-class Line(NamedTuple):
+class Connection(NamedTuple):
     """A connection ready for requests; through an http proxy the request line holds the whole URL."""
 
     http: Any  # http.client.HTTPConnection
@@ -1666,7 +1674,7 @@ class Transport:
     """The only code that opens a socket.  Can be used from several threads: each keeps its own connections."""
 
     def __init__(self, options: UploadOptions) -> None:
-        self.options, self.stall = options, options.timeout or STALL
+        self.options, self.idle_timeout = options, options.timeout or STALL
         self.proxy = parse_proxy(options.proxy) if options.proxy else None
         self.tls = functools.cache(
             lambda bundle: tls_context(options.cacert or bundle, options.insecure)
@@ -1687,7 +1695,7 @@ class Transport:
     ) -> Response:
         """One request, one answer; raises Unreachable, SourceChanged, TimedOut, and Refused for a redirect of an upload."""
         for _ in range(MAX_REDIRECTS + 1):
-            response = self.exchange(request, sent)
+            response = self.send_once(request, sent)
             onward = redirected(request, response)
             if not onward:
                 return response
@@ -1697,43 +1705,43 @@ class Transport:
     def time_left(self) -> float:
         return self.deadline - time.monotonic()
 
-    def end_of(self, request: Request) -> float:
+    def deadline_for(self, request: Request) -> float:
         return (
-            time.monotonic() + request.within if request.within else self.deadline
+            time.monotonic() + request.time_limit if request.time_limit else self.deadline
         )  # clean-up may outlive --max-time
 
-    def exchange(self, request: Request, sent: Callable[[int], object]) -> Response:
-        target, line = target_of(request.url)._replace(ca_bundle=request.ca_bundle), None
-        kept = self.kept().get(target[:3])
+    def send_once(self, request: Request, sent: Callable[[int], object]) -> Response:
+        target, line = parse_target(request.url)._replace(ca_bundle=request.ca_bundle), None
+        earlier = self.connections().get(target[:3])
         try:
-            line = self.borrow(target, self.end_of(request))
-            line.stream.stall, line.stream.until, line.stream.stop = (
-                self.stall,
-                self.end_of(request),
+            line = self.get_connection(target, self.deadline_for(request))
+            line.stream.idle_timeout, line.stream.deadline, line.stream.stop = (
+                self.idle_timeout,
+                self.deadline_for(request),
                 request.stop,
             )
             try:
                 return (
-                    self.raw(line, request, sent)
+                    self.tcp_exchange(line, request, sent)
                     if target.scheme == "tcp"
-                    else self.talk(line, target, request, sent)
+                    else self.http_exchange(line, target, request, sent)
                 )
             except BaseException:
-                self.discard(target, line)
+                self.drop_connection(target, line)
                 raise
         except Unreachable as error:
             if error.timed_out and line:
                 self.mute.add(line.stream.peer)
             if self.time_left() <= 0:
-                raise self.over(error) from error
+                raise self.max_time_error(error) from error
             hung_up = (
-                line and line is kept and isinstance(error.__cause__, ConnectionError)
+                line and line is earlier and isinstance(error.__cause__, ConnectionError)
             )  # while nobody looked
-            if hung_up and request.repeatable and not request.body:
-                return self.exchange(request, sent)  # on a new one
+            if hung_up and request.idempotent and not request.body:
+                return self.send_once(request, sent)  # on a new one
             raise
 
-    def over(self, error: UploadError) -> UploadError:
+    def max_time_error(self, error: UploadError) -> UploadError:
         return TimedOut(
             f"--max-time {self.options.max_time:g} s is over: {error}",
             phase=error.phase,
@@ -1742,37 +1750,37 @@ class Transport:
 
     # Connections
 
-    def kept(self) -> dict[tuple[str, str, int], Line]:
+    def connections(self) -> dict[tuple[str, str, int], Connection]:
         if not hasattr(self.lines, "open"):
             self.lines.open = {}
         return self.lines.open  # type: ignore[no-any-return]
 
-    def borrow(self, target: Target, until: float) -> Line:
+    def get_connection(self, target: Target, until: float) -> Connection:
         if not self.has_connection(target):
-            self.adopt(target, self.dial(target, until))
-        return self.kept()[target[:3]]
+            self.adopt(target, self.connect(target, until))
+        return self.connections()[target[:3]]
 
     def has_connection(self, target: Target) -> bool:
         """Whether this thread has a connection to that host which is still good."""
-        line = self.kept().get(target[:3])
-        if line and not line.stream.quiet():
-            self.discard(target, line)
-        return target[:3] in self.kept()
+        line = self.connections().get(target[:3])
+        if line and not line.stream.is_reusable():
+            self.drop_connection(target, line)
+        return target[:3] in self.connections()
 
-    def adopt(self, target: Target, line: Line) -> None:
+    def adopt(self, target: Target, line: Connection) -> None:
         """Makes a connection, whichever thread has opened it, one of this thread's own."""
-        self.kept()[target[:3]] = line
+        self.connections()[target[:3]] = line
 
-    def discard(self, target: Target, line: Line) -> None:
-        self.kept().pop(target[:3], None)
+    def drop_connection(self, target: Target, line: Connection) -> None:
+        self.connections().pop(target[:3], None)
         line.stream.hang_up()
 
     def close(self) -> None:
         """Hangs up the connections of this thread."""
-        while self.kept():
-            self.kept().popitem()[1].stream.hang_up()
+        while self.connections():
+            self.connections().popitem()[1].stream.hang_up()
 
-    def dial(self, target: Target, until: float) -> Line:
+    def connect(self, target: Target, until: float) -> Connection:
         """A new connection, through the proxy that is meant for this host, with TLS where the URL says https.
 
         An address that accepts and is then mute makes way for the next one: where IPv6 loses large packets, TLS
@@ -1785,11 +1793,11 @@ class Transport:
         try:
             addresses = self.addresses_of(*(proxy or target)[1:3], until)
         except Unreachable as error:
-            raise of_proxy(error) if proxy else error from error
+            raise as_proxy_error(error) if proxy else error from error
         while True:
-            stream, addresses = self.reach(addresses, target, proxy, until)
+            stream, addresses = self.open_stream(addresses, target, proxy, until)
             try:
-                return self.ready_line(stream, target, proxy)
+                return self.negotiate(stream, target, proxy)
             except Unreachable as error:
                 if not error.timed_out:
                     raise
@@ -1807,29 +1815,29 @@ class Transport:
         self.resolved = True
         return sorted(addresses, key=lambda address: address[4] in self.mute)
 
-    def reach(
+    def open_stream(
         self, addresses: Sequence[Any], target: Target, proxy: Optional[Proxy], until: float
     ) -> tuple[Stream, list[Any]]:
         """A stream to the first address that accepts, and the other addresses."""
         phase, host = ("proxy", proxy.host) if proxy else ("connect", target.host)
         try:
-            with failures_of(phase, host):
-                sock = connect_any(addresses, until - time.monotonic())
+            with translate_errors(phase, host):
+                sock = connect_fastest(addresses, until - time.monotonic())
         except Unreachable as error:
-            raise of_proxy(error) if proxy else error from error
-        with failures_of(phase, host):
+            raise as_proxy_error(error) if proxy else error from error
+        with translate_errors(phase, host):
             peer = sock.getpeername()
         others = [address for address in addresses if address[4] != peer]
         stall = min(MUTE_TIME if others else FOREVER, self.options.connect_timeout)
         return Stream(sock, stall, until, peer), others
 
-    def ready_line(self, stream: Stream, target: Target, proxy: Optional[Proxy]) -> Line:
+    def negotiate(self, stream: Stream, target: Target, proxy: Optional[Proxy]) -> Connection:
         """The proxy and TLS have their say."""
         try:
             if proxy:
-                self.through(stream, target, proxy)
+                self.negotiate_proxy(stream, target, proxy)
             if target.scheme == "https":
-                with failures_of("tls", target.host):
+                with translate_errors("tls", target.host):
                     stream.secure(self.tls(target.ca_bundle), target.host)
         except BaseException:
             stream.hang_up()
@@ -1837,9 +1845,9 @@ class Transport:
         line = http.client.HTTPConnection(target.host, target.port)
         line.sock = stream
         passes_requests = proxy and proxy.scheme in PORTS and target.scheme == "http"
-        return Line(line, stream, proxy if passes_requests else None)
+        return Connection(line, stream, proxy if passes_requests else None)
 
-    def through(self, stream: Stream, target: Target, proxy: Proxy) -> None:
+    def negotiate_proxy(self, stream: Stream, target: Target, proxy: Proxy) -> None:
         """Makes the proxy pass our bytes; for plain http it will pass our requests, and nothing is to be done."""
         asked = False
         try:
@@ -1853,14 +1861,14 @@ class Transport:
             elif target.scheme != "http":
                 asked = True
                 tunnel(stream, target, proxy)
-        except Answered:
-            raise of_proxy(Unreachable(f"{proxy!r} speaks before it is asked")) from None
+        except EarlyResponse:
+            raise as_proxy_error(Unreachable(f"{proxy!r} speaks before it is asked")) from None
         except (OSError, http.client.HTTPException) as error:
             if asked and isinstance(error, TimeoutError):  # what is silent is the host behind it
-                raise failure(
+                raise to_upload_error(
                     error, "connect", f"{target.host} (through {proxy!r})", False
                 ) from error
-            raise of_proxy(failure(error, "proxy", repr(proxy), False)) from error
+            raise as_proxy_error(to_upload_error(error, "proxy", repr(proxy), False)) from error
 
     def proxy_for(self, target: Target) -> Optional[Proxy]:
         """--proxy is for every host; the environment's proxies spare NO_PROXY and this machine itself.
@@ -1879,13 +1887,13 @@ class Transport:
         spared = is_spared(target, proxies.get("no", ""))
         if not named or spared or urllib.request.proxy_bypass(target.netloc()):
             return None
-        with blaming(f"{scheme if proxies.get(scheme) else 'all'}_proxy".upper()):
+        with naming_setting(f"{scheme if proxies.get(scheme) else 'all'}_proxy".upper()):
             return parse_proxy(named)
 
     # One exchange
 
-    def talk(
-        self, line: Line, target: Target, request: Request, sent: Callable[[int], object]
+    def http_exchange(
+        self, line: Connection, target: Target, request: Request, sent: Callable[[int], object]
     ) -> Response:
         stream = line.stream
         digest, broken, started = None, None, False
@@ -1894,35 +1902,37 @@ class Transport:
                 headers=(*request.headers, *request.auth(request, time.time()))
             )
         try:
-            with failures_of("send", target.host):
+            with translate_errors("send", target.host):
                 self.send_head(line, target, request)
             started = bool(request.body)
-            with failures_of("send", target.host, started):
+            with translate_errors("send", target.host, started):
                 digest = self.send_body(line, request, sent)
-        except Answered:
+        except EarlyResponse:
             broken = Unreachable(
                 f"{target.host} hung up in the middle of the upload", phase="send", started=started
             )
         except Unreachable as error:  # listen before giving up: why may be there to read
             broken = error
-            stream.stall = min(5.0, self.stall)
+            stream.idle_timeout = min(5.0, self.idle_timeout)
         try:
-            with failures_of("reply", target.host, started):
+            with translate_errors("reply", target.host, started):
                 response = self.read_answer(line, target, request)
         except Unreachable as error:
             raise broken or error from error.__cause__
         if broken and response.status < 300:  # nobody can have taken what has not been sent
             raise broken
         if line.proxy and response.status == 407:
-            raise wants_password(line.proxy, response.headers)
+            raise proxy_auth_error(line.proxy, response.headers)
         if broken:
-            self.discard(target, line)
+            self.drop_connection(target, line)
         return response._replace(sha256=digest)
 
-    def send_head(self, line: Line, target: Target, request: Request) -> None:
-        whole = f"http://{target.netloc()}{target.path}" if line.proxy else target.path
+    def send_head(self, line: Connection, target: Target, request: Request) -> None:
+        request_target = f"http://{target.netloc()}{target.path}" if line.proxy else target.path
         proxy = line.proxy.authorization() if line.proxy else ()
-        line.http.putrequest(request.method, whole, skip_host=True, skip_accept_encoding=True)
+        line.http.putrequest(
+            request.method, request_target, skip_host=True, skip_accept_encoding=True
+        )
         fixed = (
             ("Host", target.netloc()),
             ("User-Agent", USER_AGENT),
@@ -1936,10 +1946,10 @@ class Transport:
         line.http.endheaders()
 
     def send_body(
-        self, line: Line, request: Request, sent: Callable[[int], object]
+        self, line: Connection, request: Request, sent: Callable[[int], object]
     ) -> Optional[str]:
         """Sends the pieces; the SHA-256 of the file if the request asks for it."""
-        digest = hashlib.sha256() if request.hashed else None
+        digest = hashlib.sha256() if request.hash_body else None
         for piece in request.body:
             if isinstance(piece, bytes):
                 line.stream.sendall(piece)
@@ -1951,7 +1961,7 @@ class Transport:
     def send_slice(
         self, stream: Stream, piece: Slice, digest: Any, sent: Callable[[int], object]
     ) -> None:
-        for data in pieces_of(piece, self.limiter.step if self.limiter else CHUNK):
+        for data in read_slice(piece, self.limiter.step if self.limiter else CHUNK):
             if self.limiter:
                 self.limiter.take(len(data), self.time_left())
             if digest:
@@ -1959,32 +1969,32 @@ class Transport:
             stream.sendall(data)
             sent(len(data))
 
-    def read_answer(self, line: Line, target: Target, request: Request) -> Response:
+    def read_answer(self, line: Connection, target: Target, request: Request) -> Response:
         """The head within the stall time, all of it within as much again; a download may take as long as 10 KiB/s need."""
         stream = line.stream
-        slow = request.limit / (10 * KiB) if request.sink else 0
-        stream.stall = min(stream.stall, request.response_timeout or FOREVER)
-        stream.until = min(stream.until, time.monotonic() + 2 * stream.stall + slow)
+        slow = request.max_response / (10 * KiB) if request.sink else 0
+        stream.idle_timeout = min(stream.idle_timeout, request.response_timeout or FOREVER)
+        stream.deadline = min(stream.deadline, time.monotonic() + 2 * stream.idle_timeout + slow)
         answer = line.http.getresponse()
         while (
             101 < answer.status < 200
         ):  # hints before the answer itself; http.client passes over 100 only
             answer.headers = None
             answer.begin()
-        taken: list[bytes] = []
-        sink = request.sink() if request.sink and answer.status in (200, 206) else taken.append
+        chunks: list[bytes] = []
+        sink = request.sink() if request.sink and answer.status in (200, 206) else chunks.append
         size = None if packing(answer) else answer.length
-        limit = request.limit if answer.status < 300 else max(request.limit, 64 * KiB)
+        limit = request.max_response if answer.status < 300 else max(request.max_response, 64 * KiB)
         if packing(answer) and not still_packed(answer):
             sink = unpacking(sink, packing(answer), limit)
             limit = 2 * limit + SAMPLE
-        whole = pour(answer, sink, limit)
-        if whole and not answer.will_close:
+        complete = copy_body(answer, sink, limit)
+        if complete and not answer.will_close:
             answer.close()
         else:
-            self.discard(target, line)
+            self.drop_connection(target, line)
         redact = functools.partial(self.redact, request)
-        body = b"".join(taken)
+        body = b"".join(chunks)
         return Response(answer.status, answer.headers, body, request.url, size=size, redact=redact)
 
     def redact(self, request: Request, body: bytes) -> bytes:
@@ -1997,29 +2007,31 @@ class Transport:
                 if scheme == "Basic":
                     decoded = base64.b64decode(secret).decode("utf-8", "replace")
                     secrets.append(decoded.partition(":")[2])
-        for spelling in itertools.chain(*map(spellings, secrets)):
+        for spelling in itertools.chain(*map(encoded_forms, secrets)):
             body = body.replace(spelling, b"***")
         return body
 
-    def raw(self, line: Line, request: Request, sent: Callable[[int], object]) -> Response:
+    def tcp_exchange(
+        self, line: Connection, request: Request, sent: Callable[[int], object]
+    ) -> Response:
         """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
-        stream, host, digest = line.stream, target_of(request.url).host, None
-        with failures_of("send", host, True), contextlib.suppress(Answered):
+        stream, host, digest = line.stream, parse_target(request.url).host, None
+        with translate_errors("send", host, True), contextlib.suppress(EarlyResponse):
             digest = self.send_body(line, request, sent)
             stream.channel.shutdown(socket.SHUT_WR)
-        taken = b""
-        with failures_of("reply", host, True):
-            stream.until = min(stream.until, time.monotonic() + 2 * stream.stall)
-            while len(taken) < request.limit:
-                data = stream.receive(request.limit - len(taken))
+        received = b""
+        with translate_errors("reply", host, True):
+            stream.deadline = min(stream.deadline, time.monotonic() + 2 * stream.idle_timeout)
+            while len(received) < request.max_response:
+                data = stream.receive(request.max_response - len(received))
                 if not data:
                     break
-                taken += data
-        self.discard(target_of(request.url), line)
-        return Response(200, {}, taken, request.url, digest)
+                received += data
+        self.drop_connection(parse_target(request.url), line)
+        return Response(200, {}, received, request.url, digest)
 
 
-def spellings(secret: str) -> set[bytes]:
+def encoded_forms(secret: str) -> set[bytes]:
     """How a host may write it in text, JSON (PHP escapes its slashes), HTML and URLs; none for nothing."""
     ways = {
         secret,
@@ -2030,12 +2042,12 @@ def spellings(secret: str) -> set[bytes]:
     return {way.encode("utf-8", "surrogateescape") for way in ways if way}
 
 
-def number(text: Optional[str]) -> Optional[int]:
+def parse_number(text: Optional[str]) -> Optional[int]:
     """A decimal number of a header; hosts send "²", "-1" and worse."""
     return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text.strip(), re.ASCII) else None
 
 
-def pour(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
+def copy_body(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
     """Hands on at most `limit` bytes of an answer; whether that was all of it.  An answer cut short is an error."""
     left = limit
     while left:
@@ -2100,14 +2112,14 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
     """
     if response.status not in (301, 302, 303, 307, 308) or not response.headers.get("Location"):
         return None
-    if response.status in request.expects:
+    if response.status in request.accepted_statuses:
         return None
     try:
         location = response.headers["Location"].encode(
             "latin-1", "replace"
         )  # so http.client reads headers
-        place = urllib.parse.urljoin(
-            request.url, in_ascii(location.decode("utf-8", "surrogateescape"))
+        next_url = urllib.parse.urljoin(
+            request.url, iri_to_uri(location.decode("utf-8", "surrogateescape"))
         )
     except ValueError as error:
         raise NoLink(
@@ -2115,18 +2127,18 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
         ) from error
     if request.method not in ("GET", "HEAD"):
         raise Refused(
-            f"it sends us elsewhere: {printable(bare(place))}",
+            f"it sends us elsewhere: {printable(redact_url(next_url))}",
             phase="reply",
             status=response.status,
         )
-    old, new = target_of(request.url), target_of(place)
+    old, new = parse_target(request.url), parse_target(next_url)
     if (old.scheme, new.scheme) == ("https", "http") or new.scheme == "tcp":
-        raise NoLink(f"redirects to the unsafe {printable(bare(place))}", phase="proof")
+        raise NoLink(f"redirects to the unsafe {printable(redact_url(next_url))}", phase="proof")
     same = old[:3] == new[:3]
-    kept = tuple(
+    headers = tuple(
         h for h in request.headers if same or h[0] == "Range"
     )  # any other may be a key, as those of clouds are
-    return request._replace(url=place, headers=kept, auth=request.auth if same else None)
+    return request._replace(url=next_url, headers=headers, auth=request.auth if same else None)
 
 
 # 5  Reading responses -------------------------------------------------------------------------------------------------
@@ -2139,13 +2151,13 @@ BLANK = "\ufeff\0 \t\r\n"  # what hosts put around a link
 URL_IN_TEXT = r"(?i)https?://[^\s\"'<>]+"
 
 
-def text(response: Response) -> str:
+def body_text(response: Response) -> str:
     return response.text().strip(BLANK)
 
 
 def json_of(response: Response) -> Any:
     """JSON, also after a byte order mark or a warning of PHP, and with bytes that are not UTF-8."""
-    body = text(response)
+    body = body_text(response)
     for start in (0, body.find('{"')):
         with contextlib.suppress(ValueError, RecursionError):
             return json.JSONDecoder().raw_decode(body[start:])[0]
@@ -2154,13 +2166,13 @@ def json_of(response: Response) -> Any:
 
 def json_value(response: Response, *path: Union[str, int]) -> Any:
     """What stands at this place of a JSON answer; NoLink if there is no such place."""
-    found = json_of(response)
+    value = json_of(response)
     for step in path:
-        fits = isinstance(found, dict if isinstance(step, str) else list)
-        if not fits or not (step in found if isinstance(step, str) else step < len(found)):
+        fits = isinstance(value, dict if isinstance(step, str) else list)
+        if not fits or not (step in value if isinstance(step, str) else step < len(value)):
             raise no_link(response)
-        found = found[step]
-    return found
+        value = value[step]
+    return value
 
 
 def json_at(*path: Union[str, int]) -> Reader:
@@ -2177,8 +2189,8 @@ def json_at(*path: Union[str, int]) -> Reader:
 def sha256_at(response: Response, *path: Union[str, int]) -> Optional[str]:
     """The digest at this place of a JSON answer, if it is one."""
     with contextlib.suppress(NoLink):
-        found = json_at(*path)(response).lower()
-        return found if re.fullmatch("[0-9a-f]{64}", found) else None
+        digest = json_at(*path)(response).lower()
+        return digest if re.fullmatch("[0-9a-f]{64}", digest) else None
     return None
 
 
@@ -2188,9 +2200,9 @@ def first_of(*readers: Reader) -> Reader:
     def read(response: Response) -> str:
         for reader in readers[:-1]:
             with contextlib.suppress(NoLink):
-                found = reader(response)
-                if found:
-                    return found
+                value = reader(response)
+                if value:
+                    return value
         return readers[-1](response)
 
     return read
@@ -2198,7 +2210,9 @@ def first_of(*readers: Reader) -> Reader:
 
 def without_query(reader: Reader) -> Reader:
     """For a host whose links have no query: a "?" or "#" belongs to the name."""
-    return lambda response: re.sub("[?#]", lambda match: quoted(match.group()), reader(response))
+    return lambda response: re.sub(
+        "[?#]", lambda match: quote_segment(match.group()), reader(response)
+    )
 
 
 def last_url(domain: str) -> Reader:
@@ -2207,21 +2221,21 @@ def last_url(domain: str) -> Reader:
     return lambda response: (re.findall(pattern, response.text()) or [""])[-1]
 
 
-def said(response: Response) -> str:
+def error_text(response: Response) -> str:
     """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else its text."""
-    words = response.redacted().text().strip()
+    message = response.redacted().text().strip()
     with contextlib.suppress(ValueError):  # an escape that is none
-        words = (words[:1] in ("{", "[") and json_message(words)) or words
-    words = re.sub(
-        r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", words)
+        message = (message[:1] in ("{", "[") and json_message(message)) or message
+    message = re.sub(
+        r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", message)
     )  # keys to a place
-    title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", words, re.I)
-    code = re.search("<Code>([^<]+)</Code>", words)  # Ceph has no message
-    words = (title or code or ["", words[:2000]])[1]
-    if words[:1] in ("{", "[", "<"):
-        words = re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>|[][{}\"]", " ", words)
+    title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", message, re.I)
+    code = re.search("<Code>([^<]+)</Code>", message)  # Ceph has no message
+    message = (title or code or ["", message[:2000]])[1]
+    if message[:1] in ("{", "[", "<"):
+        message = re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>|[][{}\"]", " ", message)
     subject = "Cloudflare challenge: " if is_challenge(response) else ""
-    return subject + printable(" ".join(html.unescape(words).split()))
+    return subject + printable(" ".join(html.unescape(message).split()))
 
 
 def is_challenge(response: Response) -> bool:
@@ -2246,7 +2260,7 @@ MESSAGE_NAMES = (
 
 def refusal_text(response: Response, name: str = "") -> str:
     """Status, the name of the error, and the host's words if they say more."""
-    own, name = said(response), name or phrase(response.status)
+    own, name = error_text(response), name or phrase(response.status)
     usual = f"{response.status} {name}".strip()
     return usual if own in ("", usual, name) else f"{usual}: {own}"
 
@@ -2260,9 +2274,9 @@ def phrase(status: int) -> str:
 
 def no_link(response: Response, what: str = "") -> NoLink:
     if not what and response.body.strip():
-        what = f'no URL in the answer: "{said(response)}"'
-    words = f"{response.status} but {what or 'nothing in the answer'}"
-    return NoLink(words, phase="reply", status=response.status, started=True)
+        what = f'no URL in the answer: "{error_text(response)}"'
+    message = f"{response.status} but {what or 'nothing in the answer'}"
+    return NoLink(message, phase="reply", status=response.status, started=True)
 
 
 def check_link(text: str, response: Response, *domains: str) -> str:
@@ -2284,11 +2298,11 @@ def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
     if re.match("/[^/]", url):
         url = urllib.parse.urljoin(response.url, url)
     match = re.match(r"(?i)https?://[^/?#@\\]+(?=[/?#]|$)", url)
-    if not match or not match.group().isprintable() or len(url) > 2048:
+    # Spaces of all kinds are encoded below, but no host name has one.
+    unsafe = not match or not match.group().isprintable() or re.search(UNSAFE_CHARACTER, url)
+    if not match or unsafe or len(url) > 2048:
         raise no_link(response)
-    if re.search(UNSAFE_CHARACTER, url):  # other spaces than ASCII's are encoded like it
-        raise no_link(response)
-    target, server = target_of(match.group()), target_of(response.url)
+    target, server = parse_target(match.group()), parse_target(response.url)
     host = comparable(target.host)
     if domains:
         on_domain = any(f".{host}".endswith(f".{domain}") for domain in domains)
@@ -2297,12 +2311,12 @@ def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
     else:
         fits = host == comparable(server.host)
         # Behind a proxy that speaks TLS a server may say http.
-        base = root_of(match.group()) if target.scheme == "https" else response.url
+        base = base_url(match.group()) if target.scheme == "https" else response.url
         expected = f"{server.netloc()}: does its proxy pass the Host header?"
     if not fits:
         raise no_link(response, f"link points to {target.netloc()}, not {expected}")
     path = re.sub("%(?![0-9A-Fa-f]{2})", "%25", url[match.end() :])
-    return urllib.parse.urljoin(base, "/." + re.sub("(?i)%2e", ".", in_ascii(path)))
+    return urllib.parse.urljoin(base, "/." + re.sub("(?i)%2e", ".", iri_to_uri(path)))
 
 
 def comparable(host: str) -> str:
@@ -2312,11 +2326,11 @@ def comparable(host: str) -> str:
     return host.lower().rstrip(".")
 
 
-def link_of(reader: Reader, *domains: str) -> Callable[[Response], Link]:
+def link_reader(reader: Reader, *domains: str) -> Callable[[Response], Link]:
     return lambda response: Link(check_link(reader(response), response, *domains))
 
 
-def said_nothing(response: Response) -> Optional[UploadError]:
+def empty_means_busy(response: Response) -> Optional[UploadError]:
     """A 200 with an empty body is catbox' way to be overloaded (ShareX#8376 2026-02-03, #8410 2026-05-31)."""
     if response.status == 200 and not response.body.strip():
         return Busy("200 with nothing in it", phase="reply", status=200, started=True)
@@ -2329,30 +2343,30 @@ def said_nothing(response: Response) -> Optional[UploadError]:
 #    evidence that the host works as written here, `source` where the facts come from.
 
 
-def lifetime(keeps: Keeps, size: int, options: UploadOptions) -> Optional[float]:
+def choose_lifetime(keeps: Retention, size: int, options: UploadOptions) -> Optional[float]:
     """How long the file will live there under these wishes (None: nobody knows); Unsuitable if they cannot be kept."""
-    usual = keeps.usual(size) if callable(keeps.usual) else keeps.usual
+    usual = keeps.default_ttl(size) if callable(keeps.default_ttl) else keeps.default_ttl
     if keeps.setting and options.settings.get(keeps.setting):
-        usual = setting_among(keeps, options.settings[keeps.setting])
+        usual = retention_from_setting(keeps, options.settings[keeps.setting])
     at_least = options.expire or (
         options.keep if options.keep and (usual is None or usual < options.keep) else None
     )
     if at_least is None:
         return usual
-    place = bisect.bisect_left(
+    index = bisect.bisect_left(
         keeps.choices, at_least
     )  # the smallest one that is not below the wish
-    if place == len(keeps.choices):
+    if index == len(keeps.choices):
         most = (
             f"at most {duration(keeps.choices[-1])}"
             if keeps.choices
             else duration(usual) + ", and lets nobody choose"
         )
         raise Unsuitable(f"keeps files {most}", phase="wish")
-    return keeps.choices[place]
+    return keeps.choices[index]
 
 
-def setting_among(keeps: Keeps, value: str) -> int:
+def retention_from_setting(keeps: Retention, value: str) -> int:
     seconds = parse_duration(value)
     if seconds not in keeps.choices:
         allowed = ", ".join(f"{choice // HOUR}h" for choice in keeps.choices)
@@ -2367,8 +2381,8 @@ UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK, "y": YEAR}
 
 def parse_duration(value: str) -> Optional[int]:
     """ "90s", "10m", "12h", "7d", "4w", "2y" in seconds; None for anything else."""
-    found = re.fullmatch(r"([0-9]{1,6})([smhdwy])", value.strip().lower())
-    return int(found.group(1)) * UNITS[found.group(2)] or None if found else None
+    match = re.fullmatch(r"([0-9]{1,6})([smhdwy])", value.strip().lower())
+    return int(match.group(1)) * UNITS[match.group(2)] or None if match else None
 
 
 def parse_seconds(value: str) -> Optional[float]:
@@ -2407,7 +2421,7 @@ Extra = Callable[
 ]  # what we add for this lifetime and these options
 
 
-def nothing(life: Optional[float], options: UploadOptions) -> Pairs:
+def no_fields(life: Optional[float], options: UploadOptions) -> Pairs:
     return ()
 
 
@@ -2418,9 +2432,9 @@ def one_request(
     """A host that answers one request with the link; `build` is also told the lifetime."""
 
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
-        life = lifetime(keeps_of(row, options), source.size, options)
-        request = build(source, options, life)._replace(hashed=options.sha256)
-        response = send(request._replace(refusal=request.refusal or said_nothing))
+        life = choose_lifetime(retention_for(row, options), source.size, options)
+        request = build(source, options, life)._replace(hash_body=options.sha256)
+        response = send(request._replace(error_reader=request.error_reader or empty_means_busy))
         return read(response)._replace(sha256=response.sha256)
 
     row = Provider(id, domain, upload, read, **facts)
@@ -2429,49 +2443,55 @@ def one_request(
 
 def form(
     id: str, domain: str, endpoint: str, file_field: str, *,
-    read: Optional[Callable[[Response], Link]] = None, fields: Extra = nothing,
-    rename: Callable[[str], str] = str, refusal: Refusal = None, **facts: Any,
+    read: Optional[Callable[[Response], Link]] = None, fields: Extra = no_fields,
+    rename: Callable[[str], str] = str, error_reader: Refusal = None, **facts: Any,
 ) -> Provider:  # fmt: skip
     """A host that accepts a multipart form; most answer with the bare link.  Fields without a value are left out."""
 
     def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
         extra = [field for field in fields(life, options) if field[1]]
-        kind, body = multipart(extra, file_field, source._replace(name=rename(source.name)))
-        return Request("POST", endpoint, (("Content-Type", kind),), body, refusal=refusal)
+        content_type, body = multipart(extra, file_field, source._replace(name=rename(source.name)))
+        return Request(
+            "POST", endpoint, (("Content-Type", content_type),), body, error_reader=error_reader
+        )
 
-    read = read or link_of(text, domain)
+    read = read or link_reader(body_text, domain)
     return one_request(id, domain, build, read, overhead=2 * KiB, **facts)
 
 
 def put(
     id: str, domain: str, endpoint: Callable[[Source], str], *, read: Callable[[Response], Link],
-    headers: Extra = nothing, refusal: Refusal = None, charset: bool = False, **facts: Any,
+    headers: Extra = no_fields, error_reader: Refusal = None, charset: bool = False, **facts: Any,
 ) -> Provider:  # fmt: skip
     """A host that takes the bare bytes; `endpoint` makes the URL; `charset`: it serves the very type that it is told."""
 
     def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
-        value = content_type(source.name, source.body) if charset else media_type(source.name)
+        value = type_with_charset(source.name, source.body) if charset else guess_type(source.name)
         extra = (("Content-Type", value),) + headers(life, options)
-        return Request("PUT", endpoint(source), extra, source.body, refusal=refusal)
+        return Request("PUT", endpoint(source), extra, source.body, error_reader=error_reader)
 
     return one_request(id, domain, build, read, **facts)
 
 
 def pomf(id: str, domain: str, endpoint: str, **facts: Any) -> Provider:
     """The family of pomf and Uguu: `files[]`, and JSON with a URL that may be relative."""
-    read = link_of(json_at("files", 0, "url"), domain)
-    return form(id, domain, endpoint, "files[]", read=read, refusal=pomf_refusal, **facts)
+    read = link_reader(json_at("files", 0, "url"), domain)
+    return form(id, domain, endpoint, "files[]", read=read, error_reader=pomf_refusal, **facts)
 
 
 def pomf_refusal(response: Response) -> Optional[UploadError]:
     """Uguu's rate limit is a 500 that says "please wait N seconds" (nokonoko/Uguu 1.9.8, 2025-10-03)."""
     if response.status == 500:
         wait = re.search(r"wait ([0-9]{1,4}) sec", response.text())
-        pause = float(wait.group(1)) if wait else None
+        seconds = float(wait.group(1)) if wait else None
         return Busy(
-            f"500: {said(response)}", phase="reply", status=500, started=True, retry_after=pause
+            f"500: {error_text(response)}",
+            phase="reply",
+            status=500,
+            started=True,
+            retry_after=seconds,
         )
-    return said_nothing(response)
+    return empty_means_busy(response)
 
 
 # -- the lifetimes that depend on the size
@@ -2496,15 +2516,15 @@ def filebin_read(response: Response) -> Link:
     name = json_at("file", "filename")(response)
     if not name or json_at("bin", "id")(response) != base.rpartition("/")[2]:
         raise no_link(response)
-    url = check_link(f"{base}/{quoted(name)}", response, "filebin.net")
+    url = check_link(f"{base}/{quote_segment(name)}", response, "filebin.net")
     return Link(url, delete=url)
 
 
 def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
     """Reads the list of the bin, which any client gets as JSON (filebin2 http_bin.go, 2026-06-08)."""
     base, _, name = link.url.rpartition("/")
-    listed = send(Request("GET", base, (("Accept", "application/json"),), repeatable=True))
-    if quoted(json_at("files", 0, "filename")(listed)) != name:
+    listed = send(Request("GET", base, (("Accept", "application/json"),), idempotent=True))
+    if quote_segment(json_at("files", 0, "filename")(listed)) != name:
         raise no_link(listed, "another file in the bin")
     return link._replace(host_sha256=sha256_at(listed, "files", 0, "sha256"))
 
@@ -2526,7 +2546,7 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
     it is in X-Url-Delete, and both may say http behind a proxy that speaks https.
     """
     try:
-        parts, root = urllib.parse.urlsplit(base), root_of(base)
+        parts, root = urllib.parse.urlsplit(base), base_url(base)
         if parts.query or parts.fragment:
             raise ValueError("a query is not sent")
         user, password = (
@@ -2537,19 +2557,19 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
         raise UsageError(
             "a server's address looks like https://USER:PASSWORD@HOST:PORT/"
         ) from error
-    place = root.partition("://")[2]
-    authorization = (("Authorization", basic(user, password)),) if user or password else ()
+    authority = root.partition("://")[2]
+    auth_headers = (("Authorization", basic(user, password)),) if user or password else ()
 
     def headers(life: Optional[float], options: UploadOptions) -> Pairs:
         days = (("Max-Days", str(int(life // DAY))),) if life else ()
-        return authorization + days + ((("Max-Downloads", "1"),) if options.once else ())
+        return auth_headers + days + ((("Max-Downloads", "1"),) if options.once else ())
 
     return put(
-        id or place, place.partition("/")[0],
+        id or authority, authority.partition("/")[0],
         # The server adds ".metadata" to the name (server/storage/local.go).
-        lambda source: f"{root}/{quoted(safe_name(source.name, MAX_NAME - 9))}", read=transfersh_read,
-        keeps=Keeps(None, range(DAY, 366 * DAY, DAY)), headers=headers, once="wish",
-        refusal=stored_only, **facts,
+        lambda source: f"{root}/{quote_segment(safe_name(source.name, MAX_NAME - 9))}", read=transfersh_read,
+        retention=Retention(None, range(DAY, 366 * DAY, DAY)), headers=headers, once="wish",
+        error_reader=stored_only, **facts,
     )  # fmt: skip
 
 
@@ -2564,7 +2584,7 @@ def stored_only(response: Response) -> Optional[UploadError]:
 
 
 def transfersh_read(response: Response) -> Link:
-    link = link_of(text)(response)
+    link = link_reader(body_text)(response)
     with contextlib.suppress(NoLink):
         return link._replace(delete=check_link(response.headers.get("X-Url-Delete", ""), response))
     return link
@@ -2573,7 +2593,9 @@ def transfersh_read(response: Response) -> Link:
 def transfersh_missing(settings: Mapping[str, str]) -> str:
     base = settings.get("TWAT_FS_TRANSFERSH_URL")
     try:
-        return "" if base and transfersh(base) else not_set("TWAT_FS_TRANSFERSH_URL", settings)
+        return (
+            "" if base and transfersh(base) else missing_setting("TWAT_FS_TRANSFERSH_URL", settings)
+        )
     except UsageError as error:
         return f"TWAT_FS_TRANSFERSH_URL: {error}"
 
@@ -2586,19 +2608,19 @@ def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link
 def catbox_refusal(response: Response) -> Optional[UploadError]:
     """Anonymous uploads are paused now and then, for hours, by whatever status (SpotCompiled#82, 2025-08-24)."""
     if re.search("uploads are [a-z ]*paused", response.text(), re.I):
-        words = f"{response.status}: {said(response)}"
-        return Busy(words, phase="reply", status=response.status, started=True, retry_after=HOUR)
-    return said_nothing(response)
+        message = f"{response.status}: {error_text(response)}"
+        return Busy(message, phase="reply", status=response.status, started=True, retry_after=HOUR)
+    return empty_means_busy(response)
 
 
 def null_read(response: Response) -> Link:
     """With the expiry in milliseconds and, of a new file, a token (mia-0/0x0 fhost.py, 2024-03-30)."""
-    link = link_of(text, "0x0.st")(response)
+    link = link_reader(body_text, "0x0.st")(response)
     token = printable(response.headers.get("X-Token", ""))
     command = f"delete with: curl -F token={token} -F delete= {link.url}"
-    expires = number(response.headers.get("X-Expires", "")[:13])
+    expires = parse_number(response.headers.get("X-Expires", "")[:13])
     return link._replace(
-        remark=command if token else "", expires=expires / 1000 if expires else None
+        warning=command if token else "", expires=expires / 1000 if expires else None
     )
 
 
@@ -2613,11 +2635,11 @@ ONE_REQUEST: tuple[Provider, ...] = (
     form(
         "catbox", "catbox.moe", "https://catbox.moe/user/api.php", "fileToUpload",
         fields=lambda life, options: (("reqtype", "fileupload"), ("userhash", options.settings.get("CATBOX_USERHASH", ""))),
-        refusal=catbox_refusal, name_loss=ONLY_EXTENSION,
+        error_reader=catbox_refusal, name_loss=ONLY_EXTENSION,
         # Since 2026-07-06 anonymous files are deleted two years after the last download.
-        keeps=lambda options: Keeps(FOREVER if options.settings.get("CATBOX_USERHASH") else 2 * YEAR),
-        max_size=200_000_000, smaller={"gif": 20_000_000}, blocked=CATBOX_BLOCKED, default=True,
-        takes=("CATBOX_USERHASH",), account="CATBOX_USERHASH",
+        retention=lambda options: Retention(FOREVER if options.settings.get("CATBOX_USERHASH") else 2 * YEAR),
+        max_size=200_000_000, max_size_by_extension={"gif": 20_000_000}, blocked=CATBOX_BLOCKED, default=True,
+        optional_settings=("CATBOX_USERHASH",), account_setting="CATBOX_USERHASH",
         note="an anonymous file can never be deleted, and expires 2 years after its last download",
         checked="2026-09-14",
         source="catbox.moe/tools.php, /faq; its blog 2026-07-02; AniSync#44 2026-06-03; mpv-webm#229 2026-09-14",
@@ -2626,27 +2648,27 @@ ONE_REQUEST: tuple[Provider, ...] = (
     form(
         "litterbox", "litterbox.catbox.moe", "https://litterbox.catbox.moe/resources/internals/api.php", "fileToUpload",
         fields=lambda life, options: (("reqtype", "fileupload"), ("time", f"{int(life or 0) // HOUR}h")),
-        read=link_of(text, "catbox.moe"), refusal=catbox_refusal, name_loss=ONLY_EXTENSION,
-        keeps=Keeps(3 * DAY, (HOUR, 12 * HOUR, 24 * HOUR, 72 * HOUR), "LITTERBOX_DEFAULT_EXPIRATION"),
-        max_size=GiB, blocked=CATBOX_BLOCKED, default=True, takes=("LITTERBOX_DEFAULT_EXPIRATION",),
+        read=link_reader(body_text, "catbox.moe"), error_reader=catbox_refusal, name_loss=ONLY_EXTENSION,
+        retention=Retention(3 * DAY, (HOUR, 12 * HOUR, 24 * HOUR, 72 * HOUR), "LITTERBOX_DEFAULT_EXPIRATION"),
+        max_size=GiB, blocked=CATBOX_BLOCKED, default=True, optional_settings=("LITTERBOX_DEFAULT_EXPIRATION",),
         checked="2026-09-08", source="litterbox.catbox.moe; a dated upload with equal md5, 2026-09-08",
         sample=Sample("https://litter.catbox.moe/x9y8z7.txt", "https://litter.catbox.moe/x9y8z7.txt"),
     ),
     form(
         "x0at", "x0.at", "https://x0.at/", "file",
         rename=lambda name: re.sub("[^A-Za-z0-9._-](?=[^.]*$)", "_", name), name_loss=ONLY_EXTENSION,
-        keeps=Keeps(x0at_keeps), max_size=GiB, default=True, note="may reject files over 512 MiB",
+        retention=Retention(x0at_keeps), max_size=GiB, default=True, note="may reject files over 512 MiB",
         checked="2026-08-03",
         source="Rouji/single_php_filehost index.php 2026-06-07; 1024 MiB by its page 2026-05-01, 100 or 512 before",
         sample=Sample("https://x0.at/Ab3d.tar.gz\n", "https://x0.at/Ab3d.tar.gz"),
     ),
     form(
         "tmpfilelink", "tmpfile.link", "https://tmpfile.link/api/upload", "file",
-        read=link_of(
+        read=link_reader(
             without_query(first_of(json_at("downloadLinkEncoded"), json_at("downloadLink"))),
             "tmpfile.link", "tfdl.net",
         ),
-        keeps=Keeps(7 * DAY), max_size=100_000_000, default=True,
+        retention=Retention(7 * DAY), max_size=100_000_000, default=True,
         checked="2026-06-29", source="tmpfile.link/blog/api-temporary-upload-guide; links seen until 2026-06-29",
         sample=Sample(
             '{"fileName":"a b.txt","downloadLink":"https://d.tmpfile.link/public/2026-06-29/1/a b.txt",'
@@ -2658,14 +2680,14 @@ ONE_REQUEST: tuple[Provider, ...] = (
         "tmpfilesorg", "tmpfiles.org", "https://tmpfiles.org/api/v1/upload", "file",
         fields=lambda life, options: (("expire", str(int(life or DAY))),),
         # The URL in the answer is a page; the file itself is under /dl/ (seen 2026-10-07), and http became https.
-        read=link_of(
+        read=link_reader(
             lambda response: re.sub(
                 "^([A-Za-z]+://[^/]*)/(?!dl/)", r"\1/dl/", without_query(json_at("data", "url"))(response)
             ),
             "tmpfiles.org",
         ),
         # The cap was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026: unasked, the safe one.
-        keeps=Keeps(DAY, range(MINUTE, 2 * DAY + 1)), max_size=100 * MiB, default=True,
+        retention=Retention(DAY, range(MINUTE, 2 * DAY + 1)), max_size=100 * MiB, default=True,
         note="numbered links can be guessed: nothing private",
         checked="2026-10-07", source="tmpfiles.org/api, October 2026",
         sample=Sample(
@@ -2673,8 +2695,8 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
     ),
     put(
-        "filebin", "filebin.net", lambda source: f"https://filebin.net/{os.urandom(12).hex()}/{quoted(source.name)}",
-        read=filebin_read, lookup=filebin_lookup, keeps=Keeps(6 * DAY), default=True, fetched=False,
+        "filebin", "filebin.net", lambda source: f"https://filebin.net/{os.urandom(12).hex()}/{quote_segment(source.name)}",
+        read=filebin_read, lookup=filebin_lookup, retention=Retention(6 * DAY), default=True, serves_file=False,
         note="anybody who has the link can delete the file",
         checked="2026-06-08", source="espebra/filebin2 2026-06-08 (retention of the public site: about 6 days)",
         sample=Sample(
@@ -2684,7 +2706,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
     ),
     pomf(
-        "uguu", "uguu.se", "https://uguu.se/upload", name_loss=ONLY_EXTENSION, keeps=Keeps(3 * HOUR),
+        "uguu", "uguu.se", "https://uguu.se/upload", name_loss=ONLY_EXTENSION, retention=Retention(3 * HOUR),
         max_size=128 * MiB, blocked=UGUU_BLOCKED, default=True,
         checked="2026-02-21", source="nokonoko/Uguu 1.9.8 2025-10-03; 3 hours by its page",
         sample=Sample(
@@ -2695,15 +2717,15 @@ ONE_REQUEST: tuple[Provider, ...] = (
     form(
         "www0x0", "0x0.st", "https://0x0.st/", "file", read=null_read, name_loss=ONLY_EXTENSION,
         fields=lambda life, options: (("expires", str(int(life // HOUR))),) if life and life <= 30 * DAY else (),
-        keeps=Keeps(null_keeps, range(HOUR, 30 * DAY + 1, HOUR)), max_size=512 * MiB,
+        retention=Retention(null_keeps, range(HOUR, 30 * DAY + 1, HOUR)), max_size=512 * MiB,
         blocked=("exe", "dll", "jar", "apk", "rar", "so"),
         note="its owner has switched uploads off", checked="2026-08-05",
         source="mia-0/0x0 fhost.py 2024-03-30; irssi/scripts#910 2026-08-05: disabled, and no automated use wanted",
         sample=Sample("https://0x0.st/Abcd.txt\n", "https://0x0.st/Abcd.txt"),
     ),
     put(
-        "senditsh", "sendit.sh", lambda source: f"https://sendit.sh/{quoted(source.name)}",
-        read=link_of(last_url("sendit.sh"), "sendit.sh"), keeps=Keeps(DAY), max_size=3_000_000_000, once="always",
+        "senditsh", "sendit.sh", lambda source: f"https://sendit.sh/{quote_segment(source.name)}",
+        read=link_reader(last_url("sendit.sh"), "sendit.sh"), retention=Retention(DAY), max_size=3_000_000_000, once="always",
         note="blocked in many companies, because malware used it",
         checked="2026-02-21",
         source="one dated upload 2026-02-21; there is no documentation; Symantec on Seedworm, 2026-02",
@@ -2711,17 +2733,17 @@ ONE_REQUEST: tuple[Provider, ...] = (
     ),
     put(
         "bashupload", "bashupload.app", lambda source: "https://bashupload.app/",
-        read=link_of(last_url("bashupload.app"), "bashupload.app"), name_loss="keeps no name",
+        read=link_reader(last_url("bashupload.app"), "bashupload.app"), name_loss="keeps no name",
         # Without the header the file is gone after one download.
         headers=lambda life, options: () if options.once else (("X-Expiration-Seconds", str(int(life or DAY))),),
-        keeps=lambda options: Keeps(HOUR, (HOUR,)) if options.once else Keeps(DAY, range(MINUTE, DAY + 1)),
+        retention=lambda options: Retention(HOUR, (HOUR,)) if options.once else Retention(DAY, range(MINUTE, DAY + 1)),
         max_size=5_000_000_000, once="wish",
         note="1 hour with --once; not related to bashupload.com",
         checked="2026-05-18", source="DullJZ/bashupload-r2 2025-11-02; an outage 2026-03-30",
         sample=Sample("\nhttps://bashupload.app/k3Jd9.txt\n\n", "https://bashupload.app/k3Jd9.txt"),
     ),
     pomf(
-        "quax", "qu.ax", "https://qu.ax/upload.php", keeps=Keeps(None), max_size=256 * MiB, name_loss=ONLY_EXTENSION,
+        "quax", "qu.ax", "https://qu.ax/upload.php", retention=Retention(None), max_size=256 * MiB, name_loss=ONLY_EXTENSION,
         note="accepts listed types only; Cloudflare challenges were seen",
         # Its page offers 1 day to permanent; the name of the form field is not known.
         checked="2026-05-01", source="its page 2026-05-01; an image uploader's client, 2025-08",
@@ -2731,15 +2753,15 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
     ),
     one_request(
-        "termbin", "termbin.com", termbin, link_of(text, "termbin.com"), keeps=Keeps(30 * DAY),
+        "termbin", "termbin.com", termbin, link_reader(body_text, "termbin.com"), retention=Retention(30 * DAY),
         max_size=32 * KiB - 1, text_only=True,
         name_loss="keeps no name", note="unencrypted on its way there", checked="2026-06-16",
         source="solusipse/fiche fiche.c: a buffer of 32 KiB, and a file that fills it is cut",
         sample=Sample("https://termbin.com/a1b2\n\0", "https://termbin.com/a1b2"),
     ),
     Provider(
-        "transfersh", "a server of yours", transfersh_unset, transfersh_read, Keeps(None, range(DAY, 366 * DAY, DAY)),
-        once="wish", needs=("TWAT_FS_TRANSFERSH_URL",), missing=transfersh_missing, own=True,
+        "transfersh", "a server of yours", transfersh_unset, transfersh_read, Retention(None, range(DAY, 366 * DAY, DAY)),
+        once="wish", required_settings=("TWAT_FS_TRANSFERSH_URL",), check_setup=transfersh_missing, private=True,
         note="-p https://drop.example.org/ needs no setting",
         checked="2026-06-13", source="dutchcoders/transfer.sh 2026-06-13, server/handlers.go",
         sample=Sample(
@@ -2756,7 +2778,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
 #    for good, or on Ctrl-C, the others stop.
 
 
-class Ending(NamedTuple):
+class Cancellation(NamedTuple):
     """`stop` is set when whoever waits for the jobs has given up; those `aborting` began what must not stay so."""
 
     stop: Any
@@ -2764,9 +2786,9 @@ class Ending(NamedTuple):
 
 
 @functools.cache
-def ending() -> Any:
+def cancellation() -> Any:
     """The Ending of the jobs to which this thread belongs, for the parts into which it divides its own."""
-    return contextvars.ContextVar("ending", default=Ending(None, []))
+    return contextvars.ContextVar("ending", default=Cancellation(None, []))
 
 
 def parallel(
@@ -2778,45 +2800,45 @@ def parallel(
     that a display knows whose they are.
     """
     if workers < 2 or len(jobs) < 2:
-        yield from ((place, job()) for place, job in enumerate(jobs))
+        yield from ((index, job()) for index, job in enumerate(jobs))
         return
-    mine, above = Ending(stop or threading.Event(), []), ending().get()
-    if above.stop:
-        above.aborting.append(threading.current_thread())
+    own, parent = Cancellation(stop or threading.Event(), []), cancellation().get()
+    if parent.stop:
+        parent.aborting.append(threading.current_thread())
     todo, ended = list(enumerate(jobs)), queue.SimpleQueue()  # type: list[tuple[int, Callable[[], Any]]], Any
     contexts = [contextvars.copy_context() for _ in range(min(workers, len(jobs)))]
     threads = [
-        threading.Thread(target=context.run, args=(work, todo, ended, mine), daemon=True)
+        threading.Thread(target=context.run, args=(worker, todo, ended, own), daemon=True)
         for context in contexts
     ]
     try:
         for thread in threads:
             thread.start()
         for _ in jobs:
-            place, result, error = soon(ended, above.stop)
+            index, result, error = wait_for_result(ended, parent.stop)
             if error:
                 raise error
-            yield place, result
+            yield index, result
     finally:
         todo.clear()
-        mine.stop.set()
+        own.stop.set()
         join(threads, 0.5)  # what is under way hangs up at once
-        join(mine.aborting, 5.0)
+        join(own.aborting, 5.0)
 
 
-def work(todo: list[tuple[int, Callable[[], Any]]], ended: Any, mine: Ending) -> None:
+def worker(todo: list[tuple[int, Callable[[], Any]]], ended: Any, own: Cancellation) -> None:
     """One worker: job after job until none is left; its failures belong to the thread that waits."""
-    ending().set(mine)
+    cancellation().set(own)
     with contextlib.suppress(IndexError):
         while True:
-            place, job = todo.pop(0)
+            index, job = todo.pop(0)
             try:
-                ended.put((place, job(), None))
+                ended.put((index, job(), None))
             except BaseException as error:
-                ended.put((place, None, error))
+                ended.put((index, None, error))
 
 
-def soon(results: Any, stop: Any, seconds: float = FOREVER) -> Any:
+def wait_for_result(results: Any, stop: Any, seconds: float = FOREVER) -> Any:
     """The next result, None if there is none after so many seconds; KeyboardInterrupt once `stop` is set."""
     until = time.monotonic() + seconds
     while not (stop and stop.is_set()):
@@ -2837,19 +2859,19 @@ def send_parts(requests: Sequence[Request], send: Send, workers: int) -> list[Re
     """The answers to the parts of a file, in their order."""
     stop = threading.Event()
     jobs = [
-        functools.partial(send, request._replace(stop=stop, repeatable=True))
+        functools.partial(send, request._replace(stop=stop, idempotent=True))
         for request in requests
     ]
     return [answer for _, answer in sorted(parallel(jobs, workers, stop), key=lambda pair: pair[0])]
 
 
-def key_of(source: Source, options: UploadOptions, folder: str = "") -> str:
+def object_key(source: Source, options: UploadOptions, folder: str = "") -> str:
     """The place in storage that has folders: --remote-path is a folder if it ends in a slash, else the whole of it."""
     path = folder if options.remote_path is None else options.remote_path
     if not path or path.endswith("/"):
         return path + source.name
-    above, slash, name = path.rpartition("/")
-    return above + slash + (new_name(name) if options.unique else name)
+    parent, slash, name = path.rpartition("/")
+    return parent + slash + (new_name(name) if options.unique else name)
 
 
 def post_json(url: str, value: Any, *headers: Header, **more: Any) -> Request:
@@ -2896,7 +2918,8 @@ class Tokens:
             response = self.under(
                 token,
                 request._replace(
-                    expects=(401, *request.expects), refusal=but_for_401(request.refusal)
+                    accepted_statuses=(401, *request.accepted_statuses),
+                    error_reader=but_for_401(request.error_reader),
                 ),
             )
             if response.status != 401:
@@ -2917,11 +2940,13 @@ class Tokens:
             return self.token
 
 
-def but_for_401(refusal: Refusal) -> Refusal:
-    return lambda response: refusal(response) if refusal and response.status != 401 else None
+def but_for_401(error_reader: Refusal) -> Refusal:
+    return lambda response: (
+        error_reader(response) if error_reader and response.status != 401 else None
+    )
 
 
-def not_set(name: str, settings: Mapping[str, str]) -> str:
+def missing_setting(name: str, settings: Mapping[str, str]) -> str:
     return f"{name} is {'empty' if name in settings else 'not set'}"
 
 
@@ -2936,13 +2961,13 @@ def pixeldrain_lookup(link: Link, source: Source, options: UploadOptions, send: 
     """The host's own SHA-256 is the proof: a free account's link asks for a captcha once it is popular."""
     with contextlib.suppress(Refused, NoLink, RetryableError):
         key = pixeldrain_key(None, options)
-        about = send(Request("GET", link.url + "/info", key, repeatable=True))
+        about = send(Request("GET", link.url + "/info", key, idempotent=True))
         return link._replace(host_sha256=sha256_at(about, "hash_sha256"))
     return link
 
 
 def pixeldrain_read(response: Response) -> Link:
-    file_id = quoted(header_value(json_at("id")(response), response))
+    file_id = quote_segment(header_value(json_at("id")(response), response))
     url = check_link(f"https://pixeldrain.com/api/file/{file_id}", response, "pixeldrain.com")
     return Link(
         url,
@@ -2954,7 +2979,7 @@ def pixeldrain_read(response: Response) -> Link:
 # -- storage.to
 
 
-STORAGETO_KEEPS = Keeps(3 * DAY, range(DAY, WEEK + 1, DAY))
+STORAGETO_KEEPS = Retention(3 * DAY, range(DAY, WEEK + 1, DAY))
 
 
 def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
@@ -2966,7 +2991,7 @@ def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
 
     about: dict[str, Any] = {
         "filename": source.name,
-        "content_type": media_type(source.name),
+        "content_type": guess_type(source.name),
         "size": source.size,
     }
     plan = call("upload/init", about)
@@ -2974,19 +2999,21 @@ def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
     if json_at("type")(plan) == "multipart":
         storageto_parts(source, options, send, plan, call)
     else:
-        place, headers = (
-            elsewhere(json_at("upload_url")(plan), plan),
+        upload_url, headers = (
+            presigned_url(json_at("upload_url")(plan), plan),
             signed_headers(plan, about["content_type"]),
         )
         sha256 = send(
-            Request("PUT", place, headers, source.body, hashed=options.sha256, repeatable=True)
+            Request(
+                "PUT", upload_url, headers, source.body, hash_body=options.sha256, idempotent=True
+            )
         ).sha256
-    stored = call("upload/confirm", {**about, "r2_key": key}, repeatable=True)
-    days = (lifetime(STORAGETO_KEEPS, source.size, options) or 0) // DAY
+    stored = call("upload/confirm", {**about, "r2_key": key}, idempotent=True)
+    days = (choose_lifetime(STORAGETO_KEEPS, source.size, options) or 0) // DAY
     if days != 3:  # the default; how to change it: storage.to/docs/api, and two clients of 2026
         owner = ("X-Owner-Token", header_value(json_at("owner_token")(stored), stored))
-        expiry = f"file/{quoted(json_at('file', 'id')(stored))}/expiry"
-        call(expiry, {"days": int(days)}, owner, repeatable=True)
+        expiry = f"file/{quote_segment(json_at('file', 'id')(stored))}/expiry"
+        call(expiry, {"days": int(days)}, owner, idempotent=True)
     return storageto_read(stored)._replace(sha256=sha256)
 
 
@@ -2997,28 +3024,28 @@ def storageto_parts(
     plan: Response,
     call: Callable[..., Response],
 ) -> None:
-    upload, size = {"upload_id": json_at("upload_id")(plan)}, json_value(plan, "part_size")
+    upload_id, size = {"upload_id": json_at("upload_id")(plan)}, json_value(plan, "part_size")
     if not isinstance(size, int) or not MiB <= size <= 5 * GiB:
         raise no_link(plan)
     slices, etags = parts_of(source.body, size), []  # type: list[Content], list[str]
     try:
         for first in range(0, len(slices), 50):  # as many as its own client asks for
             numbers = [first + n for n, _ in enumerate(slices[first : first + 50], 1)]
-            urls = call("upload/parts", {**upload, "part_numbers": numbers}, repeatable=True)
-            places = [elsewhere(json_at("urls", str(number))(urls), urls) for number in numbers]
-            puts = [Request("PUT", place, (), part) for place, part in zip(places, slices[first:])]
+            urls = call("upload/parts", {**upload_id, "part_numbers": numbers}, idempotent=True)
+            places = [presigned_url(json_at("urls", str(number))(urls), urls) for number in numbers]
+            puts = [Request("PUT", url, (), part) for url, part in zip(places, slices[first:])]
             etags += [etag_of(answer).strip('"') for answer in send_parts(puts, send, options.jobs)]
         parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
-        call("upload/complete-multipart", {**upload, "parts": parts}, repeatable=True)
+        call("upload/complete-multipart", {**upload_id, "parts": parts}, idempotent=True)
     except BaseException:
         with contextlib.suppress(RetryableError, NonRetryableError):
-            call("upload/abort", upload, within=5.0)
+            call("upload/abort", upload_id, time_limit=5.0)
         raise
 
 
-def signed_headers(plan: Response, kind: str) -> tuple[Header, ...]:
+def signed_headers(plan: Response, content_type: str) -> tuple[Header, ...]:
     """The headers that belong to the place, because they may be signed; their values come as lists (storageto/cli)."""
-    given = json_of(plan).get("headers")
+    headers = json_of(plan).get("headers")
     ours = {
         "content-length",
         "host",
@@ -3029,7 +3056,7 @@ def signed_headers(plan: Response, kind: str) -> tuple[Header, ...]:
         "connection",
         "expect",
     }
-    wanted = {"Content-Type": [kind], **(given if isinstance(given, dict) else {})}
+    wanted = {"Content-Type": [content_type], **(headers if isinstance(headers, dict) else {})}
     good = {
         k: v
         for k, v in wanted.items()
@@ -3041,14 +3068,14 @@ def signed_headers(plan: Response, kind: str) -> tuple[Header, ...]:
     )
 
 
-def elsewhere(url: str, response: Response) -> str:
+def presigned_url(url: str, response: Response) -> str:
     """A URL to which the host wants the file: any machine, but only by https."""
     if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/\S+", url):
         raise no_link(response)
-    return in_ascii(url)
+    return iri_to_uri(url)
 
 
-storageto_read = link_of(json_at("file", "raw_url"), "storage.to")
+storageto_read = link_reader(json_at("file", "raw_url"), "storage.to")
 
 
 # -- fal
@@ -3056,8 +3083,8 @@ storageto_read = link_of(json_at("file", "raw_url"), "storage.to")
 
 FAL_SINGLE, FAL_PART = 100 * MiB, 10 * MiB  # fal_client 1.0.3
 FAL_FINAL = (None, 401, 402, 403, 413, 422, 429)  # refusals for which the second way is no way out
-ANY_TIME = Keeps(FOREVER, range(MINUTE, 10 * YEAR))
-FAL_KEEPS = Keeps(
+ANY_TIME = Retention(FOREVER, range(MINUTE, 10 * YEAR))
+FAL_KEEPS = Retention(
     None, ANY_TIME.choices
 )  # an account can have a default (fal's documentation, 2026)
 
@@ -3078,33 +3105,37 @@ def fal(source: Source, options: UploadOptions, send: Send) -> Link:
 
 def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
     ask = post_json(
-        "https://rest.fal.ai/storage/auth/token?storage_type=fal-cdn-v3", {}, key, repeatable=True
+        "https://rest.fal.ai/storage/auth/token?storage_type=fal-cdn-v3", {}, key, idempotent=True
     )
     first = send(ask)
     call = Tokens(send, lambda: fal_token(send(ask)), fal_token(first))
-    kind = ("Content-Type", media_type(source.name))
-    headers = (kind, ("X-Fal-File-Name", source.name), *fal_life(options, "X-Fal-Object-Lifecycle"))
+    content_type = ("Content-Type", guess_type(source.name))
+    headers = (
+        content_type,
+        ("X-Fal-File-Name", source.name),
+        *fal_life(options, "X-Fal-Object-Lifecycle"),
+    )
     if source.size <= FAL_SINGLE:
-        whole = Request(
+        request = Request(
             "POST",
             "https://v3.fal.media/files/upload",
             headers,
             source.body,
-            hashed=options.sha256,
+            hash_body=options.sha256,
         )
-        stored = call(whole)
+        stored = call(request)
         return fal_read(stored)._replace(sha256=stored.sha256)
     base = own_url(json_at("base_url")(first), first, FAL_DOMAINS).rstrip("/")
     begun = call(Request("POST", f"{base}/files/upload/multipart", headers))
     link = fal_read(begun)
-    place = f"{link.url}/multipart/{quoted(json_at('uploadId')(begun))}"
+    url = f"{link.url}/multipart/{quote_segment(json_at('uploadId')(begun))}"
     puts = [
-        Request("PUT", f"{place}/{n}", (kind,), part)
+        Request("PUT", f"{url}/{n}", (content_type,), part)
         for n, part in enumerate(parts_of(source.body, FAL_PART), 1)
     ]
     etags = map(etag_of, send_parts(puts, call, options.jobs))
     parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
-    call(post_json(place + "/complete", {"parts": parts}, repeatable=True))
+    call(post_json(url + "/complete", {"parts": parts}, idempotent=True))
     return link
 
 
@@ -3116,28 +3147,31 @@ def fal_token(response: Response) -> str:
 
 def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
     """A signed place first: what is put there must have the very Content-Type that was announced."""
-    kind, wish = media_type(source.name), fal_life(options, "X-Fal-Object-Lifecycle-Preference")
-    about = {"file_name": source.name, "content_type": kind}
+    content_type, wish = (
+        guess_type(source.name),
+        fal_life(options, "X-Fal-Object-Lifecycle-Preference"),
+    )
+    about = {"file_name": source.name, "content_type": content_type}
     plan = send(
         post_json("https://rest.fal.ai/storage/upload/initiate?storage_type=gcs", about, key, *wish)
     )
-    place, link = (
-        elsewhere(json_at("upload_url")(plan), plan),
-        link_of(json_at("file_url"), *FAL_DOMAINS)(plan),
+    upload_url, link = (
+        presigned_url(json_at("upload_url")(plan), plan),
+        link_reader(json_at("file_url"), *FAL_DOMAINS)(plan),
     )
-    put = Request(
+    request = Request(
         "PUT",
-        place,
-        (("Content-Type", kind),),
+        upload_url,
+        (("Content-Type", content_type),),
         source.body,
-        hashed=options.sha256,
-        repeatable=True,
+        hash_body=options.sha256,
+        idempotent=True,
     )
-    return link._replace(sha256=send(put).sha256)
+    return link._replace(sha256=send(request).sha256)
 
 
 def fal_life(options: UploadOptions, header: str) -> tuple[Header, ...]:
-    life = lifetime(FAL_KEEPS, 0, options)
+    life = choose_lifetime(FAL_KEEPS, 0, options)
     return (
         ((header, json.dumps({"expiration_duration_seconds": int(life)})),)
         if life and life < FOREVER
@@ -3146,18 +3180,20 @@ def fal_life(options: UploadOptions, header: str) -> tuple[Header, ...]:
 
 
 def fal_missing(settings: Mapping[str, str]) -> str:
-    given, other = sorted(("FAL_KEY_ID", "FAL_KEY_SECRET"), key=lambda name: not settings.get(name))
+    present, other = sorted(
+        ("FAL_KEY_ID", "FAL_KEY_SECRET"), key=lambda name: not settings.get(name)
+    )
     if settings.get("FAL_KEY") or settings.get(other):
         return ""
     return (
-        f"{given} is set, but {other} is not"
-        if settings.get(given)
-        else not_set("FAL_KEY", settings)
+        f"{present} is set, but {other} is not"
+        if settings.get(present)
+        else missing_setting("FAL_KEY", settings)
     )
 
 
 FAL_DOMAINS = ("fal.media", "fal.ai", "fal.run", "storage.googleapis.com")
-fal_read = link_of(json_at("access_url"), *FAL_DOMAINS)
+fal_read = link_reader(json_at("access_url"), *FAL_DOMAINS)
 
 
 # -- Dropbox
@@ -3238,19 +3274,21 @@ class Dropbox:
         fields = {
             field: self.settings[name] for field, name in wanted.items() if self.settings.get(name)
         }
-        form = urllib.parse.urlencode({"grant_type": "refresh_token", **fields}).encode()
-        kind, place = (
+        body = urllib.parse.urlencode({"grant_type": "refresh_token", **fields}).encode()
+        grant_type, url = (
             ("Content-Type", "application/x-www-form-urlencoded"),
             "https://api.dropboxapi.com/oauth2/token",
         )
         answer = self.send(
-            Request("POST", place, (kind,), (form,), expects=(400, 401), repeatable=True)
+            Request(
+                "POST", url, (grant_type,), (body,), accepted_statuses=(400, 401), idempotent=True
+            )
         )
         if answer.status != 200:
             why = (
                 "the refresh token is not valid (any more)"
                 if "invalid_grant" in answer.text()
-                else said(answer)
+                else error_text(answer)
             )
             hint = "check DROPBOX_REFRESH_TOKEN, DROPBOX_APP_KEY and DROPBOX_APP_SECRET; or authorise the app again"
             raise Refused(
@@ -3262,17 +3300,17 @@ class Dropbox:
         return "Bearer " + header_value(json_at("access_token")(answer), answer)
 
     def call(self, request: Request) -> Response:
-        return self.tokens(request._replace(expects=(409,), refusal=dropbox_refusal))
+        return self.tokens(request._replace(accepted_statuses=(409,), error_reader=dropbox_refusal))
 
     def rpc(self, function: str, arg: Any) -> Response:
         return self.call(
-            post_json(f"https://api.dropboxapi.com/2/{function}", arg, repeatable=True)
+            post_json(f"https://api.dropboxapi.com/2/{function}", arg, idempotent=True)
         )
 
     def content(self, function: str, arg: Any, body: Body = (), **more: Any) -> Response:
         """The arguments are JSON in a header: all beyond ASCII, and DEL, as \\uXXXX."""
-        told = json.dumps(arg).replace("\x7f", "\\u007f")
-        headers = (("Content-Type", "application/octet-stream"), ("Dropbox-API-Arg", told))
+        arg_json = json.dumps(arg).replace("\x7f", "\\u007f")
+        headers = (("Content-Type", "application/octet-stream"), ("Dropbox-API-Arg", arg_json))
         return self.call(
             Request("POST", f"https://content.dropboxapi.com/2/{function}", headers, body, **more)
         )
@@ -3285,17 +3323,17 @@ def dropbox_refusal(response: Response) -> Optional[UploadError]:
         return None
     if "too_many_write_operations" in tags:
         return Busy(
-            f"{status}: {tags}", phase="reply", status=status, retry_after=told_to_wait(response)
+            f"{status}: {tags}", phase="reply", status=status, retry_after=requested_delay(response)
         )
     scope = re.findall(r'"required_scope": *"([a-z._]{1,40})"', response.text()) or [
         "sharing.write"
     ]
-    found = next(
-        ((words, hint) for tag, words, hint in DROPBOX_SAYS if tag in tags),
-        (tags or said(response), ""),
+    match = next(
+        ((message, hint) for tag, message, hint in DROPBOX_SAYS if tag in tags),
+        (tags or error_text(response), ""),
     )
     return Refused(
-        f"{status}: {found[0]}", phase="reply", status=status, hint=found[1].format(scope=scope[0])
+        f"{status}: {match[0]}", phase="reply", status=status, hint=match[1].format(scope=scope[0])
     )
 
 
@@ -3307,7 +3345,10 @@ def dropbox_tags(response: Response) -> str:
 
 
 def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
-    account, path = Dropbox(options.settings, send), key_of(source, options, "upload/").strip("/")
+    account, path = (
+        Dropbox(options.settings, send),
+        object_key(source, options, "upload/").strip("/"),
+    )
     if not re.match("ns:[0-9]+/", path):  # a namespace, as a team's folder is one
         path = "/" + path
     digest = dropbox_hash(source)
@@ -3325,14 +3366,14 @@ def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
     if source.size <= DROPBOX_SINGLE:
         arg = {**commit, "content_hash": digest}
         stored = account.content(
-            "files/upload", arg, source.body, hashed=options.sha256, repeatable=True
+            "files/upload", arg, source.body, hash_body=options.sha256, idempotent=True
         )
     else:
         stored = dropbox_session(account, source, commit, options.jobs)
-    found = sha256_at(stored, "content_hash")
-    if not found:
+    content_hash = sha256_at(stored, "content_hash")
+    if not content_hash:
         raise no_link(stored)
-    if found != digest:
+    if content_hash != digest:
         raise NotVerified("Dropbox stored other bytes: their content_hash differs", phase="proof")
     if path[0] == "/":  # of what is not mounted there is no such path
         path = json_at("path_display")(stored) or path
@@ -3352,7 +3393,7 @@ def dropbox_session(
     begun = account.content(
         "files/upload_session/start",
         {"close": False, "session_type": "concurrent"},
-        repeatable=True,
+        idempotent=True,
     )
     session, stop = json_at("session_id")(begun), threading.Event()
     jobs = [
@@ -3363,7 +3404,7 @@ def dropbox_session(
         pass
     finish = {"cursor": {"session_id": session, "offset": source.size}, "commit": commit}
     try:
-        return account.content("files/upload_session/finish", finish, repeatable=True)
+        return account.content("files/upload_session/finish", finish, idempotent=True)
     except Refused as error:
         if "lookup_failed" not in str(error):
             raise
@@ -3382,7 +3423,7 @@ def dropbox_append(account: Dropbox, session: str, source: Source, start: int, s
         }
         body = slice_body(source.body, start, end - start)
         answer = account.content(
-            "files/upload_session/append_v2", cursor, body, repeatable=True, stop=stop
+            "files/upload_session/append_v2", cursor, body, idempotent=True, stop=stop
         )
         correct = json_value(answer, "error", "correct_offset") if answer.status == 409 else end
         if correct == end:
@@ -3397,7 +3438,7 @@ def dropbox_append(account: Dropbox, session: str, source: Source, start: int, s
 
 def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
     """The shared link of the file: a new one, or the one that it has."""
-    life = lifetime(ANY_TIME, 0, options)
+    life = choose_lifetime(ANY_TIME, 0, options)
     ends = time.time() + life if life and life < FOREVER else None
     wish = (
         {"settings": {"expires": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))}}
@@ -3408,8 +3449,8 @@ def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
     if answer.status != 409:
         return dropbox_read(answer)._replace(expires=ends)
     if ends:
-        words = "409: it is shared already, by a link without this expiry"
-        raise Refused(words, phase="reply", status=409, hint="--unique makes a new file")
+        message = "409: it is shared already, by a link without this expiry"
+        raise Refused(message, phase="reply", status=409, hint="--unique makes a new file")
     with contextlib.suppress(NoLink):
         return dropbox_read(answer, "error", "shared_link_already_exists", "metadata", "url")
     return dropbox_read(
@@ -3420,17 +3461,20 @@ def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
     )
 
 
-def dropbox_read(response: Response, *place: Union[str, int]) -> Link:
+def dropbox_read(response: Response, *json_path: Union[str, int]) -> Link:
     """The link with dl=1, which serves the file instead of a page; all else in its query is part of the key."""
     page = check_link(
-        json_at(*(place or ("url",)))(response), response, "dropbox.com", "dropboxusercontent.com"
+        json_at(*(json_path or ("url",)))(response),
+        response,
+        "dropbox.com",
+        "dropboxusercontent.com",
     )
     base, _, query = page.partition("?")
-    kept = [pair for pair in query.split("&") if pair and not re.match("(dl|raw)=", pair)]
-    link = Link(f"{base}?{'&'.join([*kept, 'dl=1'])}")
+    pairs = [pair for pair in query.split("&") if pair and not re.match("(dl|raw)=", pair)]
+    link = Link(f"{base}?{'&'.join([*pairs, 'dl=1'])}")
     visible = re.search(r'"resolved_visibility": *{"\.tag": *"([a-z_]+)"', response.text())
     if visible and visible[1] != "public":
-        link = link._replace(remark=f"the link requires a sign-on (visibility: {visible[1]})")
+        link = link._replace(warning=f"the link requires a sign-on (visibility: {visible[1]})")
     return link
 
 
@@ -3511,11 +3555,9 @@ def signature(secret: str, scope: str, to_sign: str) -> str:
     return str(digest.hexdigest())
 
 
-def authorization(key: str, scope: str, signed: str, signature: str) -> str:
+def authorization(key: str, scope: str, signed: str, proof: str) -> str:
     """Step 4: what the header says."""
-    return (
-        f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={signed}, Signature={signature}"
-    )
+    return f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={signed}, Signature={proof}"
 
 
 class Signer(NamedTuple):
@@ -3561,7 +3603,7 @@ class Signer(NamedTuple):
         self, method: str, url: str, headers: tuple[Header, ...], stamp: str
     ) -> tuple[str, str]:
         """The names of the signed headers, and the signature."""
-        target, scope = target_of(url), self.scope(stamp)
+        target, scope = parse_target(url), self.scope(stamp)
         path, _, query = target.path.partition("?")
         canonical, signed = canonical_request(
             method, path, query, (("host", target.netloc()), *headers), self.payload
@@ -3591,12 +3633,14 @@ class Aws:
         self.settings, self.send = settings, send
         self.config_path = settings.get("AWS_CONFIG_FILE") or "~/.aws/config"
         self.shared_path = settings.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
-        self.config, self.shared = ini(self.config_path), ini(self.shared_path)
+        self.config, self.shared = read_ini(self.config_path), read_ini(self.shared_path)
         named = settings.get("AWS_PROFILE") or settings.get("AWS_DEFAULT_PROFILE")
         self.name = named or "default"
         self.profile = self.profile_of(self.name)
         if named and not self.profile:
-            raise lacking(f"AWS_PROFILE is {printable(named)!r}, and no file has such a profile")
+            raise not_configured(
+                f"AWS_PROFILE is {printable(named)!r}, and no file has such a profile"
+            )
 
     def profile_of(self, name: str) -> Mapping[str, str]:
         section = self.config.get(f"profile {name}") or (
@@ -3612,7 +3656,7 @@ class Aws:
         )
         if region and not re.fullmatch(REGION, region):
             hint = "AWS_REGION is like eu-central-1"
-            raise lacking(f"{printable(region)!r} {flaw(region) or 'is no region'}", hint)
+            raise not_configured(f"{printable(region)!r} {flaw(region) or 'is no region'}", hint)
         return region
 
     def region(self) -> str:
@@ -3633,9 +3677,9 @@ class Aws:
         ignored = self.settings.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or self.profile.get(
             "ignore_configured_endpoint_urls"
         )
-        if not url or truth(ignored or ""):
+        if not url or parse_bool(ignored or ""):
             return ""
-        base = server(name, url)
+        base = check_endpoint(name, url)
         if service == "s3":
             self.check_bucket_free(name, base)
         return base
@@ -3649,38 +3693,40 @@ class Aws:
             mended = re.sub(rf"://{bucket}\.", "://", url)
             other = ", or AWS_S3_PATH_STYLE=true if that is the server's name"
         if mended != url:
-            raise lacking(f"{name} contains the bucket already", f"set {name}={mended}{other}")
+            raise not_configured(
+                f"{name} contains the bucket already", f"set {name}={mended}{other}"
+            )
 
     def path_style(self) -> Optional[bool]:
         """Whether the bucket is to stand in the path; None if neither setting nor file says so."""
         style = nested(self.profile.get("s3", "")).get("addressing_style", "")
         known = {"path": "yes", "virtual": "no"}
         wish = self.settings.get("AWS_S3_PATH_STYLE") or known.get(style)
-        return truth(wish) if wish else None
+        return parse_bool(wish) if wish else None
 
     def credentials(self) -> Credentials:
         """The first that there are, in the order of the AWS tools; NotConfigured if there are none."""
         role = self.settings.get("AWS_ROLE_ARN")
         if role and not self.settings.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
-            return self.assumed({"role_arn": role}, self.found())
-        return self.found()
+            return self.assume_role({"role_arn": role}, self.first_available())
+        return self.first_available()
 
-    def found(self) -> Credentials:
+    def first_available(self) -> Credentials:
         for way in (
             self.from_environment,
             self.from_profile,
             self.from_container,
-            self.from_machine,
+            self.from_imds,
         ):
-            found = way()
-            if found:
-                return found
-        raise lacking(*NO_KEYS)
+            credentials = way()
+            if credentials:
+                return credentials
+        raise not_configured(*NO_KEYS)
 
     def only_a_role(self) -> bool:
         """Whether nothing but the role of this machine can give keys, if it has one."""
-        told = {name for name in self.settings if self.settings[name]} | set(self.profile)
-        return not told & {
+        configured = {name for name in self.settings if self.settings[name]} | set(self.profile)
+        return not configured & {
             "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
             "AWS_CONTAINER_CREDENTIALS_FULL_URI", "aws_access_key_id", "role_arn", "credential_process",
             "sso_account_id", "login_session",
@@ -3693,12 +3739,12 @@ class Aws:
             "AWS_SESSION_TOKEN",
             "AWS_CREDENTIAL_EXPIRATION",
         )
-        given, missing = sorted(names[:2], key=lambda name: not self.settings.get(name))
-        if not self.settings.get(given):
+        present, missing = sorted(names[:2], key=lambda name: not self.settings.get(name))
+        if not self.settings.get(present):
             return None
         if not self.settings.get(missing):
-            raise lacking(f"{given} is set, but {missing} is not", "both belong together")
-        return granted(self.settings, "the environment", names)
+            raise not_configured(f"{present} is set, but {missing} is not", "both belong together")
+        return parse_credentials(self.settings, "the environment", names)
 
     def from_profile(self) -> Optional[Credentials]:
         """The keys of the profile; a browser, a code, a refresh and more than one role are for the AWS CLI."""
@@ -3707,14 +3753,16 @@ class Aws:
             chained = source != self.name and "role_arn" in self.profile_of(source)
             if "mfa_serial" in profile or chained or self.signs_on(source):
                 return self.from_cli()
-            return self.assumed(profile, self.base_of(profile))
+            return self.assume_role(profile, self.source_credentials(profile))
         names = {
             "web_identity_token_file": "AWS_WEB_IDENTITY_TOKEN_FILE",
             "role_arn": "AWS_ROLE_ARN",
         }
-        given = {key: self.settings[name] for key, name in names.items() if self.settings.get(name)}
-        if "web_identity_token_file" in {**profile, **given}:
-            return self.web_identity({**profile, **given})
+        values = {
+            key: self.settings[name] for key, name in names.items() if self.settings.get(name)
+        }
+        if "web_identity_token_file" in {**profile, **values}:
+            return self.web_identity({**profile, **values})
         return self.from_cli() if self.signs_on(self.name) else self.own_keys(self.name)
 
     def signs_on(self, name: str) -> bool:
@@ -3729,7 +3777,7 @@ class Aws:
         try:
             return from_process(command, "the AWS CLI (version 2)", self.settings)
         except NotConfigured as error:
-            raise lacking(str(error), command) from error
+            raise not_configured(str(error), command) from error
 
     def own_keys(self, name: str) -> Optional[Credentials]:
         """All of one file, that of the credentials first: what stands in two does not belong together."""
@@ -3743,19 +3791,19 @@ class Aws:
             keys = {key: profile[key] for key in profile if key not in shared}
             path = self.config_path
         who = f"the profile {printable(name)} in {printable(path)}"
-        return granted(keys, who, fields) if fields[0] in keys else None
+        return parse_credentials(keys, who, fields) if fields[0] in keys else None
 
-    def base_of(self, profile: Mapping[str, str]) -> Credentials:
+    def source_credentials(self, profile: Mapping[str, str]) -> Credentials:
         """The keys with which a role is assumed; a profile that names itself has them itself."""
         source, service = profile.get("source_profile", ""), profile.get("credential_source", "")
         by = {
             "Environment": self.from_environment,
             "EcsContainer": self.from_container,
-            "Ec2InstanceMetadata": self.from_machine,
+            "Ec2InstanceMetadata": self.from_imds,
         }
         keys = self.own_keys(source) if source else by.get(service, lambda: None)()
         if not keys:
-            raise lacking(
+            raise not_configured(
                 f"{printable(source or service)}, from which a role is to be assumed, has no credentials"
             )
         return keys
@@ -3765,32 +3813,38 @@ class Aws:
     ) -> Response:
         """Raises NotConfigured if there is no good answer."""
         if not all(re.fullmatch("[ -~]*", value) for _, value in headers):
-            raise lacking(f"the token for {who} is none: it holds other characters than ASCII")
+            raise not_configured(
+                f"the token for {who} is none: it holds other characters than ASCII"
+            )
         try:
-            request = Request(method, url, headers, repeatable=True, refusal=keys_refusal, **more)
+            request = Request(
+                method, url, headers, idempotent=True, error_reader=keys_refusal, **more
+            )
             return self.send(request)  # type: ignore[no-any-return]
         except UploadError as error:
-            raise lacking(f"{who} gives no credentials: {error}", error.hint) from error
+            raise not_configured(f"{who} gives no credentials: {error}", error.hint) from error
 
     def sts(
         self, action: str, fields: Mapping[str, str], credentials: Optional[Credentials]
     ) -> Credentials:
         """Asks the Security Token Service for temporary keys (API version 2011-06-15)."""
         region, who = self.region(), "the Security Token Service"
-        form = urllib.parse.urlencode(
+        body = urllib.parse.urlencode(
             {"Action": action, "Version": "2011-06-15", **fields}
         ).encode()
         signer = (
-            Signer(credentials, region, hashlib.sha256(form).hexdigest(), "sts").sign
+            Signer(credentials, region, hashlib.sha256(body).hexdigest(), "sts").sign
             if credentials
             else None
         )
-        kind = (("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),)
-        url = self.endpoint("sts") or f"https://sts.{region}.{suffix(region)}"
-        answer = self.ask(who, "POST", url + "/", kind, body=(form,), auth=signer)
-        return granted({name: xml_text(answer, name) for name in SESSION_KEYS}, who, SESSION_KEYS)
+        headers = (("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),)
+        url = self.endpoint("sts") or f"https://sts.{region}.{dns_suffix(region)}"
+        answer = self.ask(who, "POST", url + "/", headers, body=(body,), auth=signer)
+        return parse_credentials(
+            {name: xml_text(answer, name) for name in SESSION_KEYS}, who, SESSION_KEYS
+        )
 
-    def assumed(self, profile: Mapping[str, str], base: Credentials) -> Credentials:
+    def assume_role(self, profile: Mapping[str, str], base: Credentials) -> Credentials:
         more = {"DurationSeconds": "duration_seconds", "ExternalId": "external_id"}
         fields = {name: profile[key] for name, key in more.items() if key in profile}
         return self.sts("AssumeRole", {**self.role(profile), **fields}, base)
@@ -3806,7 +3860,7 @@ class Aws:
     def web_identity(self, profile: Mapping[str, str]) -> Credentials:
         """The token that Kubernetes or a CI service has put into a file."""
         if "role_arn" not in profile:
-            raise lacking("AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not")
+            raise not_configured("AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not")
         token = {"WebIdentityToken": text_file(profile["web_identity_token_file"])}
         return self.sts("AssumeRoleWithWebIdentity", {**self.role(profile), **token}, None)
 
@@ -3821,24 +3875,26 @@ class Aws:
         if not url:
             return None
         try:
-            target = target_of(url)
+            target = parse_target(url)
         except NoLink as error:
-            raise lacking(f"AWS_CONTAINER_CREDENTIALS_FULL_URI is {error}") from None
+            raise not_configured(f"AWS_CONTAINER_CREDENTIALS_FULL_URI is {error}") from None
         if target.scheme != "https" and not (
             is_loopback(target.host) or target.host in CONTAINER_HOSTS
         ):
-            raise lacking("AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine")
+            raise not_configured(
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine"
+            )
         path = self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         token = text_file(path) if path else self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
         headers = (("Authorization", token),) if token else ()
-        return granted(
-            dictionary(self.ask("the container", "GET", url, headers, within=2.0).body),
+        return parse_credentials(
+            json_object(self.ask("the container", "GET", url, headers, time_limit=2.0).body),
             "the container",
         )
 
-    def from_machine(self) -> Optional[Credentials]:
+    def from_imds(self) -> Optional[Credentials]:
         """The role of an EC2 machine (IMDSv2); elsewhere nobody answers, and a second is all that it may cost."""
-        if truth(self.settings.get("AWS_EC2_METADATA_DISABLED", "")):
+        if parse_bool(self.settings.get("AWS_EC2_METADATA_DISABLED", "")):
             return None
         base = (
             self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
@@ -3850,12 +3906,14 @@ class Aws:
                 "PUT",
                 base + "api/token",
                 (("X-aws-ec2-metadata-token-ttl-seconds", "21600"),),
-                within=1.0,
+                time_limit=1.0,
             )
             session = (("X-aws-ec2-metadata-token", header_value(token.text().strip(), token)),)
-            role = self.ask(who, "GET", roles, session, within=1.0).text().partition("\n")[0]
-            return granted(
-                dictionary(self.ask(who, "GET", roles + quoted(role), session, within=1.0).body),
+            role = self.ask(who, "GET", roles, session, time_limit=1.0).text().partition("\n")[0]
+            return parse_credentials(
+                json_object(
+                    self.ask(who, "GET", roles + quote_segment(role), session, time_limit=1.0).body
+                ),
                 who,
             )
         except (NotConfigured, NoLink):
@@ -3873,22 +3931,22 @@ def keys_refusal(response: Response) -> Optional[UploadError]:
     """Of a refusal only its message is repeated: the rest may be a secret."""
     status, shown = response.status, response.redacted()
     message = xml_text(shown, "Message") or json_message(shown.text())
-    words = f"{status} {phrase(status)}: {printable(message)}".rstrip(": ")
-    kind = Busy if status in (429, 500, 502, 503, 504) else Refused
-    return kind(words, phase="setup", status=status) if status >= 300 else None
+    reason = f"{status} {phrase(status)}: {printable(message)}".rstrip(": ")
+    error_class = Busy if status in (429, 500, 502, 503, 504) else Refused
+    return error_class(reason, phase="setup", status=status) if status >= 300 else None
 
 
-def lacking(what: str, hint: str = "") -> NotConfigured:
+def not_configured(what: str, hint: str = "") -> NotConfigured:
     return NotConfigured(what, phase="setup", hint=hint)
 
 
-def server(name: str, url: str) -> str:
+def check_endpoint(name: str, url: str) -> str:
     """The URL of a server that this setting names."""
     with contextlib.suppress(NoLink):
         if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
-            return root_of(url)
-    raise lacking(
-        f"{name} {flaw(url) or 'is no URL of a server'}: {printable(bare(url))}",
+            return base_url(url)
+    raise not_configured(
+        f"{name} {flaw(url) or 'is no URL of a server'}: {printable(redact_url(url))}",
         "it begins with http:// or https://",
     )
 
@@ -3905,15 +3963,15 @@ def nested(text: str) -> dict[str, str]:
     return dict(re.findall(r"(?m)^ *(\w+) *= *(.*?) *$", text))
 
 
-def truth(text: str) -> bool:
+def parse_bool(text: str) -> bool:
     return text.strip().lower() in ("1", "true", "yes", "on")
 
 
-def suffix(region: str) -> str:
+def dns_suffix(region: str) -> str:
     return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
 
 
-def ini(path: str) -> Sections:
+def read_ini(path: str) -> Sections:
     """The sections of a file of the AWS tools; none if there is no such file, NotConfigured with the line if it is broken."""
     if not os.path.exists(os.path.expanduser(path)):
         return {}
@@ -3925,7 +3983,7 @@ def ini(path: str) -> Sections:
     ) as error:  # its own words would repeat the line, and that may be a secret
         errors = getattr(error, "errors", None)
         line = errors[0][0] if errors else getattr(error, "lineno", "?")
-        raise lacking(
+        raise not_configured(
             f"{printable(path)}: line {line} cannot be understood",
             "it is [SECTION] or NAME = VALUE",
         ) from None
@@ -3943,28 +4001,28 @@ def text_file(path: str) -> str:
         utf_16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
         return data.decode("utf-16" if utf_16 else "utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise lacking(f"{printable(path)}: {local_reason(error)}") from error
+        raise not_configured(f"{printable(path)}: {local_reason(error)}") from error
 
 
-def dictionary(text: Union[str, bytes]) -> dict[str, Any]:
+def json_object(text: Union[str, bytes]) -> dict[str, Any]:
     """The object that is written there in JSON; an empty one for everything else."""
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        found = None
-    return found if isinstance(found, dict) else {}
+        value = None
+    return value if isinstance(value, dict) else {}
 
 
-def when(text: object) -> Optional[float]:
+def parse_timestamp(text: object) -> Optional[float]:
     """A time as ISO 8601 (without a zone it is UTC) in seconds since 1970."""
     with contextlib.suppress(ValueError):  # a month 13
-        found = re.match(
+        match = re.match(
             r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?",
             str(text),
             re.ASCII,
         )
-        if found:
-            *moment, sign, hours, minutes = found.groups("0")
+        if match:
+            *moment, sign, hours, minutes = match.groups("0")
             east = int(hours) * HOUR + int(minutes) * MINUTE
             return float(
                 calendar.timegm((*map(int, moment), 0, 0, 0)) + (east if sign == "-" else -east)
@@ -3976,17 +4034,17 @@ KEYS = ("AccessKeyId", "SecretAccessKey", "Token", "Expiration")
 SESSION_KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
 
-def granted(found: Any, who: str, names: Sequence[str] = KEYS) -> Credentials:
+def parse_credentials(data: Any, who: str, names: Sequence[str] = KEYS) -> Credentials:
     """The keys under these names; NotConfigured, without a word of what there was, if they are none."""
-    given = found if isinstance(found, Mapping) else {}
-    values = [str(given.get(name) or "").strip() for name in names[:3]]
+    fields = data if isinstance(data, Mapping) else {}
+    values = [str(fields.get(name) or "").strip() for name in names[:3]]
     for name, value in zip(names, values):
         if flaw(value):
-            raise lacking(f"{name} of {who} {flaw(value)}", "remove that")
+            raise not_configured(f"{name} of {who} {flaw(value)}", "remove that")
     key, secret, token = values
     if not key or not secret or not re.fullmatch(r"[!-~]*", key + secret + token):
-        raise lacking(f"{who} gives no access key with its secret")
-    return Credentials(key, secret, token, when(given.get(names[3])), who)
+        raise not_configured(f"{who} gives no access key with its secret")
+    return Credentials(key, secret, token, parse_timestamp(fields.get(names[3])), who)
 
 
 def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credentials:
@@ -4001,18 +4059,18 @@ def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credent
             env={**child_environment(), **settings},
         )
     except subprocess.TimeoutExpired:
-        raise lacking(f"{who} gave no answer within {PROCESS_TIME:g} s") from None
+        raise not_configured(f"{who} gave no answer within {PROCESS_TIME:g} s") from None
     except (OSError, ValueError, IndexError) as error:
-        raise lacking(f"{who} cannot be started: {local_reason(error)}") from error
+        raise not_configured(f"{who} cannot be started: {local_reason(error)}") from error
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
         # the last line, unless an argument is refused: version 1 of the AWS CLI lists all others below
         reason = next((line for line in lines if re.match(r"\S+: error: ", line)), lines[-1])
-        raise lacking(f"{who} failed ({done.returncode}): {printable(reason)}")
-    printed = dictionary(done.stdout)
+        raise not_configured(f"{who} failed ({done.returncode}): {printable(reason)}")
+    printed = json_object(done.stdout)
     if printed.get("Version") != 1:
-        raise lacking(f"{who} printed no JSON of version 1")
-    return granted(printed, who, SESSION_KEYS)
+        raise not_configured(f"{who} printed no JSON of version 1")
+    return parse_credentials(printed, who, SESSION_KEYS)
 
 
 def child_environment() -> dict[str, str]:
@@ -4060,20 +4118,20 @@ def part_size(size: int) -> int:
 
 def xml_text(response: Response, tag: str) -> str:
     """The text of the first such element.  The answers are flat, and no XML parser need be trusted with them."""
-    found = re.search(f"<{tag}>([^<]*)</{tag}>", response.text())
+    match = re.search(f"<{tag}>([^<]*)</{tag}>", response.text())
     return (
-        html.unescape(re.sub(r"&#\w{9,};?", "", found.group(1))).strip() if found else ""
+        html.unescape(re.sub(r"&#\w{9,};?", "", match.group(1))).strip() if match else ""
     )  # int() refuses 4300 digits
 
 
 def s3_refusal(response: Response) -> Optional[UploadError]:
     """Busy by its code; and the failure that comes with a 200, because the head had to be sent before the end was known."""
     code, status = xml_text(response, "Code"), response.status
-    words = refusal_text(response, printable(code))
+    message = refusal_text(response, printable(code))
     if code in S3_BUSY:
-        wait = retry_after(response.headers.get("Retry-After"), time.time())
-        return Busy(words, phase="reply", status=status, retry_after=wait)
-    return Refused(words, phase="reply", status=status) if code and status == 200 else None
+        wait = parse_retry_after(response.headers.get("Retry-After"), time.time())
+        return Busy(message, phase="reply", status=status, retry_after=wait)
+    return Refused(message, phase="reply", status=status) if code and status == 200 else None
 
 
 # "expecting 'X'" (AWS, Scaleway), "expected: 20261128/X/s3/..." (Garage), "must be one of: X, ..." (R2).
@@ -4126,14 +4184,14 @@ class Bucket:
 
     def url(self, key: str) -> str:
         region = self.state.region
-        base = self.endpoint or f"https://s3.{region}.{suffix(region)}"
+        base = self.endpoint or f"https://s3.{region}.{dns_suffix(region)}"
         scheme, _, host = base.partition("://")
-        place = (
-            f"{base}/{quoted(self.name)}"
+        host_url = (
+            f"{base}/{quote_segment(self.name)}"
             if self.state.path_style
             else f"{scheme}://{self.name}.{host}"
         )
-        return f"{place}/{uri_encoded(key, '/-_.~')}"
+        return f"{host_url}/{uri_encoded(key, '/-_.~')}"
 
     def ask(
         self, method: str, key: str, query: str = "", headers: tuple[Header, ...] = (), body: Body = (),
@@ -4152,25 +4210,27 @@ class Bucket:
             request = Request(
                 method, self.url(key) + ("?" + query if query else ""), (*headers, *extra), body,
                 auth=Signer(state.credentials, state.region, payload, skew=state.skew).sign,
-                refusal=s3_refusal, repeatable=True, expects=S3_READ, **more,
+                error_reader=s3_refusal, idempotent=True, accepted_statuses=S3_READ, **more,
             )  # fmt: skip
             response = self.send(request)
-            if response.status < 300 or not self.learn(state, response):
+            if response.status < 300 or not self.adapt(state, response):
                 break
         return response
 
-    def learn(self, before: State, response: Response) -> bool:
+    def adapt(self, before: State, response: Response) -> bool:
         """Whether something is known now that was not when the request was made; another thread may have been first."""
-        code, words, now = xml_text(response, "Code"), response.text().lower(), self.state
+        code, lower_text, now = xml_text(response, "Code"), response.text().lower(), self.state
         region = region_in(response)
         if region and region != before.region:
             now = now._replace(region=region)
-        elif before.other_style and re.search(rf"{before.other_style}[- ]?(style|host)", words):
+        elif before.other_style and re.search(
+            rf"{before.other_style}[- ]?(style|host)", lower_text
+        ):
             now = now._replace(path_style=not before.path_style, other_style="")
         elif (
-            code == "RequestTimeTooSkewed" or "difference between the request time" in words
+            code == "RequestTimeTooSkewed" or "difference between the request time" in lower_text
         ):  # rclone: AccessDenied
-            theirs = retry_after(response.headers.get("Date"), 0.0)  # after 1970
+            theirs = parse_retry_after(response.headers.get("Date"), 0.0)  # after 1970
             now = (
                 now._replace(skew=theirs - time.time())
                 if theirs and theirs < 1e10 and not before.skew
@@ -4183,19 +4243,19 @@ class Bucket:
                 raise Refused(
                     f"the session token has expired, and {error}", phase="reply", hint=error.hint
                 ) from error
-        elif "content-md5" in words and not before.md5:  # B2 with a retention, coolify#4774
+        elif "content-md5" in lower_text and not before.md5:  # B2 with a retention, coolify#4774
             now = now._replace(md5=True)
-        elif response.status in (400, 501) and ("checksum" in words or "crc32" in words):
+        elif response.status in (400, 501) and ("checksum" in lower_text or "crc32" in lower_text):
             now = now._replace(crc=False)
         elif response.status in (400, 501) and (
-            code == "NotImplemented" or "if-none-match" in words
+            code == "NotImplemented" or "if-none-match" in lower_text
         ):
             now = now._replace(condition=False, crc=before.crc and before.condition)
         if self.state == before:
             self.state = now
         return self.state != before
 
-    def success(self, response: Response, key: str) -> Response:
+    def raise_for_status(self, response: Response, key: str) -> Response:
         """The answer if it is a success; raises what went wrong, and what to do, if not."""
         status = response.status
         if status < 300:
@@ -4205,22 +4265,22 @@ class Bucket:
             403: "AccessDenied",
             404: "NoSuchBucket",
         }.get(status, "")
-        kind = Busy if code == "ConditionalRequestConflict" else Refused
+        error_class = Busy if code == "ConditionalRequestConflict" else Refused
         unknown = "check the permissions of KEYS" if status in (401, 403) else ""
         reason, hint = S3_ERRORS.get(code, ("", unknown))
         target = response.headers.get("Location") or xml_text(response, "Endpoint")
         if target and status < 400:
-            reason = f"{status}, redirected to {printable(bare(target))}"
+            reason = f"{status}, redirected to {printable(redact_url(target))}"
             hint = "set AWS_REGION, or AWS_ENDPOINT_URL to that server"
         if code == "SignatureDoesNotMatch" and not self.aws.configured_region():
             hint += f"; AWS_REGION is not set, and {self.state.region} may be wrong"
         keys = self.state.credentials.source.replace(
             "the environment", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
-        place = printable(f"s3://{self.name}/{key}")
-        reason = reason.replace("BUCKET", self.name).replace("PLACE", place)
+        location = printable(f"s3://{self.name}/{key}")
+        reason = reason.replace("BUCKET", self.name).replace("PLACE", location)
         reason = reason or refusal_text(response, printable(code))
-        raise kind(reason, phase="reply", status=status, hint=hint.replace("KEYS", keys))
+        raise error_class(reason, phase="reply", status=status, hint=hint.replace("KEYS", keys))
 
     def put(self, key: str, query: str, part: Content, **more: Any) -> Response:
         """Stores a part and compares what the service says of it: its CRC-32, or else its MD5, which is mostly the ETag."""
@@ -4242,17 +4302,19 @@ class Bucket:
             )
         return answer
 
-    def look(self, key: str) -> Optional[Response]:
+    def probe(self, key: str) -> Optional[Response]:
         """The first byte of an object, if it is there and we may see it; HEAD would not say what it does not like."""
-        response = self.ask("GET", key, headers=(("Range", "bytes=0-0"),), limit=64 * KiB)
+        response = self.ask("GET", key, headers=(("Range", "bytes=0-0"),), max_response=64 * KiB)
         return response if response.status in (200, 206, 416) else None
 
-    def arrived(self, response: Response, key: str, source: Source, parts: bytes = b"") -> bool:
+    def already_stored(
+        self, response: Response, key: str, source: Source, parts: bytes = b""
+    ) -> bool:
         """Whether this no is about what we have done ourselves: the answer before was a yes, and was lost."""
-        found = (
-            self.look(key) if response.status in (404, 409, 412) and response.tries > 1 else None
+        stored = (
+            self.probe(key) if response.status in (404, 409, 412) and response.tries > 1 else None
         )
-        etag = str(found.headers.get("ETag", "")).strip('"').lower() if found else ""
+        etag = str(stored.headers.get("ETag", "")).strip('"').lower() if stored else ""
         return bool(etag) and (etag == etag_of_parts(parts) or etag == md5_of(source.body))
 
 
@@ -4294,7 +4356,7 @@ S3_ERRORS = {  # code: what it means, and what to do
 def digests(part: Content, sha256: bool, crc32: bool) -> tuple[str, str]:
     """SHA-256 (hex) and CRC-32 (base64) of what will be sent, as far as wanted, read ahead once."""
     digest, crc = hashlib.sha256(), 0
-    for data in blocks_of(part) if sha256 or crc32 else ():
+    for data in read_body(part) if sha256 or crc32 else ():
         crc = zlib.crc32(data, crc) if crc32 else 0
         digest.update(data if sha256 else b"")
     return digest.hexdigest() if sha256 else "", base64.b64encode(
@@ -4303,7 +4365,7 @@ def digests(part: Content, sha256: bool, crc32: bool) -> tuple[str, str]:
 
 
 def md5_of(part: Content) -> str:
-    return hashed(part, hashlib.md5(usedforsecurity=False))
+    return digest_of(part, hashlib.md5(usedforsecurity=False))
 
 
 def other_md5(response: Response, part: Content) -> bool:
@@ -4316,7 +4378,7 @@ def other_md5(response: Response, part: Content) -> bool:
 
 
 def s3(source: Source, options: UploadOptions, send: Send) -> Link:
-    bucket, key = Bucket(options.settings, send), key_of(source, options)
+    bucket, key = Bucket(options.settings, send), object_key(source, options)
     if len(key.encode()) > 1024:
         raise Unsuitable(
             "a key has at most 1024 bytes",
@@ -4325,9 +4387,9 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
         )
     s3_end(bucket, options, options.expire or options.keep or 0)  # before anything is sent
     if (
-        not options.force and bucket.endpoint and bucket.look(key)
+        not options.force and bucket.endpoint and bucket.probe(key)
     ):  # not all the others know If-None-Match
-        bucket.success(Response(412, {}, b"", ""), key)
+        bucket.raise_for_status(Response(412, {}, b"", ""), key)
     store = s3_put if source.size < S3_SINGLE else s3_parts
     try:
         sha256 = store(bucket, source, key, options)
@@ -4338,73 +4400,81 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
     link = s3_link(bucket, key, options)._replace(sha256=sha256)
     if {".", ".."} & set(key.split("/")):
         odd = "no browser opens the link, and curl needs --path-as-is: a folder of its key is called . or .."
-        link = link._replace(remark="; ".join(filter(None, (odd, link.remark))))
+        link = link._replace(warning="; ".join(filter(None, (odd, link.warning))))
     return link
 
 
 def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> Optional[str]:
     """One request; the SHA-256 of what left."""
-    kind, new = (("Content-Type", content_type(key, source.body)),), not options.force
-    response = bucket.put(key, "", source.body, headers=kind, new=new, hashed=options.sha256)
-    return None if bucket.arrived(response, key, source) else bucket.success(response, key).sha256
+    headers, new = (("Content-Type", type_with_charset(key, source.body)),), not options.force
+    response = bucket.put(key, "", source.body, headers=headers, new=new, hash_body=options.sha256)
+    return (
+        None
+        if bucket.already_stored(response, key, source)
+        else bucket.raise_for_status(response, key).sha256
+    )
 
 
 def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> None:
     """Parts that leave some at a time; after a failure nothing stays there that somebody would pay for."""
-    kind, crc = (
-        (("Content-Type", content_type(key, source.body)),),
+    headers, crc = (
+        (("Content-Type", type_with_charset(key, source.body)),),
         ("x-amz-checksum-algorithm", "CRC32"),
     )
-    begun = bucket.success(bucket.ask("POST", key, "uploads=", headers=kind, crc=crc), key)
-    upload, stop = xml_text(begun, "UploadId"), threading.Event()
-    if not upload:
+    begun = bucket.raise_for_status(
+        bucket.ask("POST", key, "uploads=", headers=headers, crc=crc), key
+    )
+    upload_id, stop = xml_text(begun, "UploadId"), threading.Event()
+    if not upload_id:
         raise no_link(begun)
-    query = f"uploadId={uri_encoded(upload)}"
+    query = f"uploadId={uri_encoded(upload_id)}"
     try:
         slices = parts_of(source.body, part_size(source.size))
         jobs = [
             functools.partial(s3_part, bucket, key, n, query, part, stop)
             for n, part in enumerate(slices, 1)
         ]
-        told = [xml for _, xml in sorted(parallel(jobs, options.jobs, stop))]
-        whole = f'<CompleteMultipartUpload xmlns="{S3_XML}">{"".join(told)}</CompleteMultipartUpload>'.encode()
-        kind = (("Content-Type", "application/xml"),)
+        part_xml = [xml for _, xml in sorted(parallel(jobs, options.jobs, stop))]
+        manifest = f'<CompleteMultipartUpload xmlns="{S3_XML}">{"".join(part_xml)}</CompleteMultipartUpload>'.encode()
+        headers = (("Content-Type", "application/xml"),)
         response = bucket.ask(
-            "POST", key, query, headers=kind, body=(whole,), new=not options.force
+            "POST", key, query, headers=headers, body=(manifest,), new=not options.force
         )
-        if not bucket.arrived(response, key, source, whole):
-            bucket.success(response, key)
+        if not bucket.already_stored(response, key, source, manifest):
+            bucket.raise_for_status(response, key)
     except BaseException:
         with contextlib.suppress(RetryableError, NonRetryableError):
-            bucket.ask("DELETE", key, query, within=5.0)
+            bucket.ask("DELETE", key, query, time_limit=5.0)
         raise
 
 
-def etag_of_parts(whole: bytes) -> str:
+def etag_of_parts(manifest: bytes) -> str:
     """The ETag of an object that was stored in these parts, where the ETags of the parts are their MD5s."""
-    md5s = re.findall(b"<etag>(?:&quot;)?([0-9a-f]{32})[&<]", whole.lower())
+    md5s = re.findall(b"<etag>(?:&quot;)?([0-9a-f]{32})[&<]", manifest.lower())
     return f"{hashlib.md5(bytes.fromhex(b''.join(md5s).decode()), usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
 def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Content, stop: Any) -> str:
     """Sends a part; what the last request must say of it."""
-    answer = bucket.success(bucket.put(key, f"partNumber={number}&{query}", part, stop=stop), key)
+    answer = bucket.raise_for_status(
+        bucket.put(key, f"partNumber={number}&{query}", part, stop=stop), key
+    )
     crc = answer.headers.get("x-amz-checksum-crc32", "")
     known = f"<ChecksumCRC32>{html.escape(crc)}</ChecksumCRC32>" if crc else ""
     return f"<Part><PartNumber>{number}</PartNumber><ETag>{html.escape(etag_of(answer))}</ETag>{known}</Part>"
 
 
-def s3_keeps(options: UploadOptions) -> Keeps:
+def s3_keeps(options: UploadOptions) -> Retention:
     """The object stays; a presigned link ends."""
     public = options.public or options.settings.get("TWAT_FS_S3_PUBLIC_URL")
     return (
-        Keeps(FOREVER) if public else Keeps(WEEK, range(MINUTE, WEEK + 1))
+        Retention(FOREVER) if public else Retention(WEEK, range(MINUTE, WEEK + 1))
     )  # no presigned link lives longer
 
 
 def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> Optional[float]:
     """When the link ends: with its time, or earlier with temporary credentials; Unsuitable if that is before `least`."""
-    life, now = lifetime(s3_keeps(options), 0, options), time.time()
+    life, now = choose_lifetime(s3_keeps(options), 0, options), time.time()
     if life is None or life == FOREVER:
         return None
     ends = min(now + life, bucket.state.credentials.ends or FOREVER)
@@ -4424,12 +4494,12 @@ def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
     )
     if base:
         return Link(
-            f"{root_of(base)}/{uri_encoded(key, '/-_.~')}",
-            advice="is the bucket public under that URL?",
+            f"{base_url(base)}/{uri_encoded(key, '/-_.~')}",
+            hint="is the bucket public under that URL?",
         )
     if ends is None:
         return Link(
-            bucket.url(key), advice="is the bucket public? without --public the link is signed"
+            bucket.url(key), hint="is the bucket public? without --public the link is signed"
         )
     now, temporary = time.time(), known.credentials.token
     url = Signer(known.credentials, known.region, skew=known.skew).presigned(
@@ -4445,31 +4515,31 @@ def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
     return Link(
         url,
         expires=ends,
-        remark=remark,
+        warning=remark,
         denied="the key may write but not read: allow s3:GetObject, or --public",
     )
 
 
 def s3_read(response: Response) -> Link:
     """An object has the URL to which it was sent."""
-    return Link(bare(response.url))
+    return Link(redact_url(response.url))
 
 
 def s3_missing(settings: Mapping[str, str]) -> str:
     """Without a network: the settings and files as far as they can be judged."""
     bucket = settings.get("AWS_S3_BUCKET")
     if not bucket:
-        return not_set("AWS_S3_BUCKET", settings)
+        return missing_setting("AWS_S3_BUCKET", settings)
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
         return f"AWS_S3_BUCKET {flaw(bucket) or 'is no name of a bucket'}"
     try:
-        server("TWAT_FS_S3_PUBLIC_URL", settings.get("TWAT_FS_S3_PUBLIC_URL", "http://x"))
+        check_endpoint("TWAT_FS_S3_PUBLIC_URL", settings.get("TWAT_FS_S3_PUBLIC_URL", "http://x"))
         aws = Aws(settings)
         aws.region()
         aws.endpoint("s3")
         aws.from_environment()
-        if aws.only_a_role() and truth(settings.get("AWS_EC2_METADATA_DISABLED", "")):
-            raise lacking(*NO_KEYS)
+        if aws.only_a_role() and parse_bool(settings.get("AWS_EC2_METADATA_DISABLED", "")):
+            raise not_configured(*NO_KEYS)
     except NotConfigured as error:
         return f"{error}{'; ' + error.hint if error.hint else ''}"
     return ""
@@ -4483,11 +4553,11 @@ def s3_doubt(settings: Mapping[str, str]) -> str:
 
 ACCOUNTS: tuple[Provider, ...] = (
     Provider(
-        "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, own=True,
+        "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, private=True,
         supports=("remote_path", "force", "public"),
-        needs=("AWS_S3_BUCKET",), missing=s3_missing, doubt=s3_doubt,
+        required_settings=("AWS_S3_BUCKET",), check_setup=s3_missing, setup_warning=s3_doubt,
         ca_bundle=lambda settings: settings.get("AWS_CA_BUNDLE") or Aws(settings).profile.get("ca_bundle"),
-        takes=("TWAT_FS_S3_PUBLIC_URL",),
+        optional_settings=("TWAT_FS_S3_PUBLIC_URL",),
         note="presigned links for 7 days at most; plain ones that stay with --public",
         help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE); for others than Amazon"
         " AWS_ENDPOINT_URL too",
@@ -4497,8 +4567,8 @@ ACCOUNTS: tuple[Provider, ...] = (
     Provider(
         "dropbox", "dropbox.com", dropbox, dropbox_read, ANY_TIME, max_size=2**41 - 2**22, empty=True,
         supports=("remote_path", "force"),
-        own=True, needs=("DROPBOX_REFRESH_TOKEN",), missing=dropbox_missing,
-        takes=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"),
+        private=True, required_settings=("DROPBOX_REFRESH_TOKEN",), check_setup=dropbox_missing,
+        optional_settings=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"),
         note="into the folder /upload, or where --remote-path says",
         help="make an app at https://www.dropbox.com/developers/apps with files.content.write, sharing.write and sharing.read;"
         " authorise it with token_access_type=offline",
@@ -4509,18 +4579,18 @@ ACCOUNTS: tuple[Provider, ...] = (
         ),
     ),
     Provider(
-        "fal", "fal.ai", fal, fal_read, FAL_KEEPS, empty=True, own=True, needs=("FAL_KEY",), missing=fal_missing,
-        takes=("FAL_KEY_ID", "FAL_KEY_SECRET"),
+        "fal", "fal.ai", fal, fal_read, FAL_KEEPS, empty=True, private=True,
+        required_settings=("FAL_KEY",), check_setup=fal_missing, optional_settings=("FAL_KEY_ID", "FAL_KEY_SECRET"),
         note="public, and cannot be deleted by us; expires by the account's lifecycle setting",
         help="make a key at https://fal.ai/dashboard/keys",
         checked="2026-11-23", source="fal_client 1.0.3; fal-ai/fal-js 2026-08-02; fal's documentation 2026",
         sample=Sample('{"access_url":"https://v3.fal.media/files/x/a.txt"}', "https://v3.fal.media/files/x/a.txt"),
     ),
     put(
-        "pixeldrain", "pixeldrain.com", lambda source: f"https://pixeldrain.com/api/file/{quoted(source.name)}",
+        "pixeldrain", "pixeldrain.com", lambda source: f"https://pixeldrain.com/api/file/{quote_segment(source.name)}",
         headers=pixeldrain_key, charset=True, read=pixeldrain_read, lookup=pixeldrain_lookup,
-        keeps=Keeps(60 * DAY), max_size=10 * 10**9, own=True,
-        needs=("PIXELDRAIN_KEY",), help="make a key at https://pixeldrain.com/user/api_keys",
+        retention=Retention(60 * DAY), max_size=10 * 10**9, private=True,
+        required_settings=("PIXELDRAIN_KEY",), help="make a key at https://pixeldrain.com/user/api_keys",
         note="60 days after the last download; no hot-linking on the free plan, whose links want a captcha now and then",
         checked="2026-01-30", source="Fornaxian/pixeldrain_web API documentation 2026-01-30; limits of a free account",
         sample=Sample('{"success":true,"id":"AbCd1234"}', "https://pixeldrain.com/api/file/AbCd1234"),
@@ -4560,25 +4630,28 @@ OUR_SETTINGS = (
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies of this process; the only place that reads the environment."""
-    names = {*OUR_SETTINGS, *(name for row in PROVIDERS for name in (*row.needs, *row.takes))}
+    names = {
+        *OUR_SETTINGS,
+        *(name for row in PROVIDERS for name in (*row.required_settings, *row.optional_settings)),
+    }
     names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"}
     names |= {name for name in os.environ if name.startswith("AWS_")}  # some forty of them
-    found = {name: os.environ[name].strip() for name in sorted(names) if name in os.environ}
+    settings = {name: os.environ[name].strip() for name in sorted(names) if name in os.environ}
     if sys.platform not in ("win32", "darwin") and not any(
         name.lower().endswith("_proxy") for name in os.environ
     ):
-        return found, {}  # importing urllib.request costs more than all the rest of a start
-    return found, urllib.request.getproxies()
+        return settings, {}  # importing urllib.request costs more than all the rest of a start
+    return settings, urllib.request.getproxies()
 
 
 def parse_size(text: str) -> Optional[int]:
     """ "500k", "1.5M", "2g" in bytes, powers of 1024; None for anything else."""
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII
     )
-    if not found:
+    if not match:
         return None
-    return int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) or None
+    return int(float(match.group(1)) * 1024 ** " kmgt".index(match.group(2) or " ")) or None
 
 
 def number_type(
@@ -4603,8 +4676,8 @@ NUMBERS: Mapping[str, Callable[[Any], float]] = {
     "expire": DURATION_TYPE, "keep": DURATION_TYPE,
     "connect_timeout": SECONDS_TYPE, "timeout": SECONDS_TYPE, "max_time": SECONDS_TYPE,
     "limit_rate": number_type(parse_size, "a size like 500k, 20M or 4G", 1),
-    "ip_version": number_type(number, "4 or 6", 4, 6),
-    "retry": number_type(number, "0 to 20", 0, 20), "jobs": number_type(number, "1 to 64", 1, 64),
+    "ip_version": number_type(parse_number, "4 or 6", 4, 6),
+    "retry": number_type(parse_number, "0 to 20", 0, 20), "jobs": number_type(parse_number, "1 to 64", 1, 64),
 }  # fmt: skip
 
 
@@ -4617,11 +4690,13 @@ def checked_type(name: str, value: Any, default: Any) -> Any:
             return NUMBERS[name](value)
         except argparse.ArgumentTypeError as error:
             raise UsageError(f"{name}: {error}") from error
-    mapping, kind = isinstance(value, Mapping), bool if isinstance(default, bool) else str
+    mapping, expected = isinstance(value, Mapping), bool if isinstance(default, bool) else str
     values = [*value, *value.values()] if mapping else [value]
-    if mapping == isinstance(default, Mapping) and all(isinstance(each, kind) for each in values):
+    if mapping == isinstance(default, Mapping) and all(
+        isinstance(each, expected) for each in values
+    ):
         return value
-    raise UsageError(f"{name}: invalid type (expected {kind.__name__})")
+    raise UsageError(f"{name}: invalid type (expected {expected.__name__})")
 
 
 def with_environment(options: UploadOptions) -> UploadOptions:
@@ -4634,10 +4709,10 @@ def with_environment(options: UploadOptions) -> UploadOptions:
     )
     if options.proxy == "":  # as with curl: none at all
         options = options._replace(proxy=None, proxies={})
-    wished = options.settings.get("TWAT_FS_TIMEOUT")
-    if wished and options.timeout is None:
-        with blaming("TWAT_FS_TIMEOUT"):
-            options = options._replace(timeout=checked_type("timeout", wished, None))
+    timeout = options.settings.get("TWAT_FS_TIMEOUT")
+    if timeout and options.timeout is None:
+        with naming_setting("TWAT_FS_TIMEOUT"):
+            options = options._replace(timeout=checked_type("timeout", timeout, None))
     check_options(options)
     return options
 
@@ -4676,14 +4751,14 @@ def check_name(name: str) -> None:
 
 def objection(provider: Provider, source: Source, options: UploadOptions) -> Optional[UploadError]:
     """Why this provider need not be asked: pure, but for a look into a short file that must be text."""
-    lacks = unconfigured(provider, options.settings)
+    lacks = setup_problem(provider, options.settings)
     if lacks:
         return NotConfigured(lacks, phase="setup", hint=setup_help(provider, options.settings))
-    reason = misfit(provider, source, options)
+    reason = unsuitable_reason(provider, source, options)
     if reason:
         return Unsuitable(reason, phase="file")
     try:
-        lifetime(keeps_of(provider, options), source.size, options)
+        choose_lifetime(retention_for(provider, options), source.size, options)
     except UploadError as error:
         return error
     return None
@@ -4692,40 +4767,42 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
 def setup_help(provider: Provider, settings: Mapping[str, str]) -> str:
     """How to get what is needed; no advice to set what is set."""
     text = provider.help or provider.note
-    useless = any(settings.get(name) and f"set {name}" in text for name in provider.needs)
+    useless = any(
+        settings.get(name) and f"set {name}" in text for name in provider.required_settings
+    )
     return "" if useless else text
 
 
-def unconfigured(provider: Provider, settings: Mapping[str, str]) -> str:
+def setup_problem(provider: Provider, settings: Mapping[str, str]) -> str:
     """What is missing or wrong in the settings that this provider needs, as a sentence."""
-    for name in (*provider.needs, *provider.takes):
+    for name in (*provider.required_settings, *provider.optional_settings):
         value = settings.get(name, "")
         if not value.isprintable() or not (value.isascii() or name.endswith("_URL")):
             return f"{name} holds a line end, or another character that it cannot have"
-    if provider.missing:
-        return provider.missing(settings)
-    if isinstance(provider.keeps, Keeps) and settings.get(provider.keeps.setting):
+    if provider.check_setup:
+        return provider.check_setup(settings)
+    if isinstance(provider.retention, Retention) and settings.get(provider.retention.setting):
         try:
-            setting_among(provider.keeps, settings[provider.keeps.setting])
+            retention_from_setting(provider.retention, settings[provider.retention.setting])
         except NotConfigured as error:
             return str(error)
-    unset = [name for name in provider.needs if not settings.get(name)]
-    return not_set(unset[0], settings) if unset else ""
+    unset = [name for name in provider.required_settings if not settings.get(name)]
+    return missing_setting(unset[0], settings) if unset else ""
 
 
 def supports(provider: Provider, option: str) -> bool:
     return provider.once != "no" if option == "once" else option in provider.supports
 
 
-def misfit(provider: Provider, source: Source, options: UploadOptions) -> str:
+def unsuitable_reason(provider: Provider, source: Source, options: UploadOptions) -> str:
     extension, size = source.extension(), source.size
-    limit = provider.smaller.get(extension, provider.max_size)
+    limit = provider.max_size_by_extension.get(extension, provider.max_size)
     if not size and not provider.empty:
         return "the file is empty"
     if limit is not None and size + provider.overhead > limit:
-        told = human(size) if human(size) != human(limit) else f"{size} bytes"
-        return f"{told} is over its limit of {human(limit)}" + f" for .{extension}" * (
-            extension in provider.smaller
+        size_text = human(size) if human(size) != human(limit) else f"{size} bytes"
+        return f"{size_text} is over its limit of {human(limit)}" + f" for .{extension}" * (
+            extension in provider.max_size_by_extension
         )
     if extension and any(
         extension.startswith(b[:-1]) if b.endswith("*") else extension == b
@@ -4748,35 +4825,39 @@ BUSY = frozenset(
 
 def judge(request: Request, response: Response) -> Response:
     """The response if it is a success; Busy or Refused, with the host's own words, if not."""
-    error = request.refusal(response) if request.refusal else None
+    error = request.error_reader(response) if request.error_reader else None
     if error:
         raise error
     status, sent = response.status, bool(request.body)
-    if 200 <= status < 300 or status in request.expects:
+    if 200 <= status < 300 or status in request.accepted_statuses:
         return response
-    words = refusal_text(response)
+    message = refusal_text(response)
     if is_challenge(response):
         hint = "only a browser can pass: use another host, or another network"
-        raise Refused(words, phase="reply", status=status, started=sent, hint=hint)
-    if status in BUSY or (status == 500 and request.repeatable):
+        raise Refused(message, phase="reply", status=status, started=sent, hint=hint)
+    if status in BUSY or (status == 500 and request.idempotent):
         raise Busy(
-            words, phase="reply", status=status, started=sent, retry_after=told_to_wait(response)
+            message,
+            phase="reply",
+            status=status,
+            started=sent,
+            retry_after=requested_delay(response),
         )
-    raise Refused(words, phase="reply", status=status, started=sent)
+    raise Refused(message, phase="reply", status=status, started=sent)
 
 
-def told_to_wait(response: Response) -> Optional[float]:
+def requested_delay(response: Response) -> Optional[float]:
     """Seconds, by the header or in JSON: Dropbox says retry_after, storage.to resets_in_seconds."""
-    told = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
-    by_header = retry_after(response.headers.get("Retry-After"), time.time())
-    return by_header if by_header is not None or not told else float(told.group(1))
+    match = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
+    by_header = parse_retry_after(response.headers.get("Retry-After"), time.time())
+    return by_header if by_header is not None or not match else float(match.group(1))
 
 
-def retry_after(value: Optional[str], now: float) -> Optional[float]:
+def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
     """Retry-After in seconds: a number, or a date (in the past: 0); None for anything else."""
     if value is None:
         return None
-    seconds = number(value)
+    seconds = parse_number(value)
     if seconds is not None:
         return float(seconds)
     try:
@@ -4824,23 +4905,23 @@ class Progress:
     def uploaded(self, source: Source, link: Unverified) -> None:
         """The host has the file, and gave this link."""
 
-    def proving(self) -> None:
+    def verifying(self) -> None:
         """The file has been taken; now the link is looked at."""
 
-    def proved(self, how: str, seconds: float) -> None:
+    def verified(self, method: str, seconds: float) -> None:
         """The link has been looked at."""
 
     def failed(self, error: UploadError) -> None:
         """This provider will not do."""
 
-    def remark(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Something that the user should know about a link that is good."""
 
     def done(self, source: Source) -> None:
         """This file is over, well or not."""
 
 
-def patient(
+def retrying_send(
     transport: Transport, progress: Progress, retry: int = 2,
     last: bool = True, response_timeout: Optional[float] = None,
 ) -> Send:  # fmt: skip
@@ -4855,7 +4936,7 @@ def patient(
             gone = [0]
             try:
                 response = transport.send(
-                    request, sender(progress, gone) if request.body else lambda count: None
+                    request, count_sent(progress, gone) if request.body else lambda count: None
                 )
                 judged = judge(request, response._replace(tries=attempt))
                 if (
@@ -4864,8 +4945,8 @@ def patient(
                     progress.sent(-gone[0])
                 return judged
             except RetryableError as error:
-                error.started = error.started and not request.repeatable
-                seconds = None if request.within else pause(error, attempt, retry, last)
+                error.started = error.started and not request.idempotent
+                seconds = None if request.time_limit else pause(error, attempt, retry, last)
                 if (
                     seconds is None
                     or seconds >= transport.time_left()
@@ -4886,7 +4967,7 @@ def with_fields(send: Send, **fields: Any) -> Send:
     return lambda request: send(request._replace(**fields))
 
 
-def sender(progress: Progress, gone: list[int]) -> Callable[[int], object]:
+def count_sent(progress: Progress, gone: list[int]) -> Callable[[int], object]:
     """Tells the display what leaves, and remembers it in case that it must be sent again."""
 
     def sent(count: int) -> None:
@@ -4896,7 +4977,7 @@ def sender(progress: Progress, gone: list[int]) -> Callable[[int], object]:
     return sent
 
 
-def named(text: str) -> list[str]:
+def parse_names(text: str) -> list[str]:
     """ "A,B" and "[A,B]" as names."""
     inner = text.strip()
     inner = inner[1:-1] if inner.startswith("[") and inner.endswith("]") else inner
@@ -4915,23 +4996,23 @@ def find_provider(name: str) -> Provider:
     if wanted in DEAD:
         raise UsageError(f"{wanted} cannot be used: {DEAD[wanted]}")
     exact = [row for row in PROVIDERS if wanted in (row.id, row.domain)]
-    found = exact or [
+    matches = exact or [
         row
         for row in PROVIDERS
         if wanted and (row.id.startswith(wanted) or row.domain.startswith(wanted + "."))
     ]
-    if len(found) == 1:
-        return found[0]
+    if len(matches) == 1:
+        return matches[0]
     shown = printable(name.rpartition("@")[2], 60)  # what stands before may be a password
-    if found:
-        raise UsageError(f"{shown!r} may be {' or '.join(row.id for row in found)}")
-    raise UsageError(f"there is no host {shown!r}", hint=nearest(wanted))
+    if matches:
+        raise UsageError(f"{shown!r} may be {' or '.join(row.id for row in matches)}")
+    raise UsageError(f"there is no host {shown!r}", hint=suggest_host(wanted))
 
 
 ALIKE = 0.75  # at 0.6 "gofile" means filebin
 
 
-def nearest(name: str) -> str:
+def suggest_host(name: str) -> str:
     """What was meant; a domain that is not known may be a private server, and never a public host."""
     if re.fullmatch(r"[\w.-]+(:[0-9]+)?", name) and re.search("[.:]", name):
         scheme = "http" if name[-1].isdigit() else "https"  # few ports and addresses speak TLS
@@ -4940,7 +5021,7 @@ def nearest(name: str) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"`{program()} list` shows the hosts"
 
 
-def choose(
+def choose_chain(
     names: Sequence[str], fallback: bool = False, settings: Optional[Mapping[str, str]] = None
 ) -> list[Provider]:
     """The chain: the named providers and no others, each once; with `fallback` then the default chain, round from there.
@@ -4955,7 +5036,8 @@ def choose(
         chosen = {
             row.id: row
             for row in PROVIDERS
-            if row.own and set(known).intersection((*row.needs, *row.takes))
+            if row.private
+            and set(known).intersection((*row.required_settings, *row.optional_settings))
         }
     if fallback or not chosen:
         order = list(PROVIDERS_PREFERENCE)
@@ -4977,7 +5059,7 @@ class Race:
     """Connections that are begun one after the other, and come in order of readiness (RFC 8305, for hosts)."""
 
     def __init__(self, transport: Transport) -> None:
-        self.transport, self.over = transport, False
+        self.transport, self.ended = transport, False
         self.results: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.begun: dict[str, float] = {}  # the providers that are still connecting
 
@@ -4988,18 +5070,18 @@ class Race:
     def connect(self, provider: Provider) -> None:
         result: Any = Unreachable(f"{provider.domain}: connection failed", phase="connect")
         try:
-            result = self.transport.dial(origin_of(provider), self.transport.deadline)
+            result = self.transport.connect(origin_of(provider), self.transport.deadline)
         except UploadError as error:
             in_time = self.transport.time_left() > 0
-            result = error if in_time else self.transport.over(error)
+            result = error if in_time else self.transport.max_time_error(error)
         finally:
             self.results.put((provider, result))
-            if self.over:
+            if self.ended:
                 self.end()
 
     def next(self, seconds: float) -> Optional[tuple[Provider, Optional[UploadError]]]:
         """The next provider that is ready, or has failed; None if there is none within so many seconds."""
-        arrived = soon(self.results, ending().get().stop, seconds)
+        arrived = wait_for_result(self.results, cancellation().get().stop, seconds)
         if not arrived:
             return None
         provider, result = arrived
@@ -5011,7 +5093,7 @@ class Race:
 
     def end(self) -> dict[str, str]:
         """Hangs up what comes too late; the phase of each provider that has failed, or had time enough to be ready."""
-        self.over, now = True, time.monotonic()
+        self.ended, now = True, time.monotonic()
         phases = {
             name: "connect" for name, begun in list(self.begun.items()) if now - begun >= READY_TIME
         }
@@ -5027,7 +5109,7 @@ class Race:
 
 
 def origin_of(provider: Provider) -> Target:
-    return target_of(f"https://{provider.domain}/")
+    return parse_target(f"https://{provider.domain}/")
 
 
 class Uploader:
@@ -5039,7 +5121,7 @@ class Uploader:
 
     @functools.cached_property
     def health(self) -> "Health":
-        proxy = self.transport.proxy_for(target_of(HOMEPAGE))  # as for any public host
+        proxy = self.transport.proxy_for(parse_target(HOMEPAGE))  # as for any public host
         return Health(cache_folder(self.options.settings), network_id(proxy))
 
     def ordered(self) -> list[Provider]:
@@ -5075,7 +5157,7 @@ class Uploader:
                     ):  # the call or the file itself; no host can help, and none is to blame
                         error.unverified = unverified_of(failures)
                         raise
-                    remember(self.broken, turn.provider, error)
+                    remember_failure(self.broken, turn.provider, error)
                     own_fault = isinstance(error, (Unsuitable, NotConfigured))
                     if error.everywhere or (self.options.fragile and not own_fault):
                         break
@@ -5118,9 +5200,11 @@ class Uploader:
         if turn.error:
             raise turn.error
         patience = None if turn.last or self.options.timeout else 30 + source.size / (10 * MiB)
-        send = patient(self.transport, progress, self.options.retry, turn.last, patience)
-        prove = patient(self.transport, progress, self.options.retry)
-        return deliver(turn.provider, source, self.options, send, prove, progress, self.broken)
+        send = retrying_send(self.transport, progress, self.options.retry, turn.last, patience)
+        prove = retrying_send(self.transport, progress, self.options.retry)
+        return upload_to_provider(
+            turn.provider, source, self.options, send, prove, progress, self.broken
+        )
 
     def learn(self, good: str, failures: Iterable[UploadError], late: Mapping[str, str]) -> None:
         """Only where one host has worked: else it was the network, not the others."""
@@ -5156,7 +5240,7 @@ class Health:
     def read(self) -> dict[str, tuple[float, str]]:
         """Time (since 1970) and phase of each failure that still counts, by network and host."""
         with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
-            with open(self.path, "rb", opener=unwaiting) as file:
+            with open(self.path, "rb", opener=open_nonblocking) as file:
                 entries = json.loads(file.read(MiB)).items()
             now = time.time()
             return {
@@ -5209,7 +5293,9 @@ def replace_file(path: str, text: str) -> None:
         raise
 
 
-def remember(broken: dict[str, UploadError], provider: Provider, error: UploadError) -> None:
+def remember_failure(
+    broken: dict[str, UploadError], provider: Provider, error: UploadError
+) -> None:
     """A refusal of this file (its size, type or name) says nothing about the next one."""
     about_file = isinstance(error, (Unsuitable, NotConfigured)) or error.status in (
         400,
@@ -5224,7 +5310,7 @@ def remember(broken: dict[str, UploadError], provider: Provider, error: UploadEr
         broken.setdefault(provider.id, error)
 
 
-def deliver(
+def upload_to_provider(
     provider: Provider,
     source: Source,
     options: UploadOptions,
@@ -5242,10 +5328,10 @@ def deliver(
             "everywhere": earlier.everywhere,
             "hint": earlier.hint,
         }
-        kind = (
+        error_class = (
             Refused if isinstance(earlier, NotVerified) else type(earlier)
         )  # of this file it has nothing
-        raise kind(f"not asked again: {earlier}", **known)  # type: ignore[arg-type]
+        raise error_class(f"not asked again: {earlier}", **known)  # type: ignore[arg-type]
     against = objection(provider, source, options)
     if against:
         raise against
@@ -5255,17 +5341,17 @@ def deliver(
     begun = time.monotonic()
     try:
         link = upload_to(
-            provider, source, options._replace(sha256=needs_hash(provider, source, options)), send
+            provider, source, options._replace(sha256=needs_sha256(provider, source, options)), send
         )
     except (Refused, NoLink) as error:
-        error.hint = way_out(error, provider, source, options)
+        error.hint = hint_for(error, provider, source, options)
         raise
     public = Unverified(provider.id, link.url, link.delete)
     progress.uploaded(source, public)
-    if link.remark:
-        progress.remark(link.remark)
+    if link.warning:
+        progress.warn(link.warning)
     started = time.monotonic()
-    progress.proving()
+    progress.verifying()
     try:
         patience = min(LATEST, max(LATE, (started - begun) / 6)) if options.retry else 0.0
         verified = verify(link, provider, source, options, prove, patience)
@@ -5273,10 +5359,10 @@ def deliver(
     except UploadError as error:
         error.unverified = (public,)
         raise
-    progress.proved(verified, time.monotonic() - started)
-    life = lifetime(keeps_of(provider, options), source.size, options)
+    progress.verified(verified, time.monotonic() - started)
+    life = choose_lifetime(retention_for(provider, options), source.size, options)
     if options.expire and life and life > 1.5 * options.expire:
-        progress.remark(
+        progress.warn(
             f"{provider.id} keeps it {duration(life)}: it has nothing nearer to {duration(options.expire)}"
         )
     ends = link.expires or (time.time() + life if life and life < FOREVER else None)
@@ -5300,28 +5386,28 @@ def upload_to(provider: Provider, source: Source, options: UploadOptions, send: 
 ABOUT_ACCOUNTS = r"account|anonym|log.?in|sign.?(in|up)|regist|userhash|authori[sz]|authentic"
 
 
-def way_out(error: UploadError, provider: Provider, source: Source, options: UploadOptions) -> str:
+def hint_for(error: UploadError, provider: Provider, source: Source, options: UploadOptions) -> str:
     """What the user can do about a host's no."""
     denied = error.status in (401, 403)
     if options.unique:  # no use in advising what was given
         error.hint = re.sub("--(force|unique)( or|[^,]*,?) ?", "", error.hint)
     if error.hint or error.status == 413:
         return error.hint or f"the file has {human(source.size)}"
-    if provider.account and not options.settings.get(provider.account):
+    if provider.account_setting and not options.settings.get(provider.account_setting):
         about = denied or re.search(ABOUT_ACCOUNTS, str(error), re.I)
-        return f"may require an account: set {provider.account}" if about else ""
+        return f"may require an account: set {provider.account_setting}" if about else ""
     return provider.help if denied else ""
 
 
-def needs_hash(provider: Provider, source: Source, options: UploadOptions) -> bool:
+def needs_sha256(provider: Provider, source: Source, options: UploadOptions) -> bool:
     """Whether the proof or the caller will need the SHA-256: it is cheapest while the file leaves."""
-    proof = options.verify != "none" and not burns(provider, options)
+    proof = options.verify != "none" and not is_single_use(provider, options)
     return options.sha256 or (
         proof and (provider.lookup is not None or options.verify == "full" or source.size <= SMALL)
     )
 
 
-def burns(provider: Provider, options: UploadOptions) -> bool:
+def is_single_use(provider: Provider, options: UploadOptions) -> bool:
     """Whether fetching the link would use it up."""
     return provider.once == "always" or (options.once and provider.once == "wish")
 
@@ -5330,7 +5416,7 @@ def verify(
     link: Link, provider: Provider, source: Source, options: UploadOptions, send: Send, patience: float,
 ) -> str:  # fmt: skip
     """The cheapest proof that the link serves these bytes, by its name; NotVerified if it does not."""
-    if options.verify == "none" or burns(provider, options):
+    if options.verify == "none" or is_single_use(provider, options):
         return "none"
     try:
         if provider.lookup:
@@ -5340,28 +5426,28 @@ def verify(
                 raise NotVerified(
                     f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof"
                 )
-            if options.verify != "full" or not provider.fetched:
+            if options.verify != "full" or not provider.serves_file:
                 return "host-hash"
-        if not provider.fetched:
+        if not provider.serves_file:
             return "none"
         verifier = Verifier(link, source, send, patience)
         if options.verify == "full" or source.size <= SMALL:
-            return verifier.whole()
+            return verifier.full()
         return verifier.samples()
     except (Refused, NoLink, RetryableError) as error:
-        words = f"{bare(link.url)} does not give the file: {error}"
-        hint = link.advice or (link.denied if error.status in (401, 403) else "")
-        raise NotVerified(words, phase="proof", status=error.status, hint=hint) from error
+        message = f"{redact_url(link.url)} does not give the file: {error}"
+        hint = link.hint or (link.denied if error.status in (401, 403) else "")
+        raise NotVerified(message, phase="proof", status=error.status, hint=hint) from error
 
 
-class Tally:
+class HashingSink:
     """Counts and hashes what is downloaded, from the start at each try."""
 
-    def fresh(self) -> Callable[[bytes], object]:
+    def restart(self) -> Callable[[bytes], object]:
         self.size, self.digest = 0, hashlib.sha256()
-        return self.take
+        return self.write
 
-    def take(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         self.size += len(data)
         self.digest.update(data)
 
@@ -5383,35 +5469,42 @@ class Verifier:
         def refusal(response: Response) -> Optional[UploadError]:
             error = check(response) if response.status in (200, 206) else None
             if still_packed(response) and response.status in (200, 206):
-                error = differs(response, "bytes that cannot be unpacked")
+                error = mismatch(response, "bytes that cannot be unpacked")
             early = response.status in (403, 404)
             if error and is_html(response):
-                early = "html" not in media_type(self.source.name)
+                early = "html" not in guess_type(self.source.name)
             waited = time.monotonic() - self.begun
             if not early or waited >= self.patience:
                 return error
-            words = str(error or f"{response.status} {phrase(response.status)}")
-            return NotYet(words, phase="proof", retry_after=min(2.0, max(0.5, waited)))
+            message = str(error or f"{response.status} {phrase(response.status)}")
+            return NotYet(message, phase="proof", retry_after=min(2.0, max(0.5, waited)))
 
         return self.send(
-            Request("GET", self.link.url, repeatable=True, refusal=refusal, expects=(416,), **more)
+            Request(
+                "GET",
+                self.link.url,
+                idempotent=True,
+                error_reader=refusal,
+                accepted_statuses=(416,),
+                **more,
+            )
         )
 
-    def whole(self) -> str:
+    def full(self) -> str:
         """Downloads everything."""
-        tally, size = Tally(), self.source.size
+        tally, size = HashingSink(), self.source.size
 
         def check(response: Response) -> Optional[UploadError]:
             if tally.size != size:
                 shown = "more" if tally.size > size else tally.size
-                return differs(response, f"{shown} instead of {size} bytes")
+                return mismatch(response, f"{shown} instead of {size} bytes")
             if tally.digest.hexdigest() != (self.link.sha256 or sha256_of(self.source.body)):
-                return differs(response, "other bytes")
+                return mismatch(response, "other bytes")
             return None
 
-        response = self.get(check, sink=tally.fresh, limit=size + 1)
+        response = self.get(check, sink=tally.restart, max_response=size + 1)
         if response.status != 200:
-            raise differs(response, f"an answer {response.status}")
+            raise mismatch(response, f"an answer {response.status}")
         return "full"
 
     def samples(self) -> str:
@@ -5426,25 +5519,25 @@ class Verifier:
             while at < end:
                 span = (("Range", f"bytes={at}-{end - 1}"),) if at else ()
                 check = functools.partial(self.other_part, at)
-                response = self.get(check, headers=span, limit=SAMPLE)
+                response = self.get(check, headers=span, max_response=SAMPLE)
                 first, size = part_of(response)
                 sized = sized or size is not None
                 step = len(response.body) if first == at and not packing(response) else 0
                 if step < min(4 * KiB, end - at):
-                    return "size" if sized and response.status == 200 else self.whole()
+                    return "size" if sized and response.status == 200 else self.full()
                 at += step
-        return "sample" if sized else self.whole()
+        return "sample" if sized else self.full()
 
     def other_part(self, at: int, response: Response) -> Optional[UploadError]:
         """Compares the range that begins at `at`; of any other there is nothing to say."""
         first, size = part_of(response)
         if size not in (None, self.source.size):
-            return differs(response, f"{size} instead of {self.source.size} bytes")
+            return mismatch(response, f"{size} instead of {self.source.size} bytes")
         if first != at or not response.body:
             return None
         local = slice_body(self.source.body, at, len(response.body))
-        if response.body != b"".join(map(bytes, blocks_of(local))):
-            return differs(response, f"other bytes at {at}")
+        if response.body != b"".join(map(bytes, read_body(local))):
+            return mismatch(response, f"other bytes at {at}")
         return None
 
 
@@ -5459,19 +5552,19 @@ def part_of(response: Response) -> tuple[Optional[int], Optional[int]]:
     match = re.match(r"bytes +([0-9]+)-[0-9]+/(.*)", span)
     if not match:
         return None, None
-    return number(match[1]), number(match[2])
+    return parse_number(match[1]), parse_number(match[2])
 
 
 def is_html(response: Response) -> bool:
     return "html" in str(response.headers.get("Content-Type", "")).lower()
 
 
-def differs(response: Response, what: str) -> NotVerified:
+def mismatch(response: Response, what: str) -> NotVerified:
     if packing(response):
         what += f" (Content-Encoding: {printable(packing(response), 40)})"
     if is_html(response):
         what += " (an HTML page)"
-    return NotVerified(f"{bare(response.url)} serves {what}", phase="proof")
+    return NotVerified(f"{redact_url(response.url)} serves {what}", phase="proof")
 
 
 # -- for Python programs
@@ -5490,12 +5583,12 @@ def upload(
     AllProvidersFailed, whose `failures` tell why each provider failed.
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), wishes))
-    names = named(provider) if isinstance(provider, str) else list_of(provider)
+    names = parse_names(provider) if isinstance(provider, str) else list_of(provider)
     if (
         provider is not None and not names
     ):  # a setting that is missing must not make public what was meant for one host
         raise UsageError("provider names no host")
-    chain = choose(names or default_names(wanted), wanted.fallback, wanted.settings)
+    chain = choose_chain(names or default_names(wanted), wanted.fallback, wanted.settings)
     source = Source.of(path, wanted.name, wanted.unique)
     uploader = Uploader(wanted, chain)
     try:
@@ -5532,8 +5625,8 @@ def with_wishes(options: UploadOptions, wishes: Mapping[str, Any]) -> UploadOpti
 
 def default_names(options: UploadOptions) -> list[str]:
     """The hosts that the environment names; UsageError if there is no such host."""
-    names = named(options.settings.get("TWAT_FS_DEFAULT_PROVIDER", ""))
-    with blaming("TWAT_FS_DEFAULT_PROVIDER"):
+    names = parse_names(options.settings.get("TWAT_FS_DEFAULT_PROVIDER", ""))
+    with naming_setting("TWAT_FS_DEFAULT_PROVIDER"):
         return [find_provider(name) and name for name in names]
 
 
@@ -5543,13 +5636,15 @@ def setup_provider(
     """Whether a provider is ready; `online` proves it by a timed round trip.  Raises UsageError for an unknown name."""
     wanted = with_environment(options or UploadOptions())
     provider = find_provider(name)
-    lacks = unconfigured(provider, wanted.settings)
+    lacks = setup_problem(provider, wanted.settings)
     if lacks:
         return ProviderInfo(False, lacks, setup_help(provider, wanted.settings))
     if online:
         return round_trip(provider, wanted)
     return ProviderInfo(
-        True, (provider.doubt and provider.doubt(wanted.settings)) or "ready", provider.note
+        True,
+        (provider.setup_warning and provider.setup_warning(wanted.settings)) or "ready",
+        provider.note,
     )
 
 
@@ -5557,18 +5652,18 @@ def setup_providers(
     online: bool = False, options: Optional[UploadOptions] = None
 ) -> dict[str, ProviderInfo]:
     """The same for all providers; online only the default chain and your own are asked: the others want to be named."""
-    found = {
-        row.id: setup_provider(row.id, online and (row.default or row.own), options)
+    infos = {
+        row.id: setup_provider(row.id, online and (row.default or row.private), options)
         for row in PROVIDERS
     }
     unasked = [
         row.id
         for row in PROVIDERS
-        if online and not (row.default or row.own) and found[row.id].success
+        if online and not (row.default or row.private) and infos[row.id].success
     ]
     return {
-        **found,
-        **{name: found[name]._replace(explanation="not tried: name it") for name in unasked},
+        **infos,
+        **{name: infos[name]._replace(explanation="not tried: name it") for name in unasked},
     }
 
 
@@ -5589,7 +5684,7 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
         finally:
             uploader.transport.close()
     return ProviderInfo(
-        True, f"{bare(result.url)} (verified: {result.verified})", provider.note, clock.timing
+        True, f"{redact_url(result.url)} (verified: {result.verified})", provider.note, clock.timing
     )
 
 
@@ -5599,29 +5694,29 @@ class Stopwatch(Progress):
     def __init__(self) -> None:
         self.begun, self.timing = time.monotonic(), {}  # type: float, dict[str, float]
 
-    def proving(self) -> None:
+    def verifying(self) -> None:
         self.timing["upload"] = round(time.monotonic() - self.begun, 3)
 
-    def proved(self, how: str, seconds: float) -> None:
+    def verified(self, method: str, seconds: float) -> None:
         self.timing["proof"] = round(seconds, 3)
 
 
 # 11  Progress and output ----------------------------------------------------------------------------------------------
 
 
-def write(stream: Any, text: str) -> None:
+def write_text(stream: Any, text: str) -> None:
     """Writes in whatever code page the stream has; raises OSError."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
 
 
-def say(line: str, stream: Any = None, end: str = "\n") -> None:
+def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
     """A line for people on stderr; if that is gone it stops nothing."""
     try:
-        write(stream or sys.stderr, line + end)
+        write_text(stream or sys.stderr, line + end)
     except (OSError, ValueError, AttributeError):
-        silence(stream or sys.stderr)
+        close_quietly(stream or sys.stderr)
 
 
 def line_start() -> str:
@@ -5629,7 +5724,7 @@ def line_start() -> str:
     return "\r" if sys.stderr and sys.stderr.isatty() else ""
 
 
-def silence(stream: Any) -> None:
+def close_quietly(stream: Any) -> None:
     """What could not be written is not tried again at the end, with a traceback."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -5638,7 +5733,7 @@ def silence(stream: Any) -> None:
 ECHO = len("^C^C")  # columns
 
 
-class Moving:
+class Transfer:
     """One file on its way, as the meter shows it."""
 
     def __init__(self, name: str) -> None:
@@ -5657,8 +5752,8 @@ class Meter(Progress):
 
     def __init__(self, stream: Any, draws: bool, verbose: bool) -> None:
         self.stream, self.draws, self.verbose = stream, draws, verbose
-        self.moving: list[Moving] = []
-        self.own: contextvars.ContextVar[Moving] = contextvars.ContextVar(
+        self.moving: list[Transfer] = []
+        self.own: contextvars.ContextVar[Transfer] = contextvars.ContextVar(
             "moving"
         )  # shared by the threads of one file
         self.finished = 0  # files
@@ -5667,13 +5762,13 @@ class Meter(Progress):
         ] = {}  # all that hosts have given, by id of the source
         self.lock, self.last, self.width = threading.RLock(), 0.0, 0
 
-    def begin(self, name: str) -> Moving:
-        moving = Moving(name)
+    def begin(self, name: str) -> Transfer:
+        moving = Transfer(name)
         self.moving = [m for m in self.moving if m is not self.own.get(None)] + [moving]
         self.own.set(moving)
         return moving
 
-    def mine(self) -> Moving:
+    def current(self) -> Transfer:
         return self.own.get(None) or self.begin("")
 
     def end(self) -> None:
@@ -5692,22 +5787,22 @@ class Meter(Progress):
             name = printable(source.name, MAX_NAME).encode(encoding, "replace").decode(encoding)
             moving = self.begin(name)
             moving.host, moving.size, moving.note = provider.id, source.size, "connecting"
-            self.tell(f"{source.name}: {provider.id}: {what}")
+            self.log(f"{source.name}: {provider.id}: {what}")
             self.draw(True)
 
     def sent(self, count: int) -> None:
         with self.lock:
-            self.mine().sent += count
-            self.mine().note = ""
-            self.draw(self.mine().sent >= self.mine().size)
+            self.current().sent += count
+            self.current().note = ""
+            self.draw(self.current().sent >= self.current().size)
 
     def waiting(self, error: UploadError, seconds: float) -> None:
         with self.lock:
-            moving = self.mine()
+            moving = self.current()
             moving.note = f"again in {seconds:.0f} s"
             if not moving.sent:
                 moving.begun = time.monotonic() + seconds
-            self.tell(
+            self.log(
                 f"{moving.name}: {moving.host}: {error.phase}: {error}; again in {seconds:.1f} s"
             )
             self.draw(True)
@@ -5715,13 +5810,15 @@ class Meter(Progress):
     def uploaded(self, source: Source, link: Unverified) -> None:
         self.links.setdefault(id(source), []).append(link)
 
-    def proving(self) -> None:
+    def verifying(self) -> None:
         with self.lock:
-            self.mine().note = "checking the link"
+            self.current().note = "checking the link"
             self.draw(True)
 
-    def proved(self, how: str, seconds: float) -> None:
-        self.tell(f"{self.mine().name}: {self.mine().host}: verified: {how}, in {seconds:.2f} s")
+    def verified(self, method: str, seconds: float) -> None:
+        self.log(
+            f"{self.current().name}: {self.current().host}: verified: {method}, in {seconds:.2f} s"
+        )
 
     def failed(self, error: UploadError) -> None:
         orphan = (
@@ -5729,7 +5826,7 @@ class Meter(Progress):
             if error.started and error.status is None
             else ""
         )
-        self.tell(f"{error.provider}: {error.phase}: {error}{orphan}")
+        self.log(f"{error.provider}: {error.phase}: {error}{orphan}")
 
     def done(self, source: Source) -> None:
         with self.lock:
@@ -5739,7 +5836,7 @@ class Meter(Progress):
     def spooling(self, size: int) -> None:
         """So many bytes of standard input are held by now."""
         with self.lock:
-            moving = self.mine()
+            moving = self.current()
             moving.name, moving.note = "standard input", f"{human(size)} read"
             self.draw()
 
@@ -5747,23 +5844,23 @@ class Meter(Progress):
         with self.lock:
             self.end()
 
-    def remark(self, text: str) -> None:
-        name = self.mine().name
-        self.above(f"twat-fs: {name + ': ' if name else ''}{printable(text)}")
+    def warn(self, text: str) -> None:
+        name = self.current().name
+        self.print_above(f"twat-fs: {name + ': ' if name else ''}{printable(text)}")
 
-    def tell(self, line: str) -> None:
+    def log(self, line: str) -> None:
         if self.verbose:
-            self.above(f"twat-fs: {printable(line, 400)}")
+            self.print_above(f"twat-fs: {printable(line, 400)}")
 
-    def above(self, line: str) -> None:
+    def print_above(self, line: str) -> None:
         """A line that stays, above the one that is redrawn."""
         with self.lock:
             self.clear()
-            say(line, self.stream)
+            print_line(line, self.stream)
 
     def clear(self) -> None:
         if self.draws and self.width:
-            self.put("\r" + " " * min(self.width + ECHO, columns(self.stream) - 1) + "\r")
+            self.put("\r" + " " * min(self.width + ECHO, terminal_width(self.stream) - 1) + "\r")
             self.width = 0
 
     def stop(self) -> None:
@@ -5777,18 +5874,18 @@ class Meter(Progress):
         if not self.draws or not self.moving or (clock - self.last < 0.1 and not now):
             return
         self.last = clock
-        room = columns(self.stream) - 1
+        room = terminal_width(self.stream) - 1
         line = self.line(room - min(ECHO, room // 4), clock)
         # Before it is drawn: Ctrl-C may come at any moment, and `clear` must know where its echo stands.
-        self.width = max(self.width, cells(line))
-        self.put("\r" + line + " " * (self.width - cells(line)))
+        self.width = max(self.width, display_width(line))
+        self.put("\r" + line + " " * (self.width - display_width(line)))
 
     def put(self, text: str) -> None:
         try:
-            write(self.stream, text)
+            write_text(self.stream, text)
         except (OSError, ValueError):
             self.draws = False
-            silence(self.stream)
+            close_quietly(self.stream)
 
     def line(self, room: int, clock: float) -> str:
         files = self.moving
@@ -5800,23 +5897,23 @@ class Meter(Progress):
         return f"{len(files)} files  {human(sent)} of {human(size)}  {human(rate)}/s{ended}"[:room]
 
 
-class Remarks(Progress):
+class WarningsOnly(Progress):
     """Only what the user should know."""
 
     def __init__(self, meter: Meter, quiet: bool) -> None:
         self.meter, self.quiet = meter, quiet
         self.uploaded = meter.uploaded  # type: ignore[method-assign]
 
-    def remark(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         if not self.quiet:
-            self.meter.remark(text)
+            self.meter.warn(text)
 
     def waiting(self, error: UploadError, seconds: float) -> None:
         if seconds > SHORT_WAIT:  # longer than anybody would think that nothing is wrong
-            self.remark(f"{error}; retrying in {seconds:.0f} s")
+            self.warn(f"{error}; retrying in {seconds:.0f} s")
 
 
-def one_line(file: Moving, room: int, clock: float) -> str:
+def one_line(file: Transfer, room: int, clock: float) -> str:
     """Name, host, bar, share, bytes, speed, time left: as many of them as there is room for."""
     spent = max(clock - file.begun, 0.001)
     share, rate = file.sent / max(file.size, 1), file.sent / spent if clock > file.begun else 0.0
@@ -5827,18 +5924,18 @@ def one_line(file: Moving, room: int, clock: float) -> str:
         f"{human(rate)}/s",
         f"{int(left // 60)}:{int(left % 60):02d} left",
     ]
-    told = [file.note] if file.note and (file.sent >= file.size or not file.sent) else numbers
-    tail = "  ".join(filter(None, [file.host, *told]))
-    while told and cells(tail) > room:  # whole fields: half a number is a wrong one
-        told = told[:-1]
-        tail = "  ".join(filter(None, [file.host, *told]))
-    name = cut(file.name, room - len(tail) - 2) if room - len(tail) > 12 else ""
-    bar_room = min(30, room - len(tail) - cells(name) - 6)
+    fields = [file.note] if file.note and (file.sent >= file.size or not file.sent) else numbers
+    tail = "  ".join(filter(None, [file.host, *fields]))
+    while fields and display_width(tail) > room:  # whole fields: half a number is a wrong one
+        fields = fields[:-1]
+        tail = "  ".join(filter(None, [file.host, *fields]))
+    name = truncate(file.name, room - len(tail) - 2) if room - len(tail) > 12 else ""
+    bar_room = min(30, room - len(tail) - display_width(name) - 6)
     bar = f"[{'#' * int(share * bar_room):<{bar_room}}]  " if bar_room >= 8 and file.size else ""
     return f"{name + '  ' if name else ''}{bar}{tail}"[:room]
 
 
-def cells(text: str) -> int:
+def display_width(text: str) -> int:
     """The columns that a text takes on a terminal: two for wide characters, none for combining ones."""
     if text.isascii():
         return len(text)
@@ -5847,16 +5944,16 @@ def cells(text: str) -> int:
     )
 
 
-def cut(text: str, room: int) -> str:
+def truncate(text: str, room: int) -> str:
     """As much of the text as fits; three dots stand for the rest."""
-    if cells(text) <= room:
+    if display_width(text) <= room:
         return text
-    while text and cells(text) > room - 3:
+    while text and display_width(text) > room - 3:
         text = text[:-1]
     return text + "..."
 
 
-def columns(stream: Any) -> int:
+def terminal_width(stream: Any) -> int:
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80  # some terminals report 0
     except (OSError, ValueError, AttributeError):
@@ -5907,7 +6004,7 @@ def copy_line(link: Unverified) -> str:
         if link.delete
         else "no delete link"
     )
-    return f"a copy may remain on {link.provider} (unverified): {bare(link.url)}   {removal}"
+    return f"a copy may remain on {link.provider} (unverified): {redact_url(link.url)}   {removal}"
 
 
 def failure_lines(outcome: Outcome) -> list[str]:
@@ -5931,43 +6028,43 @@ def failure_lines(outcome: Outcome) -> list[str]:
     return lines
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    kept = [column for column in zip(*rows) if any(column)]
-    widths = [max(map(len, column)) for column in kept]
+def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    used = [column for column in zip(*rows) if any(column)]
+    widths = [max(map(len, column)) for column in used]
     return [
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip()
-        for row in zip(*kept)
+        for row in zip(*used)
     ]
 
 
 def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]]:
     """The hosts as rows of text, the head first: id, domain, when used, limit, how long, notes, last checked."""
     head = ("host", "domain", "used", "up to", "keeps", "remarks", "checked")
-    return [head, *((row.id, row.domain, *facts(row), row.checked) for row in rows)]
+    return [head, *((row.id, row.domain, *provider_facts(row), row.checked) for row in rows)]
 
 
-def facts(row: Provider) -> tuple[str, str, str, str]:
-    used = "by default" if row.default else "if set up" if row.own else "if named"
+def provider_facts(row: Provider) -> tuple[str, str, str, str]:
+    used = "by default" if row.default else "if set up" if row.private else "if named"
     remarks = [
         "one download" if row.once == "always" else "",
         "text only" if row.text_only else "",
         row.name_loss,
         "not " + " ".join(row.blocked) if row.blocked else "",
-        "needs " + ", ".join(row.needs) if row.needs else "",
-        "takes " + ", ".join(row.takes) if row.takes else "",
+        "needs " + ", ".join(row.required_settings) if row.required_settings else "",
+        "takes " + ", ".join(row.optional_settings) if row.optional_settings else "",
         row.note,
     ]
     size = human(row.max_size) if row.max_size else "?"
     return (
         used,
         size,
-        keeps_text(keeps_of(row, UploadOptions())),
+        retention_text(retention_for(row, UploadOptions())),
         "; ".join(filter(None, remarks)),
     )
 
 
-def keeps_text(keeps: Keeps) -> str:
-    usual = keeps.usual
+def retention_text(keeps: Retention) -> str:
+    usual = keeps.default_ttl
     if callable(usual):
         return f"{duration(usual(GiB))} to {duration(usual(0))}"
     if usual == FOREVER and keeps.choices:
@@ -6083,16 +6180,16 @@ def remove_tree(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def unfollowing(path: str, how: int) -> int:
+def open_nofollow(path: str, flags: int) -> int:
     """An opener of this very file, and of none to which a link in its place leads."""
-    return unwaiting(path, how | getattr(os, "O_NOFOLLOW", 0))
+    return open_nonblocking(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def stored_name(name: str) -> str:
     """A name for our own disk: not hidden, and none that Windows keeps for itself."""
     clean = re.sub(r'[<>:"|?*]', "_", safe_name(name)).strip(". ") or "file"
-    kept = r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)"
-    return safe_name("_" + clean) if re.match(kept, clean) else clean
+    reserved = r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)"
+    return safe_name("_" + clean) if re.match(reserved, clean) else clean
 
 
 class HeadReader(io.BufferedReader):
@@ -6166,7 +6263,7 @@ class ServeHandler(RequestHandler):
         token, name = self.parts(2)
         stored = self.store.find(token, name)
         try:
-            file = open(stored.path, "rb", opener=unfollowing)  # noqa: SIM115
+            file = open(stored.path, "rb", opener=open_nofollow)  # noqa: SIM115
         except OSError:
             raise HTTPError(404, "Not found") from None
         with file:
@@ -6213,7 +6310,7 @@ class ServeHandler(RequestHandler):
             raise HTTPError(415, "Send multipart/form-data, or PUT /NAME")
         links: list[tuple[str, str]] = []
         try:
-            for part in Form(self.body(), str(boundary).encode()).files():
+            for part in MultipartReader(self.body(), str(boundary).encode()).files():
                 links.append(self.save(*part))
             if not links:
                 raise HTTPError(400, "No file in the form")
@@ -6276,7 +6373,7 @@ class ServeHandler(RequestHandler):
             raise HTTPError(400, f"Kept for {duration(self.store.keep)} at most")
         expires = time.time() + min(days * DAY, self.store.keep)
         token, stored = self.store.receive(name, blocks, expires, downloads)
-        url = f"{self.base_url()}/{token}/{quoted(stored.name)}"
+        url = f"{self.base_url()}/{token}/{quote_segment(stored.name)}"
         return url, f"{url}/{stored.delete_token}"
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
@@ -6288,9 +6385,9 @@ class ServeHandler(RequestHandler):
 
     def positive_int_header(self, name: str) -> float:
         value = self.headers.get(name)
-        if value is not None and not number(value):
+        if value is not None and not parse_number(value):
             raise HTTPError(400, f"{name} must be a positive number")
-        return number(value) or FOREVER
+        return parse_number(value) or FOREVER
 
     def forwarded(self, name: str) -> str:
         """What the proxy before us has added last to an X-Forwarded header; only one on this machine is trusted."""
@@ -6333,7 +6430,7 @@ class ServeHandler(RequestHandler):
             raise HTTPError(401, f"{problem}: curl -u :TOKEN, or -p http://:TOKEN@HOST/")
         if self.headers.get("Transfer-Encoding"):
             return -1
-        size = number(self.headers.get("Content-Length"))
+        size = parse_number(self.headers.get("Content-Length"))
         if size is None:
             raise HTTPError(411, "Content-Length is needed")
         if size > self.store.max_size:
@@ -6377,14 +6474,14 @@ class ServeHandler(RequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         if not self.quiet:
-            say(f"twat-fs: {self.address_string()} {printable(format % args)}")
+            print_line(f"twat-fs: {self.address_string()} {printable(format % args)}")
 
 
-def same_token(authorization: str, token: str) -> bool:
+def same_token(header: str, token: str) -> bool:
     """Whether it is "Bearer TOKEN", or Basic with the token as password of whatever user."""
-    kind, _, given = authorization.partition(" ")
-    password = given.strip().encode("latin-1")
-    if kind.lower() != "bearer":
+    scheme, _, encoded = header.partition(" ")
+    password = encoded.strip().encode("latin-1")
+    if scheme.lower() != "bearer":
         try:
             password = base64.b64decode(password, validate=True).partition(b":")[2]
         except ValueError:
@@ -6395,9 +6492,9 @@ def same_token(authorization: str, token: str) -> bool:
 def file_headers(stored: StoredFile) -> list[Header]:
     """Never shown as a page of this machine: always saved, under its name."""
     plain = re.sub(r'[^ -~]|["\\]', "_", stored.name)
-    name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quoted(stored.name)}"
+    name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote_segment(stored.name)}"
     return [
-        ("Content-Type", media_type(stored.name)),
+        ("Content-Type", guess_type(stored.name)),
         ("Content-Disposition", name),
         ("X-Content-Type-Options", "nosniff"),
         ("Accept-Ranges", "bytes"),
@@ -6418,7 +6515,7 @@ def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
     return start, end
 
 
-class Form:
+class MultipartReader:
     """A multipart body, read while it comes; after it we add an empty line, which then ends whatever is its last head."""
 
     def __init__(self, blocks: Iterator[bytes], boundary: bytes) -> None:
@@ -6444,12 +6541,12 @@ class Form:
             pass
 
     def head(self) -> bytes:
-        taken = b""
+        data = b""
         for piece in self.until(b"\r\n\r\n"):
-            taken += piece
-            if len(taken) > 16 * KiB:
+            data += piece
+            if len(data) > 16 * KiB:
                 raise HTTPError(400, "The head of a part is too long")
-        return taken
+        return data
 
     def until(self, mark: bytes) -> Iterator[bytes]:
         """What stands before the next mark, which is taken away too."""
@@ -6570,7 +6667,7 @@ class Option(NamedTuple):
 
     flags: str
     help: str
-    how: Mapping[str, Any] = FLAG
+    kwargs: Mapping[str, Any] = FLAG
 
 
 IP_VERSION = {"dest": "ip_version", "action": "store_const"}
@@ -6606,7 +6703,7 @@ UPLOAD_OPTIONS = (
     Option(
         "-p --provider",
         "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server",
-        {"metavar": "A,B", "type": named, "action": "extend"},
+        {"metavar": "A,B", "type": parse_names, "action": "extend"},
     ),
     Option("--fallback", "after the named hosts, or your own storage, try the public ones"),
     Option("--fragile", "stop at the first failure"),
@@ -6648,7 +6745,7 @@ SERVE_OPTIONS = (
     Option(
         "--port",
         "(8080, or any free one)",
-        {"metavar": "N", "type": number_type(number, "0 to 65535", 0, 65535)},
+        {"metavar": "N", "type": number_type(parse_number, "0 to 65535", 0, 65535)},
     ),
     Option(
         "--dir",
@@ -6668,7 +6765,7 @@ SERVE_OPTIONS = (
 
 ONLINE = Option("--online", "prove it: upload a few bytes and fetch them back")
 LIST_OPTIONS = (Option("--json", "as JSON"), ONLINE)
-OF_COMMANDS: Mapping[str, Sequence[Option]] = {
+COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
     "list": LIST_OPTIONS, "status": (ONLINE, *WIRE_OPTIONS), "serve": SERVE_OPTIONS, "version": (), "completion": (),
     "upload": (*UPLOAD_OPTIONS, *WIRE_OPTIONS),
 }  # fmt: skip
@@ -6713,7 +6810,7 @@ def parser_class() -> Any:
                 return f"`{self.prog} HOST`"
             own = self._option_string_actions
             known = {"--host": "--bind" if "--bind" in own else "--provider"}
-            for name, options in OF_COMMANDS.items():
+            for name, options in COMMAND_OPTIONS.items():
                 known[f"--{name}"] = f"`{program()} {name}`"
                 flags = " ".join(option.flags for option in options).split()
                 known.update((flag, f"`{program()} {name} {flag}`") for flag in flags)
@@ -6731,10 +6828,12 @@ def build_parser(
     more: str = "",
 ) -> Any:
     # With the width given, argparse need not import shutil (a tenth of an upload of 1 KiB) to find it out.
-    plain = functools.partial(argparse.RawDescriptionHelpFormatter, width=columns(sys.stdout) - 2)
-    words = f"[{positional.upper()}]{'...' * many}" if positional else ""
+    plain = functools.partial(
+        argparse.RawDescriptionHelpFormatter, width=terminal_width(sys.stdout) - 2
+    )
+    positionals = f"[{positional.upper()}]{'...' * many}" if positional else ""
     usage = " ".join(
-        filter(None, ("%(prog)s", "[OPTION]..." * bool(options), words))
+        filter(None, ("%(prog)s", "[OPTION]..." * bool(options), positionals))
     )  # argparse's own takes eight lines
     name = f"{program()} {command}".strip()
     wishes = {"description": about, "epilog": more, "formatter_class": plain, "allow_abbrev": False}
@@ -6742,13 +6841,13 @@ def build_parser(
     if positional:
         parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
     for option in options:
-        parser.add_argument(*option.flags.split(), help=option.help, **option.how)
+        parser.add_argument(*option.flags.split(), help=option.help, **option.kwargs)
     parser._has_negative_number_optionals = []  # or -4 would make an option of each negative number
     parser.add_argument("--version", action="store_true", help="the version")
     return parser
 
 
-def parse(parser: Any, argv: Sequence[str]) -> Any:
+def parse_args(parser: Any, argv: Sequence[str]) -> Any:
     """Options and files in any order; what follows `--` are files; --no_check is --no-check."""
     cut = list(argv).index("--") if "--" in argv else len(argv)
     dashed = [
@@ -6769,19 +6868,19 @@ def parse(parser: Any, argv: Sequence[str]) -> Any:
 
 def options_of(args: Any) -> UploadOptions:
     """The options of the engine that were given; the rest keep their defaults."""
-    given = {
+    values = {
         name: value
         for name, value in vars(args).items()
         if name in UploadOptions._fields and value is not None
     }
-    checks = set(given.pop("verify", ()))
+    checks = set(values.pop("verify", ()))
     if len(checks) > 1:
         raise UsageError("--no-check and --verify contradict each other")
     options = with_environment(
-        UploadOptions(**given, verify=(checks or {"auto"}).pop(), sha256=bool(args.json))
+        UploadOptions(**values, verify=(checks or {"auto"}).pop(), sha256=bool(args.json))
     )
     if options.insecure:
-        say(
+        print_line(
             "twat-fs: WARNING: --insecure: certificates are not verified; anybody on the way can read and change the file"
         )
     return options
@@ -6789,8 +6888,8 @@ def options_of(args: Any) -> UploadOptions:
 
 def cmd_upload(argv: Sequence[str]) -> int:
     about = "Turn files into URLs.  The URL goes to stdout, all the rest to stderr."
-    parser = build_parser("", about, OF_COMMANDS["upload"], "file", more=EPILOG)
-    args = parse(parser, argv)
+    parser = build_parser("", about, COMMAND_OPTIONS["upload"], "file", more=EPILOG)
+    args = parse_args(parser, argv)
     files = args.file or ([] if sys.stdin is None or sys.stdin.isatty() else ["-"])
     if not files:
         parser.error(f"name a FILE, or pipe something in ({program()} --help shows more)")
@@ -6800,7 +6899,7 @@ def cmd_upload(argv: Sequence[str]) -> int:
         )
     options = options_of(args)
     if len(files) > 1:
-        meant = meant_command(files[0])
+        meant = suggest_command(files[0])
         if meant:  # whoever wanted `serve FILE` must not publish it
             raise UsageError(
                 f"{files[0]}: no such file or directory; nothing was sent",
@@ -6809,7 +6908,9 @@ def cmd_upload(argv: Sequence[str]) -> int:
         if options.remote_path and not options.remote_path.endswith("/"):
             parser.error("--remote-path is a folder, and ends in /, for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
-    chain = choose(args.provider or default_names(options), options.fallback, options.settings)
+    chain = choose_chain(
+        args.provider or default_names(options), options.fallback, options.settings
+    )
     if args.provider == []:
         parser.error("--provider names no host")
     if sys.stdout is None:
@@ -6824,7 +6925,9 @@ def cmd_upload(argv: Sequence[str]) -> int:
         uploader = Uploader(options, chain)
         if args.dry_run:
             pairs = zip(files, sources)
-            return worst([dry_run(file, source, uploader, args.json) for file, source in pairs])
+            return combined_exit_code(
+                [dry_run(file, source, uploader, args.json) for file, source in pairs]
+            )
         return upload_all(files, sources, uploader, args, meter)
 
 
@@ -6849,11 +6952,11 @@ def source_or_error(
         name = options.name or ("stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin")
         return Source(upload_name(name, options.unique), body, length(body), time.time())
     except UploadError as error:
-        error.hint = error.hint or meant_command(file)
+        error.hint = error.hint or suggest_command(file)
         return error
 
 
-def meant_command(word: str) -> str:
+def suggest_command(word: str) -> str:
     """A question, if this is no file and looks like a command that was mistyped, or did not come first."""
     plain = re.fullmatch("[A-Za-z_-]+", word) and not os.path.lexists(word)
     close = difflib.get_close_matches(word, COMMANDS, 1, ALIKE) if plain else []
@@ -6864,15 +6967,15 @@ def standard_input(limit: Optional[int], meter: Meter, stack: contextlib.ExitSta
     """Standard input as a body that can be sent again: in memory, or in a file that goes with `stack` if it is long."""
     if sys.stdin is None:
         raise Unreadable("standard input is closed")
-    blocks, data = piped(limit, meter), bytearray()
+    blocks, data = read_stdin(limit, meter), bytearray()
     for block in blocks:
         data += block
         if len(data) > IN_MEMORY:
-            return spool(itertools.chain([data], blocks), stack)
+            return spool_to_file(itertools.chain([data], blocks), stack)
     return (Slice(bytes(data), 0, len(data)),)
 
 
-def piped(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
+def read_stdin(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
     """Standard input as it arrives, so that Ctrl-C is heard in between; ends at what no host of the chain accepts."""
     data, size = b"-", 0
     stream: Any = sys.stdin.buffer
@@ -6881,7 +6984,7 @@ def piped(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
         with contextlib.suppress(
             OSError, ValueError
         ):  # it has no descriptor, or is a pipe of Windows
-            while not ready([stream], True, False, TICK):
+            while not wait_ready([stream], True, False, TICK):
                 meter.draw()
         try:
             data = stream.read1(CHUNK)
@@ -6895,12 +6998,12 @@ def piped(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
     meter.spooled()
 
 
-def spool(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content:
+def spool_to_file(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content:
     folder = "a file"
     try:
         folder = tempfile.gettempdir()
         path = os.path.join(folder, f"twat-fs-{random_name()}")
-        stack.callback(forget, path)  # before it is made: no signal loses it
+        stack.callback(unlink_quietly, path)  # before it is made: no signal loses it
         with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
             for data in blocks:
                 file.write(data)
@@ -6912,7 +7015,7 @@ def spool(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content:
     return Source.of(path).body
 
 
-def forget(path: str) -> None:
+def unlink_quietly(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
@@ -6923,56 +7026,58 @@ def upload_all(
     """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
     options = uploader.options
     # who shows nothing need not be told
-    watched = meter if meter.draws or meter.verbose else Remarks(meter, args.quiet)
+    watched = meter if meter.draws or meter.verbose else WarningsOnly(meter, args.quiet)
     for row in uploader.ordered() if meter.verbose else ():
         if row.default and uploader.health.note(row.id):
-            meter.tell(f"{row.id}: {uploader.health.note(row.id)}")
+            meter.log(f"{row.id}: {uploader.health.note(row.id)}")
 
     def job(file: str, source: Found) -> Callable[[], Outcome]:
         return lambda: upload_one(file, source, uploader, watched)
 
-    def tell(place: int) -> None:
-        outcome = early.pop(place)
-        codes[place] = outcome.code()
-        show(outcome, meter, args)
+    def tell(index: int) -> None:
+        outcome = early.pop(index)
+        codes[index] = outcome.code()
+        print_outcome(outcome, meter, args)
         if outcome.result and not args.quiet:
             twin = urls.setdefault(outcome.result.url, outcome.file)
             if twin != outcome.file:
-                meter.above(f"twat-fs: {printable(outcome.file)}: same URL as {printable(twin)}")
+                meter.print_above(
+                    f"twat-fs: {printable(outcome.file)}: same URL as {printable(twin)}"
+                )
 
     early: dict[int, Outcome] = {}  # before their turn
     codes: dict[int, int] = {}
     urls: dict[str, str] = {}
     try:
-        for place, outcome in parallel(
+        for index, outcome in parallel(
             [job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)
         ):
-            early[place] = outcome
+            early[index] = outcome
             while len(codes) in early and not (options.fragile and any(codes.values())):
                 tell(len(codes))
             if options.fragile and any(codes.values()):
                 break
     except KeyboardInterrupt:
         meter.stop()
-        say(line_start(), end="")
+        print_line(line_start(), end="")
         names = [
             file
-            for place, (file, source) in enumerate(zip(files, sources))
-            if place not in {*codes, *early} and id(source) not in meter.links
+            for index, (file, source) in enumerate(zip(files, sources))
+            if index not in {*codes, *early} and id(source) not in meter.links
         ]
         if not names:
             raise
         raise KeyboardInterrupt(f"not uploaded: {printable(', '.join(names), 400)}") from None
     finally:  # also on Ctrl-C: what has been made public is told
-        for place, source in enumerate(sources):
+        for index, source in enumerate(sources):
             error = NotVerified("stopped before the link was verified", phase="proof")
             error.unverified = tuple(meter.links.get(id(source), ()))
-            if error.unverified and place not in codes:
-                early.setdefault(place, Outcome(files[place], None, None, error, 0.0))
-        for place in sorted(early):
+            if error.unverified and index not in codes:
+                early.setdefault(index, Outcome(files[index], None, None, error, 0.0))
+        for index in sorted(early):
             with contextlib.suppress(Unreadable):  # then it stands on stderr
-                tell(place)
-    return worst(list(codes.values()))
+                tell(index)
+    return combined_exit_code(list(codes.values()))
 
 
 def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:
@@ -6986,29 +7091,29 @@ def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress)
         return Outcome(file, source.size, None, error, time.monotonic() - begun)
 
 
-def show(outcome: Outcome, meter: Meter, args: Any) -> None:
+def print_outcome(outcome: Outcome, meter: Meter, args: Any) -> None:
     """The URL (or a JSON object) to stdout, a failure to stderr; a URL that cannot be written is not lost either."""
     result = outcome.result
     if outcome.error:
         for line in failure_lines(outcome):
-            meter.above(line)
+            meter.print_above(line)
     ended: Any = result or outcome.error
     for link in ended.unverified:
-        meter.above(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
+        meter.print_above(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
     if result and result.verified == "none" and not args.quiet and not args.verify:
-        paged = any(row.id == result.provider and not row.fetched for row in PROVIDERS)
+        paged = any(row.id == result.provider and not row.serves_file for row in PROVIDERS)
         why = (
             f"{result.provider} shows us a page instead"
             if paged
             else "a look at the link would use it up"
         )
-        meter.above(f"twat-fs: {printable(outcome.file)}: not checked: {why}")
+        meter.print_above(f"twat-fs: {printable(outcome.file)}: not checked: {why}")
     elif result and args.verbose:
-        kept = f"until {result.expires}" if result.expires else "with no known end"
+        expiry = f"until {result.expires}" if result.expires else "with no known end"
         delete = (
             f"; curl -X DELETE {shlex.quote(result.delete)} removes it" if result.delete else ""
         )
-        meter.above(f"twat-fs: {printable(outcome.file)}: kept {kept}{delete}")
+        meter.print_above(f"twat-fs: {printable(outcome.file)}: kept {expiry}{delete}")
     line = json_line(outcome) if args.json else result.url if result else ""
     if not line:
         return
@@ -7018,7 +7123,7 @@ def show(outcome: Outcome, meter: Meter, args: Any) -> None:
             put_line(line)
     except OSError as error:
         if result:
-            meter.above(f"twat-fs: {printable(outcome.file)}: {result.url}")
+            meter.print_above(f"twat-fs: {printable(outcome.file)}: {result.url}")
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
 
 
@@ -7026,10 +7131,10 @@ def put_line(line: str) -> None:
     """A line on stdout; raises OSError if it cannot be written."""
     if sys.stdout is None:
         raise OSError(errno.EBADF, "closed")
-    write(sys.stdout, line + "\n")
+    write_text(sys.stdout, line + "\n")
 
 
-def worst(codes: Sequence[int]) -> int:
+def combined_exit_code(codes: Sequence[int]) -> int:
     """The exit code of all files together."""
     if len(set(codes)) == 1:
         return codes[0]
@@ -7051,11 +7156,11 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
                     }
                 )
             )
-        return report(Outcome(file, None, None, source, 0.0))
+        return print_failure(Outcome(file, None, None, source, 0.0))
     verdicts = [(row.id, objection(row, source, options)) for row in chain]
     fits = [name for name, against in verdicts if not against]
     lives = [
-        f" ({duration(lifetime(keeps_of(row, options), source.size, options))})"
+        f" ({duration(choose_lifetime(retention_for(row, options), source.size, options))})"
         for row in chain
         if row.id in fits
     ]
@@ -7067,9 +7172,9 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
             )
         )
     else:
-        told = map(str.__add__, fits, lives) if options.expire or options.keep else fits
+        hosts = map(str.__add__, fits, lives) if options.expire or options.keep else fits
         put_line(
-            f"{printable(file)}  {human(source.size)}  would go to {', then '.join(told) or 'no host'}"
+            f"{printable(file)}  {human(source.size)}  would go to {', then '.join(hosts) or 'no host'}"
         )
         for row in chain:
             note = uploader.health.note(row.id) if row.default and row.id in fits else ""
@@ -7083,26 +7188,26 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
     return 0 if fits else 5
 
 
-def report(outcome: Outcome) -> int:
+def print_failure(outcome: Outcome) -> int:
     for line in failure_lines(outcome):
-        say(line)
+        print_line(line)
     return outcome.code()
 
 
 def put_table(rows: Sequence[Sequence[str]], command: str) -> None:
     """On a terminal each row is one line: what does not fit is cut, and stands whole in a pipe or in --json."""
-    room = columns(sys.stdout) if sys.stdout and sys.stdout.isatty() else sys.maxsize
-    lines = table(rows)
-    put_line("\n".join(cut(line, room) for line in lines))
-    if any(cells(line) > room for line in lines):
-        say(f"`{program()} {command} HOST` shows a whole row")
+    room = terminal_width(sys.stdout) if sys.stdout and sys.stdout.isatty() else sys.maxsize
+    lines = align_columns(rows)
+    put_line("\n".join(truncate(line, room) for line in lines))
+    if any(display_width(line) > room for line in lines):
+        print_line(f"`{program()} {command} HOST` shows a whole row")
 
 
 def cmd_list(argv: Sequence[str]) -> int:
     parser = build_parser(
         "list", "The hosts and what is known about them.", LIST_OPTIONS, "host", many=False
     )
-    args = parse(parser, argv)
+    args = parse_args(parser, argv)
     if args.online:
         return cmd_status(argv)
     rows = provider_table([find_provider(args.host)] if args.host else PROVIDERS)
@@ -7118,35 +7223,35 @@ def cmd_list(argv: Sequence[str]) -> int:
 def cmd_status(argv: Sequence[str]) -> int:
     """0 if the host (without a name: any host) is ready."""
     parser = build_parser(
-        "status", "Whether a host is ready.", OF_COMMANDS["status"], "host", many=False
+        "status", "Whether a host is ready.", COMMAND_OPTIONS["status"], "host", many=False
     )
-    args = parse(parser, argv)
+    args = parse_args(parser, argv)
     options = options_of(args)
     rows = [find_provider(args.host)] if args.host else PROVIDERS
-    found = (
+    infos = (
         {rows[0].id: setup_provider(args.host, args.online, options)}
         if args.host
         else setup_providers(args.online, options)
     )
-    show_status(found, args.json)
-    good = any(info.success for info in found.values())
-    asked = args.online and any(not unconfigured(row, options.settings) for row in rows)
+    show_status(infos, args.json)
+    good = any(info.success for info in infos.values())
+    asked = args.online and any(not setup_problem(row, options.settings) for row in rows)
     return 0 if good else 1 if asked else 5
 
 
-def show_status(found: Mapping[str, ProviderInfo], as_json: bool) -> None:
+def show_status(infos: Mapping[str, ProviderInfo], as_json: bool) -> None:
     if as_json:
-        for name, info in found.items():
+        for name, info in infos.items():
             put_line(json.dumps({"provider": name, **info._asdict()}))
         return
     ready = {True: "ready", False: "not ready"}
-    words = {
+    labels = {
         name: "" if info.explanation == "ready" else info.explanation
-        for name, info in found.items()
+        for name, info in infos.items()
     }
     rows = [
-        (name, ready[info.success], words[name], timed(info), info.help_info)
-        for name, info in found.items()
+        (name, ready[info.success], labels[name], timing_text(info), info.help_info)
+        for name, info in infos.items()
     ]
     if len(rows) == 1:  # who asks about one host wants all of it
         put_line("  ".join(filter(None, rows[0][:4])) + (f"\n  {rows[0][4]}" if rows[0][4] else ""))
@@ -7157,7 +7262,7 @@ def show_status(found: Mapping[str, ProviderInfo], as_json: bool) -> None:
         )
 
 
-def timed(info: ProviderInfo) -> str:
+def timing_text(info: ProviderInfo) -> str:
     return "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
 
 
@@ -7165,7 +7270,7 @@ def cmd_serve(argv: Sequence[str]) -> int:
     parser = build_parser(
         "serve", "This machine is the host: give FILEs, or receive.", SERVE_OPTIONS, "file"
     )
-    args = parse(parser, argv)
+    args = parse_args(parser, argv)
     taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
     if args.file and taking:
         parser.error(f"--{taking[0].replace('_', '-')} is for receiving: it goes without FILEs")
@@ -7184,19 +7289,19 @@ def cmd_serve(argv: Sequence[str]) -> int:
         store = open_store(args, stack)
         stack.callback(store.close)
         port = 8080 if args.port is None else int(args.port)
-        strict, url = args.port is not None, args.url and root_of(args.url)
+        strict, url = args.port is not None, args.url and base_url(args.url)
         server = stack.enter_context(
             start_server(
                 store, bind, port, strict, token=args.token, url=url or "", quiet=args.quiet
             )
         )
         if url:
-            say(f"twat-fs: listening on {address_of(server)}/")
+            print_line(f"twat-fs: listening on {address_of(server)}/")
         announce(store, url or address_of(server), args.token)
         try:
             server.serve_forever(0.2)
         except KeyboardInterrupt:  # the usual end
-            say("\ntwat-fs: stopped")
+            print_line("\ntwat-fs: stopped")
     return 130
 
 
@@ -7227,18 +7332,18 @@ def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
 
 def announce(store: Store, address: str, token: str) -> None:
     if store.folder:
-        user, place = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if token else ("", address)
-        say(f"twat-fs: receiving at {address}/ until Ctrl-C")
-        say(f"  curl {user}-T FILE {address}/  or  {program()} -p {place}/ FILE")
+        user, base = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if token else ("", address)
+        print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
+        print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")
         return
     for token, stored in store.files.items():
-        put_line(f"{address}/{token}/{quoted(stored.name)}")
-    say("twat-fs: serving until Ctrl-C")
+        put_line(f"{address}/{token}/{quote_segment(stored.name)}")
+    print_line("twat-fs: serving until Ctrl-C")
 
 
 def cmd_version(argv: Sequence[str]) -> int:
     if argv:
-        parse(build_parser("version", "The version.", ()), argv)
+        parse_args(build_parser("version", "The version.", ()), argv)
     put_line(version_line())
     return 0
 
@@ -7246,15 +7351,15 @@ def cmd_version(argv: Sequence[str]) -> int:
 def version_line() -> str:
     """In a checkout, where no build has written the version into this file, with what git says of the tree."""
     folder = os.path.dirname(os.path.abspath(__file__))
-    place = os.path.join(folder, ".git")
-    said = ""
+    git_dir = os.path.join(folder, ".git")
+    description = ""
     if __version__ == "0+unknown" and all(
-        map(os.path.exists, (place, os.path.join(folder, "tools", "version.py")))
+        map(os.path.exists, (git_dir, os.path.join(folder, "tools", "version.py")))
     ):
         git = [
             "git",
             "--git-dir",
-            place,
+            git_dir,
             "--work-tree",
             folder,
             "describe",
@@ -7263,10 +7368,10 @@ def version_line() -> str:
             "--dirty",
         ]
         with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no answer
-            said = subprocess.run(
+            description = subprocess.run(
                 git, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
             ).stdout.strip()
-    return f"twat-fs {__version__}" + f" (git {printable(said)})" * bool(said)
+    return f"twat-fs {__version__}" + f" (git {printable(description)})" * bool(description)
 
 
 COMPLETION = """_twat_fs() {
@@ -7297,19 +7402,19 @@ complete -c twat-fs -n '__twat_fs_is completion' -f -a 'bash fish zsh'
 
 def completion_lines(command: str, options: Sequence[Option], fish: bool) -> Iterator[str]:
     if not fish:  # bash asks for the others first
-        words = " ".join([*(option.flags for option in options), "--help --version"])
-        yield f'        {"*" if command == "upload" else command}) choice="{words}" ;;'
+        flags = " ".join([*(option.flags for option in options), "--help --version"])
+        yield f'        {"*" if command == "upload" else command}) choice="{flags}" ;;'
     value = {"FILE": " -r", "FOLDER": " -r", "A,B": " -x -a '(__fish_append , @HOSTS@)'", None: ""}
     for option in options if fish else ():
         names = " ".join(
             f"-{'s' if len(flag) == 2 else 'l'} {flag.lstrip('-')}" for flag in option.flags.split()
         )
-        takes = value.get(option.how.get("metavar"), " -x")
+        takes = value.get(option.kwargs.get("metavar"), " -x")
         yield f"complete -c twat-fs -n '__twat_fs_is {command}' {names}{takes} -d \"{option.help}\""
 
 
 def cmd_completion(argv: Sequence[str]) -> int:
-    args = parse(
+    args = parse_args(
         build_parser(
             "completion", "A script that completes: for bash, fish or zsh.", (), "shell", many=False
         ),
@@ -7320,17 +7425,17 @@ def cmd_completion(argv: Sequence[str]) -> int:
     fish = args.shell == "fish"
     lines = "\n".join(
         line
-        for name, options in OF_COMMANDS.items()
+        for name, options in COMMAND_OPTIONS.items()
         for line in completion_lines(name, options, fish)
     )
-    words = {
+    substitutions = {
         "@OPTIONS@": lines,
-        "@COMMANDS@": " ".join(OF_COMMANDS),
+        "@COMMANDS@": " ".join(COMMAND_OPTIONS),
         "@HOSTS@": " ".join(row.id for row in PROVIDERS),
     }
     text = functools.reduce(
         lambda text, word: text.replace(*word),
-        words.items(),
+        substitutions.items(),
         COMPLETION_FISH if fish else COMPLETION,
     )
     ready = (
@@ -7405,27 +7510,27 @@ def install_signal_handlers() -> None:
             signal.signal(number, end)
 
 
-def run(words: Sequence[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     """The exit code of a command line; whatever goes wrong is told."""
-    command = COMMANDS.get(words[0]) if words else None
+    command = COMMANDS.get(argv[0]) if argv else None
     try:
-        return command(words[1:]) if command else cmd_upload(words)
+        return command(argv[1:]) if command else cmd_upload(argv)
     except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
         return int(end.code or 0)
     except UploadError as error:
-        return report(Outcome("", None, None, error, 0.0))
+        return print_failure(Outcome("", None, None, error, 0.0))
     except KeyboardInterrupt as stop:
-        say(line_start() + "; ".join(["twat-fs: interrupted", *map(str, stop.args)]))
+        print_line(line_start() + "; ".join(["twat-fs: interrupted", *map(str, stop.args)]))
         return 130
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0
     except OSError as error:
-        return report(
+        return print_failure(
             Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0)
         )
     finally:
         for stream in (sys.stdout, sys.stderr):
-            say("", stream, end="")
+            print_line("", stream, end="")
 
 
 if __name__ == "__main__":

@@ -221,18 +221,18 @@ class Dropbox(Host):
     # Who asks, and what
 
     def token(self, ask: Ask) -> Answer:
-        form = parse_qs(ask.file.read().decode(), True)
+        body = parse_qs(ask.file.read().decode(), True)
         if (
             ask.head.all("Authorization")
             or ask.header("Content-Type") != "application/x-www-form-urlencoded"
         ):
             ask.complain("the token is asked for in the wrong way")
-        if set(form) - {"client_secret"} != {"grant_type", "refresh_token", "client_id"}:
-            ask.complain("the fields of the form are %r" % sorted(form))
-        secret = form.get("client_secret", [None])[0]
-        if form.get("client_id") != [self.app_key] or (self.app_secret or secret) != secret:
+        if set(body) - {"client_secret"} != {"grant_type", "refresh_token", "client_id"}:
+            ask.complain("the fields of the form are %r" % sorted(body))
+        secret = body.get("client_secret", [None])[0]
+        if body.get("client_id") != [self.app_key] or (self.app_secret or secret) != secret:
             return as_json({"error": "invalid_client: Invalid client_id or client_secret"}, 400)
-        if form.get("refresh_token") != [self.refresh] or self.revoked:
+        if body.get("refresh_token") != [self.refresh] or self.revoked:
             return as_json(
                 {
                     "error": "invalid_grant",

@@ -517,7 +517,7 @@ def test_offline_nobody_is_asked(online_box):
     infos = t.setup_providers()
     assert list(infos) == [row.id for row in t.PROVIDERS]
     assert {name for name, info in infos.items() if not info.success} == {
-        name for name in infos if t.find_provider(name).needs
+        name for name in infos if t.find_provider(name).required_settings
     }
     assert not online_box.tunnels and not online_box.requests
     assert all(info.explanation and info.timing == {} for info in infos.values())
@@ -595,11 +595,11 @@ class Diary(t.Progress):
         self.calls.append(["waiting", type(error).__name__])
         assert 0 <= seconds <= t.MAX_PAUSE * 1.5
 
-    def proving(self):
-        self.calls.append(["proving"])
+    def verifying(self):
+        self.calls.append(["verifying"])
 
-    def proved(self, how, seconds):
-        self.calls.append(["proved", how])
+    def verified(self, how, seconds):
+        self.calls.append(["verified", how])
         assert 0 <= seconds < 30
 
     def failed(self, error):
@@ -622,8 +622,8 @@ def test_progress_hears_of_everything_in_order(online_box, file):
     assert diary_of(file, "catbox") == [
         ["trying", "catbox"],
         ["sent", len(DATA)],
-        ["proving"],
-        ["proved", "full"],
+        ["verifying"],
+        ["verified", "full"],
         ["done", "a.bin"],
     ]
 
@@ -633,7 +633,7 @@ def test_progress_hears_of_failures_and_of_the_next_host(online_box, file):
     assert diary_of(file, "termbin,catbox,x0at", retry=0) == [
         ["failed", "termbin", "Unsuitable"],
         ["trying", "catbox"], ["sent", len(DATA)], ["failed", "catbox", "Refused"],
-        ["trying", "x0at"], ["sent", len(DATA)], ["proving"], ["proved", "full"],
+        ["trying", "x0at"], ["sent", len(DATA)], ["verifying"], ["verified", "full"],
         ["done", "a.bin"],
     ]  # fmt: skip
 
@@ -642,7 +642,7 @@ def test_progress_hears_of_a_pause_and_of_the_bytes_again(online_box, file):
     online_box.fault("catbox.moe", "status", times=1, status=503, retry_after=0)
     assert diary_of(file, "catbox") == [
         ["trying", "catbox"], ["sent", len(DATA)], ["unsent", len(DATA)], ["waiting", "Busy"],
-        ["sent", len(DATA)], ["proving"], ["proved", "full"], ["done", "a.bin"],
+        ["sent", len(DATA)], ["verifying"], ["verified", "full"], ["done", "a.bin"],
     ]  # fmt: skip
 
 
@@ -654,7 +654,7 @@ def test_progress_hears_the_end_of_a_dead_end_once(online_box, file):
 
 def test_a_bug_in_somebodys_progress_is_theirs(online_box, file):
     class Broken(t.Progress):
-        def proving(self):
+        def verifying(self):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -144,7 +144,7 @@ def frozen(monkeypatch, tmp_path):
 def test_the_bundle_of_this_system_is_trusted(frozen, box, number):
     os.makedirs(os.path.dirname(frozen[number]))
     shutil.copy(box.ca, frozen[number])
-    assert twat_fs.frozen_bundle() == frozen[number]
+    assert twat_fs.system_ca_bundle() == frozen[number]
     assert twat_fs.tls_context(None, False).cert_store_stats()["x509_ca"] == 1
 
 
@@ -154,9 +154,9 @@ def test_a_setting_of_the_user_and_an_unfrozen_program_leave_it_to_openssl(froze
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         with monkeypatch.context() as patch:
             patch.setenv(name, "/nowhere")
-            assert twat_fs.frozen_bundle() is None
+            assert twat_fs.system_ca_bundle() is None
     monkeypatch.delattr(sys, "frozen")
-    assert twat_fs.frozen_bundle() is None
+    assert twat_fs.system_ca_bundle() is None
 
 
 # The real one --------------------------------------------------------------------------------------------------------

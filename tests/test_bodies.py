@@ -43,7 +43,7 @@ def whole(body: t.Body, step: int = t.CHUNK) -> bytes:
 
 
 def content(piece: t.Slice, step: int = t.CHUNK) -> bytes:
-    return b"".join(map(bytes, t.pieces_of(piece, step)))
+    return b"".join(map(bytes, t.read_slice(piece, step)))
 
 
 def file_slice(source: t.Source) -> t.Slice:
@@ -123,7 +123,7 @@ def test_the_standard_library_reads_the_name_that_was_meant(write, name):
     file = write(b"data", name)
     kind, body = t.multipart((), "file", file)
     assume(
-        t.media_type(file.name).partition("/")[0] not in ("message", "multipart")
+        t.guess_type(file.name).partition("/")[0] not in ("message", "multipart")
     )  # would be parsed as such
     assume(
         "=?" not in file.name
@@ -189,7 +189,7 @@ def test_fields_come_first_and_the_file_last(write):
     ],
 )  # fmt: skip
 def test_the_type_is_guessed_from_the_name_alone(name, kind):
-    assert t.media_type(name) == kind
+    assert t.guess_type(name) == kind
 
 
 # What Python 3.9 does not know, or calls otherwise than later versions; by IANA's registry and MDN (2026-11).
@@ -208,8 +208,8 @@ TYPES = {
 @pytest.mark.parametrize("extension", TYPES)
 def test_types_are_the_same_on_every_python(extension):
     assert (
-        t.media_type(f"a.{extension}")
-        == t.media_type(f"A.B.{extension.upper()}")
+        t.guess_type(f"a.{extension}")
+        == t.guess_type(f"A.B.{extension.upper()}")
         == TYPES[extension]
     )
 
@@ -241,7 +241,7 @@ CHARSETS = [
 @pytest.mark.parametrize("name, data, expected", CHARSETS)
 def test_text_that_is_utf_8_is_called_so(write, name, data, expected):
     source = write(data, name)
-    assert t.content_type(source.name, source.body) == expected
+    assert t.type_with_charset(source.name, source.body) == expected
 
 
 # 2 Names -------------------------------------------------------------------------------------------------------------
@@ -376,7 +376,10 @@ def split(data: bytes, cuts) -> list:
 
 def received(kind: str, blocks) -> list:
     boundary = kind.partition("boundary=")[2].encode()
-    return [(name, b"".join(pieces)) for name, pieces in t.Form(iter(blocks), boundary).files()]
+    return [
+        (name, b"".join(pieces))
+        for name, pieces in t.MultipartReader(iter(blocks), boundary).files()
+    ]
 
 
 def files_or_status(kind: str, blocks):
@@ -457,7 +460,7 @@ def test_an_endless_head_is_rejected():
             yield b"x" * 1000
 
     with pytest.raises(t.HTTPError):
-        list(t.Form(blocks(), b"X").files())
+        list(t.MultipartReader(blocks(), b"X").files())
 
 
 # 4 Files that change -------------------------------------------------------------------------------------------------
@@ -577,7 +580,7 @@ def test_a_file_that_changed_before_it_is_read_is_not_sent(write, tmp_path, chan
 @pytest.mark.parametrize("after", [1, 99])
 def test_a_file_that_changes_while_it_is_read_is_noticed(write, tmp_path, change, after):
     """After the first byte, and after the last but one."""
-    pieces = t.pieces_of(file_slice(write(b"x" * 100)), 1)
+    pieces = t.read_slice(file_slice(write(b"x" * 100)), 1)
     for _ in range(after):
         next(pieces)
     change(tmp_path / "file")
@@ -588,7 +591,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(write, tmp_path, change
 @OPEN
 def test_a_file_that_changes_after_its_last_byte_is_noticed(write, tmp_path, change):
     source = write(b"x" * 100)
-    pieces = t.pieces_of(file_slice(source))
+    pieces = t.read_slice(file_slice(source))
     assert bytes(next(pieces)) == b"x" * 100
     change(tmp_path / "file")
     with pytest.raises(t.SourceChanged):
@@ -617,7 +620,7 @@ def test_the_file_is_closed_whatever_happens(write, tmp_path):
             and os.readlink(f"{proc}/{fd}").startswith(str(tmp_path / "file"))
         ]
 
-    pieces = t.pieces_of(file_slice(source), 1)
+    pieces = t.read_slice(file_slice(source), 1)
     next(pieces)
     assert len(held()) == 1
     pieces.close()

@@ -15,7 +15,7 @@ from repos import ROOT, good, python, run
 import twat_fs
 
 HOSTS = [row.id for row in twat_fs.PROVIDERS]
-COMMANDS = sorted(twat_fs.OF_COMMANDS)
+COMMANDS = sorted(twat_fs.COMMAND_OPTIONS)
 OFFERS = [
     ("twat-fs ser",                   ["serve"]),
     ("twat-fs -p cat",                ["catbox"]),
@@ -147,7 +147,7 @@ def test_bash_knows_every_command_option_and_host(script):
     ).splitlines()
 
     def flags(name):
-        return {flag for option in twat_fs.OF_COMMANDS[name] for flag in option.flags.split()}
+        return {flag for option in twat_fs.COMMAND_OPTIONS[name] for flag in option.flags.split()}
 
     assert sorted(told[0].split()) == COMMANDS
     assert told[1].split() == HOSTS
@@ -187,7 +187,7 @@ def test_the_page_shows_every_command_option_host_and_exit_code(page):
     words = set(text.replace(",", " ").split())
     flags = {
         flag
-        for options in twat_fs.OF_COMMANDS.values()
+        for options in twat_fs.COMMAND_OPTIONS.values()
         for option in options
         for flag in option.flags.split()
     }

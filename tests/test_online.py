@@ -10,7 +10,7 @@ import twat_fs
 WANTED = [
     row.id
     for row in twat_fs.PROVIDERS
-    if row.once != "always" and not row.needs and row.id != "www0x0"
+    if row.once != "always" and not row.required_settings and row.id != "www0x0"
 ]
 
 

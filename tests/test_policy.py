@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import twat_fs as t
 
 FEW = settings(max_examples=40, deadline=None)
-STAMP = t.Stamp(0, 0, 0, 0)
+STAMP = t.FileVersion(0, 0, 0, 0)
 ROWS = pytest.mark.parametrize("row", t.PROVIDERS, ids=lambda row: row.id)
 BY_ID = {row.id: row for row in t.PROVIDERS}
 # An object of S3 has the URL to which it was sent: its answer holds no link, and nothing can be read wrongly from it.
@@ -101,9 +101,9 @@ def test_no_pause_is_longer_than_what_a_host_may_ask_for():
 # 2 Success, or not ---------------------------------------------------------------------------------------------------
 
 UPLOAD = t.Request("POST", "https://host.example/up", body=(b"x",))
-DOWNLOAD = t.Request("GET", "https://host.example/f", repeatable=True)
-SAYS_NOTHING = UPLOAD._replace(refusal=t.said_nothing)
-UGUU = UPLOAD._replace(refusal=t.pomf_refusal)
+DOWNLOAD = t.Request("GET", "https://host.example/f", idempotent=True)
+SAYS_NOTHING = UPLOAD._replace(error_reader=t.empty_means_busy)
+UGUU = UPLOAD._replace(error_reader=t.pomf_refusal)
 
 VERDICTS = [
     *((UPLOAD, response("x", status), t.Response) for status in (200, 201, 202, 204, 206, 299)),
@@ -202,7 +202,7 @@ def test_a_talkative_host_is_cut_short():
 @FEW
 @given(st.integers(100, 999), st.binary(max_size=300), st.text(max_size=30), st.booleans())
 def test_any_answer_is_a_success_or_an_upload_error(status, body, pause, repeatable):
-    for request in (UPLOAD, SAYS_NOTHING, UGUU, UPLOAD._replace(repeatable=repeatable)):
+    for request in (UPLOAD, SAYS_NOTHING, UGUU, UPLOAD._replace(idempotent=repeatable)):
         found = outcome(t.judge, request, response(body, status, Retry_After=pause))
         assert isinstance(found, t.Response) or issubclass(found, t.UploadError)
 
@@ -219,7 +219,7 @@ NUMBERS = [
 
 @pytest.mark.parametrize("text, value", NUMBERS)
 def test_number(text, value):
-    assert t.number(text) == value
+    assert t.parse_number(text) == value
 
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -249,7 +249,7 @@ def timezone(request, monkeypatch):
 
 @pytest.mark.parametrize("value, seconds", PAUSES_ASKED)
 def test_retry_after(value, seconds, timezone):
-    assert t.retry_after(value, NOW) == seconds
+    assert t.parse_retry_after(value, NOW) == seconds
 
 
 @FEW
@@ -258,7 +258,7 @@ def test_retry_after(value, seconds, timezone):
     | st.from_regex(r"\A[A-Z][a-z]{2}, [0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,6} [0-9:]{1,9} \S{1,6}\Z")
 )
 def test_any_retry_after_is_seconds_or_nothing(value):
-    seconds = t.retry_after(value, NOW)
+    seconds = t.parse_retry_after(value, NOW)
     assert seconds is None or seconds >= 0
 
 
@@ -323,10 +323,10 @@ def test_whatever_somebody_types_is_a_positive_number_or_nothing(text):
 # 4 Which host fits ---------------------------------------------------------------------------------------------------
 
 H, D, MONTH = t.HOUR, t.DAY, 30 * t.DAY
-LITTER = t.Keeps(3 * D, (H, 12 * H, 24 * H, 72 * H), "LITTERBOX_DEFAULT_EXPIRATION")
-FIXED, ETERNAL, SILENT = t.Keeps(7 * D), t.Keeps(t.FOREVER), t.Keeps(None)
-OWN = t.Keeps(None, range(D, 366 * D, D))
-BY_SIZE = t.Keeps(lambda size: 30 * D if size < 100 else 3 * D)
+LITTER = t.Retention(3 * D, (H, 12 * H, 24 * H, 72 * H), "LITTERBOX_DEFAULT_EXPIRATION")
+FIXED, ETERNAL, SILENT = t.Retention(7 * D), t.Retention(t.FOREVER), t.Retention(None)
+OWN = t.Retention(None, range(D, 366 * D, D))
+BY_SIZE = t.Retention(lambda size: 30 * D if size < 100 else 3 * D)
 
 
 def litter(value: str, **wishes) -> t.UploadOptions:
@@ -381,16 +381,16 @@ LIFETIMES = [
 @pytest.mark.parametrize("keeps, size, wishes, life", LIFETIMES)
 def test_lifetime(keeps, size, wishes, life):
     options = wishes if isinstance(wishes, t.UploadOptions) else t.UploadOptions(**wishes)
-    assert outcome(t.lifetime, keeps, size, options) == life
+    assert outcome(t.choose_lifetime, keeps, size, options) == life
 
 
 @FEW
 @given(st.integers(1, 10**12), st.integers(0, 10**12))
 def test_a_wish_is_never_cut(seconds, size):
     for row in t.PROVIDERS:
-        keeps = t.keeps_of(row, t.UploadOptions())
-        kept = outcome(t.lifetime, keeps, size, t.UploadOptions(keep=seconds))
-        gone = outcome(t.lifetime, keeps, size, t.UploadOptions(expire=seconds))
+        keeps = t.retention_for(row, t.UploadOptions())
+        kept = outcome(t.choose_lifetime, keeps, size, t.UploadOptions(keep=seconds))
+        gone = outcome(t.choose_lifetime, keeps, size, t.UploadOptions(expire=seconds))
         assert kept is t.Unsuitable or kept >= seconds
         assert gone is t.Unsuitable or (gone >= seconds and keeps.choices)
 
@@ -411,7 +411,7 @@ def limits():
     for row in t.PROVIDERS:
         if row.max_size:
             yield pytest.param(row, "a.txt", row.max_size - row.overhead, id=row.id)
-        for extension, size in row.smaller.items():
+        for extension, size in row.max_size_by_extension.items():
             yield pytest.param(
                 row, "a." + extension, size - row.overhead, id=f"{row.id}-{extension}"
             )
@@ -552,7 +552,7 @@ NAMED = [
 
 @pytest.mark.parametrize("text, names", NAMED)
 def test_named(text, names):
-    assert t.named(text) == names
+    assert t.parse_names(text) == names
 
 
 FOUND = [
@@ -659,7 +659,7 @@ CHAINS = [
 
 @pytest.mark.parametrize("names, fallback, ids", CHAINS)
 def test_choose(names, fallback, ids):
-    found = outcome(t.choose, names, fallback)
+    found = outcome(t.choose_chain, names, fallback)
     assert ([row.id for row in found] if isinstance(found, list) else found) == ids
 
 
@@ -686,15 +686,15 @@ OWN = [
 
 @pytest.mark.parametrize("settings, fallback, ids", OWN)
 def test_own_storage_never_becomes_public_by_itself(settings, fallback, ids):
-    assert [row.id for row in t.choose([], fallback, settings)] == ids
+    assert [row.id for row in t.choose_chain([], fallback, settings)] == ids
 
 
 # 6 Readers -----------------------------------------------------------------------------------------------------------
 
 READERS = [
-    (t.text, "https://a/b\r\n ", "https://a/b"),
-    (t.text, "", ""),
-    (t.text, b"\xff", "\ufffd"),
+    (t.body_text, "https://a/b\r\n ", "https://a/b"),
+    (t.body_text, "", ""),
+    (t.body_text, b"\xff", "\ufffd"),
     (t.json_at(), '"a"', "a"),
     (t.json_at("a"), '{"a":"b"}', "b"),
     (t.json_at("a", "b"), '{"a":{"b":"c"}}', "c"),
@@ -738,7 +738,7 @@ READERS = [
     (t.last_url("a.example"), "see https://a.example/x, or https://a.example/y", "https://a.example/y"),
     (t.last_url("a.example"), 'wget HTTP://b.a.example:443/x" https://a.example.evil/y https://a.example@evil/z', "HTTP://b.a.example:443/x"),
     (t.last_url("a.example"), "https://a.example/ or https://aXexample/x", ""),
-    (t.without_query(t.text), "https://a/b?c#d%20e", "https://a/b%3Fc%23d%20e"),
+    (t.without_query(t.body_text), "https://a/b?c#d%20e", "https://a/b%3Fc%23d%20e"),
 ]  # fmt: skip
 
 
@@ -759,7 +759,7 @@ HOSTILE = [
 @pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_answer_keeps_a_reader_busy(body):
     begun = time.process_time()
-    t.said(response(body))
+    t.error_text(response(body))
     outcome(BY_ID["termbin"].read, response(body))
     assert time.process_time() - begun < 1
 
@@ -875,7 +875,7 @@ def test_a_link_of_ones_own_server_leads_to_that_server(asked, said, link):
 @pytest.mark.parametrize("space", ["\u202f", "\u3000", "\u00a0", "\u200d"])
 def test_a_name_with_a_foreign_space_comes_back_unencoded(space):
     name = f"9.41{space}AM.png"
-    end = t.quoted(name)[4:]
+    end = t.quote_segment(name)[4:]
     for row, body, link in (
         ("tmpfilelink", {"downloadLink": f"https://d.tmpfile.link/1/{name}"}, "https://d.tmpfile.link/1/9.41"),
         ("tmpfilesorg", {"data": {"url": f"https://tmpfiles.org/1/{name}"}}, "https://tmpfiles.org/dl/1/9.41"),
@@ -923,7 +923,7 @@ def recorded(row: t.Provider, body=None, url=None) -> t.Response:
 def test_the_recorded_answer_gives_the_recorded_url(row):
     link = row.read(recorded(row))
     assert link.url == row.sample.url
-    assert t.target_of(link.url).scheme in ("http", "https")
+    assert t.parse_target(link.url).scheme in ("http", "https")
 
 
 @READ_ROWS
@@ -1152,7 +1152,7 @@ def test_a_request_is_clean_whatever_the_name(row, name, tmp_path):
             text.isascii() and text.isprintable() for header in request.headers for text in header
         )
         assert set(file.body) <= set(request.body)
-        assert t.target_of(request.url).host
+        assert t.parse_target(request.url).host
 
 
 @pytest.mark.parametrize(
@@ -1262,7 +1262,7 @@ TARGETS = [
 
 @pytest.mark.parametrize("url, target", TARGETS)
 def test_target_of(url, target):
-    assert outcome(t.target_of, url) == (t.Target(*target) if type(target) is tuple else target)
+    assert outcome(t.parse_target, url) == (t.Target(*target) if type(target) is tuple else target)
 
 
 NETLOCS = [
@@ -1285,7 +1285,7 @@ def test_the_host_header_names_a_port_only_where_it_must(scheme, host, port, sho
     | st.text(alphabet="/@:[]%?#ax\udcffü1 \0", max_size=14).map("https://".__add__)
 )
 def test_any_text_is_a_target_or_no_link(url):
-    found = outcome(t.target_of, url)
+    found = outcome(t.parse_target, url)
     assert found is t.NoLink or (found.host.isascii() and 0 < found.port < 65536)
 
 
@@ -1302,7 +1302,7 @@ BARE = [
 
 @pytest.mark.parametrize("url, shown", BARE)
 def test_bare(url, shown):
-    assert t.bare(url) == shown
+    assert t.redact_url(url) == shown
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Service(NamedTuple):
     row: Any
     domain: str
     env: Dict[str, str]
-    repeatable: bool = False  # sending the same again does no harm: to a key, or under a name
+    idempotent: bool = False  # sending the same again does no harm: to a key, or under a name
     linked: Tuple[str, int] = (
         "",
         0,
@@ -73,7 +73,7 @@ class Service(NamedTuple):
 
     @property
     def is_fetched(self) -> bool:
-        return self.row.fetched and self.row.once != "always"
+        return self.row.serves_file and self.row.once != "always"
 
     @property
     def is_account(self) -> bool:
@@ -86,7 +86,7 @@ class Service(NamedTuple):
 
     @property
     def keeps(self) -> Any:
-        return twat_fs.keeps_of(self.row, twat_fs.UploadOptions(settings=self.env))
+        return twat_fs.retention_for(self.row, twat_fs.UploadOptions(settings=self.env))
 
     @property
     def takes_big(self) -> bool:
@@ -312,7 +312,7 @@ def test_status_online_is_a_round_trip(host):
     run = host.run("status", host.service.name, "--online")
     assert (run.code, len(host.uploads)) == (0, 1)
     assert any(
-        twat_fs.bare(url) in run.out for url in host.box.stored
+        twat_fs.redact_url(url) in run.out for url in host.box.stored
     )  # what follows the "?" may be a key
 
 
@@ -605,7 +605,7 @@ def test_busy_for_ever_is_a_failure_after_two_uploads_or_as_many_as_do_no_harm(h
     host.fault("status", when="upload", status=status, retry_after=0)
     phase, reason = host.failed(host.upload("--retry", "9"))
     assert (phase, reason.split()[0]) == ("reply", str(status))
-    assert len(host.uploads) == (10 if host.service.repeatable else 2)
+    assert len(host.uploads) == (10 if host.service.idempotent else 2)
 
 
 @each(HTTP)
@@ -617,14 +617,14 @@ def test_a_host_that_asks_for_a_long_pause_has_said_no(host):
     assert run.seconds < 5
 
 
-@each([service for service in SERVICES if not service.repeatable])
+@each([service for service in SERVICES if not service.idempotent])
 def test_what_may_have_arrived_is_sent_once_more_at_most(host):
     host.fault("drop-after", when="upload")
     host.failed(host.upload("--retry", "9"))
     assert len(host.uploads) == 2
 
 
-@each([service for service in SERVICES if service.repeatable])
+@each([service for service in SERVICES if service.idempotent])
 def test_what_does_no_harm_is_sent_as_often_as_wished(host):
     host.fault("drop-after", when="upload")
     host.failed(host.upload("--retry", "2"))

@@ -606,7 +606,7 @@ def test_nobody_is_asked_before_something_is_to_be_sent(asked, args):
     ],
 )  # fmt: skip
 def test_when_keys_end(text, seconds):
-    assert t.when(text) == seconds
+    assert t.parse_timestamp(text) == seconds
 
 
 def test_the_keys_of_no_one_are_shown():

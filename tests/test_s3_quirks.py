@@ -174,7 +174,7 @@ WORDS = [
 
 @pytest.mark.parametrize("body, sentence", WORDS)
 def test_what_a_host_says_is_a_sentence(body, sentence):
-    assert t.said(t.Response(400, {}, body, "https://h.example/")) == sentence
+    assert t.error_text(t.Response(400, {}, body, "https://h.example/")) == sentence
 
 
 # 3  The bucket in the endpoint ---------------------------------------------------------------------------------------

@@ -223,7 +223,7 @@ def test_the_token_service_is_asked_as_botocore_does(fields, pair, region):
 @settings(max_examples=200, deadline=None)
 def test_a_key_travels_as_it_is_signed(key):
     """Encoded once, never normalised, and in the spelling that the strictest servers want."""
-    target = t.target_of(f"https://h/{t.uri_encoded(key, '/-_.~')}").path
+    target = t.parse_target(f"https://h/{t.uri_encoded(key, '/-_.~')}").path
     assert urlsplit(f"https://h{target}").path == "/" + quote(key, safe="/-_.~") == target
     assert target.isascii() and not set(target) & set(" +#?!$&'()*,;=:@[]")
 
@@ -270,7 +270,7 @@ def test_a_date_that_no_clock_can_show_teaches_nothing():
     bucket = t.Bucket.__new__(t.Bucket)
     bucket.state = t.State(t.Credentials("AK", "SK"), "eu-west-1")
     body = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
-    assert not bucket.learn(bucket.state, t.Response(403, {"Date": "9" * 18}, body, ""))
+    assert not bucket.adapt(bucket.state, t.Response(403, {"Date": "9" * 18}, body, ""))
 
 
 def test_a_public_url_may_have_foreign_letters_and_the_link_has_none():

@@ -34,7 +34,7 @@ def net(online_box):
 def run(net, capsys, tmp_path):
     """Upload a file: `run("-p", "uguu", name="a.zip")` gives (code, stdout, stderr)."""
 
-    def main(*words, data=TEXT, name="a.txt"):
+    def main(*argv, data=TEXT, name="a.txt"):
         path = tmp_path / name
         try:
             path.write_bytes(data)
@@ -42,7 +42,7 @@ def run(net, capsys, tmp_path):
             if os.name != "nt":
                 raise
             pytest.skip("no file of Windows can have this name")
-        code = twat_fs.main([*words, str(path)])
+        code = twat_fs.main([*argv, str(path)])
         said = capsys.readouterr()
         return code, said.out.rstrip("\n"), said.err
 

@@ -1447,7 +1447,13 @@ def test_a_connection_that_went_stale_is_reopened_silently():
         transport = twat_fs.Transport(twat_fs.UploadOptions())
         for _ in range(3):
             assert transport.send(twat_fs.Request("GET", server.url)).body == b"hello"
-            until(lambda: not transport.kept()[("http", "127.0.0.1", server.port)].stream.quiet())
+            until(
+                lambda: (
+                    not transport.connections()[
+                        ("http", "127.0.0.1", server.port)
+                    ].stream.is_reusable()
+                )
+            )
     assert server.connections == 3
 
 
@@ -1611,7 +1617,7 @@ def both_addresses(port):
 def test_the_next_address_is_tried(host, backwards):
     with Server(Keeper(), host=host) as server:
         addresses = both_addresses(server.port)
-        with twat_fs.connect_any(addresses[::-1] if backwards else addresses, 5) as sock:
+        with twat_fs.connect_fastest(addresses[::-1] if backwards else addresses, 5) as sock:
             assert sock.getpeername()[0] == host
 
 
@@ -1619,7 +1625,7 @@ def test_the_next_address_is_tried(host, backwards):
 def test_a_silent_address_does_not_hold_up_the_next():
     with Server(Keeper()) as server, blackhole("::1", server.port):
         begun = time.monotonic()
-        with twat_fs.connect_any(both_addresses(server.port), 5) as sock:
+        with twat_fs.connect_fastest(both_addresses(server.port), 5) as sock:
             assert sock.getpeername()[0] == "127.0.0.1" and time.monotonic() - begun < 2
 
 
@@ -1628,7 +1634,7 @@ def test_an_address_that_cannot_be_used_at_all_is_passed_over(main, sample):
     with Server(Keeper()) as server:
         places = [*socket.getaddrinfo("255.255.255.255", server.port, type=socket.SOCK_STREAM)]
         places += socket.getaddrinfo("127.0.0.1", server.port, type=socket.SOCK_STREAM)
-        twat_fs.connect_any(places, 5).close()
+        twat_fs.connect_fastest(places, 5).close()
     done = main("-p", "http://255.255.255.255:1/", "-x", "", "--retry", 0, sample)
     assert done.code == 1 and " connect " in done.err
 
@@ -1645,15 +1651,15 @@ def test_a_program_with_many_open_files_can_upload():
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         for _ in range(1100):
             stack.enter_context(open(os.devnull))
-        twat_fs.connect_any(twat_fs.resolve("127.0.0.1", server.port, 5), 5).close()
+        twat_fs.connect_fastest(twat_fs.resolve("127.0.0.1", server.port, 5), 5).close()
 
 
 def test_all_addresses_may_fail():
     port = closed_port()
     with pytest.raises(ConnectionRefusedError):
-        twat_fs.connect_any(both_addresses(port), 5)
+        twat_fs.connect_fastest(both_addresses(port), 5)
     with blackhole("::1", port), pytest.raises(TimeoutError):
-        twat_fs.connect_any(both_addresses(port)[:1], 0.3)
+        twat_fs.connect_fastest(both_addresses(port)[:1], 0.3)
 
 
 @needs_ipv6

@@ -241,7 +241,8 @@ def trusting(bundle: str) -> Any:
 TWAT_FORM = """
 import sys, twat_fs as t
 url, file = sys.argv[1:]
-t.PROVIDERS = (t.form("sink", "sink", url, "file", read=t.link_of(t.text), keeps=t.Keeps(None)),)
+read, retention = t.link_reader(t.body_text), t.Retention(None)
+t.PROVIDERS = (t.form("sink", "sink", url, "file", read=read, retention=retention),)
 sys.exit(t.main(["-p", "sink", "--no-check", file]))
 """
 # The limit of this machine: the kernel sends the file alone. No real client can be faster.

@@ -99,7 +99,7 @@ def item(head: str, body: str) -> str:
 
 
 def option_item(option: Any) -> str:
-    value = option.how.get("metavar") or "|".join(option.how.get("choices", ()))
+    value = option.kwargs.get("metavar") or "|".join(option.kwargs.get("choices", ()))
     suffix = f" Ar {value}" if value else ""
     flags = [f"Fl {flag[1:]}".replace("-", "\\-") + suffix for flag in option.flags.split()]
     return item(" , ".join(flags), option.help)
@@ -126,10 +126,12 @@ def synopsis(name: str, options: Any) -> str:
 def page() -> str:
     import twat_fs
 
-    commands = dict(sorted(twat_fs.OF_COMMANDS.items(), key=lambda pair: pair[0] != "upload"))
+    commands = dict(sorted(twat_fs.COMMAND_OPTIONS.items(), key=lambda pair: pair[0] != "upload"))
     exits = re.findall(r"(?m)^  ([0-9]+)  (.+)$", twat_fs.EPILOG)
     settings = {
-        name: f"for {row.id}" for row in twat_fs.PROVIDERS for name in (*row.needs, *row.takes)
+        name: f"for {row.id}"
+        for row in twat_fs.PROVIDERS
+        for name in (*row.required_settings, *row.optional_settings)
     }
     moment = time.gmtime(int(binary.source_date_epoch()))
     return PAGE.format(
