@@ -5264,7 +5264,7 @@ class Health:
         """Forgets the host that has worked, remembers those that failed."""
         if not phases and self.key(good) not in self.failed:
             return
-        now = round(time.time())
+        now = int(time.time())  # never in the future
         self.failed = {
             **self.read(),
             **{self.key(host): (now, phase) for host, phase in phases.items()},
