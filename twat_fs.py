@@ -6578,13 +6578,21 @@ def file_name_of(head: bytes) -> Optional[str]:
     return name.decode("utf-8", "replace")
 
 
+class Accepted(NamedTuple):
+    """A connection whose handler is still being made, but which counts already."""
+
+    connection: Any
+    progress: float
+    busy: bool = True
+
+
 class Server(ThreadingHTTPServer):
     """A thread for each connection; `start_server` joins it with http.server's class."""
 
     allow_reuse_address = sys.platform != "win32"  # there it would share the port with another
     request_queue_size = 128
     store: Store
-    handlers: dict[Any, ServeHandler]  # by connection
+    handlers: dict[Any, Any]  # by connection: a ServeHandler
     max_connections = 256  # the others wait in the system's queue
 
     def server_bind(self) -> None:
@@ -6598,7 +6606,11 @@ class Server(ThreadingHTTPServer):
         try:
             while len(self.handlers) >= self.max_connections:
                 self.make_room()
-            return super().get_request()
+            request, address = super().get_request()
+            self.handlers[request] = Accepted(
+                request, time.monotonic()
+            )  # until its thread has begun
+            return request, address
         except OSError as error:
             if error.errno == errno.EMFILE:  # files need descriptors, too
                 self.max_connections = len(self.handlers) // 2 + 2
