@@ -215,7 +215,7 @@ def test_it_begins_again_at_the_next_host(box, watch, file):
 
 def test_what_is_piped_in_shows_while_it_is_read(watch):
     slow = subprocess.Popen(
-        ["sh", "-c", "for i in 1 2 3 4; do echo $i; sleep 0.2; done"], stdout=subprocess.PIPE
+        ["sh", "-c", "for i in 1 2 3 4; do echo $i; sleep 0.5; done"], stdout=subprocess.PIPE
     )
     with slow:
         seen = watch("-p", "x0at", stdin=slow.stdout)
