@@ -1061,7 +1061,9 @@ def parse_proxy(text: str) -> Proxy:
         raise UsageError(
             "invalid proxy URL (expected http://HOST:PORT)",
             phase="proxy",
-            hint="in its password write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D",
+            hint="in its password write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D"
+            if "@" in text
+            else "",
         ) from error
     if scheme not in PROXY_PORTS:
         raise UsageError(
@@ -1122,19 +1124,21 @@ def redact_url(url: str) -> str:
 def is_spared(target: Target, no_proxy: str) -> bool:
     """Whether NO_PROXY lists this host: by name, parent domain, address or network, with or without a port."""
     host = target.host.rstrip(".")
-    for entry in re.findall(r"[^\s,]+", no_proxy.lower()):
+    for entry in re.findall(r"[^\s,;]+", no_proxy.lower()):
+        if entry == "*":
+            return True
         name = re.sub(rf"(^[^:]*|\]):{target.port}$", r"\1", entry)
         name = re.sub(r"^\*?\.?|[][]|\.$", "", name)
-        if not name or f".{host}".endswith(f".{name}"):
-            return True
-        with contextlib.suppress(ValueError):  # a name, or no network
+        with contextlib.suppress(ValueError):  # no name, or no network
+            if f".{host}".endswith("." + name.encode("idna").decode()):
+                return True
             if ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False):
                 return True
     return False
 
 
 def is_loopback(host: str) -> bool:
-    return bool(re.fullmatch(r"localhost|::1|127(\.[0-9]{1,3}){3}", host))
+    return bool(re.fullmatch(r"localhost\.?|::1|(::ffff:)?127(\.[0-9]{1,3}){3}", host))
 
 
 class Tls:
@@ -1480,7 +1484,8 @@ def missing_ca_hint() -> str:
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
     """The system's certificates (which SSL_CERT_FILE replaces), or those of `cacert`; verified unless told otherwise."""
     try:
-        context = ssl.create_default_context(cafile=cacert or system_ca_bundle())
+        bundle = os.path.expanduser(cacert) if cacert else system_ca_bundle()
+        context = ssl.create_default_context(cafile=bundle)
     except OSError as error:
         why = (
             "holds no certificates in PEM form"
@@ -4675,7 +4680,7 @@ DURATION_TYPE = number_type(parse_duration, "a time like 10m, 12h, 7d or 4w", 1)
 NUMBERS: Mapping[str, Callable[[Any], float]] = {
     "expire": DURATION_TYPE, "keep": DURATION_TYPE,
     "connect_timeout": SECONDS_TYPE, "timeout": SECONDS_TYPE, "max_time": SECONDS_TYPE,
-    "limit_rate": number_type(parse_size, "a size like 500k, 20M or 4G", 1),
+    "limit_rate": number_type(parse_size, "a size like 500k, 20M or 4G", 1, sys.maxsize),
     "ip_version": number_type(parse_number, "4 or 6", 4, 6),
     "retry": number_type(parse_number, "0 to 20", 0, 20), "jobs": number_type(parse_number, "1 to 64", 1, 64),
 }  # fmt: skip
@@ -5006,7 +5011,7 @@ def find_provider(name: str) -> Provider:
     shown = printable(name.rpartition("@")[2], 60)  # what stands before may be a password
     if matches:
         raise UsageError(f"{shown!r} may be {' or '.join(row.id for row in matches)}")
-    raise UsageError(f"there is no host {shown!r}", hint=suggest_host(wanted))
+    raise UsageError(f"there is no host {shown!r}", hint=suggest_host(name))
 
 
 ALIKE = 0.75  # at 0.6 "gofile" means filebin
@@ -5014,10 +5019,11 @@ ALIKE = 0.75  # at 0.6 "gofile" means filebin
 
 def suggest_host(name: str) -> str:
     """What was meant; a domain that is not known may be a private server, and never a public host."""
-    if re.fullmatch(r"[\w.-]+(:[0-9]+)?", name) and re.search("[.:]", name):
-        scheme = "http" if name[-1].isdigit() else "https"  # few ports and addresses speak TLS
-        return f"your server? -p {scheme}://{name}/"
-    close = difflib.get_close_matches(name, [row.id for row in PROVIDERS], 3, ALIKE)
+    server = re.fullmatch(r"((?:[\w.-]+|\[[\w:.]+\])(?::[0-9]+)?)(/[\w./-]*)?", name)
+    if server and re.search("[.:]", server[1]):
+        scheme = "https" if server[1][-1].isalpha() else "http"  # few ports and addresses speak TLS
+        return f"your server? -p {scheme}://{name.rstrip('/')}/"
+    close = difflib.get_close_matches(name.lower(), [row.id for row in PROVIDERS], 3, ALIKE)
     return f"did you mean {' or '.join(close)}?" if close else f"`{program()} list` shows the hosts"
 
 
@@ -5620,6 +5626,8 @@ def with_wishes(options: UploadOptions, wishes: Mapping[str, Any]) -> UploadOpti
         raise TypeError(
             f"there is no option {unknown[0]!r}: UploadOptions has {', '.join(UploadOptions._fields)}"
         )
+    if not isinstance(options, UploadOptions):
+        raise UsageError("options: invalid type (expected UploadOptions)")
     return options._replace(**wishes)
 
 
@@ -5634,7 +5642,7 @@ def setup_provider(
     name: str, online: bool = False, options: Optional[UploadOptions] = None
 ) -> ProviderInfo:
     """Whether a provider is ready; `online` proves it by a timed round trip.  Raises UsageError for an unknown name."""
-    wanted = with_environment(options or UploadOptions())
+    wanted = with_environment(with_wishes(options or UploadOptions(), {}))
     provider = find_provider(name)
     lacks = setup_problem(provider, wanted.settings)
     if lacks:
@@ -6336,7 +6344,8 @@ class ServeHandler(RequestHandler):
 
     def parts(self, count: int = 0) -> list[str]:
         """The segments of the path below --url, unquoted; a quoted slash stays within its segment."""
-        path = self.path.partition("?")[0].removeprefix(urllib.parse.urlsplit(self.url).path)
+        prefix = re.escape(urllib.parse.urlsplit(self.url).path)  # which a proxy may have removed
+        path = re.sub(f"^{prefix}(?=/)", "", self.path.partition("?")[0])
         segments = [urllib.parse.unquote(segment) for segment in path.split("/")[1:]]
         if count and len(segments) != count:
             raise HTTPError(404, "Not found")
@@ -6420,7 +6429,7 @@ class ServeHandler(RequestHandler):
             forwarded = ""
         name = host.partition(":")[0]
         names = (forwarded.partition(":")[0], ours.partition(":")[0])
-        if not (self.token or name in names or re.fullmatch(r"(localhost\.?|[0-9.]+|\[)?", name)):
+        if not (self.token or name in names or re.fullmatch(r"(localhost\.?|[0-9.]+|\[.*)?", name)):
             raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (serve --url or --token)")
 
     def check_upload_allowed(self) -> int:
@@ -6807,6 +6816,7 @@ exit codes:
 
 
 HOST_OPTIONS = ("-p", "--provider", "--host")
+ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other programs
 
 
 @functools.cache
@@ -6825,11 +6835,12 @@ def parser_class() -> Any:
             if word in HOST_OPTIONS and "[HOST]" in str(self.usage):
                 return f"`{self.prog} HOST`"
             own = self._option_string_actions
-            known = {"--host": "--bind" if "--bind" in own else "--provider"}
+            known = {}
             for name, options in COMMAND_OPTIONS.items():
                 known[f"--{name}"] = f"`{program()} {name}`"
                 flags = " ".join(option.flags for option in options).split()
                 known.update((flag, f"`{program()} {name} {flag}`") for flag in flags)
+            known.update((word, alias) for alias in ALIASES.get(word, ()) if alias in own)
             return known.get(word) or "".join(difflib.get_close_matches(word, own, 1, ALIKE))
 
     return Parser
@@ -6937,7 +6948,10 @@ def cmd_upload(argv: Sequence[str]) -> int:
     meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
     with contextlib.ExitStack() as stack:
         stack.callback(meter.stop)
-        sources = [source_or_error(file, options, chain, stack, meter) for file in files]
+        try:
+            sources = [source_or_error(file, options, chain, stack, meter) for file in files]
+        except KeyboardInterrupt:
+            raise not_uploaded(files) from None
         uploader = Uploader(options, chain)
         if args.dry_run:
             pairs = zip(files, sources)
@@ -7083,7 +7097,7 @@ def upload_all(
         ]
         if not names:
             raise
-        raise KeyboardInterrupt(f"not uploaded: {printable(', '.join(names), 400)}") from None
+        raise not_uploaded(names) from None
     finally:  # also on Ctrl-C: what has been made public is told
         for index, source in enumerate(sources):
             error = NotVerified("stopped before the link was verified", phase="proof")
@@ -7094,6 +7108,10 @@ def upload_all(
             with contextlib.suppress(Unreadable):  # then it stands on stderr
                 tell(index)
     return combined_exit_code(list(codes.values()))
+
+
+def not_uploaded(files: Sequence[str]) -> KeyboardInterrupt:
+    return KeyboardInterrupt(f"not uploaded: {printable(', '.join(files), 400)}")
 
 
 def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:
@@ -7317,7 +7335,7 @@ def cmd_serve(argv: Sequence[str]) -> int:
         try:
             server.serve_forever(0.2)
         except KeyboardInterrupt:  # the usual end
-            print_line("\ntwat-fs: stopped")
+            print_line(line_start() + "twat-fs: stopped")
     return 130
 
 
@@ -7483,7 +7501,7 @@ def console_main() -> int:
     After Ctrl-C the process ends by that signal: bash ends a loop only if its child died of it.
     """
     install_signal_handlers()
-    code = main()
+    code = run(sys.argv[1:])
     if code == 130 and os.name != "nt":
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.raise_signal(signal.SIGINT)
@@ -7492,12 +7510,9 @@ def console_main() -> int:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """The program; returns the exit code.  It raises nothing, but SystemExit for `twat`, which drops what we return."""
-    code = run(list(sys.argv[1:] if argv is None else argv))
-    if (
-        argv is None and sys.argv[0] == "twat.fs"
-    ):  # so twat 2.7 calls a plugin: `twat fs FILE` must not call a failure 0
-        raise SystemExit(code)
-    return code
+    if argv is None and sys.argv[0] == "twat.fs":  # so twat 2.7 calls a plugin, and ends with 0
+        raise SystemExit(console_main())
+    return run(list(sys.argv[1:] if argv is None else argv))
 
 
 def install_signal_handlers() -> None:
@@ -7523,7 +7538,8 @@ def install_signal_handlers() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            signal.signal(number, end)
+            with contextlib.suppress(ValueError):  # a plugin in a thread
+                signal.signal(number, end)
 
 
 def run(argv: Sequence[str]) -> int:

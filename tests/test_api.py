@@ -831,6 +831,19 @@ def test_a_provider_of_a_wrong_type_is_a_usage_error(online_box, file, provider)
     assert not online_box.tunnels
 
 
+@pytest.mark.parametrize("options", [5, {"retry": 1}, "retry=1"])
+def test_options_of_a_wrong_type_are_a_usage_error(online_box, file, options):
+    for call in (
+        lambda: t.upload(file, "catbox", options=options),
+        lambda: t.upload_file(file, "catbox", options, retry=1),
+        lambda: t.setup_provider("catbox", options=options),
+        lambda: t.setup_providers(options=options),
+    ):
+        with pytest.raises(t.UsageError, match=r"^options\b"):
+            call()
+    assert not online_box.tunnels
+
+
 @pytest.mark.parametrize(
     "expire",
     ["12h", "720m", 43200, 43200.0, datetime.timedelta(hours=12), datetime.timedelta(days=0.5)],

@@ -432,6 +432,16 @@ def test_a_public_host_is_not_guessed_where_the_name_is_another(box, run, file, 
     assert (ran.code, ran.err.splitlines()[1].strip()) == (2, meant) and not box.tunnels
 
 
+@pytest.mark.parametrize(
+    "name", ["Files.example.org/Drop", "Files.example.org/Drop/", "192.0.2.7:8080/a", "[::1]:8080"]
+)
+def test_a_server_without_a_scheme_is_answered_by_its_whole_url(box, run, file, name):
+    ran = run(file(), "-p", name)
+    scheme = "https" if name[0] == "F" else "http"
+    assert ran.err.endswith(f"\n  your server? -p {scheme}://{name.rstrip('/')}/\n")
+    assert ran.code == 2 and not box.tunnels
+
+
 WRONG_OPTIONS = {
     "--list": "`twat-fs list`",
     "--serve": "`twat-fs serve`",
@@ -441,6 +451,7 @@ WRONG_OPTIONS = {
     "--no-chek": "--no-check",
     "--online": "`twat-fs status --online`",
     "serve --host 0.0.0.0": "--bind",
+    "serve -p 80": "--port",
     "serve --once": "`twat-fs upload --once`",
     "list -p catbox": "`twat-fs list HOST`",
     "status --host catbox": "`twat-fs status HOST`",
@@ -1511,6 +1522,14 @@ def test_one_server_that_is_down_says_nothing_of_the_network(program, file):
     assert ran.returncode == 1 and "refused" in ran.stderr and "no network" not in ran.stderr
 
 
+@pytest.mark.parametrize(
+    "url, hint", [("http://u:p#w@h:8", True), ("http://u:p/w@h", True), ("http://h:99999", False), ("http://", False)]
+)  # fmt: skip
+def test_the_password_of_a_proxy_is_blamed_only_if_there_is_one(run, file, url, hint):
+    ran = run("-x", url, file())
+    assert ran.code == 2 and ("in its password write # as %23" in ran.err) == hint
+
+
 def test_a_wrong_option_is_answered_in_two_lines(program, file):
     ran = program("--expires", "1h", file())
     assert ran.returncode == 2 and ran.stderr.splitlines() == [
@@ -1688,14 +1707,49 @@ def test_as_a_module(box, file, tmp_path):
     assert (ran.returncode, ran.stderr) == (0, b"") and ran.stdout.decode().strip() in box.stored
 
 
-def test_as_a_plugin_it_takes_its_words_from_argv(run, file, online_box, monkeypatch, capsys):
+PLUGIN = "import sys, twat_fs; sys.argv[0] = 'twat.fs'; twat_fs.main(); print('goes on')"
+
+
+@pytest.mark.parametrize("thread", [False, True])
+def test_as_a_plugin_it_takes_its_words_from_argv(box, file, tmp_path, thread):
     """And ends by its exit code, because twat drops what is returned."""
-    for words, code in (([str(file())], 0), (["nofile"], 6)):
-        monkeypatch.setattr(sys, "argv", ["twat.fs", *words])
-        with pytest.raises(SystemExit) as end:
-            twat_fs.main()
-        assert end.value.code == code
-    assert capsys.readouterr().out.startswith("https://files.catbox.moe/")
+    code = PLUGIN
+    if thread:
+        code = f"import threading; threading.Thread(target=exec, args=({PLUGIN!r},)).start()"
+    env = environment(box, {"PYTHONPATH": PROGRAM.parent})
+    for word, expected in ((file(), 0), ("nofile", 6)):
+        ran = subprocess.run(
+            [sys.executable, "-c", code, word],
+            cwd=tmp_path,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=20,
+        )
+        assert ran.returncode == (0 if thread else expected) and no_trouble(ran.stderr.decode())
+        assert (ran.stdout.decode().strip() in box.stored) == (expected == 0)
+
+
+@posix
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])
+def test_a_plugin_that_is_ended_leaves_nothing_behind(box, tmp_path, number, code):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PLUGIN, "-"],
+        cwd=tmp_path,
+        env=environment(box, {"PYTHONPATH": PROGRAM.parent, "TMPDIR": scratch}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        process.stdin.write(bytes(twat_fs.IN_MEMORY) + b"begun\n")
+        process.stdin.flush()
+        wait_for(lambda: list(scratch.glob("twat-fs-*")))
+        process.send_signal(number)
+        assert (process.wait(10), process.stdout.read()) == (code, b"")
+    assert not list(scratch.iterdir())
 
 
 def test_main_may_be_called_again_and_from_a_thread(run, file, online_box, capsys):

@@ -530,6 +530,15 @@ def test_ctrl_c_ends_a_loop_of_the_shell(box, terminal, file, times):
     assert not box.stored
 
 
+def test_ctrl_c_ends_serve_without_a_torn_or_an_empty_line(terminal, file):
+    seen = terminal(*command(["serve", "--port", "0", "--bind", "127.0.0.1", file()]))
+    seen.wait_for(lambda: "until Ctrl-C" in seen.text)
+    os.write(seen.master, b"\x03")
+    code, lines = seen.ends()
+    assert code == -signal.SIGINT and "".join(lines[:-2]).startswith("http://127.0.0.1:")
+    assert lines[-2:] == ["twat-fs: serving until Ctrl-C", "twat-fs: stopped"]
+
+
 def test_main_called_from_python_returns_after_ctrl_c(box, terminal, file):
     code = "import sys, twat_fs; print('code', twat_fs.main(sys.argv[1:])); print(sum(range(9)))"
     path = file(size=300_000)

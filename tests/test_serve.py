@@ -948,6 +948,10 @@ def test_too_much_is_413_and_curl_can_read_it(serve, tmp_path, how):
     assert list((tmp_path / "kept").iterdir()) == []
 
 
+def test_the_limit_may_be_more_than_a_disk_has(serve):
+    assert serve("--max-size", "2T").put("a", b"x")
+
+
 def test_the_limit_is_exact(serve):
     served = serve("--max-size", "1000")
     link, _ = served.put("a", b"x" * 1000)
@@ -1118,7 +1122,15 @@ def test_a_name_that_was_made_to_lead_here_stores_nothing(serve, tmp_path):
                 more = ("X-Forwarded-Host: " + forwarded, "X-Forwarded-Proto: https")
                 assert store_by(served, *rebound, *more)[0] == 403, forwarded
     assert list((tmp_path / "kept").iterdir()) == []
-    for host in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]", "192.0.2.7", "localhost."):
+    for host in (
+        "127.0.0.1",
+        "localhost",
+        "LOCALHOST",
+        "[::1]",
+        "[fd00::7]",
+        "192.0.2.7",
+        "localhost.",
+    ):
         own = "%s:%d" % (host, served.port)
         assert store_by(served, "Host: " + own)[0] == 200, host
         assert store_by(served, "Host: " + own, "Origin: http://" + own.lower())[0] == 200, host
@@ -1176,11 +1188,27 @@ def test_url_is_where_others_see_it(serve):
         path = urlsplit(link).path
         assert fetch(served, path) == b"x", "a proxy that passes the whole path"
         assert fetch(served, path[len("/drop") :]) == b"x", "and one that takes the folder off"
+    link = store_by(served, "Host: drop.example", path="/drop.txt")[1]
+    assert link.endswith("/drop.txt"), "a name that begins like the folder, without it"
     for origin, status in (("https://drop.example", 200), ("https://evil.example", 403)):
         assert store_by(served, "Host: localhost", "Origin: " + origin)[0] == status
     assert store_by(served, "Host: other.example")[0] == 403
     _, delete = served.put("b", b"x")
     assert served.ask("DELETE", delete)[0] == 200
+
+
+def test_a_proxy_on_this_machine_is_known_by_ipv4_also_to_a_socket_of_ipv6(serve):
+    try:
+        served = serve("--token", "s3cret", bind="::")
+    except AssertionError:
+        pytest.skip("no IPv6 here")
+    served.host = "127.0.0.1"
+    sent = ("Authorization: Bearer s3cret", "Host: localhost", "X-Forwarded-Host: drop.example")
+    try:
+        status, link = store_by(served, *sent)
+    except ConnectionRefusedError:
+        pytest.skip("sockets of IPv6 take no IPv4 here")
+    assert status == 200 and link.startswith("http://drop.example/")
 
 
 def test_url_holds_for_files_that_are_given(serve, tmp_path):

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -201,6 +202,8 @@ SPARED = [
     ("nas.invalid", "*.invalid"),
     ("nas.invalid", "nas.invalid.:1234"),
     ("xn--bcher-kva.invalid", "*"),
+    ("xn--bcher-kva.invalid", "a.example;Bücher.invalid"),
+    ("www.bücher.invalid", ".bücher.invalid"),
 ]
 NOT_SPARED = [
     ("10.1.2.3", "10.0.0.0/16,11.0.0.0/8,fd00::/8"),
@@ -208,6 +211,7 @@ NOT_SPARED = [
     ("10.1.2.3", "10.0.0.0/99 10. 10.*"),
     ("[fd00::5]", "fe00::/8 [fd00::5]:443 fd00::5:1234 ::/200"),
     ("nas.invalid", "as.invalid nas.invalid:443 nas s.invalid ,"),
+    ("nas.invalid", ". *. :1234 [] ünas.invalid " + "a" * 64),
 ]
 
 
@@ -687,6 +691,9 @@ def test_cacert_replaces_the_certificates_of_the_system(main, box, clean_env, sa
     assert main("-p", DROP, "--cacert", other, sample).code == 1
     clean_env.delenv("SSL_CERT_FILE")
     assert main("-p", DROP, "--cacert", box.ca, sample).code == 0
+    shutil.copy(box.ca, tmp_path / "home" / "ca.pem")
+    done = main("-p", DROP, "--cacert=~/ca.pem", sample)
+    assert done.code == 0, "no shell expands ~ there, and botocore does so for ca_bundle"
 
 
 def test_a_proxy_behind_tls_needs_a_certificate_too(main, box, clean_env, sample):
@@ -905,6 +912,7 @@ def interrupted(start, tmp_path):
             (code, out) == (-signal.SIGINT, b"") and "interrupted" in err and "Traceback" not in err
         )
         assert not list(temporary.iterdir()) and seconds < PROMPT
+        return err
 
     return run
 
@@ -995,7 +1003,8 @@ def test_ctrl_c_while_reading_standard_input(interrupted):
         process.stdin.flush()
         until(lambda: [path for path in temporary.iterdir() if path.stat().st_size])
 
-    interrupted("-", stdin=subprocess.PIPE, when=spooling)
+    said = interrupted("missing", "-", stdin=subprocess.PIPE, when=spooling)
+    assert said.endswith("twat-fs: interrupted; not uploaded: missing, -\n")
 
 
 @needs_groups
