@@ -661,7 +661,9 @@ def open_nonblocking(path: str, flags: int) -> int:
 def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
     """What it is instead, and a command that makes a file of it."""
     if stat.S_ISDIR(mode):
-        hint = pipe_hint("tar cf -", path, ".tar")
+        # tar stores a symbolic link as such
+        folder = os.path.realpath(path) if os.path.islink(path.rstrip("/")) else path
+        hint = pipe_hint("tar cf -", folder, ".tar")
         return Unreadable(f"{shown}: is a directory", hint=hint)
     made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
     file_type = "a pipe" if stat.S_ISFIFO(mode) else made
@@ -1016,6 +1018,11 @@ class EarlyResponse(Exception):
     """The host speaks while we are still sending: listen before anything else."""
 
 
+def bracketed(host: str) -> str:
+    """A name or address as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
 class Proxy(NamedTuple):
     """A proxy's address; `scheme` is http, https, socks5 (names are looked up here) or socks5h (there)."""
 
@@ -1026,7 +1033,7 @@ class Proxy(NamedTuple):
     password: str = ""
 
     def __repr__(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}"
+        return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
 
     def authorization(self) -> tuple[Header, ...]:
         return (
@@ -1084,7 +1091,7 @@ class Target(NamedTuple):
     ca_bundle: Optional[str] = None
 
     def netloc(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = bracketed(self.host)
         return host if self.port == PORTS.get(self.scheme) else f"{host}:{self.port}"
 
 
@@ -1506,15 +1513,13 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
 
 def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
     """CONNECT: from here on the proxy only passes bytes."""
-    authority = f"[{target.host}]" if ":" in target.host else target.host
+    authority = f"{bracketed(target.host)}:{target.port}"
     headers = (
-        ("Host", f"{authority}:{target.port}"),
+        ("Host", authority),
         ("User-Agent", USER_AGENT),
         *proxy.authorization(),
     )
-    head = f"CONNECT {authority}:{target.port} HTTP/1.1\r\n" + "".join(
-        f"{k}: {v}\r\n" for k, v in headers
-    )
+    head = f"CONNECT {authority} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers)
     stream.sendall(head.encode("latin-1") + b"\r\n")
     answer = http.client.HTTPResponse(stream, method="CONNECT")  # type: ignore[arg-type]
     answer.begin()
@@ -1531,7 +1536,7 @@ def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
 
 def proxy_auth_error(proxy: Proxy, headers: Any = None) -> UploadError:
     failed = f"authentication {'failed' if proxy.user else 'required'}"
-    hint = f"use --proxy {proxy.scheme}://USER:PASSWORD@{proxy.host}:{proxy.port}"
+    hint = "use --proxy " + repr(proxy).replace("//", "//USER:PASSWORD@")
     schemes = ", ".join(headers.get_all("Proxy-Authenticate", ()) if headers else ())
     if schemes and "basic" not in schemes.lower():
         failed = f"unsupported authentication: {printable(schemes, 60)}"
@@ -6670,7 +6675,7 @@ def address_of(server: Any) -> str:
     """The URL under which others reach the server."""
     host, port = server.server_address[:2]
     host = own_address() if host in ("0.0.0.0", "::") else host
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{bracketed(host)}:{port}"
 
 
 def own_address() -> str:

@@ -234,6 +234,16 @@ def test_the_hint_for_a_folder_works_when_it_is_typed(typed, tmp_path, name):
 
 
 @posix
+@pytest.mark.parametrize("end", ["", "/"])
+def test_the_archive_of_a_linked_folder_is_not_empty(typed, tmp_path, end):
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "a folder" / "inside.txt").write_bytes(b"words")
+    (tmp_path / "link").symlink_to("a folder")
+    with tarfile.open(fileobj=io.BytesIO(typed("link" + end).read())) as archive:
+        assert [file.size for file in archive if file.isfile()] == [5]
+
+
+@posix
 @pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "a\u202eb"])
 def test_no_command_for_a_path_that_cannot_be_typed(main, box, tmp_path, name):
     (tmp_path / name).mkdir()

@@ -1614,6 +1614,18 @@ def test_an_ipv6_address_goes_through_a_tunnel_in_brackets(main, box, sample):
     assert [dict(t.headers)["Host"] for t in box.tunnels] == ["[::1]:1234"]
 
 
+@needs_ipv6
+def test_a_proxy_at_an_ipv6_address_is_named_in_brackets(main, sample):
+    def manners(talk: Talk):
+        talk.wire.some()
+        talk.wire.send(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+
+    with Server(manners, host="::1") as server:
+        done = main("-p", DROP, "-x", server.at("[::1]"), sample)
+    assert f"proxy http://[::1]:{server.port}: authentication required" in done.err
+    assert f"use --proxy http://USER:PASSWORD@[::1]:{server.port}\n" in done.err
+
+
 def both_addresses(port):
     """A name with an IPv6 and an IPv4 address, as the resolver would give it."""
     return [
