@@ -1660,15 +1660,24 @@ def to_upload_error(error: Exception, phase: str, host: str, started: bool) -> U
     return Unreachable(f"{host} {why}", phase=phase, started=started, timed_out=timed_out)
 
 
+def local_address(family: int, remote: str) -> str:
+    """Our address on the way there, or ""; nothing is sent, the system only picks the interface."""
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect((remote, 9))
+        return str(sock.getsockname()[0])
+    return ""
+
+
+def own_address() -> str:
+    return local_address(socket.AF_INET, "192.0.2.1")  # TEST-NET-1, RFC 5737
+
+
 def network_id(proxy: Optional[Proxy]) -> str:
     """A name for the network that this machine is in: a hash of its address there, cut to a /24 or /64, and of the proxy."""
-    prefix = ""
-    for family, address in ((socket.AF_INET6, "2001:db8::1"), (socket.AF_INET, "192.0.2.1")):
-        # the documentation's addresses: nothing is sent, the system only picks the interface
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.connect((address, 9))
-            local = ipaddress.ip_address(sock.getsockname()[0])
-            prefix = local.exploded[:19] if local.version == 6 else str(local).rpartition(".")[0]
+    prefix = own_address().rpartition(".")[0]
+    if not prefix:
+        address = local_address(socket.AF_INET6, "2001:db8::1") or "::"
+        prefix = ipaddress.ip_address(address).exploded[:19]
     return hashlib.sha256(f"{prefix} {proxy}".encode()).hexdigest()[:16]
 
 
@@ -6403,9 +6412,10 @@ class ServeHandler(RequestHandler):
 
     def positive_int_header(self, name: str) -> float:
         value = self.headers.get(name)
-        if value is not None and not parse_number(value):
+        number = parse_number(value)
+        if value is not None and not number:
             raise HTTPError(400, f"{name} must be a positive number")
-        return parse_number(value) or FOREVER
+        return number or FOREVER
 
     def forwarded(self, name: str) -> str:
         """What the proxy before us has added last to an X-Forwarded header; only one on this machine is trusted."""
@@ -6674,16 +6684,9 @@ def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any
 def address_of(server: Any) -> str:
     """The URL under which others reach the server."""
     host, port = server.server_address[:2]
-    host = own_address() if host in ("0.0.0.0", "::") else host
+    if host in ("0.0.0.0", "::"):
+        host = own_address() or "127.0.0.1"
     return f"http://{bracketed(host)}:{port}"
-
-
-def own_address() -> str:
-    """Our address on the way out (nothing is sent: a datagram socket only looks up the route); else loopback."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
-        sock.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
-        return str(sock.getsockname()[0])
-    return "127.0.0.1"
 
 
 # 13  The command line -------------------------------------------------------------------------------------------------
@@ -6956,7 +6959,7 @@ def cmd_upload(argv: Sequence[str]) -> int:
         try:
             sources = [source_or_error(file, options, chain, stack, meter) for file in files]
         except KeyboardInterrupt:
-            raise not_uploaded(files) from None
+            raise KeyboardInterrupt(*files) from None
         uploader = Uploader(options, chain)
         if args.dry_run:
             pairs = zip(files, sources)
@@ -7100,9 +7103,7 @@ def upload_all(
             for index, (file, source) in enumerate(zip(files, sources))
             if index not in {*codes, *early} and id(source) not in meter.links
         ]
-        if not names:
-            raise
-        raise not_uploaded(names) from None
+        raise KeyboardInterrupt(*names) from None
     finally:  # also on Ctrl-C: what has been made public is told
         for index, source in enumerate(sources):
             error = NotVerified("stopped before the link was verified", phase="proof")
@@ -7113,10 +7114,6 @@ def upload_all(
             with contextlib.suppress(Unreadable):  # then it stands on stderr
                 tell(index)
     return combined_exit_code(list(codes.values()))
-
-
-def not_uploaded(files: Sequence[str]) -> KeyboardInterrupt:
-    return KeyboardInterrupt(f"not uploaded: {printable(', '.join(files), 400)}")
 
 
 def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:
@@ -7556,8 +7553,9 @@ def run(argv: Sequence[str]) -> int:
         return int(end.code or 0)
     except UploadError as error:
         return print_failure(Outcome("", None, None, error, 0.0))
-    except KeyboardInterrupt as stop:
-        print_line(line_start() + "; ".join(["twat-fs: interrupted", *map(str, stop.args)]))
+    except KeyboardInterrupt as stop:  # its arguments are the files that were not uploaded
+        names = printable(", ".join(stop.args), 400)
+        print_line(f"{line_start()}twat-fs: interrupted" + f"; not uploaded: {names}" * bool(names))
         return 130
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0

@@ -1165,7 +1165,7 @@ def test_a_proxy_elsewhere_is_not_believed(serve):
     try:
         served = serve("--token", "s3cret", bind="0.0.0.0")
         own = twat_fs.own_address()
-        assert own != "127.0.0.1"
+        assert own
     except AssertionError:
         pytest.skip("this machine has no address but loopback")
     served.host = own
