@@ -215,7 +215,7 @@ def test_a_bomb_costs_neither_memory_nor_time(box, start, file, size):
 
 
 def test_packed_nothing_without_end_ends(online_box, run, file):
-    """A packed stream can go on for ever and yield nothing: what is read is bounded too."""
+    """A packed stream can go on forever and yield nothing: what is read is bounded too."""
     head, empty = gzip.compress(b"")[:10], b"\x00\x00\x00\xff\xff" * 13_000
     size = 40 * MIB
 
@@ -264,7 +264,7 @@ def test_a_late_link_is_waited_for_and_no_second_host_gets_a_copy(
     ran = run("-p", "catbox,x0at", "-v", file("a.bin", BIG[:size]))
     assert ran.code == 0 and re.fullmatch(LINK + "\n", ran.out)
     assert [seen.host for seen in online_box.uploads()] == ["catbox.moe"]
-    assert len(re.findall(r"catbox: proof: .*; again in \d", ran.err)) == 3
+    assert len(re.findall(r"catbox: proof: .*; retrying in \d", ran.err)) == 3
     assert 2 <= ran.seconds < 8  # 0.5 + 0.5 + 1, and a quarter more at most
 
 
@@ -382,7 +382,7 @@ def test_wrong_bytes_are_seen_behind_a_short_part_too(online_box, run, file):
 
     serve(online_box, change)
     ran = run("-p", "catbox", file("a.bin", BIG))
-    assert ran.code == 4 and "other bytes at" in ran.err
+    assert ran.code == 4 and "content differs at offset" in ran.err
 
 
 def no_such_range(ask, answer):
@@ -723,7 +723,7 @@ def test_the_hint_never_advises_what_was_given(online_box, run, file, clean_env,
     conflict = json.dumps({"error_summary": "path/conflict/file/..", "error": {}})
     online_box.fault("content.dropboxapi.com", "status", status=409, body=conflict)
     ran = run(*options, "-p", "dropbox", file())
-    assert ran.code == 1 and "it is already in the Dropbox" in ran.err
+    assert ran.code == 1 and "the file already exists in the Dropbox" in ran.err
     assert not re.search("--unique|--force", ran.err)
     assert len(online_box.uploads()) == 2
 

@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MARKED = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
 ROWS = [
     ("host", "domain",    "used",       "remarks"),
-    ("b",    "b.example", "if named",   "x|y"),
-    ("a",    "a server",  "by default", "doc*"),
+    ("b",    "b.example", "opt-in",   "x|y"),
+    ("a",    "a server",  "default", "doc*"),
 ]  # fmt: skip
 
 
@@ -183,8 +183,8 @@ def test_the_table_of_hosts_links_escapes_and_puts_the_default_hosts_first():
     assert readme.markdown(ROWS).splitlines() == [
         "| host | domain | used | remarks |",
         "| --- | --- | --- | --- |",
-        "| `a` | a server | by default | doc\\* |",
-        "| `b` | [b.example](https://b.example) | if named | x\\|y |",
+        "| `a` | a server | default | doc\\* |",
+        "| `b` | [b.example](https://b.example) | opt-in | x\\|y |",
     ]
 
 

@@ -1,6 +1,6 @@
 """The traps that hosts have really set, one test for each; what is protected is in the name of the test.
 
-What holds for every host (HTML instead of a link, links of other hosts, one upload after a lost answer ...) is in
+What holds forevery host (HTML instead of a link, links of other hosts, one upload after a lost answer ...) is in
 test_providers.py; here is what one host does and nobody would expect.
 """
 
@@ -191,7 +191,7 @@ def test_every_request_has_a_user_agent_with_a_name_and_a_home(net, run):
 def test_an_empty_file_is_sent_to_nobody_because_catbox_may_take_it_in_silence(net, run):
     code, out, err = run(data=b"")
     assert (code, out, net.tunnels) == (5, "", [])
-    assert err.count("the file is empty") == 1 and all(
+    assert err.count("empty files are not accepted") == 1 and all(
         name in err for name in twat_fs.PROVIDERS_PREFERENCE
     )
 
@@ -242,12 +242,12 @@ def test_litterbox_takes_its_usual_time_from_the_setting(net, run, clean_env, va
     assert the_field(net, "time") == time
 
 
-@pytest.mark.parametrize("value", ["5h", "72", "for ever", "-1h"])
+@pytest.mark.parametrize("value", ["5h", "72", "forever", "-1h"])
 def test_litterbox_refuses_a_setting_that_is_none_of_its_times(net, run, clean_env, value):
     clean_env.setenv("LITTERBOX_DEFAULT_EXPIRATION", value)
     code, out, err = run("-p", "litterbox")
     assert (code, out, net.tunnels) == (5, "", [])
-    assert "it must be one of 1h, 12h, 24h, 72h" in err
+    assert "choose from 1h, 12h, 24h, 72h" in err
 
 
 # 6 0x0.st ------------------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def test_0x0_that_says_no_is_asked_once_and_not_for_the_next_file(net, tmp_path,
     said = capsys.readouterr()
     assert (said.out, sent(net)) == ("", ["0x0.st"])
     assert "almost nothing but AI botnet spam" in said.err
-    assert "not asked again" in said.err
+    assert "skipped (failed earlier)" in said.err
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_x0_answers_a_form_it_does_not_understand_by_its_index_page_which_is_no_
     net.fault("x0.at", "html", title="x0.at: the file hosting service")
     code, out, err = run("-p", "x0at")
     assert (code, out) == (1, "")
-    assert '200 but no URL in the answer: "x0.at: the file hosting service"' in err
+    assert '200, but no link in the response: "x0.at: the file hosting service"' in err
 
 
 @pytest.mark.parametrize(
@@ -588,11 +588,11 @@ def test_filebin_shows_a_page_to_tools_so_the_list_of_the_bin_is_the_proof(net, 
     "change, words",
     [
         (lambda said: said["files"][0].update(sha256="0" * 64), "their SHA-256 differs"),
-        (lambda said: said["files"][0].update(filename="***.txt"), "does not give the file"),
-        (lambda said: said.update(files=None), "does not give the file"),
-        (lambda said: said.update(files=[]), "does not give the file"),
-        (lambda said: said.update(files={"a.txt": {}}), "does not give the file"),
-        (lambda said: said.update(files=[7]), "does not give the file"),
+        (lambda said: said["files"][0].update(filename="***.txt"), "cannot download"),
+        (lambda said: said.update(files=None), "cannot download"),
+        (lambda said: said.update(files=[]), "cannot download"),
+        (lambda said: said.update(files={"a.txt": {}}), "cannot download"),
+        (lambda said: said.update(files=[7]), "cannot download"),
     ],
 )
 def test_filebin_that_lists_another_file_has_failed(net, run, change, words):
@@ -607,14 +607,14 @@ def test_filebin_without_a_hash_proves_nothing_and_we_say_so(net, run, digest):
     listed(net, lambda said: said["files"][0].update(sha256=digest))
     code, _, err = run("-p", "filebin")
     assert (code, len(net.requests)) == (0, 2)
-    assert "not checked" in err
+    assert "link not verified" in err
 
 
 def test_filebin_that_answers_about_another_bin_is_not_believed(net, run):
     altered(net.hosts["filebin.net"], lambda said: said["bin"].update(id="somebody-elses-bin"))
     code, out, err = run("-p", "filebin")
     assert (code, out) == (1, "")
-    assert "no URL in the answer" in err
+    assert "no link in the response" in err
 
 
 @pytest.mark.parametrize(
@@ -659,10 +659,10 @@ def test_pomf_may_answer_with_a_relative_url(net, run):
 @pytest.mark.parametrize(
     "url, words",
     [
-        ("//evil.example/a.txt", "no URL in the answer"),
+        ("//evil.example/a.txt", "no link in the response"),
         ("https://evil.example/a.txt", "link points to evil.example, not qu.ax"),
         ("https://[", "not a URL"),
-        ("", "no URL in the answer"),
+        ("", "no link in the response"),
     ],
 )
 def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, url, words):
@@ -823,7 +823,7 @@ def test_termbin_ends_its_answer_with_a_nul_that_is_no_part_of_the_link(net, run
 def test_termbin_would_cut_what_is_no_text_so_it_is_not_asked(net, run, data):
     code, out, err = run("-p", "termbin", data=data)
     assert (code, out, net.tunnels) == (5, "", [])
-    assert "it takes text only" in err
+    assert "accepts text files only" in err
 
 
 # 26-29 All hosts ------------------------------------------------------------------------------------------------------
@@ -913,7 +913,7 @@ def test_a_page_that_came_with_success_never_becomes_the_url(net, run, status):
     net.fault("*", "html", status=status, title='<a href="https://files.catbox.moe/abcdef.txt">')
     code, out, err = run("--retry", "0")
     assert (code, out) == (1, "")
-    assert err.count("no URL in the answer") == len(twat_fs.PROVIDERS_PREFERENCE)
+    assert err.count("no link in the response") == len(twat_fs.PROVIDERS_PREFERENCE)
 
 
 @pytest.mark.parametrize("kind", ["dns", "refuse", "reset-connect", "tls-unknown-ca"])

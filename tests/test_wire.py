@@ -322,7 +322,7 @@ def test_all_replies_of_socks_are_understood(main, box, sample, scheme, asked, b
 SOCKS_ODDITIES = {
     "a method that was not offered": ([b"\x05\x02"], "authentication required"),
     "no method": ([b"\x05\xff"], "authentication required"),
-    "SOCKS4": ([b"\x00\x5b"], "does not speak SOCKS5"),
+    "SOCKS4": ([b"\x00\x5b"], "not a SOCKS5 proxy"),
     "half a greeting": ([b"\x05"], "proxy"),
     "a strange code": ([b"\x05\x00", b"\x05\x63\x00\x01"], "error 99"),
     "not allowed": ([b"\x05\x00", b"\x05\x02\x00\x01"], "not allowed"),
@@ -500,7 +500,7 @@ def test_a_proxy_that_is_none_is_a_sentence(main, sample, scheme, impostor):
         proxy = "%s://127.0.0.1:%d" % (scheme, server.port)
         done = main("-x", proxy, "--connect-timeout", 0.3, "--timeout", 0.3, "--retry", 0, sample)
     assert (done.code, done.out) == (1, "")
-    assert "no host took it" in done.err and done.seconds < 5
+    assert "upload failed: no host accepted it" in done.err and done.seconds < 5
     if scheme == "http" and impostor in (
         "falls silent",
         "babbles",
@@ -587,7 +587,7 @@ def test_insecure_works_and_warns_loudly(main, box, sample, fault, quiet):
     box.fault("drop.example.org", fault)
     done = main("-p", DROP, "--insecure", *quiet, sample)
     assert done.code == 0 and len(done.links) == 1
-    assert "WARNING" in done.err and "not verified" in done.err
+    assert "warning" in done.err and "not verified" in done.err
 
 
 def test_without_the_authority_nothing_is_sent(main, box, clean_env, sample):
@@ -769,7 +769,7 @@ def test_a_host_that_does_not_take_connections_is_given_up(main, sample):
         done = main(
             "-p", "http://127.0.0.1:%d/" % port, "--connect-timeout", 0.3, "--retry", 1, sample
         )
-    assert done.code == 1 and " connect " in done.err and "silent" in done.err
+    assert done.code == 1 and " connect " in done.err and "timed out" in done.err
     assert 0.6 <= done.seconds < 4  # twice, and a pause of half a second
 
 
@@ -777,7 +777,7 @@ def test_a_host_that_does_not_take_connections_is_given_up(main, sample):
 def test_a_host_that_stops_reading_is_given_up(main, box, big, url):
     box.fault("drop.example.org", "stall")
     done = main("-p", url, "--timeout", 0.4, "--retry", 0, big)
-    assert done.code == 1 and " send " in done.err and "silent" in done.err and done.seconds < 4
+    assert done.code == 1 and " send " in done.err and "timed out" in done.err and done.seconds < 4
 
 
 @pytest.mark.parametrize("fault", ["silence", "endless-headers"])
@@ -855,7 +855,7 @@ def test_max_time_ends_a_slow_upload(main, box, big, url):
     """Also where every byte is taken at once, and only our own limit makes it slow."""
     done = main("-p", url, "--max-time", 0.8, "--limit-rate", "100k", big)
     assert done.code == 1 and done.seconds < 2.5
-    assert "--max-time 0.8 s is over: drop.example.org did not finish in time" in done.err
+    assert "--max-time 0.8 s is over: drop.example.org timed out" in done.err
 
 
 def test_max_time_ends_files_that_share_a_slow_line(main, box, tmp_path):
@@ -1495,7 +1495,7 @@ def test_a_body_is_not_sent_again_because_its_connection_ended(main, sample):
         3,
         2,
         1,
-    ) and "hung up without an answer" in done.err
+    ) and "closed the connection without a response" in done.err
 
 
 @pytest.mark.parametrize("status", [201, 203, 204, 206, 304, 416])
