@@ -699,6 +699,7 @@ UNSAFE = {  # what no name has, and its characters
     "a character that reverses text": r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]",
     "bytes that are not UTF-8": r"[\ud800-\udfff]",
 }
+UNSAFE_CHARACTER = "|".join(UNSAFE.values())
 
 
 def safe_name(name: str, limit: int = MAX_NAME) -> str:
@@ -708,7 +709,7 @@ def safe_name(name: str, limit: int = MAX_NAME) -> str:
     Raw UTF-8 is what PHP, Go, busboy and Werkzeug read right (compared 2026-11-23); a lone surrogate is no UTF-8.
     """
     base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    clean = re.sub("|".join(UNSAFE.values()), "_", base).strip(" ")
+    clean = re.sub(UNSAFE_CHARACTER, "_", base).strip(" ")
     if not clean.strip("."):
         return "file"
     stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
@@ -1368,8 +1369,12 @@ class Stream:
     __del__ = hang_up  # the connections of a thread end with it
 
     def is_reusable(self) -> bool:
-        """Whether an idle connection is still good: a host that closed it, or speaks unasked, is readable."""
-        return not self.early_data and not wait_ready([self.channel], True, False, 0)
+        """Whether an idle connection is still good: not closed, and nothing but session tickets of TLS came unasked."""
+        try:
+            self.early_data += self.channel.recv(1)
+        except OSError as error:
+            return isinstance(error, BlockingIOError) and not self.early_data
+        return False
 
 
 def resolve(host: str, port: int, seconds: float, ip_version: Optional[int] = None) -> list[Any]:
@@ -2182,7 +2187,7 @@ def json_at(*path: Union[str, int]) -> Reader:
     def read(response: Response) -> str:
         value = json_value(response, *path)
         string = str(value).strip(BLANK) if type(value) in (str, int) else ""
-        return string if string.isprintable() else ""  # a lone surrogate is no text
+        return "" if re.search(UNSAFE_CHARACTER, string) else string
 
     return read
 
@@ -2218,7 +2223,7 @@ def without_query(reader: Reader) -> Reader:
 
 def last_url(domain: str) -> Reader:
     """A reader of the last URL of this domain in a page."""
-    pattern = rf"(?i)https?://(?:[\w-]+\.)*{re.escape(domain)}(?::443)?/[^\s\"'<>]+"
+    pattern = rf"(?ai)https?://(?:[\w-]+\.)*{re.escape(domain)}(?::443)?/[^\s\"'<>]+"
     return lambda response: (re.findall(pattern, response.text()) or [""])[-1]
 
 
@@ -2299,7 +2304,9 @@ def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
     if re.match("/[^/]", url):
         url = urllib.parse.urljoin(response.url, url)
     match = re.match(r"(?i)https?://[^/?#@\\]+(?=[/?#]|$)", url)
-    if not match or not url.isprintable() or len(url) > 2048:
+    # Spaces of all kinds are encoded below, but no host name has one.
+    unsafe = not match or not match.group().isprintable() or re.search(UNSAFE_CHARACTER, url)
+    if not match or unsafe or len(url) > 2048:
         raise no_link(response)
     target, server = parse_target(match.group()), parse_target(response.url)
     host = comparable(target.host)
@@ -5083,7 +5090,8 @@ class Race:
         try:
             result = self.transport.connect(origin_of(provider), self.transport.deadline)
         except UploadError as error:
-            result = error
+            in_time = self.transport.time_left() > 0
+            result = error if in_time else self.transport.max_time_error(error)
         finally:
             self.results.put((provider, result))
             if self.ended:
@@ -5274,7 +5282,7 @@ class Health:
         """Forgets the host that has worked, remembers those that failed."""
         if not phases and self.key(good) not in self.failed:
             return
-        now = round(time.time())
+        now = int(time.time())  # never in the future
         self.failed = {
             **self.read(),
             **{self.key(host): (now, phase) for host, phase in phases.items()},

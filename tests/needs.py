@@ -24,6 +24,7 @@ PACKAGES = {
     "dash": "dash",
     "fish": "fish",
     "git": "git",
+    "ip": "iproute2",
     "make": "make",
     "mandoc": "mandoc",
     "mksh": "mksh",
@@ -31,6 +32,7 @@ PACKAGES = {
     "objdump": "binutils",  # for PyInstaller
     "openssl": "openssl",
     "shasum": "perl",
+    "unshare": "util-linux",
     "wget": "wget",
     "yash": "yash",
     "zsh": "zsh",

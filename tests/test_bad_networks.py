@@ -100,6 +100,22 @@ def test_nothing_of_the_file_goes_to_two_hosts(box, upload):
 # 2 Hosts that the user named -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("dead", [0, 1])
+def test_the_connection_that_was_ready_first_is_used(box, upload, dead):
+    """TLS 1.3 servers send session tickets at once: they were taken for a host that speaks unasked."""
+    done = upload(dead=CHAIN[:dead])
+    connected = [tunnel.host for tunnel in box.tunnels]
+    assert done.returncode == 0 and connected.count(DOMAINS[CHAIN[dead]]) == 1
+
+
+@pytest.mark.parametrize("fault", ["drop", "mute"])
+def test_the_end_of_the_time_is_named_and_no_host_is_asked_after_it(box, upload, fault):
+    done = upload("--max-time", 2, dead=CHAIN, fault=fault)
+    assert done.returncode == 1 and done.seconds < 4
+    assert "--max-time 2 s is over" in done.stderr and "(1 tried)" in done.stderr
+    assert "no time is left" not in done.stderr
+
+
 def test_named_hosts_are_asked_one_after_the_other(box, upload):
     """The next one hears nothing before the one before has failed."""
     done = upload("-p", "catbox,x0at", "--connect-timeout", 3, dead=["catbox"])
@@ -290,6 +306,7 @@ def test_python_programs_remember_too(online_box, file, home):
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs a network of its own")
+@pytest.mark.needs("unshare", "ip")
 def test_a_mute_name_server_is_the_same_for_every_host(file, tmp_path):
     """The real resolver in a network of its own, whose name server takes the question and says nothing."""
     server = (

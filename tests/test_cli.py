@@ -186,9 +186,11 @@ def test_standard_input_of_1_mib_needs_no_temporary_folder(box, program, tmp_pat
     words = [sys.executable, "-c", LIMITED, str(PROGRAM), "-p", "catbox", "--json"]
     data = os.urandom(size)
     box.fault("catbox.moe", "status", times=1, status=503, retry_after=0)
+    # without coverage, which writes a file
+    env = environment(box, {"TMPDIR": nowhere, "COVERAGE_PROCESS_START": None})
     ran = subprocess.run(
         words,
-        env=environment(box, {"TMPDIR": nowhere}),
+        env=env,
         cwd=tmp_path,
         input=data,
         capture_output=True,

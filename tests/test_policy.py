@@ -819,6 +819,11 @@ LINKS = [
     ("https://user:password@a.example/x", t.NoLink),
     ("https://a.example/x\x1b[2J", t.NoLink),
     ("https://a.example/x\u202etxt", t.NoLink),
+    ("https://a.example/9.41\u202fAM.png", "https://a.example/9.41%E2%80%AFAM.png"),  # macOS
+    ("https://a.example/a\u3000\u00a0b", "https://a.example/a%E3%80%80%C2%A0b"),
+    ("https://a.example/a\u200db\u200c", "https://a.example/a%E2%80%8Db%E2%80%8C"),
+    ("https://x\u202f.a.example/x", t.NoLink),
+    ("https://a.example/x\u2028y", t.NoLink),
     ("https://a.example/\ud800", t.NoLink),
     ("https://a.example/x\ty", t.NoLink),
     ("see https://a.example/x", t.NoLink),
@@ -871,6 +876,19 @@ OWN = [
 @pytest.mark.parametrize("asked, said, link", OWN)
 def test_a_link_of_ones_own_server_leads_to_that_server(asked, said, link):
     assert outcome(t.check_link, said, response(said, url=asked)) == link
+
+
+@pytest.mark.parametrize("space", ["\u202f", "\u3000", "\u00a0", "\u200d"])
+def test_a_name_with_a_foreign_space_comes_back_unencoded(space):
+    name = f"9.41{space}AM.png"
+    end = t.quote_segment(name)[4:]
+    for row, body, link in (
+        ("tmpfilelink", {"downloadLink": f"https://d.tmpfile.link/1/{name}"}, "https://d.tmpfile.link/1/9.41"),
+        ("tmpfilesorg", {"data": {"url": f"https://tmpfiles.org/1/{name}"}}, "https://tmpfiles.org/dl/1/9.41"),
+    ):  # fmt: skip
+        assert BY_ID[row].read(response(json.dumps(body))).url == link + end
+    page = f"Done!\n\nwget https://sendit.sh/aB3/{name}\n"
+    assert BY_ID["senditsh"].read(response(page)).url == "https://sendit.sh/aB3/9.41" + end
 
 
 def test_a_link_to_another_host_is_named_with_what_may_be_wrong():

@@ -471,6 +471,7 @@ def test_a_failed_proof_says_host_url_and_how_to_delete_it(online_box, run, file
     assert re.search(rf"`curl -X DELETE {re.escape(url)}/\S+`", ran.err)
 
 
+@pytest.mark.needs("curl")
 def test_the_way_to_delete_it_works(online_box, run, file):
     online_box.fault("drop.example.org", "other", when="download", times=1)
     ran = run("-p", DROP, file())
