@@ -95,11 +95,11 @@ class Service(NamedTuple):
 
 DROP = {"TWAT_FS_TRANSFERSH_URL": "https://drop.example.org/"}
 ACCOUNTS: Dict[str, Dict[str, Any]] = {
-    "dropbox": {"domain": "content.dropboxapi.com", "env": {"DROPBOX_ACCESS_TOKEN": "sl.good"}, "repeatable": True},
+    "dropbox": {"domain": "content.dropboxapi.com", "env": {"DROPBOX_ACCESS_TOKEN": "sl.good"}, "idempotent": True},
     "fal": {"domain": "v3.fal.media", "env": {"FAL_KEY": "f-id:f-secret"}, "second": ("rest.fal.ai", 1)},
     "pixeldrain": {"domain": "pixeldrain.com", "env": {"PIXELDRAIN_KEY": "pd-key"}},
     "storageto": {
-        "domain": "u7.r2.cloudflarestorage.com", "env": {}, "repeatable": True, "linked": ("storage.to", 1),
+        "domain": "u7.r2.cloudflarestorage.com", "env": {}, "idempotent": True, "linked": ("storage.to", 1),
         "told_first": True,
     },
 }  # fmt: skip
