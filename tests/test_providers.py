@@ -451,7 +451,7 @@ def test_a_blocked_extension_is_refused_before_anything_is_sent(host):
     blocked = [pattern.replace("*", "x") for pattern in host.row.blocked]
     for extension in [*blocked, *(word.upper() for word in blocked)]:
         phase, reason = host.failed(host.upload(name="setup." + extension), 5)
-        assert (phase, reason) == ("file", "it does not take .%s files" % extension.lower())
+        assert (phase, reason) == ("file", ".%s files are blocked" % extension.lower())
     assert host.sent_nothing()
     host.kept(host.upload(name="harmless.bin"))
 
@@ -487,7 +487,7 @@ QUIET, SLOW = "silent for too long", "timed out"
 NO_URL = "no link in the response"
 ANOTHER = "link points to .*evil"
 EMPTY = "nothing in|^stored, but the response names no link"  # the latter is a server of one's own
-MUTE = "hung up|reset|[Bb]roken pipe|empty response"  # the last is what raw TCP gives
+MUTE = "closed|reset|[Bb]roken pipe|empty response"  # the last is what raw TCP gives
 
 
 def refusals(hosts: List[Service], *statuses: int) -> List[Failure]:
@@ -513,7 +513,7 @@ FAILURES = [
     Failure("escapes", "reply", NO_URL, hosts=SERVICES),
     Failure("escapes", "reply", "400 Bad Request", {"status": 400}),
     Failure("wrong-host", "reply", NO_URL + "|" + ANOTHER, hosts=SERVICES),
-    Failure("redirect", "reply", "sends us elsewhere: " + EVIL),
+    Failure("redirect", "reply", "unexpected redirect.*" + EVIL),
     Failure("early", "reply", "413 .*too much.*the file has"),
     Failure("early", "reply", "403 .*not you", {"status": 403, "body": "not you"}, SHAPES[:-1]),
     Failure("early-open", "reply", "413 .*too much.*the file has", {"after": 1}),
@@ -531,8 +531,8 @@ FAILURES = [
         "closed the connection without a response|empty response",
         hosts=SERVICES,
     ),
-    Failure("refuse", "proxy", "cannot reach", {}, SERVICES, 0),
-    Failure("dns", "proxy", "cannot reach", {}, SERVICES, 0),
+    Failure("refuse", "proxy", "could not reach", {}, SERVICES, 0),
+    Failure("dns", "proxy", "could not reach", {}, SERVICES, 0),
     Failure("reset-connect", "tls", MUTE + "|EOF", {}, HTTP, 0),
     Failure(
         "tls-expired",
@@ -689,15 +689,15 @@ def test_a_download_that_leads_to_plain_http_is_not_followed(host):
 # 8 The proof ----------------------------------------------------------------------------------------------------------
 
 SPOILED = {
-    "zero": ({}, "0 instead of"),
-    "half": ({}, "instead of"),
+    "zero": ({}, "wrong size: 0 bytes"),
+    "half": ({}, "wrong size"),
     "short": ({}, "cannot download"),
-    "other": ({}, "other bytes"),
-    "flip": ({"offset": -1}, "other bytes"),
+    "other": ({}, "content differs"),
+    "flip": ({"offset": -1}, "content differs"),
     "html": ({}, "HTML page"),
-    "empty": ({}, "0 instead of"),
+    "empty": ({}, "wrong size: 0 bytes"),
     "status": ({"status": 403}, "403"),
-    "endless": ({}, "more instead of"),
+    "endless": ({}, "wrong size: over"),
     "silence": ({}, QUIET),
 }
 
@@ -809,7 +809,7 @@ def test_without_ranges_a_wrong_size_or_start_is_seen(host, kind, details):
 def test_verify_full_sees_every_byte_of_a_big_file(host):
     host.fault("flip", offset=MIB)
     phase, reason = host.failed(host.upload("--verify", "full", data=BIG), 4)
-    assert (phase, "other bytes" in reason) == ("proof", True)
+    assert (phase, "content differs" in reason) == ("proof", True)
 
 
 @each(ONE)
@@ -836,7 +836,7 @@ def test_once_is_kept_without_a_look_at_the_link_or_refused(host):
 def test_an_expiry_that_the_host_cannot_keep_sends_nothing(host):
     phase, reason = host.failed(host.upload("--expire", "999w"), 5)
     assert (phase, host.sent_nothing()) == ("wish", True)
-    assert reason.startswith("keeps files ")
+    assert re.match("maximum expiry is|expiry is fixed|files never expire", reason)
 
 
 @each([service for service in SERVICES if service.keeps.choices])

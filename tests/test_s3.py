@@ -693,7 +693,7 @@ def test_a_slow_end_is_waited_for_no_longer_than_wished(s3, relay, relayed, fold
     """--max-time is over in the middle of a part: the upload is aborted nevertheless."""
     relay.spoil("PUT", "partNumber=2", hold=True)
     done = relayed(file_of(tmp_path, 40 * MIB), "--remote-path", folder, "--max-time", "2s")
-    assert done.returncode == 1 and "--max-time 2 s is over" in done.stderr
+    assert done.returncode == 1 and "--max-time exceeded (2 s)" in done.stderr
     assert not unfinished(s3, f"{folder}a file.bin")
 
 

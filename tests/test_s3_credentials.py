@@ -163,8 +163,8 @@ def told(program, tmp_path, box):
         ({}, "AWS credentials not found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
         ({"AWS_ACCESS_KEY_ID": KEY}, "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not; both belong together"),
         ({"AWS_SECRET_ACCESS_KEY": SECRET}, "AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not; both belong"),
-        ({"AWS_ACCESS_KEY_ID": "AKIA\nX", "AWS_SECRET_ACCESS_KEY": SECRET}, "the environment gives no access key"),
-        ({"AWS_ACCESS_KEY_ID": "AKIAü", "AWS_SECRET_ACCESS_KEY": SECRET}, "the environment gives no access key"),
+        ({"AWS_ACCESS_KEY_ID": "AKIA\nX", "AWS_SECRET_ACCESS_KEY": SECRET}, "the environment has no access key"),
+        ({"AWS_ACCESS_KEY_ID": "AKIAü", "AWS_SECRET_ACCESS_KEY": SECRET}, "the environment has no access key"),
         ({"AWS_S3_BUCKET": ""}, "AWS_S3_BUCKET is empty"),
         ({"AWS_S3_BUCKET": "a/b"}, "AWS_S3_BUCKET is not a valid bucket name"),
         ({"AWS_S3_BUCKET": "s3://pictures"}, "AWS_S3_BUCKET is not a valid bucket name"),
@@ -178,7 +178,7 @@ def told(program, tmp_path, box):
         ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token"}, "AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not"),
         ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token", "AWS_ROLE_ARN": "arn:x"}, "/nowhere/token: no such file"),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://h.example/x"}, "FULL_URI is http, and not of this machine"),
-        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "gopher://h/x"}, "FULL_URI is not a URL that can be fetched"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "gopher://h/x"}, "FULL_URI is unsupported URL"),
         ({"AWS_CONFIG_FILE": "/"}, "/: permission denied" if os.name == "nt" else "/: is a directory"),
         (
             {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "tö\nken"},
@@ -480,7 +480,7 @@ def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
     done = upload(
         AWS_CONTAINER_CREDENTIALS_FULL_URI=metadata.url + "ü", AWS_CONTAINER_AUTHORIZATION_TOKEN="x"
     )
-    assert "the container gives no" in done.stderr and "Traceback" not in done.stderr
+    assert "the container: no" in done.stderr and "Traceback" not in done.stderr
     assert metadata.arrived[0].target == "/%C3%BC"
 
 
@@ -491,7 +491,7 @@ def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
         (Metadata(answer="very-secret"), "container-token", "the container has no access key with its secret"),
         (Metadata(answer='["very-secret"]'), "container-token", "the container has no access key with its secret"),
         (Metadata(status=500), "container-token", "the container: no credentials: 500"),
-        (lambda talk: (talk.request(), talk.linger()), "container-token", "gives no credentials: 127.0.0.1 did not finish"),
+        (lambda talk: (talk.request(), talk.linger()), "container-token", "no credentials: 127.0.0.1: timed out"),
     ],
 )  # fmt: skip
 def test_a_container_without_keys(told, manner, token, sentence):
