@@ -1240,6 +1240,8 @@ def test_idle_connections_take_no_more_than_256_threads(serve, tmp_path):
     while threads() < 257 and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.3)
+    while threads() > 257 and time.monotonic() < deadline:  # one that gave way may still be ending
+        time.sleep(0.02)
     assert threads() == 257
     begun = time.monotonic()
     assert fetch(served, served.urls[0]) == b"abc", "they give way to who has something to ask"
