@@ -195,7 +195,7 @@ def test_a_dead_host_is_tried_last_the_next_time(box, upload, home):
     assert "catbox: tried last: failed here 1 minute ago (connect)" in second.stderr
     assert [tunnel.host for tunnel in box.tunnels][-1] != "catbox.moe"
     dry = upload("--dry-run")
-    assert dry.stdout.splitlines()[0].endswith("then catbox")
+    assert dry.stdout.splitlines()[0].endswith("uguu, catbox")
     assert "tried last: failed here" in dry.stdout
 
 

@@ -584,7 +584,7 @@ UNKNOWN = [
     ("http://", []), ("catbox.mo", ["-p https://catbox.mo/"]), ("qu.", []), ("https://file.io/", ["LimeWire"]),
     ("localhost:8080", ["-p http://localhost:8080/"]), ("10.0.0.5", ["-p http://10.0.0.5/"]),
     ("gofile.io", ["your server? -p https://gofile.io/"]), ("drop.example.org", ["-p https://drop.example.org/"]),
-    ("mybox", ["run `", "list` to see all hosts"]), ("gofile", ["run `", "list` to see all hosts"]), ("catbx", ["did you mean catbox?"]),
+    ("mybox", ["list` to see all hosts"]), ("gofile", ["list` to see all hosts"]), ("catbx", ["did you mean catbox?"]),
     ("https://[::1/", []), ("https://host:99999/", []), ("https://host:port/", []), ("https:///nohost", []),
     *((name, [name, why.split()[0]]) for name, why in t.DEAD.items()),
     *((name.upper(), [name]) for name in t.DEAD),

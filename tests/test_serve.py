@@ -944,7 +944,7 @@ def test_too_much_is_413_and_curl_can_read_it(serve, tmp_path, how):
     status, body = curl(
         *words, served.base + ("" if "-F" in words else "big.bin"), input=path.read_bytes()
     )
-    assert (status, body) == (413, b"At most 100.0 KiB\n")
+    assert (status, body) == (413, b"File too large: at most 100.0 KiB\n")
     assert list((tmp_path / "kept").iterdir()) == []
 
 
@@ -1645,7 +1645,7 @@ def test_the_program_reads_why_the_server_says_no(serve, program, tmp_path, size
     (tmp_path / "a.bin").write_bytes(b"x" * size)
     ran = program("-p", served.base, "a.bin")
     assert ran.returncode == code and (
-        "413" in ran.stderr and "At most 100.0 KiB" in ran.stderr
+        "413" in ran.stderr and "File too large: at most 100.0 KiB" in ran.stderr
     ) == bool(code)
 
 

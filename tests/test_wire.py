@@ -1111,7 +1111,9 @@ def test_an_upload_is_never_redirected(main, sample, status):
         url = server.url.replace("://", "://me:hunter2@")
         done = main("-p", url, sample)
     assert (done.code, done.out) == (1, "") and len(server.arrived) == 1 and not other.connections
-    assert "unexpected redirect" in done.err and other.place in done.err and "hunter2" not in done.err
+    assert (
+        "unexpected redirect" in done.err and other.place in done.err and "hunter2" not in done.err
+    )
 
 
 def test_the_password_of_a_host_goes_to_no_other(main, box, sample):
