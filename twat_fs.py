@@ -6314,7 +6314,11 @@ class ServeHandler(RequestHandler):
                 raise HTTPError(404, "Not found")
             size, etag = info.st_size, f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
             modified = self.date_time_string(info.st_mtime)
-            headers = [*file_headers(stored), ("ETag", etag), ("Last-Modified", modified)]
+            sample = file.read(CHUNK)
+            if size > CHUNK:  # up to a whole line: no character is cut
+                sample = sample.rpartition(b"\n")[0] or sample
+            headers = file_headers(stored, (Slice(sample, 0, len(sample)),))
+            headers += [("ETag", etag), ("Last-Modified", modified)]
             known = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
             if etag in known or known == modified:
                 self.head(304, *headers)
@@ -6531,12 +6535,12 @@ def same_token(header: str, token: str) -> bool:
     return hmac.compare_digest(password, token.encode())
 
 
-def file_headers(stored: StoredFile) -> list[Header]:
+def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
     """Never shown as a page of this machine: always saved, under its name."""
     plain = re.sub(r'[^ -~]|["\\]', "_", stored.name)
     name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote_segment(stored.name)}"
     return [
-        ("Content-Type", guess_type(stored.name)),
+        ("Content-Type", type_with_charset(stored.name, sample)),
         ("Content-Disposition", name),
         ("X-Content-Type-Options", "nosniff"),
         ("Accept-Ranges", "bytes"),

@@ -314,7 +314,7 @@ def test_what_we_store_under_can_be_found_again(name):
 @given(NAMES)
 def test_headers_of_ours_are_one_line_of_ascii_whatever_the_name(name):
     entry = t.StoredFile("nowhere", t.safe_name(name), downloads_left=3, expires=t.FOREVER)
-    for key, value in t.file_headers(entry):
+    for key, value in t.file_headers(entry, ()):
         assert key.isascii() and value.isascii() and value.isprintable()
 
 

@@ -1700,3 +1700,20 @@ def test_50_mib_in_a_form_in_flat_memory(serve, tmp_path):
     assert status == 200 and served.ask("HEAD", link.decode())[1]["content-length"] == str(50 * MIB)
     if before is not None:
         assert peak(served.process) - before < 12
+
+
+@pytest.mark.parametrize(
+    "name, content, served_as",
+    [
+        ("a.txt", "grüße".encode(), "text/plain; charset=utf-8"),
+        ("a.md", b"# a", "text/markdown; charset=utf-8"),
+        ("a.log", "grüße".encode("latin-1"), "text/plain"),
+        ("long.txt", ("ü" * 1000 + "\n").encode() * 300, "text/plain; charset=utf-8"),
+        ("a.png", b"\x89PNG", "image/png"),
+    ],
+)
+def test_text_in_utf8_says_so(serve, name, content, served_as):
+    served = serve()
+    link, _ = served.put(name, content)
+    _, headers, body = served.ask("GET", link)
+    assert (headers["content-type"], body) == (served_as, content)
