@@ -8,7 +8,7 @@
     dmesg | python3 twat_fs.py                 the same for standard input
     python3 twat_fs.py -p litterbox,x0at FILE  only these hosts, in this order; -p s3 is a bucket of yours
     python3 twat_fs.py --expire 12h FILE       the link should be gone after about 12 hours
-    python3 twat_fs.py list                    the hosts and what is known about them
+    python3 twat_fs.py list                    show the hosts and what is known about them
     python3 twat_fs.py serve FILE              no network? this machine is the host
 
     import twat_fs
@@ -556,9 +556,13 @@ class AllProvidersFailed(NonRetryableError):
         self.failures, self.attempts = tuple(failures), tuple(attempts)
         self.unverified = unverified_of(failures)
         tried = [f for f in self.failures if not isinstance(f, (Unsuitable, NotConfigured))]
-        what = "no link could be proven" if any_unproven(tried) else "no host took it"
+        what = (
+            "uploaded, but no link could be verified"
+            if any_unproven(tried)
+            else "upload failed: no host accepted it"
+        )
         super().__init__(
-            f"{what} ({len(tried)} tried)" if tried else "no host fits; nothing was sent"
+            f"{what} ({len(tried)} tried)" if tried else "no suitable host; nothing was uploaded"
         )
         self.args = (
             self.failures,
@@ -631,14 +635,14 @@ def printable(text: str, limit: int = 200) -> str:
 
 
 def stat_regular_file(path: str) -> os.stat_result:
-    """What the system says of a regular file that we may read; for everything else Unreadable names the way out."""
+    """What the system says of a regular file that we may read; foreverything else Unreadable names the way out."""
     shown = printable(path)
     try:
         stat_result = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise Unreadable(f"{shown or repr('')}: {local_reason(error)}") from error
     if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(stat_result.st_mode) else 0)):
-        raise Unreadable(f"{shown}: no permission to read it")
+        raise Unreadable(f"{shown}: permission denied")
     if not stat.S_ISREG(stat_result.st_mode):
         raise not_a_file_error(path, shown, stat_result.st_mode)
     if not stat_result.st_size and has_content(path):
@@ -954,7 +958,7 @@ def open_slice(piece: Slice) -> Iterator[Any]:
     try:  # closed below; here only a failure to open counts
         file = open(piece.origin, "rb", 0, opener=open_nonblocking)  # noqa: SIM115
     except OSError as error:
-        raise SourceChanged(f"cannot be read any more: {local_reason(error)}") from error
+        raise SourceChanged(f"no longer readable: {local_reason(error)}") from error
     with file:
         check_unchanged(file, piece)
         yield file
@@ -964,7 +968,7 @@ def open_slice(piece: Slice) -> Iterator[Any]:
 def check_unchanged(file: Any, piece: Slice) -> None:
     if FileVersion.of(os.fstat(file.fileno())) != piece.stamp:
         raise SourceChanged(
-            "changed while it was being read; nothing of it counts as uploaded",
+            "changed while being read",
             hint=pipe_hint("cat", os.fsdecode(piece.origin)),
         )
 
@@ -979,7 +983,7 @@ def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             try:
                 count = file.readinto(buffer[:left])
             except OSError as error:
-                raise Unreadable(f"reading failed: {local_reason(error)}") from error
+                raise Unreadable(f"read failed: {local_reason(error)}") from error
             if not count:
                 hint = pipe_hint("cat", os.fsdecode(piece.origin))
                 raise SourceChanged("became shorter while being read", hint=hint)
@@ -1102,13 +1106,13 @@ def parse_target(url: str) -> Target:
         host = (parts.hostname or "").encode("idna" if not url.isascii() else "ascii").decode()
         port = parts.port or PORTS.get(parts.scheme, 0)
     except (ValueError, UnicodeError) as error:
-        raise NoLink(f"not a URL: {printable(redact_url(url))}", phase="link") from error
+        raise NoLink(f"invalid URL: {printable(redact_url(url))}", phase="link") from error
     good = re.fullmatch(
         r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?",
         host,
     )
     if len(host) > 253 or ".." in host or parts.scheme not in ("http", "https", "tcp") or not good:
-        raise NoLink(f"not a URL that can be fetched: {printable(redact_url(url))}", phase="link")
+        raise NoLink(f"unsupported URL: {printable(redact_url(url))}", phase="link")
     return Target(
         parts.scheme,
         host,
@@ -1272,7 +1276,7 @@ class Stream:
     def check_deadline(self) -> None:
         """A line that never blocks would never notice the end of its time."""
         if time.monotonic() >= self.deadline:
-            raise TimeoutError("did not finish in time")
+            raise TimeoutError("timed out")
         if self.stop and self.stop.is_set():
             raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
@@ -1283,7 +1287,7 @@ class Stream:
         ):
             self.check_deadline()
             if time.monotonic() >= give_up:
-                raise TimeoutError("was silent for too long")
+                raise TimeoutError("timed out (no data)")
 
     def secure(self, context: Any, host: str) -> None:
         tls = Tls(self.channel, context, host)
@@ -1359,7 +1363,7 @@ class Stream:
         while len(data) < count:
             more = self.receive(count - len(data))
             if not more:
-                raise ConnectionResetError(errno.ECONNRESET, "the proxy hung up")
+                raise ConnectionResetError(errno.ECONNRESET, "proxy closed the connection")
             data += more
         return data
 
@@ -1495,7 +1499,7 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
         context = ssl.create_default_context(cafile=bundle)
     except OSError as error:
         why = (
-            "holds no certificates in PEM form"
+            "no certificates in PEM format"
             if isinstance(error, ssl.SSLError)
             else local_reason(error)
         )
@@ -1528,7 +1532,7 @@ def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
     if answer.status // 100 != 2:
         reason = printable(f"{answer.status} {answer.reason}")
         raise Unreachable(
-            f"the proxy {proxy!r} cannot reach {target.host}: {reason}",
+            f"proxy {proxy!r}: could not reach {target.host}: {reason}",
             phase="proxy",
             status=answer.status,
         )
@@ -1562,7 +1566,7 @@ def socks5_login(stream: Stream, proxy: Proxy) -> None:
     stream.sendall(b"\x05\x02\x00\x02" if proxy.user else b"\x05\x01\x00")
     version, method = stream.read_exactly(2)
     if version != 5:
-        raise Unreachable(f"{proxy!r} does not speak SOCKS5", phase="proxy", everywhere=True)
+        raise Unreachable(f"{proxy!r}: not a SOCKS5 proxy", phase="proxy", everywhere=True)
     if method == 2 and proxy.user:
         user, password = (
             text.encode("utf-8", "surrogateescape")[:255] for text in (proxy.user, proxy.password)
@@ -1579,7 +1583,7 @@ def socks5_connect(stream: Stream, target: Target, proxy: Proxy, address: bytes)
     if code:
         reason = SOCKS_REPLIES[code] if code < len(SOCKS_REPLIES) else f"error {code}"
         raise Unreachable(
-            f"the proxy {proxy!r} cannot reach {target.host}: {reason}", phase="proxy"
+            f"proxy {proxy!r}: could not reach {target.host}: {reason}", phase="proxy"
         )
     stream.read_exactly({1: 4, 4: 16}.get(address_type) or stream.read_exactly(1)[0])
     stream.read_exactly(2)
@@ -1601,7 +1605,7 @@ def socks_address(target: Target, proxy: Proxy, options: UploadOptions) -> bytes
 def as_proxy_error(error: UploadError) -> UploadError:
     """A proxy that is not there, or is none, will not be there for the next host either."""
     hint = error.hint or "check --proxy and *_PROXY"
-    return type(error)(f"the proxy: {error}", phase="proxy", everywhere=True, hint=hint)
+    return type(error)(f"proxy: {error}", phase="proxy", everywhere=True, hint=hint)
 
 
 class Limiter:
@@ -1639,25 +1643,25 @@ def to_upload_error(error: Exception, phase: str, host: str, started: bool) -> U
     if isinstance(error, ssl.SSLError):
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
             return Unreachable(
-                f"{host} does not speak TLS here",
+                f"{host}: no TLS on this port",
                 phase="tls",
-                hint="is it http:// instead of https://?",
+                hint="did you mean http://?",
             )
         return Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started)
     if isinstance(error, TimeoutError):
-        why = error.args[0] if len(error.args) == 1 else "was silent for too long"
+        why = error.args[0] if len(error.args) == 1 else "timed out (no data)"
     elif isinstance(error, http.client.RemoteDisconnected):
-        why = "hung up without an answer"
+        why = "closed the connection without a response"
     elif isinstance(error, http.client.IncompleteRead):
-        why = "hung up in the middle of its answer"
+        why = "closed the connection before the response was complete"
     elif isinstance(error, http.client.HTTPException):
-        why = f"answered something that is not HTTP: {printable(repr(error), 80)}"
+        why = f"invalid HTTP response: {printable(repr(error), 80)}"
     elif started:
-        why = f"broke off: {local_reason(error)}"
+        why = f"connection lost: {local_reason(error)}"
     else:
         return Unreachable(f"{host}: {local_reason(error)}", phase=phase)
     timed_out = isinstance(error, TimeoutError)
-    return Unreachable(f"{host} {why}", phase=phase, started=started, timed_out=timed_out)
+    return Unreachable(f"{host}: {why}", phase=phase, started=started, timed_out=timed_out)
 
 
 def local_address(family: int, remote: str) -> str:
@@ -1719,7 +1723,9 @@ class Transport:
             if not onward:
                 return response
             request = onward
-        raise Refused(f"more than {MAX_REDIRECTS} redirects", phase="reply", status=response.status)
+        raise Refused(
+            f"too many redirects (over {MAX_REDIRECTS})", phase="reply", status=response.status
+        )
 
     def time_left(self) -> float:
         return self.deadline - time.monotonic()
@@ -1762,7 +1768,7 @@ class Transport:
 
     def max_time_error(self, error: UploadError) -> UploadError:
         return TimedOut(
-            f"--max-time {self.options.max_time:g} s is over: {error}",
+            f"--max-time exceeded ({self.options.max_time:g} s): {error}",
             phase=error.phase,
             everywhere=True,
         )
@@ -1807,7 +1813,7 @@ class Transport:
         """
         until = min(time.monotonic() + self.options.connect_timeout, until)
         if until <= time.monotonic():
-            raise Unreachable("no time is left to connect", phase="connect")
+            raise Unreachable("no time left to connect", phase="connect")
         proxy = self.proxy_for(target)
         try:
             addresses = self.addresses_of(*(proxy or target)[1:3], until)
@@ -1881,7 +1887,7 @@ class Transport:
                 asked = True
                 tunnel(stream, target, proxy)
         except EarlyResponse:
-            raise as_proxy_error(Unreachable(f"{proxy!r} speaks before it is asked")) from None
+            raise as_proxy_error(Unreachable(f"{proxy!r}: not an HTTP or SOCKS5 proxy")) from None
         except (OSError, http.client.HTTPException) as error:
             if asked and isinstance(error, TimeoutError):  # what is silent is the host behind it
                 raise to_upload_error(
@@ -1890,7 +1896,7 @@ class Transport:
             raise as_proxy_error(to_upload_error(error, "proxy", repr(proxy), False)) from error
 
     def proxy_for(self, target: Target) -> Optional[Proxy]:
-        """--proxy is for every host; the environment's proxies spare NO_PROXY and this machine itself.
+        """--proxy is forevery host; the environment's proxies spare NO_PROXY and this machine itself.
 
         A link-local address (where clouds keep credentials) is never asked through a proxy: it would be another one's.
         """
@@ -1928,7 +1934,7 @@ class Transport:
                 digest = self.send_body(line, request, sent)
         except EarlyResponse:
             broken = Unreachable(
-                f"{target.host} hung up in the middle of the upload", phase="send", started=started
+                f"{target.host}: connection closed during upload", phase="send", started=started
             )
         except Unreachable as error:  # listen before giving up: why may be there to read
             broken = error
@@ -2141,18 +2147,18 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
             request.url, iri_to_uri(location.decode("utf-8", "surrogateescape"))
         )
     except ValueError as error:
-        raise NoLink(
-            "redirects to what is no URL", phase="reply", status=response.status
-        ) from error
+        raise NoLink("invalid redirect URL", phase="reply", status=response.status) from error
     if request.method not in ("GET", "HEAD"):
         raise Refused(
-            f"it sends us elsewhere: {printable(redact_url(next_url))}",
+            f"unexpected redirect; uploads do not follow redirects: {printable(redact_url(next_url))}",
             phase="reply",
             status=response.status,
         )
     old, new = parse_target(request.url), parse_target(next_url)
     if (old.scheme, new.scheme) == ("https", "http") or new.scheme == "tcp":
-        raise NoLink(f"redirects to the unsafe {printable(redact_url(next_url))}", phase="proof")
+        raise NoLink(
+            f"refused redirect to insecure URL {printable(redact_url(next_url))}", phase="proof"
+        )
     same = old[:3] == new[:3]
     headers = tuple(
         h for h in request.headers if same or h[0] == "Range"
@@ -2293,8 +2299,8 @@ def phrase(status: int) -> str:
 
 def no_link(response: Response, what: str = "") -> NoLink:
     if not what and response.body.strip():
-        what = f'no URL in the answer: "{error_text(response)}"'
-    message = f"{response.status} but {what or 'nothing in the answer'}"
+        what = f'no link in the response: "{error_text(response)}"'
+    message = f"{response.status}, but {what or 'empty response'}"
     return NoLink(message, phase="reply", status=response.status, started=True)
 
 
@@ -2352,7 +2358,7 @@ def link_reader(reader: Reader, *domains: str) -> Callable[[Response], Link]:
 def empty_means_busy(response: Response) -> Optional[UploadError]:
     """A 200 with an empty body is catbox' way to be overloaded (ShareX#8376 2026-02-03, #8410 2026-05-31)."""
     if response.status == 200 and not response.body.strip():
-        return Busy("200 with nothing in it", phase="reply", status=200, started=True)
+        return Busy("200 OK, but an empty response", phase="reply", status=200, started=True)
     return None
 
 
@@ -2376,12 +2382,10 @@ def choose_lifetime(keeps: Retention, size: int, options: UploadOptions) -> Opti
         keeps.choices, at_least
     )  # the smallest one that is not below the wish
     if index == len(keeps.choices):
-        most = (
-            f"at most {duration(keeps.choices[-1])}"
-            if keeps.choices
-            else duration(usual) + ", and lets nobody choose"
-        )
-        raise Unsuitable(f"keeps files {most}", phase="wish")
+        if keeps.choices:
+            raise Unsuitable(f"maximum expiry is {duration(keeps.choices[-1])}", phase="wish")
+        fixed = f"expiry is fixed at {duration(usual)}"
+        raise Unsuitable("files never expire" if usual == FOREVER else fixed, phase="wish")
     return keeps.choices[index]
 
 
@@ -2390,7 +2394,8 @@ def retention_from_setting(keeps: Retention, value: str) -> int:
     if seconds not in keeps.choices:
         allowed = ", ".join(f"{choice // HOUR}h" for choice in keeps.choices)
         raise NotConfigured(
-            f"{keeps.setting} is {printable(value)!r}: it must be one of {allowed}", phase="wish"
+            f"{keeps.setting}: invalid value {printable(value)!r} (choose from {allowed})",
+            phase="wish",
         )
     return int(seconds or 0)
 
@@ -2411,17 +2416,25 @@ def parse_seconds(value: str) -> Optional[float]:
 
 
 def duration(seconds: Optional[float]) -> str:
-    """For people: "3 days", "1 hour", "for ever"."""
+    """For people: "3 days", "1 hour", "forever"."""
     if seconds is None:
-        return "as long as it likes"
+        return "unknown"
     if seconds == FOREVER:
-        return "for ever"
+        return "forever"
     units = ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"))
     for unit, name in units:
         if seconds >= unit:
             count = int(seconds // unit)
             return f"{count} {name}{'s' * (count != 1)}"
     return f"{int(seconds)} seconds"
+
+
+def limit_text(size: int) -> str:
+    """A limit in the unit in which the host gives it: 200 MB, 512 MiB."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
+        if size % unit == 0:
+            return f"{size // unit} {name}"
+    return human(size).replace(".0 ", " ")
 
 
 def human(size: float) -> str:
@@ -2574,7 +2587,7 @@ def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
         )
     except (ValueError, NoLink) as error:  # the text may hold a password: it is not repeated
         raise UsageError(
-            "a server's address looks like https://USER:PASSWORD@HOST:PORT/"
+            "invalid server URL (expected https://USER:PASSWORD@HOST:PORT/)"
         ) from error
     authority = root.partition("://")[2]
     auth_headers = (("Authorization", basic(user, password)),) if user or password else ()
@@ -2659,7 +2672,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
         retention=lambda options: Retention(FOREVER if options.settings.get("CATBOX_USERHASH") else 2 * YEAR),
         max_size=200_000_000, max_size_by_extension={"gif": 20_000_000}, blocked=CATBOX_BLOCKED, default=True,
         optional_settings=("CATBOX_USERHASH",), account_setting="CATBOX_USERHASH",
-        note="an anonymous file can never be deleted, and expires 2 years after its last download",
+        note="anonymous files cannot be deleted, and expire 2 years after the last download",
         checked="2026-09-14",
         source="catbox.moe/tools.php, /faq; its blog 2026-07-02; AniSync#44 2026-06-03; mpv-webm#229 2026-09-14",
         sample=Sample("https://files.catbox.moe/ab12cd.png", "https://files.catbox.moe/ab12cd.png"),
@@ -2707,7 +2720,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
         ),
         # The cap was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026: unasked, the safe one.
         retention=Retention(DAY, range(MINUTE, 2 * DAY + 1)), max_size=100 * MiB, default=True,
-        note="numbered links can be guessed: nothing private",
+        note="links can be guessed: nothing private",
         checked="2026-10-07", source="tmpfiles.org/api, October 2026",
         sample=Sample(
             '{"status":"success","data":{"url":"http://tmpfiles.org/1234/a.txt"}}', "https://tmpfiles.org/dl/1234/a.txt"
@@ -2716,7 +2729,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
     put(
         "filebin", "filebin.net", lambda source: f"https://filebin.net/{os.urandom(12).hex()}/{quote_segment(source.name)}",
         read=filebin_read, lookup=filebin_lookup, retention=Retention(6 * DAY), default=True, serves_file=False,
-        note="anybody who has the link can delete the file",
+        note="anyone with the link can delete the file",
         checked="2026-06-08", source="espebra/filebin2 2026-06-08 (retention of the public site: about 6 days)",
         sample=Sample(
             '{"bin":{"id":"0123456789abcdef01234567"},"file":{"filename":"a b.txt","bytes":3,"sha256":"' + "0" * 64 + '"}}',
@@ -2738,7 +2751,7 @@ ONE_REQUEST: tuple[Provider, ...] = (
         fields=lambda life, options: (("expires", str(int(life // HOUR))),) if life and life <= 30 * DAY else (),
         retention=Retention(null_keeps, range(HOUR, 30 * DAY + 1, HOUR)), max_size=512 * MiB,
         blocked=("exe", "dll", "jar", "apk", "rar", "so"),
-        note="its owner has switched uploads off", checked="2026-08-05",
+        note="disabled by its owner", checked="2026-08-05",
         source="mia-0/0x0 fhost.py 2024-03-30; irssi/scripts#910 2026-08-05: disabled, and no automated use wanted",
         sample=Sample("https://0x0.st/Abcd.txt\n", "https://0x0.st/Abcd.txt"),
     ),
@@ -2774,12 +2787,12 @@ ONE_REQUEST: tuple[Provider, ...] = (
     one_request(
         "termbin", "termbin.com", termbin, link_reader(body_text, "termbin.com"), retention=Retention(30 * DAY),
         max_size=32 * KiB - 1, text_only=True,
-        name_loss="keeps no name", note="unencrypted on its way there", checked="2026-06-16",
+        name_loss="keeps no name", note="unencrypted", checked="2026-06-16",
         source="solusipse/fiche fiche.c: a buffer of 32 KiB, and a file that fills it is cut",
         sample=Sample("https://termbin.com/a1b2\n\0", "https://termbin.com/a1b2"),
     ),
     Provider(
-        "transfersh", "a server of yours", transfersh_unset, transfersh_read, Retention(None, range(DAY, 366 * DAY, DAY)),
+        "transfersh", "your server", transfersh_unset, transfersh_read, Retention(None, range(DAY, 366 * DAY, DAY)),
         once="wish", required_settings=("TWAT_FS_TRANSFERSH_URL",), check_setup=transfersh_missing, private=True,
         note="-p https://drop.example.org/ needs no setting",
         checked="2026-06-13", source="dutchcoders/transfer.sh 2026-06-13, server/handlers.go",
@@ -2906,9 +2919,7 @@ def post_json(url: str, value: Any, *headers: Header, **more: Any) -> Request:
 def etag_of(response: Response) -> str:
     etag = str(response.headers.get("ETag", ""))
     if not etag or not etag.isprintable():
-        raise NoLink(
-            f"{response.status} to a part, but without its ETag", phase="reply", started=True
-        )
+        raise NoLink(f"{response.status} for a part, but no ETag", phase="reply", started=True)
     return etag
 
 
@@ -3224,13 +3235,13 @@ DROPBOX_PART = 32 * MiB
 DROPBOX_SAYS = (  # a piece of its tags (SDK 12.2.4), in our words, and the way out
     (
         "expired_access_token",
-        "the access token has run out",
+        "the access token has expired",
         "set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY: it lasts 4 hours",
     ),
-    ("invalid_access_token", "the access token is not valid", "make a new one in the app console"),
+    ("invalid_access_token", "invalid access token", "make a new one in the app console"),
     (
         "missing_scope",
-        "the app may not do that",
+        "the app lacks a permission",
         "allow {scope} in the app console, and authorise the app again",
     ),
     (
@@ -3245,14 +3256,14 @@ DROPBOX_SAYS = (  # a piece of its tags (SDK 12.2.4), in our words, and the way 
     ),
     (
         "conflict",
-        "it is already in the Dropbox",
+        "the file already exists in the Dropbox",
         "--force overwrites it, --unique gives another name",
     ),
     ("insufficient_space", "the Dropbox is full", "delete something there"),
-    ("disallowed_name", "Dropbox does not take this name", "--name gives another one"),
+    ("disallowed_name", "invalid name for Dropbox", "--name gives another one"),
     (
         "malformed_path",
-        "Dropbox does not take this path",
+        "invalid path for Dropbox",
         "--name and --remote-path give another one",
     ),
     (
@@ -3262,7 +3273,7 @@ DROPBOX_SAYS = (  # a piece of its tags (SDK 12.2.4), in our words, and the way 
     ),
     (
         "email_not_verified",
-        "Dropbox shares nothing before the account's address is verified",
+        "Dropbox does not share before the account's address is verified",
         "see the account's settings",
     ),
     ("settings_error", "this Dropbox plan has no links that expire", "upload without --expire"),
@@ -3305,13 +3316,13 @@ class Dropbox:
         )
         if answer.status != 200:
             why = (
-                "the refresh token is not valid (any more)"
+                "invalid or expired refresh token"
                 if "invalid_grant" in answer.text()
                 else error_text(answer)
             )
             hint = "check DROPBOX_REFRESH_TOKEN, DROPBOX_APP_KEY and DROPBOX_APP_SECRET; or authorise the app again"
             raise Refused(
-                f"Dropbox gives no access token: {why}",
+                f"Dropbox: no access token: {why}",
                 phase="setup",
                 status=answer.status,
                 hint=hint,
@@ -3393,7 +3404,7 @@ def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
     if not content_hash:
         raise no_link(stored)
     if content_hash != digest:
-        raise NotVerified("Dropbox stored other bytes: their content_hash differs", phase="proof")
+        raise NotVerified("Dropbox: content_hash mismatch; the stored file differs", phase="proof")
     if path[0] == "/":  # of what is not mounted there is no such path
         path = json_at("path_display")(stored) or path
     return dropbox_link(account, path, options)._replace(sha256=stored.sha256)
@@ -3675,7 +3686,9 @@ class Aws:
         )
         if region and not re.fullmatch(REGION, region):
             hint = "AWS_REGION is like eu-central-1"
-            raise not_configured(f"{printable(region)!r} {flaw(region) or 'is no region'}", hint)
+            raise not_configured(
+                f"{printable(region)!r} {flaw(region) or 'is not a valid region'}", hint
+            )
         return region
 
     def region(self) -> str:
@@ -3841,7 +3854,7 @@ class Aws:
             )
             return self.send(request)  # type: ignore[no-any-return]
         except UploadError as error:
-            raise not_configured(f"{who} gives no credentials: {error}", error.hint) from error
+            raise not_configured(f"{who}: no credentials: {error}", error.hint) from error
 
     def sts(
         self, action: str, fields: Mapping[str, str], credentials: Optional[Credentials]
@@ -3940,7 +3953,7 @@ class Aws:
 
 
 NO_KEYS = (
-    "no AWS credentials were found",
+    "AWS credentials not found",
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
 )
 CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
@@ -3965,7 +3978,7 @@ def check_endpoint(name: str, url: str) -> str:
         if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
             return base_url(url)
     raise not_configured(
-        f"{name} {flaw(url) or 'is no URL of a server'}: {printable(redact_url(url))}",
+        f"{name} {flaw(url) or 'is not a valid server URL'}: {printable(redact_url(url))}",
         "it begins with http:// or https://",
     )
 
@@ -4003,7 +4016,7 @@ def read_ini(path: str) -> Sections:
         errors = getattr(error, "errors", None)
         line = errors[0][0] if errors else getattr(error, "lineno", "?")
         raise not_configured(
-            f"{printable(path)}: line {line} cannot be understood",
+            f"{printable(path)}: line {line} is invalid",
             "it is [SECTION] or NAME = VALUE",
         ) from None
     return {
@@ -4024,7 +4037,7 @@ def text_file(path: str) -> str:
 
 
 def json_object(text: Union[str, bytes]) -> dict[str, Any]:
-    """The object that is written there in JSON; an empty one for everything else."""
+    """The object that is written there in JSON; an empty one foreverything else."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -4062,7 +4075,7 @@ def parse_credentials(data: Any, who: str, names: Sequence[str] = KEYS) -> Crede
             raise not_configured(f"{name} of {who} {flaw(value)}", "remove that")
     key, secret, token = values
     if not key or not secret or not re.fullmatch(r"[!-~]*", key + secret + token):
-        raise not_configured(f"{who} gives no access key with its secret")
+        raise not_configured(f"{who} has no access key with its secret")
     return Credentials(key, secret, token, parse_timestamp(fields.get(names[3])), who)
 
 
@@ -4078,9 +4091,9 @@ def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credent
             env={**child_environment(), **settings},
         )
     except subprocess.TimeoutExpired:
-        raise not_configured(f"{who} gave no answer within {PROCESS_TIME:g} s") from None
+        raise not_configured(f"{who} timed out after {PROCESS_TIME:g} s") from None
     except (OSError, ValueError, IndexError) as error:
-        raise not_configured(f"{who} cannot be started: {local_reason(error)}") from error
+        raise not_configured(f"{who} could not be started: {local_reason(error)}") from error
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
         # the last line, unless an argument is refused: version 1 of the AWS CLI lists all others below
@@ -4088,7 +4101,7 @@ def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credent
         raise not_configured(f"{who} failed ({done.returncode}): {printable(reason)}")
     printed = json_object(done.stdout)
     if printed.get("Version") != 1:
-        raise not_configured(f"{who} printed no JSON of version 1")
+        raise not_configured(f"{who}: invalid output (expected JSON, version 1)")
     return parse_credentials(printed, who, SESSION_KEYS)
 
 
@@ -4317,7 +4330,7 @@ class Bucket:
         theirs = answer.headers.get("x-amz-checksum-crc32")
         if answer.status < 300 and (theirs != crc if theirs and crc else other_md5(answer, part)):
             raise NotVerified(
-                f"{self.name} stored other bytes: their checksum differs", phase="proof"
+                f"{self.name}: checksum mismatch; the stored file differs", phase="proof"
             )
         return answer
 
@@ -4339,35 +4352,35 @@ class Bucket:
 
 S3_ERRORS = {  # code: what it means, and what to do
     "PreconditionFailed": (
-        "PLACE exists already",
+        "PLACE already exists",
         "--force overwrites it, --unique gives another name",
     ),
-    "NoSuchBucket": ("there is no bucket BUCKET", "check AWS_S3_BUCKET and the endpoint"),
+    "NoSuchBucket": ("bucket BUCKET not found", "check AWS_S3_BUCKET and the endpoint"),
     "AccessDenied": (
         "no permission to write PLACE",
         "the key needs s3:PutObject (and s3:AbortMultipartUpload); check KEYS",
     ),
     "InvalidAccessKeyId": (
-        "the access key is not known there",
+        "unknown access key",
         "check KEYS and the endpoint",
     ),
     "SignatureDoesNotMatch": (
-        "the access key and its secret do not fit",
+        "the secret does not match the access key",
         "check KEYS",
     ),
     "ExpiredToken": ("the session token has expired", "get new temporary credentials"),
     "InvalidToken": (
-        "the session token is not valid",
+        "invalid session token",
         "check AWS_SESSION_TOKEN (or KEYS); permanent keys have none",
     ),
-    "RequestTimeTooSkewed": ("this machine's clock is wrong", "set it"),
+    "RequestTimeTooSkewed": ("the clock of this machine is wrong", "set it"),
     "AuthorizationHeaderMalformed": ("BUCKET is in another region", "set AWS_REGION"),
     "PermanentRedirect": ("BUCKET is in another region", "set AWS_REGION"),
     "QuotaExceeded": ("BUCKET is full", "delete something there"),
     "XMinioStorageFull": ("the storage is full", "delete something there"),
     "EntityTooLarge": (
-        "it takes no object of this size",
-        "the limits of the service say how large",
+        "file too large for this service",
+        "see the limits of the service",
     ),
 }
 
@@ -4550,7 +4563,7 @@ def s3_missing(settings: Mapping[str, str]) -> str:
     if not bucket:
         return missing_setting("AWS_S3_BUCKET", settings)
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
-        return f"AWS_S3_BUCKET {flaw(bucket) or 'is no name of a bucket'}"
+        return f"AWS_S3_BUCKET {flaw(bucket) or 'is not a valid bucket name'}"
     try:
         check_endpoint("TWAT_FS_S3_PUBLIC_URL", settings.get("TWAT_FS_S3_PUBLIC_URL", "http://x"))
         aws = Aws(settings)
@@ -4572,7 +4585,7 @@ def s3_doubt(settings: Mapping[str, str]) -> str:
 
 ACCOUNTS: tuple[Provider, ...] = (
     Provider(
-        "s3", "a bucket of yours", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, private=True,
+        "s3", "your bucket", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, private=True,
         supports=("remote_path", "force", "public"),
         required_settings=("AWS_S3_BUCKET",), check_setup=s3_missing, setup_warning=s3_doubt,
         ca_bundle=lambda settings: settings.get("AWS_CA_BUNDLE") or Aws(settings).profile.get("ca_bundle"),
@@ -4600,7 +4613,7 @@ ACCOUNTS: tuple[Provider, ...] = (
     Provider(
         "fal", "fal.ai", fal, fal_read, FAL_KEEPS, empty=True, private=True,
         required_settings=("FAL_KEY",), check_setup=fal_missing, optional_settings=("FAL_KEY_ID", "FAL_KEY_SECRET"),
-        note="public, and cannot be deleted by us; expires by the account's lifecycle setting",
+        note="public, cannot be deleted; expires by the account's lifecycle setting",
         help="make a key at https://fal.ai/dashboard/keys",
         checked="2026-11-23", source="fal_client 1.0.3; fal-ai/fal-js 2026-08-02; fal's documentation 2026",
         sample=Sample('{"access_url":"https://v3.fal.media/files/x/a.txt"}', "https://v3.fal.media/files/x/a.txt"),
@@ -4616,7 +4629,7 @@ ACCOUNTS: tuple[Provider, ...] = (
     ),
     Provider(
         "storageto", "storage.to", storageto, storageto_read, STORAGETO_KEEPS, max_size=25 * 10**9,
-        note="3 days by default; 20 uploads and 100 GB a day; never tried by us",
+        note="3 days by default; 20 uploads and 100 GB a day; untested",
         checked="2026-05-11", source="storage.to/docs/api and FAQ 2026-05-01; storageto/cli 2026-05-11",
         sample=Sample('{"success":true,"file":{"raw_url":"https://storage.to/r/aB3"}}', "https://storage.to/r/aB3"),
     ),
@@ -4740,14 +4753,16 @@ def check_options(options: UploadOptions) -> None:
     """UsageError for wishes that contradict each other."""
     if options.expire and options.keep and options.keep > options.expire:
         gone, alive = duration(options.expire), duration(options.keep)
-        raise UsageError(f"the link cannot be gone after {gone} and live at least {alive}")
+        raise UsageError(f"--expire {gone} conflicts with --keep {alive}")
     for name, choices in (("verify", ("auto", "full", "none")), ("ip_version", (None, 4, 6))):
         value = getattr(options, name)
         if value not in choices:
             allowed = ", ".join(map(str, choices))
             raise UsageError(f"{name}: invalid value {value!r} (choose from {allowed})")
     if options.once and options.verify == "full":
-        raise UsageError("a link for one download cannot be verified by downloading it")
+        raise UsageError(
+            "--once cannot be combined with --verify full (it would use up the download)"
+        )
     if options.name is not None:
         check_name(options.name)
     if options.proxy:
@@ -4797,7 +4812,7 @@ def setup_problem(provider: Provider, settings: Mapping[str, str]) -> str:
     for name in (*provider.required_settings, *provider.optional_settings):
         value = settings.get(name, "")
         if not value.isprintable() or not (value.isascii() or name.endswith("_URL")):
-            return f"{name} holds a line end, or another character that it cannot have"
+            return f"{name} contains an invalid character (a line break?)"
     if provider.check_setup:
         return provider.check_setup(settings)
     if isinstance(provider.retention, Retention) and settings.get(provider.retention.setting):
@@ -4817,23 +4832,22 @@ def unsuitable_reason(provider: Provider, source: Source, options: UploadOptions
     extension, size = source.extension(), source.size
     limit = provider.max_size_by_extension.get(extension, provider.max_size)
     if not size and not provider.empty:
-        return "the file is empty"
+        return "empty files are not accepted"
     if limit is not None and size + provider.overhead > limit:
         size_text = human(size) if human(size) != human(limit) else f"{size} bytes"
-        return f"{size_text} is over its limit of {human(limit)}" + f" for .{extension}" * (
-            extension in provider.max_size_by_extension
-        )
+        files = f" for .{extension}" if extension in provider.max_size_by_extension else ""
+        return f"file too large: {size_text} (max {limit_text(limit)}{files})"
     if extension and any(
         extension.startswith(b[:-1]) if b.endswith("*") else extension == b
         for b in provider.blocked
     ):
-        return f"it does not take .{extension} files"
+        return f".{extension} files are blocked"
     for name in ("remote_path", "force", "public", "once"):
         if getattr(options, name) not in (None, False) and not supports(provider, name):
             able = ", ".join(row.id for row in PROVIDERS if supports(row, name))
             return f"does not support --{name.replace('_', '-')} (these do: {able})"
     if provider.text_only and not is_text(source.body):
-        return "it takes text only"
+        return "accepts text files only"
     return ""
 
 
@@ -5024,8 +5038,8 @@ def find_provider(name: str) -> Provider:
         return matches[0]
     shown = printable(name.rpartition("@")[2], 60)  # what stands before may be a password
     if matches:
-        raise UsageError(f"{shown!r} may be {' or '.join(row.id for row in matches)}")
-    raise UsageError(f"there is no host {shown!r}", hint=suggest_host(name))
+        raise UsageError(f"ambiguous host {shown!r}: {' or '.join(row.id for row in matches)}")
+    raise UsageError(f"unknown host {shown!r}", hint=suggest_host(name))
 
 
 ALIKE = 0.75  # at 0.6 "gofile" means filebin
@@ -5038,7 +5052,9 @@ def suggest_host(name: str) -> str:
         scheme = "https" if server[1][-1].isalpha() else "http"  # few ports and addresses speak TLS
         return f"your server? -p {scheme}://{name.rstrip('/')}/"
     close = difflib.get_close_matches(name.lower(), [row.id for row in PROVIDERS], 3, ALIKE)
-    return f"did you mean {' or '.join(close)}?" if close else f"`{program()} list` shows the hosts"
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"run `{program()} list` to see all hosts"
 
 
 def choose_chain(
@@ -5351,7 +5367,7 @@ def upload_to_provider(
         error_class = (
             Refused if isinstance(earlier, NotVerified) else type(earlier)
         )  # of this file it has nothing
-        raise error_class(f"not asked again: {earlier}", **known)  # type: ignore[arg-type]
+        raise error_class(f"skipped (failed earlier): {earlier}", **known)  # type: ignore[arg-type]
     against = objection(provider, source, options)
     if against:
         raise against
@@ -5383,7 +5399,7 @@ def upload_to_provider(
     life = choose_lifetime(retention_for(provider, options), source.size, options)
     if options.expire and life and life > 1.5 * options.expire:
         progress.warn(
-            f"{provider.id} keeps it {duration(life)}: it has nothing nearer to {duration(options.expire)}"
+            f"{provider.id}: link expires in {duration(life)} (closest available to {duration(options.expire)})"
         )
     ends = link.expires or (time.time() + life if life and life < FOREVER else None)
     expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends)) if ends else None
@@ -5412,7 +5428,7 @@ def hint_for(error: UploadError, provider: Provider, source: Source, options: Up
     if options.unique:  # no use in advising what was given
         error.hint = re.sub("--(force|unique)( or|[^,]*,?) ?", "", error.hint)
     if error.hint or error.status == 413:
-        return error.hint or f"the file has {human(source.size)}"
+        return error.hint or f"the file is {human(source.size)}"
     if provider.account_setting and not options.settings.get(provider.account_setting):
         about = denied or re.search(ABOUT_ACCOUNTS, str(error), re.I)
         return f"may require an account: set {provider.account_setting}" if about else ""
@@ -5444,7 +5460,7 @@ def verify(
         if link.host_sha256:
             if link.host_sha256 != (link.sha256 or sha256_of(source.body)):
                 raise NotVerified(
-                    f"{provider.domain} stored other bytes: their SHA-256 differs", phase="proof"
+                    f"{provider.domain}: SHA-256 mismatch; the stored file differs", phase="proof"
                 )
             if options.verify != "full" or not provider.serves_file:
                 return "host-hash"
@@ -5455,7 +5471,7 @@ def verify(
             return verifier.full()
         return verifier.samples()
     except (Refused, NoLink, RetryableError) as error:
-        message = f"{redact_url(link.url)} does not give the file: {error}"
+        message = f"cannot download {redact_url(link.url)}: {error}"
         hint = link.hint or (link.denied if error.status in (401, 403) else "")
         raise NotVerified(message, phase="proof", status=error.status, hint=hint) from error
 
@@ -5489,7 +5505,7 @@ class Verifier:
         def refusal(response: Response) -> Optional[UploadError]:
             error = check(response) if response.status in (200, 206) else None
             if still_packed(response) and response.status in (200, 206):
-                error = mismatch(response, "bytes that cannot be unpacked")
+                error = mismatch(response, "cannot be unpacked")
             early = response.status in (403, 404)
             if error and is_html(response):
                 early = "html" not in guess_type(self.source.name)
@@ -5516,15 +5532,15 @@ class Verifier:
 
         def check(response: Response) -> Optional[UploadError]:
             if tally.size != size:
-                shown = "more" if tally.size > size else tally.size
-                return mismatch(response, f"{shown} instead of {size} bytes")
+                shown = f"over {size}" if tally.size > size else tally.size
+                return mismatch(response, f"wrong size: {shown} bytes, expected {size}")
             if tally.digest.hexdigest() != (self.link.sha256 or sha256_of(self.source.body)):
-                return mismatch(response, "other bytes")
+                return mismatch(response, "content differs")
             return None
 
         response = self.get(check, sink=tally.restart, max_response=size + 1)
         if response.status != 200:
-            raise mismatch(response, f"an answer {response.status}")
+            raise mismatch(response, f"unexpected status {response.status}")
         return "full"
 
     def samples(self) -> str:
@@ -5552,12 +5568,12 @@ class Verifier:
         """Compares the range that begins at `at`; of any other there is nothing to say."""
         first, size = part_of(response)
         if size not in (None, self.source.size):
-            return mismatch(response, f"{size} instead of {self.source.size} bytes")
+            return mismatch(response, f"wrong size: {size} bytes, expected {self.source.size}")
         if first != at or not response.body:
             return None
         local = slice_body(self.source.body, at, len(response.body))
         if response.body != b"".join(map(bytes, read_body(local))):
-            return mismatch(response, f"other bytes at {at}")
+            return mismatch(response, f"content differs at offset {at}")
         return None
 
 
@@ -5584,7 +5600,7 @@ def mismatch(response: Response, what: str) -> NotVerified:
         what += f" (Content-Encoding: {printable(packing(response), 40)})"
     if is_html(response):
         what += " (an HTML page)"
-    return NotVerified(f"{redact_url(response.url)} serves {what}", phase="proof")
+    return NotVerified(f"{redact_url(response.url)}: {what}", phase="proof")
 
 
 # -- for Python programs
@@ -5607,7 +5623,7 @@ def upload(
     if (
         provider is not None and not names
     ):  # a setting that is missing must not make public what was meant for one host
-        raise UsageError("provider names no host")
+        raise UsageError("provider: no host given")
     chain = choose_chain(names or default_names(wanted), wanted.fallback, wanted.settings)
     source = Source.of(path, wanted.name, wanted.unique)
     uploader = Uploader(wanted, chain)
@@ -5685,7 +5701,7 @@ def setup_providers(
     ]
     return {
         **infos,
-        **{name: infos[name]._replace(explanation="not tried: name it") for name in unasked},
+        **{name: infos[name]._replace(explanation="not asked") for name in unasked},
     }
 
 
@@ -5821,11 +5837,11 @@ class Meter(Progress):
     def waiting(self, error: UploadError, seconds: float) -> None:
         with self.lock:
             moving = self.current()
-            moving.note = f"again in {seconds:.0f} s"
+            moving.note = f"retrying in {seconds:.0f} s"
             if not moving.sent:
                 moving.begun = time.monotonic() + seconds
             self.log(
-                f"{moving.name}: {moving.host}: {error.phase}: {error}; again in {seconds:.1f} s"
+                f"{moving.name}: {moving.host}: {error.phase}: {error}; retrying in {seconds:.1f} s"
             )
             self.draw(True)
 
@@ -5834,7 +5850,7 @@ class Meter(Progress):
 
     def verifying(self) -> None:
         with self.lock:
-            self.current().note = "checking the link"
+            self.current().note = "verifying link"
             self.draw(True)
 
     def verified(self, method: str, seconds: float) -> None:
@@ -5844,7 +5860,7 @@ class Meter(Progress):
 
     def failed(self, error: UploadError) -> None:
         orphan = (
-            " (it may have arrived there all the same)"
+            " (the file may still have been stored there)"
             if error.started and error.status is None
             else ""
         )
@@ -6044,7 +6060,7 @@ def failure_lines(outcome: Outcome) -> list[str]:
             len(tried) == 1 and tried[0].phase != "dns"
         )  # which says nothing of the network
         if error.exit_code == 1 and unreached and not one_is_down:
-            lines.append(f"  no network? `{program()} serve FILE` makes this machine the host")
+            lines.append(f"  offline? `{program()} serve FILE` shares it from this machine")
     elif error and error.hint:
         lines.append(f"  {error.hint}")
     return lines
@@ -6061,22 +6077,46 @@ def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]]:
     """The hosts as rows of text, the head first: id, domain, when used, limit, how long, notes, last checked."""
-    head = ("host", "domain", "used", "up to", "keeps", "remarks", "checked")
+    head = ("host", "domain", "use", "max size", "expires", "notes", "verified")
     return [head, *((row.id, row.domain, *provider_facts(row), row.checked) for row in rows)]
 
 
+def host_json(row: Provider) -> dict[str, Any]:
+    """The facts of a host, with numbers as numbers; a lifetime that depends on the size is that of the largest file."""
+    use, _, _, notes = provider_facts(row)
+    keeps = retention_for(row, UploadOptions())
+    ttl = (
+        keeps.default_ttl(row.max_size or GiB) if callable(keeps.default_ttl) else keeps.default_ttl
+    )
+    spread = isinstance(keeps.choices, range)
+    choices = {"min": keeps.choices[0], "max": keeps.choices[-1]} if spread else [*keeps.choices]
+    return {
+        "host": row.id,
+        "domain": row.domain,
+        "use": use,
+        "max_bytes": row.max_size,
+        "expires_seconds": None if ttl in (None, FOREVER) else round(ttl or 0),
+        "expires_choices": choices,
+        "expires_known": ttl is not None,
+        "required_settings": row.required_settings,
+        "optional_settings": row.optional_settings,
+        "notes": notes,
+        "verified_on": row.checked,
+    }
+
+
 def provider_facts(row: Provider) -> tuple[str, str, str, str]:
-    used = "by default" if row.default else "if set up" if row.private else "if named"
+    used = "default" if row.default else "your own" if row.private else "opt-in"
     remarks = [
         "one download" if row.once == "always" else "",
         "text only" if row.text_only else "",
         row.name_loss,
-        "not " + " ".join(row.blocked) if row.blocked else "",
-        "needs " + ", ".join(row.required_settings) if row.required_settings else "",
-        "takes " + ", ".join(row.optional_settings) if row.optional_settings else "",
+        "blocked: " + ", ".join(row.blocked) if row.blocked else "",
+        "required: " + ", ".join(row.required_settings) if row.required_settings else "",
+        "optional: " + ", ".join(row.optional_settings) if row.optional_settings else "",
         row.note,
     ]
-    size = human(row.max_size) if row.max_size else "?"
+    size = limit_text(row.max_size) if row.max_size else "?"
     return (
         used,
         size,
@@ -6090,7 +6130,7 @@ def retention_text(keeps: Retention) -> str:
     if callable(usual):
         return f"{duration(usual(GiB))} to {duration(usual(0))}"
     if usual == FOREVER and keeps.choices:
-        return "for ever, or as long as wished"
+        return "forever, or any time"
     if isinstance(keeps.choices, range):
         return f"{duration(keeps.choices[0])} to {duration(keeps.choices[-1])}"
     if keeps.choices:
@@ -6149,7 +6189,7 @@ class Store:
             remove_tree(folder)
             network = (ConnectionError, TimeoutError, socket.timeout)
             if isinstance(error, OSError) and not isinstance(error, network):
-                message = f"It cannot be stored here: {local_reason(error)}"
+                message = f"Could not be stored: {local_reason(error)}"
                 raise HTTPError(500, message) from error
             raise
         finally:
@@ -6161,7 +6201,7 @@ class Store:
         """Refuse to fill the disk.  An unreadable folder is reported by writing into it."""
         with contextlib.suppress(OSError):
             if shutil.disk_usage(self.folder).free < size + RESERVE:
-                raise HTTPError(507, "No space left")
+                raise HTTPError(507, "Disk is full")
 
     def find(self, token: str, name: str, take: bool = False) -> StoredFile:
         """The file, if it may still be fetched; `take` uses up one of its downloads."""
@@ -6327,13 +6367,13 @@ class ServeHandler(RequestHandler):
     def do_PUT(self) -> None:
         name = self.parts()[-1]
         if not name:
-            raise HTTPError(400, "Name the file: PUT /NAME")
+            raise HTTPError(400, "File name required: PUT /NAME")
         self.reply_links([self.save(name, self.body())])
 
     def do_POST(self) -> None:
         boundary = self.headers.get_param("boundary")
         if self.headers.get_content_type() != "multipart/form-data" or not boundary:
-            raise HTTPError(415, "Send multipart/form-data, or PUT /NAME")
+            raise HTTPError(415, "Expected multipart/form-data, or PUT /NAME")
         links: list[tuple[str, str]] = []
         try:
             for part in MultipartReader(self.body(), str(boundary).encode()).files():
@@ -6460,9 +6500,9 @@ class ServeHandler(RequestHandler):
             return -1
         size = parse_number(self.headers.get("Content-Length"))
         if size is None:
-            raise HTTPError(411, "Content-Length is needed")
+            raise HTTPError(411, "Content-Length required")
         if size > self.store.max_size:
-            raise HTTPError(413, f"At most {human(self.store.max_size)}")
+            raise HTTPError(413, f"File too large: at most {human(self.store.max_size)}")
         self.store.check_space(size)
         return size
 
@@ -6479,7 +6519,7 @@ class ServeHandler(RequestHandler):
         while size:
             data = self.rfile.read1(min(size, 256 * KiB))
             if not data:
-                raise HTTPError(400, "The body ended too early")
+                raise HTTPError(400, "Body ended too early")
             self.progress = time.monotonic()
             size -= len(data)
             yield data
@@ -6489,16 +6529,16 @@ class ServeHandler(RequestHandler):
         while size:
             head = re.fullmatch(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n", self.rfile.readline(KiB))
             if not head:
-                raise HTTPError(400, "A broken chunk")
+                raise HTTPError(400, "Malformed chunk")
             size = int(head.group(1), 16)
             left -= size
             if left < 0:
-                raise HTTPError(413, f"At most {human(self.store.max_size)}")
+                raise HTTPError(413, f"File too large: at most {human(self.store.max_size)}")
             yield from self.read_exactly(size)
             # the end of the chunk; after the last one, trailers
             ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))
             if all(line.strip() for line in ends):
-                raise HTTPError(400, "A broken chunk")
+                raise HTTPError(400, "Malformed chunk")
 
     def log_message(self, format: str, *args: Any) -> None:
         if not self.quiet:
@@ -6583,7 +6623,7 @@ class MultipartReader:
             yield self.data[:safe]
             block = next(self.blocks, b"")
             if not block:
-                raise HTTPError(400, "The form ended too early")
+                raise HTTPError(400, "Form ended too early")
             self.data = self.data[safe:] + block
         before, _, self.data = self.data.partition(mark)
         yield before
@@ -6652,7 +6692,7 @@ class Server(ThreadingHTTPServer):
             handler.connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
-        """Called for every connection, also where no thread could be started for it."""
+        """Called forevery connection, also where no thread could be started for it."""
         super().shutdown_request(request)
         self.handlers.pop(request, None)
 
@@ -6711,13 +6751,13 @@ SIZE = {"metavar": "SIZE", "type": NUMBERS["limit_rate"]}
 WIRE_OPTIONS = (
     Option(
         "--retry",
-        "further tries at one host (2)",
+        "retries per host (default 2)",
         {"metavar": "N", "type": NUMBERS["retry"]},
     ),
-    Option("--connect-timeout", "for reaching a host (15)", SECONDS),
-    Option("--timeout", "without any byte moving (60)", SECONDS),
-    Option("--max-time", "for the whole call", SECONDS),
-    Option("--limit-rate", "bytes a second, like 500k", SIZE),
+    Option("--connect-timeout", "connection timeout (default 15)", SECONDS),
+    Option("--timeout", "stall timeout: give up if no data moves (default 60)", SECONDS),
+    Option("--max-time", "limit for the whole run", SECONDS),
+    Option("--limit-rate", "maximum transfer rate in bytes per second, like 500k", SIZE),
     Option("-4 --ipv4", "connect over IPv4 only", {**IP_VERSION, "const": 4}),
     Option("-6 --ipv6", "connect over IPv6 only", {**IP_VERSION, "const": 6}),
     Option(
@@ -6725,100 +6765,102 @@ WIRE_OPTIONS = (
         "http, https, socks5 or socks5h://[USER:PASSWORD@]HOST:PORT; '' for none",
         {"metavar": "URL"},
     ),
-    Option("--cacert", "certificates (PEM) to trust instead of the system's", {"metavar": "FILE"}),
+    Option("--cacert", "CA certificates (PEM) to use instead of the system's", {"metavar": "FILE"}),
     Option("--insecure", "do not verify certificates"),
-    Option("-q --quiet", "only errors"),
-    Option("-v --verbose", "each step on stderr"),
-    Option("--json", "one JSON object for each file or host"),
+    Option("-q --quiet", "print errors only"),
+    Option("-v --verbose", "print each step on stderr"),
+    Option("--json", "print one JSON object per file or host"),
 )
 
 UPLOAD_OPTIONS = (
     Option(
         "-p --provider",
-        "hosts to use, and no others: A,B; or https://HOST/ of a transfer.sh server",
+        "use only these hosts, in this order: A,B; or the https://HOST/ of a transfer.sh server",
         {"metavar": "A,B", "type": parse_names, "action": "extend"},
     ),
-    Option("--fallback", "after the named hosts, or your own storage, try the public ones"),
+    Option("--fallback", "then try the public hosts, after the named ones or your own storage"),
     Option("--fragile", "stop at the first failure"),
-    Option("-n --name", "the name that the host is told", {"metavar": "NAME"}),
-    Option("--unique", "put the time into the name"),
+    Option("-n --name", "upload under this name", {"metavar": "NAME"}),
+    Option("--unique", "add the time to the name"),
     Option(
         "--remote-path",
-        "where in storage with folders: FOLDER/ or the whole path",
+        "destination FOLDER/ or full path (S3, Dropbox)",
         {"metavar": "PATH"},
     ),
-    Option("--force", "overwrite, for storage that can"),
-    Option("--public", "storage of yours is public: its links need no signature"),
-    Option(
-        "-e --expire", "the link should be gone after about this time: 10m, 12h, 7d, 4w", DURATION
-    ),
-    Option("--keep", "the link must live at least this long", DURATION),
-    Option("--once", "one download only"),
+    Option("--force", "overwrite an existing file (S3, Dropbox)"),
+    Option("--public", "objects are public: print plain, unsigned links (S3)"),
+    Option("-e --expire", "expire the link after about this time: 10m, 12h, 7d, 4w, 1y", DURATION),
+    Option("--keep", "require a link that lives at least this long", DURATION),
+    Option("--once", "allow one download only"),
     Option(
         "--no-check",
-        "do not prove the link",
+        "do not verify the link",
         {"dest": "verify", "action": "append_const", "const": "none"},
     ),
     Option(
-        "--verify", "prove it by fetching the whole file", {"action": "append", "choices": ["full"]}
+        "--verify",
+        "verify by downloading the whole file",
+        {"action": "append", "choices": ["full"]},
     ),
-    Option("--dry-run", "which hosts would be asked, and why not the others; sends nothing"),
+    Option("--dry-run", "show which hosts would be tried and why not the others; upload nothing"),
     Option(
         "-j --jobs",
-        "so many files at a time (1), or parts of a large one (8)",
+        "parallel transfers: files (default 1) or parts of one file (default 8)",
         {"metavar": "N", "type": NUMBERS["jobs"]},
     ),
-    Option("--no-progress", "no progress on the terminal"),
+    Option("--no-progress", "show no progress"),
 )
 
 SERVE_OPTIONS = (
     Option(
-        "--bind", "address to listen on (all for FILEs, else 127.0.0.1)", {"metavar": "ADDRESS"}
+        "--bind",
+        "listen on this address (default: all for FILEs, else 127.0.0.1)",
+        {"metavar": "ADDRESS"},
     ),
     Option(
         "--port",
-        "(8080, or any free one)",
+        "listen on this port (default 8080, or any free one)",
         {"metavar": "N", "type": number_type(parse_number, "0 to 65535", 0, 65535)},
     ),
     Option(
         "--dir",
-        "where received files go; without it they are gone at the end",
+        "keep received files here; without it they are deleted at the end",
         {"metavar": "FOLDER"},
     ),
-    Option("--max-size", "largest file received (1 GiB)", SIZE),
-    Option("--keep", "received files are deleted after this time", DURATION),
+    Option("--max-size", "largest file accepted (default 1 GiB)", SIZE),
+    Option("--keep", "delete received files after this time", DURATION),
     Option(
         "--token",
-        "password for uploads, or TWAT_FS_SERVE_TOKEN; needed to receive from other machines",
+        "password for uploads (or TWAT_FS_SERVE_TOKEN); required to receive from other machines",
         {"metavar": "TEXT"},
     ),
-    Option("--url", "URL of this server behind a proxy", {"metavar": "URL"}),
-    Option("-q --quiet", "no line for each request"),
+    Option("--url", "public URL of this server behind a proxy", {"metavar": "URL"}),
+    Option("-q --quiet", "print no line per request"),
 )
 
-ONLINE = Option("--online", "prove it: upload a few bytes and fetch them back")
+ONLINE = Option("--online", "upload a few bytes and download them again")
 LIST_OPTIONS = (Option("--json", "as JSON"), ONLINE)
 COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
     "list": LIST_OPTIONS, "status": (ONLINE, *WIRE_OPTIONS), "serve": SERVE_OPTIONS, "version": (), "completion": (),
     "upload": (*UPLOAD_OPTIONS, *WIRE_OPTIONS),
 }  # fmt: skip
 
-EPILOG = """commands (a file that is called like one of them is ./list):
+EPILOG = """commands (write ./list for a file named "list"):
   FILE... | -                the same as upload FILE...
-  list                       the hosts and what is known about them
-  status [HOST] [--online]   whether a host is ready
+  list                       show the hosts and what is known about them
+  status [HOST] [--online]   show whether a host is set up; --online tries it
   serve [FILE...]            this machine is the host
   version
-  completion SHELL           completes these words in bash, fish or zsh: eval "$(twat-fs completion bash)"
+  completion SHELL           print a completion script: eval "$(twat-fs completion bash)"
 
 exit codes:
-  0  every file has a proven URL
+  0  every file has a verified URL
   1  no file could be uploaded
-  2  wrong command line; nothing was sent
+  2  wrong command line; nothing was uploaded
   3  some files failed
   4  uploaded, but the host does not serve the same bytes
-  5  nothing fits (size, type, expiry, not configured); nothing was sent
-  6  local problem (missing, unreadable, changed while it was being read)
+  5  no suitable host (size, type, expiry, not configured); nothing was uploaded
+  6  local problem (missing, unreadable, changed while being read)
   130  interrupted
 """
 
@@ -6878,7 +6920,7 @@ def build_parser(
     for option in options:
         parser.add_argument(*option.flags.split(), help=option.help, **option.kwargs)
     parser._has_negative_number_optionals = []  # or -4 would make an option of each negative number
-    parser.add_argument("--version", action="store_true", help="the version")
+    parser.add_argument("--version", action="store_true", help="print the version")
     return parser
 
 
@@ -6893,10 +6935,10 @@ def parse_args(parser: Any, argv: Sequence[str]) -> Any:
         put_line(version_line())
         parser.exit()
     if getattr(args, "quiet", False) and getattr(args, "verbose", False):
-        parser.error("--quiet and --verbose contradict each other")
+        parser.error("--quiet conflicts with --verbose")
     if cut < len(argv):
         if not hasattr(args, "file"):
-            parser.error("no files here")
+            parser.error("unexpected FILE")
         args.file += argv[cut + 1 :]
     return args
 
@@ -6910,19 +6952,19 @@ def options_of(args: Any) -> UploadOptions:
     }
     checks = set(values.pop("verify", ()))
     if len(checks) > 1:
-        raise UsageError("--no-check and --verify contradict each other")
+        raise UsageError("--no-check conflicts with --verify")
     options = with_environment(
         UploadOptions(**values, verify=(checks or {"auto"}).pop(), sha256=bool(args.json))
     )
     if options.insecure:
         print_line(
-            "twat-fs: WARNING: --insecure: certificates are not verified; anybody on the way can read and change the file"
+            "twat-fs: warning: --insecure: certificates are not verified; the connection can be intercepted"
         )
     return options
 
 
 def cmd_upload(argv: Sequence[str]) -> int:
-    about = "Turn files into URLs.  The URL goes to stdout, all the rest to stderr."
+    about = "Turn files into URLs. The URL goes to stdout, everything else to stderr."
     parser = build_parser("", about, COMMAND_OPTIONS["upload"], "file", more=EPILOG)
     args = parse_args(parser, argv)
     files = args.file or ([] if sys.stdin is None or sys.stdin.isatty() else ["-"])
@@ -6930,7 +6972,9 @@ def cmd_upload(argv: Sequence[str]) -> int:
         parser.error(f"name a FILE, or pipe something in ({program()} --help shows more)")
     if files.count("-") > 1 or (len(files) > 1 and args.name):
         parser.error(
-            "standard input can be read once only" if not args.name else "--name is for one file"
+            "standard input can be read only once"
+            if not args.name
+            else "--name requires a single FILE"
         )
     options = options_of(args)
     if len(files) > 1:
@@ -6941,17 +6985,15 @@ def cmd_upload(argv: Sequence[str]) -> int:
                 hint=meant,
             )
         if options.remote_path and not options.remote_path.endswith("/"):
-            parser.error("--remote-path is a folder, and ends in /, for more than one file")
+            parser.error("--remote-path must end in / for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
     chain = choose_chain(
         args.provider or default_names(options), options.fallback, options.settings
     )
     if args.provider == []:
-        parser.error("--provider names no host")
+        parser.error("--provider: no host given")
     if sys.stdout is None:
-        raise Unreadable(
-            "standard output is closed: there is nowhere to print a URL", phase="output"
-        )
+        raise Unreadable("standard output is closed", phase="output")
     terminal = bool(sys.stderr and sys.stderr.isatty())
     meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
     with contextlib.ExitStack() as stack:
@@ -7030,8 +7072,8 @@ def read_stdin(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
             raise Unreadable(f"standard input: {local_reason(error)}", phase="file") from error
         size += len(data)
         if limit is not None and size > limit:
-            most = f"{human(limit)}, the most that a host here takes"
-            raise Unsuitable(f"standard input is longer than {most}", phase="file")
+            most = f"{human(limit)} (max size of these hosts)"
+            raise Unsuitable(f"standard input is too large: over {most}", phase="file")
         yield data
     meter.spooled()
 
@@ -7048,8 +7090,8 @@ def spool_to_file(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content
                 if shutil.disk_usage(path).free < RESERVE:
                     raise OSError(errno.ENOSPC, "the disk is nearly full")
     except OSError as error:
-        why = f"standard input cannot be held in {folder}: {local_reason(error)}"
-        raise Unreadable(why, phase="file", hint="TMPDIR names another place") from error
+        why = f"standard input could not be stored in {folder}: {local_reason(error)}"
+        raise Unreadable(why, phase="file", hint="set TMPDIR to another folder") from error
     return Source.of(path).body
 
 
@@ -7139,17 +7181,17 @@ def print_outcome(outcome: Outcome, meter: Meter, args: Any) -> None:
     if result and result.verified == "none" and not args.quiet and not args.verify:
         paged = any(row.id == result.provider and not row.serves_file for row in PROVIDERS)
         why = (
-            f"{result.provider} shows us a page instead"
+            f"{result.provider} serves a page to tools"
             if paged
-            else "a look at the link would use it up"
+            else "verifying would use up the download"
         )
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: not checked: {why}")
+        meter.print_above(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
     elif result and args.verbose:
-        expiry = f"until {result.expires}" if result.expires else "with no known end"
+        expiry = f"expires {result.expires}" if result.expires else "expiry unknown"
         delete = (
-            f"; curl -X DELETE {shlex.quote(result.delete)} removes it" if result.delete else ""
+            f"; delete with: curl -X DELETE {shlex.quote(result.delete)}" if result.delete else ""
         )
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: kept {expiry}{delete}")
+        meter.print_above(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
     line = json_line(outcome) if args.json else result.url if result else ""
     if not line:
         return
@@ -7210,7 +7252,7 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
     else:
         hosts = map(str.__add__, fits, lives) if options.expire or options.keep else fits
         put_line(
-            f"{printable(file)}  {human(source.size)}  would go to {', then '.join(hosts) or 'no host'}"
+            f"{printable(file)}  {human(source.size)}  would try: {', '.join(hosts) or 'no suitable host'}"
         )
         for row in chain:
             note = uploader.health.note(row.id) if row.default and row.id in fits else ""
@@ -7236,19 +7278,20 @@ def put_table(rows: Sequence[Sequence[str]], command: str) -> None:
     lines = align_columns(rows)
     put_line("\n".join(truncate(line, room) for line in lines))
     if any(display_width(line) > room for line in lines):
-        print_line(f"`{program()} {command} HOST` shows a whole row")
+        print_line(f"`{program()} {command} HOST` shows all of a row")
 
 
 def cmd_list(argv: Sequence[str]) -> int:
     parser = build_parser(
-        "list", "The hosts and what is known about them.", LIST_OPTIONS, "host", many=False
+        "list", "Show the hosts and what is known about them.", LIST_OPTIONS, "host", many=False
     )
     args = parse_args(parser, argv)
     if args.online:
         return cmd_status(argv)
-    rows = provider_table([find_provider(args.host)] if args.host else PROVIDERS)
+    hosts = [find_provider(args.host)] if args.host else PROVIDERS
+    rows = provider_table(hosts)
     if args.json:
-        put_line(json.dumps([dict(zip(rows[0], row)) for row in rows[1:]], indent=1))
+        put_line(json.dumps([host_json(row) for row in hosts], indent=1))
     elif args.host:
         put_line("\n".join(f"{name:<8}  {value}" for name, value in zip(*rows)))
     else:
@@ -7259,7 +7302,11 @@ def cmd_list(argv: Sequence[str]) -> int:
 def cmd_status(argv: Sequence[str]) -> int:
     """0 if the host (without a name: any host) is ready."""
     parser = build_parser(
-        "status", "Whether a host is ready.", COMMAND_OPTIONS["status"], "host", many=False
+        "status",
+        "Show whether hosts are set up; with --online, whether they work.",
+        COMMAND_OPTIONS["status"],
+        "host",
+        many=False,
     )
     args = parse_args(parser, argv)
     options = options_of(args)
@@ -7304,12 +7351,12 @@ def timing_text(info: ProviderInfo) -> str:
 
 def cmd_serve(argv: Sequence[str]) -> int:
     parser = build_parser(
-        "serve", "This machine is the host: give FILEs, or receive.", SERVE_OPTIONS, "file"
+        "serve", "Serve FILEs from this machine, or receive uploads.", SERVE_OPTIONS, "file"
     )
     args = parse_args(parser, argv)
     taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
     if args.file and taking:
-        parser.error(f"--{taking[0].replace('_', '-')} is for receiving: it goes without FILEs")
+        parser.error(f"--{taking[0].replace('_', '-')} cannot be used with FILE")
     if args.bind and re.fullmatch(r"\[.*\].*|[^:]+:[0-9]*", args.bind):
         parser.error("--bind is an address alone, like 127.0.0.1 or ::1; --port takes the port")
     if args.url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", args.url):
@@ -7319,7 +7366,7 @@ def cmd_serve(argv: Sequence[str]) -> int:
         args.token = args.token or environment()[0].get("TWAT_FS_SERVE_TOKEN", "")
         if not args.token and not is_loopback(bind):
             parser.error(
-                "to receive from other machines a --token (or TWAT_FS_SERVE_TOKEN) is needed"
+                "--token (or TWAT_FS_SERVE_TOKEN) is required unless --bind is a loopback address"
             )
     with contextlib.ExitStack() as stack:
         store = open_store(args, stack)
@@ -7345,14 +7392,13 @@ def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
     if args.file:
         if "-" in args.file:
             raise UsageError(
-                "serve gives files; write standard input into one first", phase="serve"
+                "serve: standard input not supported; write it to a file first", phase="serve"
             )
         try:
             files = [StoredFile(os.path.realpath(file), Source.of(file).name) for file in args.file]
         except Unreadable as error:  # its own way out would make public what is to stay here
             error.hint = (
-                error.hint
-                and "serve gives files: write it into one first; a folder by: tar cf FOLDER.tar FOLDER"
+                error.hint and "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
             )
             raise
         store = Store()
@@ -7379,7 +7425,7 @@ def announce(store: Store, address: str, token: str) -> None:
 
 def cmd_version(argv: Sequence[str]) -> int:
     if argv:
-        parse_args(build_parser("version", "The version.", ()), argv)
+        parse_args(build_parser("version", "Print the version.", ()), argv)
     put_line(version_line())
     return 0
 
@@ -7452,12 +7498,16 @@ def completion_lines(command: str, options: Sequence[Option], fish: bool) -> Ite
 def cmd_completion(argv: Sequence[str]) -> int:
     args = parse_args(
         build_parser(
-            "completion", "A script that completes: for bash, fish or zsh.", (), "shell", many=False
+            "completion",
+            "Print a completion script for bash, fish or zsh.",
+            (),
+            "shell",
+            many=False,
         ),
         argv,
     )
     if args.shell not in ("bash", "fish", "zsh"):
-        raise UsageError("completion is followed by bash, fish or zsh")
+        raise UsageError("expected a shell: bash, fish or zsh")
     fish = args.shell == "fish"
     lines = "\n".join(
         line
@@ -7485,7 +7535,7 @@ def cmd_upload_provider(argv: Sequence[str]) -> int:
     """The spelling of earlier versions: upload_provider status|list."""
     command = {"status": cmd_status, "list": cmd_list}.get(argv[0] if argv else "")
     if not command:
-        raise UsageError("upload_provider is followed by status or list")
+        raise UsageError("expected status or list after upload_provider")
     return command(argv[1:])
 
 

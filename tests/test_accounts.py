@@ -171,7 +171,7 @@ def test_a_token_that_is_refused_again_after_its_renewal_is_the_end(net, put, dr
     code, out, err = put("dropbox", env=REFRESH)
     assert (code, out) == (1, "")
     assert called(net) == [("token", 200), ("upload", 401), ("token", 200), ("upload", 401)]
-    assert "401: the access token has run out" in err
+    assert "401: the access token has expired" in err
 
 
 def fault_401(tag):
@@ -183,7 +183,7 @@ def test_without_a_refresh_token_an_expired_one_says_what_to_set(net, put, dropb
     code, out, err = put("dropbox")
     assert (code, out, called(net)) == (1, "", [("upload", 401)])
     assert (
-        "the access token has run out" in err
+        "the access token has expired" in err
         and "set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY" in err
     )
 
@@ -191,11 +191,11 @@ def test_without_a_refresh_token_an_expired_one_says_what_to_set(net, put, dropb
 @pytest.mark.parametrize(
     "change, env, words",
     [
-        ({"revoked": True}, REFRESH, "the refresh token is not valid (any more)"),
+        ({"revoked": True}, REFRESH, "invalid or expired refresh token"),
         (
             {},
             {**REFRESH, "DROPBOX_REFRESH_TOKEN": "other"},
-            "the refresh token is not valid (any more)",
+            "invalid or expired refresh token",
         ),
         ({}, {**REFRESH, "DROPBOX_APP_KEY": "other"}, "invalid_client"),
         ({"app_secret": "app-secret"}, REFRESH, "invalid_client"),
@@ -211,7 +211,7 @@ def test_no_new_access_token_says_why_and_what_to_check(net, put, dropbox, chang
         setattr(dropbox, name, value)
     code, out, err = put("dropbox", env=env)
     assert (code, out, called(net)) == (1, "", [("token", 400)])
-    assert "Dropbox gives no access token: " + words in err
+    assert "Dropbox: no access token: " + words in err
     assert "check DROPBOX_REFRESH_TOKEN, DROPBOX_APP_KEY and DROPBOX_APP_SECRET" in err
 
 
@@ -225,7 +225,7 @@ def test_an_access_token_that_is_no_header_is_not_sent(net, put):
     )
     code, out, err = put("dropbox", env=REFRESH)
     assert (code, out, called(net, CONTENT)) == (1, "", [])
-    assert "no URL in the answer" in err or "answer" in err
+    assert "no link in the response" in err or "answer" in err
 
 
 def test_many_threads_renew_a_token_once(net, main, clean_env, tmp_path, dropbox):
@@ -290,7 +290,7 @@ def test_another_file_in_the_same_place_is_an_error_that_names_both_ways_out(net
     code, out, err = put("dropbox", data=b"other")
     assert (code, out) == (1, "")
     assert (
-        "409: it is already in the Dropbox" in err
+        "409: the file already exists in the Dropbox" in err
         and "--force overwrites it, --unique gives another name" in err
     )
     assert dropbox.entries["/upload/a.txt"].file.read() == TEXT
@@ -302,7 +302,7 @@ def test_a_conflict_of_one_file_says_nothing_about_the_next(net, put, main, tmp_
     (tmp_path / "b.txt").write_bytes(b"more")
     code, url, err = main("-p", "dropbox", tmp_path / "a.txt", tmp_path / "b.txt")
     assert (code, net.stored[url].read()) == (3, b"more")
-    assert "not asked again" not in err
+    assert "skipped (failed earlier)" not in err
 
 
 def test_force_overwrites_and_the_link_stays(net, put, dropbox):
@@ -353,7 +353,7 @@ def test_other_bytes_in_the_dropbox_are_found_by_the_content_hash(net, put, drop
     dropbox.lies = True
     code, out, err = put("dropbox", "--no-check")
     assert (code, out) == (4, "")
-    assert "Dropbox stored other bytes: their content_hash differs" in err
+    assert "Dropbox: content_hash mismatch; the stored file differs" in err
     assert arguments(net, "sharing/create_shared_link_with_settings") == []
 
 
@@ -471,7 +471,7 @@ def test_a_session_does_not_overwrite_either(net, put, tmp_path, small_parts, dr
     assert put("dropbox", name="big.bin")[0] == 0
     code, out, err = put("dropbox", data=None, name=sparse(tmp_path, 5 * MIB).name)
     assert (code, out) == (1, "")
-    assert "409: it is already in the Dropbox" in err and "--force overwrites it" in err
+    assert "409: the file already exists in the Dropbox" in err and "--force overwrites it" in err
     assert dropbox.entries["/upload/big.bin"].file.read() == TEXT
     assert put("dropbox", "--force", data=None, name="big.bin")[0] == 0
     assert dropbox.entries["/upload/big.bin"].file.size == 5 * MIB
@@ -481,7 +481,7 @@ def test_a_session_that_stores_other_bytes_is_found_out(net, put, tmp_path, smal
     dropbox.lies = True
     code, out, err = put("dropbox", data=None, name=sparse(tmp_path, 5 * MIB).name)
     assert (code, out) == (4, "")
-    assert "content_hash differs" in err
+    assert "content_hash mismatch" in err
 
 
 def test_a_file_that_changes_during_a_session_is_no_upload(
@@ -497,7 +497,7 @@ def test_a_file_that_changes_during_a_session_is_no_upload(
     dropbox.append = MethodType(changing, dropbox)
     code, out, err = put("dropbox", "-j", "1", data=None, name=path.name)
     assert (code, out) == (6, "")
-    assert "changed while it was being read" in err
+    assert "changed while being read" in err
 
 
 def interrupted(start, net, host, paths, env, *words, uploads=1):
@@ -553,7 +553,7 @@ def test_a_link_that_exists_and_cannot_be_found_is_no_link(net, put, dropbox):
     ]
     code, out, err = put("dropbox")
     assert (code, out) == (1, "")
-    assert "no URL in the answer" in err
+    assert "no link in the response" in err
 
 
 def test_a_shared_link_of_another_host_is_no_link(net, put):
@@ -647,9 +647,9 @@ REFUSALS = [
         "a folder in the Dropbox has this name",
         "--unique or --name",
     ),
-    ({}, ["-n", "desktop.ini"], "Dropbox does not take this name", "--name gives another one"),
-    ({}, ["--remote-path", "a//b.txt"], "Dropbox does not take this path", "--remote-path"),
-    ({}, ["--remote-path", "../"], "Dropbox does not take this path", "--remote-path"),
+    ({}, ["-n", "desktop.ini"], "invalid name for Dropbox", "--name gives another one"),
+    ({}, ["--remote-path", "a//b.txt"], "invalid path for Dropbox", "--remote-path"),
+    ({}, ["--remote-path", "../"], "invalid path for Dropbox", "--remote-path"),
     (
         {"read_only": "/team"},
         ["--remote-path", "team/"],
@@ -666,19 +666,19 @@ REFUSALS = [
     (
         {"scopes": ("sharing.write",)},
         [],
-        "401: the app may not do that",
+        "401: the app lacks a permission",
         "allow files.content.write in the app console",
     ),
     (
         {"scopes": ("files.content.write",)},
         [],
-        "401: the app may not do that",
+        "401: the app lacks a permission",
         "allow sharing.write in the app console",
     ),
     (
         {"tokens": set()},
         [],
-        "401: the access token is not valid",
+        "401: invalid access token",
         "make a new one in the app console",
     ),
 ]
@@ -837,7 +837,7 @@ def test_a_part_without_an_etag_is_a_failure(net, put, clean_env, fal_host):
     fal_host.part = MethodType(lambda self, ask, upload_id, step: Answer(200, ""), fal_host)
     code, out, err = put("fal", data=b"x" * (2 * MIB))
     assert (code, out) == (1, "")
-    assert "without its ETag" in err
+    assert "but no ETag" in err
 
 
 @pytest.mark.parametrize(
@@ -914,7 +914,7 @@ def test_other_bytes_are_found_by_the_hash(put, pixeldrain):
     pixeldrain.lies = True
     code, out, err = put("pixeldrain")
     assert (code, out) == (4, "")
-    assert "pixeldrain.com stored other bytes: their SHA-256 differs" in err
+    assert "pixeldrain.com: SHA-256 mismatch; the stored file differs" in err
 
 
 def test_without_a_hash_the_link_is_fetched(put, pixeldrain):
@@ -941,7 +941,7 @@ PIXELDRAIN_SAYS = [
         "The API key is invalid",
         "https://pixeldrain.com/user/api_keys",
     ),
-    (413, "file_too_large", "The file you tried to upload is too large", "the file has 500 bytes"),
+    (413, "file_too_large", "The file you tried to upload is too large", "the file is 500 bytes"),
     (422, "no_file", "The file is empty", ""),
     (500, "internal", "An internal server error occurred", ""),
     (429, "rate_limited", "Slow down", ""),
@@ -1001,7 +1001,7 @@ def test_storage_to_changes_the_expiry_by_one_more_request(put, storageto, wish,
 
 def test_storage_to_keeps_nothing_longer_than_a_week(net, put):
     code, out, err = put("storageto", "--keep", "8d")
-    assert (code, out, net.tunnels) == (5, "", []) and "at most 7 days" in err
+    assert (code, out, net.tunnels) == (5, "", []) and "maximum expiry is 7 days" in err
 
 
 def test_storage_to_is_never_asked_by_itself(net, main, tmp_path):
@@ -1105,7 +1105,7 @@ def test_a_no_inside_a_200_is_a_failure_in_its_words(net, put, storageto, step):
     )
     code, out, err = put("storageto")
     assert (code, out) == (1, "")
-    assert 'no URL in the answer: "not today"' in err
+    assert 'no link in the response: "not today"' in err
 
 
 @pytest.mark.parametrize(
@@ -1117,7 +1117,7 @@ def test_the_file_goes_to_no_place_that_is_not_https(net, put, place):
     net.fault("storage.to", "status", status=200, type="application/json", body=json.dumps(plan))
     code, out, err = put("storageto")
     assert (code, out, net.uploads()) == (1, "", [])
-    assert "no URL in the answer" in err
+    assert "no link in the response" in err
 
 
 ODD_HEADERS = [{"X-A": value} for value in ("a\r\nX-B: b", ["ü"], [[]], None, [], {"b": 1})] + [

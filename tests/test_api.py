@@ -320,7 +320,9 @@ def test_the_whole_failure_tells_every_reason_in_one_line(online_box, file):
     online_box.fault("x0.at", "status", status=403, body="not you")
     told = str(failure(file, "x0at,termbin"))
     assert (
-        told.startswith("no host took it (1 tried): x0at: 403 Forbidden: not you; termbin: ")
+        told.startswith(
+            "upload failed: no host accepted it (1 tried): x0at: 403 Forbidden: not you; termbin: "
+        )
         and "\n" not in told
     )
 

@@ -552,7 +552,7 @@ def become_a_folder(path):
 
 
 def become_a_pipe(path):
-    """Who opens it waits for somebody who writes, for ever."""
+    """Who opens it waits for somebody who writes, forever."""
     os.unlink(path)
     os.mkfifo(path)
 

@@ -161,7 +161,7 @@ def test_name_bar_share_bytes_speed_time_left_and_host_are_shown(watch, file):
 def test_the_last_state_is_whole_and_the_proof_is_shown(watch, file):
     seen = watch(*SLOW, file(size=50_000))
     assert seen.percents()[-1] == 100
-    assert "checking the link" in seen.draws[-1]
+    assert "verifying link" in seen.draws[-1]
 
 
 def test_nothing_stays_on_the_terminal(watch, file):
@@ -173,7 +173,10 @@ def test_after_a_failure_only_the_failure_stays(box, watch, file):
     box.fault("catbox.moe", "status", status=403, body="no thanks")
     seen = watch(*SLOW, file(size=30_000), columns=200)
     assert seen.code == 1 and len(seen.screen.lines) == 2 and seen.screen.line == ""
-    assert "no host took it" in seen.screen.lines[0] and "no thanks" in seen.screen.lines[1]
+    assert (
+        "upload failed: no host accepted it" in seen.screen.lines[0]
+        and "no thanks" in seen.screen.lines[1]
+    )
 
 
 def test_at_most_about_ten_draws_a_second(watch, file):
@@ -195,7 +198,7 @@ def test_it_goes_back_when_a_try_is_repeated(box, watch, file):
     assert seen.code == 0
     drops = [(a, b) for a, b in zip(seen.percents(), seen.percents()[1:]) if b < a]
     assert len(drops) == 1 and drops[0][0] > 40 and drops[0][1] < 40, seen.percents()
-    assert any("again in" in line for line in seen.draws)
+    assert any("retrying in" in line for line in seen.draws)
     assert seen.percents()[-1] == 100
 
 
@@ -234,7 +237,7 @@ def test_what_is_piped_in_shows_how_far_it_is_while_nothing_comes(watch):
 @pytest.mark.parametrize("columns", range(20, 70, 7))
 def test_on_a_narrow_terminal_whole_fields_go(watch, file, columns):
     seen = watch("--limit-rate", "150k", "-p", "x0at", file(size=60_000), columns=columns)
-    field = r"(report\.txt|rep\S*\.\.\.|\[[# ]+\]|x0at|\d+%|[\d.]+ (bytes|KiB)(/s)?|\d+:\d\d left|connecting|checking the link)"
+    field = r"(report\.txt|rep\S*\.\.\.|\[[# ]+\]|x0at|\d+%|[\d.]+ (bytes|KiB)(/s)?|\d+:\d\d left|connecting|verifying link)"
     assert seen.draws and all(re.fullmatch(f"{field}(  {field})*", line) for line in seen.draws), (
         seen.draws
     )
@@ -397,15 +400,15 @@ def shown(box, tmp_path):
 
 def test_the_list_shows_on_80_columns_what_is_used_and_how_to_see_the_rest(shown):
     *rows, more = shown("list", columns=80).splitlines()
-    assert more.endswith(" list HOST` shows a whole row") and max(map(len, rows)) <= 80
-    assert all(re.search(r"  (used|by default|if named|if set up)  ", row) for row in rows)
-    assert "shows a whole row" not in shown("list", columns=400)
+    assert more.endswith(" list HOST` shows all of a row") and max(map(len, rows)) <= 80
+    assert all(re.search(r"  (use|default|opt-in|your own)  ", row) for row in rows)
+    assert "shows all of a row" not in shown("list", columns=400)
 
 
 def test_the_status_shows_the_remarks_on_80_columns(shown):
     *rows, more = shown("status", columns=80).splitlines()
-    assert more.endswith(" status HOST` shows a whole row") and max(map(len, rows)) <= 80
-    assert "filebin      ready      anybody who has the link can delete the file" in rows
+    assert more.endswith(" status HOST` shows all of a row") and max(map(len, rows)) <= 80
+    assert "filebin      ready      anyone with the link can delete the file" in rows
     assert (
         "fal          not ready  FAL_KEY is not set  make a key at https://fal.ai/dash..." in rows
     )

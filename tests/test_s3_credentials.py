@@ -160,25 +160,25 @@ def told(program, tmp_path, box):
 @pytest.mark.parametrize(
     "given, sentence",
     [
-        ({}, "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
+        ({}, "AWS credentials not found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
         ({"AWS_ACCESS_KEY_ID": KEY}, "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not; both belong together"),
         ({"AWS_SECRET_ACCESS_KEY": SECRET}, "AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not; both belong"),
-        ({"AWS_ACCESS_KEY_ID": "AKIA\nX", "AWS_SECRET_ACCESS_KEY": SECRET}, "the environment gives no access key"),
-        ({"AWS_ACCESS_KEY_ID": "AKIAü", "AWS_SECRET_ACCESS_KEY": SECRET}, "the environment gives no access key"),
+        ({"AWS_ACCESS_KEY_ID": "AKIA\nX", "AWS_SECRET_ACCESS_KEY": SECRET}, "the environment has no access key"),
+        ({"AWS_ACCESS_KEY_ID": "AKIAü", "AWS_SECRET_ACCESS_KEY": SECRET}, "the environment has no access key"),
         ({"AWS_S3_BUCKET": ""}, "AWS_S3_BUCKET is empty"),
-        ({"AWS_S3_BUCKET": "a/b"}, "AWS_S3_BUCKET is no name of a bucket"),
-        ({"AWS_S3_BUCKET": "s3://pictures"}, "AWS_S3_BUCKET is no name of a bucket"),
-        ({"AWS_REGION": "Frankfurt am Main"}, "'Frankfurt am Main' is no region; AWS_REGION is like eu-central-1"),
-        ({"AWS_ENDPOINT_URL": "minio.example.org:9000"}, "AWS_ENDPOINT_URL is no URL of a server: minio.example.org:9000; it"),
-        ({"AWS_ENDPOINT_URL_S3": "http://u:very-secret@h/"}, "AWS_ENDPOINT_URL_S3 is no URL of a server: http://h/"),
+        ({"AWS_S3_BUCKET": "a/b"}, "AWS_S3_BUCKET is not a valid bucket name"),
+        ({"AWS_S3_BUCKET": "s3://pictures"}, "AWS_S3_BUCKET is not a valid bucket name"),
+        ({"AWS_REGION": "Frankfurt am Main"}, "'Frankfurt am Main' is not a valid region; AWS_REGION is like eu-central-1"),
+        ({"AWS_ENDPOINT_URL": "minio.example.org:9000"}, "AWS_ENDPOINT_URL is not a valid server URL: minio.example.org:"),
+        ({"AWS_ENDPOINT_URL_S3": "http://u:very-secret@h/"}, "AWS_ENDPOINT_URL_S3 is not a valid server URL: http://h/"),
         ({"AWS_PROFILE": "nobody"}, "AWS_PROFILE is 'nobody', and no file has such a profile"),
-        ({"TWAT_FS_S3_PUBLIC_URL": "files.example.org"}, "TWAT_FS_S3_PUBLIC_URL is no URL of a server: files.example.org"),
-        ({"TWAT_FS_S3_PUBLIC_URL": ""}, "TWAT_FS_S3_PUBLIC_URL is no URL of a server: ; it begins"),
-        ({"AWS_ENDPOINT_URL": "http://a..b/"}, "AWS_ENDPOINT_URL is no URL of a server: http://a..b/"),
+        ({"TWAT_FS_S3_PUBLIC_URL": "files.example.org"}, "TWAT_FS_S3_PUBLIC_URL is not a valid server URL: files.example.org"),
+        ({"TWAT_FS_S3_PUBLIC_URL": ""}, "TWAT_FS_S3_PUBLIC_URL is not a valid server URL: ; it begins"),
+        ({"AWS_ENDPOINT_URL": "http://a..b/"}, "AWS_ENDPOINT_URL is not a valid server URL: http://a..b/"),
         ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token"}, "AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not"),
         ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token", "AWS_ROLE_ARN": "arn:x"}, "/nowhere/token: no such file"),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://h.example/x"}, "FULL_URI is http, and not of this machine"),
-        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "gopher://h/x"}, "FULL_URI is not a URL that can be fetched"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "gopher://h/x"}, "FULL_URI is unsupported URL"),
         ({"AWS_CONFIG_FILE": "/"}, "/: permission denied" if os.name == "nt" else "/: is a directory"),
         (
             {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "tö\nken"},
@@ -207,10 +207,10 @@ def test_an_endpoint_travels_in_ascii(clean_env):
 def test_a_broken_file_is_named_with_its_line(told, tmp_path, text, line):
     (tmp_path / "config").write_text(text)
     said = told(AWS_CONFIG_FILE=tmp_path / "config")
-    assert f"config: line {line} cannot be understood" in said
+    assert f"config: line {line} is invalid" in said
     (tmp_path / "credentials").write_text(text)
     said = told(AWS_SHARED_CREDENTIALS_FILE=tmp_path / "credentials")
-    assert f"credentials: line {line} cannot be understood" in said
+    assert f"credentials: line {line} is invalid" in said
 
 
 def test_a_file_that_is_no_text(told, tmp_path):
@@ -222,8 +222,8 @@ def test_a_file_that_is_no_text(told, tmp_path):
 @pytest.mark.parametrize(
     "config, sentence",
     [
-        ("[profile p]\naws_access_key_id = AKIAX\n", "/config gives no access key with its secret"),
-        ("[profile p]\naws_secret_access_key = s\n", "no AWS credentials were found"),
+        ("[profile p]\naws_access_key_id = AKIAX\n", "/config has no access key with its secret"),
+        ("[profile p]\naws_secret_access_key = s\n", "AWS credentials not found"),
         ("[profile p]\nrole_arn = r\nsource_profile = q\n", "q, from which a role is to be assumed, has no credentials"),
         ("[profile p]\nrole_arn = r\nsource_profile = p\n", "p, from which a role is to be assumed, has no credentials"),
         ("[profile p]\nrole_arn = r\ncredential_source = Environment\n", "Environment, from which a role is to be assumed, has"),
@@ -307,12 +307,12 @@ def test_a_token_from_a_file_is_not_repeated_either_when_the_server_does(program
 @pytest.mark.parametrize(
     "code, sentence",
     [
-        ("print('very-secret')", "the credential_process printed no JSON of version 1"),
-        ("print('[1]')", "the credential_process printed no JSON of version 1"),
-        ("print('{\"Version\": 2}')", "the credential_process printed no JSON of version 1"),
-        ("print('{\"Version\": 1, \"AccessKeyId\": \"very-secret\"}')", "gives no access key with its secret"),
-        ("print('{\"Version\": 1, \"AccessKeyId\": 7, \"SecretAccessKey\": null}')", "gives no access key with its secret"),
-        ("import sys; sys.stdout.buffer.write(bytes(range(256)))", "the credential_process printed no JSON of version 1"),
+        ("print('very-secret')", "the credential_process: invalid output (expected JSON"),
+        ("print('[1]')", "the credential_process: invalid output (expected JSON"),
+        ("print('{\"Version\": 2}')", "the credential_process: invalid output (expected JSON"),
+        ("print('{\"Version\": 1, \"AccessKeyId\": \"very-secret\"}')", "has no access key with its secret"),
+        ("print('{\"Version\": 1, \"AccessKeyId\": 7, \"SecretAccessKey\": null}')", "has no access key with its secret"),
+        ("import sys; sys.stdout.buffer.write(bytes(range(256)))", "the credential_process: invalid output (expected JSON"),
         ("import sys; sys.exit('asking\\nlocked\\x1b[2J')", "the credential_process failed (1): locked\\x1b[2J"),
         ("import os; os.kill(os.getpid(), 9)", "the credential_process failed (%d)" % (9 if os.name == "nt" else -9)),
     ],
@@ -324,16 +324,14 @@ def test_a_program_that_gives_none(told, process, code, sentence):
 @pytest.mark.parametrize("command", ["/nowhere/at-all --x", "'unclosed", ""])
 def test_a_program_that_is_none(told, tmp_path, command):
     (tmp_path / "config").write_text(f"[profile p]\ncredential_process = {command}\n")
-    assert "the credential_process cannot be started: " in told(
+    assert "the credential_process could not be started: " in told(
         AWS_CONFIG_FILE=tmp_path / "config", AWS_PROFILE="p"
     )
 
 
 def test_a_program_that_hangs(process, monkeypatch):
     monkeypatch.setattr(t, "PROCESS_TIME", 0.5)
-    with pytest.raises(
-        t.NotConfigured, match=r"the credential_process gave no answer within 0\.5 s"
-    ):
+    with pytest.raises(t.NotConfigured, match=r"the credential_process timed out after 0\.5 s"):
         t.Aws(process("import time; time.sleep(60)")).credentials()
 
 
@@ -348,7 +346,7 @@ ANSWER = {
 
 
 class Metadata:
-    """What a container or an EC2 machine offers on a link-local address: a token by PUT, then a role and its keys."""
+    """What a container or an EC2 machine offers on a link-local address: a token by PUT, a role and its keys."""
 
     def __init__(self, token="metadata-token", role="uploader", answer=None, status=200):
         self.token, self.role, self.answer, self.status = (
@@ -435,7 +433,7 @@ def test_no_proxy_hears_the_token_of_a_container(program, tmp_path, host):
         )
         assert (
             done.returncode == 5
-            and "the container gives no credentials: " in done.stderr
+            and "the container: no credentials: " in done.stderr
             and not proxy.arrived
         )
 
@@ -482,18 +480,18 @@ def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
     done = upload(
         AWS_CONTAINER_CREDENTIALS_FULL_URI=metadata.url + "ü", AWS_CONTAINER_AUTHORIZATION_TOKEN="x"
     )
-    assert "the container gives no" in done.stderr and "Traceback" not in done.stderr
+    assert "the container: no" in done.stderr and "Traceback" not in done.stderr
     assert metadata.arrived[0].target == "/%C3%BC"
 
 
 @pytest.mark.parametrize(
     "manner, token, sentence",
     [
-        (Metadata(), "wrong-token", "the container gives no credentials: 403 Forbidden\n"),
-        (Metadata(answer="very-secret"), "container-token", "the container gives no access key with its secret"),
-        (Metadata(answer='["very-secret"]'), "container-token", "the container gives no access key with its secret"),
-        (Metadata(status=500), "container-token", "the container gives no credentials: 500"),
-        (lambda talk: (talk.request(), talk.linger()), "container-token", "gives no credentials: 127.0.0.1 did not finish"),
+        (Metadata(), "wrong-token", "the container: no credentials: 403 Forbidden\n"),
+        (Metadata(answer="very-secret"), "container-token", "the container has no access key with its secret"),
+        (Metadata(answer='["very-secret"]'), "container-token", "the container has no access key with its secret"),
+        (Metadata(status=500), "container-token", "the container: no credentials: 500"),
+        (lambda talk: (talk.request(), talk.linger()), "container-token", "no credentials: 127.0.0.1: timed out"),
     ],
 )  # fmt: skip
 def test_a_container_without_keys(told, manner, token, sentence):
@@ -527,7 +525,7 @@ def test_a_machine_has_a_role(upload, metadata, box):
 def test_a_machine_without_a_role_is_none(told, manner):
     with Server(manner) as server:
         said = told(AWS_EC2_METADATA_SERVICE_ENDPOINT=server.url, AWS_EC2_METADATA_DISABLED=None)
-        assert "no AWS credentials were found" in said and 1 <= len(server.arrived) <= 3
+        assert "AWS credentials not found" in said and 1 <= len(server.arrived) <= 3
 
 
 # 5  When nobody is asked ---------------------------------------------------------------------------------------------
@@ -541,7 +539,7 @@ def test_the_machine_is_asked_for_a_second_at_most(told):
             AWS_EC2_METADATA_SERVICE_ENDPOINT=f"http://127.0.0.1:{port}",
             AWS_EC2_METADATA_DISABLED=None,
         )
-        assert "no AWS credentials were found" in said and 0.9 < time.monotonic() - begun < 4
+        assert "AWS credentials not found" in said and 0.9 < time.monotonic() - begun < 4
     with Server(lambda talk: (talk.request(), talk.linger())) as silent:
         begun = time.monotonic()
         told(AWS_EC2_METADATA_SERVICE_ENDPOINT=silent.url, AWS_EC2_METADATA_DISABLED=None)

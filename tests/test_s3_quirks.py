@@ -366,7 +366,7 @@ def test_without_the_aws_cli_its_command_is_the_hint(refused, tmp_path, signed_o
     with quirky("mute") as server:
         said = refused(server, AWS_CONFIG_FILE=tmp_path / "config", **signed_on(name))
     assert (
-        f"the AWS CLI (version 2) cannot be started: no such file or directory   {COMMAND}\n"
+        f"the AWS CLI (version 2) could not be started: no such file or directory   {COMMAND}\n"
         in said
     )
 

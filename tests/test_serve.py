@@ -134,7 +134,7 @@ def giving(serve, tmp_path):
 
 
 def curl(*args, input=None):
-    """What curl prints: the body, then the status on a line of its own."""
+    """What curl prints: the body, the status on a line of its own."""
     words = [
         CURL,
         "-sS",
@@ -694,8 +694,8 @@ BAD_FORMS = {
     "no form": b"hello",
     "an endless head": b"--B\r\n" + b"X: y\r\n" * 9000 + b"\r\nx\r\n--B--\r\n",
     "an empty file": PART % (b"n", b"") + b"--B--\r\n",
-    "good, then cut": PART % (b"n", b"x") + PART % (b"m", b"half"),
-    "good, then empty": PART % (b"n", b"x") + PART % (b"m", b"") + b"--B--",
+    "good, cut": PART % (b"n", b"x") + PART % (b"m", b"half"),
+    "good, empty": PART % (b"n", b"x") + PART % (b"m", b"") + b"--B--",
 }
 
 
@@ -944,7 +944,7 @@ def test_too_much_is_413_and_curl_can_read_it(serve, tmp_path, how):
     status, body = curl(
         *words, served.base + ("" if "-F" in words else "big.bin"), input=path.read_bytes()
     )
-    assert (status, body) == (413, b"At most 100.0 KiB\n")
+    assert (status, body) == (413, b"File too large: at most 100.0 KiB\n")
     assert list((tmp_path / "kept").iterdir()) == []
 
 
@@ -1093,7 +1093,7 @@ OWN = [
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 @pytest.mark.parametrize("options", [(), ("--token", "s3cret")])
 def test_no_page_of_another_site_stores_anything(serve, tmp_path, method, options):
-    """Also with a token: a browser that has asked for it once sends it for every page."""
+    """Also with a token: a browser that has asked for it once sends it forevery page."""
     served = serve("--dir", "kept", *options)
     basic = base64.b64encode(b":s3cret").decode()
     own = "Host: 127.0.0.1:%d\r\nAuthorization: Basic %s" % (served.port, basic)
@@ -1655,7 +1655,7 @@ def test_once_is_one_download_and_the_program_does_not_take_it(serve, program, t
     served = serve()
     (tmp_path / "a.txt").write_bytes(b"x")
     ran = program("-p", served.base, "--once", "a.txt")
-    assert ran.returncode == 0 and "not checked" in ran.stderr
+    assert ran.returncode == 0 and "link not verified" in ran.stderr
     assert [fetch(served, ran.stdout.strip()) for _ in range(2)] == [b"x", 404]
 
 
@@ -1673,7 +1673,7 @@ def test_the_program_reads_why_the_server_says_no(serve, program, tmp_path, size
     (tmp_path / "a.bin").write_bytes(b"x" * size)
     ran = program("-p", served.base, "a.bin")
     assert ran.returncode == code and (
-        "413" in ran.stderr and "At most 100.0 KiB" in ran.stderr
+        "413" in ran.stderr and "File too large: at most 100.0 KiB" in ran.stderr
     ) == bool(code)
 
 

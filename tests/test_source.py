@@ -70,7 +70,7 @@ def test_a_file_that_we_may_not_read(program, box, tmp_path):
         else [],
     )
     assert (done.returncode, done.stdout, box.tunnels) == (6, "", [])
-    assert done.stderr == f"twat-fs: {path}: no permission to read it\n"
+    assert done.stderr == f"twat-fs: {path}: permission denied\n"
 
 
 @pytest.mark.parametrize("form", ["{}", "{}/", "{}/."])
@@ -103,7 +103,7 @@ def test_this_folder_and_the_one_above(main, box, tmp_path, monkeypatch):
 
 @posix
 def test_a_pipe_is_not_opened(program, box, tmp_path):
-    """Opening one would wait for ever."""
+    """Opening one would wait forever."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     done = program(pipe, timeout=20)
@@ -171,7 +171,7 @@ def test_a_missing_file_is_a_line_of_json_too(main, box, tmp_path):
 
 @posix
 def test_a_file_of_the_system_that_says_it_is_empty_names_the_way_out(main, box):
-    """/proc/self/status has 0 bytes until it is read: "the file is empty" would be wrong."""
+    """/proc/self/status has 0 bytes until it is read: "empty files are not accepted" would be wrong."""
     if not os.path.exists("/proc/self/status"):
         pytest.skip("no /proc here")
     done = main("/proc/self/status")
@@ -274,7 +274,7 @@ def test_a_folder_that_we_may_not_read_is_not_archived(program, box, tmp_path):
     before = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
     done = program(tmp_path / "private", before=before if os.geteuid() == 0 else [])
     assert (done.returncode, done.stdout, box.tunnels) == (6, "", [])
-    assert done.stderr == f"twat-fs: {tmp_path / 'private'}: no permission to read it\n"
+    assert done.stderr == f"twat-fs: {tmp_path / 'private'}: permission denied\n"
 
 
 @posix
@@ -428,7 +428,7 @@ def test_a_file_that_vanishes_before_it_is_sent(main, box, tmp_path):
     assert (done.code, len(done.links)) == (
         3,
         1,
-    ) and "2.bin: cannot be read any more: no such file" in done.err
+    ) and "2.bin: no longer readable: no such file" in done.err
 
 
 def test_python_programs_are_told_too(box, online_box, tmp_path):

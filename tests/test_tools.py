@@ -23,9 +23,9 @@ from needs import need
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
 ROWS = [
-    ("host", "domain",    "used",       "remarks"),
-    ("b",    "b.example", "if named",   "x|y"),
-    ("a",    "a server",  "by default", "doc*"),
+    ("host", "domain",    "use",        "remarks"),
+    ("b",    "b.example", "opt-in",   "x|y"),
+    ("a",    "a server",  "default", "doc*"),
 ]  # fmt: skip
 
 
@@ -181,10 +181,10 @@ def test_the_table_of_online_tests_tells_day_result_and_reason():
 
 def test_the_table_of_hosts_links_escapes_and_puts_the_default_hosts_first():
     assert readme.markdown(ROWS).splitlines() == [
-        "| host | domain | used | remarks |",
+        "| host | domain | use | remarks |",
         "| --- | --- | --- | --- |",
-        "| `a` | a server | by default | doc\\* |",
-        "| `b` | [b.example](https://b.example) | if named | x\\|y |",
+        "| `a` | a server | default | doc\\* |",
+        "| `b` | [b.example](https://b.example) | opt-in | x\\|y |",
     ]
 
 

@@ -29,8 +29,8 @@ def provider_rows() -> list[tuple[str, ...]]:
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """A table with the default hosts first; a domain links to the host."""
     header, *hosts = rows
-    used = header.index("used")
-    hosts.sort(key=lambda row: row[used] != "by default")
+    used = header.index("use")
+    hosts.sort(key=lambda row: row[used] != "default")
     lines = [header, ["---"] * len(header), *map(with_links, hosts)]
     return "\n".join("| " + " | ".join(map(escape, line)) + " |" for line in lines)
 
