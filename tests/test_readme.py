@@ -20,7 +20,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -379,7 +378,7 @@ def test_each_option_and_setting_exists(program):
     helps = [program(*command, "--help").stdout for command in ((), ("serve",), ("status",))]
     known = set(re.findall(r"(?<![\w-])--?[a-zA-Z0-9][a-z0-9-]*", "".join(helps)))
     prose = re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S)
-    options = {code for code in re.findall(r"`(--?[a-zA-Z0-9][a-z0-9-]*)[^`]*`", prose)}
+    options = set(re.findall(r"`(--?[a-zA-Z0-9][a-z0-9-]*)[^`]*`", prose))
     assert options - known - {"--store"} == set()  # of croc
     settings = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)\b[^`]*`", prose)) - {"SHA256SUMS"}
     proxies = {"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"}  # read by urllib.request
