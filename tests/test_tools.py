@@ -23,9 +23,10 @@ from needs import need
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
 ROWS = [
-    ("host", "domain",    "use",        "remarks"),
-    ("b",    "b.example", "opt-in",   "x|y"),
-    ("a",    "a server",  "default", "doc*"),
+    ("host", "domain",    "used",       "up to",   "keeps",  "remarks", "checked"),
+    ("a",    "a.example", "by default", "1 GiB",   "1 day",  "doc*",    "2026-01-01"),
+    ("b",    "a server",  "if set up",  "?",       "?",      "",        "2026-01-02"),
+    ("c",    "c.example", "if named",   "512 MiB", "2 days", "x|y",     "2026-01-03"),
 ]  # fmt: skip
 
 
@@ -179,12 +180,19 @@ def test_the_table_of_online_tests_tells_day_result_and_reason():
 # readme.py -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_table_of_hosts_links_escapes_and_puts_the_default_hosts_first():
+def test_the_default_hosts_have_four_columns_and_the_others_are_folded():
     assert readme.markdown(ROWS).splitlines() == [
-        "| host | domain | use | remarks |",
+        "| host | up to | keeps | remarks |",
         "| --- | --- | --- | --- |",
-        "| `a` | a server | default | doc\\* |",
-        "| `b` | [b.example](https://b.example) | opt-in | x\\|y |",
+        "| [`a`](https://a.example) | 1 GiB | 1 day | doc\\* |",
+        "",
+        "<details><summary>The 2 other hosts</summary>",
+        "",
+        "| used | host | up to | keeps | remarks |",
+        "| --- | --- | --- | --- | --- |",
+        "| if named | [`c`](https://c.example) | 512 MiB | 2 days | x\\|y |",
+        "| if set up | `b` | ? | ? |  |",
+        "</details>",
     ]
 
 

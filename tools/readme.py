@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The table of hosts in README.md, made from the rows of twat_fs.py.
+"""The tables of hosts in README.md, made from the rows of twat_fs.py.
 
     python3 tools/readme.py --write      update it (also: tools/dev.py hosts)
     python3 tools/readme.py --check      exit code 1 if it is out of date
 
-The table is between <!-- hosts:begin --> and <!-- hosts:end -->.
+The tables are between <!-- hosts:begin --> and <!-- hosts:end -->.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- hosts:begin -->", "<!-- hosts:end -->"
 
 
 def provider_rows() -> list[tuple[str, ...]]:
-    """The header, then a row for each host."""
+    """The header, then a row for each host, a default host first."""
     sys.path.insert(0, str(ROOT))
     import twat_fs
 
@@ -27,17 +28,45 @@ def provider_rows() -> list[tuple[str, ...]]:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table with the default hosts first; a domain links to the host."""
-    header, *hosts = rows
-    used = header.index("use")
-    hosts.sort(key=lambda row: row[used] != "default")
-    lines = [header, ["---"] * len(header), *map(with_links, hosts)]
-    return "\n".join("| " + " | ".join(map(escape, line)) + " |" for line in lines)
+    """A table of the default hosts in four columns, and a folded one of the others."""
+    header, *hosts = Row(*rows[0]), *map(linked, rows[1:])
+    defaults = [row for row in hosts if row.use == hosts[0].use]
+    others = sorted((row for row in hosts if row not in defaults), key=lambda row: row.use)
+    columns = ["name", "max_size", "expires", "notes"]
+    lines = [
+        *table_lines([header, *defaults], columns),
+        "",
+        f"<details><summary>The {len(others)} other hosts</summary>",
+        "",
+        *table_lines([header, *others], ["use", *columns]),
+        "</details>",
+    ]
+    return "\n".join(lines)
 
 
-def with_links(row: Sequence[str]) -> list[str]:
-    name, domain, *facts = row
-    return [f"`{name}`", domain if " " in domain else f"[{domain}](https://{domain})", *facts]
+class Row(NamedTuple):
+    """The columns of twat_fs.provider_table()."""
+
+    name: str
+    domain: str
+    use: str
+    max_size: str
+    expires: str
+    notes: str
+    verified: str
+
+
+def linked(cells: Sequence[str]) -> Row:
+    """A row whose name leads to the host."""
+    row = Row(*cells)
+    name = f"`{row.name}`"
+    return row._replace(name=f"[{name}](https://{row.domain})" if "." in row.domain else name)
+
+
+def table_lines(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    lines = [[escape(getattr(row, column)) for column in columns] for row in rows]
+    lines.insert(1, ["---"] * len(columns))
+    return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def escape(cell: str) -> str:
@@ -55,7 +84,7 @@ def with_table(readme: str, table: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description="The table of hosts in README.md, made from the code."
+        description="The tables of hosts in README.md, made from the code."
     )
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--write", action="store_true", help="update the table")
