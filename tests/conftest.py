@@ -13,9 +13,9 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from box import Box  # noqa: E402  (the path must be known first)
+from internet.box import Box  # noqa: E402  (the path must be known first)
 from needs import need, summary  # noqa: E402
-from s3servers import s3, s3_pool  # noqa: E402, F401  (fixtures; no server starts before a test wants it)
+from servers.s3 import s3, s3_pool  # noqa: E402, F401  (fixtures; no server starts before a test wants it)
 
 PROGRAM = HERE.parent / "twat_fs.py"
 OURS = ("AWS_", "DROPBOX_", "TWAT_FS_")

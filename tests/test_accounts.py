@@ -1,6 +1,6 @@
 """What only Dropbox, fal, pixeldrain and storage.to do: tokens, sessions, links that exist already, refusals of many kinds.
 
-What they share with all hosts is in test_providers.py; the hosts themselves are in account_hosts.py.
+What they share with all hosts is in test_providers.py; the hosts themselves are in internet/accounts.py.
 
 Chapters: 1 How it is driven, 2 Dropbox: tokens, 3 Dropbox: places and names, 4 Dropbox: sessions, 5 Dropbox: links,
 6 Dropbox: refusals, 7 fal, 8 pixeldrain, 9 storage.to, 10 Settings, 11 Secrets, 12 Answers that are spoiled.
@@ -18,8 +18,8 @@ from datetime import datetime, timezone
 from types import MethodType
 
 import pytest
-from account_hosts import fault
-from box import Answer, as_json
+from internet.accounts import fault
+from internet.box import Answer, as_json
 
 import twat_fs
 

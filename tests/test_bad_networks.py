@@ -16,7 +16,7 @@ import time
 
 import pytest
 from conftest import PROGRAM
-from loopback import Keeper, Server
+from internet.loopback import Keeper, Server
 
 import twat_fs as t
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import binary as tool
 import pytest
 from conftest import environment
-from loopback import until
+from internet.loopback import until
 from repos import ROOT, git, good, once, python, run
 from test_release import need_programs, publish
 

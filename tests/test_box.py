@@ -18,7 +18,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from box import Box
+from internet.box import Box
 from needs import find
 
 UA = "twat-fs/0 (+https://example.org)"

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import pytest
 from conftest import PROGRAM, environment
-from loopback import closed_port
+from internet.loopback import closed_port
 
 import twat_fs
 

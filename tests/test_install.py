@@ -28,7 +28,7 @@ from typing import Dict, List
 import pytest
 import trustme
 from conftest import PROGRAM, kill_group
-from loopback import closed_port, until
+from internet.loopback import closed_port, until
 from needs import need
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import trustme
 from conftest import KEPT, PROGRAM
-from loopback import Server, Talk, caller, closed_port, sparse, until
+from internet.loopback import Server, Talk, caller, closed_port, sparse, until
 from needs import need
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="nginx for Windows is another program")

@@ -18,8 +18,8 @@ import zlib
 from typing import NamedTuple
 
 import pytest
-from box import Answer, Content, as_page, chunks_of
 from conftest import command, environment
+from internet.box import Answer, Content, as_page, chunks_of
 
 import twat_fs as t
 

@@ -22,8 +22,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Set, Tuple
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from box import EVIL
-from hosts import internet
+from internet.box import EVIL
+from internet.hosts import internet
 
 import twat_fs
 

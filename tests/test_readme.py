@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import PROGRAM, environment, kill_group, new_group
-from loopback import closed_port, until
+from internet.loopback import closed_port, until
 from needs import PATH, need
 from repos import clone_of_this_tree
 

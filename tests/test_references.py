@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from typing import Any, Dict, List, NamedTuple
 
 import pytest
-from account_hosts import fault
+from internet.accounts import fault
 
 import twat_fs
 

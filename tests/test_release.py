@@ -20,8 +20,8 @@ import binary
 import pytest
 import release as tool
 import version
-from box import Box
 from conftest import environment
+from internet.box import Box
 from needs import need
 from repos import ROOT, clone_of_this_tree, commit, git, good, once, run, small_repository
 from ruamel.yaml import YAML

@@ -1,6 +1,6 @@
 """The unchanged program against real S3 servers that check signatures: every test runs once for each of them.
 
-What a server cannot express stands in KNOWS (s3servers.py), and the first chapter asks each of them whether that is true.
+What a server cannot express stands in KNOWS (servers/s3.py), and the first chapter asks each of them whether that is true.
 Chapters: 1 What the servers know, 2 What arrives, 3 Keys, 4 Nothing is overwritten, 5 Links, 6 Faults on the way,
 7 What is refused, 8 Interrupted, 9 Temporary credentials, 10 What nobody may read.
 """
@@ -28,9 +28,9 @@ from botocore import auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from conftest import command, environment
-from loopback import until
+from internet.loopback import until
+from internet.relay import Relay
 from needs import need
-from relay import Relay
 
 MIB = 1 << 20
 HOUR = 3600

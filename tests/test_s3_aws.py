@@ -1,4 +1,4 @@
-"""The unchanged program and Amazon itself, as the box plays it (aws_host.py): addresses, regions, and its moods.
+"""The unchanged program and Amazon itself, as the box plays it (internet/aws.py): addresses, regions, and its moods.
 
 Chapters: 1 Where a bucket is, 2 What it says and means, 3 What a key may not do, 4 Who gives out keys.
 """
@@ -13,7 +13,7 @@ import threading
 import time
 
 import pytest
-from aws_host import KEY, SECRET, TEMPORARY, TEMPORARY_SECRET, TOKEN, WEB_TOKEN
+from internet.aws import KEY, SECRET, TEMPORARY, TEMPORARY_SECRET, TOKEN, WEB_TOKEN
 
 import twat_fs as t
 

@@ -17,8 +17,8 @@ import time
 
 import botocore.session
 import pytest
-from aws_host import KEY, SECRET, TEMPORARY, TEMPORARY_SECRET, TOKEN
-from loopback import Server, blackhole
+from internet.aws import KEY, SECRET, TEMPORARY, TEMPORARY_SECRET, TOKEN
+from internet.loopback import Server, blackhole
 
 import twat_fs as t
 

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 from conftest import PROGRAM, environment
-from s3_quirks import KEY, SECRET, URL, quirky
+from servers.s3_quirks import KEY, SECRET, URL, quirky
 
 import twat_fs as t
 

@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
-from loopback import Server
-from relay import Relay
-from s3servers import boto, certificate
+from internet.loopback import Server
+from internet.relay import Relay
+from servers.s3 import boto, certificate
 
 MIB = 1 << 20
 ONLY_THEIRS = {

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from conftest import command, environment
-from loopback import Keeper, Server, Talk, caller, until
+from internet.loopback import Keeper, Server, Talk, caller, until
 
 import twat_fs
 

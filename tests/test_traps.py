@@ -15,7 +15,7 @@ from types import MethodType
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from loopback import Server
+from internet.loopback import Server
 
 import twat_fs
 

@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from conftest import PROGRAM, environment
-from loopback import Keeper, Server, Talk, blackhole, caller, closed_port, sparse, until
+from internet.loopback import Keeper, Server, Talk, blackhole, caller, closed_port, sparse, until
 
 import twat_fs
 

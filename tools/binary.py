@@ -140,7 +140,7 @@ def start_time(binary: Path, release: str, runs: int = 9) -> float:
 def check_upload(binary: Path, folder: Path) -> None:
     """Upload a file over https to the internet in a box of the tests; exits if that fails."""
     sys.path.insert(0, str(ROOT / "tests"))
-    box_class = importlib.import_module("box").Box
+    box_class = importlib.import_module("internet.box").Box
     file = folder / "frozen.txt"
     file.write_bytes(b"frozen " * 9999)
     env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}

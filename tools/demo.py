@@ -4,7 +4,7 @@
     python3 tools/demo.py            record a run, write .github/demo.svg (also: dev.py demo)
     python3 tools/demo.py --check    exit code 1 if the program prints something else now
 
-    record: twat_fs.py on a pseudo-terminal --HTTPS--> the internet in a box of tests/box.py
+    record: twat_fs.py on a pseudo-terminal --HTTPS--> the internet in a box of tests/internet/box.py
       frames: its bytes through a terminal emulator, one screen for each change
         thin: without what no eye can see --> spans: each text of each row, and when it is visible
           svg: one <text> per span, shown and hidden by CSS; no script, no font, no image
@@ -55,7 +55,7 @@ def record(rate: str = RATE) -> Recording:
     """Upload a file: catbox breaks off, the next host, slow enough to watch, accepts it."""
     sys.path.insert(0, str(ROOT / "tests"))
     random.seed(COMMAND)  # the hosts of the box take the names in their links from it
-    box_of = importlib.import_module("box").Box
+    box_of = importlib.import_module("internet.box").Box
     broken = {"status": 503, "body": "maintenance", "headers": [("Retry-After", "3600")]}
     with tempfile.TemporaryDirectory() as folder, box_of(folder + "/box") as box:
         box.fault("catbox.moe", "early", after=4 << 20, **broken)

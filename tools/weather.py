@@ -78,7 +78,7 @@ MUTE_DNS = Case("the name server is mute", "", 7, 12, slow=True)
 def measure(python: str, quick: bool) -> Iterator[Result]:
     """The rows of the table; those with `again` are relative to the healthy chain."""
     sys.path.insert(0, str(ROOT / "tests"))
-    make_box: Any = importlib.import_module("box").Box  # needs the development packages
+    make_box: Any = importlib.import_module("internet.box").Box  # needs the development packages
     healthy = 0.0
     with tempfile.TemporaryDirectory(prefix="twat-fs-weather-") as name, make_box(name) as box:
         for case in CASES:

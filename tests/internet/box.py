@@ -1510,7 +1510,7 @@ class Box:
     """The hosts of the world on loopback; a context manager."""
 
     def __init__(self, directory):
-        from hosts import internet  # hosts.py speaks with this module's answers
+        from internet.hosts import internet  # hosts.py speaks with this module's answers
 
         self.directory, self.internet, self.connections = str(directory), internet, 0
         os.makedirs(self.directory, exist_ok=True)

@@ -19,8 +19,18 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 from urllib.parse import parse_qs, quote, unquote
 
-from box import Answer, Ask, Stored, Upload, as_download, as_json, as_page, chunks_of, random_id
-from hosts import Host, kind_of
+from internet.box import (
+    Answer,
+    Ask,
+    Stored,
+    Upload,
+    as_download,
+    as_json,
+    as_page,
+    chunks_of,
+    random_id,
+)
+from internet.hosts import Host, kind_of
 
 MIB = 1024 * 1024
 

@@ -25,7 +25,7 @@ import uuid
 from typing import Callable, Dict, Optional, Tuple
 from urllib.parse import parse_qs, quote, unquote
 
-from box import Answer, Ask, Stored, as_download, as_json, as_page, chunks_of, random_id
+from internet.box import Answer, Ask, Stored, as_download, as_json, as_page, chunks_of, random_id
 
 MB = 1000 * 1000
 MIB = 1024 * 1024
@@ -871,8 +871,10 @@ FAMILIES = (
 
 def internet() -> Dict[str, Host]:
     """A fresh host for every domain; the domains of one host share it."""
-    from account_hosts import FAMILIES as ACCOUNTS  # the hosts of both are made from this module's
-    from aws_host import FAMILIES as AWS
+    from internet.accounts import (
+        FAMILIES as ACCOUNTS,  # the hosts of both are made from this module's
+    )
+    from internet.aws import FAMILIES as AWS
 
     families = (*FAMILIES, *ACCOUNTS, *AWS)
     return {domain: host for host in (family() for family in families) for domain in host.domains}

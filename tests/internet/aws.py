@@ -24,8 +24,8 @@ from xml.sax.saxutils import escape
 from botocore import auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from box import Answer, Ask, Stored, as_download
-from hosts import Host
+from internet.box import Answer, Ask, Stored, as_download
+from internet.hosts import Host
 
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 TEMPORARY, TEMPORARY_SECRET, TOKEN = (

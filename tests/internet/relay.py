@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, List, Optional, Tuple
 from urllib.parse import urlsplit
 
-from loopback import MOST, Arrived, Server, Talk
+from internet.loopback import MOST, Arrived, Server, Talk
 
 Answer = Tuple[int, List[Tuple[str, str]], bytes]
 HOP = ("connection", "transfer-encoding", "keep-alive")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
 
-from box import Gone, Head, Wire, one, phrase
+from internet.box import Gone, Head, Wire, one, phrase
 
 MOST = 1 << 20  # is read at once
 

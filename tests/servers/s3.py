@@ -36,7 +36,7 @@ from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Tuple
 import pytest
 
 HERE = Path(__file__).resolve().parent
-CACHE = HERE.parent / ".venv-s3"
+CACHE = HERE.parent.parent / ".venv-s3"
 PATIENCE = 60.0  # seconds for a start; two or three are enough unless the machine is busy
 ENVIRONMENT = dict(
     os.environ
