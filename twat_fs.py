@@ -1281,13 +1281,14 @@ class Stream:
             raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
     def wait(self, read: bool, write: bool, give_up: float = FOREVER) -> None:
-        give_up = min(time.monotonic() + self.idle_timeout, self.deadline, give_up)
+        patience = min(self.idle_timeout, give_up - time.monotonic())
+        give_up = min(time.monotonic() + patience, self.deadline)
         while not wait_ready(
             [self.channel], read, write, max(0, min(TICK, give_up - time.monotonic()))
         ):
             self.check_deadline()
             if time.monotonic() >= give_up:
-                raise TimeoutError("timed out (no data)")
+                raise TimeoutError(f"timed out (no data for {patience:.3g} s)")
 
     def secure(self, context: Any, host: str) -> None:
         tls = Tls(self.channel, context, host)
@@ -1649,7 +1650,7 @@ def to_upload_error(error: Exception, phase: str, host: str, started: bool) -> U
             )
         return Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started)
     if isinstance(error, TimeoutError):
-        why = error.args[0] if len(error.args) == 1 else "timed out (no data)"
+        why = error.args[0] if len(error.args) == 1 else "timed out"
     elif isinstance(error, http.client.RemoteDisconnected):
         why = "closed the connection without a response"
     elif isinstance(error, http.client.IncompleteRead):
@@ -2300,7 +2301,8 @@ def phrase(status: int) -> str:
 def no_link(response: Response, what: str = "") -> NoLink:
     if not what and response.body.strip():
         what = f'no link in the response: "{error_text(response)}"'
-    message = f"{response.status}, but {what or 'empty response'}"
+    status = f"{response.status} {phrase(response.status)}"
+    message = f"{status}, but {what or 'an empty response'}"
     return NoLink(message, phase="reply", status=response.status, started=True)
 
 

@@ -1625,7 +1625,7 @@ def test_verbose_says_how_long_it_is_kept_and_how_to_remove_it(run, file):
         r"a\.txt: expires 20\d\d-\d\d-\d\dT[\d:]+Z; delete with: curl -X DELETE (\S+)", ran.err
     )
     ran = run("-v", "-p", "quax", file("a.txt"))
-    assert ran.code == 0 and "a.txt: kept with no known end\n" in ran.err
+    assert ran.code == 0 and "a.txt: expiry unknown\n" in ran.err
 
 
 def test_a_longer_life_than_was_wished_is_told(run, file):

@@ -483,10 +483,10 @@ class Failure(NamedTuple):
         return ("--timeout", "0.15") if self.words in (QUIET, SLOW) else ()
 
 
-QUIET, SLOW = "silent for too long", "timed out"
+QUIET, SLOW = "no data for", "timed out"
 NO_URL = "no link in the response"
 ANOTHER = "link points to .*evil"
-EMPTY = "nothing in|^stored, but the response names no link"  # the latter is a server of one's own
+EMPTY = "but an empty response|^stored, but the response names no link"  # the latter is a server of one's own
 MUTE = "closed|reset|[Bb]roken pipe|empty response"  # the last is what raw TCP gives
 
 
@@ -514,9 +514,9 @@ FAILURES = [
     Failure("escapes", "reply", "400 Bad Request", {"status": 400}),
     Failure("wrong-host", "reply", NO_URL + "|" + ANOTHER, hosts=SERVICES),
     Failure("redirect", "reply", "unexpected redirect.*" + EVIL),
-    Failure("early", "reply", "413 .*too much.*the file has"),
+    Failure("early", "reply", "413 .*too much.*the file is"),
     Failure("early", "reply", "403 .*not you", {"status": 403, "body": "not you"}, SHAPES[:-1]),
-    Failure("early-open", "reply", "413 .*too much.*the file has", {"after": 1}),
+    Failure("early-open", "reply", "413 .*too much.*the file is", {"after": 1}),
     Failure("reset", "send|reply", MUTE, hosts=SERVICES),
     Failure("stall", "send|reply", QUIET, {"after": 1}, SERVICES),
     Failure("silence", "reply", QUIET, hosts=SERVICES),
