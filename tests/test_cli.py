@@ -1324,7 +1324,7 @@ def test_list_shows_every_host_with_its_facts(box, run, command):
     assert (ran.code, ran.err) == (0, "")
     for row in twat_fs.PROVIDERS:
         (line,) = [line for line in ran.out.splitlines() if line.startswith(row.id + " ")]
-        assert row.domain in line and row.checked in line
+        assert row.domain in line and row.evidence.checked in line
     assert "200 MB" in ran.out and "forever" in ran.out and "TWAT_FS_TRANSFERSH_URL" in ran.out
     assert not box.tunnels and ran.out.isascii()
 
