@@ -5146,6 +5146,21 @@ class Progress:
         """This file is over, well or not."""
 
 
+class SentBytes:
+    """Tells the display what one try sends, and takes it back."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.count = progress, 0
+
+    def __call__(self, count: int) -> None:
+        self.count += count
+        self.progress.sent(count)
+
+    def take_back(self) -> None:
+        if self.count:
+            self.progress.sent(-self.count)
+
+
 class Sender:
     """The `send` of a provider: sends requests for one file, judges the responses, retries.
 
@@ -5165,9 +5180,9 @@ class Sender:
     def __call__(self, request: Request) -> Response:
         request, attempt = request._replace(**self.fields), 0
         while True:
-            attempt += 1
+            attempt, sent = attempt + 1, SentBytes(self.progress)
             try:
-                return self.send_once(request, attempt)
+                return self.send_once(request, attempt, sent)
             except RetryableError as error:
                 error.started = error.started and not request.idempotent
                 seconds = pause(error, attempt, self.retry, self.last)
@@ -5178,27 +5193,18 @@ class Sender:
                     raise
                 # Many clients that failed together come back apart.
                 seconds *= 1 + os.urandom(1)[0] / 1024
+                sent.take_back()
                 self.progress.waiting(error, seconds)
                 time.sleep(seconds)
 
-    def send_once(self, request: Request, attempt: int) -> Response:
-        """Send, and judge the response; only what was sent with success counts as progress."""
-        count, digest = 0, self.new_hash(request)
-
-        def sent(size: int) -> None:
-            nonlocal count
-            count += size
-            self.progress.sent(size)
-
-        accepted = False
-        try:
-            response = self.transport.send(request._replace(content_hash=digest), sent)
-            response = judge(request, response._replace(tries=attempt))
-            accepted = response.status < 300
-        finally:
-            if count and not accepted:
-                self.progress.sent(-count)
-        if digest and accepted:
+    def send_once(self, request: Request, attempt: int, sent: "SentBytes") -> Response:
+        """Send the request, and judge its response."""
+        digest = self.new_hash(request)
+        response = self.transport.send(request._replace(content_hash=digest), sent)
+        response = judge(request, response._replace(tries=attempt))
+        if response.status >= 300:  # the provider reads the refusal, and may send again
+            sent.take_back()
+        elif digest:
             self.sha256 = digest.hexdigest()
         return response
 
