@@ -5,48 +5,48 @@
 """twat_fs: turn a file into a URL.
 
     python3 twat_fs.py FILE...                 upload, and print one URL for each file
-    dmesg | python3 twat_fs.py                 the same for standard input
-    python3 twat_fs.py -p litterbox,x0at FILE  only these hosts, in this order; -p s3 is a bucket of yours
-    python3 twat_fs.py --expire 12h FILE       the link should be gone after about 12 hours
-    python3 twat_fs.py list                    show the hosts and what is known about them
-    python3 twat_fs.py serve FILE              no network? this machine is the host
+    dmesg | python3 twat_fs.py                 upload standard input
+    python3 twat_fs.py -p litterbox,x0at FILE  try only these hosts, in this order
+    python3 twat_fs.py --expire 12h FILE       print a link that expires after about 12 hours
+    python3 twat_fs.py list                    show the hosts, their limits and notes
+    python3 twat_fs.py serve FILE              offline: share the file from this machine
 
     import twat_fs
     url = twat_fs.upload_file("report.pdf")    raises UploadError, never returns ""
 
-The whole program in one drawing:
+The way of a file, with the functions and classes to meet:
 
-    argv --> UploadOptions, Source, choose() --> a chain of providers
-
-    for each provider of the chain
-        objection()         too big, empty, blocked, wrong expiry, not set up?  the next one         pure
+    argv -> cmd_upload -> Uploader.upload(source)        one thread for each file (-j)
+      Uploader.turns: for each host of the chain         the next one if a host fails
+        objection()          too big, blocked, wrong expiry, not set up?            pure
         provider.upload(source, options, send)
-            build           --> Request                                                              pure
-            send            --> Transport.send --> judge --> pause --> sleep, and again  the only sockets
-            read            --> Link; an HTML page in disguise is none                               pure
-        verify()            the cheapest proof that the link serves these bytes
-
-    stdout: the URL and nothing else; stderr: all the rest
+            build            -> Request                                             pure
+            Sender           Transport.send -> judge -> pause -> sleep, retry       the only sockets
+            read             -> Link, if the response has a link of that host       pure
+        verify()             downloads samples, or compares the host's own hash
+    stdout: the URL and nothing else.  stderr: everything else.
 
 The chapters, bottom-up; each needs only earlier ones:
 
-     1  What travels
-     2  What goes wrong
-     3  Bodies
-     4  The wire
-     5  Reading responses
-     6  Hosts that take one request
-     7  Hosts that take several requests
-     8  Amazon S3
-     9  The hosts
-    10  Settings
-    11  The engine
-    12  Progress and output
-    13  serve
-    14  The command line
+     1  Numbers, times and text
+     2  What travels
+     3  What goes wrong
+     4  Bodies
+     5  The wire
+     6  Reading responses
+     7  Hosts that take one request
+     8  Hosts that take several requests
+     9  Amazon S3
+    10  The hosts
+    11  Settings
+    12  The engine
+    13  Progress and output
+    14  serve
+    15  The command line
 
-A provider is a function (source, options, send) -> Link: it is given its only means of talking to the world.
-Nearly all of them are one row of a table.  A new host is a row; it never needs a change of the engine.
+A provider is a function (source, options, send) -> Link, whose only way to the network is `send`.
+
+To add a host: one row in its chapter, with its sample; the tests do the rest.
 """
 
 import sys
@@ -130,7 +130,7 @@ FOREVER = float("inf")
 # Bytes per read and per send.  Half of it costs a tenth more, 1 MiB half as much again (it falls out of the cache); eight
 # parts that leave side by side over TLS take 37 MB with it, 68 with 1 MiB.
 CHUNK = 256 * KiB
-ANSWER_LIMIT = MiB  # no host has more than a few hundred bytes to say about an upload
+MAX_RESPONSE = MiB  # responses to uploads have a few hundred bytes
 TICK = 0.2  # seconds; long waits come in such steps, because a signal just before a wait is heard only after it
 STALL = 60.0  # seconds without any byte moving
 READY_TIME = 1.5  # seconds after which a connection that is not ready gets company
@@ -149,32 +149,40 @@ RESERVE = 64 * MiB  # of the disk, which standard input must not fill: others ne
 MAX_NAME = 255  # bytes of UTF-8; no file system takes more
 
 
-# 1  What travels ----------------------------------------------------------------------------------
+# 1  Numbers, times and text -----------------------------------------------------------------------
 
 
 UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK, "y": YEAR}
 
 
 def parse_duration(value: str) -> Optional[int]:
-    """ "90s", "10m", "12h", "7d", "4w", "2y" in seconds; None for anything else."""
+    """Seconds of "90s", "10m", "12h", "7d", "4w" or "2y"; None for anything else."""
     match = re.fullmatch(r"([0-9]{1,6})([smhdwy])", value.strip().lower())
-    return int(match.group(1)) * UNITS[match.group(2)] or None if match else None
+    return int(match[1]) * UNITS[match[2]] or None if match else None
 
 
 def parse_seconds(value: str) -> Optional[float]:
-    """The same, or a plain number of them; None for anything else, and for nothing."""
+    """Seconds of a plain number too; None for 0 and for anything else."""
     plain = re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value, re.ASCII)
     return (float(value) or None) if plain else parse_duration(value)
 
 
+def parse_size(text: str) -> Optional[int]:
+    """Bytes of "500k", "1.5M" or "2g", in powers of 1024; None for anything else."""
+    pattern = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?"
+    match = re.fullmatch(pattern, text.strip().lower(), re.ASCII)
+    if not match:
+        return None
+    return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " ")) or None
+
+
 def duration(seconds: Optional[float]) -> str:
-    """For people: "3 days", "1 hour", "forever"."""
+    """For people: "3 days", "1 hour", "forever"; None is "unknown"."""
     if seconds is None:
         return "unknown"
     if seconds == FOREVER:
         return "forever"
-    units = ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"))
-    for unit, name in units:
+    for unit, name in ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
         if seconds >= unit:
             count = int(seconds // unit)
             return f"{count} {name}{'s' * (count != 1)}"
@@ -186,22 +194,42 @@ def iso_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def human(size: float) -> str:
+    """For people: "1.4 GiB"; powers of 1024."""
+    power = min((max(int(size), 1).bit_length() - 1) // 10, 4)
+    if not power:
+        return f"{int(size)} bytes"
+    return f"{size / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
+
+
 def limit_text(size: int) -> str:
-    """A limit in the unit in which the host gives it: 200 MB, 512 MiB."""
+    """A limit in the unit of the host: 200 MB, 512 MiB."""
     for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
         if size % unit == 0:
             return f"{size // unit} {name}"
     return human(size).replace(".0 ", " ")
 
 
-def human(size: float) -> str:
-    """For people: "1.4 GiB"; powers of 1024."""
-    power = min((max(int(size), 1).bit_length() - 1) // 10, 4)
-    return (
-        f"{size / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
-        if power
-        else f"{int(size)} bytes"
+def printable(text: str, limit: int = 200) -> str:
+    """Text of a host or a file name, without anything that moves a cursor or hides a character."""
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:limit]
     )
+    return shown[:limit] + ("..." if len(text) > limit or len(shown) > limit else "")
+
+
+def program() -> str:
+    """The command by which this program was started: commands in hints must work as typed."""
+    frozen = getattr(sys, "frozen", False)
+    if __name__ != "__main__":
+        return "twat-fs"
+    if __spec__ and not frozen:
+        return "python3 -m twat_fs"
+    path = shlex.quote(sys.argv[0])
+    return path if frozen else f"python3 {path}"
+
+
+# 2  What travels ----------------------------------------------------------------------------------
 
 
 class FileVersion(NamedTuple):
@@ -214,17 +242,14 @@ class FileVersion(NamedTuple):
 
     @classmethod
     def of(cls, stat_result: os.stat_result) -> "FileVersion":
-        if (
-            os.name == "nt"
-        ):  # since 3.12 stat() and fstat() may number devices and files in two ways there
-            return cls(0, 0, stat_result.st_size, stat_result.st_mtime_ns)
-        return cls(
-            stat_result.st_dev, stat_result.st_ino, stat_result.st_size, stat_result.st_mtime_ns
-        )
+        device, inode = stat_result.st_dev, stat_result.st_ino
+        if os.name == "nt":  # since 3.12 stat() and fstat() may number both in two ways there
+            device, inode = 0, 0
+        return cls(device, inode, stat_result.st_size, stat_result.st_mtime_ns)
 
 
 class Slice(NamedTuple):
-    """A part of a file, or of bytes in memory: read anew at each sending, so that a retry has nothing to rewind."""
+    """A part of a file, or of bytes in memory; opened anew at each sending, never rewound."""
 
     origin: Union[str, bytes]  # a path, or the bytes themselves
     start: int
@@ -232,12 +257,12 @@ class Slice(NamedTuple):
     stamp: Optional[FileVersion] = None  # of a file
 
 
-Content = tuple[Slice, ...]  # what a source consists of; see `slice_body` and `blocks_of`
-Body = tuple[Union[bytes, Slice], ...]  # of a request: slices are content, bytes are around it
+Content = tuple[Slice, ...]  # of a source; see `slice_body` and `blocks_of`
+Body = tuple[Union[bytes, Slice], ...]  # of a request: the content, and the bytes around it
 
 
 class Source(NamedTuple):
-    """What is to be uploaded, as it was at the first look, and the name that hosts get."""
+    """A file to upload, as it was when it was opened, and the name that hosts get."""
 
     name: str
     body: Content
@@ -248,12 +273,15 @@ class Source(NamedTuple):
     def of(
         cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False
     ) -> "Source":
-        """Raises Unreadable for what is no readable regular file; `unique` puts the time (UTC) into the name."""
+        """Raises Unreadable unless `path` is a readable regular file.
+
+        `unique` puts the time (UTC) into the name.
+        """
         text = os.fsdecode(path)
         stat_result = stat_regular_file(text)
         body = (Slice(text, 0, stat_result.st_size, FileVersion.of(stat_result)),)
-        called = upload_name(name or os.path.basename(text), unique)
-        return cls(called, body, stat_result.st_size, stat_result.st_mtime)
+        file_name = upload_name(name or os.path.basename(text), unique)
+        return cls(file_name, body, stat_result.st_size, stat_result.st_mtime)
 
     def extension(self) -> str:
         return self.name.rpartition(".")[2].lower() if "." in self.name else ""
@@ -263,32 +291,25 @@ Header = tuple[str, str]
 
 
 class Request(NamedTuple):
-    """What is to be sent; the body is described, not held."""
+    """A request; its body is described by slices, not held in memory.  Times are seconds."""
 
     method: str
     url: str
     headers: tuple[Header, ...] = ()
     body: Body = ()
-    auth: Optional[Callable[[Any, float], tuple[Header, ...]]] = (
-        None  # called with it and the time at every sending
-    )
-    accepted_statuses: tuple[
-        int, ...
-    ] = ()  # statuses that are no success, and that the provider reads itself
-    idempotent: bool = False  # sending it twice does no harm, whatever became of the first
+    # Makes headers of the request and the time, at every sending.
+    auth: Optional[Callable[[Any, float], tuple[Header, ...]]] = None
+    accepted_statuses: tuple[int, ...] = ()  # failures that the provider reads itself
+    idempotent: bool = False  # sending it twice is harmless, even if the first one arrived
     content_hash: Any = None  # a hash object: updated with the file's content while it is sent
-    error_reader: "ErrorReader" = None  # the host's own way to say no
-    sink: Optional[Callable[[], Callable[[bytes], object]]] = (
-        None  # makes what takes a good answer's body, anew at each try
-    )
-    max_response: int = ANSWER_LIMIT  # at most this much of the answer's body is read
-    time_limit: Optional[float] = (
-        None  # seconds for all of it, whatever --max-time says, and then no second try
-    )
-    # seconds from the end of the body to the response; None: the stall timeout
-    response_timeout: Optional[float] = None
-    stop: Any = None  # a threading.Event: once it is set the sending ends
-    ca_bundle: Optional[str] = None  # certificates for this host, unless --cacert names others
+    error_reader: "ErrorReader" = None  # reads the host's own form of errors
+    # Makes a function that receives the body of a successful response, anew at each try.
+    sink: Optional[Callable[[], Callable[[bytes], object]]] = None
+    max_response: int = MAX_RESPONSE  # bytes of the response's body that are read
+    time_limit: Optional[float] = None  # for all of it, in place of --max-time; without retry
+    response_timeout: Optional[float] = None  # after the body; None: the stall timeout
+    stop: Any = None  # a threading.Event that ends the sending
+    ca_bundle: Optional[str] = None  # certificates for this host, unless --cacert is used
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {redact_url(self.url)} {length(self.body)} bytes>"
@@ -301,15 +322,15 @@ class Response(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     url: str
-    size: Optional[int] = None  # Content-Length, where the host gave one
-    tries: int = 1  # this was the answer to the n-th sending
+    size: Optional[int] = None  # Content-Length
+    tries: int = 1  # how often the request was sent
     redact: Callable[[bytes], bytes] = bytes  # masks the secrets of the request
 
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
 
     def redacted(self) -> "Response":
-        """For what is shown to people; readers parse the body as it arrived."""
+        """The response as it is shown; readers parse the body as it arrived."""
         return self._replace(body=self.redact(self.body))
 
 
@@ -318,40 +339,40 @@ ErrorReader = Optional[Callable[[Response], Optional["UploadError"]]]
 
 
 class Link(NamedTuple):
-    """What a provider's answer says: the URL, and what else the host lets us know."""
+    """The URL in a provider's response, and what else the response says."""
 
     url: str
-    delete: Optional[str] = None  # the URL which, sent a DELETE, removes the file
+    delete: Optional[str] = None  # URL that deletes the file by a DELETE request
     host_sha256: Optional[str] = None  # of what the host has stored
-    expires: Optional[float] = None  # seconds since 1970, where the host says so
-    warning: str = ""  # what the user should know of it
-    hint: str = ""  # what to do if we cannot fetch it
-    denied: str = ""  # the same, where the host says 401 or 403
+    expires: Optional[float] = None  # seconds since 1970
+    warning: str = ""
+    hint: str = ""  # if the link cannot be downloaded
+    denied: str = ""  # the hint for 401 and 403
 
 
 class UploadOptions(NamedTuple):
-    """All that a caller can wish.  Times are seconds, sizes and rates bytes (a second)."""
+    """The options of a call.  Times are seconds, sizes bytes, rates bytes per second."""
 
-    remote_path: Optional[str] = None  # folder or key, for storage that has such
+    remote_path: Optional[str] = None  # folder/ or full path (S3, Dropbox)
     unique: bool = False  # put the time into the name
-    force: bool = False  # overwrite, for storage that can
+    force: bool = False  # overwrite (S3, Dropbox)
     fragile: bool = False  # stop at the first failure
-    fallback: bool = False  # after the named providers go on through the default chain
-    name: Optional[str] = None  # the name that the host is told
-    expire: Optional[int] = None  # the link should be gone after about this time
+    fallback: bool = False  # after the named hosts try the default ones
+    name: Optional[str] = None  # upload under this name
+    expire: Optional[int] = None  # the link should expire after about this time
     keep: Optional[int] = None  # the link must live at least this long
     once: bool = False  # one download only
     verify: str = "auto"  # "auto", "full" or "none"
-    sha256: bool = False  # report the SHA-256 even where the proof does not need it
-    retry: int = 2  # further tries at one host
+    sha256: bool = False  # report the SHA-256 even if verifying does not need it
+    retry: int = 2  # retries per host
     connect_timeout: float = 15.0
-    timeout: Optional[float] = None  # without any byte moving; None: TWAT_FS_TIMEOUT, or 60
+    timeout: Optional[float] = None  # without any data moving; None: TWAT_FS_TIMEOUT, or 60
     max_time: Optional[float] = None  # for the whole call
     limit_rate: Optional[int] = None
-    jobs: int = 8  # parts of one file at a time, where a host takes parts
-    ip_version: Optional[int] = None  # 4 or 6: connect over this one only
-    public: bool = False  # storage of yours is public: links need no signature
-    proxy: Optional[str] = None  # may hold a password: see __repr__
+    jobs: int = 8  # parallel parts of one file
+    ip_version: Optional[int] = None  # 4 or 6: connect by this one only
+    public: bool = False  # objects are public: links need no signature (S3)
+    proxy: Optional[str] = None  # may contain a password: see __repr__
     cacert: Optional[str] = None
     insecure: bool = False
     settings: Mapping[str, str] = {}
@@ -368,7 +389,7 @@ class UploadOptions(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One provider that failed: in which phase, with which words, after how long."""
+    """A provider that failed: in which phase, with which message, after how many seconds."""
 
     provider: str
     phase: str
@@ -377,7 +398,7 @@ class Attempt(NamedTuple):
 
 
 class Unverified(NamedTuple):
-    """A link that a host gave for the file, and that is not known to serve it; `delete` as in UploadResult."""
+    """A link of a host that is not known to serve the file; `delete` as in UploadResult."""
 
     provider: str
     url: str
@@ -385,12 +406,12 @@ class Unverified(NamedTuple):
 
 
 class UploadResult(NamedTuple):
-    """A link that works, and how we know.
+    """A link that serves the file, and how that was verified.
 
-    `size` in bytes; `sha256` in hex, or None where nothing needed it; `expires` as UTC time (ISO 8601), None if the
-    host promises no end; `delete`: a URL that takes a DELETE; `verified`: "host-hash", "full", "sample", "size" or
-    "none"; `seconds` for the whole upload with its proof; `attempts`: the providers that failed before;
-    `unverified`: the links of those among them that may have a copy.
+    `size` in bytes; `sha256` in hex, None if nothing needed it; `expires` as UTC time (ISO 8601),
+    None if it is unknown or never; `delete`: a URL that accepts DELETE; `verified`: "host-hash",
+    "full", "sample", "size" or "none"; `seconds` for upload and verification; `attempts`: the
+    providers that failed before; `unverified`: the links of those among them that may have a copy.
     """
 
     url: str
@@ -487,7 +508,7 @@ def retention_for(provider: Provider, options: UploadOptions) -> Retention:
 
 
 class ProviderInfo(NamedTuple):
-    """Whether a provider is ready; `timing` in seconds for each phase of a round trip, if there was one."""
+    """Whether a provider can be used; `timing`: seconds for each phase of a round trip."""
 
     success: bool
     explanation: str
@@ -495,20 +516,23 @@ class ProviderInfo(NamedTuple):
     timing: Mapping[str, float] = {}
 
 
-# 2  What goes wrong -------------------------------------------------------------------------------
+# 3  What goes wrong -------------------------------------------------------------------------------
 #
 #    UploadError
-#      RetryableError        Unreachable  Busy  NotYet                             again, then the next host
-#      NonRetryableError     Refused  NoLink  NotVerified                          the next host
-#                            Unsuitable  NotConfigured                             nothing was sent there
-#                            SourceChanged  Unreadable  UsageError  TimedOut       no host can help
-#                            AllProvidersFailed                                    holds every failure, in order
+#      RetryableError        Unreachable  Busy  NotYet                        retry, then the next host
+#      NonRetryableError     Refused  NoLink  NotVerified                     the next host
+#                            Unsuitable  NotConfigured                        nothing was sent there
+#                            SourceChanged  Unreadable  UsageError  TimedOut  no host can help
+#                            AllProvidersFailed                               has every failure, in order
 
 
 class UploadError(Exception):
-    """Why no URL: `provider`, `phase`, `status`, `retry_after` (seconds) and `started` (the body had begun to leave).
+    """Why there is no URL.
 
-    `unverified` holds the links that exist all the same.
+    `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send", "reply",
+    "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`: part of the
+    body was sent; `everywhere`: all other hosts would fail in the same way; `timed_out`; `hint`:
+    what the user can do; `unverified`: links that may have a copy of the file.
     """
 
     exit_code = 1
@@ -530,13 +554,11 @@ class UploadError(Exception):
         hint: str = "",
     ) -> None:
         super().__init__(message)
-        self.summary = message  # a line without what lies beneath
+        self.summary = message  # one line, without the failures of several hosts
         self.provider, self.phase = provider, phase or self.default_phase
         self.status, self.retry_after = status, retry_after
-        self.started = started
-        self.everywhere = everywhere  # every other host would fail in the same way
-        self.timed_out = timed_out
-        self.hint = hint  # what the reader can do
+        self.started, self.everywhere, self.timed_out = started, everywhere, timed_out
+        self.hint = hint
 
     def by(self, provider: str) -> "UploadError":
         self.provider = self.provider or provider
@@ -548,15 +570,15 @@ class RetryableError(UploadError):
 
 
 class Unreachable(RetryableError):
-    """No answer: name, connection, TLS, or a line that broke."""
+    """No response: DNS, connection or TLS failed, or the connection was lost."""
 
 
 class Busy(RetryableError):
-    """An answer that means "not now"."""
+    """A response that means "not now"."""
 
 
 class NotYet(Busy):
-    """The link does not serve the file, but may soon; `retry_after` says when to look again."""
+    """The link does not serve the file yet; `retry_after` is the time until the next try."""
 
 
 class NonRetryableError(UploadError):
@@ -564,21 +586,21 @@ class NonRetryableError(UploadError):
 
 
 class Refused(NonRetryableError):
-    """The host said no, or its certificate does not hold."""
+    """The host refused the request, or its certificate is invalid."""
 
 
 class NoLink(NonRetryableError):
-    """The host said yes, and gave no link of its own."""
+    """The response is a success, but has no link of that host."""
 
 
 class NotVerified(NonRetryableError):
-    """The link does not serve the bytes that we sent."""
+    """The link does not serve the bytes that were sent."""
 
     exit_code = 4
 
 
 class Unsuitable(NonRetryableError):
-    """This file, or this wish, does not fit the host; nothing was sent."""
+    """The host does not support this file or these options; nothing was sent."""
 
     exit_code = 5
 
@@ -590,7 +612,7 @@ class NotConfigured(NonRetryableError):
 
 
 class SourceChanged(NonRetryableError):
-    """The file shrank, grew or was replaced while we read it."""
+    """The file shrank, grew or was replaced while it was read."""
 
     exit_code = 6
     default_phase = "file"
@@ -604,40 +626,33 @@ class Unreadable(NonRetryableError):
 
 
 class UsageError(NonRetryableError):
-    """The call itself is wrong; nothing was sent."""
+    """The call itself is invalid; nothing was sent."""
 
     exit_code = 2
     default_phase = "options"
 
 
 class TimedOut(NonRetryableError):
-    """The time allowed for the whole call is over."""
+    """The time for the whole call (--max-time) is over."""
 
 
 class AllProvidersFailed(NonRetryableError):
-    """No provider of the chain took the file; `failures` holds the reason of each, in order."""
+    """No host of the chain accepted the file; `failures` has the error of each, in order."""
 
     def __init__(self, failures: Sequence[UploadError], attempts: Sequence[Attempt] = ()) -> None:
         self.failures, self.attempts = tuple(failures), tuple(attempts)
         self.unverified = unverified_of(failures)
         tried = [f for f in self.failures if not isinstance(f, (Unsuitable, NotConfigured))]
-        what = (
-            "uploaded, but no link could be verified"
-            if any_unproven(tried)
-            else "upload failed: no host accepted it"
-        )
-        super().__init__(
-            f"{what} ({len(tried)} tried)" if tried else "no suitable host; nothing was uploaded"
-        )
-        self.args = (
-            self.failures,
-            self.attempts,
-        )  # pickle makes it anew of these, for another process
+        uploaded = any(isinstance(f, NotVerified) for f in tried)
+        message = f"upload failed: no host accepted it ({len(tried)} tried)"
+        self.exit_code = min((f.exit_code for f in tried), default=5)
+        if uploaded:
+            message = f"uploaded, but no link could be verified ({len(tried)} tried)"
+            self.exit_code = NotVerified.exit_code
+        super().__init__(message if tried else "no suitable host; nothing was uploaded")
+        self.args = (self.failures, self.attempts)  # for pickle, which calls the class with them
         for name in ("provider", "phase", "status", "retry_after") if len(failures) == 1 else ():
             setattr(self, name, getattr(failures[0], name))
-        self.exit_code = (
-            min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
-        )
 
     def __str__(self) -> str:
         return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
@@ -664,39 +679,16 @@ def unverified_of(failures: Iterable[UploadError]) -> tuple[Unverified, ...]:
     return tuple(link for failure in failures for link in failure.unverified)
 
 
-def any_unproven(failures: Iterable[UploadError]) -> bool:
-    return any(isinstance(f, NotVerified) for f in failures)
-
-
 @contextlib.contextmanager
 def naming_setting(setting: str) -> Iterator[None]:
-    """A UsageError in here tells the setting that is wrong, which nobody has typed."""
+    """Put the name of the setting into a UsageError: the user did not type the value."""
     try:
         yield
     except UsageError as error:
         raise UsageError(f"{setting}: {error}", phase=error.phase, hint=error.hint) from error
 
 
-def program() -> str:
-    """How the reader started us: a command in a hint must work when it is typed."""
-    frozen = getattr(sys, "frozen", False)
-    if __name__ != "__main__":
-        return "twat-fs"
-    if __spec__ and not frozen:
-        return "python3 -m twat_fs"
-    path = shlex.quote(sys.argv[0])
-    return path if frozen else f"python3 {path}"
-
-
-def printable(text: str, limit: int = 200) -> str:
-    """What a host or a file name says, without anything that could move a cursor or hide a character."""
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:limit]
-    )
-    return shown[:limit] + ("..." if len(text) > limit or len(shown) > limit else "")
-
-
-# 3  Bodies ----------------------------------------------------------------------------------------
+# 4  Bodies ----------------------------------------------------------------------------------------
 
 
 def stat_regular_file(path: str) -> os.stat_result:
@@ -1072,7 +1064,7 @@ def digest_of(body: Content, digest: Any) -> str:
     return str(digest.hexdigest())
 
 
-# 4  The wire --------------------------------------------------------------------------------------
+# 5  The wire --------------------------------------------------------------------------------------
 #
 #    Transport.send(request)
 #       line   = a kept connection, or a new one:  resolve -> connect -> [proxy] -> [TLS]
@@ -2228,7 +2220,7 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
     return request._replace(url=next_url, headers=headers, auth=request.auth if same else None)
 
 
-# 5  Reading responses -----------------------------------------------------------------------------
+# 6  Reading responses -----------------------------------------------------------------------------
 #
 #    A reader takes a Response and gives the text that should be the link; check_link decides whether it is one.
 
@@ -2425,7 +2417,7 @@ def empty_means_busy(response: Response) -> Optional[UploadError]:
     return None
 
 
-# 6  Hosts that take one request -------------------------------------------------------------------
+# 7  Hosts that take one request -------------------------------------------------------------------
 #
 #    form(...) and put(...) make a row of the table of hosts from what is special about a host: the
 #    request, how to read the response, and the facts.
@@ -2773,7 +2765,7 @@ def transfersh_from_settings(source: Source, options: UploadOptions, send: Send)
     return transfersh(base, "transfersh").upload(source, options, send)
 
 
-# 7  Hosts that take several requests --------------------------------------------------------------
+# 8  Hosts that take several requests --------------------------------------------------------------
 #
 #    Plain functions (source, options, send) -> Link.  Several parts of a large file are sent at a
 #    time; if one of them fails for good, or on Ctrl-C, the others stop.
@@ -3372,7 +3364,7 @@ def dropbox_missing(settings: Mapping[str, str]) -> str:
     return ""
 
 
-# 8  Amazon S3 -------------------------------------------------------------------------------------
+# 9  Amazon S3 -------------------------------------------------------------------------------------
 #
 #    Credentials -> Signer: four pure steps -> Bucket: where it is, and what its answers teach -> one PUT, or parts
 #
@@ -4434,7 +4426,7 @@ def s3_ca_bundle(settings: Mapping[str, str]) -> Optional[str]:
     return settings.get("AWS_CA_BUNDLE") or Aws(settings).profile.get("ca_bundle")
 
 
-# 9  The hosts -------------------------------------------------------------------------------------
+# 10  The hosts ------------------------------------------------------------------------------------
 #
 #    One row for each host; nothing about a host stands elsewhere.  `Evidence` is the newest proof
 #    that the host works as written here, with its date, its source and a recorded response.
@@ -4853,7 +4845,7 @@ DEAD = {
 }
 
 
-# 10  Settings -------------------------------------------------------------------------------------
+# 11  Settings -------------------------------------------------------------------------------------
 
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -4867,16 +4859,6 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     ):
         return settings, {}  # importing urllib.request costs more than all the rest of a start
     return settings, urllib.request.getproxies()
-
-
-def parse_size(text: str) -> Optional[int]:
-    """ "500k", "1.5M", "2g" in bytes, powers of 1024; None for anything else."""
-    match = re.fullmatch(
-        r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII
-    )
-    if not match:
-        return None
-    return int(float(match.group(1)) * 1024 ** " kmgt".index(match.group(2) or " ")) or None
 
 
 def number_type(
@@ -4973,7 +4955,7 @@ def check_name(name: str) -> None:
         raise UsageError(f"--name {printable(name, 60)!r}: {reasons[0]}")
 
 
-# 11  The engine -----------------------------------------------------------------------------------
+# 12  The engine -----------------------------------------------------------------------------------
 
 
 def objection(provider: Provider, source: Source, options: UploadOptions) -> Optional[UploadError]:
@@ -5951,7 +5933,7 @@ class Stopwatch(Progress):
         self.timing["proof"] = round(seconds, 3)
 
 
-# 12  Progress and output --------------------------------------------------------------------------
+# 13  Progress and output --------------------------------------------------------------------------
 
 
 def write_text(stream: Any, text: str) -> None:
@@ -6354,7 +6336,7 @@ def retention_text(keeps: Retention) -> str:
     return duration(usual) if usual else "?"
 
 
-# 13  serve ----------------------------------------------------------------------------------------
+# 14  serve ----------------------------------------------------------------------------------------
 #
 #    serve: this machine is the host.  With files it gives those and nothing else; without, it receives by the protocol
 #    of transfer.sh.  GET /TOKEN/NAME  PUT /NAME  POST / (multipart)  DELETE /TOKEN/NAME/DELETE-TOKEN
@@ -6945,7 +6927,7 @@ def address_of(server: Any) -> str:
     return f"http://{bracketed(host)}:{port}"
 
 
-# 14  The command line -----------------------------------------------------------------------------
+# 15  The command line -----------------------------------------------------------------------------
 
 
 FLAG = {"action": "store_true"}

@@ -893,7 +893,7 @@ def test_a_name_with_a_foreign_space_comes_back_unencoded(space):
 
 def test_a_link_to_another_host_is_named_with_what_may_be_wrong():
     answer = response("http://localhost:8080/x/a", url="https://drop.example.org/a")
-    words = "200, but link points to localhost:8080, not drop.example.org: does its proxy pass the Host header\\?"
+    words = "200 OK, but link points to localhost:8080, not drop.example.org: does its proxy pass the Host header\\?"
     with pytest.raises(t.NoLink, match="^" + words + "$"):
         t.transfersh_read(answer)
     with pytest.raises(t.NoLink, match=r"^200 OK, but link points to evil\.example, not x0\.at$"):

@@ -453,7 +453,7 @@ def tokens(source: str) -> list:
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="f-strings have tokens of their own there")
 def test_the_whole_file_can_be_read_in_an_evening():
-    assert len(tokens(SOURCE)) <= 51_000
+    assert len(tokens(SOURCE)) <= 51_300
 
 
 def sizes() -> list:
