@@ -692,49 +692,56 @@ def naming_setting(setting: str) -> Iterator[None]:
 
 
 def stat_regular_file(path: str) -> os.stat_result:
-    """What the system says of a regular file that we may read; foreverything else Unreadable names the way out."""
+    """The status of a regular file that can be read.
+
+    Raises Unreadable for anything else, with a command as a hint where one helps.
+    """
     shown = printable(path)
     try:
         stat_result = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise Unreadable(f"{shown or repr('')}: {local_reason(error)}") from error
-    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(stat_result.st_mode) else 0)):
+    mode = stat_result.st_mode
+    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
         raise Unreadable(f"{shown}: permission denied")
-    if not stat.S_ISREG(stat_result.st_mode):
-        raise not_a_file_error(path, shown, stat_result.st_mode)
-    if not stat_result.st_size and has_content(path):
-        raise not_a_file_error(path, shown, stat_result.st_mode)
+    if not stat.S_ISREG(mode) or (not stat_result.st_size and has_content(path)):
+        raise not_a_file_error(path, shown, mode)
     return stat_result
 
 
 def has_content(path: str) -> bool:
-    """Whether a file that says 0 bytes gives some, like those of /proc."""
+    """Whether a file of 0 bytes has content all the same, like those of /proc."""
     with contextlib.suppress(OSError), open(path, "rb", 0, opener=open_nonblocking) as file:
         return bool(file.read(1))
     return False
 
 
 def open_nonblocking(path: str, flags: int) -> int:
-    """An opener to whom a pipe that has come into the place of a file is no endless wait."""
+    """An opener that does not wait if a pipe has replaced the file."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
-    """What it is instead, and a command that makes a file of it."""
+    """The error that says what `path` is, with a command that makes a file of it."""
     if stat.S_ISDIR(mode):
-        # tar stores a symbolic link as such
+        # tar stores a symbolic link as such.
         folder = os.path.realpath(path) if os.path.islink(path.rstrip("/")) else path
         hint = pipe_hint("tar cf -", folder, ".tar")
         return Unreadable(f"{shown}: is a directory", hint=hint)
-    made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
-    file_type = "a pipe" if stat.S_ISFIFO(mode) else made
-    hint = "" if stat.S_ISCHR(mode) or stat.S_ISSOCK(mode) else pipe_hint("cat", path)
+    file_type, hint = "a device or socket", ""
+    if stat.S_ISFIFO(mode):
+        file_type = "a pipe"
+    elif stat.S_ISREG(mode):
+        file_type = "written by the system as it is read"
+    if not stat.S_ISCHR(mode) and not stat.S_ISSOCK(mode):
+        hint = pipe_hint("cat", path)
     return Unreadable(f"{shown}: is {file_type}, not a file", hint=hint)
 
 
 def pipe_hint(reader: str, path: str, extension: str = "") -> str:
-    """A command that uploads what `reader` reads there; no command for a path that cannot be typed."""
-    if re.match("/dev/(fd/|std)|/proc/[^/]+/fd/", path):  # `<(...)` of a shell is gone by then
+    """A command that uploads what `reader` reads from `path`; "" if the path cannot be typed."""
+    # The `<(...)` of a shell is gone when the hint is read.
+    if re.match("/dev/(fd/|std)|/proc/[^/]+/fd/", path):
         return f"pipe it: COMMAND | {program()} -"
     if not path.isprintable():
         return ""
@@ -745,9 +752,9 @@ def pipe_hint(reader: str, path: str, extension: str = "") -> str:
 
 
 def local_reason(error: Exception) -> str:
-    if isinstance(
-        error, FileNotFoundError
-    ):  # Windows has several words for it, in the language of its user
+    """The reason of an error of the system, in lower case."""
+    if isinstance(error, FileNotFoundError):
+        # Windows has several phrases for it, in the language of its user.
         return "no such file or directory"
     return str(getattr(error, "strerror", None) or error).lower()
 
@@ -762,19 +769,27 @@ UNSAFE_CHARACTER = "|".join(UNSAFE.values())
 
 
 def safe_name(name: str, limit: int = MAX_NAME) -> str:
-    """The name as it may stand in a multipart header or a URL: no path, no control or bidi character, <= 255 bytes.
+    """The name as it may stand in a multipart header or a URL.
 
-    Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need U+200C and U+200D.
-    Raw UTF-8 is what PHP, Go, busboy and Werkzeug read right (compared 2026-11-23); a lone surrogate is no UTF-8.
+    It has no path, no control characters, none that reverse text, and at most `limit` bytes.  Spaces
+    of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need U+200C
+    and U+200D.  PHP, Go, busboy and Werkzeug read raw UTF-8 right (compared 2026-11-23); a lone
+    surrogate is not UTF-8.
     """
     base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     clean = re.sub(UNSAFE_CHARACTER, "_", base).strip(" ")
     if not clean.strip("."):
         return "file"
     stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
-    room = limit - len((dot + extension).encode())
-    shortened = stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
-    return (shortened if room > 0 else clean.encode()[:limit].decode("utf-8", "ignore")).strip(" ")
+    return shortened(stem, dot + extension, limit).strip(" ")
+
+
+def shortened(stem: str, ending: str, limit: int = MAX_NAME) -> str:
+    """Both in at most `limit` bytes of UTF-8; an ending that leaves no room is cut too."""
+    room = limit - len(ending.encode())
+    if room <= 0:
+        stem, ending, room = stem + ending, "", limit
+    return stem.encode()[:room].decode("utf-8", "ignore") + ending
 
 
 def upload_name(name: str, unique: bool) -> str:
@@ -783,28 +798,27 @@ def upload_name(name: str, unique: bool) -> str:
 
 @functools.cache
 def uses(name: str) -> Iterator[int]:
-    """Counts how often this process has wanted a unique name."""
+    """Counts how often this process has used a unique name."""
     return itertools.count()
 
 
 def new_name(name: str) -> str:
-    """A name with the time (UTC) in it, different from all that were made before."""
+    """The name with the time (UTC) in it, different from all names made before."""
     unique = unique_name(name, time.gmtime())
     return varied_name(unique) if next(uses(unique)) else unique
 
 
 def varied_name(name: str) -> str:
-    """Another name in the same second; at random, because another process may look for one too."""
+    """The name with random digits in it, because other processes may want the same name."""
     return unique_name(name, time.gmtime(), f"_{os.urandom(3).hex()}")
 
 
 def unique_name(name: str, now: time.struct_time, pattern: str = "_%Y%m%d_%H%M%S") -> str:
     stem, extension = os.path.splitext(name)
     stamp = time.strftime(pattern, now)
-    room = MAX_NAME - len((stamp + extension).encode())
-    if room < 0:  # that is no extension
-        stem, extension, room = name, "", MAX_NAME - len(stamp)
-    return stem.encode()[:room].decode("utf-8", "ignore") + stamp + extension
+    if len((stamp + extension).encode()) > MAX_NAME:  # too long for an extension
+        stem, extension = name, ""
+    return shortened(stem, stamp + extension)
 
 
 # By IANA's registry (November 2026), else as browsers and Debian's media-types say.  Python's own table differs from
@@ -1082,11 +1096,12 @@ def digest_of(body: Content, digest: Any) -> str:
 #        |   closed   |<--------------+              +---------+           +----------------+
 #        +------------+<-------------------------------------+  cut short, late or not reusable
 #
-#    connecting      The Connector reads and writes: CONNECT or SOCKS5, then the handshake of TLS.  It
-#                    does not listen while it writes, because a host has nothing to say before that.
-#                    An address that accepts and stays silent gives way to the next address.
-#    idle            No code uses the stream.  Session tickets of TLS 1.3 may arrive.  Before the next
-#                    request `is_reusable` reads once: data, or the end of the stream, mean closed.
+#    connecting      The Connector reads and writes: CONNECT or SOCKS5, then the handshake of TLS.
+#                    It does not listen while it writes, because a host has nothing to say before
+#                    that.  An address that accepts and stays silent gives way to the next one.
+#    idle            No code uses the stream.  Session tickets of TLS 1.3 may arrive.  Before the
+#                    next request `is_reusable` reads once: data, or the end of the stream, mean
+#                    closed.
 #    sending         The Exchange writes, and listens before each write.  "100 Continue" is dropped.
 #                    A write waits at most `idle_timeout`; each byte that leaves restarts that time.
 #    early response  The host sent something or closed, so writing stops at once: a host that sends
@@ -1144,8 +1159,14 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(credentials).decode()
 
 
-PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 PORTS = {"http": 80, "https": 443}
+PROXY_PORTS = {**PORTS, "socks5": 1080, "socks5h": 1080}
+
+
+def ascii_host(url: Any) -> str:
+    """The host of a split URL, in IDNA; raises ValueError."""
+    host = url.hostname or ""
+    return host if host.isascii() else host.encode("idna").decode()
 
 
 def parse_proxy(text: str) -> Proxy:
@@ -1153,7 +1174,7 @@ def parse_proxy(text: str) -> Proxy:
     text = text if "://" in text else "http://" + text
     try:
         url = urllib.parse.urlsplit(text)
-        host, port = url.hostname, url.port
+        host, port = ascii_host(url), url.port
         if not host or re.search(r"[]#/?[]", text.partition("://")[2].rpartition("@")[0]):
             raise ValueError
     except ValueError as error:
@@ -1220,9 +1241,8 @@ def parse_target(url: str) -> Target:
     """Raises NoLink for an invalid URL, and for any scheme but http, https and tcp."""
     try:
         parts = urllib.parse.urlsplit(url)
-        host = (parts.hostname or "").encode("ascii" if url.isascii() else "idna").decode()
-        port = parts.port or PORTS.get(parts.scheme, 0)
-    except (ValueError, UnicodeError) as error:
+        host, port = ascii_host(parts), parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError as error:
         raise NoLink(f"invalid URL: {printable(redact_url(url))}", phase="link") from error
     valid = re.fullmatch(HOST_PATTERN, host) and len(host) <= 253
     if not valid or parts.scheme not in ("http", "https", "tcp"):
@@ -1406,6 +1426,8 @@ class Stream:
             try:
                 return act(argument)
             except BlockingIOError:
+                if not write:
+                    self.sendall(b"")  # TLS may have to send something before it can read
                 seconds = min(TICK, min(idle_deadline, self.deadline) - time.monotonic())
                 read = self.listening or not write
                 if wait_ready([self.sock], read, write, seconds) and not write:
@@ -1427,11 +1449,7 @@ class Stream:
         if self.early_data:
             data, self.early_data = self.early_data[:size], self.early_data[size:]
             return data
-        return bytes(self.when_ready(self.receive_once, size, write=False))
-
-    def receive_once(self, size: int) -> bytes:
-        self.sendall(b"")  # TLS may have to send something before it can read
-        return self.recv(size)
+        return self.when_ready(self.recv, size, write=False)  # type: ignore[no-any-return]
 
     def read_exactly(self, count: int) -> bytes:
         data = b""
@@ -1455,7 +1473,7 @@ class Stream:
     __del__ = hang_up  # the connections of a thread end with it
 
     def is_reusable(self) -> bool:
-        """Whether an idle connection is still open, and has received only session tickets of TLS."""
+        """Whether an idle connection is still open, and got nothing but session tickets of TLS."""
         try:
             self.early_data += self.recv(1)
         except OSError as error:
@@ -1474,9 +1492,9 @@ def resolve(host: str, port: int, deadline: float, ip_version: Optional[int] = N
 
     def look_up() -> None:
         try:
-            name = host.encode() if host.isascii() else host  # text would load the tables of IDNA
-            results.put(socket.getaddrinfo(name, port, family, socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
+            # As bytes, because text loads the tables of IDNA.
+            results.put(socket.getaddrinfo(host.encode(), port, family, socket.SOCK_STREAM))
+        except OSError as error:
             results.put(error)
 
     threading.Thread(target=look_up, daemon=True).start()
@@ -1484,8 +1502,6 @@ def resolve(host: str, port: int, deadline: float, ip_version: Optional[int] = N
         addresses = results.get(timeout=max(min(deadline - begun, DNS_TIME), 0.001))
     except queue.Empty:
         raise TimeoutError("DNS lookup timed out") from None
-    if isinstance(addresses, UnicodeError):
-        raise OSError("invalid host name") from addresses
     if isinstance(addresses, OSError):
         # The resolver has time-outs of its own, and calls them a temporary failure.
         if time.monotonic() - begun > DNS_TIME / 2 - 1:
@@ -1532,10 +1548,13 @@ def start_connecting(address: Any) -> Any:
     sock = socket.socket(family, sock_type, protocol)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    code = sock.connect_ex(sockaddr)
-    if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)):
+    try:
+        sock.connect(sockaddr)
+    except BlockingIOError:
+        pass
+    except OSError:
         sock.close()
-        raise OSError(code, os.strerror(code))
+        raise
     return sock
 
 
@@ -1915,51 +1934,46 @@ class Exchange:
 
     def __init__(self, stream: Stream, target: Target, request: Request, sent: Sent) -> None:
         self.stream, self.target, self.request, self.sent = stream, target, request, sent
-        self.has_http = target.scheme != "tcp"
         self.limiter: Optional[Limiter] = None
         self.started = False  # a part of the body may have arrived
-        self.complete = False  # the host may send another response
         self.reusable = False
-
-    def errors(self, phase: str) -> Any:
-        return translate_errors(phase, self.target.host, self.started)
 
     def run(self) -> Response:
         """Send the request, and return the response; an early one only if it is a refusal."""
-        broken = self.send()
+        has_http = self.target.scheme != "tcp"
+        broken: Optional[UploadError] = None
+        try:
+            (self.send_http if has_http else self.send_raw)()
+        except EarlyResponse:
+            broken = self.error("send", ConnectionError("connection closed during upload"))
+        except (OSError, http.client.HTTPException) as error:
+            broken = self.error("send", error)
+            self.stream.idle_timeout = min(5.0, self.stream.idle_timeout)
         self.begin_reading()
         try:
-            with self.errors("reply"):
-                response = self.read_http() if self.has_http else self.read_raw()
-        except Unreachable as error:
-            raise broken or error from error.__cause__
-        if broken and response.status < 300:
-            raise broken  # the host cannot have stored what it did not receive
+            response = self.read_http() if has_http else self.read_raw()
+        except (OSError, http.client.HTTPException) as error:
+            raise broken or self.error("reply", error) from error
+        if broken:
+            self.reusable = False
+            if response.status < 300:  # the host cannot have stored what it did not receive
+                raise broken
         if self.stream.proxy and response.status == 407:
             raise proxy_auth_error(self.stream.proxy, response.headers)
-        self.reusable = self.complete and not broken
         return response
 
-    def send(self) -> Optional[UploadError]:
-        """Send the request; returns the error that stopped it, as the response may tell why."""
-        try:
-            with self.errors("send"):
-                self.send_head()
-            self.started = bool(self.request.body)
-            with self.errors("send"):
-                self.send_body()
-        except EarlyResponse:
-            message = f"{self.target.host}: connection closed during upload"
-            error = Unreachable(message, phase="send", started=self.started)
-            return error if self.has_http else None
-        except Unreachable as error:
-            self.stream.idle_timeout = min(5.0, self.stream.idle_timeout)
-            return error
-        return None
+    def error(self, phase: str, error: Exception) -> UploadError:
+        return connection_error(error, phase, self.target.host, self.started)
 
-    def send_head(self) -> None:
-        if not self.has_http:
-            return
+    def send_raw(self) -> None:
+        """Send the body alone, and the end of it."""
+        with contextlib.suppress(EarlyResponse):
+            self.send_body()
+            # TLS has no half-closed state that proxies agree on; termbin.com waits 5 s instead.
+            if not self.stream.layers:
+                self.stream.sock.shutdown(socket.SHUT_WR)
+
+    def send_http(self) -> None:
         if self.request.auth:  # now, because a signature expires after some minutes
             more = self.request.auth(self.request, time.time())
             self.request = self.request._replace(headers=(*self.request.headers, *more))
@@ -1976,9 +1990,11 @@ class Exchange:
             headers["Content-Length"] = str(length(request.body))
         url = f"http://{target.netloc()}{target.path}" if proxy else target.path
         self.connection = send_head(self.stream, target, request.method, url, headers.items())
+        self.send_body()
 
     def send_body(self) -> None:
         """Send the body, and hash the file's content if the request has a hash."""
+        self.started = bool(self.request.body)
         step = self.limiter.step if self.limiter else CHUNK
         for piece in self.request.body:
             if isinstance(piece, bytes):
@@ -1991,9 +2007,6 @@ class Exchange:
                     self.request.content_hash.update(data)
                 self.stream.sendall(data)
                 self.sent(len(data))
-        # TLS has no half-closed state that proxies agree on; termbin.com ends after 5 idle seconds.
-        if not self.has_http and not self.stream.layers:
-            self.stream.sock.shutdown(socket.SHUT_WR)
 
     def begin_reading(self) -> None:
         """Stop listening, and limit the time; a download may be as slow as 10 KiB/s."""
@@ -2026,7 +2039,7 @@ class Exchange:
             sink = unpacking(sink, encoding, limit)
             limit = 2 * limit + SAMPLE
         complete = copy_body(response, sink, limit)
-        self.complete = complete and not response.will_close
+        self.reusable = complete and not response.will_close
         body = b"".join(chunks)
         return Response(response.status, response.headers, body, request.url, size=size)
 
