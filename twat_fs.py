@@ -759,7 +759,7 @@ def local_reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).lower()
 
 
-UNSAFE = {  # what no name has, and its characters
+UNSAFE = {  # what a name must not contain
     "a control character": r"[\0-\x1f\x7f-\x9f]",
     "a line separator": r"[\u2028\u2029]",
     "a character that reverses text": r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]",
@@ -771,10 +771,10 @@ UNSAFE_CHARACTER = "|".join(UNSAFE.values())
 def safe_name(name: str, limit: int = MAX_NAME) -> str:
     """The name as it may stand in a multipart header or a URL.
 
-    It has no path, no control characters, none that reverse text, and at most `limit` bytes.  Spaces
-    of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need U+200C
-    and U+200D.  PHP, Go, busboy and Werkzeug read raw UTF-8 right (compared 2026-11-23); a lone
-    surrogate is not UTF-8.
+    It has no path, no control characters, none that reverse text, and at most `limit` bytes.
+    Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need
+    U+200C and U+200D.  PHP, Go, busboy and Werkzeug read raw UTF-8 right (compared 2026-11-23); a
+    lone surrogate is not UTF-8.
     """
     base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     clean = re.sub(UNSAFE_CHARACTER, "_", base).strip(" ")
@@ -821,8 +821,9 @@ def unique_name(name: str, now: time.struct_time, pattern: str = "_%Y%m%d_%H%M%S
     return shortened(stem, stamp + extension)
 
 
-# By IANA's registry (November 2026), else as browsers and Debian's media-types say.  Python's own table differs from
-# version to version, and lacks half of these in 3.9; a system's table differs from machine to machine.
+# From IANA's registry (November 2026), else from browsers and Debian's media-types.  Python's own
+# table differs from version to version, and lacks half of these in 3.9; a system's table differs
+# from machine to machine.
 CONTENT_TYPE_ROWS = """
 application/epub+zip epub
 application/gzip gz tgz
@@ -917,7 +918,8 @@ text/html html htm
 text/javascript js mjs cjs
 text/markdown md markdown
 text/n3 n3
-text/plain txt log text ini cfg conf c h cc cpp hpp go rs java jsx tsx ksh pl rb php lua bat ps1 diff patch env srt
+text/plain txt log text ini cfg conf c h cc cpp hpp go rs java jsx tsx ksh pl rb php lua bat
+text/plain ps1 diff patch env srt
 text/rtf rtf
 text/tab-separated-values tsv
 text/turtle ttl
@@ -948,19 +950,24 @@ CONTENT_TYPES = {
 
 
 def guess_type(name: str) -> str:
-    """Guessed from what follows the last dot of the name."""
-    extension = os.path.splitext(name.rpartition("/")[2])[1]
+    """The content type for the extension of a name."""
+    extension = os.path.splitext(name)[1]
     return CONTENT_TYPES.get(extension[1:].lower(), "application/octet-stream")
 
 
 def type_with_charset(name: str, body: Content) -> str:
-    """The type for a host that shows what it stores: browsers take text without a charset for Latin-1 or worse."""
-    guessed = guess_type(name)
-    return f"{guessed}; charset=utf-8" if guessed[:5] == "text/" and is_text(body) else guessed
+    """The content type for a host that shows files in the browser.
+
+    Browsers read text without a charset as Latin-1 or worse.
+    """
+    content_type = guess_type(name)
+    if content_type.startswith("text/") and is_text(body):
+        content_type += "; charset=utf-8"
+    return content_type
 
 
 def is_text(body: Content, limit: int = sys.maxsize) -> bool:
-    """UTF-8 without a NUL, as far as the first `limit` bytes show; their last character may be cut."""
+    """Whether the first `limit` bytes are UTF-8 without NUL; their last character may be cut."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with contextlib.suppress(UnicodeDecodeError):
         blocks = map(decoder.decode, read_body(slice_body(body, 0, limit)))
@@ -970,7 +977,7 @@ def is_text(body: Content, limit: int = sys.maxsize) -> bool:
 
 
 def iri_to_uri(url: str) -> str:
-    """A URL whose foreign letters and spaces are percent-encoded; what is encoded already stays as it is."""
+    """The URL with letters outside ASCII and spaces percent-encoded; "%" stays as it is."""
     return urllib.parse.quote(url.encode("utf-8", "surrogateescape"), safe="%/:?#[]@!$&'()*+,;=~")
 
 
@@ -983,22 +990,18 @@ def multipart(
 ) -> tuple[str, Body]:
     """Content-Type and body of a form: text fields first, the file last (RFC 7578).
 
-    A quote in the name goes as \\" because only Werkzeug undoes %22; there is no filename* because PHP loses the file.
+    A quote in the name is sent as \\" because only Werkzeug decodes %22; there is no filename*,
+    because PHP loses the file then.
     """
     boundary = "twat-fs-" + os.urandom(16).hex()
-    head = "".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'
-        for k, v in fields
-    )
-    name = source.name.replace('"', '\\"')
-    head += f'--{boundary}\r\nContent-Disposition: form-data; name="{file_field}"; filename="{name}"\r\n'
+    start = f"--{boundary}\r\nContent-Disposition: form-data; name="
+    head = "".join(f'{start}"{name}"\r\n\r\n{value}\r\n' for name, value in fields)
+    file_name = source.name.replace('"', '\\"')
+    head += f'{start}"{file_field}"; filename="{file_name}"\r\n'
     head += f"Content-Type: {guess_type(source.name)}\r\n\r\n"
     tail = f"\r\n--{boundary}--\r\n"
-    return f"multipart/form-data; boundary={boundary}", (
-        head.encode(),
-        *source.body,
-        tail.encode(),
-    )
+    body: Body = (head.encode(), *source.body, tail.encode())
+    return f"multipart/form-data; boundary={boundary}", body
 
 
 def length(body: Body) -> int:
@@ -1006,7 +1009,7 @@ def length(body: Body) -> int:
 
 
 def slice_body(body: Content, start: int, size: int) -> Content:
-    """A range of a body, which is a body too; nothing is read or copied."""
+    """A range of a body, as a body; nothing is read or copied."""
     pieces = []
     for piece in body:
         first, end = max(start, 0), min(start + size, piece.size)
@@ -1022,11 +1025,15 @@ def parts_of(body: Content, size: int) -> list[Content]:
 
 @contextlib.contextmanager
 def open_slice(piece: Slice) -> Iterator[Any]:
-    """The file behind a slice, unbuffered, if it is still the file of the first look; checked again after."""
+    """The file of a slice, unbuffered.
+
+    Raises SourceChanged if the file changed since it was chosen, or changes while it is read.
+    """
     if isinstance(piece.origin, bytes):
         yield io.BytesIO(piece.origin)
         return
-    try:  # closed below; here only a failure to open counts
+    # Closed below; here only a failure to open counts.
+    try:
         file = open(piece.origin, "rb", 0, opener=open_nonblocking)  # noqa: SIM115
     except OSError as error:
         raise SourceChanged(f"no longer readable: {local_reason(error)}") from error
@@ -1038,14 +1045,18 @@ def open_slice(piece: Slice) -> Iterator[Any]:
 
 def check_unchanged(file: Any, piece: Slice) -> None:
     if FileVersion.of(os.fstat(file.fileno())) != piece.stamp:
-        raise SourceChanged(
-            "changed while being read",
-            hint=pipe_hint("cat", os.fsdecode(piece.origin)),
-        )
+        raise changed_error(piece, "changed while being read")
+
+
+def changed_error(piece: Slice, message: str) -> SourceChanged:
+    return SourceChanged(message, hint=pipe_hint("cat", os.fsdecode(piece.origin)))
 
 
 def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
-    """The bytes of a slice, through one buffer; a file that ends too early is a SourceChanged."""
+    """The bytes of a slice, in blocks of up to `step` bytes that share one buffer.
+
+    Raises SourceChanged for a file that ends too early, Unreadable if reading fails.
+    """
     buffer = memoryview(bytearray(min(step, max(piece.size, 1))))
     left = piece.size
     with open_slice(piece) as file:
@@ -1056,8 +1067,7 @@ def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             except OSError as error:
                 raise Unreadable(f"read failed: {local_reason(error)}") from error
             if not count:
-                hint = pipe_hint("cat", os.fsdecode(piece.origin))
-                raise SourceChanged("became shorter while being read", hint=hint)
+                raise changed_error(piece, "became shorter while being read")
             left -= count
             yield buffer[:count]
 
@@ -1377,7 +1387,7 @@ class Stream:
         self.idle_timeout, self.deadline, self.stop = idle_timeout, deadline, stop
         self.listening = True
 
-    def check_time(self, idle_deadline: float = FOREVER) -> None:
+    def check_time(self, idle_deadline: float) -> None:
         now = time.monotonic()
         if now >= self.deadline:
             raise TimeoutError("timed out")
@@ -1945,7 +1955,8 @@ class Exchange:
         try:
             (self.send_http if has_http else self.send_raw)()
         except EarlyResponse:
-            broken = self.error("send", ConnectionError("connection closed during upload"))
+            message = f"{self.target.host}: connection closed during upload"
+            broken = Unreachable(message, phase="send", started=self.started)
         except (OSError, http.client.HTTPException) as error:
             broken = self.error("send", error)
             self.stream.idle_timeout = min(5.0, self.stream.idle_timeout)
@@ -2265,7 +2276,8 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
 
 # 6  Reading responses -----------------------------------------------------------------------------
 #
-#    A reader takes a Response and gives the text that should be the link; check_link decides whether it is one.
+#    A reader returns the text of a Response that should be the link; check_link decides whether it
+#    is one.
 
 
 Reader = Callable[[Response], str]
@@ -2278,7 +2290,10 @@ def body_text(response: Response) -> str:
 
 
 def json_of(response: Response) -> Any:
-    """JSON, also after a byte order mark or a warning of PHP, and with bytes that are not UTF-8."""
+    """The JSON of a response; raises NoLink.
+
+    It may follow a byte order mark or a warning of PHP, and contain bytes that are not UTF-8.
+    """
     body = body_text(response)
     for start in (0, body.find('{"')):
         with contextlib.suppress(ValueError, RecursionError):
@@ -2287,7 +2302,7 @@ def json_of(response: Response) -> Any:
 
 
 def json_value(response: Response, *path: Union[str, int]) -> Any:
-    """What stands at this place of a JSON answer; NoLink if there is no such place."""
+    """The value at this path of a JSON response; raises NoLink if it has no such path."""
     value = json_of(response)
     for step in path:
         fits = isinstance(value, dict if isinstance(step, str) else list)
@@ -2309,7 +2324,7 @@ def json_at(*path: Union[str, int]) -> Reader:
 
 
 def sha256_at(response: Response, *path: Union[str, int]) -> Optional[str]:
-    """The digest at this place of a JSON answer, if it is one."""
+    """The SHA-256 at this path of a JSON response, or None."""
     with contextlib.suppress(NoLink):
         digest = json_at(*path)(response).lower()
         return digest if re.fullmatch("[0-9a-f]{64}", digest) else None
@@ -2317,7 +2332,7 @@ def sha256_at(response: Response, *path: Union[str, int]) -> Optional[str]:
 
 
 def first_of(*readers: Reader) -> Reader:
-    """The first reader that finds something."""
+    """A reader that returns the first result of several readers that is not empty."""
 
     def read(response: Response) -> str:
         for reader in readers[:-1]:
@@ -2331,7 +2346,7 @@ def first_of(*readers: Reader) -> Reader:
 
 
 def without_query(reader: Reader) -> Reader:
-    """For a host whose links have no query: a "?" or "#" belongs to the name."""
+    """A reader for a host whose links have no query: "?" and "#" belong to the file name."""
     return lambda response: re.sub(
         "[?#]", lambda match: quote_segment(match.group()), reader(response)
     )
@@ -2344,15 +2359,16 @@ def last_url(domain: str) -> Reader:
 
 
 def error_text(response: Response) -> str:
-    """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else its text."""
+    """The host's own message in one line: from JSON or XML, the title of a page, or its text."""
     message = response.redacted().text().strip()
-    with contextlib.suppress(ValueError):  # an escape that is none
-        message = (message[:1] in ("{", "[") and json_message(message)) or message
-    message = re.sub(
-        r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", message)
-    )  # keys to a place
+    if message[:1] in ("{", "["):
+        with contextlib.suppress(ValueError):  # an invalid escape
+            message = json_message(message) or message
+    # The query of a URL, and a token, may give access to a file.
+    message = re.sub(r"\?[^\s\"'<>]{8,}", "?***", message)
+    message = re.sub(r'("[a-z_]*token": *")[^"]+', r"\1***", message)
     title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", message, re.I)
-    code = re.search("<Code>([^<]+)</Code>", message)  # Ceph has no message
+    code = re.search("<Code>([^<]+)</Code>", message)  # Ceph sends no message
     message = (title or code or ["", message[:2000]])[1]
     if message[:1] in ("{", "[", "<"):
         message = re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>|[][{}\"]", " ", message)
@@ -2361,18 +2377,9 @@ def error_text(response: Response) -> str:
 
 
 def is_challenge(response: Response) -> bool:
-    """Whether Cloudflare lets only a browser pass (its docs on cf-mitigated; its page, 2026-11)."""
+    """Whether Cloudflare accepts only browsers (its docs on cf-mitigated; its page, 2026-11)."""
     page = r"<title>Just a moment|_cf_chl_opt|challenges\.cloudflare\.com/"
     return "cf-mitigated" in response.headers or bool(re.search(page, response.text(), re.I))
-
-
-def json_message(text: str) -> str:
-    """The sentence of an error in JSON, which hosts put under several names and at any depth."""
-    for name in MESSAGE_NAMES:
-        match = re.search(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)+")', text)
-        if match:
-            return str(json.loads(match[1], strict=False))
-    return ""
 
 
 MESSAGE_NAMES = (
@@ -2380,8 +2387,17 @@ MESSAGE_NAMES = (
 )
 
 
+def json_message(text: str) -> str:
+    """The message of an error in JSON, at any depth; hosts have several names for it."""
+    for name in MESSAGE_NAMES:
+        match = re.search(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)+")', text)
+        if match:
+            return str(json.loads(match[1], strict=False))
+    return ""
+
+
 def refusal_text(response: Response, name: str = "") -> str:
-    """Status, the name of the error, and the host's words if they say more."""
+    """Status, name of the error, and the host's message if that says more."""
     own, name = error_text(response), name or phrase(response.status)
     usual = f"{response.status} {name}".strip()
     return usual if own in ("", usual, name) else f"{usual}: {own}"
@@ -2403,7 +2419,10 @@ def no_link(response: Response, what: str = "") -> NoLink:
 
 
 def check_link(text: str, response: Response, *domains: str) -> str:
-    """The link in the first line; NoLink if that is none, or if a further line has a URL of another host."""
+    """The link in the first line.
+
+    Raises NoLink for anything else, and for a URL of another host in a further line.
+    """
     first, _, rest = text.strip(BLANK).partition("\n")
     link = own_url(first.rstrip(BLANK), response, domains)
     for url in re.findall(URL_IN_TEXT, rest):
@@ -2414,14 +2433,15 @@ def check_link(text: str, response: Response, *domains: str) -> str:
 
 
 def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
-    """The URL as browsers ask for it; NoLink if it leads to another host.
+    """The URL as browsers request it.
 
-    It must lead to one of the domains or, where none are given, to the server that responded.
+    Raises NoLink if it does not lead to one of the domains or, without domains, to the server that
+    responded.
     """
     if re.match("/[^/]", url):
         url = urllib.parse.urljoin(response.url, url)
     match = re.match(r"(?i)https?://[^/?#@\\]+(?=[/?#]|$)", url)
-    # Spaces of all kinds are encoded below, but no host name has one.
+    # Spaces of all kinds are encoded below, but a host name must not contain one.
     unsafe = not match or not match.group().isprintable() or re.search(UNSAFE_CHARACTER, url)
     if not match or unsafe or len(url) > 2048:
         raise no_link(response)
@@ -2454,7 +2474,10 @@ def link_reader(reader: Reader, *domains: str) -> Callable[[Response], Link]:
 
 
 def empty_means_busy(response: Response) -> Optional[UploadError]:
-    """A 200 with an empty body is catbox' way to be overloaded (ShareX#8376 2026-02-03, #8410 2026-05-31)."""
+    """Busy for 200 with an empty body, which catbox sends when it is overloaded.
+
+    Evidence: ShareX#8376 (2026-02-03) and #8410 (2026-05-31).
+    """
     if response.status == 200 and not response.body.strip():
         return Busy("200 OK, but an empty response", phase="reply", status=200, started=True)
     return None
