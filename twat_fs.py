@@ -92,7 +92,7 @@ class Lazy:
 if (
     TYPE_CHECKING
 ):  # a type checker sees the modules themselves; so does PyInstaller, which reads the byte code
-    import argparse, base64, bisect, calendar, codecs, configparser, contextvars, difflib, email.utils  # noqa: E401, I001
+    import argparse, base64, bisect, calendar, codecs, configparser, difflib, email.utils  # noqa: E401, I001
     import hashlib, hmac, html, http.client, http.server, ipaddress, json, queue, select  # noqa: E401
     import shlex, shutil, signal, socket, ssl, subprocess, tempfile, threading, zlib, unicodedata, urllib.parse, urllib.request  # noqa: E401
 
@@ -102,9 +102,7 @@ else:
     argparse, base64, bisect, calendar, codecs = map(
         Lazy, "argparse base64 bisect calendar codecs".split()
     )
-    configparser, contextvars, html, subprocess, zlib = map(
-        Lazy, "configparser contextvars html subprocess zlib".split()
-    )
+    configparser, html, subprocess, zlib = map(Lazy, "configparser html subprocess zlib".split())
     difflib, email, shlex, signal, unicodedata = map(
         Lazy, "difflib email shlex signal unicodedata".split()
     )
@@ -2811,37 +2809,35 @@ ONE_REQUEST: tuple[Provider, ...] = (
 
 
 class Cancellation(NamedTuple):
-    """`stop` is set when whoever waits for the jobs has given up; those `aborting` began what must not stay so."""
+    """`stop` is set when the result is not needed any more; `aborting` are the threads to wait for."""
 
     stop: Any
     aborting: list[Any]
 
 
-@functools.cache
-def cancellation() -> Any:
-    """The Ending of the jobs to which this thread belongs, for the parts into which it divides its own."""
-    return contextvars.ContextVar("ending", default=Cancellation(None, []))
+def cancellation() -> Cancellation:
+    """The cancellation of the jobs to which this thread belongs."""
+    return getattr(threading.current_thread(), "cancellation", Cancellation(None, []))
 
 
 def parallel(
     jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None
 ) -> Iterator[tuple[int, Any]]:
-    """Place and result of each job as it ends; the first error ends them all, and sets `stop`.
+    """Yield the index and the result of each job as it ends.
 
-    Daemon threads, for which Ctrl-C need not wait, except to abort uploads in parts; they share the caller's context, so
-    that a display knows whose they are.
+    The first error stops all jobs, and sets `stop`.  The threads are daemons: Ctrl-C waits for
+    them only where they abort an upload in parts.
     """
     if workers < 2 or len(jobs) < 2:
         yield from ((index, job()) for index, job in enumerate(jobs))
         return
-    own, parent = Cancellation(stop or threading.Event(), []), cancellation().get()
+    own, parent = Cancellation(stop or threading.Event(), []), cancellation()
     if parent.stop:
         parent.aborting.append(threading.current_thread())
     todo, ended = list(enumerate(jobs)), queue.SimpleQueue()  # type: list[tuple[int, Callable[[], Any]]], Any
-    contexts = [contextvars.copy_context() for _ in range(min(workers, len(jobs)))]
     threads = [
-        threading.Thread(target=context.run, args=(worker, todo, ended, own), daemon=True)
-        for context in contexts
+        threading.Thread(target=worker, args=(todo, ended, own), daemon=True)
+        for _ in range(min(workers, len(jobs)))
     ]
     try:
         for thread in threads:
@@ -2854,13 +2850,14 @@ def parallel(
     finally:
         todo.clear()
         own.stop.set()
-        join(threads, 0.5)  # what is under way hangs up at once
+        join(threads, 0.5)  # a running job hangs up at once
         join(own.aborting, 5.0)
 
 
 def worker(todo: list[tuple[int, Callable[[], Any]]], ended: Any, own: Cancellation) -> None:
-    """One worker: job after job until none is left; its failures belong to the thread that waits."""
-    cancellation().set(own)
+    """Run jobs until none is left; an error is raised in the thread that waits for the results."""
+    thread: Any = threading.current_thread()
+    thread.cancellation = own
     with contextlib.suppress(IndexError):
         while True:
             index, job = todo.pop(0)
@@ -5117,7 +5114,7 @@ class Race:
 
     def next(self, seconds: float) -> Optional[tuple[Provider, Optional[UploadError]]]:
         """The next provider that is ready, or has failed; None if there is none within so many seconds."""
-        arrived = wait_for_result(self.results, cancellation().get().stop, seconds)
+        arrived = wait_for_result(self.results, cancellation().stop, seconds)
         if not arrived:
             return None
         provider, result = arrived
@@ -5742,10 +5739,15 @@ class Stopwatch(Progress):
 # 11  Progress and output ----------------------------------------------------------------------------------------------
 
 
-def write_text(stream: Any, text: str) -> None:
-    """Writes in whatever code page the stream has; raises OSError."""
+def in_encoding(text: str, stream: Any, errors: str) -> str:
+    """The text with only characters that the stream can encode."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    return text.encode(encoding, errors).decode(encoding)
+
+
+def write_text(stream: Any, text: str) -> None:
+    """Write in any encoding that the stream has; raises OSError."""
+    stream.write(in_encoding(text, stream, "backslashreplace"))
     stream.flush()
 
 
@@ -5768,209 +5770,199 @@ def close_quietly(stream: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-ECHO = len("^C^C")  # columns
+class Terminal:
+    """One line for the files on their way, drawn ten times a second below the lines that stay.
 
+    The cursor rests in the first column.  There the next draw covers an echoed `^C`, and when a
+    narrower window wraps the line, the cursor is in the first of its rows.
+    """
 
-class Transfer:
-    """One file on its way, as the meter shows it."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.host, self.size, self.sent, self.begun, self.note = (
-            name,
-            "",
-            0,
-            0,
-            time.monotonic(),
-            "",
-        )
-
-
-class Meter(Progress):
-    """Draws one line on a terminal, at most ten times a second; with `verbose` each step is a line as well."""
-
-    def __init__(self, stream: Any, draws: bool, verbose: bool) -> None:
-        self.stream, self.draws, self.verbose = stream, draws, verbose
-        self.moving: list[Transfer] = []
-        self.own: contextvars.ContextVar[Transfer] = contextvars.ContextVar(
-            "moving"
-        )  # shared by the threads of one file
+    def __init__(self, stream: Any, draws: bool, verbose: bool, quiet: bool) -> None:
+        self.stream, self.verbose, self.quiet = stream, verbose, quiet
+        self.files: dict[FileProgress, None] = {}  # those that are shown, the oldest first
         self.finished = 0  # files
-        self.links: dict[
-            int, list[Unverified]
-        ] = {}  # all that hosts have given, by id of the source
-        self.lock, self.last, self.width = threading.RLock(), 0.0, 0
+        self.width = 0  # columns that the line covers; 0 if there is none
+        self.lock = threading.RLock()
+        self.stopped = threading.Event()
+        if draws:
+            threading.Thread(target=self.redraw, daemon=True).start()
+        else:
+            self.stopped.set()
 
-    def begin(self, name: str) -> Transfer:
-        moving = Transfer(name)
-        self.moving = [m for m in self.moving if m is not self.own.get(None)] + [moving]
-        self.own.set(moving)
-        return moving
-
-    def current(self) -> Transfer:
-        return self.own.get(None) or self.begin("")
-
-    def end(self) -> None:
-        self.moving = [m for m in self.moving if m is not self.own.get(None)]
-        self.clear()
-
-    def connecting(self, provider: Provider, source: Source) -> None:
-        self.start(provider, source, "connecting")
-
-    def trying(self, provider: Provider, source: Source) -> None:
-        self.start(provider, source, f"sending {human(source.size)}")
-
-    def start(self, provider: Provider, source: Source, what: str) -> None:
-        with self.lock:
-            encoding = getattr(self.stream, "encoding", None) or "utf-8"
-            name = printable(source.name, MAX_NAME).encode(encoding, "replace").decode(encoding)
-            moving = self.begin(name)
-            moving.host, moving.size, moving.note = provider.id, source.size, "connecting"
-            self.log(f"{source.name}: {provider.id}: {what}")
-            self.draw(True)
-
-    def sent(self, count: int) -> None:
-        with self.lock:
-            self.current().sent += count
-            self.current().note = ""
-            self.draw(self.current().sent >= self.current().size)
-
-    def waiting(self, error: UploadError, seconds: float) -> None:
-        with self.lock:
-            moving = self.current()
-            moving.note = f"retrying in {seconds:.0f} s"
-            if not moving.sent:
-                moving.begun = time.monotonic() + seconds
-            self.log(
-                f"{moving.name}: {moving.host}: {error.phase}: {error}; retrying in {seconds:.1f} s"
-            )
-            self.draw(True)
-
-    def uploaded(self, source: Source, link: Unverified) -> None:
-        self.links.setdefault(id(source), []).append(link)
-
-    def verifying(self) -> None:
-        with self.lock:
-            self.current().note = "verifying link"
-            self.draw(True)
-
-    def verified(self, method: str, seconds: float) -> None:
-        self.log(
-            f"{self.current().name}: {self.current().host}: verified: {method}, in {seconds:.2f} s"
-        )
-
-    def failed(self, error: UploadError) -> None:
-        orphan = (
-            " (the file may still have been stored there)"
-            if error.started and error.status is None
-            else ""
-        )
-        self.log(f"{error.provider}: {error.phase}: {error}{orphan}")
-
-    def done(self, source: Source) -> None:
-        with self.lock:
-            self.finished += 1
-            self.end()
-
-    def spooling(self, size: int) -> None:
-        """So many bytes of standard input are held by now."""
-        with self.lock:
-            moving = self.current()
-            moving.name, moving.note = "standard input", f"{human(size)} read"
+    def redraw(self) -> None:
+        while not self.stopped.wait(0.1):
             self.draw()
 
-    def spooled(self) -> None:
+    def draw(self) -> None:
         with self.lock:
-            self.end()
+            files = [*self.files]
+            if files and not self.stopped.is_set():
+                room = terminal_width(self.stream) - 1
+                line = progress_line(files, self.finished, room, time.monotonic())
+                self.replace_line(in_encoding(line, self.stream, "replace"))
 
-    def warn(self, text: str) -> None:
-        name = self.current().name
-        self.print_above(f"twat-fs: {name + ': ' if name else ''}{printable(text)}")
+    def clear(self) -> None:
+        with self.lock:
+            if self.width:
+                self.replace_line("")
+                self.width = 0
 
-    def log(self, line: str) -> None:
-        if self.verbose:
-            self.print_above(f"twat-fs: {printable(line, 400)}")
+    def replace_line(self, line: str) -> None:
+        room = terminal_width(self.stream) - 1
+        rows_below = "\x1b[J" if self.width > room else ""  # a smaller window has wrapped the line
+        padding = " " * (room - display_width(line))
+        self.width = room  # before the line is written: Ctrl-C may come in between
+        print_line(f"\r{rows_below}{line}{padding}\r", self.stream, end="")
 
-    def print_above(self, line: str) -> None:
-        """A line that stays, above the one that is redrawn."""
+    def print(self, line: str) -> None:
+        """Print a line that stays, above the one that is redrawn."""
         with self.lock:
             self.clear()
             print_line(line, self.stream)
 
-    def clear(self) -> None:
-        if self.draws and self.width:
-            self.put("\r" + " " * min(self.width + ECHO, terminal_width(self.stream) - 1) + "\r")
-            self.width = 0
+    def log(self, text: str) -> None:
+        if self.verbose:
+            self.print(f"twat-fs: {printable(text, 400)}")
 
     def stop(self) -> None:
-        """Nothing more is drawn: after Ctrl-C no half of a bar stays, and no thread draws it anew."""
+        """Clear the line for good: after Ctrl-C no thread draws it again."""
         with self.lock:
             self.clear()
-            self.draws = False
-
-    def draw(self, now: bool = False) -> None:
-        clock = time.monotonic()
-        if not self.draws or not self.moving or (clock - self.last < 0.1 and not now):
-            return
-        self.last = clock
-        room = terminal_width(self.stream) - 1
-        line = self.line(room - min(ECHO, room // 4), clock)
-        # Before it is drawn: Ctrl-C may come at any moment, and `clear` must know where its echo stands.
-        self.width = max(self.width, display_width(line))
-        self.put("\r" + line + " " * (self.width - display_width(line)))
-
-    def put(self, text: str) -> None:
-        try:
-            write_text(self.stream, text)
-        except (OSError, ValueError):
-            self.draws = False
-            close_quietly(self.stream)
-
-    def line(self, room: int, clock: float) -> str:
-        files = self.moving
-        if len(files) == 1:
-            return one_line(files[0], room, clock)
-        sent, size = sum(f.sent for f in files), sum(f.size for f in files)
-        rate = sum(f.sent / max(clock - f.begun, 0.001) for f in files if clock > f.begun)
-        ended = f"  {self.finished} done" if self.finished else ""
-        return f"{len(files)} files  {human(sent)} of {human(size)}  {human(rate)}/s{ended}"[:room]
+            self.stopped.set()
 
 
-class WarningsOnly(Progress):
-    """Only what the user should know."""
+class FileProgress(Progress):
+    """The progress of one file; the threads that send its parts share this object."""
 
-    def __init__(self, meter: Meter, quiet: bool) -> None:
-        self.meter, self.quiet = meter, quiet
-        self.uploaded = meter.uploaded  # type: ignore[method-assign]
+    name = host = note = ""
+    size = bytes_sent = 0
+    started = last_sent = retry_at = 0.0  # by time.monotonic()
 
-    def warn(self, text: str) -> None:
-        if not self.quiet:
-            self.meter.warn(text)
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
+        self.links: list[Unverified] = []  # of all hosts that stored the file
+
+    def show(self, name: str, note: str = "") -> None:
+        self.name, self.note = printable(name, MAX_NAME), note
+        self.terminal.files[self] = None
+        self.terminal.draw()
+
+    def hide(self) -> None:
+        self.terminal.files.pop(self, None)
+        self.terminal.clear()
+
+    def connecting(self, provider: Provider, source: Source) -> None:
+        self.trying(provider, source, "connecting")
+
+    def trying(self, provider: Provider, source: Source, step: str = "") -> None:
+        with self.terminal.lock:  # or a thread that draws divides by the rate 0
+            self.host, self.size, self.bytes_sent = provider.id, source.size, 0
+            self.started = time.monotonic()
+        step = step or f"uploading {human(source.size)}"
+        self.terminal.log(f"{source.name}: {provider.id}: {step}")
+        self.show(source.name)
+
+    def sent(self, count: int) -> None:
+        with self.terminal.lock:
+            self.bytes_sent += count
+            self.last_sent = time.monotonic()
+            self.retry_at = 0.0
+            if self.bytes_sent == self.size:
+                self.terminal.draw()
 
     def waiting(self, error: UploadError, seconds: float) -> None:
-        if seconds > SHORT_WAIT:  # longer than anybody would think that nothing is wrong
-            self.warn(f"{error}; retrying in {seconds:.0f} s")
+        self.retry_at = time.monotonic() + seconds
+        if not self.bytes_sent:
+            self.started = self.retry_at
+        message = f"{error}; retrying in {seconds:.1f} s"
+        self.terminal.log(f"{self.name}: {self.host}: {error.phase}: {message}")
+        if seconds > SHORT_WAIT and not self.terminal.verbose:
+            self.warn(message)
+        self.terminal.draw()
+
+    def uploaded(self, source: Source, link: Unverified) -> None:
+        self.links.append(link)
+
+    def verifying(self) -> None:
+        self.show(self.name, "verifying link")
+
+    def verified(self, method: str, seconds: float) -> None:
+        self.terminal.log(f"{self.name}: {self.host}: verified: {method}, in {seconds:.2f} s")
+
+    def failed(self, error: UploadError) -> None:
+        message = f"{error.provider}: {error.phase}: {error}"
+        if error.started and error.status is None:
+            message += " (the file may still have been stored there)"
+        self.terminal.log(message)
+
+    def warn(self, text: str) -> None:
+        if not self.terminal.quiet:
+            self.terminal.print(f"twat-fs: {self.name}: {printable(text)}")
+
+    def done(self, source: Source) -> None:
+        with self.terminal.lock:
+            self.terminal.finished += 1
+            self.hide()
+
+    def step(self, now: float) -> str:
+        """The step in words; "" while bytes are moving, and in the second after the last one."""
+        if now < self.retry_at:
+            return f"retrying in {max(1, round(self.retry_at - now))} s"
+        if self.note or not self.bytes_sent:
+            return self.note or f"connecting to {self.host}"
+        if self.bytes_sent < self.size or now < self.last_sent + 1:
+            return ""
+        return f"waiting for the response, {now - self.last_sent:.0f} s"
 
 
-def one_line(file: Transfer, room: int, clock: float) -> str:
-    """Name, host, bar, share, bytes, speed, time left: as many of them as there is room for."""
-    spent = max(clock - file.begun, 0.001)
-    share, rate = file.sent / max(file.size, 1), file.sent / spent if clock > file.begun else 0.0
-    left = (file.size - file.sent) / rate if rate else 0
-    numbers = [
-        f"{share:.0%}",
-        human(file.sent),
-        f"{human(rate)}/s",
-        f"{int(left // 60)}:{int(left % 60):02d} left",
-    ]
-    fields = [file.note] if file.note and (file.sent >= file.size or not file.sent) else numbers
-    tail = "  ".join(filter(None, [file.host, *fields]))
-    while fields and display_width(tail) > room:  # whole fields: half a number is a wrong one
-        fields = fields[:-1]
-        tail = "  ".join(filter(None, [file.host, *fields]))
-    name = truncate(file.name, room - len(tail) - 2) if room - len(tail) > 12 else ""
-    bar_room = min(30, room - len(tail) - display_width(name) - 6)
-    bar = f"[{'#' * int(share * bar_room):<{bar_room}}]  " if bar_room >= 8 and file.size else ""
-    return f"{name + '  ' if name else ''}{bar}{tail}"[:room]
+NAME_COLUMNS = 8  # at least
+BAR_COLUMNS = 30  # at most
+
+
+def progress_line(files: Sequence[FileProgress], finished: int, room: int, now: float) -> str:
+    """The state of one file, or the sum of several, in at most `room` columns.
+
+    What does not fit is left out as a whole, because half a number is a wrong one: first the
+    rate, then most of the name, the size and the host; the time left comes last.
+    """
+    name, host = files[0].name, files[0].host
+    if len(files) > 1:
+        name, host = f"{len(files)} files", f"{finished} done"
+    sent = sum(file.bytes_sent for file in files)
+    size = sum(file.size for file in files)
+    step = min(file.step(now) for file in files)  # "" if any file is moving
+    if step:
+        tails = [step] if host in step else [f"{host}  {step}", step]
+    else:
+        rate = sum(file.bytes_sent / max(now - file.started, 0.001) for file in files)
+        seconds = -int((sent - size) // rate)  # rounded up
+        left = f"{seconds // 60}:{seconds % 60:02d} left"
+        percent = f"{100 * sent // size:3}%"
+        amount = part_of_size(sent, size)
+        tails = [
+            f"{host}  {percent}  {amount}  {human(rate):>9}/s  {left}",
+            f"{host}  {percent}  {amount}  {left}",
+            f"{host}  {percent}  {left}",
+            f"{percent}  {left}",
+        ]
+    for tail in tails:
+        space = room - display_width(tail) - 2
+        if space >= NAME_COLUMNS:
+            break
+    else:
+        return tail if space >= -2 else host[:room]
+    name = truncate(name, space)
+    columns = min(BAR_COLUMNS, space - display_width(name) - len("[]  "))
+    if columns > 4 and not step:
+        name += f"  [{'#' * (columns * sent // size):<{columns}}]"
+    return f"{name}  {tail}"
+
+
+def part_of_size(sent: int, size: int) -> str:
+    """Both in the unit of the size, and always as wide: " 8.5 of 60.0 MiB"."""
+    total, unit = human(size).split()
+    decimals = len(total.partition(".")[2])
+    return f"{float(total) * sent / size:{len(total)}.{decimals}f} of {total} {unit}"
 
 
 def display_width(text: str) -> int:
@@ -6994,12 +6986,12 @@ def cmd_upload(argv: Sequence[str]) -> int:
         parser.error("--provider: no host given")
     if sys.stdout is None:
         raise Unreadable("standard output is closed", phase="output")
-    terminal = bool(sys.stderr and sys.stderr.isatty())
-    meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
+    draws = bool(line_start()) and not (args.quiet or args.no_progress)
+    terminal = Terminal(sys.stderr, draws=draws, verbose=args.verbose, quiet=args.quiet)
     with contextlib.ExitStack() as stack:
-        stack.callback(meter.stop)
+        stack.callback(terminal.stop)
         try:
-            sources = [source_or_error(file, options, chain, stack, meter) for file in files]
+            sources = [source_or_error(file, options, chain, stack, terminal) for file in files]
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*files) from None
         uploader = Uploader(options, chain)
@@ -7008,7 +7000,7 @@ def cmd_upload(argv: Sequence[str]) -> int:
             return combined_exit_code(
                 [dry_run(file, source, uploader, args.json) for file, source in pairs]
             )
-        return upload_all(files, sources, uploader, args, meter)
+        return upload_all(files, sources, uploader, args, terminal)
 
 
 Found = Union[Source, UploadError]
@@ -7019,14 +7011,15 @@ def source_or_error(
     options: UploadOptions,
     chain: Sequence[Provider],
     stack: contextlib.ExitStack,
-    meter: Meter,
+    terminal: Terminal,
 ) -> Found:
+    progress = FileProgress(terminal)
     try:
         if file != "-":
             return Source.of(file, options.name, options.unique)
         limits = [row.max_size for row in chain]
         limit = None if None in limits else max(filter(None, limits))
-        body = standard_input(limit, meter, stack)
+        body = standard_input(limit, progress, stack)
         if not length(body) and not any(row.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
         name = options.name or ("stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin")
@@ -7034,6 +7027,8 @@ def source_or_error(
     except UploadError as error:
         error.hint = error.hint or suggest_command(file)
         return error
+    finally:
+        progress.hide()
 
 
 def suggest_command(word: str) -> str:
@@ -7043,11 +7038,16 @@ def suggest_command(word: str) -> str:
     return f"did you mean `{program()} {close[0]}`?" if close else ""
 
 
-def standard_input(limit: Optional[int], meter: Meter, stack: contextlib.ExitStack) -> Content:
-    """Standard input as a body that can be sent again: in memory, or in a file that goes with `stack` if it is long."""
+def standard_input(
+    limit: Optional[int], progress: FileProgress, stack: contextlib.ExitStack
+) -> Content:
+    """Standard input as a body that can be sent again.
+
+    It is held in memory; if it is long, in a file that is deleted with `stack`.
+    """
     if sys.stdin is None:
         raise Unreadable("standard input is closed")
-    blocks, data = read_stdin(limit, meter), bytearray()
+    blocks, data = read_stdin(limit, progress), bytearray()
     for block in blocks:
         data += block
         if len(data) > IN_MEMORY:
@@ -7055,17 +7055,19 @@ def standard_input(limit: Optional[int], meter: Meter, stack: contextlib.ExitSta
     return (Slice(bytes(data), 0, len(data)),)
 
 
-def read_stdin(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
-    """Standard input as it arrives, so that Ctrl-C is heard in between; ends at what no host of the chain accepts."""
+def read_stdin(limit: Optional[int], progress: FileProgress) -> Iterator[bytes]:
+    """Standard input as it arrives; waits in short steps, so that Ctrl-C is noticed.
+
+    Raises Unsuitable above `limit`, the largest file that a host of the chain accepts.
+    """
     data, size = b"-", 0
     stream: Any = sys.stdin.buffer
+    progress.show("standard input", "0 bytes read")
     while data:
-        meter.spooling(size)
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # it has no descriptor, or is a pipe of Windows
+        # Some streams have no descriptor, and a pipe of Windows cannot be waited for.
+        with contextlib.suppress(OSError, ValueError):
             while not wait_ready([stream], True, False, TICK):
-                meter.draw()
+                continue
         try:
             data = stream.read1(CHUNK)
         except OSError as error:
@@ -7074,8 +7076,8 @@ def read_stdin(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
         if limit is not None and size > limit:
             most = f"{human(limit)} (max size of these hosts)"
             raise Unsuitable(f"standard input is too large: over {most}", phase="file")
+        progress.note = f"{human(size)} read"
         yield data
-    meter.spooled()
 
 
 def spool_to_file(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content:
@@ -7101,60 +7103,61 @@ def unlink_quietly(path: str) -> None:
 
 
 def upload_all(
-    files: Sequence[str], sources: Sequence[Found], uploader: Uploader, args: Any, meter: Meter
+    files: Sequence[str],
+    sources: Sequence[Found],
+    uploader: Uploader,
+    args: Any,
+    terminal: Terminal,
 ) -> int:
-    """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
+    """Upload the files, print the outcomes in their order, and return the exit code of all."""
     options = uploader.options
-    # who shows nothing need not be told
-    watched = meter if meter.draws or meter.verbose else WarningsOnly(meter, args.quiet)
-    for row in uploader.ordered() if meter.verbose else ():
+    progresses = [FileProgress(terminal) for _ in files]
+    for row in uploader.ordered() if terminal.verbose else ():
         if row.default and uploader.health.note(row.id):
-            meter.log(f"{row.id}: {uploader.health.note(row.id)}")
+            terminal.log(f"{row.id}: {uploader.health.note(row.id)}")
 
-    def job(file: str, source: Found) -> Callable[[], Outcome]:
-        return lambda: upload_one(file, source, uploader, watched)
-
-    def tell(index: int) -> None:
+    def report(index: int) -> None:
         outcome = early.pop(index)
         codes[index] = outcome.code()
-        print_outcome(outcome, meter, args)
+        print_outcome(outcome, terminal, args)
         if outcome.result and not args.quiet:
             twin = urls.setdefault(outcome.result.url, outcome.file)
             if twin != outcome.file:
-                meter.print_above(
-                    f"twat-fs: {printable(outcome.file)}: same URL as {printable(twin)}"
-                )
+                same = f"same URL as {printable(twin)}"
+                terminal.print(f"twat-fs: {printable(outcome.file)}: {same}")
 
-    early: dict[int, Outcome] = {}  # before their turn
+    early: dict[int, Outcome] = {}  # of files whose predecessors have no outcome yet
     codes: dict[int, int] = {}
     urls: dict[str, str] = {}
+    jobs = [
+        functools.partial(upload_one, file, source, uploader, progress)
+        for file, source, progress in zip(files, sources, progresses)
+    ]
     try:
-        for index, outcome in parallel(
-            [job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)
-        ):
+        for index, outcome in parallel(jobs, int(args.jobs or 1)):
             early[index] = outcome
             while len(codes) in early and not (options.fragile and any(codes.values())):
-                tell(len(codes))
+                report(len(codes))
             if options.fragile and any(codes.values()):
                 break
     except KeyboardInterrupt:
-        meter.stop()
+        terminal.stop()
         print_line(line_start(), end="")
         names = [
             file
-            for index, (file, source) in enumerate(zip(files, sources))
-            if index not in {*codes, *early} and id(source) not in meter.links
+            for index, file in enumerate(files)
+            if index not in {*codes, *early} and not progresses[index].links
         ]
         raise KeyboardInterrupt(*names) from None
-    finally:  # also on Ctrl-C: what has been made public is told
-        for index, source in enumerate(sources):
+    finally:  # also on Ctrl-C: links that are public already are printed
+        for index, progress in enumerate(progresses):
             error = NotVerified("stopped before the link was verified", phase="proof")
-            error.unverified = tuple(meter.links.get(id(source), ()))
+            error.unverified = tuple(progress.links)
             if error.unverified and index not in codes:
                 early.setdefault(index, Outcome(files[index], None, None, error, 0.0))
         for index in sorted(early):
-            with contextlib.suppress(Unreadable):  # then it stands on stderr
-                tell(index)
+            with contextlib.suppress(Unreadable):  # then the URL is on stderr
+                report(index)
     return combined_exit_code(list(codes.values()))
 
 
@@ -7169,15 +7172,15 @@ def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress)
         return Outcome(file, source.size, None, error, time.monotonic() - begun)
 
 
-def print_outcome(outcome: Outcome, meter: Meter, args: Any) -> None:
+def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
     """The URL (or a JSON object) to stdout, a failure to stderr; a URL that cannot be written is not lost either."""
     result = outcome.result
     if outcome.error:
         for line in failure_lines(outcome):
-            meter.print_above(line)
+            terminal.print(line)
     ended: Any = result or outcome.error
     for link in ended.unverified:
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
+        terminal.print(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
     if result and result.verified == "none" and not args.quiet and not args.verify:
         paged = any(row.id == result.provider and not row.serves_file for row in PROVIDERS)
         why = (
@@ -7185,23 +7188,23 @@ def print_outcome(outcome: Outcome, meter: Meter, args: Any) -> None:
             if paged
             else "verifying would use up the download"
         )
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
+        terminal.print(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
     elif result and args.verbose:
         expiry = f"expires {result.expires}" if result.expires else "expiry unknown"
         delete = (
             f"; delete with: curl -X DELETE {shlex.quote(result.delete)}" if result.delete else ""
         )
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
+        terminal.print(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
     line = json_line(outcome) if args.json else result.url if result else ""
     if not line:
         return
     try:
-        with meter.lock:
-            meter.clear()
+        with terminal.lock:
+            terminal.clear()
             put_line(line)
     except OSError as error:
         if result:
-            meter.print_above(f"twat-fs: {printable(outcome.file)}: {result.url}")
+            terminal.print(f"twat-fs: {printable(outcome.file)}: {result.url}")
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
 
 
