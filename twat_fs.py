@@ -7459,78 +7459,79 @@ def version_line() -> str:
     return f"twat-fs {__version__}" + f" (git {printable(description)})" * bool(description)
 
 
-COMPLETION = """_twat_fs() {
-    local word=${COMP_WORDS[COMP_CWORD]} choice= front=
-    case ${COMP_WORDS[1]} in
-@OPTIONS@
-    esac
-    [[ $word == -* ]] || choice=
-    [[ $COMP_CWORD == 1 && $word != -* ]] && choice="@COMMANDS@"
-    case ${COMP_WORDS[COMP_CWORD-1]} in
-        -p|--provider|list|status) [[ $word == -* ]] || { choice="@HOSTS@"; front=${word%"${word##*,}"}; } ;;
-        completion) choice="bash fish zsh" ;;
-    esac
-    COMPREPLY=($(compgen -P "$front" -W "$choice" -- "${word##*,}"))
+# Each shell asks the program on the command line: `twat-fs completion -- WORDS`.  If it has no
+# candidates, the shell completes paths.  A candidate and its description are separated by a tab.
+COMPLETION = {
+    "bash": r"""_twat_fs() {
+    local IFS=$'\r\n'
+    COMPREPLY=($("${COMP_WORDS[0]/#\~/$HOME}" completion -- "${COMP_WORDS[@]:1:COMP_CWORD}" \
+        2>/dev/null | cut -f1))
 }
-complete -o default -F _twat_fs twat-fs file2url"""
-COMPLETION_FISH = """function __twat_fs_is
-    set -l command (commandline -opc)[2]
-    contains -- "$command" @COMMANDS@; or set command upload
-    contains -- $command $argv
+complete -o default -F _twat_fs twat-fs file2url twat_fs.py""",
+    "fish": r"""function __twat_fs
+    set -l words (commandline -opc) (commandline -ct)
+    type -q $words[1]; or return
+    set -l start 1
+    string match -q 'python*' -- $words[1]; and set start 2
+    set -l found ($words[1..$start] completion -- $words[(math $start + 1)..-1] 2>/dev/null)
+    string join \n -- $found
+    test (count $found) -gt 0 -a (count $words) -gt (math $start + 1)
+    or __fish_complete_path $words[-1]
 end
-complete -c file2url -w twat-fs
-complete -c twat-fs -n 'test (count (commandline -opc)) = 1' -a '@COMMANDS@'
-complete -c twat-fs -n '__twat_fs_is list status' -f -a '@HOSTS@'
-complete -c twat-fs -n '__twat_fs_is completion' -f -a 'bash fish zsh'
-@OPTIONS@"""
+complete -c file2url -c twat-fs -c twat_fs.py -f -a '(__twat_fs)'
+complete -c python -c python3 -n 'string match -q "*twat_fs.py" -- (commandline -opc)[2]' \
+    -f -a '(__twat_fs)'""",
+    "zsh": r"""_twat_fs() {
+    local -a found before=("${(@)words[2,CURRENT-1]}")
+    found=(${(f)"$(${~words[1]} completion -- "$before[@]" "$PREFIX" 2>/dev/null)"})
+    found=(${${found//:/\\:}/$'\t'/:})
+    _describe twat-fs found || _files
+}
+(( $+functions[compdef] )) || { autoload -U compinit && compinit }
+compdef _twat_fs twat-fs file2url twat_fs.py""",
+}
 
 
-def completion_lines(command: str, options: Sequence[Option], fish: bool) -> Iterator[str]:
-    if not fish:  # bash asks for the others first
-        flags = " ".join([*(option.flags for option in options), "--help --version"])
-        yield f'        {"*" if command == "upload" else command}) choice="{flags}" ;;'
-    value = {"FILE": " -r", "FOLDER": " -r", "A,B": " -x -a '(__fish_append , @HOSTS@)'", None: ""}
-    for option in options if fish else ():
-        names = " ".join(
-            f"-{'s' if len(flag) == 2 else 'l'} {flag.lstrip('-')}" for flag in option.flags.split()
-        )
-        takes = value.get(option.kwargs.get("metavar"), " -x")
-        yield f"complete -c twat-fs -n '__twat_fs_is {command}' {names}{takes} -d \"{option.help}\""
+def candidates(words: Sequence[str]) -> Iterator[str]:
+    """The completions of the last word after the program's name; none where a path is expected."""
+    *before, word = words or [""]
+    command = before[0] if before and before[0] in COMMAND_OPTIONS else "upload"
+    flags = {flag: option for option in COMMAND_OPTIONS[command] for flag in option.flags.split()}
+    value = flags[before[-1]].kwargs if before and before[-1] in flags else FLAG
+    hosts = [row.id for row in PROVIDERS]
+    choices: Iterable[str] = ()
+    prefix = ""
+    if value.get("metavar") == "A,B":
+        prefix = word[: word.rfind(",") + 1]
+        choices = hosts
+    elif "metavar" in value or "choices" in value:
+        choices = value.get("choices", ())
+    elif word.startswith("-"):
+        choices = [*flags, "--help", "--version"]
+    elif not before:
+        choices = COMMAND_OPTIONS
+    elif command in ("list", "status"):
+        choices = hosts
+    elif command == "completion":
+        choices = COMPLETION
+    for choice in choices:
+        if choice.startswith(word[len(prefix) :]):
+            description = f"\t{flags[choice].help}" if choice in flags else ""
+            yield prefix + choice + description
 
 
 def cmd_completion(argv: Sequence[str]) -> int:
-    args = parse_args(
-        build_parser(
-            "completion",
-            "Print a completion script for bash, fish or zsh.",
-            (),
-            "shell",
-            many=False,
-        ),
-        argv,
-    )
-    if args.shell not in ("bash", "fish", "zsh"):
+    """Print a completion script; after `--` the candidates for an unfinished command line."""
+    if argv[:1] == ["--"]:
+        for candidate in candidates(argv[1:]):
+            put_line(candidate)
+        return 0
+    about = "Print a completion script for bash, fish or zsh."
+    parser = build_parser("completion", about, (), "shell", many=False)
+    shell = parse_args(parser, argv).shell
+    if shell not in COMPLETION:
         raise UsageError("expected a shell: bash, fish or zsh")
-    fish = args.shell == "fish"
-    lines = "\n".join(
-        line
-        for name, options in COMMAND_OPTIONS.items()
-        for line in completion_lines(name, options, fish)
-    )
-    substitutions = {
-        "@OPTIONS@": lines,
-        "@COMMANDS@": " ".join(COMMAND_OPTIONS),
-        "@HOSTS@": " ".join(row.id for row in PROVIDERS),
-    }
-    text = functools.reduce(
-        lambda text, word: text.replace(*word),
-        substitutions.items(),
-        COMPLETION_FISH if fish else COMPLETION,
-    )
-    ready = (
-        "autoload -U compinit bashcompinit; (( $+functions[compdef] )) || compinit; bashcompinit\n"
-    )
-    put_line(ready * (args.shell == "zsh") + text)
+    put_line(COMPLETION[shell])
     return 0
 
 
