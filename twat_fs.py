@@ -5,47 +5,48 @@
 """twat_fs: turn a file into a URL.
 
     python3 twat_fs.py FILE...                 upload, and print one URL for each file
-    dmesg | python3 twat_fs.py                 the same for standard input
-    python3 twat_fs.py -p litterbox,x0at FILE  only these hosts, in this order; -p s3 is a bucket of yours
-    python3 twat_fs.py --expire 12h FILE       the link should be gone after about 12 hours
-    python3 twat_fs.py list                    show the hosts and what is known about them
-    python3 twat_fs.py serve FILE              no network? this machine is the host
+    dmesg | python3 twat_fs.py                 upload standard input
+    python3 twat_fs.py -p litterbox,x0at FILE  try only these hosts, in this order
+    python3 twat_fs.py --expire 12h FILE       print a link that expires after about 12 hours
+    python3 twat_fs.py list                    show the hosts, their limits and notes
+    python3 twat_fs.py serve FILE              offline: share the file from this machine
 
     import twat_fs
     url = twat_fs.upload_file("report.pdf")    raises UploadError, never returns ""
 
-The whole program in one drawing:
+The way of a file, with the functions and classes to meet:
 
-    argv --> UploadOptions, Source, choose() --> a chain of providers
-
-    for each provider of the chain
-        objection()         too big, empty, blocked, wrong expiry, not set up?  the next one         pure
+    argv -> cmd_upload -> Uploader.upload(source)        one thread for each file (-j)
+      Uploader.turns: for each host of the chain         the next one if a host fails
+        objection()          too big, blocked, wrong expiry, not set up?            pure
         provider.upload(source, options, send)
-            build           --> Request                                                              pure
-            send            --> Transport.send --> judge --> pause --> sleep, and again  the only sockets
-            read            --> Link; an HTML page in disguise is none                               pure
-        verify()            the cheapest proof that the link serves these bytes
-
-    stdout: the URL and nothing else; stderr: all the rest
+            build            -> Request                                             pure
+            Sender           Transport.send -> judge -> pause -> sleep, retry       the only sockets
+            read             -> Link, if the response has a link of that host       pure
+        verify()             downloads samples, or compares the host's own hash
+    stdout: the URL and nothing else.  stderr: everything else.
 
 The chapters, bottom-up; each needs only earlier ones:
 
-     1  What travels
-     2  What goes wrong
-     3  Bodies
-     4  The wire
-     5  Reading responses
-     6  Providers of one request
-     7  Providers of several requests
-     8  Amazon S3
-     9  Settings
-    10  The engine
-    11  Progress and output
-    12  The host
-    13  The command line
+     1  Numbers, times and text
+     2  What travels
+     3  What goes wrong
+     4  Bodies
+     5  The wire
+     6  Reading responses
+     7  Hosts that take one request
+     8  Hosts that take several requests
+     9  Amazon S3
+    10  The hosts
+    11  Settings
+    12  The engine
+    13  Progress and output
+    14  serve
+    15  The command line
 
-A provider is a function (source, options, send) -> Link: it is given its only means of talking to the world.
-Nearly all of them are one row of a table.  A new host is a row; it never needs a change of the engine.
+A provider is a function (source, options, send) -> Link, whose only way to the network is `send`.
+
+To add a host: one row in its chapter, with its sample; the tests do the rest.
 """
 
 import sys
@@ -69,8 +70,8 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, NoReturn, Optional,
 class Lazy:
     """A module, or a package with its modules, that is imported when it is first used.
 
-    Start-up is part of the product: with all of them imported here, `--version` takes four times as long.  For the
-    same reason what travels is a NamedTuple: `dataclasses` alone costs half of it.
+    Start-up time is part of the product: with all of them imported here, `--version` takes four
+    times as long.  For the same reason values are NamedTuples: `dataclasses` alone is half of it.
     """
 
     def __init__(self, module: str) -> None:
@@ -89,68 +90,179 @@ class Lazy:
         return attribute
 
 
-if (
-    TYPE_CHECKING
-):  # a type checker sees the modules themselves; so does PyInstaller, which reads the byte code
-    import argparse, base64, bisect, calendar, codecs, configparser, difflib, email.utils  # noqa: E401, I001
-    import hashlib, hmac, html, http.client, http.server, ipaddress, json, queue, select  # noqa: E401
-    import shlex, shutil, signal, socket, ssl, subprocess, tempfile, threading, zlib, unicodedata, urllib.parse, urllib.request  # noqa: E401
+# Type checkers see the imports, and so does PyInstaller, which reads the byte code.
+if TYPE_CHECKING:
+    import argparse
+    import base64
+    import bisect
+    import calendar
+    import codecs
+    import configparser
+    import difflib
+    import email.utils
+    import fnmatch
+    import hashlib
+    import hmac
+    import html
+    import http.client
+    import http.server
+    import ipaddress
+    import json
+    import queue
+    import select
+    import shlex
+    import shutil
+    import signal
+    import socket
+    import ssl
+    import subprocess
+    import tempfile
+    import threading
+    import unicodedata
+    import urllib.parse
+    import urllib.request
+    import zlib
 
     RequestHandler = http.server.BaseHTTPRequestHandler
     ThreadingHTTPServer = http.server.ThreadingHTTPServer
 else:
-    argparse, base64, bisect, calendar, codecs = map(
-        Lazy, "argparse base64 bisect calendar codecs".split()
+    LAZY = (
+        "argparse base64 bisect calendar codecs configparser difflib email "
+        "fnmatch hashlib hmac html http ipaddress json queue select shlex shutil signal "
+        "socket ssl subprocess tempfile threading unicodedata urllib zlib"
     )
-    configparser, html, subprocess, zlib = map(Lazy, "configparser html subprocess zlib".split())
-    difflib, email, shlex, signal, unicodedata = map(
-        Lazy, "difflib email shlex signal unicodedata".split()
-    )
-    hashlib, hmac, http, ipaddress, json = map(Lazy, "hashlib hmac http ipaddress json".split())
-    queue, select, shutil, socket = map(Lazy, "queue select shutil socket".split())
-    ssl, tempfile, threading, urllib = map(Lazy, "ssl tempfile threading urllib".split())
-    RequestHandler = ThreadingHTTPServer = object  # http.server is joined in by `start_server`
+    globals().update((name, Lazy(name)) for name in LAZY.split())
+    RequestHandler = ThreadingHTTPServer = object  # `start_server` adds those of http.server
 
 __version__ = "0+unknown"  # builds write the real one into their copies
 
 HOMEPAGE = "https://github.com/twardoch/twat-fs"
 __all__ = (
-    "PROVIDERS_PREFERENCE", "AllProvidersFailed", "NonRetryableError", "ProviderInfo", "RetryableError", "UploadError",
-    "UploadOptions", "UploadResult", "__version__", "main", "setup_provider", "setup_providers", "upload", "upload_file",
-)  # fmt: skip
-USER_AGENT = f"twat-fs/{__version__} (+{HOMEPAGE})"  # hosts refuse library defaults and empty ones; an honest name is let in
+    "PROVIDERS_PREFERENCE",
+    "AllProvidersFailed",
+    "NonRetryableError",
+    "ProviderInfo",
+    "RetryableError",
+    "UploadError",
+    "UploadOptions",
+    "UploadResult",
+    "__version__",
+    "main",
+    "setup_provider",
+    "setup_providers",
+    "upload",
+    "upload_file",
+)
+# Hosts reject the defaults of libraries and empty names, and accept an honest name.
+USER_AGENT = f"twat-fs/{__version__} (+{HOMEPAGE})"
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 MINUTE, HOUR, DAY, WEEK, YEAR = 60, 3600, 86400, 604800, 365 * 86400
 FOREVER = float("inf")
 
-# Bytes per read and per send.  Half of it costs a tenth more, 1 MiB half as much again (it falls out of the cache); eight
-# parts that leave side by side over TLS take 37 MB with it, 68 with 1 MiB.
+# Bytes per read and per send.  Half of it takes a tenth longer, 1 MiB half as long again (it leaves
+# the cache).  Eight parallel parts over TLS need 37 MB with it, 68 MB with 1 MiB.
 CHUNK = 256 * KiB
-ANSWER_LIMIT = MiB  # no host has more than a few hundred bytes to say about an upload
-SECRET_SETTINGS = tuple(
-    "CATBOX_USERHASH PIXELDRAIN_KEY FAL_KEY FAL_KEY_SECRET DROPBOX_ACCESS_TOKEN DROPBOX_REFRESH_TOKEN DROPBOX_APP_SECRET"
-    " AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_CONTAINER_AUTHORIZATION_TOKEN TWAT_FS_SERVE_TOKEN".split()
-)
-TICK = 0.2  # seconds; long waits come in such steps, because a signal just before a wait is heard only after it
-STALL = 60.0  # seconds without any byte moving
-READY_TIME = 1.5  # seconds after which a connection that is not ready gets company
+MAX_RESPONSE = MiB  # responses to uploads have a few hundred bytes
+TICK = 0.2  # seconds; long waits are cut so, since a signal just before a wait does not end it
+STALL = 60.0  # seconds without any data moving
+READY_TIME = 1.5  # seconds after which the next host is connected too
 MUTE_TIME = 5.0  # seconds of silence after which the next address of a host is tried
 DNS_TIME = 10.0  # seconds; glibc asks a name server twice, for 5 s each
-SHORT_WAIT = 5  # seconds; a longer rate limit is waited for at the last host only
+SHORT_WAIT = 5  # seconds; longer rate limits are waited for at the last host only
 MEMORY = 6 * HOUR  # how long a host that failed on this network is tried last
 MAX_REDIRECTS = 10
-MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
-SMALL = 4 * MiB  # up to here the proof fetches the whole file, above it three samples
+MAX_PAUSE = 120  # seconds; a longer Retry-After counts as a refusal
+SMALL = 4 * MiB  # smaller files are downloaded completely to verify, larger ones in samples
 SAMPLE = 64 * KiB
-LATE = 10.0  # seconds after the upload in which a link may still appear: caches and scanners come first
-LATEST = 60.0  # the same for a file that took minutes to send
-IN_MEMORY = MiB  # of standard input; what is longer goes to a temporary file
-RESERVE = 64 * MiB  # of the disk, which standard input must not fill: others need it
-MAX_NAME = 255  # bytes of UTF-8; no file system takes more
+LATE = 10.0  # seconds after the upload in which a link may appear: caches and scanners
+LATEST = 60.0  # the same after an upload of minutes
+IN_MEMORY = MiB  # of standard input; more goes to a temporary file
+RESERVE = 64 * MiB  # of the disk, kept free of standard input and of received files
+MAX_NAME = 255  # bytes of UTF-8; file systems accept no more
 
 
-# 1  What travels ------------------------------------------------------------------------------------------------------
+# 1  Numbers, times and text -----------------------------------------------------------------------
+
+
+UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK, "y": YEAR}
+
+
+def parse_duration(value: str) -> Optional[int]:
+    """Seconds of "90s", "10m", "12h", "7d", "4w" or "2y"; None for anything else."""
+    match = re.fullmatch(r"([0-9]{1,6})([smhdwy])", value.strip().lower())
+    return int(match[1]) * UNITS[match[2]] or None if match else None
+
+
+def parse_seconds(value: str) -> Optional[float]:
+    """Seconds of a plain number too; None for 0 and for anything else."""
+    plain = re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value, re.ASCII)
+    return (float(value) or None) if plain else parse_duration(value)
+
+
+def parse_size(text: str) -> Optional[int]:
+    """Bytes of "500k", "1.5M" or "2g", in powers of 1024; None for anything else."""
+    pattern = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?"
+    match = re.fullmatch(pattern, text.strip().lower(), re.ASCII)
+    if not match:
+        return None
+    return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " ")) or None
+
+
+def duration(seconds: Optional[float]) -> str:
+    """For people: "3 days", "1 hour", "forever"; None is "unknown"."""
+    if seconds is None:
+        return "unknown"
+    if seconds == FOREVER:
+        return "forever"
+    for unit, name in ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
+        if seconds >= unit:
+            count = int(seconds // unit)
+            return f"{count} {name}{'s' * (count != 1)}"
+    return f"{int(seconds)} seconds"
+
+
+def iso_time(seconds: float) -> str:
+    """ISO 8601 in UTC, of seconds since 1970."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def human(size: float) -> str:
+    """For people: "1.4 GiB"; powers of 1024."""
+    power = min((max(int(size), 1).bit_length() - 1) // 10, 4)
+    if not power:
+        return f"{int(size)} bytes"
+    return f"{size / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
+
+
+def limit_text(size: int) -> str:
+    """A limit in the unit of the host: 200 MB, 512 MiB."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
+        if size % unit == 0:
+            return f"{size // unit} {name}"
+    return human(size).replace(".0 ", " ")
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Text of a host or a file name, without anything that moves a cursor or hides a character."""
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:limit]
+    )
+    return shown[:limit] + ("..." if len(text) > limit or len(shown) > limit else "")
+
+
+def program() -> str:
+    """The command by which this program was started: commands in hints must work as typed."""
+    frozen = getattr(sys, "frozen", False)
+    if __name__ != "__main__":
+        return "twat-fs"
+    if __spec__ and not frozen:
+        return "python3 -m twat_fs"
+    path = shlex.quote(sys.argv[0])
+    return path if frozen else f"python3 {path}"
+
+
+# 2  What travels ----------------------------------------------------------------------------------
 
 
 class FileVersion(NamedTuple):
@@ -163,17 +275,14 @@ class FileVersion(NamedTuple):
 
     @classmethod
     def of(cls, stat_result: os.stat_result) -> "FileVersion":
-        if (
-            os.name == "nt"
-        ):  # since 3.12 stat() and fstat() may number devices and files in two ways there
-            return cls(0, 0, stat_result.st_size, stat_result.st_mtime_ns)
-        return cls(
-            stat_result.st_dev, stat_result.st_ino, stat_result.st_size, stat_result.st_mtime_ns
-        )
+        device, inode = stat_result.st_dev, stat_result.st_ino
+        if os.name == "nt":  # since 3.12 stat() and fstat() may number both in two ways there
+            device, inode = 0, 0
+        return cls(device, inode, stat_result.st_size, stat_result.st_mtime_ns)
 
 
 class Slice(NamedTuple):
-    """A part of a file, or of bytes in memory: read anew at each sending, so that a retry has nothing to rewind."""
+    """A part of a file, or of bytes in memory; opened anew at each sending, never rewound."""
 
     origin: Union[str, bytes]  # a path, or the bytes themselves
     start: int
@@ -181,12 +290,12 @@ class Slice(NamedTuple):
     stamp: Optional[FileVersion] = None  # of a file
 
 
-Content = tuple[Slice, ...]  # what a source consists of; see `slice_body` and `blocks_of`
-Body = tuple[Union[bytes, Slice], ...]  # of a request: slices are content, bytes are around it
+Content = tuple[Slice, ...]  # of a source; see `slice_body` and `blocks_of`
+Body = tuple[Union[bytes, Slice], ...]  # of a request: the content, and the bytes around it
 
 
 class Source(NamedTuple):
-    """What is to be uploaded, as it was at the first look, and the name that hosts get."""
+    """A file to upload, as it was when it was opened, and the name that hosts get."""
 
     name: str
     body: Content
@@ -197,12 +306,15 @@ class Source(NamedTuple):
     def of(
         cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False
     ) -> "Source":
-        """Raises Unreadable for what is no readable regular file; `unique` puts the time (UTC) into the name."""
+        """Raises Unreadable unless `path` is a readable regular file.
+
+        `unique` puts the time (UTC) into the name.
+        """
         text = os.fsdecode(path)
         stat_result = stat_regular_file(text)
         body = (Slice(text, 0, stat_result.st_size, FileVersion.of(stat_result)),)
-        called = upload_name(name or os.path.basename(text), unique)
-        return cls(called, body, stat_result.st_size, stat_result.st_mtime)
+        file_name = upload_name(name or os.path.basename(text), unique)
+        return cls(file_name, body, stat_result.st_size, stat_result.st_mtime)
 
     def extension(self) -> str:
         return self.name.rpartition(".")[2].lower() if "." in self.name else ""
@@ -212,97 +324,88 @@ Header = tuple[str, str]
 
 
 class Request(NamedTuple):
-    """What is to be sent; the body is described, not held."""
+    """A request; its body is described by slices, not held in memory.  Times are seconds."""
 
     method: str
     url: str
     headers: tuple[Header, ...] = ()
     body: Body = ()
-    auth: Optional[Callable[[Any, float], tuple[Header, ...]]] = (
-        None  # called with it and the time at every sending
-    )
-    accepted_statuses: tuple[
-        int, ...
-    ] = ()  # statuses that are no success, and that the provider reads itself
-    idempotent: bool = False  # sending it twice does no harm, whatever became of the first
-    hash_body: bool = False  # also take the SHA-256 of the file while it leaves
-    error_reader: "Refusal" = None  # the host's own way to say no
-    sink: Optional[Callable[[], Callable[[bytes], object]]] = (
-        None  # makes what takes a good answer's body, anew at each try
-    )
-    max_response: int = ANSWER_LIMIT  # at most this much of the answer's body is read
-    time_limit: Optional[float] = (
-        None  # seconds for all of it, whatever --max-time says, and then no second try
-    )
-    # seconds from the end of the body to the response; None: the stall timeout
-    response_timeout: Optional[float] = None
-    stop: Any = None  # a threading.Event: once it is set the sending ends
-    ca_bundle: Optional[str] = None  # certificates for this host, unless --cacert names others
+    # Makes headers of the request and the time, at every sending.
+    auth: Optional[Callable[[Any, float], tuple[Header, ...]]] = None
+    accepted_statuses: tuple[int, ...] = ()  # failures that the provider reads itself
+    idempotent: bool = False  # sending it twice is harmless, even if the first one arrived
+    content_hash: Any = None  # a hash object: updated with the file's content while it is sent
+    error_reader: "ErrorReader" = None  # reads the host's own form of errors
+    # Makes a function that receives the body of a successful response, anew at each try.
+    sink: Optional[Callable[[], Callable[[bytes], object]]] = None
+    max_response: int = MAX_RESPONSE  # bytes of the response's body that are read
+    time_limit: Optional[float] = None  # for all of it, in place of --max-time; without retry
+    response_timeout: Optional[float] = None  # after the body; None: the stall timeout
+    stop: Any = None  # a threading.Event that ends the sending
+    ca_bundle: Optional[str] = None  # certificates for this host, unless --cacert is used
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {redact_url(self.url)} {length(self.body)} bytes>"
 
 
 class Response(NamedTuple):
-    """What came back; `sha256` is that of the file which was sent, if the request asked for it."""
+    """The response of a host; `body` has at most `Request.max_response` bytes."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     url: str
-    sha256: Optional[str] = None
-    size: Optional[int] = None  # Content-Length, where the host gave one
-    tries: int = 1  # this was the answer to the n-th sending
+    size: Optional[int] = None  # Content-Length
+    tries: int = 1  # how often the request was sent
     redact: Callable[[bytes], bytes] = bytes  # masks the secrets of the request
 
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
 
     def redacted(self) -> "Response":
-        """For what is shown to people; readers parse the body as it arrived."""
+        """The response as it is shown; readers parse the body as it arrived."""
         return self._replace(body=self.redact(self.body))
 
 
 Send = Callable[[Request], Response]
-Refusal = Optional[Callable[[Response], Optional["UploadError"]]]
+ErrorReader = Optional[Callable[[Response], Optional["UploadError"]]]
 
 
 class Link(NamedTuple):
-    """What a provider's answer says: the URL, and what else the host lets us know."""
+    """The URL in a provider's response, and what else the response says."""
 
     url: str
-    delete: Optional[str] = None  # the URL which, sent a DELETE, removes the file
+    delete: Optional[str] = None  # URL that deletes the file by a DELETE request
     host_sha256: Optional[str] = None  # of what the host has stored
-    sha256: Optional[str] = None  # of what we have sent
-    expires: Optional[float] = None  # seconds since 1970, where the host says so
-    warning: str = ""  # what the user should know of it
-    hint: str = ""  # what to do if we cannot fetch it
-    denied: str = ""  # the same, where the host says 401 or 403
+    expires: Optional[float] = None  # seconds since 1970
+    warning: str = ""
+    hint: str = ""  # if the link cannot be downloaded
+    denied: str = ""  # the hint for 401 and 403
 
 
 class UploadOptions(NamedTuple):
-    """All that a caller can wish.  Times are seconds, sizes and rates bytes (a second)."""
+    """The options of a call.  Times are seconds, sizes bytes, rates bytes per second."""
 
-    remote_path: Optional[str] = None  # folder or key, for storage that has such
+    remote_path: Optional[str] = None  # folder/ or full path (S3, Dropbox)
     unique: bool = False  # put the time into the name
-    force: bool = False  # overwrite, for storage that can
+    force: bool = False  # overwrite (S3, Dropbox)
     fragile: bool = False  # stop at the first failure
-    fallback: bool = False  # after the named providers go on through the default chain
-    name: Optional[str] = None  # the name that the host is told
-    expire: Optional[int] = None  # the link should be gone after about this time
+    fallback: bool = False  # after the named hosts try the default ones
+    name: Optional[str] = None  # upload under this name
+    expire: Optional[int] = None  # the link should expire after about this time
     keep: Optional[int] = None  # the link must live at least this long
     once: bool = False  # one download only
     verify: str = "auto"  # "auto", "full" or "none"
-    sha256: bool = False  # report the SHA-256 even where the proof does not need it
-    retry: int = 2  # further tries at one host
+    sha256: bool = False  # report the SHA-256 even if verifying does not need it
+    retry: int = 2  # retries per host
     connect_timeout: float = 15.0
-    timeout: Optional[float] = None  # without any byte moving; None: TWAT_FS_TIMEOUT, or 60
+    timeout: Optional[float] = None  # without any data moving; None: TWAT_FS_TIMEOUT, or 60
     max_time: Optional[float] = None  # for the whole call
     limit_rate: Optional[int] = None
-    jobs: int = 8  # parts of one file at a time, where a host takes parts
-    ip_version: Optional[int] = None  # 4 or 6: connect over this one only
-    public: bool = False  # storage of yours is public: links need no signature
-    proxy: Optional[str] = None  # may hold a password: see __repr__
+    jobs: int = 8  # parallel parts of one file
+    ip_version: Optional[int] = None  # 4 or 6: connect by this one only
+    public: bool = False  # objects are public: links need no signature (S3)
+    proxy: Optional[str] = None  # may contain a password: see __repr__
     cacert: Optional[str] = None
     insecure: bool = False
     settings: Mapping[str, str] = {}
@@ -319,7 +422,7 @@ class UploadOptions(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One provider that failed: in which phase, with which words, after how long."""
+    """A provider that failed: in which phase, with which message, after how many seconds."""
 
     provider: str
     phase: str
@@ -328,7 +431,7 @@ class Attempt(NamedTuple):
 
 
 class Unverified(NamedTuple):
-    """A link that a host gave for the file, and that is not known to serve it; `delete` as in UploadResult."""
+    """A link of a host that is not known to serve the file; `delete` as in UploadResult."""
 
     provider: str
     url: str
@@ -336,12 +439,12 @@ class Unverified(NamedTuple):
 
 
 class UploadResult(NamedTuple):
-    """A link that works, and how we know.
+    """A link that serves the file, and how that was verified.
 
-    `size` in bytes; `sha256` in hex, or None where nothing needed it; `expires` as UTC time (ISO 8601), None if the
-    host promises no end; `delete`: a URL that takes a DELETE; `verified`: "host-hash", "full", "sample", "size" or
-    "none"; `seconds` for the whole upload with its proof; `attempts`: the providers that failed before;
-    `unverified`: the links of those among them that may have a copy.
+    `size` in bytes; `sha256` in hex, None if nothing needed it; `expires` as UTC time (ISO 8601),
+    None if it is unknown or never; `delete`: a URL that accepts DELETE; `verified`: "host-hash",
+    "full", "sample", "size" or "none"; `seconds` for upload and verification; `attempts`: the
+    providers that failed before; `unverified`: the links of those among them that may have a copy.
     """
 
     url: str
@@ -357,62 +460,80 @@ class UploadResult(NamedTuple):
 
 
 class Retention(NamedTuple):
-    """How long a host keeps a file, in seconds."""
+    """How long a host keeps a file, in seconds.
 
-    default_ttl: Union[
-        float, None, Callable[[int], float]
-    ]  # if nobody asks; may depend on the size; None: it promises nothing
-    choices: Sequence[int] = ()  # what we may ask for, ascending
-    setting: str = ""  # the environment variable that replaces `usual`
+    `default_ttl` may depend on the size; None: the host does not say.
+    """
+
+    default_ttl: Union[float, None, Callable[[int], float]]
+    choices: Sequence[int] = ()  # accepted by --expire, ascending
+    setting: str = ""  # environment variable that replaces `default_ttl`
+
+
+class Limits(NamedTuple):
+    """The files that a host accepts; sizes in bytes."""
+
+    max_size: Optional[int] = None
+    by_extension: Mapping[str, int] = {}  # lower max sizes
+    blocked: tuple[str, ...] = ()  # extensions; * stands for anything
+    text_only: bool = False
+    empty: bool = False  # also files of 0 bytes
+    overhead: int = 0  # bytes around the file that count too
+
+
+class Setup(NamedTuple):
+    """The settings of a host: names of environment variables, and functions of their values."""
+
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    secret: tuple[str, ...] = ()  # never shown
+    account: str = ""  # helps when the host rejects anonymous uploads
+    check: Optional[Callable[[Mapping[str, str]], str]] = None  # what is missing or invalid
+    warning: Optional[Callable[[Mapping[str, str]], str]] = None  # what only an upload can tell
+    ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
+    help: str = ""
 
 
 class Sample(NamedTuple):
-    """A recorded answer of the host, and the URL that must be read from it."""
+    """A recorded response of a host, and the URL that must be read from it."""
 
     body: str
     url: str
     headers: tuple[Header, ...] = ()
-    asked: str = ""  # the request's URL, where reading needs it
+    request_url: str = ""  # where reading needs it
+
+
+class Evidence(NamedTuple):
+    """Why a row is believed: date of the newest proof (ISO 8601), source, and a response."""
+
+    checked: str = ""
+    source: str = ""
+    sample: Optional[Sample] = None
+    read: Optional[Callable[[Response], Link]] = None  # the row's reader, for the sample
 
 
 class Provider(NamedTuple):
-    """A host: how to upload to it, and the facts from which objections, lists, help and README are made."""
+    """A host: how to upload to it, and the facts for objections, tables, help and README.
+
+    `use`: "default" (in the default chain), "opt-in" (only if named), "own" (your own storage: once
+    set up, it is the whole chain).  `single_use`: whether a link ends with its first download:
+    "no", "always", or "on request" (--once).
+    """
 
     id: str
     domain: str
     upload: Callable[[Source, UploadOptions, Send], Link]
-    read: Callable[[Response], Link]
     retention: Union[Retention, Callable[[UploadOptions], Retention]]
-    max_size: Optional[int] = None
-    max_size_by_extension: Mapping[str, int] = {}  # lower limits for some extensions
-    blocked: tuple[str, ...] = ()  # extensions; a final * stands for anything
-    text_only: bool = False
-    once: str = "no"  # "always": one download, whatever we ask; "wish": if asked
-    empty: bool = False  # takes files of 0 bytes
-    default: bool = False  # in the chain; else only when named
-    serves_file: bool = True  # a GET of the link by us gives the file itself
-    lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = (
-        None  # for the SHA-256 of what it stored
-    )
-    overhead: int = 0  # bytes around the file that count for `max_size`
-    name_loss: str = ""  # what happens to the name, in words
-    required_settings: tuple[str, ...] = ()  # settings without which it cannot work
-    check_setup: Optional[Callable[[Mapping[str, str]], str]] = (
-        None  # what is wrong with the settings, if that is not so simple
-    )
-    setup_warning: Optional[Callable[[Mapping[str, str]], str]] = (
-        None  # what may be missing, and shows only when it is asked
-    )
-    private: bool = False  # the user's own storage: once it is set up it is the whole chain
+    use: str = "opt-in"
+    limits: Limits = Limits()
+    single_use: str = "no"
     supports: tuple[str, ...] = ()  # of remote_path, force and public
-    optional_settings: tuple[str, ...] = ()  # settings that it honours
-    account_setting: str = ""  # the one of them that helps when strangers are refused
-    ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
-    help: str = ""  # how to get what it needs
+    serves_file: bool = True  # a GET of the link responds with the file itself
+    # Asks the host for the SHA-256 of what it stored.
+    lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
+    setup: Setup = Setup()
     note: str = ""
-    checked: str = ""  # newest evidence, with its date
-    source: str = ""
-    sample: Optional[Sample] = None
+    evidence: Evidence = Evidence()
 
 
 def retention_for(provider: Provider, options: UploadOptions) -> Retention:
@@ -420,7 +541,7 @@ def retention_for(provider: Provider, options: UploadOptions) -> Retention:
 
 
 class ProviderInfo(NamedTuple):
-    """Whether a provider is ready; `timing` in seconds for each phase of a round trip, if there was one."""
+    """Whether a provider can be used; `timing`: seconds for each phase of a round trip."""
 
     success: bool
     explanation: str
@@ -428,20 +549,23 @@ class ProviderInfo(NamedTuple):
     timing: Mapping[str, float] = {}
 
 
-# 2  What goes wrong ---------------------------------------------------------------------------------------------------
+# 3  What goes wrong -------------------------------------------------------------------------------
 #
 #    UploadError
-#      RetryableError        Unreachable  Busy  NotYet                             again, then the next host
-#      NonRetryableError     Refused  NoLink  NotVerified                          the next host
-#                            Unsuitable  NotConfigured                             nothing was sent there
-#                            SourceChanged  Unreadable  UsageError  TimedOut       no host can help
-#                            AllProvidersFailed                                    holds every failure, in order
+#      RetryableError        Unreachable  Busy  NotYet                        retry, then the next host
+#      NonRetryableError     Refused  NoLink  NotVerified                     the next host
+#                            Unsuitable  NotConfigured                        nothing was sent there
+#                            SourceChanged  Unreadable  UsageError  TimedOut  no host can help
+#                            AllProvidersFailed                               has every failure, in order
 
 
 class UploadError(Exception):
-    """Why no URL: `provider`, `phase`, `status`, `retry_after` (seconds) and `started` (the body had begun to leave).
+    """Why there is no URL.
 
-    `unverified` holds the links that exist all the same.
+    `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send", "reply",
+    "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`: part of the
+    body was sent; `everywhere`: all other hosts would fail in the same way; `timed_out`; `hint`:
+    what the user can do; `unverified`: links that may have a copy of the file.
     """
 
     exit_code = 1
@@ -463,13 +587,11 @@ class UploadError(Exception):
         hint: str = "",
     ) -> None:
         super().__init__(message)
-        self.summary = message  # a line without what lies beneath
+        self.summary = message  # one line, without the failures of several hosts
         self.provider, self.phase = provider, phase or self.default_phase
         self.status, self.retry_after = status, retry_after
-        self.started = started
-        self.everywhere = everywhere  # every other host would fail in the same way
-        self.timed_out = timed_out
-        self.hint = hint  # what the reader can do
+        self.started, self.everywhere, self.timed_out = started, everywhere, timed_out
+        self.hint = hint
 
     def by(self, provider: str) -> "UploadError":
         self.provider = self.provider or provider
@@ -481,15 +603,15 @@ class RetryableError(UploadError):
 
 
 class Unreachable(RetryableError):
-    """No answer: name, connection, TLS, or a line that broke."""
+    """No response: DNS, connection or TLS failed, or the connection was lost."""
 
 
 class Busy(RetryableError):
-    """An answer that means "not now"."""
+    """A response that means "not now"."""
 
 
 class NotYet(Busy):
-    """The link does not serve the file, but may soon; `retry_after` says when to look again."""
+    """The link does not serve the file yet; `retry_after` is the time until the next try."""
 
 
 class NonRetryableError(UploadError):
@@ -497,21 +619,21 @@ class NonRetryableError(UploadError):
 
 
 class Refused(NonRetryableError):
-    """The host said no, or its certificate does not hold."""
+    """The host refused the request, or its certificate is invalid."""
 
 
 class NoLink(NonRetryableError):
-    """The host said yes, and gave no link of its own."""
+    """The response is a success, but has no link of that host."""
 
 
 class NotVerified(NonRetryableError):
-    """The link does not serve the bytes that we sent."""
+    """The link does not serve the bytes that were sent."""
 
     exit_code = 4
 
 
 class Unsuitable(NonRetryableError):
-    """This file, or this wish, does not fit the host; nothing was sent."""
+    """The host does not support this file or these options; nothing was sent."""
 
     exit_code = 5
 
@@ -523,7 +645,7 @@ class NotConfigured(NonRetryableError):
 
 
 class SourceChanged(NonRetryableError):
-    """The file shrank, grew or was replaced while we read it."""
+    """The file shrank, grew or was replaced while it was read."""
 
     exit_code = 6
     default_phase = "file"
@@ -537,40 +659,33 @@ class Unreadable(NonRetryableError):
 
 
 class UsageError(NonRetryableError):
-    """The call itself is wrong; nothing was sent."""
+    """The call itself is invalid; nothing was sent."""
 
     exit_code = 2
     default_phase = "options"
 
 
 class TimedOut(NonRetryableError):
-    """The time allowed for the whole call is over."""
+    """The time for the whole call (--max-time) is over."""
 
 
 class AllProvidersFailed(NonRetryableError):
-    """No provider of the chain took the file; `failures` holds the reason of each, in order."""
+    """No host of the chain accepted the file; `failures` has the error of each, in order."""
 
     def __init__(self, failures: Sequence[UploadError], attempts: Sequence[Attempt] = ()) -> None:
         self.failures, self.attempts = tuple(failures), tuple(attempts)
         self.unverified = unverified_of(failures)
         tried = [f for f in self.failures if not isinstance(f, (Unsuitable, NotConfigured))]
-        what = (
-            "uploaded, but no link could be verified"
-            if any_unproven(tried)
-            else "upload failed: no host accepted it"
-        )
-        super().__init__(
-            f"{what} ({len(tried)} tried)" if tried else "no suitable host; nothing was uploaded"
-        )
-        self.args = (
-            self.failures,
-            self.attempts,
-        )  # pickle makes it anew of these, for another process
+        uploaded = any(isinstance(f, NotVerified) for f in tried)
+        message = f"upload failed: no host accepted it ({len(tried)} tried)"
+        self.exit_code = min((f.exit_code for f in tried), default=5)
+        if uploaded:
+            message = f"uploaded, but no link could be verified ({len(tried)} tried)"
+            self.exit_code = NotVerified.exit_code
+        super().__init__(message if tried else "no suitable host; nothing was uploaded")
+        self.args = (self.failures, self.attempts)  # for pickle, which calls the class with them
         for name in ("provider", "phase", "status", "retry_after") if len(failures) == 1 else ():
             setattr(self, name, getattr(failures[0], name))
-        self.exit_code = (
-            min((f.exit_code for f in tried), default=5) if not any_unproven(tried) else 4
-        )
 
     def __str__(self) -> str:
         return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
@@ -597,39 +712,16 @@ def unverified_of(failures: Iterable[UploadError]) -> tuple[Unverified, ...]:
     return tuple(link for failure in failures for link in failure.unverified)
 
 
-def any_unproven(failures: Iterable[UploadError]) -> bool:
-    return any(isinstance(f, NotVerified) for f in failures)
-
-
 @contextlib.contextmanager
 def naming_setting(setting: str) -> Iterator[None]:
-    """A UsageError in here tells the setting that is wrong, which nobody has typed."""
+    """Put the name of the setting into a UsageError: the user did not type the value."""
     try:
         yield
     except UsageError as error:
         raise UsageError(f"{setting}: {error}", phase=error.phase, hint=error.hint) from error
 
 
-def program() -> str:
-    """How the reader started us: a command in a hint must work when it is typed."""
-    frozen = getattr(sys, "frozen", False)
-    if __name__ != "__main__":
-        return "twat-fs"
-    if __spec__ and not frozen:
-        return "python3 -m twat_fs"
-    path = shlex.quote(sys.argv[0])
-    return path if frozen else f"python3 {path}"
-
-
-def printable(text: str, limit: int = 200) -> str:
-    """What a host or a file name says, without anything that could move a cursor or hide a character."""
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:limit]
-    )
-    return shown[:limit] + ("..." if len(text) > limit or len(shown) > limit else "")
-
-
-# 3  Bodies ------------------------------------------------------------------------------------------------------------
+# 4  Bodies ----------------------------------------------------------------------------------------
 
 
 def stat_regular_file(path: str) -> os.stat_result:
@@ -1005,7 +1097,7 @@ def digest_of(body: Content, digest: Any) -> str:
     return str(digest.hexdigest())
 
 
-# 4  The wire ----------------------------------------------------------------------------------------------------------
+# 5  The wire --------------------------------------------------------------------------------------
 #
 #    Transport.send(request)
 #       line   = a kept connection, or a new one:  resolve -> connect -> [proxy] -> [TLS]
@@ -1279,13 +1371,14 @@ class Stream:
             raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
     def wait(self, read: bool, write: bool, give_up: float = FOREVER) -> None:
-        give_up = min(time.monotonic() + self.idle_timeout, self.deadline, give_up)
+        patience = min(self.idle_timeout, give_up - time.monotonic())
+        give_up = min(time.monotonic() + patience, self.deadline)
         while not wait_ready(
             [self.channel], read, write, max(0, min(TICK, give_up - time.monotonic()))
         ):
             self.check_deadline()
             if time.monotonic() >= give_up:
-                raise TimeoutError("timed out (no data)")
+                raise TimeoutError(f"timed out (no data for {patience:.3g} s)")
 
     def secure(self, context: Any, host: str) -> None:
         tls = Tls(self.channel, context, host)
@@ -1647,7 +1740,7 @@ def to_upload_error(error: Exception, phase: str, host: str, started: bool) -> U
             )
         return Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started)
     if isinstance(error, TimeoutError):
-        why = error.args[0] if len(error.args) == 1 else "timed out (no data)"
+        why = error.args[0] if len(error.args) == 1 else "timed out"
     elif isinstance(error, http.client.RemoteDisconnected):
         why = "closed the connection without a response"
     elif isinstance(error, http.client.IncompleteRead):
@@ -1919,7 +2012,7 @@ class Transport:
         self, line: Connection, target: Target, request: Request, sent: Callable[[int], object]
     ) -> Response:
         stream = line.stream
-        digest, broken, started = None, None, False
+        broken, started = None, False
         if request.auth:  # now: a signature is stale after some minutes
             request = request._replace(
                 headers=(*request.headers, *request.auth(request, time.time()))
@@ -1929,7 +2022,7 @@ class Transport:
                 self.send_head(line, target, request)
             started = bool(request.body)
             with translate_errors("send", target.host, started):
-                digest = self.send_body(line, request, sent)
+                self.send_body(line, request, sent)
         except EarlyResponse:
             broken = Unreachable(
                 f"{target.host}: connection closed during upload", phase="send", started=started
@@ -1948,7 +2041,7 @@ class Transport:
             raise proxy_auth_error(line.proxy, response.headers)
         if broken:
             self.drop_connection(target, line)
-        return response._replace(sha256=digest)
+        return response
 
     def send_head(self, line: Connection, target: Target, request: Request) -> None:
         request_target = f"http://{target.netloc()}{target.path}" if line.proxy else target.path
@@ -1968,18 +2061,14 @@ class Transport:
             line.http.putheader("Content-Length", str(length(request.body)))
         line.http.endheaders()
 
-    def send_body(
-        self, line: Connection, request: Request, sent: Callable[[int], object]
-    ) -> Optional[str]:
-        """Sends the pieces; the SHA-256 of the file if the request asks for it."""
-        digest = hashlib.sha256() if request.hash_body else None
+    def send_body(self, line: Connection, request: Request, sent: Callable[[int], object]) -> None:
+        """Send the pieces of the body, and hash the file's content if the request has a hash."""
         for piece in request.body:
             if isinstance(piece, bytes):
                 line.stream.sendall(piece)
             else:
-                self.send_slice(line.stream, piece, digest, sent)
+                self.send_slice(line.stream, piece, request.content_hash, sent)
         line.stream.flush()
-        return digest.hexdigest() if digest else None
 
     def send_slice(
         self, stream: Stream, piece: Slice, digest: Any, sent: Callable[[int], object]
@@ -2038,9 +2127,9 @@ class Transport:
         self, line: Connection, request: Request, sent: Callable[[int], object]
     ) -> Response:
         """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
-        stream, host, digest = line.stream, parse_target(request.url).host, None
+        stream, host = line.stream, parse_target(request.url).host
         with translate_errors("send", host, True), contextlib.suppress(EarlyResponse):
-            digest = self.send_body(line, request, sent)
+            self.send_body(line, request, sent)
             stream.channel.shutdown(socket.SHUT_WR)
         received = b""
         with translate_errors("reply", host, True):
@@ -2051,7 +2140,7 @@ class Transport:
                     break
                 received += data
         self.drop_connection(parse_target(request.url), line)
-        return Response(200, {}, received, request.url, digest)
+        return Response(200, {}, received, request.url)
 
 
 def encoded_forms(secret: str) -> set[bytes]:
@@ -2164,7 +2253,7 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
     return request._replace(url=next_url, headers=headers, auth=request.auth if same else None)
 
 
-# 5  Reading responses -------------------------------------------------------------------------------------------------
+# 6  Reading responses -----------------------------------------------------------------------------
 #
 #    A reader takes a Response and gives the text that should be the link; check_link decides whether it is one.
 
@@ -2298,7 +2387,8 @@ def phrase(status: int) -> str:
 def no_link(response: Response, what: str = "") -> NoLink:
     if not what and response.body.strip():
         what = f'no link in the response: "{error_text(response)}"'
-    message = f"{response.status}, but {what or 'empty response'}"
+    status = f"{response.status} {phrase(response.status)}"
+    message = f"{status}, but {what or 'an empty response'}"
     return NoLink(message, phase="reply", status=response.status, started=True)
 
 
@@ -2360,144 +2450,122 @@ def empty_means_busy(response: Response) -> Optional[UploadError]:
     return None
 
 
-# 6  Providers of one request ------------------------------------------------------------------------------------------
+# 7  Hosts that take one request -------------------------------------------------------------------
 #
-#    form(...) and put(...) make a row: how to ask, how to read the answer, and the facts.  `checked` is the newest
-#    evidence that the host works as written here, `source` where the facts come from.
+#    form(...) and put(...) make a row of the table of hosts from what is special about a host: the
+#    request, how to read the response, and the facts.
 
 
-def choose_lifetime(keeps: Retention, size: int, options: UploadOptions) -> Optional[float]:
-    """How long the file will live there under these wishes (None: nobody knows); Unsuitable if they cannot be kept."""
-    usual = keeps.default_ttl(size) if callable(keeps.default_ttl) else keeps.default_ttl
-    if keeps.setting and options.settings.get(keeps.setting):
-        usual = retention_from_setting(keeps, options.settings[keeps.setting])
-    at_least = options.expire or (
-        options.keep if options.keep and (usual is None or usual < options.keep) else None
-    )
+def choose_lifetime(retention: Retention, size: int, options: UploadOptions) -> Optional[float]:
+    """Seconds that the host will keep a file of `size` bytes; None where the host does not say.
+
+    Raises Unsuitable if the host cannot keep it that short or long, NotConfigured for an invalid
+    setting.
+    """
+    ttl = retention.default_ttl(size) if callable(retention.default_ttl) else retention.default_ttl
+    if retention.setting and options.settings.get(retention.setting):
+        ttl = retention_from_setting(retention, options.settings[retention.setting])
+    too_short = options.keep and (ttl is None or ttl < options.keep)
+    at_least = options.expire or (options.keep if too_short else None)
     if at_least is None:
-        return usual
-    index = bisect.bisect_left(
-        keeps.choices, at_least
-    )  # the smallest one that is not below the wish
-    if index == len(keeps.choices):
-        if keeps.choices:
-            raise Unsuitable(f"maximum expiry is {duration(keeps.choices[-1])}", phase="wish")
-        fixed = f"expiry is fixed at {duration(usual)}"
-        raise Unsuitable("files never expire" if usual == FOREVER else fixed, phase="wish")
-    return keeps.choices[index]
+        return ttl
+    index = bisect.bisect_left(retention.choices, at_least)  # the smallest choice that is enough
+    if index < len(retention.choices):
+        return retention.choices[index]
+    if retention.choices:
+        reason = f"maximum expiry is {duration(retention.choices[-1])}"
+    elif ttl == FOREVER:
+        reason = "files never expire"
+    else:
+        reason = f"expiry is fixed at {duration(ttl)}"
+    raise Unsuitable(reason, phase="wish")
 
 
-def retention_from_setting(keeps: Retention, value: str) -> int:
+def retention_from_setting(retention: Retention, value: str) -> int:
     seconds = parse_duration(value)
-    if seconds not in keeps.choices:
-        allowed = ", ".join(f"{choice // HOUR}h" for choice in keeps.choices)
-        raise NotConfigured(
-            f"{keeps.setting}: invalid value {printable(value)!r} (choose from {allowed})",
-            phase="wish",
-        )
-    return int(seconds or 0)
-
-
-UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK, "y": YEAR}
-
-
-def parse_duration(value: str) -> Optional[int]:
-    """ "90s", "10m", "12h", "7d", "4w", "2y" in seconds; None for anything else."""
-    match = re.fullmatch(r"([0-9]{1,6})([smhdwy])", value.strip().lower())
-    return int(match.group(1)) * UNITS[match.group(2)] or None if match else None
-
-
-def parse_seconds(value: str) -> Optional[float]:
-    """The same, or a plain number of them; None for anything else, and for nothing."""
-    plain = re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value, re.ASCII)
-    return (float(value) or None) if plain else parse_duration(value)
-
-
-def duration(seconds: Optional[float]) -> str:
-    """For people: "3 days", "1 hour", "forever"."""
-    if seconds is None:
-        return "unknown"
-    if seconds == FOREVER:
-        return "forever"
-    units = ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"))
-    for unit, name in units:
-        if seconds >= unit:
-            count = int(seconds // unit)
-            return f"{count} {name}{'s' * (count != 1)}"
-    return f"{int(seconds)} seconds"
-
-
-def limit_text(size: int) -> str:
-    """A limit in the unit in which the host gives it: 200 MB, 512 MiB."""
-    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
-        if size % unit == 0:
-            return f"{size // unit} {name}"
-    return human(size).replace(".0 ", " ")
-
-
-def human(size: float) -> str:
-    """For people: "1.4 GiB"; powers of 1024."""
-    power = min((max(int(size), 1).bit_length() - 1) // 10, 4)
-    return (
-        f"{size / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
-        if power
-        else f"{int(size)} bytes"
-    )
+    if seconds in retention.choices:
+        return int(seconds or 0)
+    allowed = ", ".join(f"{choice // HOUR}h" for choice in retention.choices)
+    message = f"{retention.setting}: invalid value {printable(value)!r} (choose from {allowed})"
+    raise NotConfigured(message, phase="wish")
 
 
 Pairs = tuple[tuple[str, str], ...]
-Extra = Callable[
-    [Optional[float], UploadOptions], Pairs
-]  # what we add for this lifetime and these options
+# Form fields or headers for this lifetime (seconds, None if unknown) and these options.
+Extra = Callable[[Optional[float], UploadOptions], Pairs]
 
 
-def no_fields(life: Optional[float], options: UploadOptions) -> Pairs:
+def no_fields(ttl: Optional[float], options: UploadOptions) -> Pairs:
     return ()
 
 
 def one_request(
-    id: str, domain: str, build: Callable[[Source, UploadOptions, Optional[float]], Request],
-    read: Callable[[Response], Link], **facts: Any,
-) -> Provider:  # fmt: skip
-    """A host that answers one request with the link; `build` is also told the lifetime."""
+    id: str,
+    domain: str,
+    build: Callable[[Source, UploadOptions, Optional[float]], Request],
+    read: Callable[[Response], Link],
+    *,
+    evidence: Evidence,
+    **facts: Any,
+) -> Provider:
+    """A host that responds to one request with the link; `build` also gets the lifetime."""
 
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
-        life = choose_lifetime(retention_for(row, options), source.size, options)
-        request = build(source, options, life)._replace(hash_body=options.sha256)
-        response = send(request._replace(error_reader=request.error_reader or empty_means_busy))
-        return read(response)._replace(sha256=response.sha256)
+        ttl = choose_lifetime(retention_for(row, options), source.size, options)
+        request = build(source, options, ttl)
+        return read(send(request._replace(error_reader=request.error_reader or empty_means_busy)))
 
-    row = Provider(id, domain, upload, read, **facts)
+    row = Provider(id, domain, upload, evidence=evidence._replace(read=read), **facts)
     return row
 
 
 def form(
-    id: str, domain: str, endpoint: str, file_field: str, *,
-    read: Optional[Callable[[Response], Link]] = None, fields: Extra = no_fields,
-    rename: Callable[[str], str] = str, error_reader: Refusal = None, **facts: Any,
-) -> Provider:  # fmt: skip
-    """A host that accepts a multipart form; most answer with the bare link.  Fields without a value are left out."""
+    id: str,
+    domain: str,
+    endpoint: str,
+    file_field: str,
+    *,
+    read: Optional[Callable[[Response], Link]] = None,
+    fields: Extra = no_fields,
+    rename: Callable[[str], str] = str,
+    error_reader: ErrorReader = None,
+    limits: Limits,
+    **facts: Any,
+) -> Provider:
+    """A host that accepts a multipart form; most respond with the bare link.
 
-    def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
-        extra = [field for field in fields(life, options) if field[1]]
+    Fields without a value are left out.
+    """
+
+    def build(source: Source, options: UploadOptions, ttl: Optional[float]) -> Request:
+        extra = [field for field in fields(ttl, options) if field[1]]
         content_type, body = multipart(extra, file_field, source._replace(name=rename(source.name)))
-        return Request(
-            "POST", endpoint, (("Content-Type", content_type),), body, error_reader=error_reader
-        )
+        headers = (("Content-Type", content_type),)
+        return Request("POST", endpoint, headers, body, error_reader=error_reader)
 
     read = read or link_reader(body_text, domain)
-    return one_request(id, domain, build, read, overhead=2 * KiB, **facts)
+    return one_request(id, domain, build, read, limits=limits._replace(overhead=2 * KiB), **facts)
 
 
 def put(
-    id: str, domain: str, endpoint: Callable[[Source], str], *, read: Callable[[Response], Link],
-    headers: Extra = no_fields, error_reader: Refusal = None, charset: bool = False, **facts: Any,
-) -> Provider:  # fmt: skip
-    """A host that takes the bare bytes; `endpoint` makes the URL; `charset`: it serves the very type that it is told."""
+    id: str,
+    domain: str,
+    endpoint: Callable[[Source], str],
+    *,
+    read: Callable[[Response], Link],
+    headers: Extra = no_fields,
+    error_reader: ErrorReader = None,
+    charset: bool = False,
+    **facts: Any,
+) -> Provider:
+    """A host that accepts the bare bytes at the URL that `endpoint` makes.
 
-    def build(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
+    `charset`: the host serves exactly the Content-Type of the upload.
+    """
+
+    def build(source: Source, options: UploadOptions, ttl: Optional[float]) -> Request:
         value = type_with_charset(source.name, source.body) if charset else guess_type(source.name)
-        extra = (("Content-Type", value),) + headers(life, options)
+        extra = (("Content-Type", value),) + headers(ttl, options)
         return Request("PUT", endpoint(source), extra, source.body, error_reader=error_reader)
 
     return one_request(id, domain, build, read, **facts)
@@ -2506,35 +2574,84 @@ def put(
 def pomf(id: str, domain: str, endpoint: str, **facts: Any) -> Provider:
     """The family of pomf and Uguu: `files[]`, and JSON with a URL that may be relative."""
     read = link_reader(json_at("files", 0, "url"), domain)
-    return form(id, domain, endpoint, "files[]", read=read, error_reader=pomf_refusal, **facts)
+    return form(id, domain, endpoint, "files[]", read=read, error_reader=pomf_error, **facts)
 
 
-def pomf_refusal(response: Response) -> Optional[UploadError]:
-    """Uguu's rate limit is a 500 that says "please wait N seconds" (nokonoko/Uguu 1.9.8, 2025-10-03)."""
+def busy_error(response: Response, retry_after: Optional[float]) -> Busy:
+    return Busy(
+        f"{response.status}: {error_text(response)}",
+        phase="reply",
+        status=response.status,
+        started=True,
+        retry_after=retry_after,
+    )
+
+
+def pomf_error(response: Response) -> Optional[UploadError]:
+    """Uguu's rate limit is a 500 that says "please wait N seconds" (Uguu 1.9.8, 2025-10-03)."""
     if response.status == 500:
-        wait = re.search(r"wait ([0-9]{1,4}) sec", response.text())
-        seconds = float(wait.group(1)) if wait else None
-        return Busy(
-            f"500: {error_text(response)}",
-            phase="reply",
-            status=500,
-            started=True,
-            retry_after=seconds,
-        )
+        delay = re.search(r"wait ([0-9]{1,4}) sec", response.text())
+        return busy_error(response, float(delay[1]) if delay else None)
     return empty_means_busy(response)
 
 
-# -- the lifetimes that depend on the size
+# -- catbox and litterbox
 
 
-def x0at_keeps(size: int) -> float:
-    """3 to 100 days (index.php); reckoned with the smaller of its two known limits, so that we promise too little."""
+def catbox_fields(ttl: Optional[float], options: UploadOptions) -> Pairs:
+    return (
+        ("reqtype", "fileupload"),
+        ("userhash", options.settings.get("CATBOX_USERHASH", "")),
+    )
+
+
+def catbox_retention(options: UploadOptions) -> Retention:
+    """Since 2026-07-06 anonymous files are deleted two years after the last download."""
+    return Retention(FOREVER if options.settings.get("CATBOX_USERHASH") else 2 * YEAR)
+
+
+def catbox_error(response: Response) -> Optional[UploadError]:
+    """Anonymous uploads are paused at times for hours, by any status (SpotCompiled#82 2025-08-24)."""
+    if re.search("uploads are [a-z ]*paused", response.text(), re.I):
+        return busy_error(response, HOUR)
+    return empty_means_busy(response)
+
+
+# -- x0.at and 0x0.st
+
+
+def x0at_ttl(size: int) -> float:
+    """3 to 100 days (index.php), by the smaller of its two known limits: rather less than more."""
     return 3 * DAY + 97 * DAY * (1 - min(size / (100 * MiB), 1)) ** 2
 
 
-def null_keeps(size: int) -> float:
+def null_ttl(size: int) -> float:
     """30 days to a year (fhost.py)."""
     return 30 * DAY - 335 * DAY * (min(size / (512 * MiB), 1) - 1) ** 3
+
+
+def null_fields(ttl: Optional[float], options: UploadOptions) -> Pairs:
+    return (("expires", str(int(ttl // HOUR))),) if ttl and ttl <= 30 * DAY else ()
+
+
+def null_read(response: Response) -> Link:
+    """The expiry is in milliseconds; a new file gets a token (mia-0/0x0 fhost.py, 2024-03-30)."""
+    link = link_reader(body_text, "0x0.st")(response)
+    token = printable(response.headers.get("X-Token", ""))
+    command = f"delete with: curl -F token={token} -F delete= {link.url}"
+    expires = parse_number(response.headers.get("X-Expires", "")[:13])
+    return link._replace(
+        warning=command if token else "", expires=expires / 1000 if expires else None
+    )
+
+
+# -- tmpfiles.org
+
+
+def tmpfilesorg_link(response: Response) -> str:
+    """The URL in the response is a page, the file is under /dl/; http became https (2026-10-07)."""
+    url = without_query(json_at("data", "url"))(response)
+    return re.sub("^([A-Za-z]+://[^/]*)/(?!dl/)", r"\1/dl/", url)
 
 
 # -- filebin
@@ -2551,7 +2668,7 @@ def filebin_read(response: Response) -> Link:
 
 
 def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
-    """Reads the list of the bin, which any client gets as JSON (filebin2 http_bin.go, 2026-06-08)."""
+    """Read the list of the bin, which any client gets as JSON (filebin2 http_bin.go, 2026-06-08)."""
     base, _, name = link.url.rpartition("/")
     listed = send(Request("GET", base, (("Accept", "application/json"),), idempotent=True))
     if quote_segment(json_at("files", 0, "filename")(listed)) != name:
@@ -2559,52 +2676,97 @@ def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Sen
     return link._replace(host_sha256=sha256_at(listed, "files", 0, "sha256"))
 
 
+# -- bashupload.app
+
+
+def bashupload_headers(ttl: Optional[float], options: UploadOptions) -> Pairs:
+    """Without the header the link ends with the first download."""
+    return () if options.once else (("X-Expiration-Seconds", str(int(ttl or DAY))),)
+
+
+def bashupload_retention(options: UploadOptions) -> Retention:
+    return Retention(HOUR, (HOUR,)) if options.once else Retention(DAY, range(MINUTE, DAY + 1))
+
+
 # -- termbin
 
 
-def termbin(source: Source, options: UploadOptions, life: Optional[float]) -> Request:
+def termbin(source: Source, options: UploadOptions, ttl: Optional[float]) -> Request:
     return Request("POST", "tcp://termbin.com:9999", body=source.body)
 
 
-# -- transfer.sh on somebody's own server
+# -- pixeldrain
 
 
-def transfersh(base: str, id: str = "", **facts: Any) -> Provider:
-    """A server of the transfer.sh protocol; user and password in the base URL become Basic authorization.
+def pixeldrain_key(ttl: Optional[float], options: UploadOptions) -> Pairs:
+    return (("Authorization", basic("", options.settings["PIXELDRAIN_KEY"])),)
 
-    dutchcoders/transfer.sh server/handlers.go, 2026-06-13: the body is the URL without a newline, the way to delete
-    it is in X-Url-Delete, and both may say http behind a proxy that speaks https.
+
+def pixeldrain_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
+    """The host's SHA-256 verifies: popular links of a free account show a captcha instead."""
+    with contextlib.suppress(Refused, NoLink, RetryableError):
+        key = pixeldrain_key(None, options)
+        info = send(Request("GET", link.url + "/info", key, idempotent=True))
+        return link._replace(host_sha256=sha256_at(info, "hash_sha256"))
+    return link
+
+
+def pixeldrain_read(response: Response) -> Link:
+    file_id = quote_segment(header_value(json_at("id")(response), response))
+    url = check_link(f"https://pixeldrain.com/api/file/{file_id}", response, "pixeldrain.com")
+    denied = "a free account's link may show a captcha; without --verify full its hash is compared"
+    return Link(url, delete=url, denied=denied)
+
+
+# -- servers of the transfer.sh protocol
+
+
+TRANSFERSH_RETENTION = Retention(None, range(DAY, 366 * DAY, DAY))
+
+
+def transfersh(base: str, id: str = "") -> Provider:
+    """A server at the URL `base`, whose user and password become Basic authorization.
+
+    dutchcoders/transfer.sh server/handlers.go, 2026-06-13: the body is the URL without a newline,
+    X-Url-Delete has the URL for deleting, and both may say http behind a proxy with https.
+    Raises UsageError.
     """
     try:
         parts, root = urllib.parse.urlsplit(base), base_url(base)
         if parts.query or parts.fragment:
             raise ValueError("a query is not sent")
-        user, password = (
-            urllib.parse.unquote(parts.username or ""),
-            urllib.parse.unquote(parts.password or ""),
-        )
-    except (ValueError, NoLink) as error:  # the text may hold a password: it is not repeated
-        raise UsageError(
-            "invalid server URL (expected https://USER:PASSWORD@HOST:PORT/)"
-        ) from error
+        user = urllib.parse.unquote(parts.username or "")
+        password = urllib.parse.unquote(parts.password or "")
+    except (ValueError, NoLink) as error:  # the text may contain a password: it is not repeated
+        message = "invalid server URL (expected https://USER:PASSWORD@HOST:PORT/)"
+        raise UsageError(message) from error
     authority = root.partition("://")[2]
     auth_headers = (("Authorization", basic(user, password)),) if user or password else ()
 
-    def headers(life: Optional[float], options: UploadOptions) -> Pairs:
-        days = (("Max-Days", str(int(life // DAY))),) if life else ()
-        return auth_headers + days + ((("Max-Downloads", "1"),) if options.once else ())
+    def endpoint(source: Source) -> str:
+        # The server adds ".metadata" to the name (server/storage/local.go).
+        return f"{root}/{quote_segment(safe_name(source.name, MAX_NAME - 9))}"
+
+    def headers(ttl: Optional[float], options: UploadOptions) -> Pairs:
+        days = (("Max-Days", str(int(ttl // DAY))),) if ttl else ()
+        downloads = (("Max-Downloads", "1"),) if options.once else ()
+        return auth_headers + days + downloads
 
     return put(
-        id or authority, authority.partition("/")[0],
-        # The server adds ".metadata" to the name (server/storage/local.go).
-        lambda source: f"{root}/{quote_segment(safe_name(source.name, MAX_NAME - 9))}", read=transfersh_read,
-        retention=Retention(None, range(DAY, 366 * DAY, DAY)), headers=headers, once="wish",
-        error_reader=stored_only, **facts,
-    )  # fmt: skip
+        id or authority,
+        authority.partition("/")[0],
+        endpoint,
+        read=transfersh_read,
+        retention=TRANSFERSH_RETENTION,
+        headers=headers,
+        single_use="on request",
+        error_reader=stored_only,
+        evidence=Evidence(),
+    )
 
 
 def stored_only(response: Response) -> Optional[UploadError]:
-    """WebDAV and plain PUT servers store the file too, but respond with nothing or with a page."""
+    """WebDAV and plain PUT servers store the file, but respond with nothing or with a page."""
     status, body = response.status, response.body.strip()
     if status not in (200, 201, 204) or (body and (status == 200 or body[:1] != b"<")):
         return None
@@ -2622,211 +2784,47 @@ def transfersh_read(response: Response) -> Link:
 
 def transfersh_missing(settings: Mapping[str, str]) -> str:
     base = settings.get("TWAT_FS_TRANSFERSH_URL")
+    if not base:
+        return missing_setting("TWAT_FS_TRANSFERSH_URL", settings)
     try:
-        return (
-            "" if base and transfersh(base) else missing_setting("TWAT_FS_TRANSFERSH_URL", settings)
-        )
+        transfersh(base)
     except UsageError as error:
         return f"TWAT_FS_TRANSFERSH_URL: {error}"
+    return ""
 
 
-def transfersh_unset(source: Source, options: UploadOptions, send: Send) -> Link:
+def transfersh_from_settings(source: Source, options: UploadOptions, send: Send) -> Link:
     base = options.settings["TWAT_FS_TRANSFERSH_URL"]
     return transfersh(base, "transfersh").upload(source, options, send)
 
 
-def catbox_refusal(response: Response) -> Optional[UploadError]:
-    """Anonymous uploads are paused now and then, for hours, by whatever status (SpotCompiled#82, 2025-08-24)."""
-    if re.search("uploads are [a-z ]*paused", response.text(), re.I):
-        message = f"{response.status}: {error_text(response)}"
-        return Busy(message, phase="reply", status=response.status, started=True, retry_after=HOUR)
-    return empty_means_busy(response)
-
-
-def null_read(response: Response) -> Link:
-    """With the expiry in milliseconds and, of a new file, a token (mia-0/0x0 fhost.py, 2024-03-30)."""
-    link = link_reader(body_text, "0x0.st")(response)
-    token = printable(response.headers.get("X-Token", ""))
-    command = f"delete with: curl -F token={token} -F delete= {link.url}"
-    expires = parse_number(response.headers.get("X-Expires", "")[:13])
-    return link._replace(
-        warning=command if token else "", expires=expires / 1000 if expires else None
-    )
-
-
-ONLY_EXTENSION = "keeps only the extension"
-CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
-# By extension or by sniffed type (doc, dot).  Live it also refused zip and pdf: Uguu#117 2025-04-19, #123 2025-10-07.
-UGUU_BLOCKED = tuple(
-    "exe scr com vbs bat cmd htm html jar msi apk phtml svg doc dot zip pdf".split()
-)
-
-ONE_REQUEST: tuple[Provider, ...] = (
-    form(
-        "catbox", "catbox.moe", "https://catbox.moe/user/api.php", "fileToUpload",
-        fields=lambda life, options: (("reqtype", "fileupload"), ("userhash", options.settings.get("CATBOX_USERHASH", ""))),
-        error_reader=catbox_refusal, name_loss=ONLY_EXTENSION,
-        # Since 2026-07-06 anonymous files are deleted two years after the last download.
-        retention=lambda options: Retention(FOREVER if options.settings.get("CATBOX_USERHASH") else 2 * YEAR),
-        max_size=200_000_000, max_size_by_extension={"gif": 20_000_000}, blocked=CATBOX_BLOCKED, default=True,
-        optional_settings=("CATBOX_USERHASH",), account_setting="CATBOX_USERHASH",
-        note="anonymous files cannot be deleted, and expire 2 years after the last download",
-        checked="2026-09-14",
-        source="catbox.moe/tools.php, /faq; its blog 2026-07-02; AniSync#44 2026-06-03; mpv-webm#229 2026-09-14",
-        sample=Sample("https://files.catbox.moe/ab12cd.png", "https://files.catbox.moe/ab12cd.png"),
-    ),
-    form(
-        "litterbox", "litterbox.catbox.moe", "https://litterbox.catbox.moe/resources/internals/api.php", "fileToUpload",
-        fields=lambda life, options: (("reqtype", "fileupload"), ("time", f"{int(life or 0) // HOUR}h")),
-        read=link_reader(body_text, "catbox.moe"), error_reader=catbox_refusal, name_loss=ONLY_EXTENSION,
-        retention=Retention(3 * DAY, (HOUR, 12 * HOUR, 24 * HOUR, 72 * HOUR), "LITTERBOX_DEFAULT_EXPIRATION"),
-        max_size=GiB, blocked=CATBOX_BLOCKED, default=True, optional_settings=("LITTERBOX_DEFAULT_EXPIRATION",),
-        checked="2026-09-08", source="litterbox.catbox.moe; a dated upload with equal md5, 2026-09-08",
-        sample=Sample("https://litter.catbox.moe/x9y8z7.txt", "https://litter.catbox.moe/x9y8z7.txt"),
-    ),
-    form(
-        "x0at", "x0.at", "https://x0.at/", "file",
-        rename=lambda name: re.sub("[^A-Za-z0-9._-](?=[^.]*$)", "_", name), name_loss=ONLY_EXTENSION,
-        retention=Retention(x0at_keeps), max_size=GiB, default=True, note="may reject files over 512 MiB",
-        checked="2026-08-03",
-        source="Rouji/single_php_filehost index.php 2026-06-07; 1024 MiB by its page 2026-05-01, 100 or 512 before",
-        sample=Sample("https://x0.at/Ab3d.tar.gz\n", "https://x0.at/Ab3d.tar.gz"),
-    ),
-    form(
-        "tmpfilelink", "tmpfile.link", "https://tmpfile.link/api/upload", "file",
-        read=link_reader(
-            without_query(first_of(json_at("downloadLinkEncoded"), json_at("downloadLink"))),
-            "tmpfile.link", "tfdl.net",
-        ),
-        retention=Retention(7 * DAY), max_size=100_000_000, default=True,
-        checked="2026-06-29", source="tmpfile.link/blog/api-temporary-upload-guide; links seen until 2026-06-29",
-        sample=Sample(
-            '{"fileName":"a b.txt","downloadLink":"https://d.tmpfile.link/public/2026-06-29/1/a b.txt",'
-            '"downloadLinkEncoded":"https://d.tmpfile.link/public/2026-06-29/1/a%20b.txt","size":3,"type":"text/plain"}',
-            "https://d.tmpfile.link/public/2026-06-29/1/a%20b.txt",
-        ),
-    ),
-    form(
-        "tmpfilesorg", "tmpfiles.org", "https://tmpfiles.org/api/v1/upload", "file",
-        fields=lambda life, options: (("expire", str(int(life or DAY))),),
-        # The URL in the answer is a page; the file itself is under /dl/ (seen 2026-10-07), and http became https.
-        read=link_reader(
-            lambda response: re.sub(
-                "^([A-Za-z]+://[^/]*)/(?!dl/)", r"\1/dl/", without_query(json_at("data", "url"))(response)
-            ),
-            "tmpfiles.org",
-        ),
-        # The cap was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026: unasked, the safe one.
-        retention=Retention(DAY, range(MINUTE, 2 * DAY + 1)), max_size=100 * MiB, default=True,
-        note="links can be guessed: nothing private",
-        checked="2026-10-07", source="tmpfiles.org/api, October 2026",
-        sample=Sample(
-            '{"status":"success","data":{"url":"http://tmpfiles.org/1234/a.txt"}}', "https://tmpfiles.org/dl/1234/a.txt"
-        ),
-    ),
-    put(
-        "filebin", "filebin.net", lambda source: f"https://filebin.net/{os.urandom(12).hex()}/{quote_segment(source.name)}",
-        read=filebin_read, lookup=filebin_lookup, retention=Retention(6 * DAY), default=True, serves_file=False,
-        note="anyone with the link can delete the file",
-        checked="2026-06-08", source="espebra/filebin2 2026-06-08 (retention of the public site: about 6 days)",
-        sample=Sample(
-            '{"bin":{"id":"0123456789abcdef01234567"},"file":{"filename":"a b.txt","bytes":3,"sha256":"' + "0" * 64 + '"}}',
-            "https://filebin.net/0123456789abcdef01234567/a%20b.txt",
-            asked="https://filebin.net/0123456789abcdef01234567/a%20b.txt",
-        ),
-    ),
-    pomf(
-        "uguu", "uguu.se", "https://uguu.se/upload", name_loss=ONLY_EXTENSION, retention=Retention(3 * HOUR),
-        max_size=128 * MiB, blocked=UGUU_BLOCKED, default=True,
-        checked="2026-02-21", source="nokonoko/Uguu 1.9.8 2025-10-03; 3 hours by its page",
-        sample=Sample(
-            '{"success":true,"files":[{"hash":"0","filename":"a.txt","url":"https://h.uguu.se/AbCdEfGh.txt","size":3}]}',
-            "https://h.uguu.se/AbCdEfGh.txt",
-        ),
-    ),
-    form(
-        "www0x0", "0x0.st", "https://0x0.st/", "file", read=null_read, name_loss=ONLY_EXTENSION,
-        fields=lambda life, options: (("expires", str(int(life // HOUR))),) if life and life <= 30 * DAY else (),
-        retention=Retention(null_keeps, range(HOUR, 30 * DAY + 1, HOUR)), max_size=512 * MiB,
-        blocked=("exe", "dll", "jar", "apk", "rar", "so"),
-        note="disabled by its owner", checked="2026-08-05",
-        source="mia-0/0x0 fhost.py 2024-03-30; irssi/scripts#910 2026-08-05: disabled, and no automated use wanted",
-        sample=Sample("https://0x0.st/Abcd.txt\n", "https://0x0.st/Abcd.txt"),
-    ),
-    put(
-        "senditsh", "sendit.sh", lambda source: f"https://sendit.sh/{quote_segment(source.name)}",
-        read=link_reader(last_url("sendit.sh"), "sendit.sh"), retention=Retention(DAY), max_size=3_000_000_000, once="always",
-        note="blocked in many companies, because malware used it",
-        checked="2026-02-21",
-        source="one dated upload 2026-02-21; there is no documentation; Symantec on Seedworm, 2026-02",
-        sample=Sample("Done!\n\nwget https://sendit.sh/aB3/a.txt\n", "https://sendit.sh/aB3/a.txt"),
-    ),
-    put(
-        "bashupload", "bashupload.app", lambda source: "https://bashupload.app/",
-        read=link_reader(last_url("bashupload.app"), "bashupload.app"), name_loss="keeps no name",
-        # Without the header the file is gone after one download.
-        headers=lambda life, options: () if options.once else (("X-Expiration-Seconds", str(int(life or DAY))),),
-        retention=lambda options: Retention(HOUR, (HOUR,)) if options.once else Retention(DAY, range(MINUTE, DAY + 1)),
-        max_size=5_000_000_000, once="wish",
-        note="1 hour with --once; not related to bashupload.com",
-        checked="2026-05-18", source="DullJZ/bashupload-r2 2025-11-02; an outage 2026-03-30",
-        sample=Sample("\nhttps://bashupload.app/k3Jd9.txt\n\n", "https://bashupload.app/k3Jd9.txt"),
-    ),
-    pomf(
-        "quax", "qu.ax", "https://qu.ax/upload.php", retention=Retention(None), max_size=256 * MiB, name_loss=ONLY_EXTENSION,
-        note="accepts listed types only; Cloudflare challenges were seen",
-        # Its page offers 1 day to permanent; the name of the form field is not known.
-        checked="2026-05-01", source="its page 2026-05-01; an image uploader's client, 2025-08",
-        sample=Sample(
-            '{"success":true,"files":[{"name":"a.txt","url":"/AbC.txt","size":3}]}', "https://qu.ax/AbC.txt",
-            asked="https://qu.ax/upload.php",
-        ),
-    ),
-    one_request(
-        "termbin", "termbin.com", termbin, link_reader(body_text, "termbin.com"), retention=Retention(30 * DAY),
-        max_size=32 * KiB - 1, text_only=True,
-        name_loss="keeps no name", note="unencrypted", checked="2026-06-16",
-        source="solusipse/fiche fiche.c: a buffer of 32 KiB, and a file that fills it is cut",
-        sample=Sample("https://termbin.com/a1b2\n\0", "https://termbin.com/a1b2"),
-    ),
-    Provider(
-        "transfersh", "your server", transfersh_unset, transfersh_read, Retention(None, range(DAY, 366 * DAY, DAY)),
-        once="wish", required_settings=("TWAT_FS_TRANSFERSH_URL",), check_setup=transfersh_missing, private=True,
-        note="-p https://drop.example.org/ needs no setting",
-        checked="2026-06-13", source="dutchcoders/transfer.sh 2026-06-13, server/handlers.go",
-        sample=Sample(
-            "http://drop.example.org/x1/a.txt", "https://drop.example.org/x1/a.txt",
-            (("X-Url-Delete", "http://drop.example.org/x1/a.txt/dEl"),), "https://drop.example.org/a.txt",
-        ),
-    ),
-)  # fmt: skip
-
-
-# 7  Providers of several requests -------------------------------------------------------------------------------------
+# 8  Hosts that take several requests --------------------------------------------------------------
 #
-#    Plain functions (source, options, send) -> Link.  Parts of a large file leave some at a time; when one of them fails
-#    for good, or on Ctrl-C, the others stop.
+#    Plain functions (source, options, send) -> Link.  Several parts of a large file are sent at a
+#    time; if one of them fails for good, or on Ctrl-C, the others stop.
 
 
 class Cancellation(NamedTuple):
-    """`stop` is set when the result is not needed any more; `aborting` are the threads to wait for."""
+    """`stop` is set once the caller of `parallel` has given up.
+
+    `aborting` are the threads that must still abort uploads in parts.
+    """
 
     stop: Any
     aborting: list[Any]
 
 
 def cancellation() -> Cancellation:
-    """The cancellation of the jobs to which this thread belongs."""
+    """The Cancellation of the jobs to which this thread belongs, for the parts of its own job."""
     return getattr(threading.current_thread(), "cancellation", Cancellation(None, []))
 
 
 def parallel(
     jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None
 ) -> Iterator[tuple[int, Any]]:
-    """Yield the index and the result of each job as it ends.
+    """Yield index and result of each job as it ends; the first error stops them all.
 
-    The first error stops all jobs, and sets `stop`.  The threads are daemons: Ctrl-C waits for
-    them only where they abort an upload in parts.
+    The threads are daemons: Ctrl-C does not wait for them, except to abort uploads in parts.
     """
     if workers < 2 or len(jobs) < 2:
         yield from ((index, job()) for index, job in enumerate(jobs))
@@ -2855,7 +2853,7 @@ def parallel(
 
 
 def worker(todo: list[tuple[int, Callable[[], Any]]], ended: Any, own: Cancellation) -> None:
-    """Run jobs until none is left; an error is raised in the thread that waits for the results."""
+    """Run job after job until none is left; their errors are raised in the waiting thread."""
     thread: Any = threading.current_thread()
     thread.cancellation = own
     with contextlib.suppress(IndexError):
@@ -2868,10 +2866,13 @@ def worker(todo: list[tuple[int, Callable[[], Any]]], ended: Any, own: Cancellat
 
 
 def wait_for_result(results: Any, stop: Any, seconds: float = FOREVER) -> Any:
-    """The next result, None if there is none after so many seconds; KeyboardInterrupt once `stop` is set."""
+    """The next result, None if none comes within so many seconds.
+
+    Raises KeyboardInterrupt once `stop` is set.
+    """
     until = time.monotonic() + seconds
     while not (stop and stop.is_set()):
-        with contextlib.suppress(queue.Empty):  # a wait without end hears no Ctrl-C on Windows
+        with contextlib.suppress(queue.Empty):  # on Windows an endless wait ignores Ctrl-C
             return results.get(timeout=max(0, min(TICK, until - time.monotonic())))
         if time.monotonic() >= until:
             return None
@@ -2885,17 +2886,18 @@ def join(threads: Iterable[Any], seconds: float) -> None:
 
 
 def send_parts(requests: Sequence[Request], send: Send, workers: int) -> list[Response]:
-    """The answers to the parts of a file, in their order."""
+    """The responses to the parts of a file, in their order."""
     stop = threading.Event()
     jobs = [
         functools.partial(send, request._replace(stop=stop, idempotent=True))
         for request in requests
     ]
-    return [answer for _, answer in sorted(parallel(jobs, workers, stop), key=lambda pair: pair[0])]
+    results = sorted(parallel(jobs, workers, stop), key=lambda result: result[0])
+    return [response for _, response in results]
 
 
 def object_key(source: Source, options: UploadOptions, folder: str = "") -> str:
-    """The place in storage that has folders: --remote-path is a folder if it ends in a slash, else the whole of it."""
+    """The path in storage with folders: --remote-path is a folder if it ends in a slash."""
     path = folder if options.remote_path is None else options.remote_path
     if not path or path.endswith("/"):
         return path + source.name
@@ -2904,13 +2906,8 @@ def object_key(source: Source, options: UploadOptions, folder: str = "") -> str:
 
 
 def post_json(url: str, value: Any, *headers: Header, **more: Any) -> Request:
-    return Request(
-        "POST",
-        url,
-        (("Content-Type", "application/json"), *headers),
-        (json.dumps(value).encode(),),
-        **more,
-    )
+    content_type = ("Content-Type", "application/json")
+    return Request("POST", url, (content_type, *headers), (json.dumps(value).encode(),), **more)
 
 
 def etag_of(response: Response) -> str:
@@ -2921,28 +2918,23 @@ def etag_of(response: Response) -> str:
 
 
 def header_value(text: str, response: Response) -> str:
-    """What a host gave us to send back in a header."""
+    """A value from a response that is sent back in a header."""
     if not text or not text.isascii() or not text.isprintable():
         raise no_link(response)
     return text
 
 
 class Tokens:
-    """Sends requests under a token that may run out on the way: a 401 renews it once, whichever thread comes first."""
+    """Sends requests with a token that may expire meanwhile: a 401 renews it once for all threads."""
 
     def __init__(self, send: Send, renewed: Optional[Callable[[], Any]], token: Any = "") -> None:
-        self.send, self.renewed, self.token, self.failed, self.lock = (
-            send,
-            renewed,
-            token,
-            False,
-            threading.Lock(),
-        )
+        self.send, self.renewed, self.token = send, renewed, token
+        self.failed, self.lock = False, threading.Lock()
 
     def __call__(self, request: Request) -> Response:
         token = self.token or self.renew("")
         if self.renewed:
-            response = self.under(
+            response = self.authorized(
                 token,
                 request._replace(
                     accepted_statuses=(401, *request.accepted_statuses),
@@ -2952,22 +2944,20 @@ class Tokens:
             if response.status != 401:
                 return response
             token = self.renew(token)
-        return self.under(token, request)
+        return self.authorized(token, request)
 
-    def under(self, token: str, request: Request) -> Response:
+    def authorized(self, token: str, request: Request) -> Response:
         return self.send(request._replace(headers=(*request.headers, ("Authorization", token))))
 
     def renew(self, stale: Any) -> Any:
         with self.lock:
             if self.token == stale and self.renewed and not self.failed:
-                self.failed = (
-                    True  # until there is one: what gives none is not asked by every thread
-                )
+                self.failed = True  # stays so if this raises: the other threads do not try too
                 self.token, self.failed = self.renewed(), False
             return self.token
 
 
-def but_for_401(error_reader: Refusal) -> Refusal:
+def but_for_401(error_reader: ErrorReader) -> ErrorReader:
     return lambda response: (
         error_reader(response) if error_reader and response.status != 401 else None
     )
@@ -2977,71 +2967,39 @@ def missing_setting(name: str, settings: Mapping[str, str]) -> str:
     return f"{name} is {'empty' if name in settings else 'not set'}"
 
 
-# -- pixeldrain
-
-
-def pixeldrain_key(life: Optional[float], options: UploadOptions) -> Pairs:
-    return (("Authorization", basic("", options.settings["PIXELDRAIN_KEY"])),)
-
-
-def pixeldrain_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
-    """The host's own SHA-256 is the proof: a free account's link asks for a captcha once it is popular."""
-    with contextlib.suppress(Refused, NoLink, RetryableError):
-        key = pixeldrain_key(None, options)
-        about = send(Request("GET", link.url + "/info", key, idempotent=True))
-        return link._replace(host_sha256=sha256_at(about, "hash_sha256"))
-    return link
-
-
-def pixeldrain_read(response: Response) -> Link:
-    file_id = quote_segment(header_value(json_at("id")(response), response))
-    url = check_link(f"https://pixeldrain.com/api/file/{file_id}", response, "pixeldrain.com")
-    return Link(
-        url,
-        delete=url,
-        denied="a free account's link may want a captcha: without --verify full its hash is the proof",
-    )
-
-
 # -- storage.to
 
 
-STORAGETO_KEEPS = Retention(3 * DAY, range(DAY, WEEK + 1, DAY))
+STORAGETO_RETENTION = Retention(3 * DAY, range(DAY, WEEK + 1, DAY))
 
 
 def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
-    """init, PUT to the place that it names, confirm; more than 5 GB go in parts (storageto/cli 2026-05-11)."""
-    visitor = ("X-Visitor-Token", os.urandom(16).hex())  # makes us the file's owner
+    """Init, PUT to the URL in the response, confirm (storageto/cli 2026-05-11).
+
+    More than 5 GB are sent in parts.
+    """
+    visitor = ("X-Visitor-Token", os.urandom(16).hex())  # makes this client the file's owner
 
     def call(step: str, value: Mapping[str, Any], *owner: Header, **more: Any) -> Response:
         return send(post_json(f"https://storage.to/api/{step}", value, visitor, *owner, **more))
 
-    about: dict[str, Any] = {
-        "filename": source.name,
-        "content_type": guess_type(source.name),
-        "size": source.size,
-    }
-    plan = call("upload/init", about)
-    key, sha256 = json_at("r2_key")(plan), None
+    content_type = guess_type(source.name)
+    file = {"filename": source.name, "content_type": content_type, "size": source.size}
+    plan = call("upload/init", file)
+    key = json_at("r2_key")(plan)
     if json_at("type")(plan) == "multipart":
         storageto_parts(source, options, send, plan, call)
     else:
-        upload_url, headers = (
-            presigned_url(json_at("upload_url")(plan), plan),
-            signed_headers(plan, about["content_type"]),
-        )
-        sha256 = send(
-            Request(
-                "PUT", upload_url, headers, source.body, hash_body=options.sha256, idempotent=True
-            )
-        ).sha256
-    stored = call("upload/confirm", {**about, "r2_key": key}, idempotent=True)
-    days = (choose_lifetime(STORAGETO_KEEPS, source.size, options) or 0) // DAY
+        upload_url = presigned_url(json_at("upload_url")(plan), plan)
+        headers = signed_headers(plan, content_type)
+        send(Request("PUT", upload_url, headers, source.body, idempotent=True))
+    stored = call("upload/confirm", {**file, "r2_key": key}, idempotent=True)
+    days = (choose_lifetime(STORAGETO_RETENTION, source.size, options) or 0) // DAY
     if days != 3:  # the default; how to change it: storage.to/docs/api, and two clients of 2026
         owner = ("X-Owner-Token", header_value(json_at("owner_token")(stored), stored))
         expiry = f"file/{quote_segment(json_at('file', 'id')(stored))}/expiry"
         call(expiry, {"days": int(days)}, owner, idempotent=True)
-    return storageto_read(stored)._replace(sha256=sha256)
+    return storageto_read(stored)
 
 
 def storageto_parts(
@@ -3058,10 +3016,10 @@ def storageto_parts(
     try:
         for first in range(0, len(slices), 50):  # as many as its own client asks for
             numbers = [first + n for n, _ in enumerate(slices[first : first + 50], 1)]
-            urls = call("upload/parts", {**upload_id, "part_numbers": numbers}, idempotent=True)
-            places = [presigned_url(json_at("urls", str(number))(urls), urls) for number in numbers]
-            puts = [Request("PUT", url, (), part) for url, part in zip(places, slices[first:])]
-            etags += [etag_of(answer).strip('"') for answer in send_parts(puts, send, options.jobs)]
+            response = call("upload/parts", {**upload_id, "part_numbers": numbers}, idempotent=True)
+            urls = [presigned_url(json_at("urls", str(n))(response), response) for n in numbers]
+            puts = [Request("PUT", url, (), part) for url, part in zip(urls, slices[first:])]
+            etags += [etag_of(stored).strip('"') for stored in send_parts(puts, send, options.jobs)]
         parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
         call("upload/complete-multipart", {**upload_id, "parts": parts}, idempotent=True)
     except BaseException:
@@ -3071,32 +3029,21 @@ def storageto_parts(
 
 
 def signed_headers(plan: Response, content_type: str) -> tuple[Header, ...]:
-    """The headers that belong to the place, because they may be signed; their values come as lists (storageto/cli)."""
+    """The headers of a presigned request; their values come as lists (storageto/cli)."""
     headers = json_of(plan).get("headers")
-    ours = {
-        "content-length",
-        "host",
-        "user-agent",
-        "accept",
-        "accept-encoding",
-        "transfer-encoding",
-        "connection",
-        "expect",
-    }
+    ours = (
+        "content-length host user-agent accept accept-encoding transfer-encoding connection expect"
+    )
     wanted = {"Content-Type": [content_type], **(headers if isinstance(headers, dict) else {})}
-    good = {
-        k: v
-        for k, v in wanted.items()
-        if re.fullmatch("[A-Za-z0-9-]+", k) and k.lower() not in ours
-    }
     return tuple(
-        (k, header_value(str(v[0] if isinstance(v, list) and v else v), plan))
-        for k, v in good.items()
+        (name, header_value(str(value[0] if isinstance(value, list) and value else value), plan))
+        for name, value in wanted.items()
+        if re.fullmatch("[A-Za-z0-9-]+", name) and name.lower() not in ours.split()
     )
 
 
 def presigned_url(url: str, response: Response) -> str:
-    """A URL to which the host wants the file: any machine, but only by https."""
+    """A URL to which the host wants the file: on any machine, but only by https."""
     if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/\S+", url):
         raise no_link(response)
     return iri_to_uri(url)
@@ -3109,49 +3056,37 @@ storageto_read = link_reader(json_at("file", "raw_url"), "storage.to")
 
 
 FAL_SINGLE, FAL_PART = 100 * MiB, 10 * MiB  # fal_client 1.0.3
-FAL_FINAL = (None, 401, 402, 403, 413, 422, 429)  # refusals for which the second way is no way out
-ANY_TIME = Retention(FOREVER, range(MINUTE, 10 * YEAR))
-FAL_KEEPS = Retention(
-    None, ANY_TIME.choices
-)  # an account can have a default (fal's documentation, 2026)
+# Statuses after which the second way would be refused too.
+FAL_FINAL = (None, 401, 402, 403, 413, 422, 429)
+ANY_TTL = Retention(FOREVER, range(MINUTE, 10 * YEAR))
+FAL_RETENTION = Retention(None, ANY_TTL.choices)  # the account's setting is the default (2026)
 
 
 def fal(source: Source, options: UploadOptions, send: Send) -> Link:
-    """As fal_client 1.0.3 does it, its older way being the second; that one also takes names which no header can carry."""
-    known = options.settings
-    pair = f"{known.get('FAL_KEY_ID', '')}:{known.get('FAL_KEY_SECRET', '')}"
-    key = ("Authorization", f"Key {known.get('FAL_KEY') or pair}")
+    """As fal_client 1.0.3 does it, then its older way, which also accepts names beyond ASCII."""
+    settings = options.settings
+    pair = f"{settings.get('FAL_KEY_ID', '')}:{settings.get('FAL_KEY_SECRET', '')}"
+    key = ("Authorization", f"Key {settings.get('FAL_KEY') or pair}")
     if source.name.isascii():
         try:
             return fal_cdn(source, options, send, key)
-        except Refused as error:  # so nothing is stored there
+        except Refused as error:  # nothing is stored there
             if error.status in FAL_FINAL:
                 raise
     return fal_initiate(source, options, send, key)
 
 
 def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
-    ask = post_json(
-        "https://rest.fal.ai/storage/auth/token?storage_type=fal-cdn-v3", {}, key, idempotent=True
-    )
-    first = send(ask)
-    call = Tokens(send, lambda: fal_token(send(ask)), fal_token(first))
+    url = "https://rest.fal.ai/storage/auth/token?storage_type=fal-cdn-v3"
+    token_request = post_json(url, {}, key, idempotent=True)
+    first = send(token_request)
+    call = Tokens(send, lambda: fal_token(send(token_request)), fal_token(first))
     content_type = ("Content-Type", guess_type(source.name))
-    headers = (
-        content_type,
-        ("X-Fal-File-Name", source.name),
-        *fal_life(options, "X-Fal-Object-Lifecycle"),
-    )
+    expiry = fal_expiry(options, "X-Fal-Object-Lifecycle")
+    headers = (content_type, ("X-Fal-File-Name", source.name), *expiry)
     if source.size <= FAL_SINGLE:
-        request = Request(
-            "POST",
-            "https://v3.fal.media/files/upload",
-            headers,
-            source.body,
-            hash_body=options.sha256,
-        )
-        stored = call(request)
-        return fal_read(stored)._replace(sha256=stored.sha256)
+        url = "https://v3.fal.media/files/upload"
+        return fal_read(call(Request("POST", url, headers, source.body)))
     base = own_url(json_at("base_url")(first), first, FAL_DOMAINS).rstrip("/")
     begun = call(Request("POST", f"{base}/files/upload/multipart", headers))
     link = fal_read(begun)
@@ -3167,56 +3102,39 @@ def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> 
 
 
 def fal_token(response: Response) -> str:
-    return " ".join(
-        header_value(json_at(name)(response), response) for name in ("token_type", "token")
-    )
+    scheme = header_value(json_at("token_type")(response), response)
+    return f"{scheme} {header_value(json_at('token')(response), response)}"
 
 
 def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
-    """A signed place first: what is put there must have the very Content-Type that was announced."""
-    content_type, wish = (
-        guess_type(source.name),
-        fal_life(options, "X-Fal-Object-Lifecycle-Preference"),
-    )
-    about = {"file_name": source.name, "content_type": content_type}
-    plan = send(
-        post_json("https://rest.fal.ai/storage/upload/initiate?storage_type=gcs", about, key, *wish)
-    )
-    upload_url, link = (
-        presigned_url(json_at("upload_url")(plan), plan),
-        link_reader(json_at("file_url"), *FAL_DOMAINS)(plan),
-    )
-    request = Request(
-        "PUT",
-        upload_url,
-        (("Content-Type", content_type),),
-        source.body,
-        hash_body=options.sha256,
-        idempotent=True,
-    )
-    return link._replace(sha256=send(request).sha256)
+    """Ask for a presigned URL, then PUT with exactly the Content-Type that was announced."""
+    content_type = guess_type(source.name)
+    file = {"file_name": source.name, "content_type": content_type}
+    expiry = fal_expiry(options, "X-Fal-Object-Lifecycle-Preference")
+    url = "https://rest.fal.ai/storage/upload/initiate?storage_type=gcs"
+    plan = send(post_json(url, file, key, *expiry))
+    upload_url = presigned_url(json_at("upload_url")(plan), plan)
+    link = link_reader(json_at("file_url"), *FAL_DOMAINS)(plan)
+    headers = (("Content-Type", content_type),)
+    send(Request("PUT", upload_url, headers, source.body, idempotent=True))
+    return link
 
 
-def fal_life(options: UploadOptions, header: str) -> tuple[Header, ...]:
-    life = choose_lifetime(FAL_KEEPS, 0, options)
-    return (
-        ((header, json.dumps({"expiration_duration_seconds": int(life)})),)
-        if life and life < FOREVER
-        else ()
-    )
+def fal_expiry(options: UploadOptions, header: str) -> tuple[Header, ...]:
+    ttl = choose_lifetime(FAL_RETENTION, 0, options)
+    if ttl is None or ttl == FOREVER:
+        return ()
+    return ((header, json.dumps({"expiration_duration_seconds": int(ttl)})),)
 
 
 def fal_missing(settings: Mapping[str, str]) -> str:
-    present, other = sorted(
-        ("FAL_KEY_ID", "FAL_KEY_SECRET"), key=lambda name: not settings.get(name)
-    )
+    pair = ("FAL_KEY_ID", "FAL_KEY_SECRET")
+    present, other = sorted(pair, key=lambda name: not settings.get(name))
     if settings.get("FAL_KEY") or settings.get(other):
         return ""
-    return (
-        f"{present} is set, but {other} is not"
-        if settings.get(present)
-        else missing_setting("FAL_KEY", settings)
-    )
+    if settings.get(present):
+        return f"{present} is set, but {other} is not"
+    return missing_setting("FAL_KEY", settings)
 
 
 FAL_DOMAINS = ("fal.media", "fal.ai", "fal.run", "storage.googleapis.com")
@@ -3227,9 +3145,9 @@ fal_read = link_reader(json_at("access_url"), *FAL_DOMAINS)
 
 
 DROPBOX_SINGLE = 150 * MiB  # dropbox.com/developers/documentation/http, files/upload
-DROPBOX_BLOCK = 4 * MiB  # of the content hash, and of what concurrent sessions are aligned to
+DROPBOX_BLOCK = 4 * MiB  # of the content hash; concurrent sessions are aligned to it
 DROPBOX_PART = 32 * MiB
-DROPBOX_SAYS = (  # a piece of its tags (SDK 12.2.4), in our words, and the way out
+DROPBOX_ERRORS = (  # a part of its error tags (SDK 12.2.4), the message, the hint
     (
         "expired_access_token",
         "the access token has expired",
@@ -3293,108 +3211,90 @@ class Dropbox:
 
     def token(self) -> str:
         """A new access token; an app that was authorised by PKCE has no secret."""
-        wanted = {
+        names = {
             "refresh_token": "DROPBOX_REFRESH_TOKEN",
             "client_id": "DROPBOX_APP_KEY",
             "client_secret": "DROPBOX_APP_SECRET",
         }
-        fields = {
-            field: self.settings[name] for field, name in wanted.items() if self.settings.get(name)
-        }
-        body = urllib.parse.urlencode({"grant_type": "refresh_token", **fields}).encode()
-        grant_type, url = (
-            ("Content-Type", "application/x-www-form-urlencoded"),
+        values = {k: self.settings[name] for k, name in names.items() if self.settings.get(name)}
+        request = Request(
+            "POST",
             "https://api.dropboxapi.com/oauth2/token",
+            (("Content-Type", "application/x-www-form-urlencoded"),),
+            (urllib.parse.urlencode({"grant_type": "refresh_token", **values}).encode(),),
+            accepted_statuses=(400, 401),
+            idempotent=True,
         )
-        answer = self.send(
-            Request(
-                "POST", url, (grant_type,), (body,), accepted_statuses=(400, 401), idempotent=True
-            )
+        response = self.send(request)
+        if response.status == 200:
+            return "Bearer " + header_value(json_at("access_token")(response), response)
+        reason = error_text(response)
+        if "invalid_grant" in response.text():
+            reason = "invalid or expired refresh token"
+        raise Refused(
+            f"Dropbox: no access token: {reason}",
+            phase="setup",
+            status=response.status,
+            hint="check DROPBOX_REFRESH_TOKEN, DROPBOX_APP_KEY and DROPBOX_APP_SECRET;"
+            " or authorise the app again",
         )
-        if answer.status != 200:
-            why = (
-                "invalid or expired refresh token"
-                if "invalid_grant" in answer.text()
-                else error_text(answer)
-            )
-            hint = "check DROPBOX_REFRESH_TOKEN, DROPBOX_APP_KEY and DROPBOX_APP_SECRET; or authorise the app again"
-            raise Refused(
-                f"Dropbox: no access token: {why}",
-                phase="setup",
-                status=answer.status,
-                hint=hint,
-            )
-        return "Bearer " + header_value(json_at("access_token")(answer), answer)
 
     def call(self, request: Request) -> Response:
-        return self.tokens(request._replace(accepted_statuses=(409,), error_reader=dropbox_refusal))
+        return self.tokens(request._replace(accepted_statuses=(409,), error_reader=dropbox_error))
 
     def rpc(self, function: str, arg: Any) -> Response:
-        return self.call(
-            post_json(f"https://api.dropboxapi.com/2/{function}", arg, idempotent=True)
-        )
+        url = f"https://api.dropboxapi.com/2/{function}"
+        return self.call(post_json(url, arg, idempotent=True))
 
     def content(self, function: str, arg: Any, body: Body = (), **more: Any) -> Response:
-        """The arguments are JSON in a header: all beyond ASCII, and DEL, as \\uXXXX."""
+        """The arguments are JSON in a header: DEL and everything beyond ASCII as \\uXXXX."""
+        url = f"https://content.dropboxapi.com/2/{function}"
         arg_json = json.dumps(arg).replace("\x7f", "\\u007f")
         headers = (("Content-Type", "application/octet-stream"), ("Dropbox-API-Arg", arg_json))
-        return self.call(
-            Request("POST", f"https://content.dropboxapi.com/2/{function}", headers, body, **more)
-        )
+        return self.call(Request("POST", url, headers, body, idempotent=True, **more))
 
 
-def dropbox_refusal(response: Response) -> Optional[UploadError]:
-    """What a 401 or a 409 means; not what two callers read themselves."""
+def dropbox_error(response: Response) -> Optional[UploadError]:
+    """The meaning of a 401 or a 409, except for the two that callers read."""
     status, tags = response.status, dropbox_tags(response)
     if status not in (401, 409) or re.match("shared_link_already_exists|incorrect_offset", tags):
         return None
     if "too_many_write_operations" in tags:
-        return Busy(
-            f"{status}: {tags}", phase="reply", status=status, retry_after=requested_delay(response)
-        )
-    scope = re.findall(r'"required_scope": *"([a-z._]{1,40})"', response.text()) or [
-        "sharing.write"
-    ]
-    match = next(
-        ((message, hint) for tag, message, hint in DROPBOX_SAYS if tag in tags),
+        delay = requested_delay(response)
+        return Busy(f"{status}: {tags}", phase="reply", status=status, retry_after=delay)
+    scopes = re.findall(r'"required_scope": *"([a-z._]{1,40})"', response.text())
+    message, hint = next(
+        ((message, hint) for tag, message, hint in DROPBOX_ERRORS if tag in tags),
         (tags or error_text(response), ""),
     )
-    return Refused(
-        f"{status}: {match[0]}", phase="reply", status=status, hint=match[1].format(scope=scope[0])
-    )
+    hint = hint.format(scope=scopes[0] if scopes else "sharing.write")
+    return Refused(f"{status}: {message}", phase="reply", status=status, hint=hint)
 
 
 def dropbox_tags(response: Response) -> str:
-    """What is wrong, like "path/conflict/file"."""
+    """The error, like "path/conflict/file"."""
     with contextlib.suppress(NoLink):
         return printable(json_at("error_summary")(response.redacted()).rstrip("/."))
     return ""
 
 
 def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
-    account, path = (
-        Dropbox(options.settings, send),
-        object_key(source, options, "upload/").strip("/"),
-    )
+    account = Dropbox(options.settings, send)
+    path = object_key(source, options, "upload/").strip("/")
     if not re.match("ns:[0-9]+/", path):  # a namespace, as a team's folder is one
         path = "/" + path
     digest = dropbox_hash(source)
-    modified = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(0, source.modified)))
-    mode = (
-        "overwrite" if options.force else "add"
-    )  # the same bytes in the same place are no conflict: it may be our retry
     commit = {
         "path": path,
-        "mode": mode,
+        # "add": the same bytes at the same path are no conflict, since it may be our own retry
+        "mode": "overwrite" if options.force else "add",
         "autorename": False,
         "mute": False,
-        "client_modified": modified,
+        "client_modified": iso_time(max(0, source.modified)),
     }
     if source.size <= DROPBOX_SINGLE:
         arg = {**commit, "content_hash": digest}
-        stored = account.content(
-            "files/upload", arg, source.body, hash_body=options.sha256, idempotent=True
-        )
+        stored = account.content("files/upload", arg, source.body)
     else:
         stored = dropbox_session(account, source, commit, options.jobs)
     content_hash = sha256_at(stored, "content_hash")
@@ -3402,13 +3302,13 @@ def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
         raise no_link(stored)
     if content_hash != digest:
         raise NotVerified("Dropbox: content_hash mismatch; the stored file differs", phase="proof")
-    if path[0] == "/":  # of what is not mounted there is no such path
+    if path[0] == "/":  # a folder that is not mounted has no such path
         path = json_at("path_display")(stored) or path
-    return dropbox_link(account, path, options)._replace(sha256=stored.sha256)
+    return dropbox_link(account, path, options)
 
 
 def dropbox_hash(source: Source) -> str:
-    """The SHA-256 of the SHA-256s of all blocks of 4 MiB (dropbox.com/developers/reference/content-hash)."""
+    """The SHA-256 of the SHA-256s of all 4 MiB blocks (dropbox.com/developers/reference)."""
     blocks = (bytes.fromhex(sha256_of(block)) for block in parts_of(source.body, DROPBOX_BLOCK))
     return hashlib.sha256(b"".join(blocks)).hexdigest()
 
@@ -3416,86 +3316,66 @@ def dropbox_hash(source: Source) -> str:
 def dropbox_session(
     account: Dropbox, source: Source, commit: Mapping[str, Any], workers: int
 ) -> Response:
-    """A session takes its parts in any order; the last one closes it."""
-    begun = account.content(
-        "files/upload_session/start",
-        {"close": False, "session_type": "concurrent"},
-        idempotent=True,
-    )
-    session, stop = json_at("session_id")(begun), threading.Event()
+    """Upload in a session, which accepts its parts in any order; the last one closes it."""
+    start = {"close": False, "session_type": "concurrent"}
+    session = json_at("session_id")(account.content("files/upload_session/start", start))
+    stop = threading.Event()
     jobs = [
-        functools.partial(dropbox_append, account, session, source, start, stop)
-        for start in range(0, source.size, DROPBOX_PART)
+        functools.partial(dropbox_append, account, session, source, offset, stop)
+        for offset in range(0, source.size, DROPBOX_PART)
     ]
     for _ in parallel(jobs, workers, stop):
         pass
     finish = {"cursor": {"session_id": session, "offset": source.size}, "commit": commit}
     try:
-        return account.content("files/upload_session/finish", finish, idempotent=True)
+        return account.content("files/upload_session/finish", finish)
     except Refused as error:
         if "lookup_failed" not in str(error):
             raise
-    return account.rpc(
-        "files/get_metadata", {"path": commit["path"]}
-    )  # a first answer was lost, and may have been a yes
+    # The response to an earlier try was lost, and may have been a success.
+    return account.rpc("files/get_metadata", {"path": commit["path"]})
 
 
 def dropbox_append(account: Dropbox, session: str, source: Source, start: int, stop: Any) -> None:
-    """A part, from where the host wants to go on: the answer to what it has may have been lost."""
+    """Send a part, from the offset that the host names: an earlier response may have been lost."""
     end = min(start + DROPBOX_PART, source.size)
     for _ in range(5):
-        cursor = {
-            "cursor": {"session_id": session, "offset": start},
-            "close": end == source.size,
-        }
+        arg = {"cursor": {"session_id": session, "offset": start}, "close": end == source.size}
         body = slice_body(source.body, start, end - start)
-        answer = account.content(
-            "files/upload_session/append_v2", cursor, body, idempotent=True, stop=stop
-        )
-        correct = json_value(answer, "error", "correct_offset") if answer.status == 409 else end
-        if correct == end:
+        response = account.content("files/upload_session/append_v2", arg, body, stop=stop)
+        offset = end
+        if response.status == 409:
+            offset = json_value(response, "error", "correct_offset")
+        if offset == end:
             return
-        if type(correct) is not int or not start < correct < end:
+        if type(offset) is not int or not start < offset < end:
             break
-        start = correct
-    raise Refused(
-        f"the upload session does not go on: {dropbox_tags(answer)}", phase="reply", status=409
-    )
+        start = offset
+    message = f"the upload session cannot continue: {dropbox_tags(response)}"
+    raise Refused(message, phase="reply", status=409)
 
 
 def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
-    """The shared link of the file: a new one, or the one that it has."""
-    life = choose_lifetime(ANY_TIME, 0, options)
-    ends = time.time() + life if life and life < FOREVER else None
-    wish = (
-        {"settings": {"expires": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))}}
-        if ends
-        else {}
-    )
-    answer = account.rpc("sharing/create_shared_link_with_settings", {"path": path, **wish})
-    if answer.status != 409:
-        return dropbox_read(answer)._replace(expires=ends)
-    if ends:
-        message = "409: it is shared already, by a link without this expiry"
+    """The shared link of the file: a new one, or the existing one."""
+    ttl = choose_lifetime(ANY_TTL, 0, options)
+    expires = time.time() + ttl if ttl and ttl < FOREVER else None
+    settings = {"settings": {"expires": iso_time(expires)}} if expires else {}
+    response = account.rpc("sharing/create_shared_link_with_settings", {"path": path, **settings})
+    if response.status != 409:
+        return dropbox_read(response)._replace(expires=expires)
+    if expires:
+        message = "409: the file has a shared link already, without this expiry"
         raise Refused(message, phase="reply", status=409, hint="--unique makes a new file")
     with contextlib.suppress(NoLink):
-        return dropbox_read(answer, "error", "shared_link_already_exists", "metadata", "url")
-    return dropbox_read(
-        account.rpc("sharing/list_shared_links", {"path": path, "direct_only": True}),
-        "links",
-        0,
-        "url",
-    )
+        return dropbox_read(response, "error", "shared_link_already_exists", "metadata", "url")
+    links = account.rpc("sharing/list_shared_links", {"path": path, "direct_only": True})
+    return dropbox_read(links, "links", 0, "url")
 
 
 def dropbox_read(response: Response, *json_path: Union[str, int]) -> Link:
-    """The link with dl=1, which serves the file instead of a page; all else in its query is part of the key."""
-    page = check_link(
-        json_at(*(json_path or ("url",)))(response),
-        response,
-        "dropbox.com",
-        "dropboxusercontent.com",
-    )
+    """The link with dl=1, which serves the file, not a page; the rest of its query is a key."""
+    url = json_at(*(json_path or ("url",)))(response)
+    page = check_link(url, response, "dropbox.com", "dropboxusercontent.com")
     base, _, query = page.partition("?")
     pairs = [pair for pair in query.split("&") if pair and not re.match("(dl|raw)=", pair)]
     link = Link(f"{base}?{'&'.join([*pairs, 'dl=1'])}")
@@ -3510,14 +3390,12 @@ def dropbox_missing(settings: Mapping[str, str]) -> str:
         return ""
     if not settings.get("DROPBOX_REFRESH_TOKEN"):
         return "DROPBOX_REFRESH_TOKEN (or DROPBOX_ACCESS_TOKEN, for 4 hours) is not set"
-    return (
-        ""
-        if settings.get("DROPBOX_APP_KEY")
-        else "DROPBOX_APP_KEY is not set, and DROPBOX_REFRESH_TOKEN needs it"
-    )
+    if not settings.get("DROPBOX_APP_KEY"):
+        return "DROPBOX_APP_KEY is not set, and DROPBOX_REFRESH_TOKEN needs it"
+    return ""
 
 
-# 8  Amazon S3 ---------------------------------------------------------------------------------------------------------
+# 9  Amazon S3 -------------------------------------------------------------------------------------
 #
 #    Credentials -> Signer: four pure steps -> Bucket: where it is, and what its answers teach -> one PUT, or parts
 #
@@ -4421,27 +4299,24 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
         bucket.raise_for_status(Response(412, {}, b"", ""), key)
     store = s3_put if source.size < S3_SINGLE else s3_parts
     try:
-        sha256 = store(bucket, source, key, options)
+        store(bucket, source, key, options)
     except Busy as error:  # two wrote there at the same time; AWS: begin anew
         if error.status != 409:
             raise
-        sha256 = store(bucket, source, key, options)
-    link = s3_link(bucket, key, options)._replace(sha256=sha256)
+        store(bucket, source, key, options)
+    link = s3_link(bucket, key, options)
     if {".", ".."} & set(key.split("/")):
         odd = "no browser opens the link, and curl needs --path-as-is: a folder of its key is called . or .."
         link = link._replace(warning="; ".join(filter(None, (odd, link.warning))))
     return link
 
 
-def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> Optional[str]:
-    """One request; the SHA-256 of what left."""
+def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> None:
+    """Upload in one request."""
     headers, new = (("Content-Type", type_with_charset(key, source.body)),), not options.force
-    response = bucket.put(key, "", source.body, headers=headers, new=new, hash_body=options.sha256)
-    return (
-        None
-        if bucket.already_stored(response, key, source)
-        else bucket.raise_for_status(response, key).sha256
-    )
+    response = bucket.put(key, "", source.body, headers=headers, new=new)
+    if not bucket.already_stored(response, key, source):
+        bucket.raise_for_status(response, key)
 
 
 def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> None:
@@ -4493,7 +4368,7 @@ def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Content, st
     return f"<Part><PartNumber>{number}</PartNumber><ETag>{html.escape(etag_of(answer))}</ETag>{known}</Part>"
 
 
-def s3_keeps(options: UploadOptions) -> Retention:
+def s3_retention(options: UploadOptions) -> Retention:
     """The object stays; a presigned link ends."""
     public = options.public or options.settings.get("TWAT_FS_S3_PUBLIC_URL")
     return (
@@ -4503,7 +4378,7 @@ def s3_keeps(options: UploadOptions) -> Retention:
 
 def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> Optional[float]:
     """When the link ends: with its time, or earlier with temporary credentials; Unsuitable if that is before `least`."""
-    life, now = choose_lifetime(s3_keeps(options), 0, options), time.time()
+    life, now = choose_lifetime(s3_retention(options), 0, options), time.time()
     if life is None or life == FOREVER:
         return None
     ends = min(now + life, bucket.state.credentials.ends or FOREVER)
@@ -4578,115 +4453,451 @@ def s3_doubt(settings: Mapping[str, str]) -> str:
     return f"only if this machine has a role: {NO_KEYS[0]}" if Aws(settings).only_a_role() else ""
 
 
-# -- the rows of chapters 7 and 8
+def s3_ca_bundle(settings: Mapping[str, str]) -> Optional[str]:
+    return settings.get("AWS_CA_BUNDLE") or Aws(settings).profile.get("ca_bundle")
 
-ACCOUNTS: tuple[Provider, ...] = (
-    Provider(
-        "s3", "your bucket", s3, s3_read, s3_keeps, max_size=S3_LIMIT, empty=True, private=True,
-        supports=("remote_path", "force", "public"),
-        required_settings=("AWS_S3_BUCKET",), check_setup=s3_missing, setup_warning=s3_doubt,
-        ca_bundle=lambda settings: settings.get("AWS_CA_BUNDLE") or Aws(settings).profile.get("ca_bundle"),
-        optional_settings=("TWAT_FS_S3_PUBLIC_URL",),
-        note="presigned links for 7 days at most; plain ones that stay with --public",
-        help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or AWS_PROFILE); for others than Amazon"
-        " AWS_ENDPOINT_URL too",
-        checked="2026-11-25", source="botocore 1.44.8; rclone's, Swift's and moto's servers, 2026-11-25",
-        sample=Sample("<ok/>", "https://b.s3.us-east-1.amazonaws.com/a", asked="https://b.s3.us-east-1.amazonaws.com/a?x=1"),
+
+# 10  The hosts ------------------------------------------------------------------------------------
+#
+#    One row for each host; nothing about a host stands elsewhere.  `Evidence` is the newest proof
+#    that the host works as written here, with its date, its source and a recorded response.
+#    The default hosts are tried in this order.
+
+ONLY_EXTENSION = "keeps only the extension"
+CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
+# By extension or by sniffed type (doc, dot).  It also rejected zip and pdf (Uguu#117 of 2025-04-19,
+# Uguu#123 of 2025-10-07).
+UGUU_BLOCKED = tuple(
+    "exe scr com vbs bat cmd htm html jar msi apk phtml svg doc dot zip pdf".split()
+)
+
+PROVIDERS: tuple[Provider, ...] = (
+    form(
+        "catbox",
+        "catbox.moe",
+        "https://catbox.moe/user/api.php",
+        "fileToUpload",
+        fields=catbox_fields,
+        error_reader=catbox_error,
+        retention=catbox_retention,
+        use="default",
+        limits=Limits(
+            max_size=200_000_000,
+            by_extension={"gif": 20_000_000},
+            blocked=CATBOX_BLOCKED,
+        ),
+        setup=Setup(
+            optional=("CATBOX_USERHASH",),
+            secret=("CATBOX_USERHASH",),
+            account="CATBOX_USERHASH",
+        ),
+        note=f"{ONLY_EXTENSION}; anonymous files cannot be deleted, and expire 2 years after the"
+        " last download",
+        evidence=Evidence(
+            "2026-09-14",
+            "catbox.moe/tools.php, /faq; its blog 2026-07-02; AniSync#44 2026-06-03;"
+            " mpv-webm#229 2026-09-14",
+            Sample("https://files.catbox.moe/ab12cd.png", "https://files.catbox.moe/ab12cd.png"),
+        ),
     ),
-    Provider(
-        "dropbox", "dropbox.com", dropbox, dropbox_read, ANY_TIME, max_size=2**41 - 2**22, empty=True,
-        supports=("remote_path", "force"),
-        private=True, required_settings=("DROPBOX_REFRESH_TOKEN",), check_setup=dropbox_missing,
-        optional_settings=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"),
-        note="into the folder /upload, or where --remote-path says",
-        help="make an app at https://www.dropbox.com/developers/apps with files.content.write, sharing.write and sharing.read;"
-        " authorise it with token_access_type=offline",
-        checked="2026-11-23", source="SDK 12.2.4; dropbox.com/developers/documentation/http",
-        sample=Sample(
-            '{"url":"https://www.dropbox.com/scl/fi/a1/a.txt?rlkey=k9&dl=0"}',
-            "https://www.dropbox.com/scl/fi/a1/a.txt?rlkey=k9&dl=1",
+    form(
+        "litterbox",
+        "litterbox.catbox.moe",
+        "https://litterbox.catbox.moe/resources/internals/api.php",
+        "fileToUpload",
+        fields=lambda ttl, options: (
+            ("reqtype", "fileupload"),
+            ("time", f"{int(ttl or 0) // HOUR}h"),
+        ),
+        read=link_reader(body_text, "catbox.moe"),
+        error_reader=catbox_error,
+        retention=Retention(
+            3 * DAY, (HOUR, 12 * HOUR, 24 * HOUR, 72 * HOUR), "LITTERBOX_DEFAULT_EXPIRATION"
+        ),
+        use="default",
+        limits=Limits(max_size=GiB, blocked=CATBOX_BLOCKED),
+        setup=Setup(optional=("LITTERBOX_DEFAULT_EXPIRATION",)),
+        note=ONLY_EXTENSION,
+        evidence=Evidence(
+            "2026-09-08",
+            "litterbox.catbox.moe; a dated upload with equal MD5, 2026-09-08",
+            Sample("https://litter.catbox.moe/x9y8z7.txt", "https://litter.catbox.moe/x9y8z7.txt"),
+        ),
+    ),
+    form(
+        "x0at",
+        "x0.at",
+        "https://x0.at/",
+        "file",
+        rename=lambda name: re.sub("[^A-Za-z0-9._-](?=[^.]*$)", "_", name),
+        retention=Retention(x0at_ttl),
+        use="default",
+        limits=Limits(max_size=GiB),
+        note=f"{ONLY_EXTENSION}; may reject files over 512 MiB",
+        evidence=Evidence(
+            "2026-08-03",
+            "Rouji/single_php_filehost index.php 2026-06-07; 1024 MiB by its page 2026-05-01,"
+            " 100 or 512 before",
+            Sample("https://x0.at/Ab3d.tar.gz\n", "https://x0.at/Ab3d.tar.gz"),
+        ),
+    ),
+    form(
+        "tmpfilelink",
+        "tmpfile.link",
+        "https://tmpfile.link/api/upload",
+        "file",
+        read=link_reader(
+            without_query(first_of(json_at("downloadLinkEncoded"), json_at("downloadLink"))),
+            "tmpfile.link",
+            "tfdl.net",
+        ),
+        retention=Retention(7 * DAY),
+        use="default",
+        limits=Limits(max_size=100_000_000),
+        evidence=Evidence(
+            "2026-06-29",
+            "tmpfile.link/blog/api-temporary-upload-guide; links seen until 2026-06-29",
+            Sample(
+                '{"fileName":"a b.txt","size":3,"type":"text/plain",'
+                '"downloadLink":"https://d.tmpfile.link/public/2026-06-29/1/a b.txt",'
+                '"downloadLinkEncoded":"https://d.tmpfile.link/public/2026-06-29/1/a%20b.txt"}',
+                "https://d.tmpfile.link/public/2026-06-29/1/a%20b.txt",
+            ),
+        ),
+    ),
+    form(
+        "tmpfilesorg",
+        "tmpfiles.org",
+        "https://tmpfiles.org/api/v1/upload",
+        "file",
+        fields=lambda ttl, options: (("expire", str(int(ttl or DAY))),),
+        read=link_reader(tmpfilesorg_link, "tmpfiles.org"),
+        # The cap was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026: the
+        # default is the one that both allow.
+        retention=Retention(DAY, range(MINUTE, 2 * DAY + 1)),
+        use="default",
+        limits=Limits(max_size=100 * MiB),
+        note="links can be guessed: nothing private",
+        evidence=Evidence(
+            "2026-10-07",
+            "tmpfiles.org/api, October 2026",
+            Sample(
+                '{"status":"success","data":{"url":"http://tmpfiles.org/1234/a.txt"}}',
+                "https://tmpfiles.org/dl/1234/a.txt",
+            ),
+        ),
+    ),
+    put(
+        "filebin",
+        "filebin.net",
+        lambda source: f"https://filebin.net/{os.urandom(12).hex()}/{quote_segment(source.name)}",
+        read=filebin_read,
+        lookup=filebin_lookup,
+        retention=Retention(6 * DAY),
+        use="default",
+        serves_file=False,
+        note="anyone with the link can delete the file",
+        evidence=Evidence(
+            "2026-06-08",
+            "espebra/filebin2 2026-06-08 (retention of the public site: about 6 days)",
+            Sample(
+                '{"bin":{"id":"0123456789abcdef01234567"},'
+                '"file":{"filename":"a b.txt","bytes":3,"sha256":"' + "0" * 64 + '"}}',
+                "https://filebin.net/0123456789abcdef01234567/a%20b.txt",
+                request_url="https://filebin.net/0123456789abcdef01234567/a%20b.txt",
+            ),
+        ),
+    ),
+    pomf(
+        "uguu",
+        "uguu.se",
+        "https://uguu.se/upload",
+        retention=Retention(3 * HOUR),
+        use="default",
+        limits=Limits(max_size=128 * MiB, blocked=UGUU_BLOCKED),
+        note=ONLY_EXTENSION,
+        evidence=Evidence(
+            "2026-02-21",
+            "nokonoko/Uguu 1.9.8 2025-10-03; 3 hours by its page",
+            Sample(
+                '{"success":true,"files":[{"hash":"0","filename":"a.txt",'
+                '"url":"https://h.uguu.se/AbCdEfGh.txt","size":3}]}',
+                "https://h.uguu.se/AbCdEfGh.txt",
+            ),
+        ),
+    ),
+    form(
+        "www0x0",
+        "0x0.st",
+        "https://0x0.st/",
+        "file",
+        read=null_read,
+        fields=null_fields,
+        retention=Retention(null_ttl, range(HOUR, 30 * DAY + 1, HOUR)),
+        limits=Limits(max_size=512 * MiB, blocked=("exe", "dll", "jar", "apk", "rar", "so")),
+        note=f"disabled by its owner; {ONLY_EXTENSION}",
+        evidence=Evidence(
+            "2026-08-05",
+            "mia-0/0x0 fhost.py 2024-03-30; irssi/scripts#910 2026-08-05: disabled, and no"
+            " automated use wanted",
+            Sample("https://0x0.st/Abcd.txt\n", "https://0x0.st/Abcd.txt"),
+        ),
+    ),
+    put(
+        "senditsh",
+        "sendit.sh",
+        lambda source: f"https://sendit.sh/{quote_segment(source.name)}",
+        read=link_reader(last_url("sendit.sh"), "sendit.sh"),
+        retention=Retention(DAY),
+        limits=Limits(max_size=3_000_000_000),
+        single_use="always",
+        note="blocked in many companies, because malware used it",
+        evidence=Evidence(
+            "2026-02-21",
+            "one dated upload 2026-02-21; no documentation; Symantec on Seedworm, 2026-02",
+            Sample("Done!\n\nwget https://sendit.sh/aB3/a.txt\n", "https://sendit.sh/aB3/a.txt"),
+        ),
+    ),
+    put(
+        "bashupload",
+        "bashupload.app",
+        lambda source: "https://bashupload.app/",
+        read=link_reader(last_url("bashupload.app"), "bashupload.app"),
+        headers=bashupload_headers,
+        retention=bashupload_retention,
+        limits=Limits(max_size=5_000_000_000),
+        single_use="on request",
+        note="keeps no name; 1 hour with --once; not related to bashupload.com",
+        evidence=Evidence(
+            "2026-05-18",
+            "DullJZ/bashupload-r2 2025-11-02; an outage 2026-03-30",
+            Sample("\nhttps://bashupload.app/k3Jd9.txt\n\n", "https://bashupload.app/k3Jd9.txt"),
+        ),
+    ),
+    pomf(
+        "quax",
+        "qu.ax",
+        "https://qu.ax/upload.php",
+        # Its page offers 1 day to permanent; the name of the form field is not known.
+        retention=Retention(None),
+        limits=Limits(max_size=256 * MiB),
+        note=f"{ONLY_EXTENSION}; accepts listed types only; Cloudflare challenges were seen",
+        evidence=Evidence(
+            "2026-05-01",
+            "its page 2026-05-01; an image uploader's client, 2025-08",
+            Sample(
+                '{"success":true,"files":[{"name":"a.txt","url":"/AbC.txt","size":3}]}',
+                "https://qu.ax/AbC.txt",
+                request_url="https://qu.ax/upload.php",
+            ),
+        ),
+    ),
+    one_request(
+        "termbin",
+        "termbin.com",
+        termbin,
+        link_reader(body_text, "termbin.com"),
+        retention=Retention(30 * DAY),
+        limits=Limits(max_size=32 * KiB - 1, text_only=True),
+        note="keeps no name; unencrypted",
+        evidence=Evidence(
+            "2026-06-16",
+            "solusipse/fiche fiche.c: a buffer of 32 KiB, and a file that fills it is cut",
+            Sample("https://termbin.com/a1b2\n\0", "https://termbin.com/a1b2"),
         ),
     ),
     Provider(
-        "fal", "fal.ai", fal, fal_read, FAL_KEEPS, empty=True, private=True,
-        required_settings=("FAL_KEY",), check_setup=fal_missing, optional_settings=("FAL_KEY_ID", "FAL_KEY_SECRET"),
-        note="public, cannot be deleted; expires by the account's lifecycle setting",
-        help="make a key at https://fal.ai/dashboard/keys",
-        checked="2026-11-23", source="fal_client 1.0.3; fal-ai/fal-js 2026-08-02; fal's documentation 2026",
-        sample=Sample('{"access_url":"https://v3.fal.media/files/x/a.txt"}', "https://v3.fal.media/files/x/a.txt"),
-    ),
-    put(
-        "pixeldrain", "pixeldrain.com", lambda source: f"https://pixeldrain.com/api/file/{quote_segment(source.name)}",
-        headers=pixeldrain_key, charset=True, read=pixeldrain_read, lookup=pixeldrain_lookup,
-        retention=Retention(60 * DAY), max_size=10 * 10**9, private=True,
-        required_settings=("PIXELDRAIN_KEY",), help="make a key at https://pixeldrain.com/user/api_keys",
-        note="60 days after the last download; no hot-linking on the free plan, whose links want a captcha now and then",
-        checked="2026-01-30", source="Fornaxian/pixeldrain_web API documentation 2026-01-30; limits of a free account",
-        sample=Sample('{"success":true,"id":"AbCd1234"}', "https://pixeldrain.com/api/file/AbCd1234"),
+        "storageto",
+        "storage.to",
+        storageto,
+        STORAGETO_RETENTION,
+        limits=Limits(max_size=25 * 10**9),
+        note="3 days by default; 20 uploads and 100 GB a day; untested",
+        evidence=Evidence(
+            "2026-05-11",
+            "storage.to/docs/api and FAQ 2026-05-01; storageto/cli 2026-05-11",
+            Sample(
+                '{"success":true,"file":{"raw_url":"https://storage.to/r/aB3"}}',
+                "https://storage.to/r/aB3",
+            ),
+            storageto_read,
+        ),
     ),
     Provider(
-        "storageto", "storage.to", storageto, storageto_read, STORAGETO_KEEPS, max_size=25 * 10**9,
-        note="3 days by default; 20 uploads and 100 GB a day; untested",
-        checked="2026-05-11", source="storage.to/docs/api and FAQ 2026-05-01; storageto/cli 2026-05-11",
-        sample=Sample('{"success":true,"file":{"raw_url":"https://storage.to/r/aB3"}}', "https://storage.to/r/aB3"),
+        "transfersh",
+        "your server",
+        transfersh_from_settings,
+        TRANSFERSH_RETENTION,
+        use="own",
+        single_use="on request",
+        setup=Setup(required=("TWAT_FS_TRANSFERSH_URL",), check=transfersh_missing),
+        note="-p https://drop.example.org/ needs no setting",
+        evidence=Evidence(
+            "2026-06-13",
+            "dutchcoders/transfer.sh 2026-06-13, server/handlers.go",
+            Sample(
+                "http://drop.example.org/x1/a.txt",
+                "https://drop.example.org/x1/a.txt",
+                (("X-Url-Delete", "http://drop.example.org/x1/a.txt/dEl"),),
+                "https://drop.example.org/a.txt",
+            ),
+            transfersh_read,
+        ),
     ),
-)  # fmt: skip
+    Provider(
+        "s3",
+        "your bucket",
+        s3,
+        s3_retention,
+        use="own",
+        limits=Limits(max_size=S3_LIMIT, empty=True),
+        supports=("remote_path", "force", "public"),
+        setup=Setup(
+            required=("AWS_S3_BUCKET",),
+            optional=("TWAT_FS_S3_PUBLIC_URL",),
+            secret=(
+                "AWS_SECRET_ACCESS_KEY",
+                "AWS_SESSION_TOKEN",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+            ),
+            check=s3_missing,
+            warning=s3_doubt,
+            ca_bundle=s3_ca_bundle,
+            help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or"
+            " AWS_PROFILE); for services other than Amazon AWS_ENDPOINT_URL too",
+        ),
+        note="presigned links for 7 days at most; plain ones that stay with --public",
+        evidence=Evidence(
+            "2026-11-25",
+            "botocore 1.44.8; rclone's, Swift's and moto's servers, 2026-11-25",
+            Sample(
+                "<ok/>",
+                "https://b.s3.us-east-1.amazonaws.com/a",
+                request_url="https://b.s3.us-east-1.amazonaws.com/a?x=1",
+            ),
+            s3_read,
+        ),
+    ),
+    Provider(
+        "dropbox",
+        "dropbox.com",
+        dropbox,
+        ANY_TTL,
+        use="own",
+        limits=Limits(max_size=2**41 - 2**22, empty=True),
+        supports=("remote_path", "force"),
+        setup=Setup(
+            required=("DROPBOX_REFRESH_TOKEN",),
+            optional=("DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_KEY", "DROPBOX_APP_SECRET"),
+            secret=("DROPBOX_REFRESH_TOKEN", "DROPBOX_ACCESS_TOKEN", "DROPBOX_APP_SECRET"),
+            check=dropbox_missing,
+            help="make an app at https://www.dropbox.com/developers/apps with"
+            " files.content.write, sharing.write and sharing.read;"
+            " authorise it with token_access_type=offline",
+        ),
+        note="into the folder /upload, or where --remote-path says",
+        evidence=Evidence(
+            "2026-11-23",
+            "SDK 12.2.4; dropbox.com/developers/documentation/http",
+            Sample(
+                '{"url":"https://www.dropbox.com/scl/fi/a1/a.txt?rlkey=k9&dl=0"}',
+                "https://www.dropbox.com/scl/fi/a1/a.txt?rlkey=k9&dl=1",
+            ),
+            dropbox_read,
+        ),
+    ),
+    Provider(
+        "fal",
+        "fal.ai",
+        fal,
+        FAL_RETENTION,
+        use="own",
+        limits=Limits(empty=True),
+        setup=Setup(
+            required=("FAL_KEY",),
+            optional=("FAL_KEY_ID", "FAL_KEY_SECRET"),
+            secret=("FAL_KEY", "FAL_KEY_SECRET"),
+            check=fal_missing,
+            help="make a key at https://fal.ai/dashboard/keys",
+        ),
+        note="public, cannot be deleted; expires by the account's lifecycle setting",
+        evidence=Evidence(
+            "2026-11-23",
+            "fal_client 1.0.3; fal-ai/fal-js 2026-08-02; fal's documentation 2026",
+            Sample(
+                '{"access_url":"https://v3.fal.media/files/x/a.txt"}',
+                "https://v3.fal.media/files/x/a.txt",
+            ),
+            fal_read,
+        ),
+    ),
+    put(
+        "pixeldrain",
+        "pixeldrain.com",
+        lambda source: f"https://pixeldrain.com/api/file/{quote_segment(source.name)}",
+        headers=pixeldrain_key,
+        charset=True,
+        read=pixeldrain_read,
+        lookup=pixeldrain_lookup,
+        retention=Retention(60 * DAY),
+        use="own",
+        limits=Limits(max_size=10 * 10**9),
+        setup=Setup(
+            required=("PIXELDRAIN_KEY",),
+            secret=("PIXELDRAIN_KEY",),
+            help="make a key at https://pixeldrain.com/user/api_keys",
+        ),
+        note="60 days after the last download; no hot-linking on the free plan, whose links want"
+        " a captcha now and then",
+        evidence=Evidence(
+            "2026-01-30",
+            "Fornaxian/pixeldrain_web API documentation 2026-01-30; limits of a free account",
+            Sample('{"success":true,"id":"AbCd1234"}', "https://pixeldrain.com/api/file/AbCd1234"),
+        ),
+    ),
+)
 
-PROVIDERS: tuple[Provider, ...] = (*ONE_REQUEST, *ACCOUNTS)
+PROVIDERS_PREFERENCE: tuple[str, ...] = tuple(row.id for row in PROVIDERS if row.use == "default")
 
-PROVIDERS_PREFERENCE: tuple[str, ...] = tuple(row.id for row in PROVIDERS if row.default)
+# The settings that a person may have set; the secret ones are never shown.
+SETTINGS = tuple(name for row in PROVIDERS for name in (*row.setup.required, *row.setup.optional))
+SECRET_SETTINGS = ("TWAT_FS_SERVE_TOKEN", *(name for row in PROVIDERS for name in row.setup.secret))
 
 DEAD = {
     "file.io": "its API was closed in 2025, after LimeWire bought it",
     "transfer.sh": "the public server is gone since 2024; a server of your own is -p https://HOST/",
     "bashupload.com": "not supported; bashupload.app is another service",
-    "oshi.at": "dead (2026-07)",
-    "put.re": "dead",
-    "ix.io": "dead",
-    "sprunge.us": "dead",
-    "anonfiles.com": "dead",
-    "pomf.lain.la": "shutting down (2026-02-18)",
+    "oshi.at": "has shut down (2026-07)",
+    "put.re": "has shut down",
+    "ix.io": "has shut down",
+    "sprunge.us": "has shut down",
+    "anonfiles.com": "has shut down",
+    "pomf.lain.la": "is shutting down (2026-02-18)",
 }
 
 
-# 9  Settings ----------------------------------------------------------------------------------------------------------
-
-
-OUR_SETTINGS = (
-    "TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_TRANSFERSH_URL", "TWAT_FS_S3_PUBLIC_URL", "TWAT_FS_SERVE_TOKEN",
-)  # fmt: skip
+# 11  Settings -------------------------------------------------------------------------------------
 
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """The settings and the proxies of this process; the only place that reads the environment."""
-    names = {
-        *OUR_SETTINGS,
-        *(name for row in PROVIDERS for name in (*row.required_settings, *row.optional_settings)),
-    }
+    """The settings and the proxies of this process; nothing else reads the environment."""
+    names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
     names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"}
-    names |= {name for name in os.environ if name.startswith("AWS_")}  # some forty of them
+    names |= {name for name in os.environ if name.startswith("AWS_")}
     settings = {name: os.environ[name].strip() for name in sorted(names) if name in os.environ}
-    if sys.platform not in ("win32", "darwin") and not any(
-        name.lower().endswith("_proxy") for name in os.environ
-    ):
-        return settings, {}  # importing urllib.request costs more than all the rest of a start
-    return settings, urllib.request.getproxies()
-
-
-def parse_size(text: str) -> Optional[int]:
-    """ "500k", "1.5M", "2g" in bytes, powers of 1024; None for anything else."""
-    match = re.fullmatch(
-        r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII
-    )
-    if not match:
-        return None
-    return int(float(match.group(1)) * 1024 ** " kmgt".index(match.group(2) or " ")) or None
+    proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
+    if sys.platform in ("win32", "darwin") or proxies:
+        return settings, urllib.request.getproxies()
+    return settings, {}  # importing urllib.request takes longer than the rest of a start
 
 
 def number_type(
     parse: Callable[[str], Optional[float]], like: str, least: float, most: float = 1e12
 ) -> Callable[[Any], float]:
-    """An argparse type, and the check of what Python programs pass: text, numbers, or a timedelta."""
+    """An argparse type that also checks the arguments of Python programs.
+
+    Accepts text that `parse` reads, numbers, and timedeltas, from `least` to `most`.
+    """
 
     def convert(value: Any) -> float:
         read: Any = parse(value) if isinstance(value, str) else value
@@ -4702,16 +4913,23 @@ def number_type(
 SECONDS_TYPE = number_type(parse_seconds, "seconds, or like 5m", 0.001)
 DURATION_TYPE = number_type(parse_duration, "a time like 10m, 12h, 7d or 4w", 1)
 NUMBERS: Mapping[str, Callable[[Any], float]] = {
-    "expire": DURATION_TYPE, "keep": DURATION_TYPE,
-    "connect_timeout": SECONDS_TYPE, "timeout": SECONDS_TYPE, "max_time": SECONDS_TYPE,
+    "expire": DURATION_TYPE,
+    "keep": DURATION_TYPE,
+    "connect_timeout": SECONDS_TYPE,
+    "timeout": SECONDS_TYPE,
+    "max_time": SECONDS_TYPE,
     "limit_rate": number_type(parse_size, "a size like 500k, 20M or 4G", 1, sys.maxsize),
     "ip_version": number_type(parse_number, "4 or 6", 4, 6),
-    "retry": number_type(parse_number, "0 to 20", 0, 20), "jobs": number_type(parse_number, "1 to 64", 1, 64),
-}  # fmt: skip
+    "retry": number_type(parse_number, "0 to 20", 0, 20),
+    "jobs": number_type(parse_number, "1 to 64", 1, 64),
+}
 
 
 def checked_type(name: str, value: Any, default: Any) -> Any:
-    """The value of an option as the engine reads it; raises UsageError.  The type of text options is that of None."""
+    """The value of an option as the engine needs it; raises UsageError.
+
+    Options whose default is None accept text.
+    """
     if value is default:
         return value
     if name in NUMBERS:
@@ -4719,24 +4937,23 @@ def checked_type(name: str, value: Any, default: Any) -> Any:
             return NUMBERS[name](value)
         except argparse.ArgumentTypeError as error:
             raise UsageError(f"{name}: {error}") from error
-    mapping, expected = isinstance(value, Mapping), bool if isinstance(default, bool) else str
-    values = [*value, *value.values()] if mapping else [value]
-    if mapping == isinstance(default, Mapping) and all(
-        isinstance(each, expected) for each in values
-    ):
+    is_mapping, expected = isinstance(value, Mapping), bool if isinstance(default, bool) else str
+    values = [*value, *value.values()] if is_mapping else [value]
+    same_shape = is_mapping == isinstance(default, Mapping)
+    if same_shape and all(isinstance(each, expected) for each in values):
         return value
     raise UsageError(f"{name}: invalid type (expected {expected.__name__})")
 
 
 def with_environment(options: UploadOptions) -> UploadOptions:
-    """The options completed from the environment, and checked; raises UsageError."""
+    """The options, checked, with the settings of the environment; raises UsageError."""
     defaults = UploadOptions._field_defaults.values()
     options = UploadOptions(*map(checked_type, UploadOptions._fields, options, defaults))
     settings, proxies = environment()
     options = options._replace(
         settings={**settings, **options.settings}, proxies=options.proxies or proxies
     )
-    if options.proxy == "":  # as with curl: none at all
+    if options.proxy == "":  # no proxy, as with curl
         options = options._replace(proxy=None, proxies={})
     timeout = options.settings.get("TWAT_FS_TIMEOUT")
     if timeout and options.timeout is None:
@@ -4747,10 +4964,10 @@ def with_environment(options: UploadOptions) -> UploadOptions:
 
 
 def check_options(options: UploadOptions) -> None:
-    """UsageError for wishes that contradict each other."""
+    """Raises UsageError for options that are invalid or conflict with each other."""
     if options.expire and options.keep and options.keep > options.expire:
-        gone, alive = duration(options.expire), duration(options.keep)
-        raise UsageError(f"--expire {gone} conflicts with --keep {alive}")
+        expire, keep = duration(options.expire), duration(options.keep)
+        raise UsageError(f"--expire {expire} conflicts with --keep {keep}")
     for name, choices in (("verify", ("auto", "full", "none")), ("ip_version", (None, 4, 6))):
         value = getattr(options, name)
         if value not in choices:
@@ -4771,20 +4988,23 @@ def check_name(name: str) -> None:
     reasons = [f"must not contain {what}" for what in unsafe if re.search(unsafe[what], name)]
     if not name.strip():
         reasons = ["must not be empty"]
-    elif not reasons and len(name.encode()) > MAX_NAME:
-        reasons = [f"must not be longer than {MAX_NAME} bytes"]
+    elif len(name.encode("utf-8", "replace")) > MAX_NAME:
+        reasons.append(f"must not be longer than {MAX_NAME} bytes")
     if reasons:
         raise UsageError(f"--name {printable(name, 60)!r}: {reasons[0]}")
 
 
-# 10  The engine -------------------------------------------------------------------------------------------------------
+# 12  The engine -----------------------------------------------------------------------------------
 
 
 def objection(provider: Provider, source: Source, options: UploadOptions) -> Optional[UploadError]:
-    """Why this provider need not be asked: pure, but for a look into a short file that must be text."""
-    lacks = setup_problem(provider, options.settings)
-    if lacks:
-        return NotConfigured(lacks, phase="setup", hint=setup_help(provider, options.settings))
+    """Why this host cannot be used for this file; None if it can.
+
+    Pure, except that a short file is read where it must be text.
+    """
+    problem = setup_problem(provider, options.settings)
+    if problem:
+        return NotConfigured(problem, phase="setup", hint=setup_help(provider, options.settings))
     reason = unsuitable_reason(provider, source, options)
     if reason:
         return Unsuitable(reason, phase="file")
@@ -4796,114 +5016,89 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
 
 
 def setup_help(provider: Provider, settings: Mapping[str, str]) -> str:
-    """How to get what is needed; no advice to set what is set."""
-    text = provider.help or provider.note
-    useless = any(
-        settings.get(name) and f"set {name}" in text for name in provider.required_settings
-    )
-    return "" if useless else text
+    """How to set the host up; nothing if that says to set what is set."""
+    text = provider.setup.help or provider.note
+    is_set = [name for name in provider.setup.required if settings.get(name)]
+    return "" if any(f"set {name}" in text for name in is_set) else text
 
 
 def setup_problem(provider: Provider, settings: Mapping[str, str]) -> str:
-    """What is missing or wrong in the settings that this provider needs, as a sentence."""
-    for name in (*provider.required_settings, *provider.optional_settings):
+    """What is missing or invalid in the settings of this host; "" if nothing is."""
+    setup = provider.setup
+    for name in (*setup.required, *setup.optional):
         value = settings.get(name, "")
         if not value.isprintable() or not (value.isascii() or name.endswith("_URL")):
             return f"{name} contains an invalid character (a line break?)"
-    if provider.check_setup:
-        return provider.check_setup(settings)
+    if setup.check:
+        return setup.check(settings)
     if isinstance(provider.retention, Retention) and settings.get(provider.retention.setting):
         try:
             retention_from_setting(provider.retention, settings[provider.retention.setting])
         except NotConfigured as error:
             return str(error)
-    unset = [name for name in provider.required_settings if not settings.get(name)]
+    unset = [name for name in setup.required if not settings.get(name)]
     return missing_setting(unset[0], settings) if unset else ""
 
 
 def supports(provider: Provider, option: str) -> bool:
-    return provider.once != "no" if option == "once" else option in provider.supports
+    return provider.single_use != "no" if option == "once" else option in provider.supports
 
 
 def unsuitable_reason(provider: Provider, source: Source, options: UploadOptions) -> str:
-    extension, size = source.extension(), source.size
-    limit = provider.max_size_by_extension.get(extension, provider.max_size)
-    if not size and not provider.empty:
+    extension, size, limits = source.extension(), source.size, provider.limits
+    if not size and not limits.empty:
         return "empty files are not accepted"
-    if limit is not None and size + provider.overhead > limit:
-        size_text = human(size) if human(size) != human(limit) else f"{size} bytes"
-        files = f" for .{extension}" if extension in provider.max_size_by_extension else ""
-        return f"file too large: {size_text} (max {limit_text(limit)}{files})"
-    if extension and any(
-        extension.startswith(b[:-1]) if b.endswith("*") else extension == b
-        for b in provider.blocked
-    ):
+    max_size = limits.by_extension.get(extension, limits.max_size)
+    if max_size is not None and size + limits.overhead > max_size:
+        size_text = human(size) if human(size) != human(max_size) else f"{size} bytes"
+        files = f" for .{extension}" if extension in limits.by_extension else ""
+        return f"file too large: {size_text} (max {limit_text(max_size)}{files})"
+    if extension and any(fnmatch.fnmatchcase(extension, pattern) for pattern in limits.blocked):
         return f".{extension} files are blocked"
     for name in ("remote_path", "force", "public", "once"):
         if getattr(options, name) not in (None, False) and not supports(provider, name):
             able = ", ".join(row.id for row in PROVIDERS if supports(row, name))
             return f"does not support --{name.replace('_', '-')} (these do: {able})"
-    if provider.text_only and not is_text(source.body):
+    if limits.text_only and not is_text(source.body):
         return "accepts text files only"
     return ""
 
 
-BUSY = frozenset(
-    (408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524)
-)  # 52x: Cloudflare cannot reach the host
+# Codes of 52x: Cloudflare cannot reach the host.
+BUSY = frozenset((408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524))
 
 
 def judge(request: Request, response: Response) -> Response:
-    """The response if it is a success; Busy or Refused, with the host's own words, if not."""
+    """The response if it is a success; raises Busy or Refused with the host's message."""
     error = request.error_reader(response) if request.error_reader else None
     if error:
         raise error
-    status, sent = response.status, bool(request.body)
+    status = response.status
     if 200 <= status < 300 or status in request.accepted_statuses:
         return response
-    message = refusal_text(response)
+    error_class, delay, hint = Refused, None, ""  # type: type[UploadError], Optional[float], str
     if is_challenge(response):
         hint = "only a browser can pass: use another host, or another network"
-        raise Refused(message, phase="reply", status=status, started=sent, hint=hint)
-    if status in BUSY or (status == 500 and request.idempotent):
-        raise Busy(
-            message,
-            phase="reply",
-            status=status,
-            started=sent,
-            retry_after=requested_delay(response),
-        )
-    raise Refused(message, phase="reply", status=status, started=sent)
-
-
-def requested_delay(response: Response) -> Optional[float]:
-    """Seconds, by the header or in JSON: Dropbox says retry_after, storage.to resets_in_seconds."""
-    match = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
-    by_header = parse_retry_after(response.headers.get("Retry-After"), time.time())
-    return by_header if by_header is not None or not match else float(match.group(1))
-
-
-def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
-    """Retry-After in seconds: a number, or a date (in the past: 0); None for anything else."""
-    if value is None:
-        return None
-    seconds = parse_number(value)
-    if seconds is not None:
-        return float(seconds)
-    try:
-        when = email.utils.parsedate_to_datetime(value)
-        return max(0.0, calendar.timegm(when.utctimetuple()) - now)  # without a zone it is UTC
-    except (TypeError, ValueError, OverflowError, IndexError):
-        return None
+    elif status in BUSY or (status == 500 and request.idempotent):
+        error_class, delay = Busy, requested_delay(response)
+    raise error_class(
+        refusal_text(response),
+        phase="reply",
+        status=status,
+        started=bool(request.body),
+        retry_after=delay,
+        hint=hint,
+    )
 
 
 def pause(error: UploadError, attempt: int, retry: int, last: bool = True) -> Optional[float]:
-    """Seconds before the next try at the same host, None for no further try; `attempt` counts from 1.
+    """Seconds before the next try at the same host, None for no further try.
 
-    What had begun to leave may have arrived: it is sent once more at most.  A name that does not exist stays so, and
-    so does a host that the proxy cannot reach.  While a further host is left (not `last`), nothing is waited for long.
+    `attempt` counts from 1.  A request whose body was partly sent may have arrived: it is sent once
+    more at most.  A name that does not exist stays so, and so does a host that the proxy cannot
+    reach.  While another host is left (not `last`), no long wait is worth it.
     """
-    if isinstance(error, NotYet):  # only the proof knows how long it can wait
+    if isinstance(error, NotYet):  # only the verification knows how long it can wait
         return error.retry_after
     if not isinstance(error, RetryableError) or error.everywhere or error.phase in ("dns", "proxy"):
         return None
@@ -4915,6 +5110,29 @@ def pause(error: UploadError, attempt: int, retry: int, last: bool = True) -> Op
         longest = MAX_PAUSE if last else SHORT_WAIT
         return error.retry_after if error.retry_after <= longest else None
     return min(MAX_PAUSE, 0.5 * 2.0 ** (attempt - 1))
+
+
+def requested_delay(response: Response) -> Optional[float]:
+    """Seconds, by the header or in JSON (Dropbox: retry_after, storage.to: resets_in_seconds)."""
+    seconds = parse_retry_after(response.headers.get("Retry-After"), time.time())
+    match = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
+    if seconds is None and match:
+        return float(match[1])
+    return seconds
+
+
+def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
+    """Seconds of Retry-After: a number or a date (0 if it is past); None for anything else."""
+    if value is None:
+        return None
+    seconds = parse_number(value)
+    if seconds is not None:
+        return float(seconds)
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+        return max(0.0, calendar.timegm(date.utctimetuple()) - now)  # without a zone it is UTC
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
 
 
 class Progress:
@@ -4951,71 +5169,91 @@ class Progress:
         """This file is over, well or not."""
 
 
-def retrying_send(
-    transport: Transport, progress: Progress, retry: int = 2,
-    last: bool = True, response_timeout: Optional[float] = None,
-) -> Send:  # fmt: skip
-    """A `send` that judges each response, and tries again as `pause` says."""
+class SentBytes:
+    """Tells the display what one try sends, and takes it back."""
 
-    def send(request: Request) -> Response:
-        attempt = 0
-        if response_timeout:
-            request = request._replace(response_timeout=response_timeout)
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.count = progress, 0
+
+    def __call__(self, count: int) -> None:
+        self.count += count
+        self.progress.sent(count)
+
+    def take_back(self) -> None:
+        if self.count:
+            self.progress.sent(-self.count)
+
+
+class Sender:
+    """The `send` of a provider: sends requests for one file, judges the responses, retries.
+
+    `sha256` is the SHA-256 of the file in hex, once one request has sent all of it; it is computed
+    only if `hashing`.
+    """
+
+    def __init__(
+        self, transport: Transport, progress: Progress, source: Source, retry: int = 2, **more: Any
+    ) -> None:
+        self.transport, self.progress, self.source = transport, progress, source
+        self.retry, self.sha256 = retry, ""
+        self.hashing: bool = more.pop("hashing", False)
+        self.last: bool = more.pop("last", True)
+        self.fields = more  # of each request
+
+    def __call__(self, request: Request) -> Response:
+        request, attempt = request._replace(**self.fields), 0
         while True:
-            attempt += 1
-            gone = [0]
+            attempt, sent = attempt + 1, SentBytes(self.progress)
             try:
-                response = transport.send(
-                    request, count_sent(progress, gone) if request.body else lambda count: None
-                )
-                judged = judge(request, response._replace(tries=attempt))
-                if (
-                    request.body and judged.status >= 300
-                ):  # a no that the provider reads: it will be sent again, or nothing
-                    progress.sent(-gone[0])
-                return judged
+                return self.send_once(request, attempt, sent)
             except RetryableError as error:
                 error.started = error.started and not request.idempotent
-                seconds = None if request.time_limit else pause(error, attempt, retry, last)
-                if (
-                    seconds is None
-                    or seconds >= transport.time_left()
-                    or (request.stop and request.stop.is_set())
-                ):
+                seconds = pause(error, attempt, self.retry, self.last)
+                stopped = request.stop and request.stop.is_set()
+                if seconds is None or request.time_limit or stopped:
                     raise
-                seconds *= (
-                    1 + os.urandom(1)[0] / 1024
-                )  # many clients that failed together come back apart
-                progress.sent(-gone[0])
-                progress.waiting(error, seconds)
+                if seconds >= self.transport.time_left():
+                    raise
+                # Many clients that failed together come back apart.
+                seconds *= 1 + os.urandom(1)[0] / 1024
+                sent.take_back()
+                self.progress.waiting(error, seconds)
                 time.sleep(seconds)
 
-    return send
+    def send_once(self, request: Request, attempt: int, sent: "SentBytes") -> Response:
+        """Send the request, and judge its response."""
+        digest = self.new_hash(request)
+        response = self.transport.send(request._replace(content_hash=digest), sent)
+        response = judge(request, response._replace(tries=attempt))
+        if response.status >= 300:  # the provider reads the refusal, and may send again
+            sent.take_back()
+        elif digest:
+            self.sha256 = digest.hexdigest()
+        return response
 
+    def new_hash(self, request: Request) -> Any:
+        """A hash object if the request has all of the file in its body."""
+        content = tuple(piece for piece in request.body if isinstance(piece, Slice))
+        return hashlib.sha256() if self.hashing and content == self.source.body else None
 
-def with_fields(send: Send, **fields: Any) -> Send:
-    return lambda request: send(request._replace(**fields))
-
-
-def count_sent(progress: Progress, gone: list[int]) -> Callable[[int], object]:
-    """Tells the display what leaves, and remembers it in case that it must be sent again."""
-
-    def sent(count: int) -> None:
-        gone[0] += count
-        progress.sent(count)
-
-    return sent
+    def digest(self) -> str:
+        """The SHA-256 of the file; read again if no request has sent all of it."""
+        self.sha256 = self.sha256 or sha256_of(self.source.body)
+        return self.sha256
 
 
 def parse_names(text: str) -> list[str]:
-    """ "A,B" and "[A,B]" as names."""
+    """The names in "A,B" or "[A,B]"."""
     inner = text.strip()
     inner = inner[1:-1] if inner.startswith("[") and inner.endswith("]") else inner
     return [name for name in (part.strip().strip("'\"") for part in inner.split(",")) if name]
 
 
 def find_provider(name: str) -> Provider:
-    """By id, domain, unique prefix of an id, or the base URL of a transfer.sh server; UsageError names what was meant."""
+    """The row by id, domain, unique prefix of an id, or base URL of a transfer.sh server.
+
+    Raises UsageError with a suggestion.
+    """
     if not isinstance(name, str):
         raise UsageError("provider: invalid type (expected str)")
     wanted = re.sub(r"^https?://([^/?#]*)/?$", r"\1", name.lower())
@@ -5024,7 +5262,7 @@ def find_provider(name: str) -> Provider:
             return transfersh(name)
         wanted = name.lower()
     if wanted in DEAD:
-        raise UsageError(f"{wanted} cannot be used: {DEAD[wanted]}")
+        raise UsageError(f"{wanted} {DEAD[wanted]}")
     exact = [row for row in PROVIDERS if wanted in (row.id, row.domain)]
     matches = exact or [
         row
@@ -5033,7 +5271,7 @@ def find_provider(name: str) -> Provider:
     ]
     if len(matches) == 1:
         return matches[0]
-    shown = printable(name.rpartition("@")[2], 60)  # what stands before may be a password
+    shown = printable(name.rpartition("@")[2], 60)  # without a password
     if matches:
         raise UsageError(f"ambiguous host {shown!r}: {' or '.join(row.id for row in matches)}")
     raise UsageError(f"unknown host {shown!r}", hint=suggest_host(name))
@@ -5043,7 +5281,7 @@ ALIKE = 0.75  # at 0.6 "gofile" means filebin
 
 
 def suggest_host(name: str) -> str:
-    """What was meant; a domain that is not known may be a private server, and never a public host."""
+    """A similar host; an unknown domain may be a private server, never a public host."""
     server = re.fullmatch(r"((?:[\w.-]+|\[[\w:.]+\])(?::[0-9]+)?)(/[\w./-]*)?", name)
     if server and re.search("[.:]", server[1]):
         scheme = "https" if server[1][-1].isalpha() else "http"  # few ports and addresses speak TLS
@@ -5057,20 +5295,19 @@ def suggest_host(name: str) -> str:
 def choose_chain(
     names: Sequence[str], fallback: bool = False, settings: Optional[Mapping[str, str]] = None
 ) -> list[Provider]:
-    """The chain: the named providers and no others, each once; with `fallback` then the default chain, round from there.
+    """The hosts to try, in order: the named ones, each once; with `fallback` then the default ones.
 
-    Those that are named lose their mark `default`: they are asked strictly one after the other, in this order.
-    If none is named, the user's own storage counts as named once anything of it is set up, also by half or with nothing
-    (as CI does with a secret that it keeps): what is meant for it must not become public because a setting is missing.
+    Named hosts lose `use="default"`: they are tried strictly one after the other.  If none is
+    named, your own storage counts as named once one of its settings exists, even an empty one (as
+    in CI with an unavailable secret): a missing setting must not make a private file public.
     """
-    chosen = {row.id: row._replace(default=False) for row in map(find_provider, names)}
+    chosen = {row.id: row._replace(use="opt-in") for row in map(find_provider, names)}
     if not names:
-        known = settings or {}
         chosen = {
             row.id: row
             for row in PROVIDERS
-            if row.private
-            and set(known).intersection((*row.required_settings, *row.optional_settings))
+            if row.use == "own"
+            and set(settings or {}).intersection((*row.setup.required, *row.setup.optional))
         }
     if fallback or not chosen:
         order = list(PROVIDERS_PREFERENCE)
@@ -5081,7 +5318,10 @@ def choose_chain(
 
 
 class Turn(NamedTuple):
-    """A provider whose turn it is; `error` if no connection could be made, `last` if no further host is left."""
+    """A host whose turn it is.
+
+    `error`: why no connection could be made; `last`: no other host is left.
+    """
 
     provider: Provider
     error: Optional[UploadError]
@@ -5089,12 +5329,12 @@ class Turn(NamedTuple):
 
 
 class Race:
-    """Connections that are begun one after the other, and come in order of readiness (RFC 8305, for hosts)."""
+    """Connections begun one after the other, used in order of readiness (RFC 8305, for hosts)."""
 
     def __init__(self, transport: Transport) -> None:
         self.transport, self.ended = transport, False
         self.results: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.begun: dict[str, float] = {}  # the providers that are still connecting
+        self.begun: dict[str, float] = {}  # providers that are still connecting
 
     def begin(self, provider: Provider) -> None:
         self.begun[provider.id] = time.monotonic()
@@ -5113,7 +5353,7 @@ class Race:
                 self.end()
 
     def next(self, seconds: float) -> Optional[tuple[Provider, Optional[UploadError]]]:
-        """The next provider that is ready, or has failed; None if there is none within so many seconds."""
+        """The next provider that is ready or has failed; None if none is within so many seconds."""
         arrived = wait_for_result(self.results, cancellation().stop, seconds)
         if not arrived:
             return None
@@ -5125,7 +5365,10 @@ class Race:
         return provider, None
 
     def end(self) -> dict[str, str]:
-        """Hangs up what comes too late; the phase of each provider that has failed, or had time enough to be ready."""
+        """Close the connections that come too late.
+
+        Returns the phase of each provider that has failed or was not ready in time.
+        """
         self.ended, now = True, time.monotonic()
         phases = {
             name: "connect" for name, begun in list(self.begun.items()) if now - begun >= READY_TIME
@@ -5146,7 +5389,7 @@ def origin_of(provider: Provider) -> Target:
 
 
 class Uploader:
-    """Uploads files by one chain of providers, from several threads; remembers which hosts failed for good."""
+    """Uploads files to one chain of hosts, from several threads; skips hosts that failed for good."""
 
     def __init__(self, options: UploadOptions, chain: Sequence[Provider]) -> None:
         self.options, self.chain, self.transport = options, chain, Transport(options)
@@ -5158,13 +5401,16 @@ class Uploader:
         return Health(cache_folder(self.options.settings), network_id(proxy))
 
     def ordered(self) -> list[Provider]:
-        """The chain, but hosts of the default chain that failed on this network lately come last."""
-        default = [row for row in self.chain if row.default]
+        """The chain, with default hosts that failed on this network lately at its end."""
+        default = [row for row in self.chain if row.use == "default"]
         late = [row for row in default if len(default) > 1 and self.health.note(row.id)]
         return [row for row in self.chain if row not in late] + late
 
     def upload(self, source: Source, progress: Progress) -> UploadResult:
-        """Asks each provider of the chain once; raises AllProvidersFailed, or what no provider can help."""
+        """Try each host of the chain once.
+
+        Raises AllProvidersFailed, or the error of the call or the file that no host can help.
+        """
         failures: list[UploadError] = []
         attempts: list[Attempt] = []
         begun, race = time.monotonic(), Race(self.transport)
@@ -5173,48 +5419,49 @@ class Uploader:
                 started = time.monotonic()
                 try:
                     result = self.take_turn(turn, source, progress)
-                    self.learn(turn.provider.id, failures, race.end())
-                    return result._replace(
-                        seconds=round(time.monotonic() - begun, 3),
-                        attempts=tuple(attempts),
-                        unverified=unverified_of(failures),
-                    )
                 except UploadError as error:
                     failures.append(error.by(turn.provider.id))
-                    spent = round(time.monotonic() - started, 3)
-                    attempts.append(Attempt(turn.provider.id, error.phase, str(error), spent))
+                    seconds = round(time.monotonic() - started, 3)
+                    attempts.append(Attempt(turn.provider.id, error.phase, str(error), seconds))
                     progress.failed(error)
-                    if error.exit_code in (
-                        2,
-                        6,
-                    ):  # the call or the file itself; no host can help, and none is to blame
+                    if error.exit_code in (2, 6):  # the call or the file: no host is to blame
                         error.unverified = unverified_of(failures)
                         raise
-                    remember_failure(self.broken, turn.provider, error)
-                    own_fault = isinstance(error, (Unsuitable, NotConfigured))
-                    if error.everywhere or (self.options.fragile and not own_fault):
+                    self.remember(turn.provider, error)
+                    if error.everywhere or (self.options.fragile and error.exit_code != 5):
                         break
+                    continue
+                self.learn(turn.provider.id, failures, race.end())
+                return result._replace(
+                    seconds=round(time.monotonic() - begun, 3),
+                    attempts=tuple(attempts),
+                    unverified=unverified_of(failures),
+                )
             raise AllProvidersFailed(failures, attempts)
         finally:
             race.end()
             progress.done(source)
 
     def turns(self, source: Source, race: Race, progress: Progress) -> Iterator[Turn]:
-        """The providers as their turn comes: those that the user named in their order, the default chain as it is ready.
+        """The hosts as their turn comes: named hosts in their order, default hosts when ready.
 
-        A connection that is not ready after a while gets company: the next host's is begun beside it.
+        If a connection is not ready after READY_TIME, the next host is connected beside it.
         """
         todo = self.ordered()
-        fits = {
+        usable = {
             row.id
             for row in todo
             if row.id not in self.broken and not objection(row, source, self.options)
         }
+
+        def is_last() -> bool:
+            return not (race.begun or usable.intersection(row.id for row in todo))
+
         while todo or race.begun:
             if todo and race.results.empty():
                 provider = todo.pop(0)
-                last = not (race.begun or fits.intersection(row.id for row in todo))
-                alone = last or not provider.default or provider.id not in fits
+                last = is_last()
+                alone = last or provider.use != "default" or provider.id not in usable
                 if alone or self.transport.has_connection(origin_of(provider)):
                     yield Turn(provider, None, last)
                     continue
@@ -5223,55 +5470,134 @@ class Uploader:
             ready = race.next(READY_TIME if todo else FOREVER)
             if ready:
                 provider, error = ready
-                last = not (race.begun or fits.intersection(row.id for row in todo))
-                again = (
-                    last and error and not error.timed_out
-                )  # the last one is asked as patiently as one that is named
-                yield Turn(provider, None if again else error, last)
+                last = is_last()
+                if last and error and not error.timed_out:
+                    error = None  # the last host is tried as patiently as a named one
+                yield Turn(provider, error, last)
 
     def take_turn(self, turn: Turn, source: Source, progress: Progress) -> UploadResult:
-        if turn.error:
-            raise turn.error
-        patience = None if turn.last or self.options.timeout else 30 + source.size / (10 * MiB)
-        send = retrying_send(self.transport, progress, self.options.retry, turn.last, patience)
-        prove = retrying_send(self.transport, progress, self.options.retry)
-        return upload_to_provider(
-            turn.provider, source, self.options, send, prove, progress, self.broken
+        """Upload one file to one host, and verify the link."""
+        provider, options = turn.provider, self.options
+        error = turn.error or self.skipped(provider) or objection(provider, source, options)
+        if error:
+            raise error
+        progress.trying(provider, source)
+        begun = time.monotonic()
+        bundle = provider.setup.ca_bundle(options.settings)
+        send = Sender(
+            self.transport,
+            progress,
+            source,
+            options.retry,
+            last=turn.last,
+            hashing=needs_sha256(provider, source, options),
+            ca_bundle=bundle,
+        )
+        if not (turn.last or options.timeout):
+            send.fields["response_timeout"] = 30 + source.size / (10 * MiB)
+        link = self.send_file(provider, source, send)
+        public = Unverified(provider.id, link.url, link.delete)
+        progress.uploaded(source, public)
+        if link.warning:
+            progress.warn(link.warning)
+        started = time.monotonic()
+        progress.verifying()
+        get = Sender(self.transport, progress, source, options.retry, ca_bundle=bundle)
+        get.sha256 = send.sha256
+        patience = min(LATEST, max(LATE, (started - begun) / 6)) if options.retry else 0.0
+        try:
+            method = verify(link, provider, options, get, patience)
+            sha256 = get.digest() if options.sha256 else get.sha256 or None
+        except UploadError as error:
+            error.unverified = (public,)
+            raise
+        progress.verified(method, time.monotonic() - started)
+        expires = self.expiry(provider, source, link, progress)
+        return UploadResult(
+            link.url, provider.id, source.size, sha256, expires, link.delete, method
         )
 
-    def learn(self, good: str, failures: Iterable[UploadError], late: Mapping[str, str]) -> None:
-        """Only where one host has worked: else it was the network, not the others."""
-        phases = {**late, **{str(error.provider): network_phase(error) for error in failures}}
-        self.health.learn(
-            good,
-            {
-                name: phase
-                for name, phase in phases.items()
-                if phase and name in PROVIDERS_PREFERENCE
-            },
+    def skipped(self, provider: Provider) -> Optional[UploadError]:
+        """The error of a host that failed for good with an earlier file."""
+        earlier = self.broken.get(provider.id)
+        if not earlier:
+            return None
+        # A link of the earlier file that is not verified says nothing about a link of this one.
+        error_class = Refused if isinstance(earlier, NotVerified) else type(earlier)
+        return error_class(
+            f"skipped (failed earlier): {earlier}",
+            phase=earlier.phase,
+            status=earlier.status,
+            everywhere=earlier.everywhere,
+            hint=earlier.hint,
         )
+
+    def send_file(self, provider: Provider, source: Source, send: Send) -> Link:
+        """The host's link; --unique neither overwrites nor stops at a file with the same name."""
+        options = self.options
+        if options.unique:
+            options = options._replace(force=False)
+        try:
+            try:
+                return provider.upload(source, options, send)
+            except Refused as error:
+                if not (options.unique and "--unique" in error.hint):
+                    raise
+            renamed = source._replace(name=varied_name(source.name))
+            return provider.upload(renamed, options, send)
+        except (Refused, NoLink) as error:
+            error.hint = hint_for(error, provider, source, options)
+            raise
+
+    def expiry(
+        self, provider: Provider, source: Source, link: Link, progress: Progress
+    ) -> Optional[str]:
+        """When the link expires (ISO 8601), None if that is unknown; warns if that is late."""
+        wish = self.options.expire
+        ttl = choose_lifetime(retention_for(provider, self.options), source.size, self.options)
+        if wish and ttl and ttl > 1.5 * wish:
+            progress.warn(
+                f"{provider.id}: link expires in {duration(ttl)}"
+                f" (closest available to {duration(wish)})"
+            )
+        if link.expires:
+            return iso_time(link.expires)
+        return iso_time(time.time() + ttl) if ttl and ttl < FOREVER else None
+
+    def remember(self, provider: Provider, error: UploadError) -> None:
+        """Skip the host for further files, unless it refused this file's size, type or name."""
+        about_file = error.exit_code == 5 or error.status in (400, 409, 411, 413, 414, 415, 422)
+        if isinstance(error, Busy) or not about_file:
+            self.broken.setdefault(provider.id, error)
+
+    def learn(self, good: str, failures: Iterable[UploadError], late: Mapping[str, str]) -> None:
+        """Note the hosts that failed, once one host has worked: else the network failed."""
+        phases = {**late, **{str(error.provider): network_phase(error) for error in failures}}
+        failed = {
+            name: phase for name, phase in phases.items() if phase and name in PROVIDERS_PREFERENCE
+        }
+        self.health.learn(good, failed)
 
 
 def network_phase(error: UploadError) -> str:
-    """What kept us from a host on this network; nothing if the host itself said no."""
+    """The phase in which the network failed; "" if the host itself refused."""
     if error.phase in ("dns", "connect", "tls", "proxy"):
         return "" if error.everywhere else error.phase
-    if error.status == 451 or (
-        error.status == 403 and re.search("challenge|just a moment", str(error), re.I)
-    ):
+    challenge = re.search("challenge|just a moment", str(error), re.I)
+    if error.status == 451 or (error.status == 403 and challenge):
         return "blocked"
     return "silence" if error.timed_out and error.phase in ("send", "reply") else ""
 
 
 class Health:
-    """The hosts that failed on this network lately, in a file on which nothing depends."""
+    """The hosts that failed on this network lately, in a file that may be missing or broken."""
 
     def __init__(self, folder: str, network: str) -> None:
         self.path, self.network = os.path.join(folder, "health.json"), network
         self.failed = self.read()
 
     def read(self) -> dict[str, tuple[float, str]]:
-        """Time (since 1970) and phase of each failure that still counts, by network and host."""
+        """Time (since 1970) and phase of each recent failure, by network and host."""
         with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
             with open(self.path, "rb", opener=open_nonblocking) as file:
                 entries = json.loads(file.read(MiB)).items()
@@ -5287,21 +5613,19 @@ class Health:
         return f"{self.network} {host}"
 
     def note(self, host: str) -> str:
-        """Why a host is tried last, for the user; nothing if it is not."""
+        """Why a host is tried last, for the user; "" if it is not."""
         if self.key(host) not in self.failed:
             return ""
         at, phase = self.failed[self.key(host)]
         return f"tried last: failed here {duration(max(time.time() - at, MINUTE))} ago ({phase})"
 
     def learn(self, good: str, phases: Mapping[str, str]) -> None:
-        """Forgets the host that has worked, remembers those that failed."""
+        """Forget the host that has worked, note those that failed."""
         if not phases and self.key(good) not in self.failed:
             return
         now = int(time.time())  # never in the future
-        self.failed = {
-            **self.read(),
-            **{self.key(host): (now, phase) for host, phase in phases.items()},
-        }
+        failed = {self.key(host): (now, phase) for host, phase in phases.items()}
+        self.failed = {**self.read(), **failed}
         self.failed.pop(self.key(good), None)
         with contextlib.suppress(OSError):
             replace_file(self.path, json.dumps(self.failed))
@@ -5313,7 +5637,7 @@ def cache_folder(settings: Mapping[str, str]) -> str:
 
 
 def replace_file(path: str, text: str) -> None:
-    """Writes a file of this user's own, as a whole or not at all."""
+    """Write a file that only this user can read, completely or not at all."""
     folder = os.path.dirname(path)
     os.makedirs(folder, 0o700, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder)
@@ -5326,145 +5650,61 @@ def replace_file(path: str, text: str) -> None:
         raise
 
 
-def remember_failure(
-    broken: dict[str, UploadError], provider: Provider, error: UploadError
-) -> None:
-    """A refusal of this file (its size, type or name) says nothing about the next one."""
-    about_file = isinstance(error, (Unsuitable, NotConfigured)) or error.status in (
-        400,
-        409,
-        411,
-        413,
-        414,
-        415,
-        422,
-    )
-    if isinstance(error, Busy) or not about_file:
-        broken.setdefault(provider.id, error)
-
-
-def upload_to_provider(
-    provider: Provider,
-    source: Source,
-    options: UploadOptions,
-    send: Send,
-    prove: Send,
-    progress: Progress,
-    broken: Mapping[str, UploadError],
-) -> UploadResult:
-    """One provider, one file: objections, upload, proof."""
-    earlier = broken.get(provider.id)
-    if earlier:
-        known = {
-            "phase": earlier.phase,
-            "status": earlier.status,
-            "everywhere": earlier.everywhere,
-            "hint": earlier.hint,
-        }
-        error_class = (
-            Refused if isinstance(earlier, NotVerified) else type(earlier)
-        )  # of this file it has nothing
-        raise error_class(f"skipped (failed earlier): {earlier}", **known)  # type: ignore[arg-type]
-    against = objection(provider, source, options)
-    if against:
-        raise against
-    bundle = provider.ca_bundle(options.settings)
-    send, prove = with_fields(send, ca_bundle=bundle), with_fields(prove, ca_bundle=bundle)
-    progress.trying(provider, source)
-    begun = time.monotonic()
-    try:
-        link = upload_to(
-            provider, source, options._replace(sha256=needs_sha256(provider, source, options)), send
-        )
-    except (Refused, NoLink) as error:
-        error.hint = hint_for(error, provider, source, options)
-        raise
-    public = Unverified(provider.id, link.url, link.delete)
-    progress.uploaded(source, public)
-    if link.warning:
-        progress.warn(link.warning)
-    started = time.monotonic()
-    progress.verifying()
-    try:
-        patience = min(LATEST, max(LATE, (started - begun) / 6)) if options.retry else 0.0
-        verified = verify(link, provider, source, options, prove, patience)
-        sha256 = link.sha256 or (sha256_of(source.body) if options.sha256 else None)
-    except UploadError as error:
-        error.unverified = (public,)
-        raise
-    progress.verified(verified, time.monotonic() - started)
-    life = choose_lifetime(retention_for(provider, options), source.size, options)
-    if options.expire and life and life > 1.5 * options.expire:
-        progress.warn(
-            f"{provider.id}: link expires in {duration(life)} (closest available to {duration(options.expire)})"
-        )
-    ends = link.expires or (time.time() + life if life and life < FOREVER else None)
-    expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends)) if ends else None
-    return UploadResult(link.url, provider.id, source.size, sha256, expires, link.delete, verified)
-
-
-def upload_to(provider: Provider, source: Source, options: UploadOptions, send: Send) -> Link:
-    """The provider's link; with --unique a file that has the name already is no hindrance, and not overwritten."""
-    if options.unique:
-        options = options._replace(force=False)
-        try:
-            return provider.upload(source, options, send)
-        except Refused as error:
-            if "--unique" not in error.hint:
-                raise
-        source = source._replace(name=varied_name(source.name))
-    return provider.upload(source, options, send)
-
-
 ABOUT_ACCOUNTS = r"account|anonym|log.?in|sign.?(in|up)|regist|userhash|authori[sz]|authentic"
 
 
 def hint_for(error: UploadError, provider: Provider, source: Source, options: UploadOptions) -> str:
-    """What the user can do about a host's no."""
-    denied = error.status in (401, 403)
-    if options.unique:  # no use in advising what was given
-        error.hint = re.sub("--(force|unique)( or|[^,]*,?) ?", "", error.hint)
-    if error.hint or error.status == 413:
-        return error.hint or f"the file is {human(source.size)}"
-    if provider.account_setting and not options.settings.get(provider.account_setting):
-        about = denied or re.search(ABOUT_ACCOUNTS, str(error), re.I)
-        return f"may require an account: set {provider.account_setting}" if about else ""
-    return provider.help if denied else ""
+    """What the user can do after a refusal."""
+    denied, account = error.status in (401, 403), provider.setup.account
+    hint = error.hint
+    if options.unique:  # it is given already
+        hint = re.sub("--(force|unique)( or|[^,]*,?) ?", "", hint)
+    if hint:
+        return hint
+    if error.status == 413:
+        return f"the file is {human(source.size)}"
+    if account and not options.settings.get(account):
+        about_account = denied or re.search(ABOUT_ACCOUNTS, str(error), re.I)
+        return f"may require an account: set {account}" if about_account else ""
+    return provider.setup.help if denied else ""
 
 
 def needs_sha256(provider: Provider, source: Source, options: UploadOptions) -> bool:
-    """Whether the proof or the caller will need the SHA-256: it is cheapest while the file leaves."""
-    proof = options.verify != "none" and not is_single_use(provider, options)
-    return options.sha256 or (
-        proof and (provider.lookup is not None or options.verify == "full" or source.size <= SMALL)
-    )
+    """Whether the SHA-256 will be needed: it is cheapest while the file is sent."""
+    if options.sha256:
+        return True
+    if options.verify == "none" or is_single_use(provider, options):
+        return False
+    return bool(provider.lookup) or options.verify == "full" or source.size <= SMALL
 
 
 def is_single_use(provider: Provider, options: UploadOptions) -> bool:
-    """Whether fetching the link would use it up."""
-    return provider.once == "always" or (options.once and provider.once == "wish")
+    """Whether a download ends the link."""
+    return provider.single_use == "always" or (options.once and provider.single_use == "on request")
 
 
 def verify(
-    link: Link, provider: Provider, source: Source, options: UploadOptions, send: Send, patience: float,
-) -> str:  # fmt: skip
-    """The cheapest proof that the link serves these bytes, by its name; NotVerified if it does not."""
+    link: Link, provider: Provider, options: UploadOptions, get: Sender, patience: float
+) -> str:
+    """Verify in the cheapest way that the link serves the file; the name of the way.
+
+    Raises NotVerified if it does not.
+    """
     if options.verify == "none" or is_single_use(provider, options):
         return "none"
     try:
         if provider.lookup:
-            link = provider.lookup(link, source, options, send)
+            link = provider.lookup(link, get.source, options, get)
         if link.host_sha256:
-            if link.host_sha256 != (link.sha256 or sha256_of(source.body)):
-                raise NotVerified(
-                    f"{provider.domain}: SHA-256 mismatch; the stored file differs", phase="proof"
-                )
+            if link.host_sha256 != get.digest():
+                reason = "SHA-256 mismatch; the stored file differs"
+                raise NotVerified(f"{provider.domain}: {reason}", phase="proof")
             if options.verify != "full" or not provider.serves_file:
                 return "host-hash"
         if not provider.serves_file:
             return "none"
-        verifier = Verifier(link, source, send, patience)
-        if options.verify == "full" or source.size <= SMALL:
+        verifier = Verifier(link, get, patience)
+        if options.verify == "full" or get.source.size <= SMALL:
             return verifier.full()
         return verifier.samples()
     except (Refused, NoLink, RetryableError) as error:
@@ -5474,7 +5714,7 @@ def verify(
 
 
 class HashingSink:
-    """Counts and hashes what is downloaded, from the start at each try."""
+    """Counts and hashes a download, from the start at each try."""
 
     def restart(self) -> Callable[[bytes], object]:
         self.size, self.digest = 0, hashlib.sha256()
@@ -5486,22 +5726,23 @@ class HashingSink:
 
 
 class Verifier:
-    """Downloads what a link serves, and compares it with the file.
+    """Downloads from a link, and compares with the file.
 
-    Not every server of a host knows a link at once.  For `patience` seconds 403, 404 and an HTML page in place of the
-    file mean "not yet"; other bytes are final.
+    Not every server of a host knows a link at once.  For `patience` seconds 403, 404 and an HTML
+    page in place of the file mean "not yet"; other bytes are final.
     """
 
-    def __init__(self, link: Link, source: Source, send: Send, patience: float) -> None:
-        self.link, self.source, self.send = link, source, send
+    def __init__(self, link: Link, get: Sender, patience: float) -> None:
+        self.link, self.source, self.send = link, get.source, get
         self.begun, self.patience = time.monotonic(), patience
 
     def get(self, check: Callable[[Response], Optional[UploadError]], **more: Any) -> Response:
         """A response to which `check` does not object."""
 
-        def refusal(response: Response) -> Optional[UploadError]:
-            error = check(response) if response.status in (200, 206) else None
-            if still_packed(response) and response.status in (200, 206):
+        def error_reader(response: Response) -> Optional[UploadError]:
+            success = response.status in (200, 206)
+            error = check(response) if success else None
+            if success and still_packed(response):
                 error = mismatch(response, "cannot be unpacked")
             early = response.status in (403, 404)
             if error and is_html(response):
@@ -5512,47 +5753,46 @@ class Verifier:
             message = str(error or f"{response.status} {phrase(response.status)}")
             return NotYet(message, phase="proof", retry_after=min(2.0, max(0.5, waited)))
 
-        return self.send(
-            Request(
-                "GET",
-                self.link.url,
-                idempotent=True,
-                error_reader=refusal,
-                accepted_statuses=(416,),
-                **more,
-            )
+        request = Request(
+            "GET",
+            self.link.url,
+            idempotent=True,
+            error_reader=error_reader,
+            accepted_statuses=(416,),
         )
+        return self.send(request._replace(**more))
 
     def full(self) -> str:
-        """Downloads everything."""
-        tally, size = HashingSink(), self.source.size
+        """Download everything."""
+        download, size = HashingSink(), self.source.size
 
         def check(response: Response) -> Optional[UploadError]:
-            if tally.size != size:
-                shown = f"over {size}" if tally.size > size else tally.size
+            if download.size != size:
+                shown = f"over {size}" if download.size > size else download.size
                 return mismatch(response, f"wrong size: {shown} bytes, expected {size}")
-            if tally.digest.hexdigest() != (self.link.sha256 or sha256_of(self.source.body)):
+            if download.digest.hexdigest() != self.send.digest():
                 return mismatch(response, "content differs")
             return None
 
-        response = self.get(check, sink=tally.restart, max_response=size + 1)
+        response = self.get(check, sink=download.restart, max_response=size + 1)
         if response.status != 200:
             raise mismatch(response, f"unexpected status {response.status}")
         return "full"
 
     def samples(self) -> str:
-        """Start, middle and end, byte for byte; of a host without ranges the start and the Content-Length.
+        """Compare start, middle and end; from a host without ranges start and Content-Length.
 
-        The first one is a plain GET that hangs up, as readers send it.  A host may give less than was asked for, which is
-        asked on; or another range, or a part of what it packs: then only the whole file is a proof.
+        The first request is a plain GET whose connection is closed early, as a reader's is.  A host
+        may send less than was requested: the rest is requested again.  It may send another range,
+        or a part of a packed response: then only the whole file can be compared.
         """
         sized = False
         for start in (0, (self.source.size - SAMPLE) // 2, self.source.size - SAMPLE):
             at, end = start, start + SAMPLE
             while at < end:
-                span = (("Range", f"bytes={at}-{end - 1}"),) if at else ()
-                check = functools.partial(self.other_part, at)
-                response = self.get(check, headers=span, max_response=SAMPLE)
+                headers = (("Range", f"bytes={at}-{end - 1}"),) if at else ()
+                check = functools.partial(self.compare, at)
+                response = self.get(check, headers=headers, max_response=SAMPLE)
                 first, size = part_of(response)
                 sized = sized or size is not None
                 step = len(response.body) if first == at and not packing(response) else 0
@@ -5561,8 +5801,8 @@ class Verifier:
                 at += step
         return "sample" if sized else self.full()
 
-    def other_part(self, at: int, response: Response) -> Optional[UploadError]:
-        """Compares the range that begins at `at`; of any other there is nothing to say."""
+    def compare(self, at: int, response: Response) -> Optional[UploadError]:
+        """Compare the range that begins at `at`; of another range only the file's size."""
         first, size = part_of(response)
         if size not in (None, self.source.size):
             return mismatch(response, f"wrong size: {size} bytes, expected {self.source.size}")
@@ -5575,14 +5815,14 @@ class Verifier:
 
 
 def part_of(response: Response) -> tuple[Optional[int], Optional[int]]:
-    """Where the body begins in the file and the size of the file, as far as the response says so.
+    """Offset of the body in the file and size of the file, as far as the response says so.
 
-    rclone serve s3 1.75 calls a range 200.
+    rclone serve s3 1.75 responds to a range with 200.
     """
-    span = response.headers.get("Content-Range", "")
-    if response.status == 200 and not span:
+    content_range = response.headers.get("Content-Range", "")
+    if response.status == 200 and not content_range:
         return 0, response.size
-    match = re.match(r"bytes +([0-9]+)-[0-9]+/(.*)", span)
+    match = re.match(r"bytes +([0-9]+)-[0-9]+/(.*)", content_range)
     if not match:
         return None, None
     return parse_number(match[1]), parse_number(match[2])
@@ -5610,16 +5850,16 @@ def upload(
     progress: Optional[Progress] = None,
     **wishes: Any,
 ) -> UploadResult:
-    """Uploads a file and proves the link; `provider` is one name, "A,B", or a sequence: the whole chain.
+    """Upload a file and verify the link.
 
-    `wishes` are fields of UploadOptions.  Raises UploadError: Unreadable for the file, UsageError for the call, else
-    AllProvidersFailed, whose `failures` tell why each provider failed.
+    `provider`: a name, "A,B", or a sequence of names: the chain of hosts; None: the default hosts,
+    or your own storage.  `wishes` are fields of UploadOptions.  Raises UploadError: Unreadable for
+    the file, UsageError for the call, else AllProvidersFailed with the `failures` of the hosts.
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), wishes))
     names = parse_names(provider) if isinstance(provider, str) else list_of(provider)
-    if (
-        provider is not None and not names
-    ):  # a setting that is missing must not make public what was meant for one host
+    # An empty variable of a script must not make a private file public.
+    if provider is not None and not names:
         raise UsageError("provider: no host given")
     chain = choose_chain(names or default_names(wanted), wanted.fallback, wanted.settings)
     source = Source.of(path, wanted.name, wanted.unique)
@@ -5631,7 +5871,7 @@ def upload(
 
 
 def list_of(names: Any) -> list[str]:
-    """The names of a sequence, and none of None; find_provider refuses what else it may be."""
+    """The names of a sequence, none of None; find_provider rejects other types."""
     if names is None:
         return []
     return list(names) if isinstance(names, Iterable) else [names]
@@ -5643,23 +5883,22 @@ def upload_file(
     options: Optional[UploadOptions] = None,
     **wishes: Any,
 ) -> str:
-    """The URL of the uploaded file: never empty; raises what `upload` raises."""
+    """Upload a file and return its URL, which is never ""; raises UploadError as `upload` does."""
     return upload(path, provider, options, **wishes).url
 
 
 def with_wishes(options: UploadOptions, wishes: Mapping[str, Any]) -> UploadOptions:
     unknown = [name for name in wishes if name not in UploadOptions._fields]
     if unknown:
-        raise TypeError(
-            f"there is no option {unknown[0]!r}: UploadOptions has {', '.join(UploadOptions._fields)}"
-        )
+        known = ", ".join(UploadOptions._fields)
+        raise TypeError(f"unknown option {unknown[0]!r} (UploadOptions has {known})")
     if not isinstance(options, UploadOptions):
         raise UsageError("options: invalid type (expected UploadOptions)")
     return options._replace(**wishes)
 
 
 def default_names(options: UploadOptions) -> list[str]:
-    """The hosts that the environment names; UsageError if there is no such host."""
+    """The hosts in TWAT_FS_DEFAULT_PROVIDER; raises UsageError for an unknown one."""
     names = parse_names(options.settings.get("TWAT_FS_DEFAULT_PROVIDER", ""))
     with naming_setting("TWAT_FS_DEFAULT_PROVIDER"):
         return [find_provider(name) and name for name in names]
@@ -5678,7 +5917,7 @@ def setup_provider(
         return round_trip(provider, wanted)
     return ProviderInfo(
         True,
-        (provider.setup_warning and provider.setup_warning(wanted.settings)) or "ready",
+        (provider.setup.warning and provider.setup.warning(wanted.settings)) or "ready",
         provider.note,
     )
 
@@ -5688,13 +5927,11 @@ def setup_providers(
 ) -> dict[str, ProviderInfo]:
     """The same for all providers; online only the default chain and your own are asked: the others want to be named."""
     infos = {
-        row.id: setup_provider(row.id, online and (row.default or row.private), options)
+        row.id: setup_provider(row.id, online and (row.use != "opt-in"), options)
         for row in PROVIDERS
     }
     unasked = [
-        row.id
-        for row in PROVIDERS
-        if online and not (row.default or row.private) and infos[row.id].success
+        row.id for row in PROVIDERS if online and row.use == "opt-in" and infos[row.id].success
     ]
     return {
         **infos,
@@ -5736,7 +5973,7 @@ class Stopwatch(Progress):
         self.timing["proof"] = round(seconds, 3)
 
 
-# 11  Progress and output ----------------------------------------------------------------------------------------------
+# 13  Progress and output --------------------------------------------------------------------------
 
 
 def in_encoding(text: str, stream: Any, errors: str) -> str:
@@ -6070,7 +6307,10 @@ def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]]:
     """The hosts as rows of text, the head first: id, domain, when used, limit, how long, notes, last checked."""
     head = ("host", "domain", "use", "max size", "expires", "notes", "verified")
-    return [head, *((row.id, row.domain, *provider_facts(row), row.checked) for row in rows)]
+    return [
+        head,
+        *((row.id, row.domain, *provider_facts(row), row.evidence.checked) for row in rows),
+    ]
 
 
 def host_json(row: Provider) -> dict[str, Any]:
@@ -6078,7 +6318,9 @@ def host_json(row: Provider) -> dict[str, Any]:
     use, _, _, notes = provider_facts(row)
     keeps = retention_for(row, UploadOptions())
     ttl = (
-        keeps.default_ttl(row.max_size or GiB) if callable(keeps.default_ttl) else keeps.default_ttl
+        keeps.default_ttl(row.limits.max_size or GiB)
+        if callable(keeps.default_ttl)
+        else keeps.default_ttl
     )
     spread = isinstance(keeps.choices, range)
     choices = {"min": keeps.choices[0], "max": keeps.choices[-1]} if spread else [*keeps.choices]
@@ -6086,29 +6328,28 @@ def host_json(row: Provider) -> dict[str, Any]:
         "host": row.id,
         "domain": row.domain,
         "use": use,
-        "max_bytes": row.max_size,
+        "max_bytes": row.limits.max_size,
         "expires_seconds": None if ttl in (None, FOREVER) else round(ttl or 0),
         "expires_choices": choices,
         "expires_known": ttl is not None,
-        "required_settings": row.required_settings,
-        "optional_settings": row.optional_settings,
+        "required_settings": row.setup.required,
+        "optional_settings": row.setup.optional,
         "notes": notes,
-        "verified_on": row.checked,
+        "verified_on": row.evidence.checked,
     }
 
 
 def provider_facts(row: Provider) -> tuple[str, str, str, str]:
-    used = "default" if row.default else "your own" if row.private else "opt-in"
+    used = "default" if row.use == "default" else "your own" if row.use == "own" else "opt-in"
     remarks = [
-        "one download" if row.once == "always" else "",
-        "text only" if row.text_only else "",
-        row.name_loss,
-        "blocked: " + ", ".join(row.blocked) if row.blocked else "",
-        "required: " + ", ".join(row.required_settings) if row.required_settings else "",
-        "optional: " + ", ".join(row.optional_settings) if row.optional_settings else "",
+        "one download" if row.single_use == "always" else "",
+        "text only" if row.limits.text_only else "",
+        "blocked: " + ", ".join(row.limits.blocked) if row.limits.blocked else "",
+        "required: " + ", ".join(row.setup.required) if row.setup.required else "",
+        "optional: " + ", ".join(row.setup.optional) if row.setup.optional else "",
         row.note,
     ]
-    size = limit_text(row.max_size) if row.max_size else "?"
+    size = limit_text(row.limits.max_size) if row.limits.max_size else "?"
     return (
         used,
         size,
@@ -6130,7 +6371,7 @@ def retention_text(keeps: Retention) -> str:
     return duration(usual) if usual else "?"
 
 
-# 12  The host ---------------------------------------------------------------------------------------------------------
+# 14  serve ----------------------------------------------------------------------------------------
 #
 #    serve: this machine is the host.  With files it gives those and nothing else; without, it receives by the protocol
 #    of transfer.sh.  GET /TOKEN/NAME  PUT /NAME  POST / (multipart)  DELETE /TOKEN/NAME/DELETE-TOKEN
@@ -6721,7 +6962,7 @@ def address_of(server: Any) -> str:
     return f"http://{bracketed(host)}:{port}"
 
 
-# 13  The command line -------------------------------------------------------------------------------------------------
+# 15  The command line -----------------------------------------------------------------------------
 
 
 FLAG = {"action": "store_true"}
@@ -7017,10 +7258,10 @@ def source_or_error(
     try:
         if file != "-":
             return Source.of(file, options.name, options.unique)
-        limits = [row.max_size for row in chain]
+        limits = [row.limits.max_size for row in chain]
         limit = None if None in limits else max(filter(None, limits))
         body = standard_input(limit, progress, stack)
-        if not length(body) and not any(row.empty for row in chain):
+        if not length(body) and not any(row.limits.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
         name = options.name or ("stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin")
         return Source(upload_name(name, options.unique), body, length(body), time.time())
@@ -7113,7 +7354,7 @@ def upload_all(
     options = uploader.options
     progresses = [FileProgress(terminal) for _ in files]
     for row in uploader.ordered() if terminal.verbose else ():
-        if row.default and uploader.health.note(row.id):
+        if row.use == "default" and uploader.health.note(row.id):
             terminal.log(f"{row.id}: {uploader.health.note(row.id)}")
 
     def report(index: int) -> None:
@@ -7258,7 +7499,7 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
             f"{printable(file)}  {human(source.size)}  would try: {', '.join(hosts) or 'no suitable host'}"
         )
         for row in chain:
-            note = uploader.health.note(row.id) if row.default and row.id in fits else ""
+            note = uploader.health.note(row.id) if row.use == "default" and row.id in fits else ""
             if note:
                 put_line(f"  {row.id:<16} {note}")
         for name, against in verdicts:
@@ -7492,9 +7733,9 @@ compdef _twat_fs twat-fs file2url twat_fs.py""",
 }
 
 
-def candidates(words: Sequence[str]) -> Iterator[str]:
+def candidates(argv: Sequence[str]) -> Iterator[str]:
     """The completions of the last word after the program's name; none where a path is expected."""
-    *before, word = words or [""]
+    *before, word = argv or [""]
     command = before[0] if before and before[0] in COMMAND_OPTIONS else "upload"
     flags = {flag: option for option in COMMAND_OPTIONS[command] for flag in option.flags.split()}
     value = flags[before[-1]].kwargs if before and before[-1] in flags else FLAG

@@ -405,7 +405,7 @@ def test_a_part_of_which_less_arrived_is_continued_or_the_failure_is_told(
     else:
         assert (code, url) == (1, "")
         assert (
-            "the upload session does not go on" in err or "concurrent_session_invalid_offset" in err
+            "the upload session cannot continue" in err or "concurrent_session_invalid_offset" in err
         )
 
 
@@ -416,7 +416,7 @@ def test_a_session_that_never_goes_on_ends(net, put, tmp_path, clean_env, dropbo
     dropbox.append = MethodType(lambda self, ask, arg: self.offset(next(steps)), dropbox)
     code, out, err = put("dropbox", data=None, name=sparse(tmp_path, 40 * MIB).name)
     assert (code, out) == (1, "")
-    assert "the upload session does not go on: incorrect_offset" in err
+    assert "the upload session cannot continue: incorrect_offset" in err
     assert len(net.uploads()) == 5
 
 
@@ -426,7 +426,7 @@ def test_an_offset_that_is_none_ends_the_session(net, put, tmp_path, small_parts
     dropbox.append = MethodType(lambda self, ask, arg: answer, dropbox)
     code, out, err = put("dropbox", "-j", "1", data=None, name=sparse(tmp_path, 2 * MIB).name)
     assert (code, out, len(net.uploads())) == (1, "", 1)
-    assert "the upload session does not go on" in err
+    assert "the upload session cannot continue" in err
 
 
 def test_a_lost_answer_to_a_part_is_made_good(net, put, tmp_path, small_parts):
@@ -592,7 +592,7 @@ def test_a_link_that_exists_does_not_get_an_expiry_behind_its_owners_back(put):
     code, out, err = put("dropbox", "--expire", "12h")
     assert (code, out) == (1, "")
     assert (
-        "shared already, by a link without this expiry" in err
+        "has a shared link already, without this expiry" in err
         and "--unique makes a new file" in err
     )
 

@@ -76,7 +76,7 @@ RESULTS = [
     ("catbox", "full", FOREVER, False, {"settings": {"CATBOX_USERHASH": "h"}}),
     ("litterbox", "full", 3 * DAY, False, {}),
     ("litterbox", "full", 12 * t.HOUR, False, {"expire": 2 * t.HOUR}),
-    ("x0at", "full", t.x0at_keeps(len(DATA)), False, {}),
+    ("x0at", "full", t.x0at_ttl(len(DATA)), False, {}),
     ("tmpfilelink", "full", 7 * DAY, False, {}),
     ("tmpfilesorg", "full", DAY, False, {}),
     ("tmpfilesorg", "full", 600, False, {"expire": 600}),
@@ -519,7 +519,7 @@ def test_offline_nobody_is_asked(online_box):
     infos = t.setup_providers()
     assert list(infos) == [row.id for row in t.PROVIDERS]
     assert {name for name, info in infos.items() if not info.success} == {
-        name for name in infos if t.find_provider(name).required_settings
+        name for name in infos if t.find_provider(name).setup.required
     }
     assert not online_box.tunnels and not online_box.requests
     assert all(info.explanation and info.timing == {} for info in infos.values())
@@ -569,7 +569,7 @@ def test_online_a_host_that_fails_is_not_ready_and_says_why(online_box):
 def test_online_only_the_default_hosts_are_asked(online_box):
     infos = t.setup_providers(online=True)
     asked = {seen.host for seen in online_box.uploads()}
-    assert asked == {row.domain for row in t.PROVIDERS if row.default}
+    assert asked == {row.domain for row in t.PROVIDERS if row.use == "default"}
     assert all(infos[name].success and infos[name].timing for name in t.PROVIDERS_PREFERENCE)
 
 

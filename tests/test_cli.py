@@ -1324,7 +1324,7 @@ def test_list_shows_every_host_with_its_facts(box, run, command):
     assert (ran.code, ran.err) == (0, "")
     for row in twat_fs.PROVIDERS:
         (line,) = [line for line in ran.out.splitlines() if line.startswith(row.id + " ")]
-        assert row.domain in line and row.checked in line
+        assert row.domain in line and row.evidence.checked in line
     assert "200 MB" in ran.out and "forever" in ran.out and "TWAT_FS_TRANSFERSH_URL" in ran.out
     assert not box.tunnels and ran.out.isascii()
 
@@ -1625,7 +1625,7 @@ def test_verbose_says_how_long_it_is_kept_and_how_to_remove_it(run, file):
         r"a\.txt: expires 20\d\d-\d\d-\d\dT[\d:]+Z; delete with: curl -X DELETE (\S+)", ran.err
     )
     ran = run("-v", "-p", "quax", file("a.txt"))
-    assert ran.code == 0 and "a.txt: kept with no known end\n" in ran.err
+    assert ran.code == 0 and "a.txt: expiry unknown\n" in ran.err
 
 
 def test_a_longer_life_than_was_wished_is_told(run, file):

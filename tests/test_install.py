@@ -945,7 +945,7 @@ def test_each_client_fails_with_a_sentence(
 @pytest.mark.parametrize("client", ["wget", "busybox"])
 def test_wget_tells_too_that_there_is_no_room(install, disk, tmp_path, client):
     done = install("--dir", disk, PATH=with_client(tmp_path / "machine", client))
-    refused(done, r"could not download .*/twat-fs-linux-\w+: .*Disk is full on device")
+    refused(done, r"could not download .*/twat-fs-linux-\w+: .*No space left on device")
     assert inside(disk) == []
 
 

@@ -10,7 +10,7 @@ import twat_fs
 WANTED = [
     row.id
     for row in twat_fs.PROVIDERS
-    if row.once != "always" and not row.required_settings and row.id != "www0x0"
+    if row.single_use != "always" and not row.setup.required and row.id != "www0x0"
 ]
 
 

@@ -73,7 +73,7 @@ class Service(NamedTuple):
 
     @property
     def is_fetched(self) -> bool:
-        return self.row.serves_file and self.row.once != "always"
+        return self.row.serves_file and self.row.single_use != "always"
 
     @property
     def is_account(self) -> bool:
@@ -90,7 +90,7 @@ class Service(NamedTuple):
 
     @property
     def takes_big(self) -> bool:
-        return self.row.max_size is None or self.row.max_size >= len(BIG)
+        return self.row.limits.max_size is None or self.row.limits.max_size >= len(BIG)
 
 
 DROP = {"TWAT_FS_TRANSFERSH_URL": "https://drop.example.org/"}
@@ -162,7 +162,7 @@ class Contract:
     def __init__(self, service: Service, box, capsys, folder):
         self.service, self.box, self.capsys, self.folder = service, box, capsys, folder
         self.row, self.domain = service.row, service.domain
-        self.data = TEXT if self.row.text_only else DATA
+        self.data = TEXT if self.row.limits.text_only else DATA
         self.big = BIG if service.takes_big else self.data
 
     @property
@@ -386,12 +386,12 @@ def test_one_byte_is_a_file(host):
     assert host.kept(host.upload(data=b"x"), b"x").size == 1
 
 
-@each([service for service in SERVICES if service.row.empty])
+@each([service for service in SERVICES if service.row.limits.empty])
 def test_an_empty_file_is_kept_where_it_is_welcome(host):
     assert host.kept(host.upload(data=b""), b"").size == 0
 
 
-@each([service for service in SERVICES if not service.row.empty])
+@each([service for service in SERVICES if not service.row.limits.empty])
 def test_an_empty_file_is_refused_before_anything_is_sent(host):
     phase, reason = host.failed(host.upload(data=b""), 5)
     assert (phase, reason, host.sent_nothing()) == ("file", "empty files are not accepted", True)
@@ -420,18 +420,18 @@ def test_one_byte_above_the_hosts_limit_is_the_hosts_refusal(host):
 
 def of_size(host, size: int):
     """A file of this size that takes no room, or real text where only text is taken."""
-    path = host.file(b"x" * size if host.row.text_only else b"", "sized.txt")
+    path = host.file(b"x" * size if host.row.limits.text_only else b"", "sized.txt")
     with open(path, "r+b") as file:
         file.truncate(size)
     return path
 
 
-LIMITED = [service for service in SERVICES if service.row.max_size]
+LIMITED = [service for service in SERVICES if service.row.limits.max_size]
 
 
 @each(LIMITED)
 def test_the_limit_that_we_know_fits_exactly(host):
-    size = host.row.max_size - host.row.overhead
+    size = host.row.limits.max_size - host.row.limits.overhead
     run = host.run("-p", host.service.name, "--dry-run", of_size(host, size))
     assert (run.code, host.sent_nothing()) == (0, True)
     assert "would try: %s\n" % host.row.id in run.out
@@ -439,7 +439,7 @@ def test_the_limit_that_we_know_fits_exactly(host):
 
 @each(LIMITED)
 def test_one_byte_above_the_limit_that_we_know_is_not_sent(host):
-    path = of_size(host, host.row.max_size - host.row.overhead + 1)
+    path = of_size(host, host.row.limits.max_size - host.row.limits.overhead + 1)
     phase, reason = host.failed(host.run("-p", host.service.name, path), 5)
     assert (phase, host.sent_nothing()) == ("file", True)
     assert "file too large" in reason
@@ -448,7 +448,7 @@ def test_one_byte_above_the_limit_that_we_know_is_not_sent(host):
 
 @each(SERVICES)
 def test_a_blocked_extension_is_refused_before_anything_is_sent(host):
-    blocked = [pattern.replace("*", "x") for pattern in host.row.blocked]
+    blocked = [pattern.replace("*", "x") for pattern in host.row.limits.blocked]
     for extension in [*blocked, *(word.upper() for word in blocked)]:
         phase, reason = host.failed(host.upload(name="setup." + extension), 5)
         assert (phase, reason) == ("file", ".%s files are blocked" % extension.lower())
@@ -483,10 +483,10 @@ class Failure(NamedTuple):
         return ("--timeout", "0.15") if self.words in (QUIET, SLOW) else ()
 
 
-QUIET, SLOW = "silent for too long", "timed out"
+QUIET, SLOW = "no data for", "timed out"
 NO_URL = "no link in the response"
 ANOTHER = "link points to .*evil"
-EMPTY = "nothing in|^stored, but the response names no link"  # the latter is a server of one's own
+EMPTY = "but an empty response|^stored, but the response names no link"  # the latter is a server of one's own
 MUTE = "closed|reset|[Bb]roken pipe|empty response"  # the last is what raw TCP gives
 
 
@@ -514,9 +514,9 @@ FAILURES = [
     Failure("escapes", "reply", "400 Bad Request", {"status": 400}),
     Failure("wrong-host", "reply", NO_URL + "|" + ANOTHER, hosts=SERVICES),
     Failure("redirect", "reply", "unexpected redirect.*" + EVIL),
-    Failure("early", "reply", "413 .*too much.*the file has"),
+    Failure("early", "reply", "413 .*too much.*the file is"),
     Failure("early", "reply", "403 .*not you", {"status": 403, "body": "not you"}, SHAPES[:-1]),
-    Failure("early-open", "reply", "413 .*too much.*the file has", {"after": 1}),
+    Failure("early-open", "reply", "413 .*too much.*the file is", {"after": 1}),
     Failure("reset", "send|reply", MUTE, hosts=SERVICES),
     Failure("stall", "send|reply", QUIET, {"after": 1}, SERVICES),
     Failure("silence", "reply", QUIET, hosts=SERVICES),
@@ -823,7 +823,7 @@ def test_verify_full_of_a_good_big_file_is_full(host):
 @each(SERVICES)
 def test_once_is_kept_without_a_look_at_the_link_or_refused(host):
     run = host.upload("--once", "--json")
-    if host.row.once == "no":
+    if host.row.single_use == "no":
         assert (run.code, host.sent_nothing()) == (5, True)
         assert "does not support --once" in run.err
     else:

@@ -354,7 +354,7 @@ def test_the_played_errors_are_what_the_sdk_defines_strictly(area, kind, answer)
 
 
 @of_dropbox
-@pytest.mark.parametrize("tag", [tag for tag, _, _ in twat_fs.DROPBOX_SAYS])
+@pytest.mark.parametrize("tag", [tag for tag, _, _ in twat_fs.DROPBOX_ERRORS])
 def test_every_tag_that_we_explain_is_one_that_dropbox_has(tag):
     import dropbox
 

@@ -408,7 +408,7 @@ def test_who_comes_second_is_refused_where_the_server_can_tell(s3, upload, folde
             proof=False,
         )
     if "condition" in s3.knows:
-        assert done.returncode == 1 and "exists already" in done.stderr
+        assert done.returncode == 1 and "already exists" in done.stderr
         assert stored(s3, key)[0] == hashlib.sha256(b"first").hexdigest() and not unfinished(
             s3, key
         )
@@ -448,7 +448,7 @@ def test_an_empty_object_is_not_overwritten_either(s3, upload, folder, tmp_path)
     empty = file_of(tmp_path, 0, "e")
     good(upload(empty, "--remote-path", f"{folder}e"))
     done = upload(file_of(tmp_path, 5, "f"), "--remote-path", f"{folder}e")
-    assert done.returncode == 1 and "exists already" in done.stderr
+    assert done.returncode == 1 and "already exists" in done.stderr
 
 
 # 5  Links ------------------------------------------------------------------------------------------------------------
@@ -644,7 +644,7 @@ def test_a_wrong_clock_is_put_right_by_the_servers(s3, upload, folder, tmp_path,
 def test_a_wrong_clock_overwrites_nothing(s3, upload, folder, tmp_path):
     s3_put(s3, f"{folder}a file.bin", b"old")
     done = upload(file_of(tmp_path, 10), "--remote-path", folder, env=clock(tmp_path, -2 * HOUR))
-    assert done.returncode == 1 and "exists already" in done.stderr
+    assert done.returncode == 1 and "already exists" in done.stderr
 
 
 @pytest.mark.parametrize("size, region", [(10, "ap-south-9"), (33 * MIB, "RegionOne")])

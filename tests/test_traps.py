@@ -258,7 +258,7 @@ def test_0x0_is_never_asked_by_itself(net, run):
     code, _, err = run("--fallback", "-p", "x0at", "--retry", "0")
     assert code == 1
     assert "0x0.st" not in sent(net) and "www0x0" not in err
-    assert set(sent(net)) == {row.domain for row in twat_fs.PROVIDERS if row.default}
+    assert set(sent(net)) == {row.domain for row in twat_fs.PROVIDERS if row.use == "default"}
 
 
 @pytest.mark.parametrize("status", [403, 418, 451])

@@ -131,7 +131,7 @@ def page() -> str:
     settings = {
         name: f"for {row.id}"
         for row in twat_fs.PROVIDERS
-        for name in (*row.required_settings, *row.optional_settings)
+        for name in (*row.setup.required, *row.setup.optional)
     }
     moment = time.gmtime(int(binary.source_date_epoch()))
     return PAGE.format(

@@ -92,7 +92,7 @@ def measure(python: str, quick: bool) -> Iterator[Result]:
 
 
 def one_case(case: Case, box: Any, python: str, folder: Path) -> float:
-    chain = [row for row in twat_fs.PROVIDERS if row.default]
+    chain = [row for row in twat_fs.PROVIDERS if row.use == "default"]
     box.reset()
     for row in chain[: case.dead]:
         box.fault(row.domain, case.fault, **case.details)
