@@ -6142,12 +6142,12 @@ class FileProgress(Progress):
             self.hide()
 
     def step(self, now: float) -> str:
-        """The step in words; "" while bytes are moving, and in the second after the last one."""
+        """The step in words; "" while bytes are moving, and half a second after the last one."""
         if now < self.retry_at:
             return f"retrying in {max(1, round(self.retry_at - now))} s"
         if self.note or not self.bytes_sent:
             return self.note or f"connecting to {self.host}"
-        if self.bytes_sent < self.size or now < self.last_sent + 1:
+        if self.bytes_sent < self.size or now < self.last_sent + 0.5:
             return ""
         return f"waiting for the response, {now - self.last_sent:.0f} s"
 

@@ -4,7 +4,7 @@
     python3 tools/demo.py            record a run, write .github/demo.svg (also: dev.py demo)
     python3 tools/demo.py --check    exit code 1 if the program prints something else now
 
-    record: twat_fs.py on a pseudo-terminal --HTTPS--> the internet in a box of tests/internet/box.py
+    record: twat_fs.py on a pseudo-terminal --HTTPS--> the box of tests/internet/box.py
       frames: its bytes through a terminal emulator, one screen for each change
         thin: without what no eye can see --> spans: each text of each row, and when it is visible
           svg: one <text> per span, shown and hidden by CSS; no script, no font, no image
@@ -59,7 +59,7 @@ def record(rate: str = RATE) -> Recording:
     broken = {"status": 503, "body": "maintenance", "headers": [("Retry-After", "3600")]}
     with tempfile.TemporaryDirectory() as folder, box_of(folder + "/box") as box:
         box.fault("catbox.moe", "early", after=4 << 20, **broken)
-        box.fault("litterbox.catbox.moe", "slow", when="upload", delay=0.6)
+        box.fault("litterbox.catbox.moe", "slow", when="upload", delay=1.5)
         box.fault("litter.catbox.moe", "slow", when="download", delay=0.2)
         pieces = run_on_terminal(Path(folder), box.env(), rate)
         if box.complaints:
@@ -253,9 +253,10 @@ def text_element(number: int, span: Span) -> str:
 
 
 def normal(text: str) -> str:
-    """A line without its numbers, units, bars and the random part of a link."""
+    """A line without its numbers, units, bars, padding and the random part of a link."""
     text = re.sub(r"\[[# ]*\]", "[]", text)
     text = re.sub(r"(https://[^/ ]+)/\w+\.", r"\1/ID.", text)
+    text = re.sub(" +", " ", text)
     return re.sub(r"\d+(\.\d+)?( ([KMGT]i?B|bytes|B)\b)?", "0", text)
 
 
