@@ -209,6 +209,20 @@ def parse_size(text: str) -> Optional[int]:
     return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " ")) or None
 
 
+def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
+    """Seconds of Retry-After: a number or a date (0 if it is past); None for anything else."""
+    if value is None:
+        return None
+    seconds = parse_number(value)
+    if seconds is not None:
+        return float(seconds)
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+        return max(0.0, calendar.timegm(date.utctimetuple()) - now)  # without a zone it is UTC
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+
+
 def duration(seconds: Optional[float]) -> str:
     """For people: "3 days", "1 hour", "forever"; None is "unknown"."""
     if seconds is None:
@@ -294,33 +308,11 @@ Content = tuple[Slice, ...]  # of a source; see `slice_body` and `blocks_of`
 Body = tuple[Union[bytes, Slice], ...]  # of a request: the content, and the bytes around it
 
 
-class Source(NamedTuple):
-    """A file to upload, as it was when it was opened, and the name that hosts get."""
-
-    name: str
-    body: Content
-    size: int
-    modified: float  # seconds since 1970
-
-    @classmethod
-    def of(
-        cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False
-    ) -> "Source":
-        """Raises Unreadable unless `path` is a readable regular file.
-
-        `unique` puts the time (UTC) into the name.
-        """
-        text = os.fsdecode(path)
-        stat_result = stat_regular_file(text)
-        body = (Slice(text, 0, stat_result.st_size, FileVersion.of(stat_result)),)
-        file_name = upload_name(name or os.path.basename(text), unique)
-        return cls(file_name, body, stat_result.st_size, stat_result.st_mtime)
-
-    def extension(self) -> str:
-        return self.name.rpartition(".")[2].lower() if "." in self.name else ""
-
-
 Header = tuple[str, str]
+
+
+def length(body: Body) -> int:
+    return sum(piece.size if isinstance(piece, Slice) else len(piece) for piece in body)
 
 
 class Request(NamedTuple):
@@ -457,87 +449,6 @@ class UploadResult(NamedTuple):
     seconds: float = 0.0
     attempts: tuple[Attempt, ...] = ()
     unverified: tuple[Unverified, ...] = ()
-
-
-class Retention(NamedTuple):
-    """How long a host keeps a file, in seconds.
-
-    `default_ttl` may depend on the size; None: the host does not say.
-    """
-
-    default_ttl: Union[float, None, Callable[[int], float]]
-    choices: Sequence[int] = ()  # accepted by --expire, ascending
-    setting: str = ""  # environment variable that replaces `default_ttl`
-
-
-class Limits(NamedTuple):
-    """The files that a host accepts; sizes in bytes."""
-
-    max_size: Optional[int] = None
-    by_extension: Mapping[str, int] = {}  # lower max sizes
-    blocked: tuple[str, ...] = ()  # extensions; * stands for anything
-    text_only: bool = False
-    empty: bool = False  # also files of 0 bytes
-    overhead: int = 0  # bytes around the file that count too
-
-
-class Setup(NamedTuple):
-    """The settings of a host: names of environment variables, and functions of their values."""
-
-    required: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    secret: tuple[str, ...] = ()  # never shown
-    account: str = ""  # helps when the host rejects anonymous uploads
-    check: Optional[Callable[[Mapping[str, str]], str]] = None  # what is missing or invalid
-    warning: Optional[Callable[[Mapping[str, str]], str]] = None  # what only an upload can tell
-    ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
-    help: str = ""
-
-
-class Sample(NamedTuple):
-    """A recorded response of a host, and the URL that must be read from it."""
-
-    body: str
-    url: str
-    headers: tuple[Header, ...] = ()
-    request_url: str = ""  # where reading needs it
-
-
-class Evidence(NamedTuple):
-    """Why a row is believed: date of the newest proof (ISO 8601), source, and a response."""
-
-    checked: str = ""
-    source: str = ""
-    sample: Optional[Sample] = None
-    read: Optional[Callable[[Response], Link]] = None  # the row's reader, for the sample
-
-
-class Provider(NamedTuple):
-    """A host: how to upload to it, and the facts for objections, tables, help and README.
-
-    `use`: "default" (in the default chain), "opt-in" (only if named), "own" (your own storage: once
-    set up, it is the whole chain).  `single_use`: whether a link ends with its first download:
-    "no", "always", or "on request" (--once).
-    """
-
-    id: str
-    domain: str
-    upload: Callable[[Source, UploadOptions, Send], Link]
-    retention: Union[Retention, Callable[[UploadOptions], Retention]]
-    use: str = "opt-in"
-    limits: Limits = Limits()
-    single_use: str = "no"
-    supports: tuple[str, ...] = ()  # of remote_path, force and public
-    serves_file: bool = True  # a GET of the link responds with the file itself
-    # Asks the host for the SHA-256 of what it stored.
-    lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
-    setup: Setup = Setup()
-    note: str = ""
-    evidence: Evidence = Evidence()
-
-
-def retention_for(provider: Provider, options: UploadOptions) -> Retention:
-    return provider.retention(options) if callable(provider.retention) else provider.retention
 
 
 class ProviderInfo(NamedTuple):
@@ -722,6 +633,32 @@ def naming_setting(setting: str) -> Iterator[None]:
 
 
 # 4  Bodies ----------------------------------------------------------------------------------------
+
+
+class Source(NamedTuple):
+    """A file to upload, as it was when it was opened, and the name that hosts get."""
+
+    name: str
+    body: Content
+    size: int
+    modified: float  # seconds since 1970
+
+    @classmethod
+    def of(
+        cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False
+    ) -> "Source":
+        """Raises Unreadable unless `path` is a readable regular file.
+
+        `unique` puts the time (UTC) into the name.
+        """
+        text = os.fsdecode(path)
+        stat_result = stat_regular_file(text)
+        body = (Slice(text, 0, stat_result.st_size, FileVersion.of(stat_result)),)
+        file_name = upload_name(name or os.path.basename(text), unique)
+        return cls(file_name, body, stat_result.st_size, stat_result.st_mtime)
+
+    def extension(self) -> str:
+        return self.name.rpartition(".")[2].lower() if "." in self.name else ""
 
 
 def stat_regular_file(path: str) -> os.stat_result:
@@ -1018,10 +955,6 @@ def multipart(
         *source.body,
         tail.encode(),
     )
-
-
-def length(body: Body) -> int:
-    return sum(piece.size if isinstance(piece, Slice) else len(piece) for piece in body)
 
 
 def slice_body(body: Content, start: int, size: int) -> Content:
@@ -2450,10 +2383,100 @@ def empty_means_busy(response: Response) -> Optional[UploadError]:
     return None
 
 
+def requested_delay(response: Response) -> Optional[float]:
+    """Seconds, by the header or in JSON (Dropbox: retry_after, storage.to: resets_in_seconds)."""
+    seconds = parse_retry_after(response.headers.get("Retry-After"), time.time())
+    match = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
+    if seconds is None and match:
+        return float(match[1])
+    return seconds
+
+
 # 7  Hosts that take one request -------------------------------------------------------------------
 #
 #    form(...) and put(...) make a row of the table of hosts from what is special about a host: the
 #    request, how to read the response, and the facts.
+
+
+class Retention(NamedTuple):
+    """How long a host keeps a file, in seconds.
+
+    `default_ttl` may depend on the size; None: the host does not say.
+    """
+
+    default_ttl: Union[float, None, Callable[[int], float]]
+    choices: Sequence[int] = ()  # accepted by --expire, ascending
+    setting: str = ""  # environment variable that replaces `default_ttl`
+
+
+class Limits(NamedTuple):
+    """The files that a host accepts; sizes in bytes."""
+
+    max_size: Optional[int] = None
+    by_extension: Mapping[str, int] = {}  # lower max sizes
+    blocked: tuple[str, ...] = ()  # extensions; * stands for anything
+    text_only: bool = False
+    empty: bool = False  # also files of 0 bytes
+    overhead: int = 0  # bytes around the file that count too
+
+
+class Setup(NamedTuple):
+    """The settings of a host: names of environment variables, and functions of their values."""
+
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    secret: tuple[str, ...] = ()  # never shown
+    account: str = ""  # helps when the host rejects anonymous uploads
+    check: Optional[Callable[[Mapping[str, str]], str]] = None  # what is missing or invalid
+    warning: Optional[Callable[[Mapping[str, str]], str]] = None  # what only an upload can tell
+    ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
+    help: str = ""
+
+
+class Sample(NamedTuple):
+    """A recorded response of a host, and the URL that must be read from it."""
+
+    body: str
+    url: str
+    headers: tuple[Header, ...] = ()
+    request_url: str = ""  # where reading needs it
+
+
+class Evidence(NamedTuple):
+    """Why a row is believed: date of the newest proof (ISO 8601), source, and a response."""
+
+    checked: str = ""
+    source: str = ""
+    sample: Optional[Sample] = None
+    read: Optional[Callable[[Response], Link]] = None  # the row's reader, for the sample
+
+
+class Provider(NamedTuple):
+    """A host: how to upload to it, and the facts for objections, tables, help and README.
+
+    `use`: "default" (in the default chain), "opt-in" (only if named), "own" (your own storage: once
+    set up, it is the whole chain).  `single_use`: whether a link ends with its first download:
+    "no", "always", or "on request" (--once).
+    """
+
+    id: str
+    domain: str
+    upload: Callable[[Source, UploadOptions, Send], Link]
+    retention: Union[Retention, Callable[[UploadOptions], Retention]]
+    use: str = "opt-in"
+    limits: Limits = Limits()
+    single_use: str = "no"
+    supports: tuple[str, ...] = ()  # of remote_path, force and public
+    serves_file: bool = True  # a GET of the link responds with the file itself
+    # Asks the host for the SHA-256 of what it stored.
+    lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
+    setup: Setup = Setup()
+    note: str = ""
+    evidence: Evidence = Evidence()
+
+
+def retention_for(provider: Provider, options: UploadOptions) -> Retention:
+    return provider.retention(options) if callable(provider.retention) else provider.retention
 
 
 def choose_lifetime(retention: Retention, size: int, options: UploadOptions) -> Optional[float]:
@@ -2490,6 +2513,17 @@ def retention_from_setting(retention: Retention, value: str) -> int:
     raise NotConfigured(message, phase="wish")
 
 
+def header_value(text: str, response: Response) -> str:
+    """A value from a response that is sent back in a header."""
+    if not text or not text.isascii() or not text.isprintable():
+        raise no_link(response)
+    return text
+
+
+def missing_setting(name: str, settings: Mapping[str, str]) -> str:
+    return f"{name} is {'empty' if name in settings else 'not set'}"
+
+
 Pairs = tuple[tuple[str, str], ...]
 # Form fields or headers for this lifetime (seconds, None if unknown) and these options.
 Extra = Callable[[Optional[float], UploadOptions], Pairs]
@@ -2505,7 +2539,7 @@ def one_request(
     build: Callable[[Source, UploadOptions, Optional[float]], Request],
     read: Callable[[Response], Link],
     *,
-    evidence: Evidence,
+    evidence: Evidence = Evidence(),
     **facts: Any,
 ) -> Provider:
     """A host that responds to one request with the link; `build` also gets the lifetime."""
@@ -2529,7 +2563,7 @@ def form(
     fields: Extra = no_fields,
     rename: Callable[[str], str] = str,
     error_reader: ErrorReader = None,
-    limits: Limits,
+    limits: Limits = Limits(),
     **facts: Any,
 ) -> Provider:
     """A host that accepts a multipart form; most respond with the bare link.
@@ -2761,7 +2795,6 @@ def transfersh(base: str, id: str = "") -> Provider:
         headers=headers,
         single_use="on request",
         error_reader=stored_only,
-        evidence=Evidence(),
     )
 
 
@@ -2829,10 +2862,12 @@ def parallel(
     if workers < 2 or len(jobs) < 2:
         yield from ((index, job()) for index, job in enumerate(jobs))
         return
-    own, parent = Cancellation(stop or threading.Event(), []), cancellation()
+    own = Cancellation(stop or threading.Event(), [])
+    parent = cancellation()
     if parent.stop:
         parent.aborting.append(threading.current_thread())
-    todo, ended = list(enumerate(jobs)), queue.SimpleQueue()  # type: list[tuple[int, Callable[[], Any]]], Any
+    todo = list(enumerate(jobs))
+    ended: Any = queue.SimpleQueue()
     threads = [
         threading.Thread(target=worker, args=(todo, ended, own), daemon=True)
         for _ in range(min(workers, len(jobs)))
@@ -2917,13 +2952,6 @@ def etag_of(response: Response) -> str:
     return etag
 
 
-def header_value(text: str, response: Response) -> str:
-    """A value from a response that is sent back in a header."""
-    if not text or not text.isascii() or not text.isprintable():
-        raise no_link(response)
-    return text
-
-
 class Tokens:
     """Sends requests with a token that may expire meanwhile: a 401 renews it once for all threads."""
 
@@ -2961,10 +2989,6 @@ def but_for_401(error_reader: ErrorReader) -> ErrorReader:
     return lambda response: (
         error_reader(response) if error_reader and response.status != 401 else None
     )
-
-
-def missing_setting(name: str, settings: Mapping[str, str]) -> str:
-    return f"{name} is {'empty' if name in settings else 'not set'}"
 
 
 # -- storage.to
@@ -5112,29 +5136,6 @@ def pause(error: UploadError, attempt: int, retry: int, last: bool = True) -> Op
     return min(MAX_PAUSE, 0.5 * 2.0 ** (attempt - 1))
 
 
-def requested_delay(response: Response) -> Optional[float]:
-    """Seconds, by the header or in JSON (Dropbox: retry_after, storage.to: resets_in_seconds)."""
-    seconds = parse_retry_after(response.headers.get("Retry-After"), time.time())
-    match = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
-    if seconds is None and match:
-        return float(match[1])
-    return seconds
-
-
-def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
-    """Seconds of Retry-After: a number or a date (0 if it is past); None for anything else."""
-    if value is None:
-        return None
-    seconds = parse_number(value)
-    if seconds is not None:
-        return float(seconds)
-    try:
-        date = email.utils.parsedate_to_datetime(value)
-        return max(0.0, calendar.timegm(date.utctimetuple()) - now)  # without a zone it is UTC
-    except (TypeError, ValueError, OverflowError, IndexError):
-        return None
-
-
 class Progress:
     """What the engine tells a display; every method may stay empty."""
 
@@ -5977,19 +5978,19 @@ class Stopwatch(Progress):
 
 
 def in_encoding(text: str, stream: Any, errors: str) -> str:
-    """The text with only characters that the stream can encode."""
+    """Replace the characters that the stream cannot encode."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, errors).decode(encoding)
 
 
 def write_text(stream: Any, text: str) -> None:
-    """Write in any encoding that the stream has; raises OSError."""
+    """Write and flush; raises OSError or ValueError if the stream is closed."""
     stream.write(in_encoding(text, stream, "backslashreplace"))
     stream.flush()
 
 
 def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
-    """A line for people on stderr; if that is gone it stops nothing."""
+    """Print a line, by default on stderr; a closed stream is ignored."""
     try:
         write_text(stream or sys.stderr, line + end)
     except (OSError, ValueError, AttributeError):
@@ -5997,28 +5998,29 @@ def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
 
 
 def line_start() -> str:
-    """What moves the cursor of a terminal there: it echoes Ctrl-C as `^C`, which the next line then covers."""
+    """Return "\\r" if stderr is a terminal: the next line then covers the echo of Ctrl-C, `^C`."""
     return "\r" if sys.stderr and sys.stderr.isatty() else ""
 
 
 def close_quietly(stream: Any) -> None:
-    """What could not be written is not tried again at the end, with a traceback."""
+    """Send the rest to the null device: at exit Python flushes again, and prints a traceback."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Terminal:
-    """One line for the files on their way, drawn ten times a second below the lines that stay.
+    """Draws the progress line ten times a second, below the lines that stay.
 
-    The cursor rests in the first column.  There the next draw covers an echoed `^C`, and when a
-    narrower window wraps the line, the cursor is in the first of its rows.
+    The cursor rests in the first column of the line.  There the next draw covers an echoed `^C`;
+    and if the window shrinks and wraps the line, the cursor stays in the first of its rows.
+    With `draws` false there is no progress line.
     """
 
     def __init__(self, stream: Any, draws: bool, verbose: bool, quiet: bool) -> None:
         self.stream, self.verbose, self.quiet = stream, verbose, quiet
-        self.files: dict[FileProgress, None] = {}  # those that are shown, the oldest first
+        self.files: dict[FileProgress, None] = {}  # shown files, the oldest first
         self.finished = 0  # files
-        self.width = 0  # columns that the line covers; 0 if there is none
+        self.width = 0  # columns in use; 0 if no line is drawn
         self.lock = threading.RLock()
         self.stopped = threading.Event()
         if draws:
@@ -6048,7 +6050,7 @@ class Terminal:
         room = terminal_width(self.stream) - 1
         rows_below = "\x1b[J" if self.width > room else ""  # a smaller window has wrapped the line
         padding = " " * (room - display_width(line))
-        self.width = room  # before the line is written: Ctrl-C may come in between
+        self.width = room  # before the output, which Ctrl-C may interrupt
         print_line(f"\r{rows_below}{line}{padding}\r", self.stream, end="")
 
     def print(self, line: str) -> None:
@@ -6069,7 +6071,7 @@ class Terminal:
 
 
 class FileProgress(Progress):
-    """The progress of one file; the threads that send its parts share this object."""
+    """Shows one file on a terminal; the threads that send its parts share this object."""
 
     name = host = note = ""
     size = bytes_sent = 0
@@ -6077,7 +6079,7 @@ class FileProgress(Progress):
 
     def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal
-        self.links: list[Unverified] = []  # of all hosts that stored the file
+        self.links: list[Unverified] = []  # of each host that stored the file
 
     def show(self, name: str, note: str = "") -> None:
         self.name, self.note = printable(name, MAX_NAME), note
@@ -6092,7 +6094,7 @@ class FileProgress(Progress):
         self.trying(provider, source, "connecting")
 
     def trying(self, provider: Provider, source: Source, step: str = "") -> None:
-        with self.terminal.lock:  # or a thread that draws divides by the rate 0
+        with self.terminal.lock:  # a draw in between would see a rate of 0
             self.host, self.size, self.bytes_sent = provider.id, source.size, 0
             self.started = time.monotonic()
         step = step or f"uploading {human(source.size)}"
@@ -6142,7 +6144,7 @@ class FileProgress(Progress):
             self.hide()
 
     def step(self, now: float) -> str:
-        """The step in words; "" while bytes are moving, and half a second after the last one."""
+        """Return the step in words; "" while data moves, and up to half a second after that."""
         if now < self.retry_at:
             return f"retrying in {max(1, round(self.retry_at - now))} s"
         if self.note or not self.bytes_sent:
@@ -6152,15 +6154,15 @@ class FileProgress(Progress):
         return f"waiting for the response, {now - self.last_sent:.0f} s"
 
 
-NAME_COLUMNS = 8  # at least
-BAR_COLUMNS = 30  # at most
+NAME_COLUMNS = 10  # minimum
+BAR_COLUMNS = 30  # maximum
 
 
 def progress_line(files: Sequence[FileProgress], finished: int, room: int, now: float) -> str:
-    """The state of one file, or the sum of several, in at most `room` columns.
+    """Describe one file, or the sum of several, in at most `room` columns.
 
-    What does not fit is left out as a whole, because half a number is a wrong one: first the
-    rate, then most of the name, the size and the host; the time left comes last.
+    Parts are left out as a whole, because half of a number is wrong: the bar, the end of the
+    name, the rate, the size, the host, the name.  The time left stays longest.
     """
     name, host = files[0].name, files[0].host
     if len(files) > 1:
@@ -6196,23 +6198,22 @@ def progress_line(files: Sequence[FileProgress], finished: int, room: int, now: 
 
 
 def part_of_size(sent: int, size: int) -> str:
-    """Both in the unit of the size, and always as wide: " 8.5 of 60.0 MiB"."""
+    """Return both in the unit of the size, in a constant width: " 8.5 of 60.0 MiB"."""
     total, unit = human(size).split()
     decimals = len(total.partition(".")[2])
     return f"{float(total) * sent / size:{len(total)}.{decimals}f} of {total} {unit}"
 
 
 def display_width(text: str) -> int:
-    """The columns that a text takes on a terminal: two for wide characters, none for combining ones."""
+    """Count terminal columns: 2 for a wide character, 0 for a combining one."""
     if text.isascii():
         return len(text)
-    return sum(
-        2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text
-    )
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return wide + sum(not unicodedata.combining(char) for char in text)
 
 
 def truncate(text: str, room: int) -> str:
-    """As much of the text as fits; three dots stand for the rest."""
+    """Shorten a text to `room` columns; three dots replace its end."""
     if display_width(text) <= room:
         return text
     while text and display_width(text) > room - 3:
@@ -7282,9 +7283,9 @@ def suggest_command(word: str) -> str:
 def standard_input(
     limit: Optional[int], progress: FileProgress, stack: contextlib.ExitStack
 ) -> Content:
-    """Standard input as a body that can be sent again.
+    """Return standard input as a body that can be sent again.
 
-    It is held in memory; if it is long, in a file that is deleted with `stack`.
+    It is kept in memory; if it is long, in a file that is deleted when `stack` is closed.
     """
     if sys.stdin is None:
         raise Unreadable("standard input is closed")
@@ -7297,9 +7298,9 @@ def standard_input(
 
 
 def read_stdin(limit: Optional[int], progress: FileProgress) -> Iterator[bytes]:
-    """Standard input as it arrives; waits in short steps, so that Ctrl-C is noticed.
+    """Yield standard input as it arrives, in short waits between which Ctrl-C is noticed.
 
-    Raises Unsuitable above `limit`, the largest file that a host of the chain accepts.
+    Raises Unsuitable above `limit`, the largest file that any host of the chain accepts.
     """
     data, size = b"-", 0
     stream: Any = sys.stdin.buffer
@@ -7700,8 +7701,7 @@ def version_line() -> str:
     return f"twat-fs {__version__}" + f" (git {printable(description)})" * bool(description)
 
 
-# Each shell asks the program on the command line: `twat-fs completion -- WORDS`.  If it has no
-# candidates, the shell completes paths.  A candidate and its description are separated by a tab.
+# Each script runs the program of the command line: `twat-fs completion -- ARGUMENTS`.
 COMPLETION = {
     "bash": r"""_twat_fs() {
     local IFS=$'\r\n'
@@ -7734,7 +7734,10 @@ compdef _twat_fs twat-fs file2url twat_fs.py""",
 
 
 def candidates(argv: Sequence[str]) -> Iterator[str]:
-    """The completions of the last word after the program's name; none where a path is expected."""
+    """Yield the completions of the last argument; none where the shell completes paths.
+
+    An option is followed by a tab and its description.
+    """
     *before, word = argv or [""]
     command = before[0] if before and before[0] in COMMAND_OPTIONS else "upload"
     flags = {flag: option for option in COMMAND_OPTIONS[command] for flag in option.flags.split()}
@@ -7762,7 +7765,7 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
 
 
 def cmd_completion(argv: Sequence[str]) -> int:
-    """Print a completion script; after `--` the candidates for an unfinished command line."""
+    """Print a completion script; after `--`, the candidates for these arguments."""
     if argv[:1] == ["--"]:
         for candidate in candidates(argv[1:]):
             put_line(candidate)
