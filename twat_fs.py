@@ -7228,7 +7228,8 @@ def cmd_upload(argv: Sequence[str]) -> int:
         parser.error("--provider: no host given")
     if sys.stdout is None:
         raise Unreadable("standard output is closed", phase="output")
-    draws = bool(line_start()) and not (args.quiet or args.no_progress)
+    on_terminal = bool(sys.stderr and sys.stderr.isatty())
+    draws = on_terminal and not (args.quiet or args.no_progress)
     terminal = Terminal(sys.stderr, draws=draws, verbose=args.verbose, quiet=args.quiet)
     with contextlib.ExitStack() as stack:
         stack.callback(terminal.stop)
