@@ -107,9 +107,9 @@ def environment(box, extra) -> dict:
     return {name: str(value) for name, value in merged.items() if value is not None}
 
 
-def lines(said: str) -> str:
+def lines(text: str) -> str:
     """What a program says, with the ends of lines that it meant: on Windows they become two characters on the way."""
-    return said.replace("\r\n", "\n") if os.name == "nt" else said
+    return text.replace("\r\n", "\n") if os.name == "nt" else text
 
 
 def command(args) -> list:
@@ -122,15 +122,15 @@ def program(box, tmp_path):
 
     def run(*args, input=None, env=None, cwd=None, timeout=60, text=True, before=()):
         data = input.encode("utf-8") if isinstance(input, str) else input
-        given = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
-        words = [*before, *command(args)]
+        stdin = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
+        argv = [*before, *command(args)]
         done = subprocess.run(
-            words,
+            argv,
             env=environment(box, env),
             cwd=cwd or tmp_path,
             timeout=timeout,
             capture_output=True,
-            **given,
+            **stdin,
         )
         if text:
             done.stdout, done.stderr = (

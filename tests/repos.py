@@ -26,14 +26,14 @@ WHO = (
 )
 
 
-def git(folder, *words, **env) -> str:
+def git(folder, *args, **env) -> str:
     """What git answers; it must not fail."""
     quiet = {
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_SYSTEM": os.devnull,
         "GIT_TERMINAL_PROMPT": "0",
     }
-    command = ["git", "-C", str(folder), *WHO, *map(str, words)]
+    command = ["git", "-C", str(folder), *WHO, *map(str, args)]
     done = subprocess.run(
         command, env={**os.environ, **quiet, **env}, capture_output=True, text=True, timeout=60
     )
@@ -107,8 +107,8 @@ def good(*command, **more) -> str:
     return done.stdout
 
 
-def python(*words, **more) -> str:
-    return good(sys.executable, *words, **more)
+def python(*args, **more) -> str:
+    return good(sys.executable, *args, **more)
 
 
 def once(tmp_path_factory, name: str, make) -> Path:

@@ -179,21 +179,21 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize("kind, details, error, phase, status, pause", FAILURES)
+@pytest.mark.parametrize("fault, details, error, phase, status, pause", FAILURES)
 def test_an_error_has_a_type_and_its_facts_as_fields(
-    online_box, file, kind, details, error, phase, status, pause
+    online_box, file, fault, details, error, phase, status, pause
 ):
     when = (
         "download"
         if error is t.NotVerified
         else "any"
-        if "tls" in kind or kind == "refuse"
+        if "tls" in fault or fault == "refuse"
         else "upload"
     )
-    online_box.fault("catbox.moe", kind, when=when, **details)
-    whole = failure(file, "catbox")
-    assert isinstance(whole, t.AllProvidersFailed) and whole.exit_code == error.exit_code
-    (cause,) = whole.failures
+    online_box.fault("catbox.moe", fault, when=when, **details)
+    combined = failure(file, "catbox")
+    assert isinstance(combined, t.AllProvidersFailed) and combined.exit_code == error.exit_code
+    (cause,) = combined.failures
     assert type(cause) is error
     assert (cause.provider, cause.phase, cause.status, cause.retry_after) == (
         "catbox",
@@ -214,11 +214,21 @@ def test_a_dead_end_names_every_failure_in_order(online_box, file):
     online_box.fault("x0.at", "status", status=403)
     online_box.fault("catbox.moe", "status", status=429)
     online_box.fault("uguu.se", "html", when="upload")
-    whole = failure(file, "x0at,termbin,catbox,uguu")
-    assert [cause.provider for cause in whole.failures] == ["x0at", "termbin", "catbox", "uguu"]
-    assert [type(cause) for cause in whole.failures] == [t.Refused, t.Unsuitable, t.Busy, t.NoLink]
-    assert [attempt.provider for attempt in whole.attempts] == ["x0at", "termbin", "catbox", "uguu"]
-    assert "3 tried" in str(whole)
+    combined = failure(file, "x0at,termbin,catbox,uguu")
+    assert [cause.provider for cause in combined.failures] == ["x0at", "termbin", "catbox", "uguu"]
+    assert [type(cause) for cause in combined.failures] == [
+        t.Refused,
+        t.Unsuitable,
+        t.Busy,
+        t.NoLink,
+    ]
+    assert [attempt.provider for attempt in combined.attempts] == [
+        "x0at",
+        "termbin",
+        "catbox",
+        "uguu",
+    ]
+    assert "3 tried" in str(combined)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +252,7 @@ def test_errors_survive_the_way_out_of_another_process(online_box, file, again):
 
 
 @pytest.mark.parametrize(
-    "kind, retryable",
+    "error_class, retryable",
     [
         (t.Unreachable, True), (t.Busy, True),
         (t.Refused, False), (t.NoLink, False), (t.NotVerified, False),
@@ -251,13 +261,13 @@ def test_errors_survive_the_way_out_of_another_process(online_box, file, again):
         (t.AllProvidersFailed, False),
     ],
 )  # fmt: skip
-def test_errors_are_sorted_by_what_the_caller_should_do(kind, retryable):
-    assert issubclass(kind, t.UploadError)
+def test_errors_are_sorted_by_what_the_caller_should_do(error_class, retryable):
+    assert issubclass(error_class, t.UploadError)
     assert (
-        issubclass(kind, t.RetryableError) is retryable
-        and issubclass(kind, t.NonRetryableError) is not retryable
+        issubclass(error_class, t.RetryableError) is retryable
+        and issubclass(error_class, t.NonRetryableError) is not retryable
     )
-    assert not issubclass(kind, (OSError, ValueError, SystemExit))
+    assert not issubclass(error_class, (OSError, ValueError, SystemExit))
 
 
 WRONG_CALLS = [
@@ -294,8 +304,10 @@ def test_a_wrong_call_is_an_upload_error_and_nothing_is_sent(
 
 def test_an_empty_file_is_refused_before_anything_is_sent(online_box, tmp_path):
     (tmp_path / "empty").touch()
-    whole = failure(tmp_path / "empty")
-    assert {type(cause) for cause in whole.failures} == {t.Unsuitable} and whole.exit_code == 5
+    combined = failure(tmp_path / "empty")
+    assert {type(cause) for cause in combined.failures} == {
+        t.Unsuitable
+    } and combined.exit_code == 5
     assert not online_box.requests and not online_box.tunnels
 
 
@@ -318,12 +330,12 @@ def test_a_file_that_changes_meanwhile_is_no_hosts_fault(online_box, file):
 
 def test_the_whole_failure_tells_every_reason_in_one_line(online_box, file):
     online_box.fault("x0.at", "status", status=403, body="not you")
-    told = str(failure(file, "x0at,termbin"))
+    text = str(failure(file, "x0at,termbin"))
     assert (
-        told.startswith(
+        text.startswith(
             "upload failed: no host accepted it (1 tried): x0at: 403 Forbidden: not you; termbin: "
         )
-        and "\n" not in told
+        and "\n" not in text
     )
 
 
@@ -353,8 +365,8 @@ def test_the_order_of_preference():
 
 def test_without_a_wish_the_default_chain_is_asked_in_its_order(online_box, file):
     online_box.fault("*", "status", status=403, when="upload")
-    whole = failure(file)
-    assert tuple(cause.provider for cause in whole.failures) == t.PROVIDERS_PREFERENCE
+    combined = failure(file)
+    assert tuple(cause.provider for cause in combined.failures) == t.PROVIDERS_PREFERENCE
     asked = [seen.host for seen in online_box.uploads()]
     assert asked == [t.find_provider(name).domain for name in t.PROVIDERS_PREFERENCE]
 
@@ -501,8 +513,8 @@ def test_the_timeout_of_the_environment_is_the_one_that_counts(online_box, file,
 def test_max_time_ends_the_whole_call(online_box, file):
     online_box.fault("*", "silence")
     begun = time.monotonic()
-    whole = failure(file, max_time=0.5, retry=9)
-    assert isinstance(whole.failures[-1], t.TimedOut) and time.monotonic() - begun < 5
+    combined = failure(file, max_time=0.5, retry=9)
+    assert isinstance(combined.failures[-1], t.TimedOut) and time.monotonic() - begun < 5
 
 
 def test_an_empty_proxy_means_none(clean_env, file):
@@ -600,8 +612,8 @@ class Diary(t.Progress):
     def verifying(self):
         self.calls.append(["verifying"])
 
-    def verified(self, how, seconds):
-        self.calls.append(["verified", how])
+    def verified(self, method, seconds):
+        self.calls.append(["verified", method])
         assert 0 <= seconds < 30
 
     def failed(self, error):
@@ -678,24 +690,24 @@ def test_several_threads_upload_at_once(online_box, tmp_path):
         "uguu",
         "https://drop.example.org/",
     ]
-    found, together = {}, threading.Barrier(len(hosts))
+    results, together = {}, threading.Barrier(len(hosts))
 
     def work(number, host):
         path = tmp_path / f"{number}.bin"
         path.write_bytes(bytes([number]) * 50_000)
         together.wait()
         try:
-            found[number] = [t.upload_file(path, host) for _ in range(2)]
+            results[number] = [t.upload_file(path, host) for _ in range(2)]
         except BaseException as error:
-            found[number] = error
+            results[number] = error
 
     threads = [threading.Thread(target=work, args=pair) for pair in enumerate(hosts)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert sorted(found) == list(range(len(hosts)))
-    for number, urls in found.items():
+    assert sorted(results) == list(range(len(hosts)))
+    for number, urls in results.items():
         assert all(online_box.stored[url].read() == bytes([number]) * 50_000 for url in urls)
 
 
@@ -706,11 +718,11 @@ SECRET = "s3cr3t-0f-min3"
 
 def all_that_is_told(error: BaseException) -> str:
     """Messages, hints and fields of an error and of all that it holds; the traceback, as a log would have it."""
-    told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    told += f"{error} {error!r} {vars(error)}"
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    text += f"{error} {error!r} {vars(error)}"
     for inner in getattr(error, "failures", ()):
-        told += all_that_is_told(inner)
-    return told + "\n".join(error.reasons() if isinstance(error, t.AllProvidersFailed) else ())
+        text += all_that_is_told(inner)
+    return text + "\n".join(error.reasons() if isinstance(error, t.AllProvidersFailed) else ())
 
 
 def wrong_proxy_password(box, env):
@@ -776,8 +788,8 @@ LEAKS = [
 @pytest.mark.parametrize("prepare", LEAKS, ids=lambda function: function.__name__)
 def test_no_error_tells_a_secret(online_box, file, clean_env, prepare):
     provider, wishes = prepare(online_box, clean_env)
-    told = all_that_is_told(failure(file, provider, **wishes))
-    assert SECRET not in told
+    text = all_that_is_told(failure(file, provider, **wishes))
+    assert SECRET not in text
     online_box.complaints.clear()  # wrong credentials are the point here
 
 

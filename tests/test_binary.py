@@ -57,8 +57,8 @@ def test_windows_is_told_the_version(version, numbers, tmp_path):
     """PyInstaller's own reader understands it; elsewhere than on Windows it evaluates the same words."""
     text = tool.windows_resource(version)
     assert text.count(f"vers={numbers}") == 2 and text.count(f"'{version}'") == 2
-    words = "VSVersionInfo FixedFileInfo StringFileInfo StringTable StringStruct VarFileInfo VarStruct".split()
-    assert eval(text, {word: lambda *a, **k: True for word in words}) is True
+    names = "VSVersionInfo FixedFileInfo StringFileInfo StringTable StringStruct VarFileInfo VarStruct".split()
+    assert eval(text, {word: lambda *a, **k: True for word in names}) is True
 
 
 NEEDED = f"""
@@ -93,8 +93,8 @@ def test_what_the_binary_leaves_out_is_not_needed(command, box, tmp_path):
     assert {"ssl", "http.client", "urllib.request"} <= set(modules)
     (tmp_path / "a.txt").write_text("some words")
     code = NEEDED.format(excluded=set(tool.excluded("linux")), modules=modules)
-    words = [str(tmp_path / "a.txt") if word == "FILE" else word for word in command.split()]
-    done = run(sys.executable, "-I", "-S", "-c", code, *words, **environment(box, {}))
+    argv = [str(tmp_path / "a.txt") if word == "FILE" else word for word in command.split()]
+    done = run(sys.executable, "-I", "-S", "-c", code, *argv, **environment(box, {}))
     assert "excluded" not in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert done.returncode == (5 if "s3" in command else 0), done.stderr
 
@@ -163,26 +163,26 @@ def test_a_setting_of_the_user_and_an_unfrozen_program_leave_it_to_openssl(froze
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory):
+def release_dir(tmp_path_factory):
     """The release of test_release.py: its clone holds the binary, and `told` what the tool said of it."""
     need_programs()
     return once(tmp_path_factory, "release-published", publish)
 
 
 @pytest.fixture
-def program(place):
-    return place / "clone" / "dist" / tool.asset_name()
+def program(release_dir):
+    return release_dir / "clone" / "dist" / tool.asset_name()
 
 
 @pytest.mark.release
 @needs_libpython
-def test_it_says_exactly_its_version_and_how_large_and_quick_it_is(place, program):
+def test_it_says_exactly_its_version_and_how_large_and_quick_it_is(release_dir, program):
     assert good(program, "--version") == f"twat-fs {VERSION}\n"
-    told = (place / "told" / "Build the binary").read_text()
-    assert f"{program.name} {VERSION}, built with Python" in told
-    size = re.search(r"size +([0-9.]+) MB  goal 7 MB   (ok|MISSED)\n", told)
+    report = (release_dir / "reports" / "Build the binary").read_text()
+    assert f"{program.name} {VERSION}, built with Python" in report
+    size = re.search(r"size +([0-9.]+) MB  goal 7 MB   (ok|MISSED)\n", report)
     assert float(size.group(1)) == round(program.stat().st_size / 1e6, 2)
-    assert re.search(r"start +[0-9.]+ s   goal 0.12 s  (ok|MISSED)\n", told)
+    assert re.search(r"start +[0-9.]+ s   goal 0.12 s  (ok|MISSED)\n", report)
     assert size.group(2) == "ok" or sys.platform != "linux"
 
 
@@ -246,8 +246,8 @@ def test_ctrl_c_ends_it_by_the_signal_without_a_traceback(program, box, tmp_path
 
 @pytest.mark.release
 @needs_libpython
-def test_the_same_commit_makes_the_same_bytes_in_another_folder(program, place, tmp_path):
-    git(tmp_path, "clone", "-q", place / "clone", tmp_path / "elsewhere")
+def test_the_same_commit_makes_the_same_bytes_in_another_folder(program, release_dir, tmp_path):
+    git(tmp_path, "clone", "-q", release_dir / "clone", tmp_path / "elsewhere")
     python(
         tmp_path / "elsewhere" / "tools" / "binary.py",
         "--out",
@@ -283,7 +283,7 @@ def test_it_finds_the_certificates_of_other_systems(program, box, tmp_path, bund
     (tmp_path / "a.txt").write_text("some words")
     layers = tmp_path / "layers"
     layers.mkdir()
-    words = [
+    argv = [
         "unshare",
         "--mount",
         "sh",
@@ -297,7 +297,7 @@ def test_it_finds_the_certificates_of_other_systems(program, box, tmp_path, bund
         tmp_path / "a.txt",
     ]
     done = subprocess.run(
-        [*map(str, words)],
+        [*map(str, argv)],
         env=environment(box, {"SSL_CERT_FILE": None}),
         capture_output=True,
         text=True,

@@ -346,7 +346,7 @@ def test_hosts_may_lack_ranges_and_heads(box, link):
 
 
 @pytest.mark.parametrize(
-    "kind, details, expected",
+    "fault, details, expected",
     [
         ("zero", {}, b""),
         ("half", {}, DATA[: len(DATA) // 2]),
@@ -355,8 +355,8 @@ def test_hosts_may_lack_ranges_and_heads(box, link):
         ("flip", {"offset": -1}, DATA[:-1] + bytes([DATA[-1] ^ 1])),
     ],
 )
-def test_a_download_can_be_wrong_once(box, link, kind, details, expected):
-    box.fault("catbox.moe", kind, times=1, **details)
+def test_a_download_can_be_wrong_once(box, link, fault, details, expected):
+    box.fault("catbox.moe", fault, times=1, **details)
     assert curl(box, link)[2] == expected
     assert curl(box, link)[2] == DATA
 
@@ -386,7 +386,7 @@ def test_a_status_strikes_as_often_as_told(box, sample):
 
 
 @pytest.mark.parametrize(
-    "kind, details, status, pattern",
+    "fault, details, status, pattern",
     [
         ("empty", {}, 200, rb""),
         ("html", {}, 200, rb"<!DOCTYPE html>.*"),
@@ -398,19 +398,19 @@ def test_a_status_strikes_as_often_as_told(box, sample):
         ("trickle", {"delay": 0.0001}, 200, rb"https://files.*"),
     ],
 )
-def test_an_answer_can_be_odd(box, sample, kind, details, status, pattern):
-    box.fault("catbox.moe", kind, **details)
-    found = catbox(box, sample)
-    assert found[0] == status and re.fullmatch(pattern, found[2], re.S)
+def test_an_answer_can_be_odd(box, sample, fault, details, status, pattern):
+    box.fault("catbox.moe", fault, **details)
+    link = catbox(box, sample)
+    assert link[0] == status and re.fullmatch(pattern, link[2], re.S)
 
 
 @pytest.mark.parametrize(
-    "kind, code",
+    "fault, code",
     [("refuse", 56), ("dns", 56), ("reset-connect", 35)]
     + [("tls-expired", 60), ("tls-wrong-name", 60), ("tls-unknown-ca", 60)],
 )
-def test_a_connection_can_fail(box, sample, kind, code):
-    box.fault("catbox.moe", kind, times=1)
+def test_a_connection_can_fail(box, sample, fault, code):
+    box.fault("catbox.moe", fault, times=1)
     assert run_curl(box, "https://catbox.moe/").returncode == code
     assert catbox(box, sample)[0] == 200 and box.tunnels[0].host == "catbox.moe"
 
@@ -418,27 +418,27 @@ def test_a_connection_can_fail(box, sample, kind, code):
 ENDINGS = [("reset", (55, 56)), ("drop-after", (52,)), ("silence", (28,)), ("stall", (28,))]
 
 
-@pytest.mark.parametrize("kind, codes", ENDINGS)
-def test_an_upload_can_end_without_an_answer(box, sample, kind, codes):
-    box.fault("catbox.moe", kind)
+@pytest.mark.parametrize("fault, codes", ENDINGS)
+def test_an_upload_can_end_without_an_answer(box, sample, fault, codes):
+    box.fault("catbox.moe", fault)
     form_of_it = form("reqtype=fileupload", file="fileToUpload=@%s" % sample)
     assert (
         run_curl(box, "-m", "0.5", *form_of_it, "https://catbox.moe/user/api.php").returncode
         in codes
     )
-    assert len(box.stored) == (kind == "drop-after") and box.requests[0].status == 0
+    assert len(box.stored) == (fault == "drop-after") and box.requests[0].status == 0
 
 
-@pytest.mark.parametrize("kind", ["endless", "endless-headers"])
-def test_an_answer_can_have_no_end(box, kind):
-    box.fault("catbox.moe", kind)
+@pytest.mark.parametrize("fault", ["endless", "endless-headers"])
+def test_an_answer_can_have_no_end(box, fault):
+    box.fault("catbox.moe", fault)
     done = run_curl(box, "-m", "0.5", "https://catbox.moe/")
     assert done.returncode in (28, 56) and len(done.stdout) > 10**4
 
 
-@pytest.mark.parametrize("kind", ["early", "early-open"])
-def test_an_early_answer_can_be_read_by_those_who_listen(box, kind):
-    box.fault("catbox.moe", kind, status=413, after=1000)
+@pytest.mark.parametrize("fault", ["early", "early-open"])
+def test_an_early_answer_can_be_read_by_those_who_listen(box, fault):
+    box.fault("catbox.moe", fault, status=413, after=1000)
     with through(box, "catbox.moe") as sock:
         sock.sendall(head("POST", "/user/api.php", "catbox.moe", "Content-Length: 50000000"))
         sock.settimeout(0.3)
@@ -569,8 +569,8 @@ BAD_REQUESTS = {
 
 def test_a_good_request_is_not_complained_about(box):
     assert b"https://files.catbox.moe/" in say(box, "catbox.moe", posted(GOOD))
-    name, filename, kind, value = box.requests[0].form[0]
-    assert (name, filename, kind, value) == ("reqtype", None, None, b"fileupload")
+    name, filename, content_type, value = box.requests[0].form[0]
+    assert (name, filename, content_type, value) == ("reqtype", None, None, b"fileupload")
     assert box.requests[0].tunnel.sni == "catbox.moe"
 
 
@@ -668,9 +668,12 @@ def test_socks_knows_addresses(box, family):
     with socket.create_connection((where.hostname, where.port), timeout=5) as sock:
         sock.sendall(b"\x05\x01\x00")
         assert sock.recv(2) == b"\x05\x00"
-        kind = b"\x01" if family == socket.AF_INET else b"\x04"
+        address_type = b"\x01" if family == socket.AF_INET else b"\x04"
         sock.sendall(
-            b"\x05\x01\x00" + kind + socket.inet_pton(family, address) + struct.pack(">H", 80)
+            b"\x05\x01\x00"
+            + address_type
+            + socket.inet_pton(family, address)
+            + struct.pack(">H", 80)
         )
         assert sock.recv(10)[:2] == b"\x05\x00"
         sock.sendall(head("GET", "/", "drop.example.org"))

@@ -77,7 +77,7 @@ class Release:
             def do_GET(self):
                 release.answer(self)
 
-            def log_message(self, *words):
+            def log_message(self, *args):
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -432,12 +432,12 @@ def test_a_version_is_asked_for_in_three_ways(install, release, target, wish, wa
 
 @posix_only
 @pytest.mark.parametrize(
-    ("wish", "place"),
+    ("wish", "url_path"),
     [("latest", "latest/download"), ("v2.0.2rc1", "download/v2.0.2rc1"), ("", "latest/download")],
 )
-def test_the_newest_and_candidates_can_be_asked_for_too(install, release, wish, place):
+def test_the_newest_and_candidates_can_be_asked_for_too(install, release, wish, url_path):
     assert install(TWAT_FS_VERSION=wish).returncode == 0
-    assert release.asked[0] == f"{place}/SHA256SUMS"
+    assert release.asked[0] == f"{url_path}/SHA256SUMS"
 
 
 # 5 Which file fits ---------------------------------------------------------------------------------------------------
@@ -491,13 +491,13 @@ def test_the_binary_of_this_system_and_cpu_is_taken(
 
 
 @posix_only
-@pytest.mark.parametrize(("name", "cpu", "fakes", "told"), UNFIT)
+@pytest.mark.parametrize(("name", "cpu", "fakes", "message"), UNFIT)
 def test_where_no_binary_fits_the_python_file_is_taken(
-    install, release, target, tmp_path, name, cpu, fakes, told
+    install, release, target, tmp_path, name, cpu, fakes, message
 ):
     done = install(PATH=machine(tmp_path / "machine", uname=system(name, cpu), **fakes))
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"no binary for {told}; using the Python file\n" in done.stdout
+    assert f"no binary for {message}; using the Python file\n" in done.stdout
     assert release.asked == ["latest/download/SHA256SUMS", "latest/download/twat_fs.py"]
     assert answer(target / "twat-fs") == "twat-fs 2.0.1"
 
@@ -513,7 +513,7 @@ def test_the_real_machine_is_recognised(install, release, shell):
 @posix_only
 @every_shell
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "echo 'libm.so.6: version GLIBC_2.38 not found' >&2; exit 1",
@@ -525,13 +525,13 @@ def test_the_real_machine_is_recognised(install, release, shell):
     ],
 )
 def test_a_binary_that_does_not_run_gives_way_to_the_python_file(
-    install, release, target, shell, text, told
+    install, release, target, shell, text, message
 ):
     release.newest.update({name: f"#!/bin/sh\n{text}\n".encode() for name in BINARIES})
     done = install(shell=shell)
     assert done.returncode == 0
     assert re.search(
-        rf"install.sh: twat-fs-\S+ does not run here: .*{told}.*; using the Python file\n\Z",
+        rf"install.sh: twat-fs-\S+ does not run here: .*{message}.*; using the Python file\n\Z",
         done.stderr,
     )
     assert inside(target) == ["twat-fs"]
@@ -719,7 +719,7 @@ def test_a_slow_server_is_waited_for(install, release, target, shell):
 
 LAST_BRACE = SCRIPT.rindex(b"}")
 NAMES = [
-    found.end(1) for found in re.finditer(rb"^([a-z]+)\w*\(\)", SCRIPT, re.M)
+    match.end(1) for match in re.finditer(rb"^([a-z]+)\w*\(\)", SCRIPT, re.M)
 ]  # "make", "find", "fetch"
 CUTS = sorted({*range(0, LAST_BRACE, 499), *range(LAST_BRACE - 20, LAST_BRACE + 1), *NAMES})
 
@@ -798,8 +798,8 @@ def nobody():
     folder.chmod(0o755)
     as_root = os.geteuid() == 0
     yield folder, {"user": 65534, "group": 65534, "extra_groups": []} if as_root else {}
-    for place, _, _ in os.walk(folder):
-        os.chmod(place, 0o755)
+    for parent, _, _ in os.walk(folder):
+        os.chmod(parent, 0o755)
     shutil.rmtree(folder)
 
 
@@ -977,9 +977,9 @@ done
 exec CURL "$@\""""
 
 
-def with_snap(folder: Path, tools: str, place: str = "snap/bin") -> str:
+def with_snap(folder: Path, tools: str, snap_dir: str = "snap/bin") -> str:
     """A PATH whose curl comes from a snap, before a machine with these tools."""
-    snap = folder / place
+    snap = folder / snap_dir
     snap.mkdir(parents=True)
     fake(snap / "curl", SNAP_CURL.replace("CURL", tool("curl")))
     return f"{snap}:{machine(folder / 'machine', f'{HASH} {tools}')}"
@@ -994,11 +994,13 @@ def test_wget_is_used_where_curl_is_from_a_snap(install, target, tmp_path, shell
 
 @posix_only
 @modest_shell
-@pytest.mark.parametrize("place", ["snap/bin", "var/lib/snapd/snap/bin"])  # Fedora has the second
+@pytest.mark.parametrize(
+    "snap_dir", ["snap/bin", "var/lib/snapd/snap/bin"]
+)  # Fedora has the second
 def test_with_curl_from_a_snap_alone_it_says_what_to_install(
-    install, release, target, tmp_path, shell, place
+    install, release, target, tmp_path, shell, snap_dir
 ):
-    done = install(shell=shell, PATH=with_snap(tmp_path, "", place))
+    done = install(shell=shell, PATH=with_snap(tmp_path, "", snap_dir))
     refused(done, r"curl from a snap cannot write to hidden folders; run `apt-get install curl`$")
     assert (release.asked, inside(target)) == ([], [])
 
@@ -1193,11 +1195,11 @@ def test_a_folder_on_the_path_needs_no_advice(install, release, here, target, sh
     for entry in (f"{target}", f"{target}/"):
         done = install(shell=shell, PATH=f"{here}:{entry}")
         assert (done.returncode, done.stderr) == (0, "")
-        told = [
+        messages = [
             f"downloading {release.url}/{release.asked[1]}",
             f"installed twat-fs 2.0.1 as {target}/twat-fs",
         ]
-        assert done.stdout.splitlines() == [f"install.sh: {line}" for line in told]
+        assert done.stdout.splitlines() == [f"install.sh: {line}" for line in messages]
 
 
 @posix_only
@@ -1247,8 +1249,8 @@ def test_nothing_in_the_home_folder_is_touched_but_the_folder_of_programs(instal
     for name in (".bashrc", ".zshrc", ".profile"):
         (home / name).write_text("mine\n")
     assert install(TWAT_FS_INSTALL_DIR=None).returncode == 0
-    found = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
-    assert found == {".bashrc", ".zshrc", ".profile", ".local/bin/twat-fs"}
+    files = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
+    assert files == {".bashrc", ".zshrc", ".profile", ".local/bin/twat-fs"}
     assert {(home / name).read_text() for name in (".bashrc", ".zshrc", ".profile")} == {"mine\n"}
 
 
@@ -1276,8 +1278,8 @@ def parsed(text: bytes):
 
 def texts(node, *kinds: str) -> List[str]:
     """The source of all nodes of these kinds, in order."""
-    mine = [node.text.decode()] if node.type in kinds else []
-    return mine + [text for child in node.children for text in texts(child, *kinds)]
+    own = [node.text.decode()] if node.type in kinds else []
+    return own + [text for child in node.children for text in texts(child, *kinds)]
 
 
 def variables(node) -> List[str]:
@@ -1287,19 +1289,19 @@ def variables(node) -> List[str]:
 
 def set_somewhere(node) -> List[str]:
     """The variables that get a value: by an assignment, a loop, or a parameter."""
-    found = [
+    names = [
         name
-        for place in kinds_of(node, "left_assignment_expression")
-        for name in variables(place)[:2]
+        for target in kinds_of(node, "left_assignment_expression")
+        for name in variables(target)[:2]
     ]
-    loops = [variables(place)[0] for place in kinds_of(node, "foreach_statement")]
-    parameters = [variables(place)[0] for place in kinds_of(node, "script_parameter")]
-    return found + loops + parameters
+    loops = [variables(target)[0] for target in kinds_of(node, "foreach_statement")]
+    parameters = [variables(target)[0] for target in kinds_of(node, "script_parameter")]
+    return names + loops + parameters
 
 
-def kinds_of(node, kind: str) -> list:
-    mine = [node] if node.type == kind else []
-    return mine + [found for child in node.children for found in kinds_of(child, kind)]
+def kinds_of(node, node_type: str) -> list:
+    own = [node] if node.type == node_type else []
+    return own + [match for child in node.children for match in kinds_of(child, node_type)]
 
 
 def test_it_is_ascii_for_5_1_and_calls_its_one_function_at_the_end():
@@ -1359,11 +1361,11 @@ def test_every_variable_that_is_read_was_set():
 def test_no_variable_is_a_parameter_in_other_letters():
     assigned = [
         name
-        for place in kinds_of(parsed(POWERSHELL), "left_assignment_expression")
-        for name in variables(place)
+        for target in kinds_of(parsed(POWERSHELL), "left_assignment_expression")
+        for name in variables(target)
     ]
     assert OPTIONS & set(assigned) == set()
-    loops = [variables(place)[0] for place in kinds_of(parsed(POWERSHELL), "foreach_statement")]
+    loops = [variables(target)[0] for target in kinds_of(parsed(POWERSHELL), "foreach_statement")]
     assert OPTIONS & set(loops) == set()
 
 
@@ -1427,8 +1429,10 @@ def powershell(release, target, compiled):
             "TWAT_FS_INSTALL_DIR": str(target),
             "GITHUB_PATH": "",
         }
-        how = ["-Command", script] if script else ["-File", str(WINDOWS_SCRIPT), *map(str, options)]
-        argv = [shell, "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", *how]
+        arguments = (
+            ["-Command", script] if script else ["-File", str(WINDOWS_SCRIPT), *map(str, options)]
+        )
+        argv = [shell, "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", *arguments]
         pipes = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
         return subprocess.run(argv, env={**env, **variables}, timeout=120, **pipes)
 
@@ -1484,10 +1488,10 @@ def test_windows_takes_the_python_file_where_the_binary_does_not_run(
     done = powershell(shell)
     assert (done.returncode, inside(target)) == (0, ["twat-fs.cmd", "twat-fs.py"]), done.stderr
     assert f"{WINDOWS_BINARY} does not run here; using the Python file" in done.stdout
-    said = subprocess.run(
+    output = subprocess.run(
         [str(target / "twat-fs.cmd"), "--version"], capture_output=True, text=True
     )
-    assert (said.returncode, said.stdout.strip()) == (0, "twat-fs 2.0.1")
+    assert (output.returncode, output.stdout.strip()) == (0, "twat-fs 2.0.1")
 
 
 @windows_only

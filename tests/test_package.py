@@ -69,8 +69,8 @@ def venv(tmp_path):
 def pip(venv, shelf):
     """pip for that venv, whose builds take the backend from the shelf."""
     alone = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(shelf), "PIP_CONFIG_FILE": os.devnull}
-    return lambda *words, **env: python(
-        "-m", "pip", "--python", venv, "install", "-q", *words, **{**alone, **env}
+    return lambda *args, **env: python(
+        "-m", "pip", "--python", venv, "install", "-q", *args, **{**alone, **env}
     )
 
 
@@ -84,13 +84,13 @@ def sha256(path) -> str:
 def test_the_wheel_is_the_program_and_its_papers_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         assert sorted(archive.namelist()) == WHEEL
-        told = archive.read("twat_fs.py").decode()
+        source = archive.read("twat_fs.py").decode()
         metadata = (
             archive.read("twat_fs-3.0.0.dist-info/METADATA").decode().split("\n\n")[0].splitlines()
         )
         entries = archive.read("twat_fs-3.0.0.dist-info/entry_points.txt").decode().split()
-    assert told.count(f'\n__version__ = "{VERSION}"') == 1
-    assert told.replace(f'__version__ = "{VERSION}"', '__version__ = "0+unknown"') == (
+    assert source.count(f'\n__version__ = "{VERSION}"') == 1
+    assert source.replace(f'__version__ = "{VERSION}"', '__version__ = "0+unknown"') == (
         ROOT / "twat_fs.py"
     ).read_text("utf-8")
     assert {
@@ -151,13 +151,13 @@ def test_building_leaves_the_tree_as_it_was(dist, clone):
 
 
 def says_its_version(venv, version=VERSION):
-    for words in (
+    for program in (
         "twat-fs --version",
         "twat-fs version",
         "file2url --version",
         "python -m twat_fs version",
     ):
-        command, *rest = words.split()
+        command, *rest = program.split()
         assert good(venv / "bin" / command, *rest, cwd=venv) == f"twat-fs {version}\n"
 
 
@@ -175,13 +175,13 @@ def test_pip_installs_from_sources(what, clone, venv, pip):
 def test_an_editable_install_is_the_tree_and_says_so(clone, venv, pip):
     pip("-e", clone)
     says_its_version(venv, f"0+unknown (git {TAG})")
-    found = good(
+    location = good(
         venv / "bin" / "python",
         "-c",
         "import twat_fs; print(twat_fs.__file__, twat_fs.__version__)",
         cwd=venv,
     )
-    assert found == f"{clone / 'twat_fs.py'} 0+unknown\n"
+    assert location == f"{clone / 'twat_fs.py'} 0+unknown\n"
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def alone(tmp_path, shelf):
 
 @pytest.fixture
 def uv(tmp_path, alone):
-    return lambda *words, **more: good(BIN / "uv", *words, **{**alone, "cwd": tmp_path, **more})
+    return lambda *args, **more: good(BIN / "uv", *args, **{**alone, "cwd": tmp_path, **more})
 
 
 @pytest.mark.parametrize("what", ["{clone}", "git+file://{clone}@v3.0.0"], ids=["folder", "git"])
@@ -242,7 +242,7 @@ def test_an_archive_of_the_tag_can_be_installed(uv, clone, venv, tmp_path):
 def pipx(tmp_path, alone):
     places = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
     env = {**alone, **places, "PIPX_DEFAULT_PYTHON": sys.executable, "cwd": tmp_path}
-    return lambda *words, **more: good(BIN / "pipx", *words, **{**env, **more})
+    return lambda *args, **more: good(BIN / "pipx", *args, **{**env, **more})
 
 
 def test_pipx_installs_it(pipx, clone, tmp_path):
@@ -360,7 +360,7 @@ def test_importing_asks_nobody(checkout):
 
 
 def test_the_module_is_found_by_name_in_a_checkout(checkout):
-    told = subprocess.check_output(
+    output = subprocess.check_output(
         [sys.executable, "-m", "twat_fs", "version"], cwd=checkout, text=True
     )
-    assert told == f"twat-fs 0+unknown (git {TAG})\n"
+    assert output == f"twat-fs 0+unknown (git {TAG})\n"

@@ -142,8 +142,8 @@ VERDICTS = [
     "request_, answer, verdict", VERDICTS, ids=lambda value: getattr(value, "status", None)
 )
 def test_judge(request_, answer, verdict):
-    found = outcome(t.judge, request_, answer)
-    assert found is answer if verdict is t.Response else found is verdict
+    result = outcome(t.judge, request_, answer)
+    assert result is answer if verdict is t.Response else result is verdict
 
 
 def judged(request, answer) -> t.UploadError:
@@ -190,9 +190,9 @@ def test_a_busy_host_says_how_long(request_, answer, seconds):
     ],
 )
 def test_the_hosts_own_words_are_shown_without_harm(body, shown):
-    words = str(judged(UPLOAD, response(body, 403)))
-    assert shown in words and words.startswith("403 Forbidden")
-    assert words.isprintable()
+    message = str(judged(UPLOAD, response(body, 403)))
+    assert shown in message and message.startswith("403 Forbidden")
+    assert message.isprintable()
 
 
 def test_a_talkative_host_is_cut_short():
@@ -203,8 +203,8 @@ def test_a_talkative_host_is_cut_short():
 @given(st.integers(100, 999), st.binary(max_size=300), st.text(max_size=30), st.booleans())
 def test_any_answer_is_a_success_or_an_upload_error(status, body, pause, repeatable):
     for request in (UPLOAD, SAYS_NOTHING, UGUU, UPLOAD._replace(idempotent=repeatable)):
-        found = outcome(t.judge, request, response(body, status, Retry_After=pause))
-        assert isinstance(found, t.Response) or issubclass(found, t.UploadError)
+        result = outcome(t.judge, request, response(body, status, Retry_After=pause))
+        assert isinstance(result, t.Response) or issubclass(result, t.UploadError)
 
 
 # 3 Numbers and times -------------------------------------------------------------------------------------------------
@@ -389,9 +389,9 @@ def test_lifetime(keeps, size, wishes, life):
 def test_a_wish_is_never_cut(seconds, size):
     for row in t.PROVIDERS:
         keeps = t.retention_for(row, t.UploadOptions())
-        kept = outcome(t.choose_lifetime, keeps, size, t.UploadOptions(keep=seconds))
+        ttl = outcome(t.choose_lifetime, keeps, size, t.UploadOptions(keep=seconds))
         gone = outcome(t.choose_lifetime, keeps, size, t.UploadOptions(expire=seconds))
-        assert kept is t.Unsuitable or kept >= seconds
+        assert ttl is t.Unsuitable or ttl >= seconds
         assert gone is t.Unsuitable or (gone >= seconds and keeps.choices)
 
 
@@ -521,13 +521,13 @@ OBJECTIONS = [
 ]
 
 
-@pytest.mark.parametrize("name, file, wishes, reason, kind", OBJECTIONS)
-def test_objection(name, file, wishes, reason, kind):
+@pytest.mark.parametrize("name, file, wishes, reason, error_class", OBJECTIONS)
+def test_objection(name, file, wishes, reason, error_class):
     against = t.objection(BY_ID[name], source(1, file), t.UploadOptions(**wishes))
     if reason is None:
         assert against is None
     else:
-        assert type(against) is kind and reason in str(against)
+        assert type(against) is error_class and reason in str(against)
 
 
 @pytest.mark.parametrize(
@@ -591,13 +591,13 @@ UNKNOWN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name, words", [row for row in UNKNOWN if row[0] != "s"])
-def test_a_wrong_name_is_answered_with_what_was_meant(name, words):
+@pytest.mark.parametrize("name, expected", [row for row in UNKNOWN if row[0] != "s"])
+def test_a_wrong_name_is_answered_with_what_was_meant(name, expected):
     with pytest.raises(t.UsageError) as caught:
         t.find_provider(name)
-    said = f"{caught.value} {caught.value.hint}"
-    assert all(word in said for word in words)
-    assert said.isprintable() and len(said) < 300
+    message = f"{caught.value} {caught.value.hint}"
+    assert all(word in message for word in expected)
+    assert message.isprintable() and len(message) < 300
 
 
 def test_every_ambiguous_prefix_names_all_that_it_may_be():
@@ -629,8 +629,8 @@ def test_every_ambiguous_prefix_names_all_that_it_may_be():
     | st.text(alphabet="/@:[]%?#ax\udcffü1", max_size=12).map("http://".__add__)
 )
 def test_any_name_is_a_host_or_a_usage_error(name):
-    found = outcome(t.find_provider, name)
-    assert isinstance(found, t.Provider) or found is t.UsageError
+    result = outcome(t.find_provider, name)
+    assert isinstance(result, t.Provider) or result is t.UsageError
 
 
 CHAIN = ["catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg", "filebin", "uguu"]
@@ -665,8 +665,8 @@ CHAINS = [
 
 @pytest.mark.parametrize("names, fallback, ids", CHAINS)
 def test_choose(names, fallback, ids):
-    found = outcome(t.choose_chain, names, fallback)
-    assert ([row.id for row in found] if isinstance(found, list) else found) == ids
+    result = outcome(t.choose_chain, names, fallback)
+    assert ([row.id for row in result] if isinstance(result, list) else result) == ids
 
 
 OWN = [
@@ -748,9 +748,9 @@ READERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("reader, body, found", READERS)
-def test_reader(reader, body, found):
-    assert outcome(reader, response(body)) == found
+@pytest.mark.parametrize("reader, body, expected", READERS)
+def test_reader(reader, body, expected):
+    assert outcome(reader, response(body)) == expected
 
 
 HOSTILE = [
@@ -848,10 +848,10 @@ LINKS = [
 ]
 
 
-@pytest.mark.parametrize("said, link", LINKS)
-def test_a_link_is_judged_by_its_domain_alone(said, link):
-    answer = response(said.encode("utf-8", "replace"), url="https://a.example/up")
-    assert outcome(t.check_link, said, answer, "a.example", "b.example") == link
+@pytest.mark.parametrize("link_text, link", LINKS)
+def test_a_link_is_judged_by_its_domain_alone(link_text, link):
+    answer = response(link_text.encode("utf-8", "replace"), url="https://a.example/up")
+    assert outcome(t.check_link, link_text, answer, "a.example", "b.example") == link
 
 
 OWN = [
@@ -873,9 +873,9 @@ OWN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("asked, said, link", OWN)
-def test_a_link_of_ones_own_server_leads_to_that_server(asked, said, link):
-    assert outcome(t.check_link, said, response(said, url=asked)) == link
+@pytest.mark.parametrize("asked, link_text, link", OWN)
+def test_a_link_of_ones_own_server_leads_to_that_server(asked, link_text, link):
+    assert outcome(t.check_link, link_text, response(link_text, url=asked)) == link
 
 
 @pytest.mark.parametrize("space", ["\u202f", "\u3000", "\u00a0", "\u200d"])
@@ -893,8 +893,8 @@ def test_a_name_with_a_foreign_space_comes_back_unencoded(space):
 
 def test_a_link_to_another_host_is_named_with_what_may_be_wrong():
     answer = response("http://localhost:8080/x/a", url="https://drop.example.org/a")
-    words = "200 OK, but link points to localhost:8080, not drop.example.org: does its proxy pass the Host header\\?"
-    with pytest.raises(t.NoLink, match="^" + words + "$"):
+    message = "200 OK, but link points to localhost:8080, not drop.example.org: does its proxy pass the Host header\\?"
+    with pytest.raises(t.NoLink, match="^" + message + "$"):
         t.transfersh_read(answer)
     with pytest.raises(t.NoLink, match=r"^200 OK, but link points to evil\.example, not x0\.at$"):
         BY_ID["x0at"].evidence.read(response("https://evil.example/a"))
@@ -1055,11 +1055,11 @@ def tree_of(row: t.Provider):
 
 
 def read_is_sound(row: t.Provider, answer: t.Response) -> None:
-    found = outcome(row.evidence.read, answer)
-    if isinstance(found, t.Link):
-        assert found.url.isascii() and found.url.isprintable() and " " not in found.url
+    result = outcome(row.evidence.read, answer)
+    if isinstance(result, t.Link):
+        assert result.url.isascii() and result.url.isprintable() and " " not in result.url
     else:
-        assert issubclass(found, t.UploadError)
+        assert issubclass(result, t.UploadError)
 
 
 NASTY = [
@@ -1298,8 +1298,8 @@ def test_the_host_header_names_a_port_only_where_it_must(scheme, host, port, sho
     | st.text(alphabet="/@:[]%?#ax\udcffü1 \0", max_size=14).map("https://".__add__)
 )
 def test_any_text_is_a_target_or_no_link(url):
-    found = outcome(t.parse_target, url)
-    assert found is t.NoLink or (found.host.isascii() and 0 < found.port < 65536)
+    result = outcome(t.parse_target, url)
+    assert result is t.NoLink or (result.host.isascii() and 0 < result.port < 65536)
 
 
 BARE = [
@@ -1391,8 +1391,8 @@ def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(text):
     | st.text(alphabet="/@:[]%?#axh:1\udcffü ", max_size=14).map("http://".__add__)
 )
 def test_any_text_is_a_proxy_or_a_usage_error(text):
-    found = outcome(t.parse_proxy, text)
-    assert found is t.UsageError or all(header[1].isascii() for header in found.authorization())
+    result = outcome(t.parse_proxy, text)
+    assert result is t.UsageError or all(header[1].isascii() for header in result.authorization())
 
 
 GET = t.Request(
@@ -1431,13 +1431,13 @@ REDIRECTS = [
 
 @pytest.mark.parametrize("request_, status, location, url, headers", REDIRECTS)
 def test_redirected(request_, status, location, url, headers):
-    found = outcome(
+    result = outcome(
         t.redirected, request_, response("", status, url=request_.url, Location=location)
     )
-    if isinstance(found, t.Request):
-        assert (found.url, found.headers, found.method) == (url, headers, request_.method)
+    if isinstance(result, t.Request):
+        assert (result.url, result.headers, result.method) == (url, headers, request_.method)
     else:
-        assert found is url
+        assert result is url
 
 
 @pytest.mark.parametrize(
@@ -1460,8 +1460,8 @@ def test_a_redirect_to_unquoted_letters_can_be_followed(location):
     | st.text(alphabet="/:[]@a?#", max_size=10)
 )
 def test_any_redirect_is_followed_or_an_upload_error(location):
-    found = outcome(t.redirected, GET, response("", 302, Location=location))
-    assert found is None or isinstance(found, t.Request) or issubclass(found, t.UploadError)
+    result = outcome(t.redirected, GET, response("", 302, Location=location))
+    assert result is None or isinstance(result, t.Request) or issubclass(result, t.UploadError)
 
 
 RANGES_TOLD = [
@@ -1555,8 +1555,8 @@ def test_parse_range(header, size, span):
     st.from_regex(r"\Abytes=[0-9]{0,3}-[0-9]{0,3}\Z") | st.text(max_size=20), st.integers(0, 200)
 )
 def test_any_range_lies_within_the_file(header, size):
-    found = span_or_status(header, size)
-    assert found == 416 or 0 <= found[0] <= found[1] <= size
+    result = span_or_status(header, size)
+    assert result == 416 or 0 <= result[0] <= result[1] <= size
 
 
 # 10 Words for people -------------------------------------------------------------------------------------------------
@@ -1573,17 +1573,17 @@ def test_human(size, shown):
     assert t.human(size) == shown
 
 
-@pytest.mark.parametrize("body, words", [
+@pytest.mark.parametrize("body, message", [
     ("", "404 Not Found"), ("Not Found", "404 Not Found"), ("<title>404 Not Found</title>", "404 Not Found"),
     ("no such bin", "404 Not Found: no such bin"),
 ])  # fmt: skip
-def test_a_refusal_says_nothing_twice(body, words):
+def test_a_refusal_says_nothing_twice(body, message):
     with pytest.raises(t.Refused) as caught:
         t.judge(
             t.Request("PUT", "https://host.example/"),
             t.Response(404, {}, body.encode(), "https://host.example/"),
         )
-    assert str(caught.value) == words
+    assert str(caught.value) == message
 
 
 DURATIONS_SHOWN = [
@@ -1677,8 +1677,8 @@ EXIT_CODES = [
 
 @pytest.mark.parametrize("failures, code", EXIT_CODES)
 def test_the_exit_code_of_a_whole_chain(failures, code):
-    whole = t.AllProvidersFailed(failures)
-    assert whole.exit_code == code and whole.failures == tuple(failures)
+    combined = t.AllProvidersFailed(failures)
+    assert combined.exit_code == code and combined.failures == tuple(failures)
 
 
 # 12 Secrets ----------------------------------------------------------------------------------------------------------

@@ -32,10 +32,10 @@ def main(online_box, capsys):
     return caller(capsys)
 
 
-def assert_local(done, box, *words):
+def assert_local(done, box, *args):
     """Exit 6, no URL, nothing sent, and a sentence with these words."""
     assert (done.code, done.out, box.tunnels) == (6, "", [])
-    assert [word for word in words if word not in done.err] == [] and done.err.startswith(
+    assert [word for word in args if word not in done.err] == [] and done.err.startswith(
         "twat-fs: "
     )
 
@@ -165,8 +165,8 @@ def test_one_missing_file_does_not_keep_the_others(main, box, tmp_path):
 
 def test_a_missing_file_is_a_line_of_json_too(main, box, tmp_path):
     done = main("--json", tmp_path / "nothing.txt")
-    found = json.loads(done.out)
-    assert done.code == 6 and found["url"] is None and "no such file" in found["error"]
+    result = json.loads(done.out)
+    assert done.code == 6 and result["url"] is None and "no such file" in result["error"]
 
 
 @posix
@@ -255,9 +255,9 @@ def test_no_command_for_a_path_that_cannot_be_typed(main, box, tmp_path, name):
 @posix
 def test_no_command_for_what_only_another_process_has(box, tmp_path):
     """bash has closed the pipe of <(...) when a hint could be typed."""
-    words = f"{shlex.join(command([]))} <(echo words)"
+    args = f"{shlex.join(command([]))} <(echo words)"
     done = subprocess.run(
-        ["bash", "-c", words],
+        ["bash", "-c", args],
         env=environment(box, None),
         capture_output=True,
         text=True,
@@ -326,11 +326,11 @@ def write_inside(path):
 
 def write_and_hide(path):
     """The same size and the same time, but another file."""
-    found = os.stat(path)
+    stat_result = os.stat(path)
     other = str(path) + ".new"
     with open(other, "wb") as file:
-        file.truncate(found.st_size)
-    os.utime(other, ns=(found.st_atime_ns, found.st_mtime_ns))
+        file.truncate(stat_result.st_size)
+    os.utime(other, ns=(stat_result.st_atime_ns, stat_result.st_mtime_ns))
     os.replace(other, path)
 
 
@@ -378,13 +378,13 @@ def in_the_middle(waits, act):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("how", ["plain", "hashed", "tls"])
-def test_a_file_that_changes_while_it_is_sent(main, box, large, how, change):
+@pytest.mark.parametrize("way", ["plain", "hashed", "tls"])
+def test_a_file_that_changes_while_it_is_sent(main, box, large, way, change):
     waits = Waits()
-    context = box.notary.context("localhost") if how == "tls" else None
+    context = box.notary.context("localhost") if way == "tls" else None
     with Server(waits, context=context, buffer=64 << 10) as server:
         thread = in_the_middle(waits, lambda: change(large))
-        more = ["--verify", "full"] if how == "hashed" else []
+        more = ["--verify", "full"] if way == "hashed" else []
         done = main("-p", server.url, "--fallback", "-v", *more, large)
         thread.join()
     assert (done.code, done.out) == (6, "") and "large.bin: " in done.err
@@ -574,8 +574,8 @@ def test_names_like_options_come_after_two_dashes(main, box, tmp_path, monkeypat
 def test_commands_are_files_when_they_say_so(main, box, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "list").write_bytes(b"mine\n")
-    for words in (["./list", "-p", DROP], ["upload", "list", "-p", DROP], ["-p", DROP, "list"]):
-        done = main(*words)
+    for args in (["./list", "-p", DROP], ["upload", "list", "-p", DROP], ["-p", DROP, "list"]):
+        done = main(*args)
         assert done.code == 0 and box.stored[done.links[0]].read() == b"mine\n"
 
 

@@ -34,10 +34,10 @@ LINES = SOURCE.splitlines()
 TREE = ast.parse(SOURCE)
 NODES = list(ast.walk(TREE))
 BANNERS = {
-    number: found
+    number: match
     for number, line in enumerate(LINES, 1)
-    for found in [re.match(r"# ([0-9]+)  (.+?) -{10,}$", line)]
-    if found
+    for match in [re.match(r"# ([0-9]+)  (.+?) -{10,}$", line)]
+    if match
 }
 LOADS = [
     node
@@ -65,7 +65,7 @@ STDLIB = getattr(sys, "stdlib_module_names", None) or frozenset(  # 3.9 has no s
 
 def chapter_of(node) -> str:
     """The title of the chapter in which a node stands; "" before the first."""
-    before = [found.group(2) for line, found in BANNERS.items() if line <= node.lineno]
+    before = [match.group(2) for line, match in BANNERS.items() if line <= node.lineno]
     return before[-1] if before else ""
 
 
@@ -169,11 +169,11 @@ def test_every_module_is_used():
     ],
 )
 def test_the_network_has_its_chapter(module, chapters):
-    found = uses(module)
-    assert found, f"nothing uses {module}: this test looks for the wrong thing"
+    nodes = uses(module)
+    assert nodes, f"nothing uses {module}: this test looks for the wrong thing"
     stray = [
         f"line {node.lineno}: {module} in {chapter_of(node)!r}"
-        for node in found
+        for node in nodes
         if chapter_of(node) not in chapters
     ]
     assert not stray
@@ -207,7 +207,7 @@ def test_the_program_ends_at_the_version_guard_and_at_its_last_line_only():
 
 
 def test_four_functions_read_the_environment():
-    found = [
+    nodes = [
         node
         for name in (
             "os.environ",
@@ -219,7 +219,7 @@ def test_four_functions_read_the_environment():
         )
         for node in uses(name)
     ]
-    assert {owner_of(node) for node in found} == {
+    assert {owner_of(node) for node in nodes} == {
         "environment",
         "system_ca_bundle",
         "missing_ca_hint",
@@ -297,14 +297,14 @@ def test_the_facts_of_a_row_do_not_contradict_each_other(row):
 def test_no_provider_is_named_in_the_engine():
     """A host that needs an `if name ==` misses a fact or a reader."""
     ids = {row.id for row in t.PROVIDERS} | {row.domain for row in t.PROVIDERS}
-    told = [
+    strings = [
         node
         for node in NODES
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in ids
     ]
     stray = [
         f"line {node.lineno}: {node.value}"
-        for node in told
+        for node in strings
         if chapter_of(node) and not chapter_of(node).startswith(("Hosts", "The hosts", "Amazon"))
     ]
     assert not stray
@@ -315,16 +315,16 @@ def test_no_provider_is_named_in_the_engine():
 
 def test_the_chapters_of_the_title_page_are_the_banners():
     outline = re.findall(r"^ {4,6}([0-9]+)  (\S.*)$", ast.get_docstring(TREE, clean=False), re.M)
-    assert outline == [found.groups() for found in BANNERS.values()]
+    assert outline == [match.groups() for match in BANNERS.values()]
     numbers = [int(number) for number, _ in outline]
     assert numbers == sorted(set(numbers)) and len(numbers) > 8
 
 
 def test_every_banner_is_one():
     assert [line for line in LINES if re.match(r"# [0-9]", line)] == [
-        found.string for found in BANNERS.values()
+        match.string for match in BANNERS.values()
     ]
-    assert len({len(found.string) for found in BANNERS.values()}) == 1, "banners of one length"
+    assert len({len(match.string) for match in BANNERS.values()}) == 1, "banners of one length"
 
 
 def test_the_usage_of_the_title_page_is_what_the_program_has():
@@ -424,8 +424,8 @@ def test_old_pythons_can_read_the_file_as_far_as_the_sentence(minor):
 
 def old_python(version: str):
     """An interpreter of that version on this machine, or None."""
-    found = sorted(glob.glob(str(PYENV / "versions" / f"{version}.*" / "bin" / "python")))
-    return found[-1] if found else shutil.which(f"python{version}")
+    paths = sorted(glob.glob(str(PYENV / "versions" / f"{version}.*" / "bin" / "python")))
+    return paths[-1] if paths else shutil.which(f"python{version}")
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8"])
@@ -447,8 +447,8 @@ def test_an_old_python_says_so_in_one_sentence(version, tmp_path):
 def tokens(source: str) -> list:
     """Names, operators and literals: what there is to read, however it is wrapped."""
     kinds = (tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING)
-    found = tokenize.generate_tokens(io.StringIO(source).readline)
-    return [t for t in found if t.type in kinds or tokenize.tok_name[t.type].startswith("FSTRING")]
+    read = tokenize.generate_tokens(io.StringIO(source).readline)
+    return [t for t in read if t.type in kinds or tokenize.tok_name[t.type].startswith("FSTRING")]
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="f-strings have tokens of their own there")
@@ -517,7 +517,9 @@ REPORTS_EVERYTHING = {
 
 def is_broad(handler: ast.ExceptHandler) -> bool:
     kinds = [handler.type] if not isinstance(handler.type, ast.Tuple) else handler.type.elts
-    return any(kind is None or dotted(kind) in ("Exception", "BaseException") for kind in kinds)
+    return any(
+        caught is None or dotted(caught) in ("Exception", "BaseException") for caught in kinds
+    )
 
 
 def test_what_is_caught_is_named():
@@ -573,15 +575,15 @@ def test_the_contract_of_progress_is_described(name):
 
 def test_docstrings_are_sentences():
     """They begin with a capital, a figure or a name, and end like a sentence."""
-    told = [
+    docstrings = [
         (node.name, ast.get_docstring(node))
         for node in FUNCTIONS + CLASSES
         if ast.get_docstring(node)
     ]
-    assert len(told) > 80
+    assert len(docstrings) > 80
     bad = [
         name
-        for name, text in told
+        for name, text in docstrings
         if text.partition("\n\n")[0].rstrip("'\" ")[-1] not in ".?!:)" or len(text) < 8
     ]
     assert not bad
@@ -628,8 +630,8 @@ def test_nothing_in_the_repository_knows_the_machine_it_was_written_on():
     files = repository()
     assert PATH in files and Path(__file__).resolve() in files
     assert not [
-        f"{path.name}: {found.group()}"
+        f"{path.name}: {match.group()}"
         for path in files
-        for found in [places.search(path.read_bytes())]
-        if found
+        for match in [places.search(path.read_bytes())]
+        if match
     ]

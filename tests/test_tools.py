@@ -72,18 +72,18 @@ def test_make_alone_prints_the_help():
 
 
 @pytest.mark.parametrize(
-    "words", [["release"], ["release", "v1.2.3", "v1.2.4"], ["binary", "--nonsense"]]
+    "args", [["release"], ["release", "v1.2.3", "v1.2.4"], ["binary", "--nonsense"]]
 )
-def test_a_wrong_word_is_refused_by_the_tool_that_gets_it(words):
-    done = tool("dev", *words)
+def test_a_wrong_word_is_refused_by_the_tool_that_gets_it(args):
+    done = tool("dev", *args)
     assert done.returncode == 2 and "error:" in done.stderr
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["nonsense"], ["lint", "--nonsense"], ["clean", "file"], ["build", "x"]]
+    "args", [[], ["nonsense"], ["lint", "--nonsense"], ["clean", "file"], ["build", "x"]]
 )
-def test_dev_refuses_what_it_does_not_know(words):
-    done = tool("dev", *words)
+def test_dev_refuses_what_it_does_not_know(args):
+    done = tool("dev", *args)
     assert done.returncode == 2
     assert "error:" in done.stderr
 
@@ -149,8 +149,8 @@ def test_clean_deletes_what_was_made_and_nothing_else(tmp_path):
         "tests/__pycache__/a.pyc",
         "dist/a.whl",
     ]
-    kept = ["twat_fs.py", "tests/test_a.py", ".git/config", "tools/dev.py", ".venvy"]
-    for name in [*made, *kept]:
+    remaining = ["twat_fs.py", "tests/test_a.py", ".git/config", "tools/dev.py", ".venvy"]
+    for name in [*made, *remaining]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     shutil.copy(ROOT / "tools" / "dev.py", tmp_path / "tools")
@@ -161,7 +161,7 @@ def test_clean_deletes_what_was_made_and_nothing_else(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert not [name for name in made if (tmp_path / name).exists()]
-    assert [name for name in kept if (tmp_path / name).exists()] == kept
+    assert [name for name in remaining if (tmp_path / name).exists()] == remaining
 
 
 def test_the_table_of_online_tests_tells_day_result_and_reason():
@@ -230,7 +230,7 @@ def test_a_readme_that_is_not_there_is_told_in_a_sentence(tmp_path):
 
 
 @pytest.fixture(params=["C", "Python"])
-def place(request, tmp_path, monkeypatch):
+def workbench(request, tmp_path, monkeypatch):
     """The place of the bench, once with each sink."""
     if request.param == "C":
         need("cc")
@@ -245,12 +245,12 @@ def place(request, tmp_path, monkeypatch):
 @posix_only
 @pytest.mark.needs("curl")
 @pytest.mark.parametrize("tls", [False, True])
-def test_both_sinks_receive_count_answer_and_serve_ranges(place, tls):
+def test_both_sinks_receive_count_answer_and_serve_ranges(workbench, tls):
     if tls:
         need("openssl")
-    file = place.file(3 * bench.MiB)
-    with bench.running_sink(place, tls, file) as sink:
-        ask = ["curl", "-sS", "--fail", *(["--cacert", place.bundle] if tls else [])]
+    file = workbench.file(3 * bench.MiB)
+    with bench.running_sink(workbench, tls, file) as sink:
+        ask = ["curl", "-sS", "--fail", *(["--cacert", workbench.bundle] if tls else [])]
         link = subprocess.check_output([*ask, "-T", file, sink.url], text=True)
         assert link == f"{sink.url}abc/{Path(file).name}"
         assert subprocess.check_output(
@@ -268,25 +268,27 @@ def test_both_sinks_receive_count_answer_and_serve_ranges(place, tls):
 @posix_only
 @pytest.mark.needs("curl")
 @pytest.mark.parametrize("tls", [False, True])
-def test_a_sink_is_a_bucket_for_boto3(place, tls, clean_env):
+def test_a_sink_is_a_bucket_for_boto3(workbench, tls, clean_env):
     """Over https its bodies are chunked, twice."""
     if tls:
-        clean_env.setenv("AWS_CA_BUNDLE", place.bundle)
+        clean_env.setenv("AWS_CA_BUNDLE", workbench.bundle)
     keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
-    with bench.running_sink(place, tls) as sink:
+    with bench.running_sink(workbench, tls) as sink:
         client = boto3.client("s3", endpoint_url=sink.url, **keys)
         for size in (0, 1000, 17 * bench.MiB):
-            client.upload_file(place.file(size), "bucket", "file.bin")
+            client.upload_file(workbench.file(size), "bucket", "file.bin")
         assert 17 * bench.MiB < sink.statistics()[0] < 17 * bench.MiB + 4000
 
 
 @posix_only
 @pytest.mark.needs("curl")
-def test_a_capped_line_is_one(place):
-    with bench.running_sink(place, False, cap=bench.MiB) as sink:
+def test_a_capped_line_is_one(workbench):
+    with bench.running_sink(workbench, False, cap=bench.MiB) as sink:
         begun = time.monotonic()
         subprocess.run(
-            ["curl", "-sS", "-T", place.file(bench.MiB), sink.url], check=True, capture_output=True
+            ["curl", "-sS", "-T", workbench.file(bench.MiB), sink.url],
+            check=True,
+            capture_output=True,
         )
         assert 0.8 < time.monotonic() - begun < 5
 
@@ -296,8 +298,8 @@ def test_a_capped_line_is_one(place):
 def test_the_quick_bench_measures_every_race_and_can_be_compared(tmp_path):
     first = tool("bench", "--quick", "--json", tmp_path / "first.json")
     assert first.returncode == 0, first.stderr
-    found = json.loads((tmp_path / "first.json").read_text())
-    raced = {entry["race"] for entry in found["entries"]}
+    measured = json.loads((tmp_path / "first.json").read_text())
+    raced = {entry["race"] for entry in measured["entries"]}
     wanted = {
         "start",
         "form http 4 GiB",
@@ -308,7 +310,7 @@ def test_the_quick_bench_measures_every_race_and_can_be_compared(tmp_path):
         "s3 capped line 100 MiB",
     }
     assert wanted <= raced
-    assert [goal["number"] for goal in found["goals"]] == [goal.number for goal in bench.GOALS]
+    assert [goal["number"] for goal in measured["goals"]] == [goal.number for goal in bench.GOALS]
     again = tool("bench", "--quick", "--only", "many", "--compare", tmp_path / "first.json")
     assert again.returncode == 0, again.stderr
     assert "ratios compared with" in again.stdout

@@ -321,7 +321,7 @@ def test_all_replies_of_socks_are_understood(main, box, sample, scheme, asked, b
     with Server(socks_relay(bound)) as relay, secure(box) as server:
         relay.asked = []
         # -4: localhost may be ::1 as well, and socks5 looks it up here
-        done = main("-4", "-p", server.url, "-x", "%s://%s" % (scheme, relay.place), sample)
+        done = main("-4", "-p", server.url, "-x", "%s://%s" % (scheme, relay.authority), sample)
     assert done.code == 0 and set(relay.asked) == {asked} and len(server.arrived) == 2
 
 
@@ -351,7 +351,7 @@ def test_what_socks_may_say_is_a_sentence(main, sample, oddity):
             "-p",
             DROP,
             "-x",
-            "socks5h://" + server.place,
+            "socks5h://" + server.authority,
             "--connect-timeout",
             1,
             "--retry",
@@ -1121,7 +1121,9 @@ def test_an_upload_is_never_redirected(main, sample, status):
         done = main("-p", url, sample)
     assert (done.code, done.out) == (1, "") and len(server.arrived) == 1 and not other.connections
     assert (
-        "unexpected redirect" in done.err and other.place in done.err and "hunter2" not in done.err
+        "unexpected redirect" in done.err
+        and other.authority in done.err
+        and "hunter2" not in done.err
     )
 
 
@@ -1228,7 +1230,7 @@ def test_an_early_yes_is_no_success(main, big, close):
         talk.body(talk.head(), most=64 << 10)
         talk.say(
             200,
-            b"http://%s/1/big.bin" % talk.server.place.encode(),
+            b"http://%s/1/big.bin" % talk.server.authority.encode(),
             *(["Connection: close"] if close else []),
         )
         talk.linger() if not close else None
@@ -1284,7 +1286,7 @@ class Old(Keeper):
 
     def __call__(self, talk):
         arrived = talk.request()
-        body = self.keep(talk, arrived) if arrived.method == "PUT" else self.kept[arrived.target]
+        body = self.keep(talk, arrived) if arrived.method == "PUT" else self.stored[arrived.target]
         talk.say(200, body, length=False, version="1.0")
 
 
@@ -1372,7 +1374,7 @@ def test_answers_in_odd_clothes_are_understood(main, box, tmp_path, kind, tls):
     with Server(ODD[kind](), context=box.notary.context("localhost") if tls else None) as server:
         done = main("-p", server.url, "--timeout", 1, *files)
     assert (done.code, len(done.links), done.err) == (0, 3, "") and done.seconds < 5
-    assert [server.manners.kept[urlsplit(link).path] for link in done.links] == [
+    assert [server.manners.stored[urlsplit(link).path] for link in done.links] == [
         file.read_bytes() for file in files
     ]
 
@@ -1607,7 +1609,7 @@ def test_an_ipv6_address_is_a_host(main, box, proxies, sample, tls):
     with Server(Keeper(), context=context, host="::1") as server:
         done = main("-p", server.at("[::1]"), sample)
     assert (done.code, done.links) == (0, [server.at("[::1]") + "1/sample.bin"])
-    assert server.puts()[0].header("Host") == server.place
+    assert server.puts()[0].header("Host") == server.authority
 
 
 @needs_ipv6

@@ -242,7 +242,8 @@ TWAT_FORM = """
 import sys, twat_fs as t
 url, file = sys.argv[1:]
 read, retention = t.link_reader(t.body_text), t.Retention(None)
-t.PROVIDERS = (t.form("sink", "sink", url, "file", read=read, retention=retention),)
+sink = t.form("sink", "sink", url, "file", read=read, retention=retention, limits=t.Limits())
+t.PROVIDERS = (sink,)
 sys.exit(t.main(["-p", "sink", "--no-check", file]))
 """
 # The limit of this machine: the kernel sends the file alone. No real client can be faster.

@@ -53,9 +53,9 @@ SIGNS = (
 
 def sniff(head: bytes) -> str:
     """The type that the first bytes betray."""
-    for sign, kind in SIGNS:
+    for sign, content_type in SIGNS:
         if head.startswith(sign):
-            return kind
+            return content_type
     try:
         head[:508].decode("utf-8")
     except UnicodeDecodeError:
@@ -69,10 +69,10 @@ def kind_of(name: str) -> str:
 
 def extension(name: str, longest: int = 9) -> str:
     """The last suffix with its dot, `tar.*` kept as one, empty when it is too long."""
-    found = re.search(r"(\.tar)?\.[A-Za-z0-9]+$", name)
+    match = re.search(r"(\.tar)?\.[A-Za-z0-9]+$", name)
     return (
-        found.group(0)
-        if found and len(found.group(0)) <= longest + (4 if found.group(1) else 0)
+        match.group(0)
+        if match and len(match.group(0)) <= longest + (4 if match.group(1) else 0)
         else ""
     )
 
@@ -454,10 +454,10 @@ class TmpfileLink(Host):
             return as_json({"error": "No file provided"}, 400)
         if self.too_big(ask):
             return as_json({"error": "File too large"}, 413)
-        kind = ask.file.type or "application/octet-stream"
-        domain = self.domains[1 if re.match("image/|text/", kind) else 2]
+        content_type = ask.file.type or "application/octet-stream"
+        domain = self.domains[1 if re.match("image/|text/", content_type) else 2]
         folder = "https://%s/public/%s/%s/" % (domain, time.strftime("%Y-%m-%d"), uuid.uuid4())
-        stored = ask.store(folder + quote(ask.file.name), ask.file.name, type=kind)
+        stored = ask.store(folder + quote(ask.file.name), ask.file.name, type=content_type)
         links = {"downloadLink": folder + stored.name, "downloadLinkEncoded": stored.url}
         if not self.encoded:
             del links["downloadLinkEncoded"]
@@ -466,7 +466,7 @@ class TmpfileLink(Host):
                 "fileName": stored.name,
                 **links,
                 "size": stored.size,
-                "type": kind,
+                "type": content_type,
                 "uploadedTo": "public",
             }
         )
@@ -489,13 +489,13 @@ class TmpfilesOrg(Host):
             return as_json(
                 {"status": "error", "message": text, "errors": {name: [text]}}, status, slashes=True
             )
-        place = "%d/%s" % (random.randrange(10**6, 10**8), quote(ask.file.name))
+        path = "%d/%s" % (random.randrange(10**6, 10**8), quote(ask.file.name))
         more = {
             "options": {"expire": ask.fields.get("expire", "3600")},
             "type": kind_of(ask.file.name),
         }
-        ask.store("%s/dl/%s" % (self.base(ask), place), ask.file.name, **more)
-        link = ("http://" if self.http_links else "https://") + self.domains[0] + "/" + place
+        ask.store("%s/dl/%s" % (self.base(ask), path), ask.file.name, **more)
+        link = ("http://" if self.http_links else "https://") + self.domains[0] + "/" + path
         return as_json({"status": "success", "data": {"url": link}}, slashes=True)
 
     def refusal(self, ask: Ask) -> Optional[Tuple[int, str, str]]:
@@ -522,8 +522,8 @@ class TmpfilesOrg(Host):
                 },
                 405,
             )
-        found = ask.world.stored.find("%s/dl%s" % (self.base(ask), ask.path))
-        return as_page("Download " + found.name) if found else super().page(ask)
+        stored = ask.world.stored.find("%s/dl%s" % (self.base(ask), ask.path))
+        return as_page("Download " + stored.name) if stored else super().page(ask)
 
 
 # 4 Raw uploads -------------------------------------------------------------------------------------------------------
@@ -545,14 +545,14 @@ class Filebin(Host):
         return ask.method in ("POST", "PUT") and ask.path.count("/") == 2
 
     def upload(self, ask: Ask) -> Answer:
-        place = unquote(ask.path)[1:].split("/")
-        if ask.method == "PUT" and len(place) == 1:
-            self.locked.add(place[0])
+        segments = unquote(ask.path)[1:].split("/")
+        if ask.method == "PUT" and len(segments) == 1:
+            self.locked.add(segments[0])
             return Answer(200, "Bin locked successfully.\n")
-        if ask.domain != self.domains[0] or len(place) != 2:
+        if ask.domain != self.domains[0] or len(segments) != 2:
             return Answer(404, "not found\n")
-        refusal = self.refusal(ask, *place)
-        return Answer(*refusal) if refusal else self.keep(ask, place[0], self.clean(place[1]))
+        refusal = self.refusal(ask, *segments)
+        return Answer(*refusal) if refusal else self.keep(ask, segments[0], self.clean(segments[1]))
 
     def refusal(self, ask: Ask, bin: str, name: str) -> Optional[Tuple[int, str]]:
         checks = (
@@ -563,8 +563,8 @@ class Filebin(Host):
             (413, "too large\n", self.too_big(ask)),
             (400, "Unexpected form\n", ask.seen.form or ask.file is None),
         )
-        found = next(((status, text) for status, text, wrong in checks if wrong), None)
-        return found or self.bad_content(ask)
+        refusal = next(((status, text) for status, text, wrong in checks if wrong), None)
+        return refusal or self.bad_content(ask)
 
     @staticmethod
     def bad_content(ask: Ask) -> Optional[Tuple[int, str]]:
@@ -582,10 +582,10 @@ class Filebin(Host):
     @staticmethod
     def clean(name: str) -> str:
         """The name as the server keeps it."""
-        kept = re.sub(r"[^\w \-_=+,.()\[\]]", "_", name)
-        while len(kept.encode()) > 120:
-            kept = kept[1:]
-        return "_" + kept[1:] if kept.startswith(".") else kept
+        cleaned = re.sub(r"[^\w \-_=+,.()\[\]]", "_", name)
+        while len(cleaned.encode()) > 120:
+            cleaned = cleaned[1:]
+        return "_" + cleaned[1:] if cleaned.startswith(".") else cleaned
 
     def keep(self, ask: Ask, bin: str, name: str) -> Answer:
         stored = ask.store(
@@ -721,14 +721,18 @@ class Bashupload(Host):
             return Answer(413, "File too large\n")
         if seconds and not (seconds.isdigit() and 0 < int(seconds) <= self.longest):
             return Answer(400, "Invalid expiration time\n")
-        kind = (
+        content_type = (
             "text/plain" if ask.method == "POST" else ask.header("Content-Type").partition(";")[0]
         )
-        url = "%s/%s%s" % (self.base(ask), random_id(8, LETTERS), SUFFIXES.get(kind, ".bin"))
+        url = "%s/%s%s" % (
+            self.base(ask),
+            random_id(8, LETTERS),
+            SUFFIXES.get(content_type, ".bin"),
+        )
         ask.store(
             url,
             "",
-            type=kind or "application/octet-stream",
+            type=content_type or "application/octet-stream",
             once=not seconds,
             options={"seconds": seconds},
         )
@@ -807,20 +811,20 @@ class TransferSh(Host):
     def keep(self, ask: Ask, name: str) -> Answer:
         if len(name.encode()) > 255 - len(".metadata"):  # the file beside it on the disk
             return Answer(500, "Could not save metadata\n")
-        place, delete, domain = (
+        path, delete, domain = (
             "%s/%s" % (random_id(6, LETTERS), quote(name)),
             random_id(12, LETTERS),
             self.domains[0],
         )
-        url = "%s://%s/%s" % (ask.seen.scheme, domain, place)
+        url = "%s://%s/%s" % (ask.seen.scheme, domain, path)
         also = tuple(
-            "https://%s/%s%s" % (domain, route, place)
+            "https://%s/%s%s" % (domain, route, path)
             for route in ("", "get/", "inline/", "download/")
         )
         stored = ask.store(url, name, also=also, owner=delete, type=kind_of(name))
         stored.options["days"] = self.number(ask.header("Max-Days"))
         stored.options["downloads"] = self.number(ask.header("Max-Downloads"))
-        link = "%s://%s/%s/%s" % (self.delete_scheme, domain, place, delete)
+        link = "%s://%s/%s/%s" % (self.delete_scheme, domain, path, delete)
         return Answer(
             200,
             stored.url + ("\n" if ask.method == "POST" else ""),
@@ -853,8 +857,8 @@ class TransferSh(Host):
         return left + [("X-Remaining-Days", "n/a" if days is None else str(days))]
 
     def delete(self, ask: Ask) -> Answer:
-        place, _, token = ask.url.rpartition("/")
-        stored = ask.world.stored.find(place)
+        url, _, token = ask.url.rpartition("/")
+        stored = ask.world.stored.find(url)
         if stored is None or stored.deleted or token != stored.owner:
             return Answer(404, "Not Found\n")
         stored.deleted = True

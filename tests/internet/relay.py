@@ -116,23 +116,23 @@ class Relay(Server):
         line.endheaders()
         if (arrived.header("Expect") or "").lower() == "100-continue":
             talk.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        kept: List[bytes] = []
+        chunks: List[bytes] = []
         while arrived.length < arrived.promised():
             data = talk.wire.some(min(MOST, arrived.promised() - arrived.length))
             if not data:
                 return 0, [], b""
             arrived.length += len(data)
-            kept += [data] if arrived.promised() <= 8 << 20 else []
+            chunks += [data] if arrived.promised() <= 8 << 20 else []
             line.send(data)
-        arrived.body = b"".join(kept)
+        arrived.body = b"".join(chunks)
         answer = line.getresponse()
         return answer.status, answer.getheaders(), answer.read()
 
     def give(self, talk: Talk, arrived: Arrived, answer: Answer) -> None:
         status, headers, body = answer
         if arrived.method == "HEAD":
-            kept = [f"{name}: {value}" for name, value in headers if name.lower() not in HOP]
-            return talk.say(status, b"", *kept, length=False)
+            forwarded = [f"{name}: {value}" for name, value in headers if name.lower() not in HOP]
+            return talk.say(status, b"", *forwarded, length=False)
         dropped = (*HOP, "content-length")
         no_body = status == 204
         return talk.say(

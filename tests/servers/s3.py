@@ -67,10 +67,12 @@ def python() -> str:
     names = ["python3"] + [
         "python3.%d" % minor for minor in range(PYTHONS[0][1], PYTHONS[1][1] + 1)
     ]
-    found = [sys.executable] + [shutil.which(name, path=ENVIRONMENT.get("PATH")) for name in names]
-    found += sorted(str(path) for path in pyenv.glob("versions/3.*/bin/python"))
+    candidates = [sys.executable] + [
+        shutil.which(name, path=ENVIRONMENT.get("PATH")) for name in names
+    ]
+    candidates += sorted(str(path) for path in pyenv.glob("versions/3.*/bin/python"))
     ask = "import sys, ensurepip, venv; print(*sys.version_info[:2])"
-    for candidate in filter(None, found):
+    for candidate in filter(None, candidates):
         asked = subprocess.run(
             [candidate, "-c", ask], capture_output=True, text=True, env=ENVIRONMENT
         )
@@ -79,7 +81,7 @@ def python() -> str:
             return candidate
     raise Trouble(
         "the S3 servers need a Python from %d.%d to %d.%d with venv and ensurepip; tried: %s"
-        % (*PYTHONS[0], *PYTHONS[1], ", ".join(filter(None, found)))
+        % (*PYTHONS[0], *PYTHONS[1], ", ".join(filter(None, candidates)))
     )
 
 
@@ -176,7 +178,7 @@ class S3Server:
         )
         return name
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         """What it wrote into its log."""
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
@@ -204,8 +206,14 @@ def process(
     closes, and a shell that waits there kills the group.
     """
     guard = 'exec 3<&0 </dev/null; (read _ <&3; kill -9 0) & exec "$@" 3<&-'
-    kept = {key: ENVIRONMENT[key] for key in ("PATH", "TMPDIR", "LANG") if key in ENVIRONMENT}
-    environment = {**kept, "HOME": str(folder), "PYTHONUNBUFFERED": "1", "TZ": "UTC", **settings}
+    inherited = {key: ENVIRONMENT[key] for key in ("PATH", "TMPDIR", "LANG") if key in ENVIRONMENT}
+    environment = {
+        **inherited,
+        "HOME": str(folder),
+        "PYTHONUNBUFFERED": "1",
+        "TZ": "UTC",
+        **settings,
+    }
     log = folder / "log"
     with log.open("ab") as output:
         begun = output.tell()
@@ -216,9 +224,9 @@ def process(
     try:
         end = time.monotonic() + PATIENCE
         while True:
-            said = log.read_bytes()[begun:].decode("utf-8", "replace")
-            found = re.search(pattern, said)
-            if found:
+            log_output = log.read_bytes()[begun:].decode("utf-8", "replace")
+            match = re.search(pattern, log_output)
+            if match:
                 break
             if started.poll() is not None or time.monotonic() > end:
                 reason = (
@@ -226,9 +234,11 @@ def process(
                     if started.poll() is None
                     else "has died at its start"
                 )
-                raise Trouble("%s %s: %s\n%s" % (name, reason, " ".join(command), said[-4000:]))
+                raise Trouble(
+                    "%s %s: %s\n%s" % (name, reason, " ".join(command), log_output[-4000:])
+                )
             time.sleep(0.02)
-        yield found.groups()
+        yield match.groups()
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGKILL)
@@ -365,7 +375,7 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
     (folder / "data").mkdir()
     names = "s3.port s3.port.https s3.port.grpc".split()
     names += [
-        f"{part}.port{kind}" for part in ("master", "volume", "filer") for kind in ("", ".grpc")
+        f"{part}.port{suffix}" for part in ("master", "volume", "filer") for suffix in ("", ".grpc")
     ]
     ports = dict(zip(names, free_ports(len(names))))
     command = [
@@ -453,9 +463,9 @@ KNOWS: Dict[str, FrozenSet[str]] = {
 
 def running(name: str, folder: Path) -> "contextlib.AbstractContextManager[S3Server]":
     """One of them, running in a new folder below this one for as long as the block lasts."""
-    place = folder / name
-    place.mkdir(parents=True)
-    return contextlib.contextmanager(SERVERS[name])(place)
+    base = folder / name
+    base.mkdir(parents=True)
+    return contextlib.contextmanager(SERVERS[name])(base)
 
 
 @pytest.fixture(scope="session")

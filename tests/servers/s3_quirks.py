@@ -222,8 +222,8 @@ def handler_of(server: QuirkyServer) -> type:
                 return self.respond(403, error("AccessDenied", "Access Denied"))
             if key not in server.objects or server.habit == "hidden":
                 return self.respond(404, error("NoSuchKey", "The specified key does not exist."))
-            found = server.objects[key]
-            self.respond(200, found.body, {"Content-Type": found.content_type})
+            stored = server.objects[key]
+            self.respond(200, stored.body, {"Content-Type": stored.content_type})
 
         do_GET = do_PUT = do_POST = do_DELETE = handle_request
 

@@ -68,24 +68,24 @@ account_autocreate = true
 
 
 def main(folder: str, certificate: str, access: str, secret: str, region: str) -> None:
-    place = Path(folder)
-    (place / "disk" / "d").mkdir(parents=True)
-    (place / "swift.conf").write_text(COMMON)
+    base = Path(folder)
+    (base / "disk" / "d").mkdir(parents=True)
+    (base / "swift.conf").write_text(COMMON)
     utils.set_swift_dir(folder)
     listening = {
         name: eventlet.listen(("127.0.0.1", 0), backlog=128)
         for name in ("account", "container", "object", "proxy")
     }
     for name in ("account", "container", "object"):
-        ring(place / (name + ".ring.gz"), listening[name].getsockname()[1])
+        ring(base / (name + ".ring.gz"), listening[name].getsockname()[1])
         app = "mem_object" if name == "object" else name
-        (place / (name + ".conf")).write_text(BACKEND.format(folder=folder, app=app))
+        (base / (name + ".conf")).write_text(BACKEND.format(folder=folder, app=app))
     user = "user_" + access.replace(":", "_")
-    (place / "proxy.conf").write_text(
+    (base / "proxy.conf").write_text(
         PROXY.format(folder=folder, region=region, user=user, secret=secret)
     )
     apps = {
-        name: loadapp(str(place / (name + ".conf")), global_conf={"log_name": name})
+        name: loadapp(str(base / (name + ".conf")), global_conf={"log_name": name})
         for name in listening
     }
     tls = eventlet.wrap_ssl(
@@ -106,13 +106,13 @@ def main(folder: str, certificate: str, access: str, secret: str, region: str) -
 
 def ring(path: Path, port: int) -> None:
     """One replica of everything, on one device."""
-    place = {
+    location = {
         "ip": "127.0.0.1",
         "port": port,
         "replication_ip": "127.0.0.1",
         "replication_port": port,
     }
-    device = {"id": 0, "region": 1, "zone": 0, "weight": 1.0, "device": "d", "meta": "", **place}
+    device = {"id": 0, "region": 1, "zone": 0, "weight": 1.0, "device": "d", "meta": "", **location}
     RingData([array.array("H", [0, 0])], [device], 31).save(str(path))
 
 
