@@ -70,8 +70,8 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, NoReturn, Optional,
 class Lazy:
     """A module, or a package with its modules, that is imported when it is first used.
 
-    Start-up is part of the product: with all of them imported here, `--version` takes four times as long.  For the
-    same reason what travels is a NamedTuple: `dataclasses` alone costs half of it.
+    Start-up time is part of the product: with all of them imported here, `--version` takes four
+    times as long.  For the same reason values are NamedTuples: `dataclasses` alone is half of it.
     """
 
     def __init__(self, module: str) -> None:
@@ -90,63 +90,97 @@ class Lazy:
         return attribute
 
 
-if (
-    TYPE_CHECKING
-):  # a type checker sees the modules themselves; so does PyInstaller, which reads the byte code
-    import argparse, base64, bisect, calendar, codecs, configparser, contextvars, difflib, email.utils, fnmatch  # noqa: E401, I001
-    import hashlib, hmac, html, http.client, http.server, ipaddress, json, queue, select  # noqa: E401
-    import shlex, shutil, signal, socket, ssl, subprocess, tempfile, threading, zlib, unicodedata, urllib.parse, urllib.request  # noqa: E401
+# Type checkers see the imports, and so does PyInstaller, which reads the byte code.
+if TYPE_CHECKING:
+    import argparse
+    import base64
+    import bisect
+    import calendar
+    import codecs
+    import configparser
+    import contextvars
+    import difflib
+    import email.utils
+    import fnmatch
+    import hashlib
+    import hmac
+    import html
+    import http.client
+    import http.server
+    import ipaddress
+    import json
+    import queue
+    import select
+    import shlex
+    import shutil
+    import signal
+    import socket
+    import ssl
+    import subprocess
+    import tempfile
+    import threading
+    import unicodedata
+    import urllib.parse
+    import urllib.request
+    import zlib
 
     RequestHandler = http.server.BaseHTTPRequestHandler
     ThreadingHTTPServer = http.server.ThreadingHTTPServer
 else:
-    argparse, base64, bisect, calendar, codecs = map(
-        Lazy, "argparse base64 bisect calendar codecs".split()
+    LAZY = (
+        "argparse base64 bisect calendar codecs configparser contextvars difflib email "
+        "fnmatch hashlib hmac html http ipaddress json queue select shlex shutil signal "
+        "socket ssl subprocess tempfile threading unicodedata urllib zlib"
     )
-    configparser, contextvars, html, subprocess, zlib = map(
-        Lazy, "configparser contextvars html subprocess zlib".split()
-    )
-    difflib, email, fnmatch, shlex, signal, unicodedata = map(
-        Lazy, "difflib email fnmatch shlex signal unicodedata".split()
-    )
-    hashlib, hmac, http, ipaddress, json = map(Lazy, "hashlib hmac http ipaddress json".split())
-    queue, select, shutil, socket = map(Lazy, "queue select shutil socket".split())
-    ssl, tempfile, threading, urllib = map(Lazy, "ssl tempfile threading urllib".split())
-    RequestHandler = ThreadingHTTPServer = object  # http.server is joined in by `start_server`
+    globals().update((name, Lazy(name)) for name in LAZY.split())
+    RequestHandler = ThreadingHTTPServer = object  # `start_server` adds those of http.server
 
 __version__ = "0+unknown"  # builds write the real one into their copies
 
 HOMEPAGE = "https://github.com/twardoch/twat-fs"
 __all__ = (
-    "PROVIDERS_PREFERENCE", "AllProvidersFailed", "NonRetryableError", "ProviderInfo", "RetryableError", "UploadError",
-    "UploadOptions", "UploadResult", "__version__", "main", "setup_provider", "setup_providers", "upload", "upload_file",
-)  # fmt: skip
-USER_AGENT = f"twat-fs/{__version__} (+{HOMEPAGE})"  # hosts refuse library defaults and empty ones; an honest name is let in
+    "PROVIDERS_PREFERENCE",
+    "AllProvidersFailed",
+    "NonRetryableError",
+    "ProviderInfo",
+    "RetryableError",
+    "UploadError",
+    "UploadOptions",
+    "UploadResult",
+    "__version__",
+    "main",
+    "setup_provider",
+    "setup_providers",
+    "upload",
+    "upload_file",
+)
+# Hosts reject the defaults of libraries and empty names, and accept an honest name.
+USER_AGENT = f"twat-fs/{__version__} (+{HOMEPAGE})"
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 MINUTE, HOUR, DAY, WEEK, YEAR = 60, 3600, 86400, 604800, 365 * 86400
 FOREVER = float("inf")
 
-# Bytes per read and per send.  Half of it costs a tenth more, 1 MiB half as much again (it falls out of the cache); eight
-# parts that leave side by side over TLS take 37 MB with it, 68 with 1 MiB.
+# Bytes per read and per send.  Half of it takes a tenth longer, 1 MiB half as long again (it leaves
+# the cache).  Eight parallel parts over TLS need 37 MB with it, 68 MB with 1 MiB.
 CHUNK = 256 * KiB
 MAX_RESPONSE = MiB  # responses to uploads have a few hundred bytes
-TICK = 0.2  # seconds; long waits come in such steps, because a signal just before a wait is heard only after it
-STALL = 60.0  # seconds without any byte moving
-READY_TIME = 1.5  # seconds after which a connection that is not ready gets company
+TICK = 0.2  # seconds; long waits are cut so, since a signal just before a wait does not end it
+STALL = 60.0  # seconds without any data moving
+READY_TIME = 1.5  # seconds after which the next host is connected too
 MUTE_TIME = 5.0  # seconds of silence after which the next address of a host is tried
 DNS_TIME = 10.0  # seconds; glibc asks a name server twice, for 5 s each
-SHORT_WAIT = 5  # seconds; a longer rate limit is waited for at the last host only
+SHORT_WAIT = 5  # seconds; longer rate limits are waited for at the last host only
 MEMORY = 6 * HOUR  # how long a host that failed on this network is tried last
 MAX_REDIRECTS = 10
-MAX_PAUSE = 120  # seconds; a host that wants a longer pause has said no
-SMALL = 4 * MiB  # up to here the proof fetches the whole file, above it three samples
+MAX_PAUSE = 120  # seconds; a longer Retry-After counts as a refusal
+SMALL = 4 * MiB  # smaller files are downloaded completely to verify, larger ones in samples
 SAMPLE = 64 * KiB
-LATE = 10.0  # seconds after the upload in which a link may still appear: caches and scanners come first
-LATEST = 60.0  # the same for a file that took minutes to send
-IN_MEMORY = MiB  # of standard input; what is longer goes to a temporary file
-RESERVE = 64 * MiB  # of the disk, which standard input must not fill: others need it
-MAX_NAME = 255  # bytes of UTF-8; no file system takes more
+LATE = 10.0  # seconds after the upload in which a link may appear: caches and scanners
+LATEST = 60.0  # the same after an upload of minutes
+IN_MEMORY = MiB  # of standard input; more goes to a temporary file
+RESERVE = 64 * MiB  # of the disk, kept free of standard input and of received files
+MAX_NAME = 255  # bytes of UTF-8; file systems accept no more
 
 
 # 1  Numbers, times and text -----------------------------------------------------------------------
@@ -174,6 +208,20 @@ def parse_size(text: str) -> Optional[int]:
     if not match:
         return None
     return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " ")) or None
+
+
+def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
+    """Seconds of Retry-After: a number or a date (0 if it is past); None for anything else."""
+    if value is None:
+        return None
+    seconds = parse_number(value)
+    if seconds is not None:
+        return float(seconds)
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+        return max(0.0, calendar.timegm(date.utctimetuple()) - now)  # without a zone it is UTC
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
 
 
 def duration(seconds: Optional[float]) -> str:
@@ -261,33 +309,11 @@ Content = tuple[Slice, ...]  # of a source; see `slice_body` and `blocks_of`
 Body = tuple[Union[bytes, Slice], ...]  # of a request: the content, and the bytes around it
 
 
-class Source(NamedTuple):
-    """A file to upload, as it was when it was opened, and the name that hosts get."""
-
-    name: str
-    body: Content
-    size: int
-    modified: float  # seconds since 1970
-
-    @classmethod
-    def of(
-        cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False
-    ) -> "Source":
-        """Raises Unreadable unless `path` is a readable regular file.
-
-        `unique` puts the time (UTC) into the name.
-        """
-        text = os.fsdecode(path)
-        stat_result = stat_regular_file(text)
-        body = (Slice(text, 0, stat_result.st_size, FileVersion.of(stat_result)),)
-        file_name = upload_name(name or os.path.basename(text), unique)
-        return cls(file_name, body, stat_result.st_size, stat_result.st_mtime)
-
-    def extension(self) -> str:
-        return self.name.rpartition(".")[2].lower() if "." in self.name else ""
-
-
 Header = tuple[str, str]
+
+
+def length(body: Body) -> int:
+    return sum(piece.size if isinstance(piece, Slice) else len(piece) for piece in body)
 
 
 class Request(NamedTuple):
@@ -424,87 +450,6 @@ class UploadResult(NamedTuple):
     seconds: float = 0.0
     attempts: tuple[Attempt, ...] = ()
     unverified: tuple[Unverified, ...] = ()
-
-
-class Retention(NamedTuple):
-    """How long a host keeps a file, in seconds.
-
-    `default_ttl` may depend on the size; None: the host does not say.
-    """
-
-    default_ttl: Union[float, None, Callable[[int], float]]
-    choices: Sequence[int] = ()  # accepted by --expire, ascending
-    setting: str = ""  # environment variable that replaces `default_ttl`
-
-
-class Limits(NamedTuple):
-    """The files that a host accepts; sizes in bytes."""
-
-    max_size: Optional[int] = None
-    by_extension: Mapping[str, int] = {}  # lower max sizes
-    blocked: tuple[str, ...] = ()  # extensions; * stands for anything
-    text_only: bool = False
-    empty: bool = False  # also files of 0 bytes
-    overhead: int = 0  # bytes around the file that count too
-
-
-class Setup(NamedTuple):
-    """The settings of a host: names of environment variables, and functions of their values."""
-
-    required: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    secret: tuple[str, ...] = ()  # never shown
-    account: str = ""  # helps when the host rejects anonymous uploads
-    check: Optional[Callable[[Mapping[str, str]], str]] = None  # what is missing or invalid
-    warning: Optional[Callable[[Mapping[str, str]], str]] = None  # what only an upload can tell
-    ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
-    help: str = ""
-
-
-class Sample(NamedTuple):
-    """A recorded response of a host, and the URL that must be read from it."""
-
-    body: str
-    url: str
-    headers: tuple[Header, ...] = ()
-    request_url: str = ""  # where reading needs it
-
-
-class Evidence(NamedTuple):
-    """Why a row is believed: date of the newest proof (ISO 8601), source, and a response."""
-
-    checked: str = ""
-    source: str = ""
-    sample: Optional[Sample] = None
-    read: Optional[Callable[[Response], Link]] = None  # the row's reader, for the sample
-
-
-class Provider(NamedTuple):
-    """A host: how to upload to it, and the facts for objections, tables, help and README.
-
-    `use`: "default" (in the default chain), "opt-in" (only if named), "own" (your own storage: once
-    set up, it is the whole chain).  `single_use`: whether a link ends with its first download:
-    "no", "always", or "on request" (--once).
-    """
-
-    id: str
-    domain: str
-    upload: Callable[[Source, UploadOptions, Send], Link]
-    retention: Union[Retention, Callable[[UploadOptions], Retention]]
-    use: str = "opt-in"
-    limits: Limits = Limits()
-    single_use: str = "no"
-    supports: tuple[str, ...] = ()  # of remote_path, force and public
-    serves_file: bool = True  # a GET of the link responds with the file itself
-    # Asks the host for the SHA-256 of what it stored.
-    lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
-    setup: Setup = Setup()
-    note: str = ""
-    evidence: Evidence = Evidence()
-
-
-def retention_for(provider: Provider, options: UploadOptions) -> Retention:
-    return provider.retention(options) if callable(provider.retention) else provider.retention
 
 
 class ProviderInfo(NamedTuple):
@@ -689,6 +634,32 @@ def naming_setting(setting: str) -> Iterator[None]:
 
 
 # 4  Bodies ----------------------------------------------------------------------------------------
+
+
+class Source(NamedTuple):
+    """A file to upload, as it was when it was opened, and the name that hosts get."""
+
+    name: str
+    body: Content
+    size: int
+    modified: float  # seconds since 1970
+
+    @classmethod
+    def of(
+        cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False
+    ) -> "Source":
+        """Raises Unreadable unless `path` is a readable regular file.
+
+        `unique` puts the time (UTC) into the name.
+        """
+        text = os.fsdecode(path)
+        stat_result = stat_regular_file(text)
+        body = (Slice(text, 0, stat_result.st_size, FileVersion.of(stat_result)),)
+        file_name = upload_name(name or os.path.basename(text), unique)
+        return cls(file_name, body, stat_result.st_size, stat_result.st_mtime)
+
+    def extension(self) -> str:
+        return self.name.rpartition(".")[2].lower() if "." in self.name else ""
 
 
 def stat_regular_file(path: str) -> os.stat_result:
@@ -985,10 +956,6 @@ def multipart(
         *source.body,
         tail.encode(),
     )
-
-
-def length(body: Body) -> int:
-    return sum(piece.size if isinstance(piece, Slice) else len(piece) for piece in body)
 
 
 def slice_body(body: Content, start: int, size: int) -> Content:
@@ -2417,10 +2384,100 @@ def empty_means_busy(response: Response) -> Optional[UploadError]:
     return None
 
 
+def requested_delay(response: Response) -> Optional[float]:
+    """Seconds, by the header or in JSON (Dropbox: retry_after, storage.to: resets_in_seconds)."""
+    seconds = parse_retry_after(response.headers.get("Retry-After"), time.time())
+    match = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
+    if seconds is None and match:
+        return float(match[1])
+    return seconds
+
+
 # 7  Hosts that take one request -------------------------------------------------------------------
 #
 #    form(...) and put(...) make a row of the table of hosts from what is special about a host: the
 #    request, how to read the response, and the facts.
+
+
+class Retention(NamedTuple):
+    """How long a host keeps a file, in seconds.
+
+    `default_ttl` may depend on the size; None: the host does not say.
+    """
+
+    default_ttl: Union[float, None, Callable[[int], float]]
+    choices: Sequence[int] = ()  # accepted by --expire, ascending
+    setting: str = ""  # environment variable that replaces `default_ttl`
+
+
+class Limits(NamedTuple):
+    """The files that a host accepts; sizes in bytes."""
+
+    max_size: Optional[int] = None
+    by_extension: Mapping[str, int] = {}  # lower max sizes
+    blocked: tuple[str, ...] = ()  # extensions; * stands for anything
+    text_only: bool = False
+    empty: bool = False  # also files of 0 bytes
+    overhead: int = 0  # bytes around the file that count too
+
+
+class Setup(NamedTuple):
+    """The settings of a host: names of environment variables, and functions of their values."""
+
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    secret: tuple[str, ...] = ()  # never shown
+    account: str = ""  # helps when the host rejects anonymous uploads
+    check: Optional[Callable[[Mapping[str, str]], str]] = None  # what is missing or invalid
+    warning: Optional[Callable[[Mapping[str, str]], str]] = None  # what only an upload can tell
+    ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
+    help: str = ""
+
+
+class Sample(NamedTuple):
+    """A recorded response of a host, and the URL that must be read from it."""
+
+    body: str
+    url: str
+    headers: tuple[Header, ...] = ()
+    request_url: str = ""  # where reading needs it
+
+
+class Evidence(NamedTuple):
+    """Why a row is believed: date of the newest proof (ISO 8601), source, and a response."""
+
+    checked: str = ""
+    source: str = ""
+    sample: Optional[Sample] = None
+    read: Optional[Callable[[Response], Link]] = None  # the row's reader, for the sample
+
+
+class Provider(NamedTuple):
+    """A host: how to upload to it, and the facts for objections, tables, help and README.
+
+    `use`: "default" (in the default chain), "opt-in" (only if named), "own" (your own storage: once
+    set up, it is the whole chain).  `single_use`: whether a link ends with its first download:
+    "no", "always", or "on request" (--once).
+    """
+
+    id: str
+    domain: str
+    upload: Callable[[Source, UploadOptions, Send], Link]
+    retention: Union[Retention, Callable[[UploadOptions], Retention]]
+    use: str = "opt-in"
+    limits: Limits = Limits()
+    single_use: str = "no"
+    supports: tuple[str, ...] = ()  # of remote_path, force and public
+    serves_file: bool = True  # a GET of the link responds with the file itself
+    # Asks the host for the SHA-256 of what it stored.
+    lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
+    setup: Setup = Setup()
+    note: str = ""
+    evidence: Evidence = Evidence()
+
+
+def retention_for(provider: Provider, options: UploadOptions) -> Retention:
+    return provider.retention(options) if callable(provider.retention) else provider.retention
 
 
 def choose_lifetime(retention: Retention, size: int, options: UploadOptions) -> Optional[float]:
@@ -2457,6 +2514,17 @@ def retention_from_setting(retention: Retention, value: str) -> int:
     raise NotConfigured(message, phase="wish")
 
 
+def header_value(text: str, response: Response) -> str:
+    """A value from a response that is sent back in a header."""
+    if not text or not text.isascii() or not text.isprintable():
+        raise no_link(response)
+    return text
+
+
+def missing_setting(name: str, settings: Mapping[str, str]) -> str:
+    return f"{name} is {'empty' if name in settings else 'not set'}"
+
+
 Pairs = tuple[tuple[str, str], ...]
 # Form fields or headers for this lifetime (seconds, None if unknown) and these options.
 Extra = Callable[[Optional[float], UploadOptions], Pairs]
@@ -2472,7 +2540,7 @@ def one_request(
     build: Callable[[Source, UploadOptions, Optional[float]], Request],
     read: Callable[[Response], Link],
     *,
-    evidence: Evidence,
+    evidence: Evidence = Evidence(),
     **facts: Any,
 ) -> Provider:
     """A host that responds to one request with the link; `build` also gets the lifetime."""
@@ -2496,7 +2564,7 @@ def form(
     fields: Extra = no_fields,
     rename: Callable[[str], str] = str,
     error_reader: ErrorReader = None,
-    limits: Limits,
+    limits: Limits = Limits(),
     **facts: Any,
 ) -> Provider:
     """A host that accepts a multipart form; most respond with the bare link.
@@ -2728,7 +2796,6 @@ def transfersh(base: str, id: str = "") -> Provider:
         headers=headers,
         single_use="on request",
         error_reader=stored_only,
-        evidence=Evidence(),
     )
 
 
@@ -2886,13 +2953,6 @@ def etag_of(response: Response) -> str:
     return etag
 
 
-def header_value(text: str, response: Response) -> str:
-    """A value from a response that is sent back in a header."""
-    if not text or not text.isascii() or not text.isprintable():
-        raise no_link(response)
-    return text
-
-
 class Tokens:
     """Sends requests with a token that may expire meanwhile: a 401 renews it once for all threads."""
 
@@ -2930,10 +2990,6 @@ def but_for_401(error_reader: ErrorReader) -> ErrorReader:
     return lambda response: (
         error_reader(response) if error_reader and response.status != 401 else None
     )
-
-
-def missing_setting(name: str, settings: Mapping[str, str]) -> str:
-    return f"{name} is {'empty' if name in settings else 'not set'}"
 
 
 # -- storage.to
@@ -4849,22 +4905,24 @@ DEAD = {
 
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """The settings and the proxies of this process; the only place that reads the environment."""
+    """The settings and the proxies of this process; nothing else reads the environment."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
     names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"}
-    names |= {name for name in os.environ if name.startswith("AWS_")}  # some forty of them
+    names |= {name for name in os.environ if name.startswith("AWS_")}
     settings = {name: os.environ[name].strip() for name in sorted(names) if name in os.environ}
-    if sys.platform not in ("win32", "darwin") and not any(
-        name.lower().endswith("_proxy") for name in os.environ
-    ):
-        return settings, {}  # importing urllib.request costs more than all the rest of a start
-    return settings, urllib.request.getproxies()
+    proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
+    if sys.platform in ("win32", "darwin") or proxies:
+        return settings, urllib.request.getproxies()
+    return settings, {}  # importing urllib.request takes longer than the rest of a start
 
 
 def number_type(
     parse: Callable[[str], Optional[float]], like: str, least: float, most: float = 1e12
 ) -> Callable[[Any], float]:
-    """An argparse type, and the check of what Python programs pass: text, numbers, or a timedelta."""
+    """An argparse type that also checks the arguments of Python programs.
+
+    Accepts text that `parse` reads, numbers, and timedeltas, from `least` to `most`.
+    """
 
     def convert(value: Any) -> float:
         read: Any = parse(value) if isinstance(value, str) else value
@@ -4880,16 +4938,23 @@ def number_type(
 SECONDS_TYPE = number_type(parse_seconds, "seconds, or like 5m", 0.001)
 DURATION_TYPE = number_type(parse_duration, "a time like 10m, 12h, 7d or 4w", 1)
 NUMBERS: Mapping[str, Callable[[Any], float]] = {
-    "expire": DURATION_TYPE, "keep": DURATION_TYPE,
-    "connect_timeout": SECONDS_TYPE, "timeout": SECONDS_TYPE, "max_time": SECONDS_TYPE,
+    "expire": DURATION_TYPE,
+    "keep": DURATION_TYPE,
+    "connect_timeout": SECONDS_TYPE,
+    "timeout": SECONDS_TYPE,
+    "max_time": SECONDS_TYPE,
     "limit_rate": number_type(parse_size, "a size like 500k, 20M or 4G", 1, sys.maxsize),
     "ip_version": number_type(parse_number, "4 or 6", 4, 6),
-    "retry": number_type(parse_number, "0 to 20", 0, 20), "jobs": number_type(parse_number, "1 to 64", 1, 64),
-}  # fmt: skip
+    "retry": number_type(parse_number, "0 to 20", 0, 20),
+    "jobs": number_type(parse_number, "1 to 64", 1, 64),
+}
 
 
 def checked_type(name: str, value: Any, default: Any) -> Any:
-    """The value of an option as the engine reads it; raises UsageError.  The type of text options is that of None."""
+    """The value of an option as the engine needs it; raises UsageError.
+
+    Options whose default is None accept text.
+    """
     if value is default:
         return value
     if name in NUMBERS:
@@ -4897,24 +4962,23 @@ def checked_type(name: str, value: Any, default: Any) -> Any:
             return NUMBERS[name](value)
         except argparse.ArgumentTypeError as error:
             raise UsageError(f"{name}: {error}") from error
-    mapping, expected = isinstance(value, Mapping), bool if isinstance(default, bool) else str
-    values = [*value, *value.values()] if mapping else [value]
-    if mapping == isinstance(default, Mapping) and all(
-        isinstance(each, expected) for each in values
-    ):
+    is_mapping, expected = isinstance(value, Mapping), bool if isinstance(default, bool) else str
+    values = [*value, *value.values()] if is_mapping else [value]
+    same_shape = is_mapping == isinstance(default, Mapping)
+    if same_shape and all(isinstance(each, expected) for each in values):
         return value
     raise UsageError(f"{name}: invalid type (expected {expected.__name__})")
 
 
 def with_environment(options: UploadOptions) -> UploadOptions:
-    """The options completed from the environment, and checked; raises UsageError."""
+    """The options, checked, with the settings of the environment; raises UsageError."""
     defaults = UploadOptions._field_defaults.values()
     options = UploadOptions(*map(checked_type, UploadOptions._fields, options, defaults))
     settings, proxies = environment()
     options = options._replace(
         settings={**settings, **options.settings}, proxies=options.proxies or proxies
     )
-    if options.proxy == "":  # as with curl: none at all
+    if options.proxy == "":  # no proxy, as with curl
         options = options._replace(proxy=None, proxies={})
     timeout = options.settings.get("TWAT_FS_TIMEOUT")
     if timeout and options.timeout is None:
@@ -4925,10 +4989,10 @@ def with_environment(options: UploadOptions) -> UploadOptions:
 
 
 def check_options(options: UploadOptions) -> None:
-    """UsageError for wishes that contradict each other."""
+    """Raises UsageError for options that are invalid or conflict with each other."""
     if options.expire and options.keep and options.keep > options.expire:
-        gone, alive = duration(options.expire), duration(options.keep)
-        raise UsageError(f"--expire {gone} conflicts with --keep {alive}")
+        expire, keep = duration(options.expire), duration(options.keep)
+        raise UsageError(f"--expire {expire} conflicts with --keep {keep}")
     for name, choices in (("verify", ("auto", "full", "none")), ("ip_version", (None, 4, 6))):
         value = getattr(options, name)
         if value not in choices:
@@ -4949,8 +5013,8 @@ def check_name(name: str) -> None:
     reasons = [f"must not contain {what}" for what in unsafe if re.search(unsafe[what], name)]
     if not name.strip():
         reasons = ["must not be empty"]
-    elif not reasons and len(name.encode()) > MAX_NAME:
-        reasons = [f"must not be longer than {MAX_NAME} bytes"]
+    elif len(name.encode("utf-8", "replace")) > MAX_NAME:
+        reasons.append(f"must not be longer than {MAX_NAME} bytes")
     if reasons:
         raise UsageError(f"--name {printable(name, 60)!r}: {reasons[0]}")
 
@@ -5071,27 +5135,6 @@ def pause(error: UploadError, attempt: int, retry: int, last: bool = True) -> Op
         longest = MAX_PAUSE if last else SHORT_WAIT
         return error.retry_after if error.retry_after <= longest else None
     return min(MAX_PAUSE, 0.5 * 2.0 ** (attempt - 1))
-
-
-def requested_delay(response: Response) -> Optional[float]:
-    """Seconds, by the header or in JSON: Dropbox says retry_after, storage.to resets_in_seconds."""
-    match = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
-    by_header = parse_retry_after(response.headers.get("Retry-After"), time.time())
-    return by_header if by_header is not None or not match else float(match.group(1))
-
-
-def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
-    """Retry-After in seconds: a number, or a date (in the past: 0); None for anything else."""
-    if value is None:
-        return None
-    seconds = parse_number(value)
-    if seconds is not None:
-        return float(seconds)
-    try:
-        when = email.utils.parsedate_to_datetime(value)
-        return max(0.0, calendar.timegm(when.utctimetuple()) - now)  # without a zone it is UTC
-    except (TypeError, ValueError, OverflowError, IndexError):
-        return None
 
 
 class Progress:
@@ -5809,16 +5852,16 @@ def upload(
     progress: Optional[Progress] = None,
     **wishes: Any,
 ) -> UploadResult:
-    """Uploads a file and proves the link; `provider` is one name, "A,B", or a sequence: the whole chain.
+    """Upload a file and verify the link.
 
-    `wishes` are fields of UploadOptions.  Raises UploadError: Unreadable for the file, UsageError for the call, else
-    AllProvidersFailed, whose `failures` tell why each provider failed.
+    `provider`: a name, "A,B", or a sequence of names: the chain of hosts; None: the default hosts,
+    or your own storage.  `wishes` are fields of UploadOptions.  Raises UploadError: Unreadable for
+    the file, UsageError for the call, else AllProvidersFailed with the `failures` of the hosts.
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), wishes))
     names = parse_names(provider) if isinstance(provider, str) else list_of(provider)
-    if (
-        provider is not None and not names
-    ):  # a setting that is missing must not make public what was meant for one host
+    # An empty variable of a script must not make a private file public.
+    if provider is not None and not names:
         raise UsageError("provider: no host given")
     chain = choose_chain(names or default_names(wanted), wanted.fallback, wanted.settings)
     source = Source.of(path, wanted.name, wanted.unique)
@@ -5830,7 +5873,7 @@ def upload(
 
 
 def list_of(names: Any) -> list[str]:
-    """The names of a sequence, and none of None; find_provider refuses what else it may be."""
+    """The names of a sequence, none of None; find_provider rejects other types."""
     if names is None:
         return []
     return list(names) if isinstance(names, Iterable) else [names]
@@ -5842,23 +5885,22 @@ def upload_file(
     options: Optional[UploadOptions] = None,
     **wishes: Any,
 ) -> str:
-    """The URL of the uploaded file: never empty; raises what `upload` raises."""
+    """Upload a file and return its URL, which is never ""; raises UploadError as `upload` does."""
     return upload(path, provider, options, **wishes).url
 
 
 def with_wishes(options: UploadOptions, wishes: Mapping[str, Any]) -> UploadOptions:
     unknown = [name for name in wishes if name not in UploadOptions._fields]
     if unknown:
-        raise TypeError(
-            f"there is no option {unknown[0]!r}: UploadOptions has {', '.join(UploadOptions._fields)}"
-        )
+        known = ", ".join(UploadOptions._fields)
+        raise TypeError(f"unknown option {unknown[0]!r} (UploadOptions has {known})")
     if not isinstance(options, UploadOptions):
         raise UsageError("options: invalid type (expected UploadOptions)")
     return options._replace(**wishes)
 
 
 def default_names(options: UploadOptions) -> list[str]:
-    """The hosts that the environment names; UsageError if there is no such host."""
+    """The hosts in TWAT_FS_DEFAULT_PROVIDER; raises UsageError for an unknown one."""
     names = parse_names(options.settings.get("TWAT_FS_DEFAULT_PROVIDER", ""))
     with naming_setting("TWAT_FS_DEFAULT_PROVIDER"):
         return [find_provider(name) and name for name in names]

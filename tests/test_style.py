@@ -109,20 +109,8 @@ def imported():
 
 
 def lazy() -> set:
-    """The modules that are imported when first used: `map(Lazy, "json ssl".split())`."""
-    calls = [
-        node
-        for node in NODES
-        if isinstance(node, ast.Call)
-        and any(dotted(part) == "Lazy" for part in (node.func, *node.args))
-    ]
-    return {
-        name
-        for call in calls
-        for text in ast.walk(call)
-        if isinstance(text, ast.Constant)
-        for name in text.value.split()
-    }
+    """The modules that are imported when first used."""
+    return set(t.LAZY.split())
 
 
 # 2 Imports and the outside world --------------------------------------------------------------------------------------
