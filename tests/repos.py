@@ -66,9 +66,8 @@ def small_repository(folder: Path, commits: int = 1) -> Path:
 
 def clone_of_this_tree(folder: Path, tag: str = "") -> Path:
     """A fresh clone, with what is not yet committed here committed there, on main, and perhaps a tag."""
-    git(
-        ROOT, "clone", "-q", "--no-hardlinks", "--no-tags", ROOT, folder
-    )  # the tests make their own
+    # the tests make their own
+    git(ROOT, "clone", "-q", "--no-hardlinks", "--no-tags", ROOT, folder)
     git(folder, "checkout", "-q", "-B", "main")
     names = git(ROOT, "ls-files", "-co", "--exclude-standard").splitlines()
     for name in set(git(folder, "ls-files").splitlines()) - {

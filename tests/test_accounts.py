@@ -1,9 +1,11 @@
 """What only Dropbox, fal, pixeldrain and storage.to do: tokens, sessions, links that exist already, refusals of many kinds.
 
-What they share with all hosts is in test_providers.py; the hosts themselves are in internet/accounts.py.
+What they share with all hosts is in test_providers.py; the hosts themselves are in
+internet/accounts.py.
 
-Chapters: 1 How it is driven, 2 Dropbox: tokens, 3 Dropbox: places and names, 4 Dropbox: sessions, 5 Dropbox: links,
-6 Dropbox: refusals, 7 fal, 8 pixeldrain, 9 storage.to, 10 Settings, 11 Secrets, 12 Answers that are spoiled.
+Chapters: 1 How it is driven, 2 Dropbox: tokens, 3 Dropbox: places and names, 4 Dropbox: sessions, 5
+Dropbox: links, 6 Dropbox: refusals, 7 fal, 8 pixeldrain, 9 storage.to, 10 Settings, 11 Secrets, 12
+Answers that are spoiled.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from internet.box import Answer, as_json
 
 import twat_fs
 
-# 1 How it is driven ---------------------------------------------------------------------------------------------------
+# 1 How it is driven -------------------------------------------------------------------------------
 
 MIB = 1024 * 1024
 TEXT = b"some text\n" * 50
@@ -121,7 +123,7 @@ def sha256(path):
         return hashlib.sha256(file.read()).hexdigest()
 
 
-# 2 Dropbox: tokens ----------------------------------------------------------------------------------------------------
+# 2 Dropbox: tokens --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("secret", [None, "app-secret"])
@@ -247,7 +249,7 @@ def test_many_threads_renew_a_token_once(net, main, clean_env, tmp_path, dropbox
     assert dropbox.issued == 2
 
 
-# 3 Dropbox: places and names ------------------------------------------------------------------------------------------
+# 3 Dropbox: places and names ----------------------------------------------------------------------
 
 PLACES = [
     ([], "/upload/a.txt"),
@@ -344,9 +346,8 @@ def test_the_time_of_the_file_is_told(net, put, tmp_path):
 def test_the_content_hash_is_told_and_is_dropbox_own(net, put, dropbox, size):
     assert put("dropbox", "--no-check", data=b"\xa5" * size)[0] == 0
     (arg,) = arguments(net, "files/upload")
-    assert (
-        arg["content_hash"] == dropbox.entries["/upload/a.txt"].hash
-    )  # reckoned by the host itself
+    # reckoned by the host itself
+    assert arg["content_hash"] == dropbox.entries["/upload/a.txt"].hash
 
 
 def test_other_bytes_in_the_dropbox_are_found_by_the_content_hash(net, put, dropbox):
@@ -357,7 +358,7 @@ def test_other_bytes_in_the_dropbox_are_found_by_the_content_hash(net, put, drop
     assert arguments(net, "sharing/create_shared_link_with_settings") == []
 
 
-# 4 Dropbox: sessions --------------------------------------------------------------------------------------------------
+# 4 Dropbox: sessions ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -530,7 +531,7 @@ def test_ctrl_c_during_a_session_ends_it_at_once(net, start, tmp_path):
     assert ("finish", 200) not in called(net)
 
 
-# 5 Dropbox: links -----------------------------------------------------------------------------------------------------
+# 5 Dropbox: links ---------------------------------------------------------------------------------
 
 
 def test_the_link_gives_the_file_and_keeps_its_key(net, put):
@@ -630,7 +631,7 @@ def test_a_link_that_wants_a_sign_on_says_so(put, dropbox, visibility, tells):
         assert f"the link requires a sign-on (visibility: {visibility})" in err
 
 
-# 6 Dropbox: refusals --------------------------------------------------------------------------------------------------
+# 6 Dropbox: refusals ------------------------------------------------------------------------------
 
 UPLOAD, SHARE = "files/upload", "sharing/create_shared_link_with_settings"
 REFUSALS = [
@@ -758,7 +759,7 @@ def test_a_call_that_dropbox_cannot_read_is_told_in_its_words(put, dropbox):
     assert code == 1 and "400 Bad Request: Error in call to API function" in err
 
 
-# 7 fal ----------------------------------------------------------------------------------------------------------------
+# 7 fal --------------------------------------------------------------------------------------------
 
 MEDIA = "v3.fal.media"
 
@@ -891,7 +892,7 @@ def test_parts_go_to_no_base_but_fals(net, put, clean_env, base):
     assert {tunnel.host for tunnel in net.tunnels} == {"rest.fal.ai"}
 
 
-# 8 pixeldrain ---------------------------------------------------------------------------------------------------------
+# 8 pixeldrain -------------------------------------------------------------------------------------
 
 
 def test_the_hash_that_pixeldrain_tells_is_the_proof(net, put):
@@ -977,7 +978,7 @@ def test_a_wrong_key_is_refused_before_the_file_is_sent_in_full(net, put):
     assert "401 Unauthorized: The API key is invalid" in err
 
 
-# 9 storage.to ---------------------------------------------------------------------------------------------------------
+# 9 storage.to -------------------------------------------------------------------------------------
 
 
 def test_storage_to_is_asked_in_three_steps_by_one_visitor(net, put):
@@ -1073,11 +1074,12 @@ def test_ctrl_c_aborts_the_uploads_of_several_files_at_a_time(net, start, tmp_pa
     net.fault("u7.r2.cloudflarestorage.com", "stall", when="upload", after=1000)
     paths = [sparse(tmp_path, 30 * MIB, name) for name in "abc"]
     code, out, err, seconds = interrupted(start, net, "storageto", paths, {}, "-j", "2", uploads=4)
+    # the third had not begun
     assert (code, out, len(storageto.aborted)) == (
         -signal.SIGINT,
         b"",
         2,
-    )  # the third had not begun
+    )
     assert seconds < 8 and "Traceback" not in err
 
 
@@ -1166,7 +1168,7 @@ def test_a_size_of_parts_that_cannot_be_is_refused(net, put, tmp_path, storageto
     assert (code, out, net.uploads()) == (1, "", [])
 
 
-# 10 Settings ----------------------------------------------------------------------------------------------------------
+# 10 Settings --------------------------------------------------------------------------------------
 
 LACKS = [
     (
@@ -1255,19 +1257,24 @@ def test_what_is_meant_for_a_half_set_host_does_not_become_public(
     assert re.search("(dropbox|fal) .* is (not )?set", err)
 
 
-# 11 Secrets -----------------------------------------------------------------------------------------------------------
+# 11 Secrets ---------------------------------------------------------------------------------------
 
 SECRETS = {
-    "dropbox": {"DROPBOX_ACCESS_TOKEN": "s3cr3t-access", "DROPBOX_REFRESH_TOKEN": "s3cr3t-refresh", "DROPBOX_APP_KEY": "app-key",
-                "DROPBOX_APP_SECRET": "s3cr3t-app"},
+    "dropbox": {
+        "DROPBOX_ACCESS_TOKEN": "s3cr3t-access",
+        "DROPBOX_REFRESH_TOKEN": "s3cr3t-refresh",
+        "DROPBOX_APP_KEY": "app-key",
+        "DROPBOX_APP_SECRET": "s3cr3t-app",
+    },
     "fal": {"FAL_KEY": "s3cr3t-id:s3cr3t-key"},
     "pixeldrain": {"PIXELDRAIN_KEY": "s3cr3t-pd"},
     "storageto": {},
-}  # fmt: skip
+}
 WAYS = ["-v", "--json", "--dry-run", "--no-check"]
 
 
-# fal has a second way to upload, pixeldrain is proven without a download, and storage.to is not asked what it answers to a PUT.
+# fal has a second way to upload, pixeldrain is proven without a download, and storage.to is not
+# asked what it answers to a PUT.
 UNHURT = {("fal", "upload"), ("pixeldrain", "download"), ("storageto", "upload")}
 
 
@@ -1394,7 +1401,7 @@ def test_nothing_that_travels_shows_a_secret_by_its_repr(tmp_path, host):
     )
 
 
-# 12 Answers that are spoiled ------------------------------------------------------------------------------------------
+# 12 Answers that are spoiled ----------------------------------------------------------------------
 
 FILE_ANSWER = {"content_hash": "0" * 64, "path_display": "/upload/a.txt"}
 GOOD = {

@@ -1,7 +1,7 @@
 """What Python programs rely on: the functions of the API, through the internet in a box.
 
-Chapters: 1 A URL, 2 What the result tells, 3 What goes wrong, 4 Which hosts, 5 Options and environment,
-6 Whether a host is ready, 7 Progress, 8 Threads, 9 Secrets.
+Chapters: 1 A URL, 2 What the result tells, 3 What goes wrong, 4 Which hosts, 5 Options and
+environment, 6 Whether a host is ready, 7 Progress, 8 Threads, 9 Secrets.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def failure(path, provider=None, **wishes) -> t.UploadError:
     return caught.value
 
 
-# 1 A URL -------------------------------------------------------------------------------------------------------------
+# 1 A URL ------------------------------------------------------------------------------------------
 
 
 def test_upload_file_gives_the_url_of_the_same_bytes(online_box, file):
@@ -67,7 +67,7 @@ def test_nothing_is_printed(online_box, file, capfd):
     assert tuple(capfd.readouterr()) == ("", "")
 
 
-# 2 What the result tells ----------------------------------------------------------------------------------------------
+# 2 What the result tells --------------------------------------------------------------------------
 
 DAY, FOREVER = t.DAY, t.FOREVER
 RESULTS = [
@@ -151,7 +151,7 @@ def test_the_attempts_tell_who_failed_before(online_box, file):
     assert all(0 <= attempt.seconds <= result.seconds for attempt in result.attempts)
 
 
-# 3 What goes wrong ---------------------------------------------------------------------------------------------------
+# 3 What goes wrong --------------------------------------------------------------------------------
 
 FAILURES = [
     # the mischief, its details, the error, its phase, its status, its retry_after
@@ -254,13 +254,20 @@ def test_errors_survive_the_way_out_of_another_process(online_box, file, again):
 @pytest.mark.parametrize(
     "error_class, retryable",
     [
-        (t.Unreachable, True), (t.Busy, True),
-        (t.Refused, False), (t.NoLink, False), (t.NotVerified, False),
-        (t.Unsuitable, False), (t.NotConfigured, False),
-        (t.SourceChanged, False), (t.Unreadable, False), (t.UsageError, False), (t.TimedOut, False),
+        (t.Unreachable, True),
+        (t.Busy, True),
+        (t.Refused, False),
+        (t.NoLink, False),
+        (t.NotVerified, False),
+        (t.Unsuitable, False),
+        (t.NotConfigured, False),
+        (t.SourceChanged, False),
+        (t.Unreadable, False),
+        (t.UsageError, False),
+        (t.TimedOut, False),
         (t.AllProvidersFailed, False),
     ],
-)  # fmt: skip
+)
 def test_errors_are_sorted_by_what_the_caller_should_do(error_class, retryable):
     assert issubclass(error_class, t.UploadError)
     assert (
@@ -348,7 +355,7 @@ def test_a_failure_comes_whole_out_of_another_process(online_box, file):
     assert there.attempts == here.attempts and there.attempts[0].provider == "x0at"
 
 
-# 4 Which hosts -------------------------------------------------------------------------------------------------------
+# 4 Which hosts ------------------------------------------------------------------------------------
 
 
 def test_the_order_of_preference():
@@ -423,7 +430,7 @@ def test_a_server_of_ones_own_is_named_by_its_address(online_box, file):
     )
 
 
-# 5 Options and environment -------------------------------------------------------------------------------------------
+# 5 Options and environment ------------------------------------------------------------------------
 
 
 def test_options_are_an_object_or_keywords_and_keywords_win(online_box, file):
@@ -488,12 +495,15 @@ def test_a_setting_given_in_the_call_wins_over_the_environment(online_box, file,
 @pytest.mark.parametrize(
     "name, value, error",
     [
-        ("TWAT_FS_TIMEOUT", "soon", t.UsageError), ("TWAT_FS_TIMEOUT", "-1", t.UsageError),
+        ("TWAT_FS_TIMEOUT", "soon", t.UsageError),
+        ("TWAT_FS_TIMEOUT", "-1", t.UsageError),
         ("TWAT_FS_TIMEOUT", "²", t.UsageError),
-        ("TWAT_FS_DEFAULT_PROVIDER", "nosuchhost", t.UsageError), ("HTTPS_PROXY", "ftp://h:1", t.UploadError),
-        ("HTTPS_PROXY", "http://h:99999", t.UploadError), ("SSL_CERT_FILE", "/nonexistent.pem", t.UploadError),
+        ("TWAT_FS_DEFAULT_PROVIDER", "nosuchhost", t.UsageError),
+        ("HTTPS_PROXY", "ftp://h:1", t.UploadError),
+        ("HTTPS_PROXY", "http://h:99999", t.UploadError),
+        ("SSL_CERT_FILE", "/nonexistent.pem", t.UploadError),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_environment_is_an_upload_error(online_box, file, clean_env, name, value, error):
     clean_env.setenv(name, value)
     with pytest.raises(error):
@@ -524,7 +534,7 @@ def test_an_empty_proxy_means_none(clean_env, file):
     assert options.proxy is None and not options.proxies
 
 
-# 6 Whether a host is ready --------------------------------------------------------------------------------------------
+# 6 Whether a host is ready ------------------------------------------------------------------------
 
 
 def test_offline_nobody_is_asked(online_box):
@@ -585,7 +595,7 @@ def test_online_only_the_default_hosts_are_asked(online_box):
     assert all(infos[name].success and infos[name].timing for name in t.PROVIDERS_PREFERENCE)
 
 
-# 7 Progress ----------------------------------------------------------------------------------------------------------
+# 7 Progress ---------------------------------------------------------------------------------------
 
 
 class Diary(t.Progress):
@@ -646,18 +656,29 @@ def test_progress_hears_of_failures_and_of_the_next_host(online_box, file):
     online_box.fault("catbox.moe", "status", status=403)
     assert diary_of(file, "termbin,catbox,x0at", retry=0) == [
         ["failed", "termbin", "Unsuitable"],
-        ["trying", "catbox"], ["sent", len(DATA)], ["failed", "catbox", "Refused"],
-        ["trying", "x0at"], ["sent", len(DATA)], ["verifying"], ["verified", "full"],
+        ["trying", "catbox"],
+        ["sent", len(DATA)],
+        ["failed", "catbox", "Refused"],
+        ["trying", "x0at"],
+        ["sent", len(DATA)],
+        ["verifying"],
+        ["verified", "full"],
         ["done", "a.bin"],
-    ]  # fmt: skip
+    ]
 
 
 def test_progress_hears_of_a_pause_and_of_the_bytes_again(online_box, file):
     online_box.fault("catbox.moe", "status", times=1, status=503, retry_after=0)
     assert diary_of(file, "catbox") == [
-        ["trying", "catbox"], ["sent", len(DATA)], ["unsent", len(DATA)], ["waiting", "Busy"],
-        ["sent", len(DATA)], ["verifying"], ["verified", "full"], ["done", "a.bin"],
-    ]  # fmt: skip
+        ["trying", "catbox"],
+        ["sent", len(DATA)],
+        ["unsent", len(DATA)],
+        ["waiting", "Busy"],
+        ["sent", len(DATA)],
+        ["verifying"],
+        ["verified", "full"],
+        ["done", "a.bin"],
+    ]
 
 
 def test_progress_hears_the_end_of_a_dead_end_once(online_box, file):
@@ -675,7 +696,7 @@ def test_a_bug_in_somebodys_progress_is_theirs(online_box, file):
         t.upload(file, progress=Broken())
 
 
-# 8 Threads -----------------------------------------------------------------------------------------------------------
+# 8 Threads ----------------------------------------------------------------------------------------
 
 
 def test_several_threads_upload_at_once(online_box, tmp_path):
@@ -711,7 +732,7 @@ def test_several_threads_upload_at_once(online_box, tmp_path):
         assert all(online_box.stored[url].read() == bytes([number]) * 50_000 for url in urls)
 
 
-# 9 Secrets -----------------------------------------------------------------------------------------------------------
+# 9 Secrets ----------------------------------------------------------------------------------------
 
 SECRET = "s3cr3t-0f-min3"
 
@@ -779,10 +800,17 @@ def a_server_with_a_mistake_in_the_environment(box, env):
 
 
 LEAKS = [
-    wrong_proxy_password, wrong_proxy_password_in_the_call, wrong_socks_password, a_proxy_that_is_not_there, a_refused_userhash,
-    a_refused_server_password, a_server_that_is_not_there, a_server_that_redirects, a_server_in_the_environment,
+    wrong_proxy_password,
+    wrong_proxy_password_in_the_call,
+    wrong_socks_password,
+    a_proxy_that_is_not_there,
+    a_refused_userhash,
+    a_refused_server_password,
+    a_server_that_is_not_there,
+    a_server_that_redirects,
+    a_server_in_the_environment,
     a_server_with_a_mistake_in_the_environment,
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("prepare", LEAKS, ids=lambda function: function.__name__)
@@ -815,19 +843,52 @@ def test_ctrl_c_is_not_swallowed(online_box, file):
         t.upload(file, progress=Impatient())
 
 
-# Options of a call -----------------------------------------------------------------------------------------------------
+# Options of a call --------------------------------------------------------------------------------
 
 WRONG = [
-    ("retry", -1), ("retry", True), ("retry", 21), ("retry", None), ("retry", "many"),
-    ("expire", float("nan")), ("expire", float("inf")), ("expire", 0), ("expire", -5), ("expire", "12"), ("expire", b"12h"),
-    ("keep", -1), ("keep", object()), ("timeout", 0), ("timeout", -1.0), ("connect_timeout", "soon"),
-    ("max_time", float("nan")), ("max_time", datetime.timedelta(0)), ("limit_rate", 0), ("limit_rate", "fast"),
-    ("jobs", 0), ("jobs", 65), ("ip_version", 5), ("ip_version", "IPv6"),
-    ("proxy", 5), ("proxy", b"http://p:1"), ("cacert", 5), ("name", 5), ("name", b"a.txt"),
-    ("remote_path", 5), ("verify", None), ("verify", True), ("once", "no"), ("once", 1), ("insecure", "false"), ("force", None),
-    ("settings", {"CATBOX_USERHASH": b"x"}), ("settings", {b"CATBOX_USERHASH": "x"}), ("settings", None),
-    ("settings", "CATBOX_USERHASH=x"), ("settings", [("CATBOX_USERHASH", "x")]), ("proxies", {"https": 5}),
-]  # fmt: skip
+    ("retry", -1),
+    ("retry", True),
+    ("retry", 21),
+    ("retry", None),
+    ("retry", "many"),
+    ("expire", float("nan")),
+    ("expire", float("inf")),
+    ("expire", 0),
+    ("expire", -5),
+    ("expire", "12"),
+    ("expire", b"12h"),
+    ("keep", -1),
+    ("keep", object()),
+    ("timeout", 0),
+    ("timeout", -1.0),
+    ("connect_timeout", "soon"),
+    ("max_time", float("nan")),
+    ("max_time", datetime.timedelta(0)),
+    ("limit_rate", 0),
+    ("limit_rate", "fast"),
+    ("jobs", 0),
+    ("jobs", 65),
+    ("ip_version", 5),
+    ("ip_version", "IPv6"),
+    ("proxy", 5),
+    ("proxy", b"http://p:1"),
+    ("cacert", 5),
+    ("name", 5),
+    ("name", b"a.txt"),
+    ("remote_path", 5),
+    ("verify", None),
+    ("verify", True),
+    ("once", "no"),
+    ("once", 1),
+    ("insecure", "false"),
+    ("force", None),
+    ("settings", {"CATBOX_USERHASH": b"x"}),
+    ("settings", {b"CATBOX_USERHASH": "x"}),
+    ("settings", None),
+    ("settings", "CATBOX_USERHASH=x"),
+    ("settings", [("CATBOX_USERHASH", "x")]),
+    ("proxies", {"https": 5}),
+]
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
@@ -882,8 +943,11 @@ def test_the_failure_of_one_provider_has_its_fields(online_box, file):
         t.upload(file, "catbox", retry=0)
     error = caught.value
     assert (error.provider, error.status, error.phase, error.retry_after) == (
-        "catbox", 429, "reply", 300.0,
-    )  # fmt: skip
+        "catbox",
+        429,
+        "reply",
+        300.0,
+    )
     online_box.fault("x0.at", "status", status=403)
     with pytest.raises(t.AllProvidersFailed) as caught:
         t.upload(file, "catbox,x0at", retry=0)

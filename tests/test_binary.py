@@ -28,19 +28,19 @@ needs_libpython = pytest.mark.skipif(
 )
 
 
-# What is decided before anything is built ------------------------------------------------------------------------------
+# What is decided before anything is built ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("system", "machine", "name"),
     [
-        ("linux",  "x86_64",  "twat-fs-linux-x86_64"),
-        ("linux",  "aarch64", "twat-fs-linux-arm64"),
-        ("darwin", "arm64",   "twat-fs-macos-arm64"),
-        ("darwin", "x86_64",  "twat-fs-macos-x86_64"),
-        ("win32",  "AMD64",   "twat-fs-windows-x86_64.exe"),
+        ("linux", "x86_64", "twat-fs-linux-x86_64"),
+        ("linux", "aarch64", "twat-fs-linux-arm64"),
+        ("darwin", "arm64", "twat-fs-macos-arm64"),
+        ("darwin", "x86_64", "twat-fs-macos-x86_64"),
+        ("win32", "AMD64", "twat-fs-windows-x86_64.exe"),
     ],
-)  # fmt: skip
+)
 def test_the_binary_has_the_name_that_installers_look_for(system, machine, name):
     assert tool.asset_name(system, machine) == name
 
@@ -126,7 +126,7 @@ def test_the_bare_program_would_pass_the_same_upload(tmp_path):
     tool.check_upload(fake, tmp_path)
 
 
-# Where a frozen OpenSSL finds certificates -----------------------------------------------------------------------------
+# Where a frozen OpenSSL finds certificates --------------------------------------------------------
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_a_setting_of_the_user_and_an_unfrozen_program_leave_it_to_openssl(froze
     assert twat_fs.system_ca_bundle() is None
 
 
-# The real one --------------------------------------------------------------------------------------------------------
+# The real one -------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -232,9 +232,13 @@ def test_ctrl_c_ends_it_by_the_signal_without_a_traceback(program, box, tmp_path
     """The boot loader sends each signal of the terminal on to the program, which so receives it twice."""
     (tmp_path / "a.bin").write_bytes(b"x" * 300_000)
     process = subprocess.Popen(
-        [program, "--limit-rate", "10k", "-p", "catbox", "a.bin"], cwd=tmp_path, env=environment(box, {}),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        [program, "--limit-rate", "10k", "-p", "catbox", "a.bin"],
+        cwd=tmp_path,
+        env=environment(box, {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     until(box.uploads)
     for _ in range(times):
         os.killpg(process.pid, signal.SIGINT)

@@ -1,7 +1,7 @@
 """What leaves for a host is what was meant, for any file, any name and any fields.
 
-Other people's parsers judge: the standard library's `email` reads our forms, and so does our own receiving end.
-Chapters: 1 Forms, 2 Names, 3 Our own receiving parser, 4 Files that change.
+Other people's parsers judge: the standard library's `email` reads our forms, and so does our own
+receiving end. Chapters: 1 Forms, 2 Names, 3 Our own receiving parser, 4 Files that change.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def file_slice(source: t.Source) -> t.Slice:
     return piece
 
 
-# 1 Forms -------------------------------------------------------------------------------------------------------------
+# 1 Forms ------------------------------------------------------------------------------------------
 
 FIELD_NAMES = st.from_regex(r"\A[A-Za-z][A-Za-z0-9_\[\]-]{0,15}\Z")
 FIELD_VALUES = st.text(max_size=40)
@@ -122,16 +122,13 @@ def test_the_promised_length_is_what_is_sent(write, fields, name, data, step):
 def test_the_standard_library_reads_the_name_that_was_meant(write, name):
     file = write(b"data", name)
     content_type, body = t.multipart((), "file", file)
-    assume(
-        t.guess_type(file.name).partition("/")[0] not in ("message", "multipart")
-    )  # would be parsed as such
-    assume(
-        "=?" not in file.name
-    )  # the policy for mail decodes these, a browser's form never holds them
+    # would be parsed as such
+    assume(t.guess_type(file.name).partition("/")[0] not in ("message", "multipart"))
+    # the policy for mail decodes these, a browser's form never holds them
+    assume("=?" not in file.name)
     (part,) = parsed(content_type, body_bytes(body))
-    assert (
-        part["Content-Disposition"].params["filename"] == file.name
-    )  # get_filename would take quotes away twice
+    # get_filename would take quotes away twice
+    assert part["Content-Disposition"].params["filename"] == file.name
     assert part.get_payload(decode=True) == b"data"
     assert set(part.keys()) == {"Content-Disposition", "Content-Type"}
 
@@ -181,29 +178,62 @@ def test_fields_come_first_and_the_file_last(write):
 @pytest.mark.parametrize(
     "name, content_type",
     [
-        ("a.txt", "text/plain"), ("a.png", "image/png"), ("a.PNG", "image/png"), ("a.html", "text/html"),
+        ("a.txt", "text/plain"),
+        ("a.png", "image/png"),
+        ("a.PNG", "image/png"),
+        ("a.html", "text/html"),
         ("a.pdf", "application/pdf"),
-        ("a", "application/octet-stream"), ("a.unknown", "application/octet-stream"), ("a.tar.gz", "application/gzip"),
-        ("re: plan #2.pdf", "application/pdf"), ("http://a/b.png", "image/png"), ("b:c/d.html", "text/html"),
-        ("data:text/html,x", "application/octet-stream"), ("data:a/b\nX: 1,c", "application/octet-stream"),
-        ("a.txt.gz", "application/gzip"), (".txt", "application/octet-stream"), ("", "application/octet-stream"),
+        ("a", "application/octet-stream"),
+        ("a.unknown", "application/octet-stream"),
+        ("a.tar.gz", "application/gzip"),
+        ("re: plan #2.pdf", "application/pdf"),
+        ("http://a/b.png", "image/png"),
+        ("b:c/d.html", "text/html"),
+        ("data:text/html,x", "application/octet-stream"),
+        ("data:a/b\nX: 1,c", "application/octet-stream"),
+        ("a.txt.gz", "application/gzip"),
+        (".txt", "application/octet-stream"),
+        ("", "application/octet-stream"),
     ],
-)  # fmt: skip
+)
 def test_the_type_is_guessed_from_the_name_alone(name, content_type):
     assert t.guess_type(name) == content_type
 
 
-# What Python 3.9 does not know, or calls otherwise than later versions; by IANA's registry and MDN (2026-11).
+# What Python 3.9 does not know, or calls otherwise than later versions; by IANA's registry and MDN
+# (2026-11).
 TYPES = {
-    "7z": "application/x-7z-compressed", "aac": "audio/aac", "avif": "image/avif", "bmp": "image/bmp",
-    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "epub": "application/epub+zip",
-    "flac": "audio/flac", "heic": "image/heic", "ico": "image/vnd.microsoft.icon", "js": "text/javascript",
-    "jsonl": "application/jsonl", "jxl": "image/jxl", "log": "text/plain", "md": "text/markdown", "mjs": "text/javascript",
-    "mkv": "video/x-matroska", "ogg": "audio/ogg", "opus": "audio/opus", "parquet": "application/vnd.apache.parquet",
-    "rtf": "text/rtf", "toml": "application/toml", "ttf": "font/ttf", "wasm": "application/wasm", "wav": "audio/wav",
-    "webp": "image/webp", "woff2": "font/woff2", "xz": "application/x-xz", "yaml": "application/yaml",
-    "yml": "application/yaml", "zst": "application/zstd",
-}  # fmt: skip
+    "7z": "application/x-7z-compressed",
+    "aac": "audio/aac",
+    "avif": "image/avif",
+    "bmp": "image/bmp",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "epub": "application/epub+zip",
+    "flac": "audio/flac",
+    "heic": "image/heic",
+    "ico": "image/vnd.microsoft.icon",
+    "js": "text/javascript",
+    "jsonl": "application/jsonl",
+    "jxl": "image/jxl",
+    "log": "text/plain",
+    "md": "text/markdown",
+    "mjs": "text/javascript",
+    "mkv": "video/x-matroska",
+    "ogg": "audio/ogg",
+    "opus": "audio/opus",
+    "parquet": "application/vnd.apache.parquet",
+    "rtf": "text/rtf",
+    "toml": "application/toml",
+    "ttf": "font/ttf",
+    "wasm": "application/wasm",
+    "wav": "audio/wav",
+    "webp": "image/webp",
+    "woff2": "font/woff2",
+    "xz": "application/x-xz",
+    "yaml": "application/yaml",
+    "yml": "application/yaml",
+    "zst": "application/zstd",
+}
 
 
 @pytest.mark.parametrize("extension", TYPES)
@@ -245,7 +275,7 @@ def test_text_that_is_utf_8_is_called_so(write, name, data, expected):
     assert t.type_with_charset(source.name, source.body) == expected
 
 
-# 2 Names -------------------------------------------------------------------------------------------------------------
+# 2 Names ------------------------------------------------------------------------------------------
 
 
 @SOME
@@ -366,7 +396,7 @@ def test_a_file_with_an_odd_name_on_disk_goes_under_a_good_one(tmp_path, raw):
     assert body_bytes(t.multipart((), "file", source)[1]).count(b"!content!") == 1
 
 
-# 3 Our own receiving parser ------------------------------------------------------------------------------------------
+# 3 Our own receiving parser -----------------------------------------------------------------------
 
 
 def split(data: bytes, cuts) -> list:
@@ -464,7 +494,7 @@ def test_an_endless_head_is_rejected():
         list(t.MultipartReader(blocks(), b"X").files())
 
 
-# 4 Files that change -------------------------------------------------------------------------------------------------
+# 4 Files that change ------------------------------------------------------------------------------
 
 
 @SOME
@@ -558,9 +588,8 @@ def become_a_pipe(path):
     os.mkfifo(path)
 
 
-ONLY_POSIX = (
-    [replace, become_a_pipe] if os.name != "nt" else []
-)  # Windows tells files apart by size and time alone
+# Windows tells files apart by size and time alone
+ONLY_POSIX = [replace, become_a_pipe] if os.name != "nt" else []
 ALL = [shrink, grow, rewrite, touch, remove, become_a_folder, *ONLY_POSIX]
 CHANGES = pytest.mark.parametrize("change", ALL, ids=lambda change: change.__name__)
 OPEN = pytest.mark.parametrize(

@@ -29,7 +29,7 @@ CURL = find("curl")
 pytestmark = pytest.mark.needs("curl")
 
 
-# Curl ----------------------------------------------------------------------------------------------------------------
+# Curl ---------------------------------------------------------------------------------------------
 
 
 def run_curl(box, *args, proxy=None, input=None):
@@ -93,21 +93,38 @@ def link_in(body):
     return re.search(rb'https?:[^\s"]+', body.replace(b"\\/", b"/")).group().decode()
 
 
-# Every host: up, down, the same bytes ---------------------------------------------------------------------------------
+# Every host: up, down, the same bytes -------------------------------------------------------------
 
 FORMS = {
-    "catbox.moe": ("https://catbox.moe/user/api.php", ["reqtype=fileupload"], "fileToUpload", r"https://files\.catbox\.moe/\w{6}\.bin"),
+    "catbox.moe": (
+        "https://catbox.moe/user/api.php",
+        ["reqtype=fileupload"],
+        "fileToUpload",
+        r"https://files\.catbox\.moe/\w{6}\.bin",
+    ),
     "litterbox.catbox.moe": (
-        "https://litterbox.catbox.moe/resources/internals/api.php", ["reqtype=fileupload", "time=12h"], "fileToUpload",
+        "https://litterbox.catbox.moe/resources/internals/api.php",
+        ["reqtype=fileupload", "time=12h"],
+        "fileToUpload",
         r"https://litter\.catbox\.moe/\w{6}\.bin",
     ),
     "0x0.st": ("https://0x0.st/", [], "file", r"https://0x0\.st/\w+\.bin"),
     "x0.at": ("https://x0.at/", [], "file", r"https://x0\.at/\w+\.bin"),
     "uguu.se": ("https://uguu.se/upload", [], "files[]", r"https://\w\.uguu\.se/\w{8}\.bin"),
-    "tmpfile.link": ("https://tmpfile.link/api/upload", [], "file", r"https://d3\.tfdl\.net/public/.+/sample\.bin"),
-    "tmpfiles.org": ("https://tmpfiles.org/api/v1/upload", ["expire=600"], "file", r"https://tmpfiles\.org/\d+/sample\.bin"),
+    "tmpfile.link": (
+        "https://tmpfile.link/api/upload",
+        [],
+        "file",
+        r"https://d3\.tfdl\.net/public/.+/sample\.bin",
+    ),
+    "tmpfiles.org": (
+        "https://tmpfiles.org/api/v1/upload",
+        ["expire=600"],
+        "file",
+        r"https://tmpfiles\.org/\d+/sample\.bin",
+    ),
     "qu.ax": ("https://qu.ax/upload.php", [], "files[]", r"https://qu\.ax/\w+\.bin"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("host", FORMS)
@@ -312,7 +329,7 @@ def test_transfer_sh_counts_deletes_previews_and_may_want_a_password(box, sample
     assert curl(box, "-T", str(sample), "-u", "me:secret", "https://drop.example.org/x")[0] == 200
 
 
-# Downloads -----------------------------------------------------------------------------------------------------------
+# Downloads ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -373,7 +390,7 @@ def test_a_download_can_stop_short(box, link):
     assert done.returncode == 18 and done.stdout.endswith(DATA[: len(DATA) // 2][-100:])
 
 
-# Faults of uploads ---------------------------------------------------------------------------------------------------
+# Faults of uploads --------------------------------------------------------------------------------
 
 
 def test_a_status_strikes_as_often_as_told(box, sample):
@@ -464,7 +481,7 @@ def test_faults_are_checked(box):
             box.fault(*wrong)
 
 
-# Raw sockets and strictness ------------------------------------------------------------------------------------------
+# Raw sockets and strictness -----------------------------------------------------------------------
 
 
 def tunnel(box, host, port=443):
@@ -606,7 +623,7 @@ def until(fact, seconds=2):
     assert fact()
 
 
-# Proxies -------------------------------------------------------------------------------------------------------------
+# Proxies ------------------------------------------------------------------------------------------
 
 
 def ways(box):
@@ -702,7 +719,7 @@ def test_termbin_ends_by_itself_and_can_be_faulty(box):
         assert sock.recv(100).startswith(b"https://files.evil.example/")
 
 
-# The box as a whole --------------------------------------------------------------------------------------------------
+# The box as a whole -------------------------------------------------------------------------------
 
 
 def test_big_bodies_are_spooled_and_forgotten(box, tmp_path):

@@ -17,19 +17,19 @@ import twat_fs
 HOSTS = [row.id for row in twat_fs.PROVIDERS]
 COMMANDS = sorted(twat_fs.COMMAND_OPTIONS)
 OFFERS = [
-    ("twat-fs ser",                   ["serve"]),
-    ("twat-fs -p cat",                ["catbox"]),
-    ("twat-fs --provider x0",         ["x0at"]),
-    ("twat-fs -p catbox,ug",          ["catbox,uguu"]),
-    ("twat-fs a.txt --lim",           ["--limit-rate"]),
-    ("twat-fs list --j",              ["--json"]),
-    ("twat-fs list --lim",            []),
-    ("twat-fs status pix",            ["pixeldrain"]),
-    ("twat-fs completion f",          ["fish"]),
-    ("file2url --fal",                ["--fallback"]),
-    ("twat-fs wor",                   ["words.txt"]),
-    ("twat-fs --cacert wor",          ["words.txt"]),
-]  # fmt: skip
+    ("twat-fs ser", ["serve"]),
+    ("twat-fs -p cat", ["catbox"]),
+    ("twat-fs --provider x0", ["x0at"]),
+    ("twat-fs -p catbox,ug", ["catbox,uguu"]),
+    ("twat-fs a.txt --lim", ["--limit-rate"]),
+    ("twat-fs list --j", ["--json"]),
+    ("twat-fs list --lim", []),
+    ("twat-fs status pix", ["pixeldrain"]),
+    ("twat-fs completion f", ["fish"]),
+    ("file2url --fal", ["--fallback"]),
+    ("twat-fs wor", ["words.txt"]),
+    ("twat-fs --cacert wor", ["words.txt"]),
+]
 on_posix = pytest.mark.skipif(os.name == "nt", reason="these are the shells of POSIX systems")
 
 
@@ -47,7 +47,8 @@ def script(tmp_path):
     return write
 
 
-# bash lets a script ask only for what a function answers: its file names come from readline, so a real terminal is asked.
+# bash lets a script ask only for what a function answers: its file names come from readline, so a
+# real terminal is asked.
 class Terminal:
     """A shell at a pseudo terminal: type, and read what it shows until it is quiet."""
 
@@ -161,7 +162,7 @@ def test_another_shell_is_a_wrong_command_line(args):
     assert (done.returncode, done.stdout) == (2, "") and done.stderr
 
 
-# The man page --------------------------------------------------------------------------------------------------------
+# The man page -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -181,9 +182,8 @@ def test_the_page_shows_every_command_option_host_and_exit_code(page):
     shown = subprocess.run(
         ["mandoc", "-Tutf8", str(page)], capture_output=True, text=True, check=True
     ).stdout
-    text = "".join(
-        c for c, n in zip(shown, [*shown[1:], ""]) if c != "\b" and n != "\b"
-    )  # bold is c, backspace, c
+    # bold is c, backspace, c
+    text = "".join(c for c, n in zip(shown, [*shown[1:], ""]) if c != "\b" and n != "\b")
     words_of_page = set(text.replace(",", " ").split())
     flags = {
         flag

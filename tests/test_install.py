@@ -1,10 +1,11 @@
 """The installers, without a network: a release on loopback, every shell there is, and what goes wrong on the way.
 
-Chapters: 1 The release, 2 The machine, 3 Running install.sh, 4 What is installed, 5 Which file fits, 6 What goes wrong,
-7 Downloading and checking, 8 Where it goes, 9 The text of install.ps1, 10 Running install.ps1.
+Chapters: 1 The release, 2 The machine, 3 Running install.sh, 4 What is installed, 5 Which file
+fits, 6 What goes wrong, 7 Downloading and checking, 8 Where it goes, 9 The text of install.ps1, 10
+Running install.ps1.
 
-The fakes of chapter 2 stand for machines that are not here. The shells, the download programs and the hash programs
-are the real ones.
+The fakes of chapter 2 stand for machines that are not here. The shells, the download programs and
+the hash programs are the real ones.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ posix_only = pytest.mark.skipif(WINDOWS, reason="install.sh is for POSIX systems
 linux_only = pytest.mark.skipif(not LINUX, reason="only Linux has these tools")
 windows_only = pytest.mark.skipif(not WINDOWS, reason="install.ps1 runs on Windows, in CI")
 
-# 1 The release -------------------------------------------------------------------------------------------------------
+# 1 The release ------------------------------------------------------------------------------------
 
 OLD = b"#!/bin/sh\necho twat-fs 1.0.0, half wri"
 BINARIES = [
@@ -66,8 +67,8 @@ def files_of(version: str) -> Dict[str, bytes]:
 class Release:
     """Releases as GitHub serves them: each download is a redirect to another place, and can go wrong there.
 
-    `faults` says what happens to a file: "missing", "cut", "wrong", "page", "slow", "stuck", "busy" (the first
-    time) or "plain" (a redirect from https to http).
+    `faults` says what happens to a file: "missing", "cut", "wrong", "page", "slow", "stuck", "busy"
+    (the first time) or "plain" (a redirect from https to http).
     """
 
     def __init__(self, tls=None):
@@ -185,19 +186,18 @@ def secure_release(tmp_path):
     made.close()
 
 
-# 2 The machine -------------------------------------------------------------------------------------------------------
+# 2 The machine ------------------------------------------------------------------------------------
 
 HASH = "sha256sum" if LINUX else "shasum"
-TOOLS = (
-    "chmod mkdir mktemp mv printf rm sed tail".split()
-)  # what install.sh needs, and nothing but these
+# what install.sh needs, and nothing but these
+TOOLS = "chmod mkdir mktemp mv printf rm sed tail".split()
 MACHINE = {
-    "uname": 'case $1 in -s) echo Linux ;; -m) echo x86_64 ;; -o) echo GNU/Linux ;; esac',
+    "uname": "case $1 in -s) echo Linux ;; -m) echo x86_64 ;; -o) echo GNU/Linux ;; esac",
     "ldd": "echo 'ldd (GNU libc) 2.36'",
     "getconf": "echo 64",
     "id": "echo 1000",
     "python3": f'exec {shlex.quote(sys.executable)} "$@"',
-}  # fmt: skip
+}
 
 
 def tool(name: str) -> str:
@@ -227,7 +227,7 @@ def here(tmp_path):
     return machine(tmp_path / "path")
 
 
-# 3 Running install.sh ------------------------------------------------------------------------------------------------
+# 3 Running install.sh -----------------------------------------------------------------------------
 
 SHELLS = ["dash", "bash", "bash --posix", "busybox sh", "mksh", "yash", "zsh --emulate sh", "zsh"]
 if not LINUX:
@@ -235,7 +235,8 @@ if not LINUX:
 every_shell = pytest.mark.parametrize("shell", SHELLS)
 
 
-# Not for what these two know better: zsh gives itself a HOME, and busybox its own `id`, `wget` and `sha256sum`.
+# Not for what these two know better: zsh gives itself a HOME, and busybox its own `id`, `wget` and
+# `sha256sum`.
 modest_shell = pytest.mark.parametrize(
     "shell", [shell for shell in SHELLS if shell not in ("zsh", "busybox sh")]
 )
@@ -300,7 +301,7 @@ def answer(program: Path) -> str:
     ).stdout.strip()
 
 
-# 4 What is installed -------------------------------------------------------------------------------------------------
+# 4 What is installed ------------------------------------------------------------------------------
 
 
 @posix_only
@@ -440,32 +441,32 @@ def test_the_newest_and_candidates_can_be_asked_for_too(install, release, wish, 
     assert release.asked[0] == f"{url_path}/SHA256SUMS"
 
 
-# 5 Which file fits ---------------------------------------------------------------------------------------------------
+# 5 Which file fits --------------------------------------------------------------------------------
 
 FITTING = [
-    ("Linux",           "x86_64",  {},                        "twat-fs-linux-x86_64"),
-    ("Linux",           "amd64",   {},                        "twat-fs-linux-x86_64"),
-    ("Linux",           "aarch64", {},                        "twat-fs-linux-arm64"),
-    ("Linux",           "arm64",   {"getconf": None},         "twat-fs-linux-arm64"),
-    ("Darwin",          "x86_64",  {"sysctl": "echo 0"},      "twat-fs-macos-x86_64"),
-    ("Darwin",          "x86_64",  {"sysctl": "exit 1"},      "twat-fs-macos-x86_64"),
-    ("Darwin",          "x86_64",  {"sysctl": "echo 1"},      "twat-fs-macos-arm64"),
-    ("Darwin",          "arm64",   {"sysctl": "echo 0"},      "twat-fs-macos-arm64"),
-    ("MINGW64_NT-10.0", "x86_64",  {},                        WINDOWS_BINARY),
-    ("MSYS_NT-10.0",    "aarch64", {},                        WINDOWS_BINARY),
-]  # fmt: skip
+    ("Linux", "x86_64", {}, "twat-fs-linux-x86_64"),
+    ("Linux", "amd64", {}, "twat-fs-linux-x86_64"),
+    ("Linux", "aarch64", {}, "twat-fs-linux-arm64"),
+    ("Linux", "arm64", {"getconf": None}, "twat-fs-linux-arm64"),
+    ("Darwin", "x86_64", {"sysctl": "echo 0"}, "twat-fs-macos-x86_64"),
+    ("Darwin", "x86_64", {"sysctl": "exit 1"}, "twat-fs-macos-x86_64"),
+    ("Darwin", "x86_64", {"sysctl": "echo 1"}, "twat-fs-macos-arm64"),
+    ("Darwin", "arm64", {"sysctl": "echo 0"}, "twat-fs-macos-arm64"),
+    ("MINGW64_NT-10.0", "x86_64", {}, WINDOWS_BINARY),
+    ("MSYS_NT-10.0", "aarch64", {}, WINDOWS_BINARY),
+]
 MUSL = "echo 'musl libc (x86_64)' >&2; exit 1"
 UNFIT = [
-    ("Linux",   "i686",    {},                      "Linux i686"),
-    ("Linux",   "armv7l",  {},                      "Linux armv7l"),
-    ("Linux",   "riscv64", {},                      "Linux riscv64"),
-    ("Linux",   "x86_64",  {"ldd": MUSL},           "Linux x86_64 with musl"),
-    ("Linux",   "x86_64",  {"ldd": None},           "Linux x86_64 without glibc"),
-    ("Linux",   "aarch64", {"getconf": "echo 32"},  "Linux aarch64 with 32 bits"),
-    ("Android", "aarch64", {},                      "Android aarch64"),
-    ("FreeBSD", "amd64",   {"ldd": None},           "FreeBSD amd64"),
-    ("SunOS",   "i86pc",   {},                      "SunOS i86pc"),
-]  # fmt: skip
+    ("Linux", "i686", {}, "Linux i686"),
+    ("Linux", "armv7l", {}, "Linux armv7l"),
+    ("Linux", "riscv64", {}, "Linux riscv64"),
+    ("Linux", "x86_64", {"ldd": MUSL}, "Linux x86_64 with musl"),
+    ("Linux", "x86_64", {"ldd": None}, "Linux x86_64 without glibc"),
+    ("Linux", "aarch64", {"getconf": "echo 32"}, "Linux aarch64 with 32 bits"),
+    ("Android", "aarch64", {}, "Android aarch64"),
+    ("FreeBSD", "amd64", {"ldd": None}, "FreeBSD amd64"),
+    ("SunOS", "i86pc", {}, "SunOS i86pc"),
+]
 
 
 def system(name: str, cpu: str) -> str:
@@ -588,14 +589,14 @@ def python(version: str) -> str:
 REAL = MACHINE["python3"]
 TOO_OLD = python("3.8")
 PYTHONS = [
-    ({"python3": REAL, "python3.14": "exit 9"},         "python3"),
-    ({"python3": python("3.9")},                        "python3"),
-    ({"python3": python("2.7"), "python3.10": REAL},    "python3.10"),
-    ({"python3": TOO_OLD, "python3.12": REAL},          "python3.12"),
-    ({"python3": None, "python3.9": REAL},              "python3.9"),
+    ({"python3": REAL, "python3.14": "exit 9"}, "python3"),
+    ({"python3": python("3.9")}, "python3"),
+    ({"python3": python("2.7"), "python3.10": REAL}, "python3.10"),
+    ({"python3": TOO_OLD, "python3.12": REAL}, "python3.12"),
+    ({"python3": None, "python3.9": REAL}, "python3.9"),
     ({"python3": TOO_OLD, "python3.11": REAL, "python3.10": "exit 9"}, "python3.11"),
-    ({"python3": "exit 127", "python3.13": "exit 127", "python": REAL}, "python"),      # pyenv's shims
-]  # fmt: skip
+    ({"python3": "exit 127", "python3.13": "exit 127", "python": REAL}, "python"),  # pyenv's shims
+]
 
 
 @posix_only
@@ -625,7 +626,7 @@ def test_no_suitable_python_is_told_in_a_sentence(install, target, tmp_path, she
     assert inside(target) == []
 
 
-# 6 What goes wrong ---------------------------------------------------------------------------------------------------
+# 6 What goes wrong --------------------------------------------------------------------------------
 
 
 def with_old_file(target: Path) -> Path:
@@ -636,14 +637,18 @@ def with_old_file(target: Path) -> Path:
 
 FAULTS = [
     ("SHA256SUMS", "missing", "could not download .*/latest/download/SHA256SUMS: .*404"),
-    ("SHA256SUMS", "page",    "/SHA256SUMS: invalid checksum list; nothing was installed"),
-    ("SHA256SUMS", "cut",     "SHA256SUMS"),
-    ("binary",     "missing", r"could not download .*/twat-fs-linux-\w+: .*404"),
-    ("binary",     "cut",     r"twat-fs-linux-\w+"),
-    ("binary",     "wrong",   r"/twat-fs-linux-\w+: SHA-256 mismatch with SHA256SUMS; nothing was installed"),
-    ("twat_fs.py", "wrong",   "/twat_fs.py: SHA-256 mismatch"),
+    ("SHA256SUMS", "page", "/SHA256SUMS: invalid checksum list; nothing was installed"),
+    ("SHA256SUMS", "cut", "SHA256SUMS"),
+    ("binary", "missing", r"could not download .*/twat-fs-linux-\w+: .*404"),
+    ("binary", "cut", r"twat-fs-linux-\w+"),
+    (
+        "binary",
+        "wrong",
+        r"/twat-fs-linux-\w+: SHA-256 mismatch with SHA256SUMS; nothing was installed",
+    ),
+    ("twat_fs.py", "wrong", "/twat_fs.py: SHA-256 mismatch"),
     ("twat_fs.py", "missing", "could not download .*/twat_fs.py: .*404"),
-]  # fmt: skip
+]
 
 
 @posix_only
@@ -718,9 +723,8 @@ def test_a_slow_server_is_waited_for(install, release, target, shell):
 
 
 LAST_BRACE = SCRIPT.rindex(b"}")
-NAMES = [
-    match.end(1) for match in re.finditer(rb"^([a-z]+)\w*\(\)", SCRIPT, re.M)
-]  # "make", "find", "fetch"
+# "make", "find", "fetch"
+NAMES = [match.end(1) for match in re.finditer(rb"^([a-z]+)\w*\(\)", SCRIPT, re.M)]
 CUTS = sorted({*range(0, LAST_BRACE, 499), *range(LAST_BRACE - 20, LAST_BRACE + 1), *NAMES})
 
 
@@ -742,16 +746,18 @@ def test_a_script_that_was_cut_off_does_nothing_wherever_it_was_cut(
 @every_shell
 def test_a_disk_that_is_full_is_told_in_a_sentence_and_changes_nothing(install, target, shell):
     old = with_old_file(target)
+    # 8 KiB, and an error beyond
     limited = [
         tool("dash"),
         "-c",
         "trap '' XFSZ; ulimit -f 16; exec \"$@\"",
         "limited",
-    ]  # 8 KiB, and an error beyond
+    ]
+    # zsh: SIGXFSZ
     refused(
         install(shell=shell, prefix=limited),
         r"/twat-fs-linux-\w+: (.*disk full|exit code 153)",
-    )  # zsh: SIGXFSZ
+    )
     assert inside(target) == ["twat-fs"]
     assert old.read_bytes() == OLD
 
@@ -893,7 +899,7 @@ def test_a_machine_without_a_basic_tool_is_told_so(install, release, target, her
     assert (release.asked, inside(target)) == ([], [])
 
 
-# 7 Downloading and checking ------------------------------------------------------------------------------------------
+# 7 Downloading and checking -----------------------------------------------------------------------
 
 CLIENTS = ["curl", "wget", "busybox"] if LINUX else ["curl"]
 every_client = pytest.mark.parametrize("client", CLIENTS)
@@ -1114,7 +1120,7 @@ def test_a_hash_that_is_cut_short_is_no_hash(install, release, target, monkeypat
     assert inside(target) == []
 
 
-# 8 Where it goes -----------------------------------------------------------------------------------------------------
+# 8 Where it goes ----------------------------------------------------------------------------------
 
 
 @posix_only
@@ -1254,7 +1260,7 @@ def test_nothing_in_the_home_folder_is_touched_but_the_folder_of_programs(instal
     assert {(home / name).read_text() for name in (".bashrc", ".zshrc", ".profile")} == {"mine\n"}
 
 
-# 9 The text of install.ps1 -------------------------------------------------------------------------------------------
+# 9 The text of install.ps1 ------------------------------------------------------------------------
 
 POWERSHELL = WINDOWS_SCRIPT.read_bytes()
 COMMANDS = set(
@@ -1393,7 +1399,7 @@ def test_both_installers_know_the_same_words():
     assert WINDOWS_BINARY in POWERSHELL.decode()
 
 
-# 10 Running install.ps1 ----------------------------------------------------------------------------------------------
+# 10 Running install.ps1 ---------------------------------------------------------------------------
 
 every_powershell = pytest.mark.parametrize("shell", ["powershell", "pwsh"])
 CSHARP = 'class P { static int Main() { System.Console.WriteLine("twat-fs %s"); System.Threading.Thread.Sleep(%d); return 0; } }'

@@ -244,7 +244,7 @@ def sample(tmp_path):
     return path
 
 
-# Uploads through it ---------------------------------------------------------------------------------------------------
+# Uploads through it -------------------------------------------------------------------------------
 
 
 def test_an_upload_through_nginx_is_proven(main, nginx, sample):
@@ -323,7 +323,7 @@ def test_https_spoken_to_a_plain_port_and_the_reverse(main, nginx, sample):
     assert done.code == 1 and "400" in done.err and "plain HTTP request" in done.err
 
 
-# Refusals -------------------------------------------------------------------------------------------------------------
+# Refusals -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("port", ["plain", "tls"])
@@ -360,9 +360,8 @@ def test_a_refusal_names_its_status(main, nginx, sample):
 def test_a_dead_server_behind_is_asked_once_more(main, nginx, sample, status):
     done = main("-p", nginx.url("plain", "%d/" % status), "--retry", 5, sample)
     assert (done.code, done.out) == (1, "") and "%d " % status in done.err
-    assert (
-        nginx.statuses("/%d/" % status, 2) == [status] * 2
-    )  # the body had left: it may have arrived
+    # the body had left: it may have arrived
+    assert nginx.statuses("/%d/" % status, 2) == [status] * 2
 
 
 def test_a_busy_server_is_given_the_time_it_wants(main, nginx, sample):
@@ -392,7 +391,7 @@ def test_a_server_that_closes_without_a_word_is_a_sentence(main, nginx, sample):
     assert nginx.statuses("/444/", 2) == [444, 444]
 
 
-# Files that it keeps and serves itself --------------------------------------------------------------------------------
+# Files that it keeps and serves itself ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("port", ["plain", "tls"])
@@ -441,7 +440,7 @@ def test_what_nginx_would_compress_comes_as_it_is(main, nginx, tmp_path):
     assert (done.code, json.loads(done.out)["verified"]) == (0, "full")
 
 
-# Before `serve`, with TLS and below a path ----------------------------------------------------------------------------
+# Before `serve`, with TLS and below a path --------------------------------------------------------
 
 FRONT = """
 daemon off; master_process off;

@@ -1,6 +1,7 @@
 """The packages as users meet them: built by real builds from a fresh clone with a tag, installed by every installer.
 
-Everything here starts from one clone of this tree, tagged v3.0.0, and from its wheel and sdist, made once.
+Everything here starts from one clone of this tree, tagged v3.0.0, and from its wheel and sdist,
+made once.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ pytestmark = pytest.mark.release
 VERSION, TAG = "3.0.0", "v3.0.0"
 BIN = Path(sys.executable).parent  # pip, uv and pipx are among the development packages
 WHEEL = [
-    "twat_fs-3.0.0.dist-info/METADATA", "twat_fs-3.0.0.dist-info/RECORD", "twat_fs-3.0.0.dist-info/WHEEL",
-    "twat_fs-3.0.0.dist-info/entry_points.txt", "twat_fs-3.0.0.dist-info/licenses/LICENSE", "twat_fs.py",
-]  # fmt: skip
+    "twat_fs-3.0.0.dist-info/METADATA",
+    "twat_fs-3.0.0.dist-info/RECORD",
+    "twat_fs-3.0.0.dist-info/WHEEL",
+    "twat_fs-3.0.0.dist-info/entry_points.txt",
+    "twat_fs-3.0.0.dist-info/licenses/LICENSE",
+    "twat_fs.py",
+]
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +83,7 @@ def sha256(path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-# What is in them -----------------------------------------------------------------------------------------------------
+# What is in them ----------------------------------------------------------------------------------
 
 
 def test_the_wheel_is_the_program_and_its_papers_and_nothing_else(wheel):
@@ -131,9 +136,8 @@ def test_another_folder_hour_and_umask_make_the_same_bytes(dist, clone, tmp_path
         for path in copy.glob("*.*"):
             os.utime(path, (10**9, 10**9))
         python("-m", "build", "-n", "-o", tmp_path / "sdist", "-s", copy)
-        python(
-            "-m", "build", "-n", "-o", tmp_path / "wheel", "-w", copy
-        )  # from the tree, not from the sdist
+        # from the tree, not from the sdist
+        python("-m", "build", "-n", "-o", tmp_path / "wheel", "-w", copy)
     finally:
         os.umask(before)
     made = [
@@ -147,7 +151,7 @@ def test_building_leaves_the_tree_as_it_was(dist, clone):
     assert git(clone, "status", "--porcelain", "--ignored") in ("", "!! tools/__pycache__/")
 
 
-# Installing ----------------------------------------------------------------------------------------------------------
+# Installing ---------------------------------------------------------------------------------------
 
 
 def says_its_version(venv, version=VERSION):
@@ -309,7 +313,7 @@ def test_pip_of_an_old_python_refuses_it(version, wheel, tmp_path):
     assert re.search("requires (a different )?Python", done.stderr)
 
 
-# The bare file says what git says, when asked -------------------------------------------------------------------------
+# The bare file says what git says, when asked -----------------------------------------------------
 
 
 @pytest.fixture

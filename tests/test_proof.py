@@ -1,7 +1,7 @@
 """How a link is verified in bad weather, through the internet in a box: what is served is packed, late, or another part.
 
-Chapters: 1 Content-Encoding, 2 Links that appear late, 3 Parts, 4 What is public is never forgotten, 5 Two files and
-one URL, 6 Unique names.
+Chapters: 1 Content-Encoding, 2 Links that appear late, 3 Parts, 4 What is public is never
+forgotten, 5 Two files and one URL, 6 Unique names.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def ranges_asked(box):
     return [seen.header("Range") for seen in downloads(box)]
 
 
-# 1 Content-Encoding ---------------------------------------------------------------------------------------------------
+# 1 Content-Encoding -------------------------------------------------------------------------------
 
 
 def raw_deflate(data):
@@ -245,7 +245,7 @@ def test_the_answer_to_an_upload_is_unpacked_too(online_box, run, file):
     assert ran.code == 0 and re.fullmatch(LINK + "\n", ran.out)
 
 
-# 2 Links that appear late ---------------------------------------------------------------------------------------------
+# 2 Links that appear late -------------------------------------------------------------------------
 
 LATE = {
     "404": ("status", {"status": 404}),
@@ -334,7 +334,7 @@ def test_how_long_a_link_may_take_is_for_the_proof_to_say():
     assert t.pause(early, 99, 0) == 2.0 and isinstance(early, t.Busy)
 
 
-# 3 Parts --------------------------------------------------------------------------------------------------------------
+# 3 Parts ------------------------------------------------------------------------------------------
 
 
 def test_the_first_sample_is_a_plain_get_that_hangs_up(online_box, run, file):
@@ -456,7 +456,7 @@ def test_ten_redirects_are_followed(online_box, run, file, hops, code):
     assert code == 0 or "too many redirects" in ran.err
 
 
-# 4 What is public is never forgotten ----------------------------------------------------------------------------------
+# 4 What is public is never forgotten --------------------------------------------------------------
 
 DROP = "https://drop.example.org/"
 
@@ -478,8 +478,9 @@ def test_the_way_to_delete_it_works(online_box, run, file):
     args = re.search(r"`curl (-X DELETE \S+)`", ran.err)[1].split()
     done = subprocess.run(
         ["curl", "-sS", "--proxy", online_box.proxy, "--cacert", online_box.ca, *args],
-        capture_output=True, env={"PATH": os.environ["PATH"]},
-    )  # fmt: skip
+        capture_output=True,
+        env={"PATH": os.environ["PATH"]},
+    )
     online_box.complaints.clear()  # about the User-Agent of curl
     assert done.returncode == 0 and all(stored.deleted for stored in online_box.stored.values())
 
@@ -633,7 +634,7 @@ def test_what_is_verified_is_not_told_as_unverified_when_the_next_file_is_interr
     assert first in box.stored and b"unverified" not in err
 
 
-# 5 Two files and one URL ----------------------------------------------------------------------------------------------
+# 5 Two files and one URL --------------------------------------------------------------------------
 
 
 def one_url(box):
@@ -664,7 +665,7 @@ def test_different_urls_and_quiet_runs_are_not_told(online_box, run, file):
     assert run("-q", "-p", "x0at", first, second).err == ""
 
 
-# 6 Unique names -------------------------------------------------------------------------------------------------------
+# 6 Unique names -----------------------------------------------------------------------------------
 
 STAMP = r"_\d{8}_\d{6}"
 

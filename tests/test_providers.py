@@ -1,13 +1,14 @@
 """One contract for all providers: what every row of the table promises, whoever the host is.
 
-The hosts under contract are made from `twat_fs.PROVIDERS`: a new row is tested here as soon as its host lives in the
-box. The unchanged program does the work, through `main()`; the cases come from the facts of the row, so that a host of
-one download, one that takes text only, or one that serves a page to tools of the file is held to its own promise.
-Accounts (Dropbox, fal, pixeldrain, storage.to) keep the same contract, in several requests; what is theirs alone is in
+The hosts under contract are made from `twat_fs.PROVIDERS`: a new row is tested here as soon as its
+host lives in the box. The unchanged program does the work, through `main()`; the cases come from
+the facts of the row, so that a host of one download, one that takes text only, or one that serves a
+page to tools of the file is held to its own promise. Accounts (Dropbox, fal, pixeldrain,
+storage.to) keep the same contract, in several requests; what is theirs alone is in
 test_accounts.py. Buckets of S3 have servers of their own: test_s3*.py.
 
-Chapters: 1 Who is under contract, 2 What is kept, 3 Names, 4 Sizes, 5 What goes wrong, 6 Once more at most,
-7 Redirects and foreign links, 8 The proof, 9 Wishes, 10 As users start it.
+Chapters: 1 Who is under contract, 2 What is kept, 3 Names, 4 Sizes, 5 What goes wrong, 6 Once more
+at most, 7 Redirects and foreign links, 8 The proof, 9 Wishes, 10 As users start it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ TEXT = "naïve text, and a line:\r\n--twat-fs--\r\n".encode() * 400
 BIG = hashlib.sha256(b"big").digest() * (4 * MIB // 32) + bytes(4099)  # above what is fetched whole
 
 
-# 1 Who is under contract ----------------------------------------------------------------------------------------------
+# 1 Who is under contract --------------------------------------------------------------------------
 
 WORLD = internet()
 ANSWERS = (
@@ -57,10 +58,11 @@ class Service(NamedTuple):
     domain: str
     env: Dict[str, str]
     idempotent: bool = False  # sending the same again does no harm: to a key, or under a name
+    # the link comes from this domain, after so many answers of it
     linked: Tuple[str, int] = (
         "",
         0,
-    )  # the link comes from this domain, after so many answers of it
+    )
     second: Tuple[str, int] = ("", 0)  # a refusal leads here; so many of its answers come before
     told_first: bool = False  # the size is told before the file is sent
 
@@ -95,14 +97,25 @@ class Service(NamedTuple):
 
 DROP = {"TWAT_FS_TRANSFERSH_URL": "https://drop.example.org/"}
 ACCOUNTS: Dict[str, Dict[str, Any]] = {
-    "dropbox": {"domain": "content.dropboxapi.com", "env": {"DROPBOX_ACCESS_TOKEN": "sl.good"}, "idempotent": True},
-    "fal": {"domain": "v3.fal.media", "env": {"FAL_KEY": "f-id:f-secret"}, "second": ("rest.fal.ai", 1)},
+    "dropbox": {
+        "domain": "content.dropboxapi.com",
+        "env": {"DROPBOX_ACCESS_TOKEN": "sl.good"},
+        "idempotent": True,
+    },
+    "fal": {
+        "domain": "v3.fal.media",
+        "env": {"FAL_KEY": "f-id:f-secret"},
+        "second": ("rest.fal.ai", 1),
+    },
     "pixeldrain": {"domain": "pixeldrain.com", "env": {"PIXELDRAIN_KEY": "pd-key"}},
     "storageto": {
-        "domain": "u7.r2.cloudflarestorage.com", "env": {}, "idempotent": True, "linked": ("storage.to", 1),
+        "domain": "u7.r2.cloudflarestorage.com",
+        "env": {},
+        "idempotent": True,
+        "linked": ("storage.to", 1),
         "told_first": True,
     },
-}  # fmt: skip
+}
 
 
 def service_of(row) -> Service:
@@ -132,7 +145,8 @@ def only(*names: str) -> List[Service]:
     return [service for service in SERVICES if service.row.id in names]
 
 
-# Where the way of sending counts and the host does not: form and text, form and JSON, PUT and JSON, PUT and text, raw.
+# Where the way of sending counts and the host does not: form and text, form and JSON, PUT and JSON,
+# PUT and text, raw.
 SHAPES = only("catbox", "uguu", "filebin", "transfersh", "termbin")
 ONE = only("x0at")  # where only the engine is at work
 
@@ -271,7 +285,7 @@ def test_every_row_is_under_contract():
     assert all(service.domain in WORLD for service in SERVICES)
 
 
-# 2 What is kept -------------------------------------------------------------------------------------------------------
+# 2 What is kept -----------------------------------------------------------------------------------
 
 
 @each(SERVICES)
@@ -311,9 +325,8 @@ def test_two_files_get_a_link_each_in_their_order(host):
 def test_status_online_is_a_round_trip(host):
     run = host.run("status", host.service.name, "--online")
     assert (run.code, len(host.uploads)) == (0, 1)
-    assert any(
-        twat_fs.redact_url(url) in run.out for url in host.box.stored
-    )  # what follows the "?" may be a key
+    # what follows the "?" may be a key
+    assert any(twat_fs.redact_url(url) in run.out for url in host.box.stored)
 
 
 @each(SHAPES)
@@ -324,7 +337,7 @@ def test_status_online_says_when_the_round_trip_fails(host):
     assert "not ready" in run.out and "no link in the response" in run.out
 
 
-# 3 Names --------------------------------------------------------------------------------------------------------------
+# 3 Names ------------------------------------------------------------------------------------------
 
 NAMES = {
     "spaces": ("two  spaces here.txt", "two  spaces here.txt"),
@@ -378,7 +391,7 @@ def test_a_name_of_300_characters_is_refused_before_anything_is_sent(host):
     assert (run.code, run.out, host.sent_nothing()) == (2, "", True)
 
 
-# 4 Sizes --------------------------------------------------------------------------------------------------------------
+# 4 Sizes ------------------------------------------------------------------------------------------
 
 
 @each(SERVICES)
@@ -456,7 +469,7 @@ def test_a_blocked_extension_is_refused_before_anything_is_sent(host):
     host.stored(host.upload(name="harmless.bin"))
 
 
-# 5 What goes wrong ----------------------------------------------------------------------------------------------------
+# 5 What goes wrong --------------------------------------------------------------------------------
 
 
 class Failure(NamedTuple):
@@ -486,7 +499,8 @@ class Failure(NamedTuple):
 QUIET, SLOW = "no data for", "timed out"
 NO_URL = "no link in the response"
 ANOTHER = "link points to .*evil"
-EMPTY = "but an empty response|^stored, but the response names no link"  # the latter is a server of one's own
+# the latter is a server of one's own
+EMPTY = "but an empty response|^stored, but the response names no link"
 MUTE = "closed|reset|[Bb]roken pipe|empty response"  # the last is what raw TCP gives
 
 
@@ -593,7 +607,7 @@ def test_after_a_failure_the_next_host_of_the_chain_is_asked(host, fault):
     assert len(host.box.uploads(second.domain)) == 1
 
 
-# 6 Once more at most --------------------------------------------------------------------------------------------------
+# 6 Once more at most ------------------------------------------------------------------------------
 
 
 @each(HTTP)
@@ -650,7 +664,7 @@ def test_a_lost_answer_is_made_good_by_sending_again(host):
     assert len(host.uploads) == 2
 
 
-# 7 Redirects and foreign links ----------------------------------------------------------------------------------------
+# 7 Redirects and foreign links --------------------------------------------------------------------
 
 
 @each(HTTP)
@@ -686,7 +700,7 @@ def test_a_download_that_leads_to_plain_http_is_not_followed(host):
     assert "refused redirect to insecure URL http://drop.example.org/x" in reason
 
 
-# 8 The proof ----------------------------------------------------------------------------------------------------------
+# 8 The proof --------------------------------------------------------------------------------------
 
 SPOILED = {
     "zero": ({}, "wrong size: 0 bytes"),
@@ -817,7 +831,7 @@ def test_verify_full_of_a_good_big_file_is_full(host):
     assert host.upload("--verify", "full", "--json", data=BIG).json["verified"] == "full"
 
 
-# 9 Wishes -------------------------------------------------------------------------------------------------------------
+# 9 Wishes -----------------------------------------------------------------------------------------
 
 
 @each(SERVICES)
@@ -858,7 +872,7 @@ def test_a_dry_run_sends_nothing(host):
     assert "would try: %s\n" % host.row.id in run.out
 
 
-# 10 As users start it -------------------------------------------------------------------------------------------------
+# 10 As users start it -----------------------------------------------------------------------------
 
 STARTED = only(
     "catbox", "filebin", "termbin", "drop.example.org", "dropbox", "fal", "pixeldrain", "storageto"

@@ -1,8 +1,8 @@
 """The official SDKs as wire references: they and the program upload the same file, and say the same.
 
-Both go, unchanged, through the internet in a box to the same played hosts: so the hosts are held to what the SDKs
-understand, and the program to what the SDKs send. Every difference that is allowed is listed with its reason.
-The SDK of Dropbox needs Python 3.11; with an older one these tests say so.
+Both go, unchanged, through the internet in a box to the same played hosts: so the hosts are held to
+what the SDKs understand, and the program to what the SDKs send. Every difference that is allowed is
+listed with its reason. The SDK of Dropbox needs Python 3.11; with an older one these tests say so.
 
 Chapters: 1 Conversations, 2 Dropbox, 3 What Dropbox means, 4 fal.
 """
@@ -28,10 +28,11 @@ OLD = sys.version_info < (3, 11)
 of_dropbox = pytest.mark.skipif(OLD, reason="the SDK of Dropbox needs Python 3.11")
 
 
-# 1 Conversations ------------------------------------------------------------------------------------------------------
+# 1 Conversations ----------------------------------------------------------------------------------
 
-# Headers of the client itself: each says who it is and how it keeps connections. Accept-Encoding is ours for another
-# reason too: what comes compressed would have to be unpacked. Accept is "*/*" or JSON, and the answer is the same.
+# Headers of the client itself: each says who it is and how it keeps connections. Accept-Encoding is
+# ours for another reason too: what comes compressed would have to be unpacked. Accept is "*/*" or
+# JSON, and the answer is the same.
 ITS_OWN = {"user-agent", "accept-encoding", "accept", "connection", "keep-alive"}
 
 
@@ -91,9 +92,8 @@ def is_part(message: Message) -> bool:
 
 @pytest.fixture
 def net(online_box, clean_env):
-    clean_env.setenv(
-        "REQUESTS_CA_BUNDLE", online_box.ca
-    )  # it counts more than what the SDK is told
+    # it counts more than what the SDK is told
+    clean_env.setenv("REQUESTS_CA_BUNDLE", online_box.ca)
     yield online_box
     # The rules are about our own requests; those of an SDK have its name, and wish for compression.
     foreign = re.compile(
@@ -130,7 +130,7 @@ def same(theirs: List[Message], actual: List[Message]) -> None:
         assert a == b
 
 
-# 2 Dropbox ------------------------------------------------------------------------------------------------------------
+# 2 Dropbox ----------------------------------------------------------------------------------------
 
 
 def without(fields: Any, *names: str) -> Any:
@@ -138,9 +138,8 @@ def without(fields: Any, *names: str) -> Any:
     if not isinstance(fields, dict):
         return fields
     if set(fields) == {".tag"}:
-        return fields[
-            ".tag"
-        ]  # {".tag": "add"} and "add" are the same (test_our_arguments_... decodes both)
+        # {".tag": "add"} and "add" are the same (test_our_arguments_... decodes both)
+        return fields[".tag"]
     return {name: without(value, *names) for name, value in fields.items() if name not in names}
 
 
@@ -224,8 +223,9 @@ def test_dropbox_is_told_the_same_in_a_session(net, ours, tmp_path, clean_env, s
     client.sharing_create_shared_link_with_settings("/upload/big.bin")
     theirs = conversation(net)
     actual = ours("dropbox", path, DROPBOX_ACCESS_TOKEN="sl.good")
-    # content_hash: the SDK hashes each part; ours compares the hash of the whole, which the last answer tells.
-    # session_id: theirs is replaced above, ours is known only to the host, which would have refused any other.
+    # content_hash: the SDK hashes each part; ours compares the hash of the whole, which the last
+    # answer tells. session_id: theirs is replaced above, ours is known only to the host, which
+    # would have refused any other.
     same(
         told_without(theirs, "strict_conflict", "content_hash", "session_id"),
         told_without(actual, "session_id"),
@@ -251,7 +251,7 @@ def test_dropbox_is_asked_for_a_token_in_the_same_form(net, ours, file, secret):
     assert dict(ask.headers)["content-type"] == theirs.header("Content-Type")
 
 
-# 3 What Dropbox means -------------------------------------------------------------------------------------------------
+# 3 What Dropbox means -----------------------------------------------------------------------------
 
 
 def validators() -> Dict[str, Any]:
@@ -359,9 +359,11 @@ def test_every_tag_that_we_explain_is_one_that_dropbox_has(tag):
     import dropbox
 
     kinds = (
-        dropbox.auth.AuthError, dropbox.files.WriteError, dropbox.files.WriteConflictError,
+        dropbox.auth.AuthError,
+        dropbox.files.WriteError,
+        dropbox.files.WriteConflictError,
         dropbox.sharing.CreateSharedLinkWithSettingsError,
-    )  # fmt: skip
+    )
     known = {name for union in kinds for name in union._tagmap}
     assert set(tag.split("/")) <= known
 
@@ -386,7 +388,7 @@ def test_the_sdk_understands_the_played_refusals(net):
     assert expired.value.error.is_expired_access_token()
 
 
-# 4 fal ----------------------------------------------------------------------------------------------------------------
+# 4 fal --------------------------------------------------------------------------------------------
 
 KEY = {"FAL_KEY": "f-id:f-secret"}
 
@@ -470,7 +472,8 @@ def test_fal_is_told_the_same_about_a_lifecycle(net, ours, photo, second):
     if second:
         net.fault("v3.fal.media", "status", status=404, when="upload")
     actual = ours("fal", photo, "--expire", "7d", **KEY)
-    # It sends both headers both times; its own comment says which of them counts where, and ours sends that one.
+    # It sends both headers both times; its own comment says which of them counts where, and ours
+    # sends that one.
     unread = "x-fal-object-lifecycle" if second else "x-fal-object-lifecycle-preference"
     same(
         headers_without(keyless(theirs) if second else theirs, unread),

@@ -1,7 +1,8 @@
 """From a tag to an installed program: the steps of the workflows, run here as GitHub runs them, in a fresh clone.
 
-What they upload goes to a stand-in for the `gh` program, which lays it where a loopback "GitHub" serves it; install.sh
-takes it from there, and what it has installed uploads a file into the internet in a box.
+What they upload goes to a stand-in for the `gh` program, which lays it where a loopback "GitHub"
+serves it; install.sh takes it from there, and what it has installed uploads a file into the
+internet in a box.
 """
 
 from __future__ import annotations
@@ -60,13 +61,15 @@ VALUES = {
     "${{ github.token }}": "secret",
     "${{ github.repository }}": "o/r",
 }
-# uv's own Python cannot be fetched without GitHub: this one takes its place.  All the tests would run the tests again.
+# uv's own Python cannot be fetched without GitHub: this one takes its place. All the tests would
+# run the tests again.
 INSTEAD = {
     "--managed-python --python 3.13.11": f"--offline --python {sys.executable}",
     "tools/dev.py test -n 4": "tools/dev.py test tests/test_version.py -k expect -q",
 }
 GH = """#!/bin/sh
-# Stands in for GitHub's program: `release create TAG OPTIONS FILES` and `release edit TAG --draft=false`.
+# Stands in for GitHub's program: `release create TAG OPTIONS FILES` and `release edit TAG
+# --draft=false`.
 echo "gh $*" >> "$RELEASES/log"
 [ "$GH_TOKEN" = secret ] || exit 4
 case $2 in
@@ -163,9 +166,8 @@ def publish(folder: Path) -> None:
     clone = clone_of_this_tree(folder / "clone", TAG)
     with open(clone / ".git" / "info" / "exclude", "a") as file:
         file.write(".venv\n")
-    os.symlink(
-        sys.prefix, clone / ".venv"
-    )  # the very venv of these tests: making it is not the point
+    # the very venv of these tests: making it is not the point
+    os.symlink(sys.prefix, clone / ".venv")
     (clone / "dist").mkdir()
     (
         clone / "dist" / "twat_fs-0.0.9-py3-none-any.whl"
@@ -204,9 +206,15 @@ def published(tmp_path_factory):
 
 
 ASSETS = {
-    "SHA256SUMS", "install.ps1", "install.sh", "twat-fs.1", binary.asset_name(), "twat_fs-3.0.0-py3-none-any.whl",
-    "twat_fs-3.0.0.tar.gz", "twat_fs.py",
-}  # fmt: skip
+    "SHA256SUMS",
+    "install.ps1",
+    "install.sh",
+    "twat-fs.1",
+    binary.asset_name(),
+    "twat_fs-3.0.0-py3-none-any.whl",
+    "twat_fs-3.0.0.tar.gz",
+    "twat_fs.py",
+}
 
 
 @pytest.mark.release
@@ -310,12 +318,16 @@ def test_from_the_tag_to_an_upload(github, published, box: Box, tmp_path, wish):
     assert seen.header("User-Agent").startswith(f"twat-fs/{VERSION} ")
 
 
-# tools/release.py ----------------------------------------------------------------------------------------------------
+# tools/release.py ---------------------------------------------------------------------------------
 
 
 LATER = [
-    ("0.9.9", "1.0.0"), ("1.2.9", "1.2.10"), ("1.2.3a1", "1.2.3b1"), ("1.2.3rc9", "1.2.3rc10"), ("1.2.3rc1", "1.2.3"),
-]  # fmt: skip
+    ("0.9.9", "1.0.0"),
+    ("1.2.9", "1.2.10"),
+    ("1.2.3a1", "1.2.3b1"),
+    ("1.2.3rc9", "1.2.3rc10"),
+    ("1.2.3rc1", "1.2.3"),
+]
 
 
 @pytest.mark.parametrize("earlier, later", LATER)
@@ -501,20 +513,20 @@ def spoil(folder, change):
 @pytest.mark.parametrize(
     ("change", "tag", "sentence"),
     [
-        ("branch",    TAG,          "releases are made from the branch main"),
-        ("dirty",     TAG,          "the tree has changes"),
-        ("untracked", TAG,          "the tree has changes"),
-        ("hidden",    TAG,          "the tree has changes"),
-        ("index",     TAG,          "git status failed: "),
-        ("detached",  TAG,          "releases are made from the branch main"),
-        ("older",     TAG,          "3.0.0 is not greater than the last release, 3.2.0"),
-        ("again",     TAG,          "3.0.0 is not greater than the last release, 3.0.0"),
-        ("",          "v9.9.9",     "CHANGELOG.md: no section `## [9.9.9] - "),
-        ("",          "3.0.0",      "invalid tag '3.0.0' (expected v3.0.0)"),
-        ("",          "v3.0.0-rc1", "invalid tag 'v3.0.0-rc1' (expected v3.0.0rc1)"),
-        ("",          "nightly",    "invalid release tag 'nightly' (expected v1.2.3 or v1.2.3rc1)"),
+        ("branch", TAG, "releases are made from the branch main"),
+        ("dirty", TAG, "the tree has changes"),
+        ("untracked", TAG, "the tree has changes"),
+        ("hidden", TAG, "the tree has changes"),
+        ("index", TAG, "git status failed: "),
+        ("detached", TAG, "releases are made from the branch main"),
+        ("older", TAG, "3.0.0 is not greater than the last release, 3.2.0"),
+        ("again", TAG, "3.0.0 is not greater than the last release, 3.0.0"),
+        ("", "v9.9.9", "CHANGELOG.md: no section `## [9.9.9] - "),
+        ("", "3.0.0", "invalid tag '3.0.0' (expected v3.0.0)"),
+        ("", "v3.0.0-rc1", "invalid tag 'v3.0.0-rc1' (expected v3.0.0rc1)"),
+        ("", "nightly", "invalid release tag 'nightly' (expected v1.2.3 or v1.2.3rc1)"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_ready_is_told_in_a_sentence_and_not_tagged(repository, change, tag, sentence):
     spoil(repository, change)
     before = git(repository, "tag", "--list")

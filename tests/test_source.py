@@ -40,7 +40,7 @@ def assert_local(done, box, *args):
     )
 
 
-# What is no file ------------------------------------------------------------------------------------------------------
+# What is no file ----------------------------------------------------------------------------------
 
 
 def test_a_file_that_is_missing(main, box, tmp_path):
@@ -183,7 +183,7 @@ def test_a_file_of_the_system_that_says_it_is_empty_names_the_way_out(main, box)
     )
 
 
-# Hints that are typed -------------------------------------------------------------------------------------------------
+# Hints that are typed -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -197,8 +197,11 @@ def typed(program, box, tmp_path):
         again = subprocess.run(
             ["sh", "-c", command + " -p x0at"],
             env={**environment(box, None), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
-            cwd=tmp_path, capture_output=True, text=True, timeout=30,
-        )  # fmt: skip
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
         assert again.returncode == 0, again.stderr
         return box.stored[again.stdout.strip()]
 
@@ -298,7 +301,7 @@ def test_a_log_that_grows_gets_the_hint_of_proc(start, box, tmp_path):
     assert process.returncode == 6 and f"cat '{path}' | python3 " in err and "-n 'a log.txt'" in err
 
 
-# Files that change ----------------------------------------------------------------------------------------------------
+# Files that change --------------------------------------------------------------------------------
 
 
 def shrink(path):
@@ -334,7 +337,8 @@ def write_and_hide(path):
     os.replace(other, path)
 
 
-# A file that is replaced under its name is not what we have open: what we send is whole, and what was meant.
+# A file that is replaced under its name is not what we have open: what we send is whole, and what
+# was meant.
 CHANGES = [shrink, shrink_to_nothing, grow, touch, write_inside]
 
 
@@ -464,7 +468,7 @@ def test_a_file_that_is_written_all_the_time(main, box, tmp_path):
     )
 
 
-# Names ----------------------------------------------------------------------------------------------------------------
+# Names --------------------------------------------------------------------------------------------
 
 NAMES = {
     "newline.txt": "new\nline.txt",
@@ -484,10 +488,10 @@ NAMES = {
     "dots": "...txt",
     "percent": "%2e%2e%2f%00.txt",
     "url": "a?b=c#d&e;f.txt",
-    "boundary": "--twat-fs-\".txt",
+    "boundary": '--twat-fs-".txt',
     "not utf-8": b"caf\xe9\xff.txt",
     "half a letter": b"half\xc3.txt",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(params=NAMES)

@@ -1,7 +1,7 @@
 """The conventions that keep one long file readable, as facts about its source.
 
-Chapters: 1 The source, 2 Imports and the outside world, 3 The rows, 4 The outline, 5 Importing, 6 Old Pythons,
-7 Size and shape, 8 What readers are told.
+Chapters: 1 The source, 2 Imports and the outside world, 3 The rows, 4 The outline, 5 Importing, 6
+Old Pythons, 7 Size and shape, 8 What readers are told.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from needs import lacks
 
 import twat_fs as t
 
-# 1 The source --------------------------------------------------------------------------------------------------------
+# 1 The source -------------------------------------------------------------------------------------
 
 ROOT = Path(__file__).resolve().parent.parent
 PATH = ROOT / "twat_fs.py"
@@ -46,9 +46,8 @@ LOADS = [
 ]
 FUNCTIONS = [node for node in NODES if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
 CLASSES = [node for node in NODES if isinstance(node, ast.ClassDef)]
-PYENV = Path(
-    os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv"
-)  # here, because tests get another HOME
+# here, because tests get another HOME
+PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 
 WIRE, HOST, COMMAND_LINE = "The wire", "serve", "The command line"
 
@@ -113,7 +112,7 @@ def lazy() -> set:
     return set(t.LAZY.split())
 
 
-# 2 Imports and the outside world --------------------------------------------------------------------------------------
+# 2 Imports and the outside world ------------------------------------------------------------------
 
 
 def test_only_the_standard_library_is_imported():
@@ -224,7 +223,7 @@ def test_one_place_sleeps():
     }
 
 
-# 3 The rows ----------------------------------------------------------------------------------------------------------
+# 3 The rows ---------------------------------------------------------------------------------------
 
 ROWS = pytest.mark.parametrize("row", t.PROVIDERS, ids=lambda row: row.id)
 
@@ -298,7 +297,7 @@ def test_no_provider_is_named_in_the_engine():
     assert not stray
 
 
-# 4 The outline -------------------------------------------------------------------------------------------------------
+# 4 The outline ------------------------------------------------------------------------------------
 
 
 def test_the_chapters_of_the_title_page_are_the_banners():
@@ -323,7 +322,7 @@ def test_the_usage_of_the_title_page_is_what_the_program_has():
     assert "twat_fs.upload_file(" in page
 
 
-# 5 Importing ---------------------------------------------------------------------------------------------------------
+# 5 Importing --------------------------------------------------------------------------------------
 
 LIGHT = "contextlib errno io os re stat time typing collections.abc"
 WITNESS = f"""
@@ -402,7 +401,7 @@ def test_no_default_can_be_changed_by_accident():
     assert not bad
 
 
-# 6 Old Pythons -------------------------------------------------------------------------------------------------------
+# 6 Old Pythons ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("minor", [6, 7, 8, 9])
@@ -429,7 +428,7 @@ def test_an_old_python_says_so_in_one_sentence(version, tmp_path):
     assert done.stderr == f"twat-fs needs Python 3.9 or newer, and this is {version}\n"
 
 
-# 7 Size and shape ----------------------------------------------------------------------------------------------------
+# 7 Size and shape ---------------------------------------------------------------------------------
 
 
 def tokens(source: str) -> list:
@@ -498,9 +497,8 @@ def test_no_names_that_say_nothing():
     assert not vague
 
 
-REPORTS_EVERYTHING = {
-    "worker"
-}  # a worker's failure, whatever it is, belongs to the thread that waits for it
+# a worker's failure, whatever it is, belongs to the thread that waits for it
+REPORTS_EVERYTHING = {"worker"}
 
 
 def is_broad(handler: ast.ExceptHandler) -> bool:
@@ -541,7 +539,7 @@ def test_nobody_asserts_or_leaves_notes():
     ]
 
 
-# 8 What readers are told ---------------------------------------------------------------------------------------------
+# 8 What readers are told --------------------------------------------------------------------------
 
 PUBLIC = """upload upload_file setup_provider setup_providers main UploadOptions UploadResult ProviderInfo Provider Progress
 Transport UploadError RetryableError NonRetryableError Unreachable Busy Refused NoLink NotVerified Unsuitable NotConfigured

@@ -23,11 +23,11 @@ from needs import need
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
 ROWS = [
-    ("host", "domain",    "used",       "up to",   "keeps",  "remarks", "checked"),
-    ("a",    "a.example", "by default", "1 GiB",   "1 day",  "doc*",    "2026-01-01"),
-    ("b",    "a server",  "if set up",  "?",       "?",      "",        "2026-01-02"),
-    ("c",    "c.example", "if named",   "512 MiB", "2 days", "x|y",     "2026-01-03"),
-]  # fmt: skip
+    ("host", "domain", "used", "up to", "keeps", "remarks", "checked"),
+    ("a", "a.example", "by default", "1 GiB", "1 day", "doc*", "2026-01-01"),
+    ("b", "a server", "if set up", "?", "?", "", "2026-01-02"),
+    ("c", "c.example", "if named", "512 MiB", "2 days", "x|y", "2026-01-03"),
+]
 
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
@@ -41,7 +41,7 @@ def tool(name, *args, **more):
     )
 
 
-# dev.py --------------------------------------------------------------------------------------------------------------
+# dev.py -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", dev.COMMANDS)
@@ -105,12 +105,12 @@ def test_other_packages_make_another_fingerprint():
 @pytest.mark.parametrize(
     ("version", "stamped", "expected"),
     [
-        (None,             False, ".venv"),                     # there is none yet
-        ("{}.{}.99",       True,  ".venv"),                     # ours, of this Python
-        ("3.1.0",          True,  ".venv-{}.{}"),               # ours, of another one
-        ("{}.{}.99",       False, ".venv-{}.{}"),               # made by a person
+        (None, False, ".venv"),  # there is none yet
+        ("{}.{}.99", True, ".venv"),  # ours, of this Python
+        ("3.1.0", True, ".venv-{}.{}"),  # ours, of another one
+        ("{}.{}.99", False, ".venv-{}.{}"),  # made by a person
     ],
-)  # fmt: skip
+)
 def test_the_venv_is_never_that_of_another_python_or_person(tmp_path, version, stamped, expected):
     if version:
         (tmp_path / ".venv").mkdir()
@@ -177,7 +177,7 @@ def test_the_table_of_online_tests_tells_day_result_and_reason():
     ]
 
 
-# readme.py -----------------------------------------------------------------------------------------------------------
+# readme.py ----------------------------------------------------------------------------------------
 
 
 def test_the_default_hosts_have_four_columns_and_the_others_are_folded():
@@ -226,7 +226,7 @@ def test_a_readme_that_is_not_there_is_told_in_a_sentence(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-# bench.py ------------------------------------------------------------------------------------------------------------
+# bench.py -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["C", "Python"])
@@ -348,7 +348,7 @@ def test_the_verdict_on_a_goal(limit, result, expected):
     assert bench.verdict(bench.Goal(1, "text", limit, lambda entries: result), result) == expected
 
 
-# Programs that are not installed --------------------------------------------------------------------------------------
+# Programs that are not installed ------------------------------------------------------------------
 
 NEEDY = """
 import os
@@ -423,7 +423,7 @@ def test_ci_installs_what_the_tests_need():
     assert subprocess.run(command, env=env, capture_output=True).returncode == 0
 
 
-# How the tools are written --------------------------------------------------------------------------------------------
+# How the tools are written ------------------------------------------------------------------------
 
 WRITTEN = [
     path

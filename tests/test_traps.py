@@ -1,7 +1,7 @@
 """The traps that hosts have really set, one test for each; what is protected is in the name of the test.
 
-What holds forevery host (HTML instead of a link, links of other hosts, one upload after a lost answer ...) is in
-test_providers.py; here is what one host does and nobody would expect.
+What holds forevery host (HTML instead of a link, links of other hosts, one upload after a lost
+answer ...) is in test_providers.py; here is what one host does and nobody would expect.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def altered(host, change):
     retold(host, change_json)
 
 
-# 1-4 Catbox ----------------------------------------------------------------------------------------------------------
+# 1-4 Catbox ---------------------------------------------------------------------------------------
 
 
 def test_catbox_200_with_an_empty_body_is_asked_once_more(net, run):
@@ -214,15 +214,24 @@ def test_a_gif_above_20_mb_is_not_sent_to_catbox(net, tmp_path, capsys):
     assert "for .gif" in capsys.readouterr().out
 
 
-# 5 Litterbox ---------------------------------------------------------------------------------------------------------
+# 5 Litterbox --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "wish, time",
-    [([], b"72h"), (["--expire", "10m"], b"1h"), (["--expire", "1h"], b"1h"), (["--expire", "61m"], b"12h"),
-     (["--expire", "12h"], b"12h"), (["--expire", "13h"], b"24h"), (["--expire", "1d"], b"24h"),
-     (["--expire", "25h"], b"72h"), (["--expire", "3d"], b"72h"), (["--keep", "2h"], b"72h")],
-)  # fmt: skip
+    [
+        ([], b"72h"),
+        (["--expire", "10m"], b"1h"),
+        (["--expire", "1h"], b"1h"),
+        (["--expire", "61m"], b"12h"),
+        (["--expire", "12h"], b"12h"),
+        (["--expire", "13h"], b"24h"),
+        (["--expire", "1d"], b"24h"),
+        (["--expire", "25h"], b"72h"),
+        (["--expire", "3d"], b"72h"),
+        (["--keep", "2h"], b"72h"),
+    ],
+)
 def test_litterbox_is_asked_for_one_of_its_four_times(net, run, wish, time):
     assert run("-p", "litterbox", *wish)[0] == 0
     assert the_field(net, "time") == time
@@ -250,7 +259,7 @@ def test_litterbox_refuses_a_setting_that_is_none_of_its_times(net, run, clean_e
     assert "choose from 1h, 12h, 24h, 72h" in err
 
 
-# 6 0x0.st ------------------------------------------------------------------------------------------------------------
+# 6 0x0.st -----------------------------------------------------------------------------------------
 
 
 def test_0x0_is_never_asked_by_itself(net, run):
@@ -323,7 +332,7 @@ def test_0x0_that_knows_the_file_already_gives_the_same_link(net, run):
     assert links[0] == links[1] and links[0][0] == 0
 
 
-# 7 x0.at -------------------------------------------------------------------------------------------------------------
+# 7 x0.at ------------------------------------------------------------------------------------------
 
 
 def test_x0_answers_a_form_it_does_not_understand_by_its_index_page_which_is_no_link(net, run):
@@ -351,7 +360,7 @@ def test_x0_may_cut_the_extension(net, run, name, end):
     assert re.fullmatch(r"https://x0\.at/[A-Za-z]+" + re.escape(end), url) and url in net.stored
 
 
-# 8 Uguu --------------------------------------------------------------------------------------------------------------
+# 8 Uguu -------------------------------------------------------------------------------------------
 
 
 def limited(seconds):
@@ -405,7 +414,7 @@ def test_uguu_serves_from_changing_subdomains(net, run, letter):
     assert (code, urlsplit(url).hostname) == (0, letter + ".uguu.se")
 
 
-# 9 Tmpfiles.org ------------------------------------------------------------------------------------------------------
+# 9 Tmpfiles.org -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("http_links", [False, True])
@@ -459,7 +468,7 @@ def test_tmpfiles_keeps_nothing_longer_than_two_days(net, run):
     assert "maximum expiry is 2 days" in err
 
 
-# 10 Tmpfile.link -----------------------------------------------------------------------------------------------------
+# 10 Tmpfile.link ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -486,7 +495,7 @@ def test_tmpfile_link_without_the_quoted_link_gives_one_that_is_quoted(net, resu
     assert result("-p", "tmpfilelink", name=name)["verified"] == "full"
 
 
-# 11, 12 One download -------------------------------------------------------------------------------------------------
+# 11, 12 One download ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -547,7 +556,7 @@ def test_bashupload_makes_the_extension_from_the_content_type_of_a_put(net, run,
     assert url.endswith(end)
 
 
-# 13 Filebin ----------------------------------------------------------------------------------------------------------
+# 13 Filebin ---------------------------------------------------------------------------------------
 
 
 def bins(net):
@@ -646,7 +655,7 @@ def test_filebin_refuses_in_its_own_words_and_is_not_asked_again(net, run, switc
     assert re.search(message, err)
 
 
-# 19 Pomf -------------------------------------------------------------------------------------------------------------
+# 19 Pomf ------------------------------------------------------------------------------------------
 
 
 def test_pomf_may_answer_with_a_relative_url(net, run):
@@ -672,7 +681,7 @@ def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, u
     assert message in err
 
 
-# 20 A transfer.sh server of one's own --------------------------------------------------------------------------------
+# 20 A transfer.sh server of one's own -------------------------------------------------------------
 
 
 APACHE = """<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">
@@ -804,7 +813,7 @@ def test_transfersh_is_not_configured_without_its_address(net, run):
     assert "TWAT_FS_TRANSFERSH_URL is not set" in err
 
 
-# 21 Termbin ----------------------------------------------------------------------------------------------------------
+# 21 Termbin ---------------------------------------------------------------------------------------
 
 
 def test_termbin_cuts_what_fills_its_buffer_so_it_is_not_asked(net, run):
@@ -826,7 +835,7 @@ def test_termbin_would_cut_what_is_no_text_so_it_is_not_asked(net, run, data):
     assert "accepts text files only" in err
 
 
-# 26-29 All hosts ------------------------------------------------------------------------------------------------------
+# 26-29 All hosts ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

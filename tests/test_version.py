@@ -37,7 +37,7 @@ def version_of(folder, **env) -> str:
     return done.stdout.strip()
 
 
-# Without git ---------------------------------------------------------------------------------------------------------
+# Without git --------------------------------------------------------------------------------------
 
 
 def answer(describe):
@@ -93,7 +93,7 @@ def test_a_program_without_that_one_place_is_refused(source):
         v.inject(source, "1.2.3")
 
 
-# Real repositories ---------------------------------------------------------------------------------------------------
+# Real repositories --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -147,9 +147,8 @@ def test_commits_after_the_tag_are_counted(repository):
 def test_without_tags_all_commits_are_counted(repository):
     commit(repository, 2)
     assert version_of(repository) == f"0.0.0.post3+g{short(repository)}"
-    assert Version(version_of(repository)) == Version(
-        f"0.0.post3+g{short(repository)}"
-    )  # setuptools-scm's answer
+    # setuptools-scm's answer
+    assert Version(version_of(repository)) == Version(f"0.0.post3+g{short(repository)}")
     edit(repository)
     assert version_of(repository) == f"0.0.0.post3+g{short(repository)}.d{DAY}"
 
@@ -398,7 +397,7 @@ def test_a_packager_can_say_the_version(tagged):
     assert done.returncode == 1 and "invalid version" in done.stderr
 
 
-# Options -------------------------------------------------------------------------------------------------------------
+# Options ------------------------------------------------------------------------------------------
 
 
 def test_write_makes_a_copy_that_knows_its_version_and_leaves_the_tree_clean(repository, tmp_path):

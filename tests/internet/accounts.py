@@ -1,8 +1,9 @@
 """The hosts in the box that need an account or several requests: Dropbox, fal, pixeldrain, storage.to.
 
-Played as their SDKs and documentation describe them (Dropbox SDK 12.2.4, fal_client 1.0.3, pixeldrain_web 2026-01-30,
-storageto/cli 2026-05-11), and strictly: what a real server refuses is refused, and what a client should not do, such as a
-token that goes where it does not belong, is complained about. test_references.py has the SDKs upload to these hosts.
+Played as their SDKs and documentation describe them (Dropbox SDK 12.2.4, fal_client 1.0.3,
+pixeldrain_web 2026-01-30, storageto/cli 2026-05-11), and strictly: what a real server refuses is
+refused, and what a client should not do, such as a token that goes where it does not belong, is
+complained about. test_references.py has the SDKs upload to these hosts.
 
 Chapters: 1 Shapes of arguments, 2 Dropbox, 3 fal, 4 pixeldrain, 5 storage.to.
 """
@@ -35,8 +36,9 @@ from internet.hosts import Host, kind_of
 MIB = 1024 * 1024
 
 
-# 1 Shapes of arguments -----------------------------------------------------------------------------------------------
-# A shape is a type, a pattern, a dict of shapes (a name that ends in ? may be left out), or a tuple of alternatives.
+# 1 Shapes of arguments ----------------------------------------------------------------------------
+# A shape is a type, a pattern, a dict of shapes (a name that ends in ? may be left out), or a tuple
+# of alternatives.
 
 
 def misshapen(value: Any, shape: Any, path: str = "the argument") -> str:
@@ -86,15 +88,23 @@ def joined(pieces: Iterable[Upload], world) -> Upload:
     )
 
 
-# 2 Dropbox -----------------------------------------------------------------------------------------------------------
+# 2 Dropbox ----------------------------------------------------------------------------------------
 
 BLOCK = 4 * MIB
 HASH = "[0-9a-f]{64}"
 PATH = r"/.*|id:.+|ns:[0-9]+/.*"  # SDK 12.2.4, WritePath
 COMMIT = {
-    "path": PATH, "mode?": ("add|overwrite", {".tag": "add|overwrite"}, {".tag": "update", "update": "[0-9a-f]{9,}"}),
-    "autorename?": bool, "client_modified?": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "mute?": bool, "strict_conflict?": bool,
-}  # fmt: skip
+    "path": PATH,
+    "mode?": (
+        "add|overwrite",
+        {".tag": "add|overwrite"},
+        {".tag": "update", "update": "[0-9a-f]{9,}"},
+    ),
+    "autorename?": bool,
+    "client_modified?": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+    "mute?": bool,
+    "strict_conflict?": bool,
+}
 CURSOR = {"session_id": str, "offset": int}
 KIND = ("sequential|concurrent", {".tag": "sequential|concurrent"})
 SETTINGS = {
@@ -213,20 +223,34 @@ class Dropbox(Host):
         api, content = self.domains[:2]
         finish = {"cursor": CURSOR, "commit": COMMIT, "content_hash?": HASH}
         return {
-            (content, "files/upload"): (self.upload_small, "files.content.write", {**COMMIT, "content_hash?": HASH}),
+            (content, "files/upload"): (
+                self.upload_small,
+                "files.content.write",
+                {**COMMIT, "content_hash?": HASH},
+            ),
             (content, "files/upload_session/start"): (
-                self.start, "files.content.write", {"close?": bool, "session_type?": KIND, "content_hash?": HASH},
+                self.start,
+                "files.content.write",
+                {"close?": bool, "session_type?": KIND, "content_hash?": HASH},
             ),
             (content, "files/upload_session/append_v2"): (
-                self.append, "files.content.write", {"cursor": CURSOR, "close?": bool, "content_hash?": HASH},
+                self.append,
+                "files.content.write",
+                {"cursor": CURSOR, "close?": bool, "content_hash?": HASH},
             ),
             (content, "files/upload_session/finish"): (self.finish, "files.content.write", finish),
             (api, "files/get_metadata"): (self.metadata, "files.metadata.read", {"path": PATH}),
             (api, "sharing/create_shared_link_with_settings"): (
-                self.share, "sharing.write", {"path": PATH, "settings?": SETTINGS},
+                self.share,
+                "sharing.write",
+                {"path": PATH, "settings?": SETTINGS},
             ),
-            (api, "sharing/list_shared_links"): (self.links, "sharing.read", {"path?": PATH, "direct_only?": bool}),
-        }  # fmt: skip
+            (api, "sharing/list_shared_links"): (
+                self.links,
+                "sharing.read",
+                {"path?": PATH, "direct_only?": bool},
+            ),
+        }
 
     # Who asks, and what
 
@@ -369,11 +393,17 @@ class Dropbox(Host):
 
     def about(self, entry: Entry) -> Dict[str, Any]:
         shown = {
-            "name": entry.path.rpartition("/")[2], "path_lower": entry.path.lower(), "path_display": entry.path,
-            "id": "id:%s" % entry.rev, "client_modified": entry.modified, "server_modified": "2026-11-25T00:00:00Z",
-            "rev": entry.rev, "size": entry.file.size, "is_downloadable": True,
+            "name": entry.path.rpartition("/")[2],
+            "path_lower": entry.path.lower(),
+            "path_display": entry.path,
+            "id": "id:%s" % entry.rev,
+            "client_modified": entry.modified,
+            "server_modified": "2026-11-25T00:00:00Z",
+            "rev": entry.rev,
+            "size": entry.file.size,
+            "is_downloadable": True,
             "content_hash": entry.hash if not self.lies else "0" * 64,
-        }  # fmt: skip
+        }
         if entry.path.startswith("ns:"):  # not mounted
             del shown["path_display"], shown["path_lower"]
         return shown
@@ -490,8 +520,11 @@ class Dropbox(Host):
     def linked(self, ask: Ask, entry: Entry, settings: Any) -> Entry:
         name = entry.path.rpartition("/")[2]
         url = "https://www.dropbox.com/scl/fi/%s/%s?rlkey=%s&st=%s" % (
-            random_id(15), quote(name, safe=""), random_id(25), random_id(8),
-        )  # fmt: skip
+            random_id(15),
+            quote(name, safe=""),
+            random_id(25),
+            random_id(8),
+        )
         file = entry.file
         entry.link = Stored(
             url + "&dl=1",
@@ -507,14 +540,29 @@ class Dropbox(Host):
 
     def about_link(self, entry: Entry) -> Dict[str, Any]:
         return {
-            ".tag": "file", "url": entry.link.url[:-1] + "0", "id": "id:%s" % entry.rev, "name": entry.link.name,
-            "path_lower": entry.path.lower(), "client_modified": entry.modified, "server_modified": entry.modified,
-            "rev": entry.rev, "size": entry.file.size, **entry.link.options,
-            "link_permissions": {"can_revoke": True, "visibility_policies": [], "can_set_expiry": True,
-                "can_remove_expiry": True, "allow_download": True, "can_allow_download": True,
-                "can_disallow_download": True, "allow_comments": True, "team_restricts_comments": False,
-                "resolved_visibility": {".tag": self.visibility}},
-        }  # fmt: skip
+            ".tag": "file",
+            "url": entry.link.url[:-1] + "0",
+            "id": "id:%s" % entry.rev,
+            "name": entry.link.name,
+            "path_lower": entry.path.lower(),
+            "client_modified": entry.modified,
+            "server_modified": entry.modified,
+            "rev": entry.rev,
+            "size": entry.file.size,
+            **entry.link.options,
+            "link_permissions": {
+                "can_revoke": True,
+                "visibility_policies": [],
+                "can_set_expiry": True,
+                "can_remove_expiry": True,
+                "allow_download": True,
+                "can_allow_download": True,
+                "can_disallow_download": True,
+                "allow_comments": True,
+                "team_restricts_comments": False,
+                "resolved_visibility": {".tag": self.visibility},
+            },
+        }
 
     def links(self, ask: Ask, arg: Any) -> Answer:
         if not arg.get("direct_only"):
@@ -556,7 +604,7 @@ def nested(tags: Tuple[str, ...], more: Dict[str, Any]) -> Dict[str, Any]:
     return {".tag": first, first: nested(tuple(rest), more)} if rest else {".tag": first, **more}
 
 
-# 3 fal ---------------------------------------------------------------------------------------------------------------
+# 3 fal --------------------------------------------------------------------------------------------
 
 FAL_ABOUT = {"file_name": str, "content_type": "[a-z]+/[a-z0-9.+-]+"}
 
@@ -752,7 +800,7 @@ class Fal(Host):
         return Answer(200, "")
 
 
-# 4 pixeldrain --------------------------------------------------------------------------------------------------------
+# 4 pixeldrain -------------------------------------------------------------------------------------
 
 
 class Pixeldrain(Host):
@@ -832,7 +880,7 @@ class Pixeldrain(Host):
         return as_json({"success": True, "value": "file_deleted"})
 
 
-# 5 storage.to --------------------------------------------------------------------------------------------------------
+# 5 storage.to -------------------------------------------------------------------------------------
 
 TO_ABOUT = {"filename": str, "content_type": str, "size": int}
 
@@ -848,10 +896,11 @@ class StorageTo(Host):
     resets: Optional[int] = None  # seconds until the next upload is allowed
 
     def __init__(self):
+        # every value in a list
         self.signed = {
             "Host": [self.domains[1]],
             "x-amz-meta-origin": ["web"],
-        }  # every value in a list
+        }
         self.visitors: set = set()
         self.owners: Dict[str, str] = {}  # by file, the token for its settings
         self.days: Dict[str, int] = {}  # by file, where the default was changed
@@ -867,10 +916,12 @@ class StorageTo(Host):
         if self.is_upload(ask):
             return self.put(ask)
         steps = {
-            "init": (self.init, TO_ABOUT), "confirm": (self.confirm, {**TO_ABOUT, "r2_key": str, "crc32?": int}),
-            "parts": (self.parts, {"upload_id": str, "part_numbers": list}), "abort": (self.abort, {"upload_id": str}),
+            "init": (self.init, TO_ABOUT),
+            "confirm": (self.confirm, {**TO_ABOUT, "r2_key": str, "crc32?": int}),
+            "parts": (self.parts, {"upload_id": str, "part_numbers": list}),
+            "abort": (self.abort, {"upload_id": str}),
             "complete-multipart": (self.complete, {"upload_id": str, "parts": list}),
-        }  # fmt: skip
+        }
         if re.fullmatch(r"/api/file/\w+/expiry", ask.path):
             return self.by_owner(ask, self.expiry, json_body(ask, {"days": int}))
         step = (

@@ -4,8 +4,9 @@
     BUCKETS             and the region of each; a bucket is asked in its own region, or says where it is (`moved`)
     allowed             what the key may do; AWS tells a stranger nothing about what is not there
 
-Signatures are checked by botocore's signer, from the bytes of the request.  It is as strict as AWS about: the clock,
-signed headers, the hash and the CRC-32 of the body, If-None-Match, part numbers, part sizes and the checksums of parts.
+Signatures are checked by botocore's signer, from the bytes of the request. It is as strict as AWS
+about: the clock, signed headers, the hash and the CRC-32 of the body, If-None-Match, part numbers,
+part sizes and the checksums of parts.
 """
 
 from __future__ import annotations
@@ -62,9 +63,11 @@ class Fault(Exception):
 
     def __init__(self, status: int, code: str, message: str = "no", more: str = "", headers=()):
         self.answer = Answer(
-            status, f"<?xml version='1.0'?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message>{more}</Error>",
-            "application/xml", list(headers),
-        )  # fmt: skip
+            status,
+            f"<?xml version='1.0'?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message>{more}</Error>",
+            "application/xml",
+            list(headers),
+        )
 
 
 def proof(
@@ -114,9 +117,11 @@ def checked(ask: Ask, service: str, region: str) -> None:
         )
     if theirs != region:
         raise Fault(
-            400, "AuthorizationHeaderMalformed", f"the region '{theirs}' is wrong; expecting '{region}'",
+            400,
+            "AuthorizationHeaderMalformed",
+            f"the region '{theirs}' is wrong; expecting '{region}'",
             f"<Region>{region}</Region>",
-        )  # fmt: skip
+        )
     must = {n.lower() for n, _ in ask.head.headers if n.lower().startswith("x-amz-")} | {"host"}
     if not must <= set(signed.split(";")) or (day, named) != (stamp[:8], service):
         raise Fault(

@@ -3,9 +3,11 @@
 The unchanged program, with its real URLs, is sent through it by HTTPS_PROXY and SSL_CERT_FILE:
 
     program --CONNECT catbox.moe:443--> HTTP proxy  \\
-    program --TLS, then CONNECT-------> relay -------> tunnel --TLS, leaf of our CA--> exchange --> Host (hosts.py)
+    program --TLS, then CONNECT-------> relay -------> tunnel --TLS, leaf of our CA--> exchange -->
+    Host (hosts.py)
     program --SOCKS5 catbox.moe:443---> SOCKS proxy /                                     |
-                                                                 rules -> complaints, fault -> mischief
+                                                                 rules -> complaints, fault ->
+                                                                 mischief
 
     with Box(directory) as box:
         box.fault("catbox.moe", "status", times=1, status=503, retry_after=1)
@@ -13,8 +15,8 @@ The unchanged program, with its real URLs, is sent through it by HTTPS_PROXY and
         assert box.uploads("litterbox.catbox.moe")[0].field("time") == b"1h"
         assert not box.complaints
 
-Every connection has a thread of its own; `reset` cuts them all and begins a new world.
-Chapters: 1 Records, 2 The wire, 3 Bodies, 4 Multipart, 5 Requests, 6 Rules, 7 Answers, 8 Faults, 9 Exchanges,
+Every connection has a thread of its own; `reset` cuts them all and begins a new world. Chapters: 1
+Records, 2 The wire, 3 Bodies, 4 Multipart, 5 Requests, 6 Rules, 7 Answers, 8 Faults, 9 Exchanges,
 10 Certificates, 11 Proxies, 12 The world, 13 The box.
 """
 
@@ -49,7 +51,7 @@ FOREVER = 1_000_000
 EVIL = "https://files.evil.example"  # where the links of a "wrong-host" answer lead
 
 
-# 1 Records -----------------------------------------------------------------------------------------------------------
+# 1 Records ----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -109,9 +111,8 @@ class Stored:
     hits: int = 0  # GETs so far; with `once` also HEADs
     deleted: bool = False
     also: Tuple[str, ...] = ()  # other URLs of the same bytes
-    options: Dict[str, Any] = field(
-        default_factory=dict
-    )  # what the client wished and the host kept
+    # what the client wished and the host kept
+    options: Dict[str, Any] = field(default_factory=dict)
     owner: str = ""  # what deletes it
 
     def read(self) -> bytes:
@@ -148,7 +149,7 @@ def one(headers, name: str) -> Optional[str]:
     return next((value for key, value in headers if key.lower() == name.lower()), None)
 
 
-# 2 The wire ----------------------------------------------------------------------------------------------------------
+# 2 The wire ---------------------------------------------------------------------------------------
 
 
 class Gone(Exception):
@@ -212,14 +213,13 @@ class Wire:
 
     def sever(self) -> None:
         try:
-            socket.socket.shutdown(
-                self.sock, socket.SHUT_RDWR
-            )  # not SSLSocket's, which would forget its TLS state
+            # not SSLSocket's, which would forget its TLS state
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
         except OSError:
             pass
 
 
-# 3 Bodies ------------------------------------------------------------------------------------------------------------
+# 3 Bodies -----------------------------------------------------------------------------------------
 
 
 class Body:
@@ -322,7 +322,7 @@ def chunks_of(body: Any) -> Callable[[int, int], Iterator[bytes]]:
     return from_bytes if isinstance(body, bytes) else from_file
 
 
-# 4 Multipart ---------------------------------------------------------------------------------------------------------
+# 4 Multipart --------------------------------------------------------------------------------------
 # Strict and streaming, and written without a look at the program's own writer.
 
 
@@ -411,7 +411,7 @@ def name_objections(name: str) -> List[str]:
     return ["%s in a name of the form: %r" % (text, name) for text, wrong in faults if wrong]
 
 
-# 5 Requests ----------------------------------------------------------------------------------------------------------
+# 5 Requests ---------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -584,8 +584,9 @@ class Ask:
         return stored
 
 
-# 6 Rules -------------------------------------------------------------------------------------------------------------
-# What every request to every host must look like. Each rule is a sentence and the sign of its violation.
+# 6 Rules ------------------------------------------------------------------------------------------
+# What every request to every host must look like. Each rule is a sentence and the sign of its
+# violation.
 
 USER_AGENT = re.compile(r"twat-fs/\S+ \(\+https://\S+\)$")
 CLEAN = re.compile(r"/(?:[!$&-;=@A-Z\[\]_a-z~?]|%[0-9A-Fa-f]{2})*$")
@@ -656,7 +657,7 @@ def check_connect(world: "World", head: Head) -> None:
         world.complain("CONNECT %s: %s" % (head.target, text))
 
 
-# 7 Answers -----------------------------------------------------------------------------------------------------------
+# 7 Answers ----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -779,9 +780,9 @@ def send_chunks(wire: Wire, chunks: Iterator[bytes], chunked: bool) -> None:
         wire.send(b"0\r\n\r\n")
 
 
-# 8 Faults ------------------------------------------------------------------------------------------------------------
-# A fault comes before the connection is made, instead of TLS, in the middle of the body, instead of the host's
-# answer, or upon it. Every function takes the details given to `Box.fault` as keywords.
+# 8 Faults -----------------------------------------------------------------------------------------
+# A fault comes before the connection is made, instead of TLS, in the middle of the body, instead of
+# the host's answer, or upon it. Every function takes the details given to `Box.fault` as keywords.
 
 
 @dataclass
@@ -1031,9 +1032,15 @@ CONNECTING = {"refuse", "dns", "reset-connect", "drop", "late", "mute"}
 TLS = {"tls-expired", "tls-wrong-name", "tls-unknown-ca"}
 AMIDST = {"early": early, "early-open": early_open, "reset": cut, "stall": stall}
 INSTEAD = {
-    "status": some_status, "empty": empty, "html": page, "garbage": garbage, "redirect": redirect, "silence": silence,
-    "endless": endless, "endless-headers": endless_headers,
-}  # fmt: skip
+    "status": some_status,
+    "empty": empty,
+    "html": page,
+    "garbage": garbage,
+    "redirect": redirect,
+    "silence": silence,
+    "endless": endless,
+    "endless-headers": endless_headers,
+}
 UPON = {
     "wrong-host": wrong_host,
     "escapes": escapes,
@@ -1053,7 +1060,7 @@ REQUEST = {**AMIDST, **INSTEAD, **UPON, **DOWNLOAD}
 KINDS = CONNECTING | TLS | set(REQUEST)
 
 
-# 9 Exchanges ---------------------------------------------------------------------------------------------------------
+# 9 Exchanges --------------------------------------------------------------------------------------
 
 
 def exchange(ask: Ask) -> bool:
@@ -1133,7 +1140,7 @@ def patient_until_idle(wire: Wire, idle: float) -> Callable[..., bytes]:
     return some
 
 
-# 10 Certificates -----------------------------------------------------------------------------------------------------
+# 10 Certificates ----------------------------------------------------------------------------------
 
 
 class Notary:
@@ -1173,7 +1180,7 @@ def remember_sni(sock, name, context) -> None:
     sock.asked_name = name
 
 
-# 11 Proxies ----------------------------------------------------------------------------------------------------------
+# 11 Proxies ---------------------------------------------------------------------------------------
 
 
 def http_proxy(world: "World", wire: Wire) -> None:
@@ -1423,7 +1430,7 @@ def await_work(client: End, server: End) -> None:
     select.select(readable, full, [], 0 if client.waiting() and len(server.queue) < FULL else None)
 
 
-# 12 The world --------------------------------------------------------------------------------------------------------
+# 12 The world -------------------------------------------------------------------------------------
 
 
 class World:
@@ -1505,7 +1512,7 @@ class World:
                 pass
 
 
-# 13 The box ----------------------------------------------------------------------------------------------------------
+# 13 The box ---------------------------------------------------------------------------------------
 
 
 class Box:

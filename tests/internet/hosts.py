@@ -1,14 +1,15 @@
 """The hosts that live in the box, each played as its documentation, its source or dated tests describe it.
 
-A host is a class: its domains, its facts, `upload` and `download`. Facts are attributes, so a test can change them:
-`box.hosts["x0.at"].limit = 1000`. Switches that all hosts have:
+A host is a class: its domains, its facts, `upload` and `download`. Facts are attributes, so a test
+can change them: `box.hosts["x0.at"].limit = 1000`. Switches that all hosts have:
 
     limit     the largest file it takes          head      False: HEAD is answered by 405
     ranges    False: ranges are ignored          chunked   True: short answers come without Content-Length
     closes    True: no keep-alive                authorized  True: an Authorization header is expected here
     empty     True: empty files are welcome
 
-Chapters: 1 What hosts share, 2 Forms with a text answer, 3 Forms with a JSON answer, 4 Raw uploads, 5 The registry.
+Chapters: 1 What hosts share, 2 Forms with a text answer, 3 Forms with a JSON answer, 4 Raw uploads,
+5 The registry.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ GB = 1000 * MB
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-# 1 What hosts share --------------------------------------------------------------------------------------------------
+# 1 What hosts share -------------------------------------------------------------------------------
 
 SIGNS = (
     (b"MZ", "application/x-dosexec"),
@@ -155,7 +156,7 @@ class Host:
         return "https://" + self.domains[number]
 
 
-# 2 Forms with a text answer ------------------------------------------------------------------------------------------
+# 2 Forms with a text answer -----------------------------------------------------------------------
 
 
 class Catbox(Host):
@@ -244,10 +245,15 @@ class NullPointer(Host):
         "Uploads disabled because it's been almost nothing but AI botnet spam. I have no ETA.\n"
     )
     blocked = (
-        "application/x-dosexec", "application/x-executable", "application/x-sharedlib", "application/x-hdf5",
-        "application/java-archive", "application/vnd.android.package-archive", "application/x-rar",
+        "application/x-dosexec",
+        "application/x-executable",
+        "application/x-sharedlib",
+        "application/x-hdf5",
+        "application/java-archive",
+        "application/vnd.android.package-archive",
+        "application/x-rar",
         "application/vnd.microsoft.portable-executable",
-    )  # fmt: skip
+    )
     libraries = re.compile(r"^$|^(curl|wget|python|requests|go-http|okhttp|mozilla)", re.I)
 
     def is_upload(self, ask: Ask) -> bool:
@@ -361,7 +367,7 @@ class X0(Host):
         return random_id(length, LETTERS) + dot + cut if dot and cut else random_id(length, LETTERS)
 
 
-# 3 Forms with a JSON answer ------------------------------------------------------------------------------------------
+# 3 Forms with a JSON answer -----------------------------------------------------------------------
 
 
 class Pomf(Host):
@@ -408,9 +414,17 @@ class Uguu(Pomf):
     wait = 0  # seconds of a rate limit
     extensions = tuple("exe scr com vbs bat cmd htm html jar msi apk phtml svg zip pdf".split())
     types = (
-        "application/msword", "text/html", "application/x-dosexec", "application/java", "application/java-archive",
-        "application/x-executable", "application/x-mach-binary", "image/svg+xml", "application/zip", "application/pdf",
-    )  # fmt: skip
+        "application/msword",
+        "text/html",
+        "application/x-dosexec",
+        "application/java",
+        "application/java-archive",
+        "application/x-executable",
+        "application/x-mach-binary",
+        "image/svg+xml",
+        "application/zip",
+        "application/pdf",
+    )
 
     def take(self, ask: Ask) -> Answer:
         if self.too_big(ask):
@@ -526,7 +540,7 @@ class TmpfilesOrg(Host):
         return as_page("Download " + stored.name) if stored else super().page(ask)
 
 
-# 4 Raw uploads -------------------------------------------------------------------------------------------------------
+# 4 Raw uploads ------------------------------------------------------------------------------------
 
 
 class Filebin(Host):
@@ -597,9 +611,13 @@ class Filebin(Host):
         )
         about_bin = {"id": bin, "readonly": False, "bytes": stored.size, "files": 1, **dates}
         about_file = {
-            "filename": name, "content-type": stored.type, "bytes": stored.size, "md5": md5_of(ask.file).hexdigest(),
-            "sha256": stored.sha256, **dates,
-        }  # fmt: skip
+            "filename": name,
+            "content-type": stored.type,
+            "bytes": stored.size,
+            "md5": md5_of(ask.file).hexdigest(),
+            "sha256": stored.sha256,
+            **dates,
+        }
         return as_json({"bin": about_bin, "file": about_file}, 201)
 
     listed: Optional[Callable[[Dict], object]] = None  # changes the list of a bin
@@ -700,11 +718,21 @@ class Sendit(Host):
 
 
 SUFFIXES = {
-    "text/plain": ".txt", "image/png": ".png", "image/jpeg": ".jpg", "application/pdf": ".pdf", "text/csv": ".csv",
-    "application/json": ".json", "text/html": ".html", "video/mp4": ".mp4", "application/gzip": ".gz",
-    "text/markdown": ".md", "application/x-tar": ".tar", "image/gif": ".gif", "audio/mpeg": ".mp3",
+    "text/plain": ".txt",
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "application/pdf": ".pdf",
+    "text/csv": ".csv",
+    "application/json": ".json",
+    "text/html": ".html",
+    "video/mp4": ".mp4",
+    "application/gzip": ".gz",
+    "text/markdown": ".md",
+    "application/x-tar": ".tar",
+    "image/gif": ".gif",
+    "audio/mpeg": ".mp3",
     "application/zip": ".zip",
-}  # fmt: skip
+}
 
 
 class Bashupload(Host):
@@ -865,12 +893,23 @@ class TransferSh(Host):
         return Answer(200, "")
 
 
-# 5 The registry ------------------------------------------------------------------------------------------------------
+# 5 The registry -----------------------------------------------------------------------------------
 
 FAMILIES = (
-    Catbox, Litterbox, NullPointer, X0, Uguu, TmpfileLink, TmpfilesOrg, Pomf,
-    Filebin, Sendit, Bashupload, Termbin, TransferSh,
-)  # fmt: skip
+    Catbox,
+    Litterbox,
+    NullPointer,
+    X0,
+    Uguu,
+    TmpfileLink,
+    TmpfilesOrg,
+    Pomf,
+    Filebin,
+    Sendit,
+    Bashupload,
+    Termbin,
+    TransferSh,
+)
 
 
 def internet() -> Dict[str, Host]:

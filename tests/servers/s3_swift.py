@@ -2,9 +2,11 @@
 
     python s3_swift.py FOLDER CERTIFICATE ACCESS_KEY SECRET_KEY REGION
 
-    client -> proxy (s3api, tempauth, slo, dlo) -> account, container (SQLite), object (in memory: no xattr is needed)
+    client -> proxy (s3api, tempauth, slo, dlo) -> account, container (SQLite), object (in memory:
+    no xattr is needed)
 
-The four servers are Swift's own; only the files that an administrator writes come from here.  Prints where it listens.
+The four servers are Swift's own; only the files that an administrator writes come from here. Prints
+where it listens.
 """
 
 import warnings
@@ -42,7 +44,8 @@ mount_check = false
 use = egg:swift#{app}
 """
 
-# 10,000 parts as at Amazon; Swift's own limit is 1,000.  No cache: what one request has changed, the next one sees.
+# 10,000 parts as at Amazon; Swift's own limit is 1,000. No cache: what one request has changed, the
+# next one sees.
 PROXY = """
 [DEFAULT]
 swift_dir = {folder}
