@@ -1,4 +1,4 @@
-"""Real git repositories for tests: small ones, and clones of this one as it lies here, changes included."""
+"""Real git repositories for tests: small ones, and clones of this one with its pending changes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def small_repository(folder: Path, commits: int = 1) -> Path:
 
 
 def clone_of_this_tree(folder: Path, tag: str = "") -> Path:
-    """A fresh clone, with what is not yet committed here committed there, on main, and perhaps a tag."""
+    """A fresh clone on main with the uncommitted changes of this tree, and perhaps a tag."""
     # the tests make their own
     git(ROOT, "clone", "-q", "--no-hardlinks", "--no-tags", ROOT, folder)
     git(folder, "checkout", "-q", "-B", "main")
@@ -111,7 +111,7 @@ def python(*args, **more) -> str:
 
 
 def once(tmp_path_factory, name: str, make) -> Path:
-    """A folder that is made by one of the parallel workers, once, by `make(folder)`, and read by all of them."""
+    """A folder that one parallel worker fills by `make(folder)`, and all of them read."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
     folder, done, failed = base / name, base / f"{name}.done", base / f"{name}.failed"

@@ -1,4 +1,4 @@
-"""What only Dropbox, fal, pixeldrain and storage.to do: tokens, sessions, links that exist already, refusals of many kinds.
+"""Behaviour of Dropbox, fal, pixeldrain and storage.to: tokens, sessions, existing links, refusals.
 
 What they share with all hosts is in test_providers.py; the hosts themselves are in
 internet/accounts.py.
@@ -59,7 +59,7 @@ def main(net, capsys):
 
 @pytest.fixture
 def put(main, clean_env, tmp_path):
-    """Upload a file to a host: `put("dropbox", "--force", data=b"...", name="a.txt", env={...})`."""
+    """Upload a file: `put("dropbox", "--force", data=b"...", name="a.txt", env={...})`."""
 
     def upload(host, *options, data=TEXT, name="a.txt", env=None):
         for variable, value in (READY[host] if env is None else env).items():
@@ -93,7 +93,7 @@ def storageto(net):
 
 
 def called(net, domain=None):
-    """The calls that were made, without the fetching of links: the last piece of each path, with its status."""
+    """The calls so far, without downloads: the last segment of each path, with its status."""
     seen = [s for s in net.requests if s.method != "GET" and domain in (None, s.host)]
     return [(s.target.partition("?")[0].rpartition("/")[2], s.status) for s in seen]
 
@@ -363,7 +363,7 @@ def test_other_bytes_in_the_dropbox_are_found_by_the_content_hash(net, put, drop
 
 @pytest.fixture
 def small_parts(clean_env):
-    """Sessions from 1 MiB on, in parts of 4 MiB: the program is the same, only its numbers are smaller."""
+    """Sessions from 1 MiB on, in parts of 4 MiB: the same code with smaller numbers."""
     clean_env.setattr(twat_fs, "DROPBOX_SINGLE", MIB)
     clean_env.setattr(twat_fs, "DROPBOX_PART", 4 * MIB)
 
@@ -503,7 +503,7 @@ def test_a_file_that_changes_during_a_session_is_no_upload(
 
 
 def interrupted(start, net, host, paths, env, *options, uploads=1):
-    """Ctrl-C while so many requests send the files: exit code, stdout, stderr, seconds until the end."""
+    """Interrupt during `uploads` requests: exit code, stdout, stderr, seconds until the exit."""
     process = start(*options, "-p", host, *paths, env=env)
     until = time.monotonic() + 30
     while len(net.uploads()) < uploads and time.monotonic() < until:
@@ -1290,7 +1290,7 @@ def accounts_of_secrets(net):
 
 
 def parrot(host):
-    """From now on the host refuses everything, and repeats what it was told, as some do for debugging."""
+    """Let the host refuse everything and echo each request, as some hosts do for debugging."""
 
     def upload(self, ask):
         echo = "; ".join("%s: %s" % pair for pair in ask.head.headers) + ask.file.read()[
@@ -1477,7 +1477,7 @@ def spoiled_values(value):
 def test_no_step_can_be_answered_so_wrongly_that_it_is_no_upload_error(
     clean_env, tmp_path, name, size, answers
 ):
-    """`send` is the seam: each step of the conversation in turn gets each odd answer; nothing leaves."""
+    """Give each step of the conversation in turn each odd response through `send`; no network."""
     clean_env.setattr(twat_fs, "DROPBOX_SINGLE", MIB)
     clean_env.setattr(twat_fs, "FAL_SINGLE", MIB)
     path = tmp_path / "a.txt"

@@ -738,7 +738,7 @@ SECRET = "s3cr3t-0f-min3"
 
 
 def all_that_is_told(error: BaseException) -> str:
-    """Messages, hints and fields of an error and of all that it holds; the traceback, as a log would have it."""
+    """Messages, hints and fields of an error and its inner errors; the traceback as in a log."""
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     text += f"{error} {error!r} {vars(error)}"
     for inner in getattr(error, "failures", ()):
@@ -932,8 +932,9 @@ def test_times_may_be_text_numbers_or_timedelta(online_box, file, expire):
 def test_the_promised_names_and_no_others_are_imported_by_a_star():
     names = {}
     exec("from twat_fs import *", names)
-    promised = """upload_file upload UploadOptions UploadResult setup_provider ProviderInfo setup_providers
-        PROVIDERS_PREFERENCE UploadError RetryableError NonRetryableError AllProvidersFailed main __version__"""
+    promised = """upload_file upload UploadOptions UploadResult setup_provider ProviderInfo
+        setup_providers PROVIDERS_PREFERENCE UploadError RetryableError NonRetryableError
+                AllProvidersFailed main __version__"""
     assert set(names) - {"__builtins__"} == set(promised.split())
 
 

@@ -33,7 +33,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def upload(box, program, file):
-    """Upload the file with the first N hosts dead: the CompletedProcess, and the seconds that it took."""
+    """Upload with the first N hosts dead; returns the CompletedProcess and the seconds."""
 
     def run(*args, dead=(), fault="drop", env=None, **details):
         for name in dead:
@@ -102,7 +102,7 @@ def test_nothing_of_the_file_goes_to_two_hosts(box, upload):
 
 @pytest.mark.parametrize("dead", [0, 1])
 def test_the_connection_that_was_ready_first_is_used(box, upload, dead):
-    """TLS 1.3 servers send session tickets at once: they were taken for a host that speaks unasked."""
+    """TLS 1.3 servers send session tickets at once; they once looked like an early response."""
     done = upload(dead=CHAIN[:dead])
     connected = [tunnel.host for tunnel in box.tunnels]
     assert done.returncode == 0 and connected.count(DOMAINS[CHAIN[dead]]) == 1
@@ -308,7 +308,7 @@ def test_python_programs_remember_too(online_box, file, home):
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs a network of its own")
 @pytest.mark.needs("unshare", "ip")
 def test_a_mute_name_server_is_the_same_for_every_host(file, tmp_path):
-    """The real resolver in a network of its own, whose name server takes the question and says nothing."""
+    """The real resolver in its own network, with a name server that receives and never responds."""
     server = (
         "import socket, subprocess, sys, time\n"
         "mute = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); mute.bind(('127.0.0.53', 53))\n"

@@ -1,4 +1,4 @@
-"""The frozen program: built by the tool from a fresh clone with a tag, and used as users do, on other systems' layouts too."""
+"""The frozen program, built from a fresh clone with a tag, and run on other systems' layouts."""
 
 from __future__ import annotations
 
@@ -54,10 +54,12 @@ def test_the_binary_has_the_name_that_installers_look_for(system, machine, name)
     ],
 )
 def test_windows_is_told_the_version(version, numbers, tmp_path):
-    """PyInstaller's own reader understands it; elsewhere than on Windows it evaluates the same words."""
+    """PyInstaller evaluates the file as Python; its own classes exist on Windows only."""
     text = tool.windows_resource(version)
     assert text.count(f"vers={numbers}") == 2 and text.count(f"'{version}'") == 2
-    names = "VSVersionInfo FixedFileInfo StringFileInfo StringTable StringStruct VarFileInfo VarStruct".split()
+    names = (
+        "VSVersionInfo FixedFileInfo StringFileInfo StringTable StringStruct VarFileInfo VarStruct"
+    ).split()
     assert eval(text, {word: lambda *a, **k: True for word in names}) is True
 
 
@@ -164,7 +166,7 @@ def test_a_setting_of_the_user_and_an_unfrozen_program_leave_it_to_openssl(froze
 
 @pytest.fixture(scope="session")
 def release_dir(tmp_path_factory):
-    """The release of test_release.py: its clone holds the binary, and `told` what the tool said of it."""
+    """The release of test_release.py: `clone` has the binary, `reports` the output of the tool."""
     need_programs()
     return once(tmp_path_factory, "release-published", publish)
 
@@ -229,7 +231,7 @@ def test_every_command_works_in_it(program, command, tmp_path):
 @needs_libpython
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_ends_it_by_the_signal_without_a_traceback(program, box, tmp_path, times):
-    """The boot loader sends each signal of the terminal on to the program, which so receives it twice."""
+    """The boot loader forwards each signal of the terminal, so the program receives it twice."""
     (tmp_path / "a.bin").write_bytes(b"x" * 300_000)
     process = subprocess.Popen(
         [program, "--limit-rate", "10k", "-p", "catbox", "a.bin"],

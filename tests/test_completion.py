@@ -1,4 +1,4 @@
-"""`twat-fs completion` in the real shells: what they offer after some words; and the man page under mandoc."""
+"""`twat-fs completion` in the real shells, and the man page under mandoc."""
 
 from __future__ import annotations
 
@@ -100,7 +100,8 @@ def terminal(request, script):
     ]
     made = Terminal(plain, path.parent / "here")
     made.types(
-        f"PS1='ready>'; twat-fs() {{ echo \"<$*>\"; }}; file2url() {{ echo \"<$*>\"; }}; source {path}; echo lo''aded\n"
+        f'PS1=\'ready>\'; twat-fs() {{ echo "<$*>"; }}; file2url() {{ echo "<$*>"; }};'
+        f" source {path}; echo lo''aded\n"
     )
     made.shows("loaded")
     yield made
@@ -140,7 +141,10 @@ def test_fish_offers(script, line, offered):
 @pytest.mark.needs("bash")
 def test_bash_knows_every_command_option_and_host(script):
     path = script("bash")
-    ask = f'source {path}; try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _twat_fs; echo "${{COMPREPLY[@]}}"; }}'
+    ask = (
+        f'source {path}; try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _twat_fs;'
+        ' echo "${COMPREPLY[@]}"; }'
+    )
     output = good(
         "bash",
         "-c",

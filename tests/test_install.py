@@ -1,4 +1,4 @@
-"""The installers, without a network: a release on loopback, every shell there is, and what goes wrong on the way.
+"""The installers, without a network: a release on loopback, every shell here, and failures.
 
 Chapters: 1 The release, 2 The machine, 3 Running install.sh, 4 What is installed, 5 Which file
 fits, 6 What goes wrong, 7 Downloading and checking, 8 Where it goes, 9 The text of install.ps1, 10
@@ -65,7 +65,7 @@ def files_of(version: str) -> Dict[str, bytes]:
 
 
 class Release:
-    """Releases as GitHub serves them: each download is a redirect to another place, and can go wrong there.
+    """Releases as GitHub serves them: each download is a redirect, and can fail there.
 
     `faults` says what happens to a file: "missing", "cut", "wrong", "page", "slow", "stuck", "busy"
     (the first time) or "plain" (a redirect from https to http).
@@ -206,7 +206,7 @@ def tool(name: str) -> str:
 
 
 def machine(folder: Path, tools: str = f"curl {HASH}", **fakes) -> Path:
-    """A folder for PATH, which makes a machine: the basic tools, these tools, and fakes (None takes one away)."""
+    """A folder for PATH that models a machine: basic tools, these tools, fakes (None: none)."""
     folder.mkdir()
     for name in [*TOOLS, "cat", "env", "grep", "sh", "sleep", *tools.split()]:
         (folder / name).symlink_to(tool(name))
@@ -265,7 +265,7 @@ def environment(release, here, target):
 
 @pytest.fixture
 def install(environment, tmp_path):
-    """Pipe install.sh into a shell, as users do: `install("--python", shell="mksh", PATH=...)`; None unsets a variable."""
+    """Pipe install.sh into a shell: `install("--python", shell="mksh", PATH=...)`; None unsets."""
 
     def run(*options, shell="dash", script=SCRIPT, prefix=(), cwd=None, **variables):
         merged = {
@@ -403,7 +403,8 @@ def test_the_script_may_also_be_a_file_and_standard_input_is_left_alone(
 def test_help_tells_every_option_and_variable(install, release, target, shell, option):
     done = install(option, shell=shell)
     assert (done.returncode, done.stderr, release.asked, inside(target)) == (0, "", [], [])
-    wanted = "--version --dir --python --uninstall --help TWAT_FS_VERSION TWAT_FS_INSTALL_DIR TWAT_FS_BASE_URL"
+    wanted = "--version --dir --python --uninstall --help"
+    wanted += " TWAT_FS_VERSION TWAT_FS_INSTALL_DIR TWAT_FS_BASE_URL"
     assert [word for word in wanted.split() if word not in done.stdout] == []
 
 
@@ -764,7 +765,7 @@ def test_a_disk_that_is_full_is_told_in_a_sentence_and_changes_nothing(install, 
 
 @pytest.fixture
 def disk(tmp_path, request):
-    """A file system with these options. Only root may mount one; the limit on the size of files is tested everywhere."""
+    """A file system with these options; only root can mount one, the size limit runs everywhere."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", request.param, "tmpfs", str(folder)]
@@ -799,7 +800,7 @@ def test_where_nothing_may_run_nothing_is_installed(install, disk):
 
 @pytest.fixture
 def nobody():
-    """A folder that everybody can reach, and the settings that run a program as somebody who is not root."""
+    """A folder that all users can reach, and the settings to run a program without root rights."""
     folder = Path(tempfile.mkdtemp(prefix="twat-fs-"))
     folder.chmod(0o755)
     as_root = os.geteuid() == 0
@@ -875,7 +876,10 @@ MISUSED = [
     (["--dir="], "--dir: value required"),
     (["--version"], "--version: value required"),
 ]
-NO_VERSIONS = "1 1.2 1.2.3.4 x 1.2.x v 1..3 1.2.3/../../x 1.2.3;id 1.2.3-x 1.2.3rc1rc1 V1.2.3 vv1.2.3 ../1.2.3 -1.2.3".split()
+NO_VERSIONS = (
+    "1 1.2 1.2.3.4 x 1.2.x v 1..3 1.2.3/../../x 1.2.3;id 1.2.3-x 1.2.3rc1rc1 V1.2.3 vv1.2.3"
+    " ../1.2.3 -1.2.3"
+).split()
 
 
 @posix_only
@@ -1264,7 +1268,8 @@ def test_nothing_in_the_home_folder_is_touched_but_the_folder_of_programs(instal
 
 POWERSHELL = WINDOWS_SCRIPT.read_bytes()
 COMMANDS = set(
-    "Get-ChildItem Get-Command Get-Item Invoke-WebRequest Join-Path Out-Null Remove-Item Set-ItemProperty Test-Path"
+    "Get-ChildItem Get-Command Get-Item Invoke-WebRequest Join-Path Out-Null Remove-Item"
+    " Set-ItemProperty Test-Path"
     " Where-Object Write-Host".split()
 )
 AUTOMATIC = set("_ args executioncontext lastexitcode matches".split())
@@ -1402,12 +1407,15 @@ def test_both_installers_know_the_same_words():
 # 10 Running install.ps1 ---------------------------------------------------------------------------
 
 every_powershell = pytest.mark.parametrize("shell", ["powershell", "pwsh"])
-CSHARP = 'class P { static int Main() { System.Console.WriteLine("twat-fs %s"); System.Threading.Thread.Sleep(%d); return 0; } }'
+CSHARP = (
+    'class P { static int Main() { System.Console.WriteLine("twat-fs %s");'
+    " System.Threading.Thread.Sleep(%d); return 0; } }"
+)
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """Real programs for Windows, by the compiler that is a part of it: `compiled("2.0.1", 0)` sleeps 0 ms."""
+    """Programs for Windows from its own compiler: `compiled("2.0.1", 0)` sleeps 0 ms."""
     compiler = Path(
         os.environ["SYSTEMROOT"], "Microsoft.NET", "Framework64", "v4.0.30319", "csc.exe"
     )
@@ -1424,7 +1432,7 @@ def compiled(tmp_path_factory):
 
 @pytest.fixture
 def powershell(release, target, compiled):
-    """Run install.ps1 as a file: `powershell("pwsh", "-Python")`; the release holds real programs."""
+    """Run install.ps1 as a file: `powershell("pwsh", "-Python")`; the release has real programs."""
     release.newest[WINDOWS_BINARY] = compiled("2.0.1")
     release.folders["download/v1.2.3"][WINDOWS_BINARY] = compiled("1.2.3")
 

@@ -1,4 +1,4 @@
-"""A real server: nginx, as it stands before many hosts, with its own limits, redirects, errors and certificates.
+"""A real server: nginx with its own limits, redirects, errors and certificates.
 
 Behind it is our own `serve`, so that an upload through it gives a link that nginx serves again.
 """
@@ -34,7 +34,8 @@ events {{ worker_connections 256; }}
 http {{
     log_format short "$connection $server_port $request_method $uri $status";
     access_log {folder}/access.log short;
-    client_body_temp_path {folder}/body;  proxy_temp_path {folder}/proxy;  fastcgi_temp_path {folder}/fastcgi;
+    client_body_temp_path {folder}/body;  proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;  scgi_temp_path {folder}/scgi;
     types {{ text/html html; text/plain txt; }}
     gzip on; gzip_min_length 1; gzip_types *;
@@ -59,7 +60,11 @@ http {{
         location /403/ {{ deny all; }}
         location /502/ {{ proxy_pass http://127.0.0.1:{dead}; }}
         location /504/ {{ proxy_pass http://127.0.0.1:{silent}; proxy_read_timeout 200ms; }}
-        location /busy/ {{ limit_req zone=slow; add_header Retry-After 1 always; proxy_pass http://127.0.0.1:{serve}; }}
+        location /busy/ {{
+            limit_req zone=slow;
+            add_header Retry-After 1 always;
+            proxy_pass http://127.0.0.1:{serve};
+        }}
         location /full/ {{ add_header Retry-After 1 always; return 429; }}
         location /never/ {{ add_header Retry-After 9999 always; return 503; }}
         location /keep/ {{ proxy_pass http://127.0.0.1:{keep}; }}
@@ -121,7 +126,7 @@ class Nginx:
         return [fields for fields in lines if fields[3].startswith(path)]
 
     def statuses(self, path: str, count: int) -> List[int]:
-        """The statuses of these requests, as soon as there are so many; nginx writes its log after its answer."""
+        """The statuses of these requests once there are `count`; nginx logs after its response."""
         until(lambda: len(self.log(path)) >= count)
         return [int(fields[4]) for fields in self.log(path)]
 
@@ -449,7 +454,8 @@ error_log {folder}/error.log;
 events {{ worker_connections 256; }}
 http {{
     access_log off;
-    client_body_temp_path {folder}/body;  proxy_temp_path {folder}/proxy;  fastcgi_temp_path {folder}/fastcgi;
+    client_body_temp_path {folder}/body;  proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;  scgi_temp_path {folder}/scgi;
     client_max_body_size 0;
     ssl_certificate {folder}/good.pem; ssl_certificate_key {folder}/good.pem;
@@ -474,7 +480,7 @@ http {{
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory):
-    """nginx as TLS proxy: `front.url("tls", "drop/")`; below /drop/ and /whole/ are servers that know it by --url."""
+    """nginx as TLS proxy: `front.url("tls", "drop/")`; `serve --url` runs at /drop/ and /whole/."""
     folder = tmp_path_factory.mktemp("front")
     certificates(folder)
     names = ("tls", "passing", "plain_serve", "drop_serve", "whole_serve")

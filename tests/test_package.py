@@ -1,4 +1,4 @@
-"""The packages as users meet them: built by real builds from a fresh clone with a tag, installed by every installer.
+"""The packages as users get them: built from a fresh clone with a tag, by every installer.
 
 Everything here starts from one clone of this tree, tagged v3.0.0, and from its wheel and sdist,
 made once.
@@ -40,7 +40,7 @@ def clone(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def dist(clone, tmp_path_factory):
-    """The folder that `tools/dev.py build` fills, by `python -m build` with its own clean environment."""
+    """The folder that `tools/dev.py build` fills, with `python -m build` in a clean environment."""
     make = lambda folder: python("-m", "build", "--outdir", folder, clone, **NETWORK)  # noqa: E731
     return once(tmp_path_factory, "package-dist", make)
 
@@ -106,7 +106,8 @@ def test_the_wheel_is_the_program_and_its_papers_and_nothing_else(wheel):
     } <= set(metadata)
     assert not [line for line in metadata if line.startswith("Requires-Dist")]
     assert " ".join(entries) == (
-        "[console_scripts] file2url = twat_fs:console_main twat-fs = twat_fs:console_main [twat.plugins] fs = twat_fs"
+        "[console_scripts] file2url = twat_fs:console_main twat-fs = twat_fs:console_main"
+        " [twat.plugins] fs = twat_fs"
     )
 
 
@@ -190,7 +191,7 @@ def test_an_editable_install_is_the_tree_and_says_so(clone, venv, pip):
 
 @pytest.fixture
 def alone(tmp_path, shelf):
-    """uv, also as pipx uses it: this very Python, no index, and a cache in which no other test has left its build."""
+    """uv, also for pipx: this Python, no index, and a cache without builds of other tests."""
     own = {
         "UV_CACHE_DIR": str(tmp_path / "uv"),
         "UV_PYTHON": sys.executable,
@@ -356,7 +357,11 @@ def test_a_built_program_never_asks_git(checkout):
 
 
 def test_importing_asks_nobody(checkout):
-    spy = "import sys; sys.addaudithook(lambda event, args: event == 'subprocess.Popen' and print(args)); import twat_fs"
+    spy = (
+        "import sys;"
+        " sys.addaudithook(lambda event, args: event == 'subprocess.Popen' and print(args));"
+        " import twat_fs"
+    )
     assert python("-c", spy, cwd=checkout) == ""
     assert "git" in python("-c", f"{spy}; twat_fs.main(['--version'])", cwd=checkout), (
         "the spy would have seen it"

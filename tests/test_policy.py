@@ -1,4 +1,4 @@
-"""What the program decides, as tables of cases: nothing here touches a network, and every edge is a row of data.
+"""The decisions of the program, as tables of cases: no network, and every edge is a row.
 
 Chapters: 1 Again, or not, 2 Success, or not, 3 Numbers and times, 4 Which host fits, 5 Which hosts
 are meant, 6 Readers, 7 Every host's reader, 8 Addresses, 9 Names and ranges, 10 Words for people,
@@ -742,7 +742,7 @@ def test_a_wrong_name_is_answered_with_what_was_meant(name, expected):
 
 
 def test_every_ambiguous_prefix_names_all_that_it_may_be():
-    """All the prefixes of all the names: a host that fits alone is found, several are told, a domain cut short is none."""
+    """Each prefix of each name: unique ones match, ambiguous ones list hosts, cut domains fail."""
     names = {row.id: (row.id, row.domain) for row in t.PROVIDERS}
     for prefix in {
         word[:end] for pair in names.values() for word in pair for end in range(1, len(word) + 1)
@@ -1070,7 +1070,10 @@ def test_a_name_with_a_foreign_space_comes_back_unencoded(space):
 
 def test_a_link_to_another_host_is_named_with_what_may_be_wrong():
     answer = response("http://localhost:8080/x/a", url="https://drop.example.org/a")
-    message = "200 OK, but link points to localhost:8080, not drop.example.org: does its proxy pass the Host header\\?"
+    message = (
+        "200 OK, but link points to localhost:8080, not drop.example.org:"
+        " does its proxy pass the Host header\\?"
+    )
     with pytest.raises(t.NoLink, match="^" + message + "$"):
         t.transfersh_read(answer)
     with pytest.raises(t.NoLink, match=r"^200 OK, but link points to evil\.example, not x0\.at$"):
@@ -1182,7 +1185,10 @@ def test_a_transfersh_answer_is_taken_with_our_scheme_and_its_way_to_delete():
 
 
 KEYS = st.sampled_from(
-    "files url data bin id file filename sha256 downloadLink downloadLinkEncoded status success 0".split()
+    (
+        "files url data bin id file filename sha256 downloadLink downloadLinkEncoded"
+        " status success 0"
+    ).split()
 )
 SCALARS = (
     st.none()
@@ -1327,7 +1333,7 @@ WISHES = [{}, {"once": True}, {"expire": 12 * H}, {"keep": D}]
 
 
 def asked(row, file, options) -> t.Request:
-    """The request that a provider makes; the box is as strict with those that make several (test_providers.py)."""
+    """The request of a provider; the box checks those that make several (test_providers.py)."""
     requests = []
 
     def send(request):
@@ -1369,7 +1375,11 @@ def test_a_request_is_clean_whatever_the_name(row, name, tmp_path):
 
 @pytest.mark.parametrize(
     "base",
-    ["https://drop.example.org/ä b/", "https://grüße.example/x", "https://drop.example.org/a%20b"],
+    [
+        "https://drop.example.org/ä b/",
+        "https://grüße.example/x",
+        "https://drop.example.org/a%20b",
+    ],
 )
 def test_a_base_url_of_the_users_is_written_in_ascii(base, tmp_path):
     path = tmp_path / "a"
@@ -1816,7 +1826,7 @@ def span_or_status(header, size):
 
 @pytest.mark.parametrize("header, size, span", RANGES)
 def test_parse_range(header, size, span):
-    """RFC 9110, 14.2: a range that cannot be is 416; what is no single range of bytes asks for the whole."""
+    """RFC 9110, 14.2: an unsatisfiable range is 416; anything but one byte range requests all."""
     assert span_or_status(header, size) == span
 
 

@@ -1,4 +1,4 @@
-"""How a link is verified in bad weather, through the internet in a box: what is served is packed, late, or another part.
+"""Verification of a link in bad weather: a response that is packed, late, or another part.
 
 Chapters: 1 Content-Encoding, 2 Links that appear late, 3 Parts, 4 What is public is never
 forgotten, 5 Two files and one URL, 6 Unique names.
@@ -75,7 +75,7 @@ def body_of(answer) -> bytes:
 
 
 def encoded(encoding, pack, ranges=True):
-    """The file as a server gives it that packs what nobody wanted packed; ranges are those of the packed bytes."""
+    """The file from a server that compresses unasked; ranges count the compressed bytes."""
 
     def change(ask, answer):
         data = pack(body_of(answer))

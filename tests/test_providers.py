@@ -235,7 +235,7 @@ class Contract:
         )
 
     def stored(self, run: Run, data=None):
-        """What the host has stored under the link that was printed, after a success without a fault."""
+        """The stored file of the printed link, after a success without a fault."""
         url = run.json["url"] if run.out.startswith("{") else run.url
         assert run.code == 0
         assert re.fullmatch(r"https://[!-~]+", url)

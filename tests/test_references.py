@@ -1,4 +1,4 @@
-"""The official SDKs as wire references: they and the program upload the same file, and say the same.
+"""The official SDKs as wire references: they and the program upload the same file.
 
 Both go, unchanged, through the internet in a box to the same played hosts: so the hosts are held to
 what the SDKs understand, and the program to what the SDKs send. Every difference that is allowed is
@@ -37,7 +37,7 @@ ITS_OWN = {"user-agent", "accept-encoding", "accept", "connection", "keep-alive"
 
 
 class Message(NamedTuple):
-    """One request: where it went, what it told in headers and in JSON, and which bytes it carried."""
+    """One request: its URL, its headers and JSON fields, and the bytes that it carried."""
 
     method: str
     host: str
@@ -58,7 +58,7 @@ def message(seen) -> Message:
 
 
 def nameless(messages: List[Message], box) -> List[Message]:
-    """The same without what the host invented in its answers, so that two conversations can be compared."""
+    """The same without the host's invented values, so that two conversations can be compared."""
     text = json.dumps(messages)
     invented = [
         *box.hosts["api.dropboxapi.com"].sessions,
@@ -73,7 +73,7 @@ def nameless(messages: List[Message], box) -> List[Message]:
 
 
 def conversation(box) -> List[Message]:
-    """What was said since the last look, parts in their order; the fetching of links is no part of it."""
+    """The requests since the last call, parts in order, without the downloads of links."""
     talk = [message(seen) for seen in box.requests if seen.method != "GET"]
     box.requests.clear()
     parts = [m for m in talk if is_part(m)]
@@ -97,7 +97,8 @@ def net(online_box, clean_env):
     yield online_box
     # The rules are about our own requests; those of an SDK have its name, and wish for compression.
     foreign = re.compile(
-        r"the User-Agent is not ours$|Accept-Encoding asks for compression$|^CONNECT .*headers \['Accept'\]$"
+        r"the User-Agent is not ours$|Accept-Encoding asks for compression$"
+        r"|^CONNECT .*headers \['Accept'\]$"
         r"|the key goes to the storage$"  # fal_client 1.0.3 does that
     )
     online_box.world.complaints = [
@@ -264,7 +265,9 @@ def validators() -> Dict[str, Any]:
         "files/upload_session/append_v2": files.UploadSessionAppendArg_validator,
         "files/upload_session/finish": files.UploadSessionFinishArg_validator,
         "files/get_metadata": files.GetMetadataArg_validator,
-        "sharing/create_shared_link_with_settings": sharing.CreateSharedLinkWithSettingsArg_validator,
+        "sharing/create_shared_link_with_settings": (
+            sharing.CreateSharedLinkWithSettingsArg_validator
+        ),
         "sharing/list_shared_links": sharing.ListSharedLinksArg_validator,
     }
 
@@ -455,7 +458,7 @@ def test_fal_is_told_the_same_in_the_second_way(net, ours, photo):
 
 
 def keyless(talk: List[Message]) -> List[Message]:
-    """The SDK sends its key to the signed place of another company too: ours does not, the signature opens it."""
+    """The SDK sends its key also to another company's signed URL; ours does not."""
     first, storage = talk
     assert dict(storage.headers)["authorization"] == "Key " + KEY["FAL_KEY"]
     return [first, *headers_without([storage], "authorization")]

@@ -1,4 +1,4 @@
-"""From a tag to an installed program: the steps of the workflows, run here as GitHub runs them, in a fresh clone.
+"""From a tag to an installed program: the workflow steps, run as GitHub runs them.
 
 What they upload goes to a stand-in for the `gh` program, which lays it where a loopback "GitHub"
 serves it; install.sh takes it from there, and what it has installed uploads a file into the
@@ -73,7 +73,8 @@ GH = """#!/bin/sh
 echo "gh $*" >> "$RELEASES/log"
 [ "$GH_TOKEN" = secret ] || exit 4
 case $2 in
-    create) mkdir "$RELEASES/draft-$3"; for file; do [ ! -f "$file" ] || cp "$file" "$RELEASES/draft-$3"; done ;;
+    create) mkdir "$RELEASES/draft-$3"
+            for file; do [ ! -f "$file" ] || cp "$file" "$RELEASES/draft-$3"; done ;;
     edit) mv "$RELEASES/draft-$3" "$RELEASES/$3" ;;
 esac
 """
@@ -162,7 +163,7 @@ def run_step(key, folder, records, **env):
 
 
 def publish(folder: Path) -> None:
-    """The whole of it: `clone` is the fresh clone, `releases` what GitHub holds, and each step's words lie in `told`."""
+    """Publish: the fresh clone in `clone`, GitHub's files in `releases`, outputs in `reports`."""
     clone = clone_of_this_tree(folder / "clone", TAG)
     with open(clone / ".git" / "info" / "exclude", "a") as file:
         file.write(".venv\n")
@@ -292,12 +293,15 @@ def github(published):
 @pytest.mark.needs("curl")
 @pytest.mark.parametrize("wish", [[], ["--python"]], ids=["binary", "python"])
 def test_from_the_tag_to_an_upload(github, published, box: Box, tmp_path, wish):
-    """The proof of it all: fresh clone, tag, build, release, installer, clean HOME, and a file becomes a URL."""
+    """Fresh clone, tag, build, release, installer, clean HOME, and a file becomes a URL."""
     home = tmp_path / "new-home"
     home.mkdir()
     env = {"PATH": os.environ["PATH"], "HOME": str(home), "TWAT_FS_BASE_URL": github}
     target = home / ".local" / "bin"
-    pipe = 'curl -fsSL "$TWAT_FS_BASE_URL/latest/download/install.sh" | sh -s -- --dir "$HOME/.local/bin" "$@"'
+    pipe = (
+        'curl -fsSL "$TWAT_FS_BASE_URL/latest/download/install.sh"'
+        ' | sh -s -- --dir "$HOME/.local/bin" "$@"'
+    )
     done = subprocess.run(
         ["sh", "-c", pipe, "sh", *wish],
         env=env,
@@ -437,7 +441,10 @@ def test_failing_tests_make_no_release_and_repaired_ones_a_tag_that_is_not_pushe
     assert run(sys.executable, repository / "tools" / "version.py", "--expect", TAG).returncode == 0
 
 
-CHANGES = "import os\n\nimport twat_fs\n\n\ndef test_small():\n    assert twat_fs and os.system(os.environ['CHANGE']) == 0\n"
+CHANGES = (
+    "import os\n\nimport twat_fs\n\n\ndef test_small():\n"
+    "    assert twat_fs and os.system(os.environ['CHANGE']) == 0\n"
+)
 
 
 @pytest.mark.release

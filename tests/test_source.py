@@ -1,4 +1,4 @@
-"""Local files: what is none, what changes while it is sent, and names that would move a cursor or break a header."""
+"""Local files: not a file, changed during the upload, and names with control characters."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_missing_file_is_a_line_of_json_too(main, box, tmp_path):
 
 @posix
 def test_a_file_of_the_system_that_says_it_is_empty_names_the_way_out(main, box):
-    """/proc/self/status has 0 bytes until it is read: "empty files are not accepted" would be wrong."""
+    """/proc/self/status has 0 bytes by stat: "empty files are not accepted" would be wrong."""
     if not os.path.exists("/proc/self/status"):
         pytest.skip("no /proc here")
     done = main("/proc/self/status")
@@ -188,7 +188,7 @@ def test_a_file_of_the_system_that_says_it_is_empty_names_the_way_out(main, box)
 
 @pytest.fixture
 def typed(program, box, tmp_path):
-    """Run the program, type the command of its hint into a shell; the file that the box has then."""
+    """Run the program and the command of its hint; returns the file that the box has received."""
 
     def run(*args, **more):
         done = program(*args, **more)
@@ -511,7 +511,7 @@ def is_harmless(text):
 
 @pytest.mark.parametrize("host", ["catbox", "x0at", "filebin", DROP, PLAIN])
 def test_an_odd_name_arrives_harmless(main, box, odd, host):
-    """The box complains about every raw control character, separator, bad quote or header that was not meant."""
+    """The box complains about each raw control character, separator, bad quote or split header."""
     done = main("-v", "-p", host, odd)
     assert done.code == 0 and len(done.links) == 1 and is_harmless(done.out + done.err)
     stored = box.stored[done.links[0]]

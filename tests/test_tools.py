@@ -1,4 +1,4 @@
-"""The tools around the program: each does what its help says, and says no with a sentence and an exit code."""
+"""The development tools: each does what its help says, and fails with a message and a code."""
 
 from __future__ import annotations
 
@@ -89,7 +89,10 @@ def test_dev_refuses_what_it_does_not_know(args):
 
 
 def test_the_packages_are_read_from_the_list_in_pyproject():
-    text = '[dependency-groups]\ndev = [\n    "one>=1",   # why\n    "two; python_version < \'3.10\'",\n]\n\n[tool.x]\n'
+    text = (
+        '[dependency-groups]\ndev = [\n    "one>=1",   # why\n'
+        "    \"two; python_version < '3.10'\",\n]\n\n[tool.x]\n"
+    )
     assert dev.packages(text) == ["one>=1", "two; python_version < '3.10'"]
 
 
@@ -167,7 +170,8 @@ def test_clean_deletes_what_was_made_and_nothing_else(tmp_path):
 def test_the_table_of_online_tests_tells_day_result_and_reason():
     junit = (
         '<testsuites><testsuite><testcase name="test_up[a]" time="1.25"/>'
-        '<testcase name="test_up[b]" time="2"><failure message="no&#10;link">long</failure></testcase>'
+        '<testcase name="test_up[b]" time="2">'
+        '<failure message="no&#10;link">long</failure></testcase>'
         "</testsuite></testsuites>"
     )
     lines = dev.dated_table(junit, "2026-11-23").splitlines()

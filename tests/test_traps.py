@@ -1,4 +1,4 @@
-"""The traps that hosts have really set, one test for each; what is protected is in the name of the test.
+"""Failures that real hosts have caused, one test for each.
 
 What holds forevery host (HTML instead of a link, links of other hosts, one upload after a lost
 answer ...) is in test_providers.py; here is what one host does and nobody would expect.
@@ -685,7 +685,8 @@ def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, u
 
 
 APACHE = """<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">
-<html><head><title>201 Created</title></head><body><h1>Created</h1><p>Resource /a.txt has been created.</p></body></html>"""
+<html><head><title>201 Created</title></head>\
+<body><h1>Created</h1><p>Resource /a.txt has been created.</p></body></html>"""
 
 
 @pytest.mark.parametrize("status, body", [(200, ""), (201, "\n"), (204, ""), (201, APACHE)])

@@ -1,4 +1,4 @@
-"""tools/version.py: the version that git tags tell, in real repositories, and beside setuptools-scm's answers."""
+"""tools/version.py: versions from git tags in real repositories, compared with setuptools-scm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hosts in the box that need an account or several requests: Dropbox, fal, pixeldrain, storage.to.
+"""The hosts in the box with an account or several requests: Dropbox, fal, pixeldrain, storage.to.
 
 Played as their SDKs and documentation describe them (Dropbox SDK 12.2.4, fal_client 1.0.3,
 pixeldrain_web 2026-01-30, storageto/cli 2026-05-11), and strictly: what a real server refuses is
@@ -285,7 +285,8 @@ class Dropbox(Host):
             ask.complain("there is no token")
             return Answer(
                 400,
-                'Error in call to API function: Invalid authorization value in HTTP header "Authorization".',
+                "Error in call to API function: "
+                'Invalid authorization value in HTTP header "Authorization".',
             )
         if token not in self.tokens:
             tag = "expired_access_token" if token in self.expired else "invalid_access_token"
@@ -610,7 +611,10 @@ FAL_ABOUT = {"file_name": str, "content_type": "[a-z]+/[a-z0-9.+-]+"}
 
 
 class Fal(Host):
-    """A token for the CDN; files up to 100 MiB in one request, larger ones in parts; or a signed place at Google's."""
+    """Upload with a token of the CDN, or by a signed URL at Google.
+
+    Files up to 100 MiB take one request, larger ones are uploaded in parts.
+    """
 
     domains = ("v3.fal.media", "rest.fal.ai", "v3b.fal.media", "storage.googleapis.com")
     authorized = True
@@ -886,7 +890,7 @@ TO_ABOUT = {"filename": str, "content_type": str, "size": int}
 
 
 class StorageTo(Host):
-    """Three steps: init names a place at Cloudflare's R2, the bytes go there, confirm gives the link."""
+    """Three steps: init returns a URL at Cloudflare's R2, the bytes go there, confirm links."""
 
     domains = ("storage.to", "u7.r2.cloudflarestorage.com")
     single = 5 * 10**9  # larger files go in parts

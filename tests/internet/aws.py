@@ -1,7 +1,9 @@
-"""Amazon itself in the box: S3 with its addresses and regions, the token service, and the portal of the sign-on.
+"""Amazon in the box: S3 with its addresses and regions, the token service, the sign-on portal.
 
-    KEY + SECRET        a user's key; ASIA... with TOKEN are temporary keys, as the token service and the portal give them
-    BUCKETS             and the region of each; a bucket is asked in its own region, or says where it is (`moved`)
+    KEY + SECRET        a user's key; ASIA... with TOKEN are the temporary keys that the token
+                        service and the portal return
+    BUCKETS             and the region of each; a bucket responds in its own region, and names
+                        that region elsewhere (`moved`)
     allowed             what the key may do; AWS tells a stranger nothing about what is not there
 
 Signatures are checked by botocore's signer, from the bytes of the request. It is as strict as AWS
@@ -64,7 +66,8 @@ class Fault(Exception):
     def __init__(self, status: int, code: str, message: str = "no", more: str = "", headers=()):
         self.answer = Answer(
             status,
-            f"<?xml version='1.0'?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message>{more}</Error>",
+            f"<?xml version='1.0'?>\n<Error><Code>{code}</Code>"
+            f"<Message>{escape(message)}</Message>{more}</Error>",
             "application/xml",
             list(headers),
         )
@@ -102,7 +105,7 @@ def proof(
 
 
 def checked(ask: Ask, service: str, region: str) -> None:
-    """Raises Fault for a request that AWS would refuse; complains about what it lets pass and should not be."""
+    """Raise Fault where AWS would refuse; complain about what it merely tolerates."""
     match = re.fullmatch(AUTHORIZATION, ask.header("Authorization"))
     if not match:
         raise Fault(403, "AccessDenied", "Access Denied")
@@ -167,7 +170,7 @@ class Multipart:
 
 
 class S3(Host):
-    """All its addresses at once; the first segment of the path is the bucket where its name is not in the address."""
+    """S3 at all its addresses; the bucket is in the host name or the first segment of the path."""
 
     domains = tuple(f"s3.{region}.{suffix(region)}" for region in REGIONS) + tuple(
         f"{bucket}.s3.{region}.{suffix(region)}"
@@ -376,7 +379,8 @@ class S3(Host):
     def complete(self, ask: Ask, bucket: str, key: str) -> Answer:
         upload, text = self.upload_of(ask), self.body(ask).decode()
         named = re.findall(
-            r"<Part><PartNumber>(\d+)</PartNumber><ETag>&quot;(\w+)&quot;</ETag>(?:<ChecksumCRC32>(\S+?)</ChecksumCRC32>)?</Part>",
+            r"<Part><PartNumber>(\d+)</PartNumber><ETag>&quot;(\w+)&quot;</ETag>"
+            r"(?:<ChecksumCRC32>(\S+?)</ChecksumCRC32>)?</Part>",
             text,
         )
         had = [(str(n), etag.strip('"'), crc) for n, (etag, crc, _) in sorted(upload.parts.items())]

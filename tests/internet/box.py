@@ -195,7 +195,7 @@ class Wire:
         self.sock.sendall(data)
 
     def secure(self, context: ssl.SSLContext) -> None:
-        """Become the server of a TLS connection; its socket is known to `sever` before the handshake."""
+        """Become the server of a TLS connection; `sever` knows its socket before the handshake."""
         self.sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
         self.sock.do_handshake()
 
@@ -335,7 +335,7 @@ DISPOSITION = re.compile(r'form-data; name="((?:[^"\\]|\\.)*)"(?:; filename="((?
 
 
 class Multipart:
-    """The parts of a form: pairs of (head, pieces); the pieces must be used up before the next part."""
+    """Yield (head, pieces) for each part of a form; consume the pieces before the next part."""
 
     def __init__(self, body: Body, boundary: str):
         self.body, self.mark = body, b"\r\n--" + boundary.encode()
@@ -720,7 +720,7 @@ def head_bytes(status: int, headers) -> bytes:
 
 
 def wished_range(ask: Ask, size: int) -> Optional[Tuple[int, int]]:
-    """The slice (start, stop) that the request asks for; None for all; an empty slice cannot be satisfied."""
+    """The slice (start, stop) of a Range header; None for all; an empty slice is unsatisfiable."""
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", ask.header("Range"))
     if not match or match.groups() == ("", "") or ask.method != "GET":
         return None
@@ -810,7 +810,7 @@ class Fault:
 def early(
     ask: Ask, status: int = 413, after: int = CHUNK, body: Any = "too much\n", headers=()
 ) -> None:
-    """Answer, and close with unread bytes: the client will see a RST, and can still read the answer."""
+    """Respond, and close with unread bytes: the client gets a RST but can read the response."""
     ask.body.drain(after)
     answer_early(ask, status, body, list(headers) + [("Connection", "close")])
     ask.wire.close()
@@ -908,7 +908,7 @@ def wrong_host(ask: Ask, answer: Answer, base: str = EVIL) -> Answer:
 
 
 def escapes(ask: Ask, answer: Answer, status: int = 200) -> Answer:
-    """The answer as it would be, with terminal escapes, returns, bidi marks and NULs in its texts and links."""
+    """The normal response with escapes, returns, bidi marks and NULs in its texts and links."""
     text = answer.bytes().decode("utf-8")
     if answer.type == "application/json":
         return as_json(poison(json.loads(text)), status)
@@ -1083,7 +1083,7 @@ def exchange(ask: Ask) -> bool:
 
 
 def decide(ask: Ask, fault: Optional[Fault]) -> Answer:
-    """What comes back: from the host, from a fault, or from a host whose answer a fault has spoiled."""
+    """The response of the host, of a fault, or of the host after a fault has spoiled it."""
     bad_length = needs_length(ask) and not good_length(ask)
     if ask.head.version != "RAW" and (bad_length or ask.head.all("Transfer-Encoding")):
         ask.last = True  # where a next request would begin is unknown
@@ -1111,7 +1111,7 @@ def converse(world: "World", wire: Wire, tunnel: Tunnel, scheme: str) -> None:
 
 
 def talk_raw(world: "World", wire: Wire, tunnel: Tunnel) -> None:
-    """A host that takes bytes without any protocol, until half-close or until the client is idle."""
+    """A host that receives bytes without a protocol, until half-close or an idle client."""
     ask = Ask(world, wire, Head("RAW", "", "RAW", []), tunnel, "raw")
     world.requests.append(ask.seen)
     wire.some = patient_until_idle(wire, ask.owner.idle)
@@ -1408,7 +1408,7 @@ def tls_relay(port: int):
 
 
 def carry(client: End, server: End) -> None:
-    """Bytes both ways until the server has ended and all that it said is delivered; it is heard to its last word."""
+    """Relay bytes in both directions until the server has closed and its last byte is delivered."""
     while server.readable or client.queue:
         await_work(client, server)
         if client.readable and len(server.queue) < FULL:
@@ -1434,7 +1434,7 @@ def await_work(client: End, server: End) -> None:
 
 
 class World:
-    """All that a test can change; `reset` throws it away, and what old threads still write goes with it."""
+    """All state that a test can change; `reset` drops it with whatever old threads still write."""
 
     def __init__(self, hosts, directory: str, notary: Notary, addresses: Dict[str, str]):
         self.hosts, self.directory, self.notary, self.addresses = (
@@ -1582,7 +1582,7 @@ class Box:
         skip: int = 0,
         **details,
     ) -> None:
-        """Let mischief happen at `host` ("*" = everywhere); `when="download"` means all the domains of that host."""
+        """Schedule a fault at `host` ("*": all); `when="download"` covers all its domains."""
         if (
             name not in KINDS
             or when not in ("any", "upload", "download")
@@ -1612,7 +1612,7 @@ class Box:
 
 
 def addresses_for(hosts) -> Dict[str, str]:
-    """An IPv4 and an IPv6 address of the documentation networks for every domain, for SOCKS clients that resolve."""
+    """Documentation addresses (IPv4, IPv6) of each domain, for SOCKS clients that resolve."""
     table = {}
     for number, domain in enumerate(sorted(hosts), 1):
         table["192.0.2.%d" % number] = domain

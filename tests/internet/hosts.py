@@ -1,11 +1,11 @@
-"""The hosts that live in the box, each played as its documentation, its source or dated tests describe it.
+"""The hosts in the box, modelled on their documentation, their source or dated tests.
 
 A host is a class: its domains, its facts, `upload` and `download`. Facts are attributes, so a test
 can change them: `box.hosts["x0.at"].limit = 1000`. Switches that all hosts have:
 
     limit     the largest file it takes          head      False: HEAD is answered by 405
-    ranges    False: ranges are ignored          chunked   True: short answers come without Content-Length
-    closes    True: no keep-alive                authorized  True: an Authorization header is expected here
+    ranges    False: ranges are ignored      chunked     True: short bodies have no Content-Length
+    closes    True: no keep-alive            authorized  True: an Authorization header is expected
     empty     True: empty files are welcome
 
 Chapters: 1 What hosts share, 2 Forms with a text answer, 3 Forms with a JSON answer, 4 Raw uploads,
@@ -233,7 +233,7 @@ class Litterbox(Catbox):
 
 
 class NullPointer(Host):
-    """0x0.st and its software: closed by its owner, so `open` must be set to see an upload succeed."""
+    """0x0.st and its software; uploads are disabled by its owner unless a test sets `open`."""
 
     domains = ("0x0.st",)
     endpoints = ("/",)
@@ -532,7 +532,8 @@ class TmpfilesOrg(Host):
         if ask.path == self.endpoints[0]:
             return as_json(
                 {
-                    "message": "The GET method is not supported for this route. Supported methods: POST."
+                    "message": "The GET method is not supported for this route. "
+                    "Supported methods: POST."
                 },
                 405,
             )
@@ -544,7 +545,7 @@ class TmpfilesOrg(Host):
 
 
 class Filebin(Host):
-    """PUT or POST into a bin; the file's link leads to a storage host, and to a warning page for browsers."""
+    """PUT or POST into a bin; a link leads to a storage host, for browsers to a warning page."""
 
     domains = ("filebin.net", "situla.bitbit.net")
     blocked: Tuple[str, ...] = ()  # extensions that are refused
@@ -660,7 +661,7 @@ class Filebin(Host):
         return Answer(302, "", headers=[("Location", link), ("X-Robots-Tag", "noindex")])
 
     def storage(self, ask: Ask) -> Answer:
-        """The S3 behind: only presigned GETs; a HEAD is another method, so the signature is wrong."""
+        """The S3 storage behind it: presigned GETs only; a HEAD has the wrong signature."""
         stored = ask.world.stored.find("https://filebin.net/" + ask.path.partition("/filebin/")[2])
         if ask.method == "HEAD" or "X-Amz-Signature" not in ask.query:
             return Answer(
@@ -779,7 +780,7 @@ class Bashupload(Host):
 
 
 class Termbin(Host):
-    """Raw TCP: bytes in until half-close or idleness, a URL and a NUL out; text to its first NUL is kept."""
+    """Raw TCP: bytes in until half-close or a pause, a URL and a NUL out; stores up to a NUL."""
 
     domains = ("termbin.com",)
     raw_port = 9999
@@ -802,7 +803,7 @@ class Termbin(Host):
 
 
 class TransferSh(Host):
-    """A transfer.sh server: also one that wants a password, and one behind a proxy that speaks http."""
+    """A transfer.sh server, also with a password, and behind a proxy that reports http."""
 
     domains = ("drop.example.org",)
     fields = ("filedata", "file")

@@ -1,6 +1,6 @@
-"""A server on loopback whose manners a test decides: plain sockets, TLS if wanted, a thread for each connection.
+"""A server on loopback with manners from a test: plain or TLS, a thread for each connection.
 
-    with Server(Keeper()) as server:                 # keeps what is PUT, in the way of transfer.sh, and gives it back
+    with Server(Keeper()) as server:         # stores each PUT like transfer.sh, and serves it
         main("-p", server.url, "report.pdf")
         assert server.arrived[0].method == "PUT"
 
@@ -176,7 +176,7 @@ class Server:
 
 
 class Keeper:
-    """Keeps what is PUT and gives it back, with ranges: the protocol of transfer.sh.  A subclass spoils one thing."""
+    """Store each PUT and serve it, with ranges, like transfer.sh; a subclass spoils one thing."""
 
     def __init__(self) -> None:
         self.stored: Dict[str, bytes] = {}

@@ -1,11 +1,12 @@
 """A relay in front of a real server: it writes down what passes, and spoils what a test wishes.
 
     with Relay(s3.endpoint) as relay:
-        relay.spoil("PUT", "partNumber=2", times=2, status=503)      # answered here, after the body; the server hears nothing
-        relay.spoil("PUT", cut=1000)                                 # hangs up after so many bytes of the body
-        relay.spoil("PUT", hold=True)                                # takes the body, and answers never
-        relay.spoil("POST", "uploadId", lost=True)                   # the server does it, and nobody learns
-        relay.spoil(answer=with_date)                                # (status, headers, body) -> the same, changed
+        # respond here after the body; the server sees nothing
+        relay.spoil("PUT", "partNumber=2", times=2, status=503)
+        relay.spoil("PUT", cut=1000)            # close after so many bytes of the body
+        relay.spoil("PUT", hold=True)           # read the body, never respond
+        relay.spoil("POST", "uploadId", lost=True)  # the server acts, its response is lost
+        relay.spoil(answer=with_date)           # (status, headers, body) -> the same, changed
         program(..., env={**s3.env(), "AWS_ENDPOINT_URL_S3": relay.url})
         assert relay.asked("PUT")[0].header("x-amz-date")
 

