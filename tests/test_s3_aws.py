@@ -58,9 +58,9 @@ def large(tmp_path):
 
 
 def stored(box, path, bucket="pictures", key=""):
-    found = box.stored[f"s3://{bucket}/{key or path.name}"]
-    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+    upload = box.stored[f"s3://{bucket}/{key or path.name}"]
+    assert upload.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    return upload
 
 
 def good(done):

@@ -35,10 +35,10 @@ def env(letter: str) -> dict:
     return {"AWS_ACCESS_KEY_ID": f"AKIA{letter}", "AWS_SECRET_ACCESS_KEY": f"secret-{letter}"}
 
 
-def line(*words) -> str:
+def line(*args) -> str:
     """A command as it is typed on this system."""
     return (
-        subprocess.list2cmdline(map(str, words)) if os.name == "nt" else shlex.join(map(str, words))
+        subprocess.list2cmdline(map(str, args)) if os.name == "nt" else shlex.join(map(str, args))
     )
 
 
@@ -112,8 +112,8 @@ def files(tmp_path):
 
 @pytest.mark.parametrize("case", CASES)
 def test_keys_region_and_endpoint_are_those_of_botocore(case, files, clean_env):
-    given, config, shared = CASES[case]
-    settings = {**files(config, shared), **given}
+    variables, config, shared = CASES[case]
+    settings = {**files(config, shared), **variables}
     for name, value in settings.items():
         clean_env.setenv(name, value)
     session = botocore.session.Session()
@@ -122,8 +122,8 @@ def test_keys_region_and_endpoint_are_those_of_botocore(case, files, clean_env):
     if "AWS_REGION" not in settings:  # which botocore itself does not read
         client = session.create_client("s3", region_name=region)
     ours = t.Aws(settings)
-    found = ours.credentials()
-    assert (found.key, found.secret, found.token or None) == theirs[:3]
+    credentials = ours.credentials()
+    assert (credentials.key, credentials.secret, credentials.token or None) == theirs[:3]
     assert ours.region() == region
     endpoint = client.meta.endpoint_url
     assert ours.endpoint("s3") == ("" if "amazonaws.com" in endpoint else endpoint)
@@ -140,14 +140,14 @@ def test_the_newer_name_of_the_region_wins(files):
 
 
 @pytest.fixture
-def told(program, tmp_path, box):
+def stderr_of(program, tmp_path, box):
     """What the program says when S3 is named, with these settings; nothing is sent and nothing is shown."""
     path = tmp_path / "file.txt"
     path.write_text("x")
 
-    def run(*args, **given):
+    def run(*args, **settings):
         base = {"AWS_S3_BUCKET": "pictures", "AWS_EC2_METADATA_DISABLED": "true"}
-        done = program("-p", "s3", "-v", path, *args, env={**base, **given})
+        done = program("-p", "s3", "-v", path, *args, env={**base, **settings})
         assert done.returncode == 5 and done.stdout == "" and "Traceback" not in done.stderr
         for secret in (SECRET, TEMPORARY_SECRET, TOKEN, "very-secret"):
             assert secret not in done.stderr
@@ -158,7 +158,7 @@ def told(program, tmp_path, box):
 
 
 @pytest.mark.parametrize(
-    "given, sentence",
+    "settings, sentence",
     [
         ({}, "AWS credentials not found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
         ({"AWS_ACCESS_KEY_ID": KEY}, "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not; both belong together"),
@@ -186,13 +186,13 @@ def told(program, tmp_path, box):
         ),
     ],
 )  # fmt: skip
-def test_a_sentence_says_what_to_do(told, given, sentence):
-    assert sentence in told(**given)
+def test_a_sentence_says_what_to_do(stderr_of, settings, sentence):
+    assert sentence in stderr_of(**settings)
 
 
 def test_an_endpoint_travels_in_ascii(clean_env):
-    found = t.Aws({"AWS_ENDPOINT_URL": "http://bücher.example:9000/ü/%20/"}).endpoint("s3")
-    assert found == "http://xn--bcher-kva.example:9000/%C3%BC/%20"
+    endpoint = t.Aws({"AWS_ENDPOINT_URL": "http://bücher.example:9000/ü/%20/"}).endpoint("s3")
+    assert endpoint == "http://xn--bcher-kva.example:9000/%C3%BC/%20"
 
 
 @pytest.mark.parametrize(
@@ -204,19 +204,19 @@ def test_an_endpoint_travels_in_ascii(clean_env):
         ("[default]\n= very-secret\n", 2),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(told, tmp_path, text, line):
+def test_a_broken_file_is_named_with_its_line(stderr_of, tmp_path, text, line):
     (tmp_path / "config").write_text(text)
-    said = told(AWS_CONFIG_FILE=tmp_path / "config")
-    assert f"config: line {line} is invalid" in said
+    message = stderr_of(AWS_CONFIG_FILE=tmp_path / "config")
+    assert f"config: line {line} is invalid" in message
     (tmp_path / "credentials").write_text(text)
-    said = told(AWS_SHARED_CREDENTIALS_FILE=tmp_path / "credentials")
-    assert f"credentials: line {line} is invalid" in said
+    message = stderr_of(AWS_SHARED_CREDENTIALS_FILE=tmp_path / "credentials")
+    assert f"credentials: line {line} is invalid" in message
 
 
-def test_a_file_that_is_no_text(told, tmp_path):
+def test_a_file_that_is_no_text(stderr_of, tmp_path):
     for data, codec in ((b"[default]\n\xff\x00", "utf-8"), (b"\xff\xfe\x00", "utf-16-le")):
         (tmp_path / "config").write_bytes(data)
-        assert f"config: '{codec}' codec can't decode" in told(AWS_CONFIG_FILE=tmp_path / "config")
+        assert f"config: '{codec}' codec can't decode" in stderr_of(AWS_CONFIG_FILE=tmp_path / "config")
 
 
 @pytest.mark.parametrize(
@@ -230,9 +230,9 @@ def test_a_file_that_is_no_text(told, tmp_path):
         ("[profile p]\nrole_arn = r\ncredential_source = Elsewhere\n", "Elsewhere, from which a role is to be assumed, has no"),
     ],
 )  # fmt: skip
-def test_a_profile_that_leads_nowhere(told, tmp_path, config, sentence):
+def test_a_profile_that_leads_nowhere(stderr_of, tmp_path, config, sentence):
     (tmp_path / "config").write_text(config)
-    assert sentence in told(AWS_CONFIG_FILE=tmp_path / "config", AWS_PROFILE="p")
+    assert sentence in stderr_of(AWS_CONFIG_FILE=tmp_path / "config", AWS_PROFILE="p")
 
 
 def test_status_says_what_is_missing(program):
@@ -268,15 +268,15 @@ def process(tmp_path):
 
 
 def test_a_program_gives_keys_that_end(process):
-    told = {
+    keys = {
         "Version": 1,
         "AccessKeyId": "AKIAP",
         "SecretAccessKey": "s",
         "SessionToken": "t",
         "Expiration": "2030-01-02T03:04:05Z",
     }
-    found = t.Aws(process(f"print({json.dumps(told)!r})")).credentials()
-    assert found[:4] == ("AKIAP", "s", "t", 1893553445.0)
+    credentials = t.Aws(process(f"print({json.dumps(keys)!r})")).credentials()
+    assert credentials[:4] == ("AKIAP", "s", "t", 1893553445.0)
 
 
 def test_a_token_from_a_file_is_not_repeated_either_when_the_server_does(program, tmp_path):
@@ -285,8 +285,8 @@ def test_a_token_from_a_file_is_not_repeated_either_when_the_server_does(program
 
     def odd(talk):
         if talk.request():
-            said = f"<Error><Code>Odd</Code><Message>{html.escape(token)}, {token.replace('&', ' ')}</Message></Error>"
-            talk.say(403, said.encode())
+            body = f"<Error><Code>Odd</Code><Message>{html.escape(token)}, {token.replace('&', ' ')}</Message></Error>"
+            talk.say(403, body.encode())
 
     with Server(odd) as server:
         (tmp_path / "credentials").write_text(
@@ -317,14 +317,14 @@ def test_a_token_from_a_file_is_not_repeated_either_when_the_server_does(program
         ("import os; os.kill(os.getpid(), 9)", "the credential_process failed (%d)" % (9 if os.name == "nt" else -9)),
     ],
 )  # fmt: skip
-def test_a_program_that_gives_none(told, process, code, sentence):
-    assert sentence in told(**process(code))
+def test_a_program_that_gives_none(stderr_of, process, code, sentence):
+    assert sentence in stderr_of(**process(code))
 
 
 @pytest.mark.parametrize("command", ["/nowhere/at-all --x", "'unclosed", ""])
-def test_a_program_that_is_none(told, tmp_path, command):
+def test_a_program_that_is_none(stderr_of, tmp_path, command):
     (tmp_path / "config").write_text(f"[profile p]\ncredential_process = {command}\n")
-    assert "the credential_process could not be started: " in told(
+    assert "the credential_process could not be started: " in stderr_of(
         AWS_CONFIG_FILE=tmp_path / "config", AWS_PROFILE="p"
     )
 
@@ -392,8 +392,8 @@ def metadata():
 def upload(box, program, tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("x")
-    return lambda **given: program(
-        "-p", "s3", "-v", path, env={"AWS_S3_BUCKET": "pictures", **given}
+    return lambda **settings: program(
+        "-p", "s3", "-v", path, env={"AWS_S3_BUCKET": "pictures", **settings}
     )
 
 
@@ -401,11 +401,11 @@ def upload(box, program, tmp_path):
 def test_a_container_has_keys(upload, metadata, box, tmp_path, where):
     (tmp_path / "token").write_text("container-token\n")
     token = {"file": ("_FILE", tmp_path / "token"), "setting": ("", "container-token")}[where]
-    given = {
+    settings = {
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": metadata.url + "container",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN" + token[0]: token[1],
     }
-    done = upload(**given)
+    done = upload(**settings)
     assert (
         done.returncode == 0
         and TEMPORARY in done.stdout
@@ -420,7 +420,7 @@ def test_a_container_has_keys(upload, metadata, box, tmp_path, where):
 def test_no_proxy_hears_the_token_of_a_container(program, tmp_path, host):
     (tmp_path / "x").write_text("x")
     with Server(Metadata()) as proxy:
-        given = {
+        settings = {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{host}/container",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": "container-token",
             "AWS_S3_BUCKET": "pictures",
@@ -429,7 +429,7 @@ def test_no_proxy_hears_the_token_of_a_container(program, tmp_path, host):
             "-p",
             "s3",
             tmp_path / "x",
-            env={**given, "HTTP_PROXY": proxy.url, "http_proxy": proxy.url},
+            env={**settings, "HTTP_PROXY": proxy.url, "http_proxy": proxy.url},
         )
         assert (
             done.returncode == 5
@@ -445,12 +445,12 @@ def test_a_token_may_be_long(program, tmp_path):
     def both(talk):
         arrived = talk.request()
         while arrived:
-            told = {
+            keys = {
                 "AccessKeyId": TEMPORARY,
                 "SecretAccessKey": TEMPORARY_SECRET,
                 "SessionToken": token,
             }
-            xml = "".join(f"<{name}>{value}</{name}>" for name, value in told.items())
+            xml = "".join(f"<{name}>{value}</{name}>" for name, value in keys.items())
             talk.say(200, xml.encode() if arrived.method == "POST" else b"")
             arrived = talk.request()
 
@@ -494,14 +494,14 @@ def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
         (lambda talk: (talk.request(), talk.linger()), "container-token", "no credentials: 127.0.0.1: timed out"),
     ],
 )  # fmt: skip
-def test_a_container_without_keys(told, manner, token, sentence):
+def test_a_container_without_keys(stderr_of, manner, token, sentence):
     with Server(manner) as server:
         begun = time.monotonic()
         uri = {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": server.url + "container",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
         }
-        assert sentence in told(**uri) and time.monotonic() - begun < 8
+        assert sentence in stderr_of(**uri) and time.monotonic() - begun < 8
         assert len(server.arrived) == 1
 
 
@@ -522,27 +522,27 @@ def test_a_machine_has_a_role(upload, metadata, box):
         Metadata(role=""),
     ],
 )
-def test_a_machine_without_a_role_is_none(told, manner):
+def test_a_machine_without_a_role_is_none(stderr_of, manner):
     with Server(manner) as server:
-        said = told(AWS_EC2_METADATA_SERVICE_ENDPOINT=server.url, AWS_EC2_METADATA_DISABLED=None)
-        assert "AWS credentials not found" in said and 1 <= len(server.arrived) <= 3
+        message = stderr_of(AWS_EC2_METADATA_SERVICE_ENDPOINT=server.url, AWS_EC2_METADATA_DISABLED=None)
+        assert "AWS credentials not found" in message and 1 <= len(server.arrived) <= 3
 
 
 # 5  When nobody is asked ---------------------------------------------------------------------------------------------
 
 
-def test_the_machine_is_asked_for_a_second_at_most(told):
+def test_the_machine_is_asked_for_a_second_at_most(stderr_of):
     """Nobody answers there but in a cloud."""
     with blackhole() as port:
         begun = time.monotonic()
-        said = told(
+        message = stderr_of(
             AWS_EC2_METADATA_SERVICE_ENDPOINT=f"http://127.0.0.1:{port}",
             AWS_EC2_METADATA_DISABLED=None,
         )
-        assert "AWS credentials not found" in said and 0.9 < time.monotonic() - begun < 4
+        assert "AWS credentials not found" in message and 0.9 < time.monotonic() - begun < 4
     with Server(lambda talk: (talk.request(), talk.linger())) as silent:
         begun = time.monotonic()
-        told(AWS_EC2_METADATA_SERVICE_ENDPOINT=silent.url, AWS_EC2_METADATA_DISABLED=None)
+        stderr_of(AWS_EC2_METADATA_SERVICE_ENDPOINT=silent.url, AWS_EC2_METADATA_DISABLED=None)
         assert time.monotonic() - begun < 4 and len(silent.arrived) == 1
 
 
@@ -552,8 +552,8 @@ def test_the_machine_is_asked_last(upload, metadata):
     assert not metadata.arrived
 
 
-def test_the_machine_is_not_asked_where_that_is_forbidden(told, metadata):
-    told(AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata.url, AWS_EC2_METADATA_DISABLED="TRUE")
+def test_the_machine_is_not_asked_where_that_is_forbidden(stderr_of, metadata):
+    stderr_of(AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata.url, AWS_EC2_METADATA_DISABLED="TRUE")
     assert not metadata.arrived
 
 

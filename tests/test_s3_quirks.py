@@ -195,18 +195,18 @@ def refused(program, small):
 
 def test_a_bucket_in_the_path_of_the_endpoint_is_refused(refused):
     with quirky("mute") as server:
-        said = refused(server, AWS_ENDPOINT_URL=f"{URL}/bkt/")
-        assert f"AWS_ENDPOINT_URL contains the bucket already; set AWS_ENDPOINT_URL={URL}\n" in said
+        message = refused(server, AWS_ENDPOINT_URL=f"{URL}/bkt/")
+        assert f"AWS_ENDPOINT_URL contains the bucket already; set AWS_ENDPOINT_URL={URL}\n" in message
 
 
 def test_a_bucket_in_the_host_of_the_endpoint_is_refused(refused):
     with quirky("mute") as server:
-        said = refused(server, AWS_ENDPOINT_URL_S3="http://bkt.s3.quirk.example")
+        message = refused(server, AWS_ENDPOINT_URL_S3="http://bkt.s3.quirk.example")
         assert (
             f"AWS_ENDPOINT_URL_S3 contains the bucket already; set AWS_ENDPOINT_URL_S3={URL},"
-            in said
+            in message
         )
-        assert "or AWS_S3_PATH_STYLE=true if" in said
+        assert "or AWS_S3_PATH_STYLE=true if" in message
 
 
 def test_a_server_may_be_called_like_the_bucket(upload):
@@ -264,9 +264,9 @@ def test_what_stands_around_a_key_in_a_file_is_named(refused, tmp_path, id, secr
     )
     settings = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
     with quirky("mute") as server:
-        said = refused(server, AWS_SHARED_CREDENTIALS_FILE=tmp_path / "keys", **settings)
+        message = refused(server, AWS_SHARED_CREDENTIALS_FILE=tmp_path / "keys", **settings)
     flaw = "is in quotes" if "mine" not in id + secret else "has a comment behind it"
-    assert f"{sentence} {tmp_path}/keys {flaw}" in said
+    assert f"{sentence} {tmp_path}/keys {flaw}" in message
 
 
 @pytest.mark.parametrize(
@@ -364,10 +364,10 @@ def test_the_aws_cli_gives_the_keys_of_a_sign_on(upload, aws_cli, signed_on, nam
 def test_without_the_aws_cli_its_command_is_the_hint(refused, tmp_path, signed_on, name):
     (tmp_path / "config").write_text(SIGN_ONS[name])
     with quirky("mute") as server:
-        said = refused(server, AWS_CONFIG_FILE=tmp_path / "config", **signed_on(name))
+        message = refused(server, AWS_CONFIG_FILE=tmp_path / "config", **signed_on(name))
     assert (
         f"the AWS CLI (version 2) could not be started: no such file or directory   {COMMAND}\n"
-        in said
+        in message
     )
 
 
@@ -391,8 +391,8 @@ def test_what_the_aws_cli_says_when_it_fails(
     aws_cli(err=err, code=code)
     (tmp_path / "config").write_text(SIGN_ONS["sso"])
     with quirky("mute") as server:
-        said = refused(server, AWS_CONFIG_FILE=tmp_path / "config", **signed_on("sso"))
-    assert f"the AWS CLI (version 2) {sentence}" in said and said.endswith(f"   {COMMAND}\n")
+        message = refused(server, AWS_CONFIG_FILE=tmp_path / "config", **signed_on("sso"))
+    assert f"the AWS CLI (version 2) {sentence}" in message and message.endswith(f"   {COMMAND}\n")
 
 
 def test_keys_in_the_credentials_file_come_before_a_login(upload, tmp_path, signed_on):

@@ -43,13 +43,13 @@ def signed(arrived) -> set:
     return set(names) - set(ONLY_THEIRS) - {"content-type"}
 
 
-def told(arrived) -> dict:
+def own_headers(arrived) -> dict:
     return {
         name.lower(): value for name, value in arrived.headers if name.lower() not in OWN_VALUES
     }
 
 
-def place(arrived) -> tuple:
+def target_of(arrived) -> tuple:
     """Method, path as it was sent, and the query without the name that the server has given to this upload."""
     split = urlsplit(arrived.target)
     query = sorted(
@@ -108,20 +108,20 @@ def both(s3_pool, program, tmp_path):
 @pytest.mark.parametrize("size", [0, 1000, 5 * MIB, 40 * MIB])
 def test_our_conversation_is_that_of_boto3(both, size, key):
     theirs, ours = both(size, key)
-    assert [place(found) for found in ours] == [place(found) for found in theirs]
+    assert [target_of(request) for request in ours] == [target_of(request) for request in theirs]
     for one, other in zip(ours, theirs):
-        mine, reference = told(one), told(other)
-        if mine.get("content-type", "").startswith("text/"):  # ours says that the text is UTF-8
-            mine["content-type"] = mine["content-type"].partition(";")[0]
-        assert set(reference) - set(mine) <= set(ONLY_THEIRS)
-        assert set(mine) - set(reference) <= set(ONLY_OURS)
+        actual, reference = own_headers(one), own_headers(other)
+        if actual.get("content-type", "").startswith("text/"):  # ours says that the text is UTF-8
+            actual["content-type"] = actual["content-type"].partition(";")[0]
+        assert set(reference) - set(actual) <= set(ONLY_THEIRS)
+        assert set(actual) - set(reference) <= set(ONLY_OURS)
         if b"<CompleteMultipartUpload" in one.body:
             assert len(parts(one.body)) == 4 and [p[0] for p in parts(one.body)] == [
                 p[0] for p in parts(other.body)
             ]
             continue
-        assert {name: mine[name] for name in reference if name in mine} == {
-            n: v for n, v in reference.items() if n in mine
+        assert {name: actual[name] for name in reference if name in actual} == {
+            n: v for n, v in reference.items() if n in actual
         }
         assert (one.body, one.length) == (other.body, other.length) and signed(one) == signed(other)
 
@@ -130,10 +130,10 @@ def test_every_difference_that_is_listed_is_one(both):
     """A reason that nobody needs any more is to be taken out."""
     theirs, ours = both(40 * MIB, "again.txt")
     only_theirs = {
-        name for one, other in zip(ours, theirs) for name in set(told(other)) - set(told(one))
+        name for one, other in zip(ours, theirs) for name in set(own_headers(other)) - set(own_headers(one))
     }
     only_ours = {
-        name for one, other in zip(ours, theirs) for name in set(told(one)) - set(told(other))
+        name for one, other in zip(ours, theirs) for name in set(own_headers(one)) - set(own_headers(other))
     }
     assert (only_theirs, only_ours) == (set(ONLY_THEIRS), set(ONLY_OURS))
 

@@ -107,12 +107,12 @@ class Workspace(NamedTuple):
     def env(self) -> dict[str, str]:
         """The same minimal environment for all clients, without proxies and settings."""
         names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
-        certificates = dict.fromkeys(names, self.bundle) if self.bundle else {}
+        bundles = dict.fromkeys(names, self.bundle) if self.bundle else {}
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "LANG": "C.UTF-8",
-            **certificates,
+            **bundles,
         }
 
     def file(self, size: int) -> str:
