@@ -1,8 +1,9 @@
 """The unchanged program against real S3 servers that check signatures: every test runs once for each of them.
 
-What a server cannot express stands in KNOWS (servers/s3.py), and the first chapter asks each of them whether that is true.
-Chapters: 1 What the servers know, 2 What arrives, 3 Keys, 4 Nothing is overwritten, 5 Links, 6 Faults on the way,
-7 What is refused, 8 Interrupted, 9 Temporary credentials, 10 What nobody may read.
+What a server cannot express stands in KNOWS (servers/s3.py), and the first chapter asks each of
+them whether that is true. Chapters: 1 What the servers know, 2 What arrives, 3 Keys, 4 Nothing is
+overwritten, 5 Links, 6 Faults on the way, 7 What is refused, 8 Interrupted, 9 Temporary
+credentials, 10 What nobody may read.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from needs import need
 MIB = 1 << 20
 HOUR = 3600
 
-# 1  What the servers know --------------------------------------------------------------------------------------------
+# 1  What the servers know -------------------------------------------------------------------------
 
 
 def plain(method, url, headers=(), body=None):
@@ -131,7 +132,7 @@ def test_a_server_checks_signatures(s3):
     assert plain("GET", f"{s3.endpoint}/{s3.bucket}/known")[0] in (400, 403)
 
 
-# 2  What arrives -----------------------------------------------------------------------------------------------------
+# 2  What arrives ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -243,15 +244,15 @@ def test_100_mib_arrive_in_little_memory(s3, folder, tmp_path, box):
     """Eight parts of 16 MiB under way would be 128 MiB: they are read while they are sent."""
     path = file_of(tmp_path, 100 * MIB)
     arguments = ["-p", "s3", "--no-check", "-j", "8", "--remote-path", folder, path]
-    env = environment(
-        box, {"AWS_S3_BUCKET": s3.bucket, **s3.env(), "COVERAGE_PROCESS_START": None}
-    )  # measuring takes memory
+    # measuring takes memory
+    env = environment(box, {"AWS_S3_BUCKET": s3.bucket, **s3.env(), "COVERAGE_PROCESS_START": None})
+    # a child of ours would be charged for our own memory
     argv = [
         sys.executable,
         "-c",
         PEAK,
         *command(arguments),
-    ]  # a child of ours would be charged for our own memory
+    ]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
     url, peak = good(done).split()
     assert url.startswith(s3.endpoint) and int(peak) < 48 * 1024
@@ -262,7 +263,9 @@ def test_100_mib_arrive_in_little_memory(s3, folder, tmp_path, box):
 def test_json_tells_what_is_known(s3, upload, folder, tmp_path):
     path = file_of(tmp_path, 1000)
     result = json.loads(good(upload("--json", path, "--remote-path", folder, "--expire", "1h")))
-    assert result["sha256"] == sha256(path) and result["size"] == 1000 and result["provider"] == "s3"
+    assert (
+        result["sha256"] == sha256(path) and result["size"] == 1000 and result["provider"] == "s3"
+    )
     assert result["verified"] == ("full" if "links" in s3.knows else "none")
     assert "X-Amz-Expires=3600&" in result["url"]
 
@@ -282,7 +285,11 @@ def test_one_job_is_one_connection(s3, upload, folder, tmp_path):
             )
         )
         assert relay.connections == 1
-        assert [request.promised() for request in relay.asked("PUT")] == [16 * MIB, 16 * MIB, 8 * MIB]
+        assert [request.promised() for request in relay.asked("PUT")] == [
+            16 * MIB,
+            16 * MIB,
+            8 * MIB,
+        ]
 
 
 @pytest.mark.parametrize("size", [0, 17 * MIB])
@@ -293,11 +300,16 @@ def test_text_is_stored_with_its_charset(s3, upload, folder, tmp_path, size):
     assert stored(s3, f"{folder}grüße.md")[2] == "text/markdown; charset=utf-8"
 
 
-# 3  Keys -------------------------------------------------------------------------------------------------------------
+# 3  Keys ------------------------------------------------------------------------------------------
 
 KEYS = [
-    "a b/c  d.txt", "a+b%41%.txt", "what#is?this=1&2.txt", "q'\"<>|\\^`{}[]~.txt", "a&b=c;d,e@f:g!$'()*.txt", "😀 üß中/ñ.txt",
-]  # fmt: skip
+    "a b/c  d.txt",
+    "a+b%41%.txt",
+    "what#is?this=1&2.txt",
+    "q'\"<>|\\^`{}[]~.txt",
+    "a&b=c;d,e@f:g!$'()*.txt",
+    "😀 üß中/ñ.txt",
+]
 NO_PATHS = ["../up.txt", "a/../b.txt", "a//b.txt", "./here.txt", "/lead.txt", "//.//x.txt"]
 
 
@@ -370,7 +382,7 @@ def test_a_server_that_has_only_a_number_is_never_asked_by_the_name_of_a_bucket(
     assert url.startswith(f"{s3.endpoint}/{s3.bucket}/{folder}x.txt?")
 
 
-# 4  Nothing is overwritten -------------------------------------------------------------------------------------------
+# 4  Nothing is overwritten ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [10, 17 * MIB])
@@ -451,7 +463,7 @@ def test_an_empty_object_is_not_overwritten_either(s3, upload, folder, tmp_path)
     assert done.returncode == 1 and "already exists" in done.stderr
 
 
-# 5  Links ------------------------------------------------------------------------------------------------------------
+# 5  Links -----------------------------------------------------------------------------------------
 
 
 def curl(url, *options):
@@ -538,7 +550,7 @@ def test_a_bucket_that_is_not_public_is_found_out(s3, program, folder, tmp_path)
     assert "is the bucket public? without --public the link is signed" in done.stderr
 
 
-# 6  Faults on the way ------------------------------------------------------------------------------------------------
+# 6  Faults on the way -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -697,7 +709,7 @@ def test_a_slow_end_is_waited_for_no_longer_than_wished(s3, relay, relayed, fold
     assert not unfinished(s3, f"{folder}a file.bin")
 
 
-# 7  What is refused --------------------------------------------------------------------------------------------------
+# 7  What is refused -------------------------------------------------------------------------------
 
 
 def refused(done, *sentences):
@@ -753,7 +765,7 @@ def test_status_online_makes_a_round_trip(s3, program):
     )
 
 
-# 8  Interrupted ------------------------------------------------------------------------------------------------------
+# 8  Interrupted -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("jobs", ["1", "4"])
@@ -784,7 +796,7 @@ def test_an_interrupted_upload_leaves_nothing_that_costs(
     assert not unfinished(s3, f"{folder}a file.bin")
 
 
-# 9  Temporary credentials --------------------------------------------------------------------------------------------
+# 9  Temporary credentials -------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -793,9 +805,9 @@ def moto(s3_pool):
 
 
 def assumed(server, **more):
-    response = server.client("sts").assume_role(RoleArn=server.role, RoleSessionName="test", **more)[
-        "Credentials"
-    ]
+    response = server.client("sts").assume_role(
+        RoleArn=server.role, RoleSessionName="test", **more
+    )["Credentials"]
     return {
         "AWS_ACCESS_KEY_ID": response["AccessKeyId"],
         "AWS_SECRET_ACCESS_KEY": response["SecretAccessKey"],
@@ -811,7 +823,9 @@ def test_temporary_credentials_and_when_their_link_ends(moto, program, tmp_path)
     result = json.loads(done.stdout)
     assert done.returncode == 0 and result["expires"] == credentials["AWS_CREDENTIAL_EXPIRATION"]
     assert "the link ends with the temporary credentials (" + result["expires"][:10] in done.stderr
-    assert "X-Amz-Security-Token=" + quote(credentials["AWS_SESSION_TOKEN"], safe="") in result["url"]
+    assert (
+        "X-Amz-Security-Token=" + quote(credentials["AWS_SESSION_TOKEN"], safe="") in result["url"]
+    )
     assert stored(moto, "temporary")[1] == 10
 
 
@@ -936,7 +950,7 @@ def test_a_role_that_may_not_be_assumed(moto, program, tmp_path):
     )
 
 
-# 10  What nobody may read --------------------------------------------------------------------------------------------
+# 10  What nobody may read -------------------------------------------------------------------------
 
 
 def test_no_secret_is_ever_shown(s3, upload, start, relay, folder, tmp_path):

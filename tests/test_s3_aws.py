@@ -1,6 +1,7 @@
 """The unchanged program and Amazon itself, as the box plays it (internet/aws.py): addresses, regions, and its moods.
 
-Chapters: 1 Where a bucket is, 2 What it says and means, 3 What a key may not do, 4 Who gives out keys.
+Chapters: 1 Where a bucket is, 2 What it says and means, 3 What a key may not do, 4 Who gives out
+keys.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def error(code, message="no", more=""):
     return f"<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>"
 
 
-# 1  Where a bucket is ------------------------------------------------------------------------------------------------
+# 1  Where a bucket is -----------------------------------------------------------------------------
 
 
 def test_one_put_and_a_link_that_is_proven(aws, box, small):
@@ -164,7 +165,7 @@ def test_the_address_of_a_public_bucket_may_hold_any_letter(aws, small):
     assert good(done) == "https://xn--bcher-kva.example/%C3%BC/a%20file.txt"
 
 
-# 2  What it says and means -------------------------------------------------------------------------------------------
+# 2  What it says and means ------------------------------------------------------------------------
 
 
 def test_slow_down_is_waited_for(aws, box, small):
@@ -352,7 +353,7 @@ def test_a_file_that_changes_while_it_is_sent_leaves_nothing(box, start, large):
     assert not box.hosts[PICTURES].uploads and "s3://pictures/large.bin" not in box.stored
 
 
-# 3  What a key may not do --------------------------------------------------------------------------------------------
+# 3  What a key may not do -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["small", "large"])
@@ -430,7 +431,7 @@ def test_a_token_that_has_expired(aws, small):
     )
 
 
-# 4  Who gives out keys -----------------------------------------------------------------------------------------------
+# 4  Who gives out keys ----------------------------------------------------------------------------
 
 ROLE = "arn:aws:iam::123456789012:role/uploader"
 NOBODY = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
@@ -480,7 +481,7 @@ def test_a_web_identity(aws, box, small, tmp_path):
     )
 
 
-# 5  What must not happen ---------------------------------------------------------------------------------------------
+# 5  What must not happen --------------------------------------------------------------------------
 
 
 def test_a_bucket_that_stays_busy(aws, box, small):

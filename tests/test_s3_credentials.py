@@ -1,7 +1,7 @@
 """Where keys, region and endpoint come from: the same answers as botocore, and a sentence when something is wrong.
 
-Chapters: 1 As botocore, 2 What is wrong in files and settings, 3 A program that gives out keys, 4 Containers and machines,
-5 When nobody is asked.
+Chapters: 1 As botocore, 2 What is wrong in files and settings, 3 A program that gives out keys, 4
+Containers and machines, 5 When nobody is asked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from internet.loopback import Server, blackhole
 
 import twat_fs as t
 
-# 1  As botocore ------------------------------------------------------------------------------------------------------
+# 1  As botocore -----------------------------------------------------------------------------------
 
 
 def keys(letter: str, section: str = "", token: bool = False) -> str:
@@ -49,15 +49,31 @@ CASES = {
     "environment": (env("E"), "", ""),
     "environment with a token": ({**env("E"), "AWS_SESSION_TOKEN": "token-E"}, "", ""),
     "environment before files": (env("E"), keys("C", "default"), keys("S", "default")),
-    "environment before a profile that is named": ({**env("E"), "AWS_PROFILE": "p"}, keys("C", "profile p"), ""),
+    "environment before a profile that is named": (
+        {**env("E"), "AWS_PROFILE": "p"},
+        keys("C", "profile p"),
+        "",
+    ),
     "credentials file": ({}, "", keys("S", "default", token=True)),
     "credentials before config": ({}, keys("C", "default"), keys("S", "default")),
-    "a token of the config file is not for keys of the other": ({}, keys("C", "default", token=True), keys("S", "default")),
-    "nor the other way round": ({}, keys("C", "default"), "[default]\naws_session_token = token-S\n"),
+    "a token of the config file is not for keys of the other": (
+        {},
+        keys("C", "default", token=True),
+        keys("S", "default"),
+    ),
+    "nor the other way round": (
+        {},
+        keys("C", "default"),
+        "[default]\naws_session_token = token-S\n",
+    ),
     "config file": ({}, keys("C", "default"), ""),
     "config file, long name": ({}, keys("C", "profile default"), ""),
     "a profile": ({"AWS_PROFILE": "p"}, keys("C", "profile p") + keys("D", "default"), ""),
-    "a profile of the credentials file": ({"AWS_PROFILE": "p"}, keys("D", "default"), keys("S", "p")),
+    "a profile of the credentials file": (
+        {"AWS_PROFILE": "p"},
+        keys("D", "default"),
+        keys("S", "p"),
+    ),
     "the older name": ({"AWS_DEFAULT_PROFILE": "p"}, keys("C", "profile p"), ""),
     "a profile with spaces": ({"AWS_PROFILE": "my own"}, keys("C", 'profile "my own"'), ""),
     "a profile with blanks around it": ({"AWS_PROFILE": "p"}, keys("C", "profile \t p "), ""),
@@ -65,12 +81,28 @@ CASES = {
     "keys before a program": ({}, "[default]\n" + PROCESS, keys("S", "default")),
     "a program before keys of the config file": ({}, keys("C", "default") + PROCESS, ""),
     "comments and blanks": ({}, "# x\n; y\n\n[default]\n" + keys("C").replace(" = ", "="), ""),
-    "upper case": ({}, "[default]\nAWS_ACCESS_KEY_ID = AKIAU\nAWS_SECRET_ACCESS_KEY = secret-U\n", ""),
+    "upper case": (
+        {},
+        "[default]\nAWS_ACCESS_KEY_ID = AKIAU\nAWS_SECRET_ACCESS_KEY = secret-U\n",
+        "",
+    ),
     "region of a profile": (env("E"), "[default]\nregion = eu-west-3\n", ""),
-    "region of the environment": ({**env("E"), "AWS_DEFAULT_REGION": "ap-east-1"}, "[default]\nregion = eu-west-3\n", ""),
+    "region of the environment": (
+        {**env("E"), "AWS_DEFAULT_REGION": "ap-east-1"},
+        "[default]\nregion = eu-west-3\n",
+        "",
+    ),
     "region of OpenStack": ({**env("E"), "AWS_DEFAULT_REGION": "RegionOne"}, "", ""),
-    "endpoint": ({**env("E"), "AWS_ENDPOINT_URL": "http://a:1"}, "[default]\nendpoint_url = http://b:2\n", ""),
-    "endpoint of s3": ({**env("E"), "AWS_ENDPOINT_URL": "http://a:1", "AWS_ENDPOINT_URL_S3": "http://c:3"}, "", ""),
+    "endpoint": (
+        {**env("E"), "AWS_ENDPOINT_URL": "http://a:1"},
+        "[default]\nendpoint_url = http://b:2\n",
+        "",
+    ),
+    "endpoint of s3": (
+        {**env("E"), "AWS_ENDPOINT_URL": "http://a:1", "AWS_ENDPOINT_URL_S3": "http://c:3"},
+        "",
+        "",
+    ),
     "endpoint of a profile": (env("E"), "[default]\nendpoint_url = http://b:2\n", ""),
     "endpoint of a service": (
         env("E"),
@@ -87,11 +119,21 @@ CASES = {
         "[default]\nservices = mine\n[services mine]\ns3 =\n  endpoint_url = http://d:4\n",
         "",
     ),
-    "endpoints ignored": ({**env("E"), "AWS_ENDPOINT_URL": "http://a:1", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, "", ""),
-    "endpoints ignored by a profile": (
-        env("E"), "[default]\nendpoint_url = http://b:2\nignore_configured_endpoint_urls = true\n", "",
+    "endpoints ignored": (
+        {
+            **env("E"),
+            "AWS_ENDPOINT_URL": "http://a:1",
+            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+        },
+        "",
+        "",
     ),
-}  # fmt: skip
+    "endpoints ignored by a profile": (
+        env("E"),
+        "[default]\nendpoint_url = http://b:2\nignore_configured_endpoint_urls = true\n",
+        "",
+    ),
+}
 
 
 @pytest.fixture
@@ -136,7 +178,7 @@ def test_the_newer_name_of_the_region_wins(files):
     )
 
 
-# 2  What is wrong in files and settings ------------------------------------------------------------------------------
+# 2  What is wrong in files and settings -----------------------------------------------------------
 
 
 @pytest.fixture
@@ -160,32 +202,80 @@ def stderr_of(program, tmp_path, box):
 @pytest.mark.parametrize(
     "settings, sentence",
     [
-        ({}, "AWS credentials not found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
-        ({"AWS_ACCESS_KEY_ID": KEY}, "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not; both belong together"),
-        ({"AWS_SECRET_ACCESS_KEY": SECRET}, "AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not; both belong"),
-        ({"AWS_ACCESS_KEY_ID": "AKIA\nX", "AWS_SECRET_ACCESS_KEY": SECRET}, "the environment has no access key"),
-        ({"AWS_ACCESS_KEY_ID": "AKIAü", "AWS_SECRET_ACCESS_KEY": SECRET}, "the environment has no access key"),
+        (
+            {},
+            "AWS credentials not found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": KEY},
+            "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not; both belong together",
+        ),
+        (
+            {"AWS_SECRET_ACCESS_KEY": SECRET},
+            "AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not; both belong",
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": "AKIA\nX", "AWS_SECRET_ACCESS_KEY": SECRET},
+            "the environment has no access key",
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": "AKIAü", "AWS_SECRET_ACCESS_KEY": SECRET},
+            "the environment has no access key",
+        ),
         ({"AWS_S3_BUCKET": ""}, "AWS_S3_BUCKET is empty"),
         ({"AWS_S3_BUCKET": "a/b"}, "AWS_S3_BUCKET is not a valid bucket name"),
         ({"AWS_S3_BUCKET": "s3://pictures"}, "AWS_S3_BUCKET is not a valid bucket name"),
-        ({"AWS_REGION": "Frankfurt am Main"}, "'Frankfurt am Main' is not a valid region; AWS_REGION is like eu-central-1"),
-        ({"AWS_ENDPOINT_URL": "minio.example.org:9000"}, "AWS_ENDPOINT_URL is not a valid server URL: minio.example.org:"),
-        ({"AWS_ENDPOINT_URL_S3": "http://u:very-secret@h/"}, "AWS_ENDPOINT_URL_S3 is not a valid server URL: http://h/"),
-        ({"AWS_PROFILE": "nobody"}, "AWS_PROFILE is 'nobody', and no file has such a profile"),
-        ({"TWAT_FS_S3_PUBLIC_URL": "files.example.org"}, "TWAT_FS_S3_PUBLIC_URL is not a valid server URL: files.example.org"),
-        ({"TWAT_FS_S3_PUBLIC_URL": ""}, "TWAT_FS_S3_PUBLIC_URL is not a valid server URL: ; it begins"),
-        ({"AWS_ENDPOINT_URL": "http://a..b/"}, "AWS_ENDPOINT_URL is not a valid server URL: http://a..b/"),
-        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token"}, "AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not"),
-        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token", "AWS_ROLE_ARN": "arn:x"}, "/nowhere/token: no such file"),
-        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://h.example/x"}, "FULL_URI is http, and not of this machine"),
-        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "gopher://h/x"}, "FULL_URI is unsupported URL"),
-        ({"AWS_CONFIG_FILE": "/"}, "/: permission denied" if os.name == "nt" else "/: is a directory"),
         (
-            {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "tö\nken"},
+            {"AWS_REGION": "Frankfurt am Main"},
+            "'Frankfurt am Main' is not a valid region; AWS_REGION is like eu-central-1",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": "minio.example.org:9000"},
+            "AWS_ENDPOINT_URL is not a valid server URL: minio.example.org:",
+        ),
+        (
+            {"AWS_ENDPOINT_URL_S3": "http://u:very-secret@h/"},
+            "AWS_ENDPOINT_URL_S3 is not a valid server URL: http://h/",
+        ),
+        ({"AWS_PROFILE": "nobody"}, "AWS_PROFILE is 'nobody', and no file has such a profile"),
+        (
+            {"TWAT_FS_S3_PUBLIC_URL": "files.example.org"},
+            "TWAT_FS_S3_PUBLIC_URL is not a valid server URL: files.example.org",
+        ),
+        (
+            {"TWAT_FS_S3_PUBLIC_URL": ""},
+            "TWAT_FS_S3_PUBLIC_URL is not a valid server URL: ; it begins",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": "http://a..b/"},
+            "AWS_ENDPOINT_URL is not a valid server URL: http://a..b/",
+        ),
+        (
+            {"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token"},
+            "AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not",
+        ),
+        (
+            {"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token", "AWS_ROLE_ARN": "arn:x"},
+            "/nowhere/token: no such file",
+        ),
+        (
+            {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://h.example/x"},
+            "FULL_URI is http, and not of this machine",
+        ),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "gopher://h/x"}, "FULL_URI is unsupported URL"),
+        (
+            {"AWS_CONFIG_FILE": "/"},
+            "/: permission denied" if os.name == "nt" else "/: is a directory",
+        ),
+        (
+            {
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN": "tö\nken",
+            },
             "the token for the container is none: it holds other characters than ASCII",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_sentence_says_what_to_do(stderr_of, settings, sentence):
     assert sentence in stderr_of(**settings)
 
@@ -216,7 +306,9 @@ def test_a_broken_file_is_named_with_its_line(stderr_of, tmp_path, text, line):
 def test_a_file_that_is_no_text(stderr_of, tmp_path):
     for data, codec in ((b"[default]\n\xff\x00", "utf-8"), (b"\xff\xfe\x00", "utf-16-le")):
         (tmp_path / "config").write_bytes(data)
-        assert f"config: '{codec}' codec can't decode" in stderr_of(AWS_CONFIG_FILE=tmp_path / "config")
+        assert f"config: '{codec}' codec can't decode" in stderr_of(
+            AWS_CONFIG_FILE=tmp_path / "config"
+        )
 
 
 @pytest.mark.parametrize(
@@ -224,12 +316,24 @@ def test_a_file_that_is_no_text(stderr_of, tmp_path):
     [
         ("[profile p]\naws_access_key_id = AKIAX\n", "/config has no access key with its secret"),
         ("[profile p]\naws_secret_access_key = s\n", "AWS credentials not found"),
-        ("[profile p]\nrole_arn = r\nsource_profile = q\n", "q, from which a role is to be assumed, has no credentials"),
-        ("[profile p]\nrole_arn = r\nsource_profile = p\n", "p, from which a role is to be assumed, has no credentials"),
-        ("[profile p]\nrole_arn = r\ncredential_source = Environment\n", "Environment, from which a role is to be assumed, has"),
-        ("[profile p]\nrole_arn = r\ncredential_source = Elsewhere\n", "Elsewhere, from which a role is to be assumed, has no"),
+        (
+            "[profile p]\nrole_arn = r\nsource_profile = q\n",
+            "q, from which a role is to be assumed, has no credentials",
+        ),
+        (
+            "[profile p]\nrole_arn = r\nsource_profile = p\n",
+            "p, from which a role is to be assumed, has no credentials",
+        ),
+        (
+            "[profile p]\nrole_arn = r\ncredential_source = Environment\n",
+            "Environment, from which a role is to be assumed, has",
+        ),
+        (
+            "[profile p]\nrole_arn = r\ncredential_source = Elsewhere\n",
+            "Elsewhere, from which a role is to be assumed, has no",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_profile_that_leads_nowhere(stderr_of, tmp_path, config, sentence):
     (tmp_path / "config").write_text(config)
     assert sentence in stderr_of(AWS_CONFIG_FILE=tmp_path / "config", AWS_PROFILE="p")
@@ -250,7 +354,7 @@ def test_status_says_what_is_missing(program):
     )
 
 
-# 3  A program that gives out keys ------------------------------------------------------------------------------------
+# 3  A program that gives out keys -----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -310,13 +414,28 @@ def test_a_token_from_a_file_is_not_repeated_either_when_the_server_does(program
         ("print('very-secret')", "the credential_process: invalid output (expected JSON"),
         ("print('[1]')", "the credential_process: invalid output (expected JSON"),
         ("print('{\"Version\": 2}')", "the credential_process: invalid output (expected JSON"),
-        ("print('{\"Version\": 1, \"AccessKeyId\": \"very-secret\"}')", "has no access key with its secret"),
-        ("print('{\"Version\": 1, \"AccessKeyId\": 7, \"SecretAccessKey\": null}')", "has no access key with its secret"),
-        ("import sys; sys.stdout.buffer.write(bytes(range(256)))", "the credential_process: invalid output (expected JSON"),
-        ("import sys; sys.exit('asking\\nlocked\\x1b[2J')", "the credential_process failed (1): locked\\x1b[2J"),
-        ("import os; os.kill(os.getpid(), 9)", "the credential_process failed (%d)" % (9 if os.name == "nt" else -9)),
+        (
+            'print(\'{"Version": 1, "AccessKeyId": "very-secret"}\')',
+            "has no access key with its secret",
+        ),
+        (
+            'print(\'{"Version": 1, "AccessKeyId": 7, "SecretAccessKey": null}\')',
+            "has no access key with its secret",
+        ),
+        (
+            "import sys; sys.stdout.buffer.write(bytes(range(256)))",
+            "the credential_process: invalid output (expected JSON",
+        ),
+        (
+            "import sys; sys.exit('asking\\nlocked\\x1b[2J')",
+            "the credential_process failed (1): locked\\x1b[2J",
+        ),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            "the credential_process failed (%d)" % (9 if os.name == "nt" else -9),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_program_that_gives_none(stderr_of, process, code, sentence):
     assert sentence in stderr_of(**process(code))
 
@@ -335,7 +454,7 @@ def test_a_program_that_hangs(process, monkeypatch):
         t.Aws(process("import time; time.sleep(60)")).credentials()
 
 
-# 4  Containers and machines ------------------------------------------------------------------------------------------
+# 4  Containers and machines -----------------------------------------------------------------------
 
 ANSWER = {
     "AccessKeyId": TEMPORARY,
@@ -488,12 +607,24 @@ def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
     "manner, token, sentence",
     [
         (Metadata(), "wrong-token", "the container: no credentials: 403 Forbidden\n"),
-        (Metadata(answer="very-secret"), "container-token", "the container has no access key with its secret"),
-        (Metadata(answer='["very-secret"]'), "container-token", "the container has no access key with its secret"),
+        (
+            Metadata(answer="very-secret"),
+            "container-token",
+            "the container has no access key with its secret",
+        ),
+        (
+            Metadata(answer='["very-secret"]'),
+            "container-token",
+            "the container has no access key with its secret",
+        ),
         (Metadata(status=500), "container-token", "the container: no credentials: 500"),
-        (lambda talk: (talk.request(), talk.linger()), "container-token", "no credentials: 127.0.0.1: timed out"),
+        (
+            lambda talk: (talk.request(), talk.linger()),
+            "container-token",
+            "no credentials: 127.0.0.1: timed out",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_container_without_keys(stderr_of, manner, token, sentence):
     with Server(manner) as server:
         begun = time.monotonic()
@@ -524,11 +655,13 @@ def test_a_machine_has_a_role(upload, metadata, box):
 )
 def test_a_machine_without_a_role_is_none(stderr_of, manner):
     with Server(manner) as server:
-        message = stderr_of(AWS_EC2_METADATA_SERVICE_ENDPOINT=server.url, AWS_EC2_METADATA_DISABLED=None)
+        message = stderr_of(
+            AWS_EC2_METADATA_SERVICE_ENDPOINT=server.url, AWS_EC2_METADATA_DISABLED=None
+        )
         assert "AWS credentials not found" in message and 1 <= len(server.arrived) <= 3
 
 
-# 5  When nobody is asked ---------------------------------------------------------------------------------------------
+# 5  When nobody is asked --------------------------------------------------------------------------
 
 
 def test_the_machine_is_asked_for_a_second_at_most(stderr_of):
@@ -596,13 +729,20 @@ def test_nobody_is_asked_before_something_is_to_be_sent(asked, args):
 @pytest.mark.parametrize(
     "text, seconds",
     [
-        ("2030-01-02T03:04:05Z", 1893553445.0), ("2030-01-02T03:04:05.678Z", 1893553445.0),
-        ("2030-01-02T03:04:05+00:00", 1893553445.0), ("2030-01-01T22:04:05-05:00", 1893553445.0),
-        ("2030-01-02T08:34:05.678+0530", 1893553445.0), ("2030-01-01T23:34:05-03:30", 1893553445.0),
-        ("", None), (None, None), ("soon", None), ("²030-01-02T03:04:05Z", None),
-        ("2030-13-02T03:04:05Z", None), ("0000-00-00T00:00:00Z", None),
+        ("2030-01-02T03:04:05Z", 1893553445.0),
+        ("2030-01-02T03:04:05.678Z", 1893553445.0),
+        ("2030-01-02T03:04:05+00:00", 1893553445.0),
+        ("2030-01-01T22:04:05-05:00", 1893553445.0),
+        ("2030-01-02T08:34:05.678+0530", 1893553445.0),
+        ("2030-01-01T23:34:05-03:30", 1893553445.0),
+        ("", None),
+        (None, None),
+        ("soon", None),
+        ("²030-01-02T03:04:05Z", None),
+        ("2030-13-02T03:04:05Z", None),
+        ("0000-00-00T00:00:00Z", None),
     ],
-)  # fmt: skip
+)
 def test_when_keys_end(text, seconds):
     assert t.parse_timestamp(text) == seconds
 

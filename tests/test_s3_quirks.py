@@ -1,7 +1,7 @@
 """The unchanged program against S3 servers with habits of their own (s3_quirks.py), and settings with small mistakes.
 
-Chapters: 1 What is learnt from a refusal, 2 What a refusal says, 3 The bucket in the endpoint, 4 Settings and files,
-5 What is done by the AWS CLI.
+Chapters: 1 What is learnt from a refusal, 2 What a refusal says, 3 The bucket in the endpoint, 4
+Settings and files, 5 What is done by the AWS CLI.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from servers.s3_quirks import KEY, SECRET, URL, quirky
 
 import twat_fs as t
 
-# 1  What is learnt from a refusal ------------------------------------------------------------------------------------
+# 1  What is learnt from a refusal -----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_the_region_is_read_from_the_words(upload, habit):
         assert "%2Ffr-par%2Fs3%2F" in good(upload(server))
 
 
-# 2  What a refusal says ----------------------------------------------------------------------------------------------
+# 2  What a refusal says ---------------------------------------------------------------------------
 
 
 def test_a_wrong_signature_without_a_region_says_so(upload):
@@ -111,12 +111,15 @@ def test_a_wrong_signature_without_a_region_says_so(upload):
 @pytest.mark.parametrize(
     "habit, sentence",
     [
-        ("redirect", "301, redirected to https://s3.example.org/bkt/a.txt   set AWS_REGION, or AWS_ENDPOINT_URL to that"),
+        (
+            "redirect",
+            "301, redirected to https://s3.example.org/bkt/a.txt   set AWS_REGION, or AWS_ENDPOINT_URL to that",
+        ),
         ("rgw", "416 InvalidRange\n"),
         ("html", '405 Method Not Allowed: Forbidden Access was "denied" to this resource.\n'),
         ("json", "422 Unprocessable Entity: quota of the team is used up\n"),
     ],
-)  # fmt: skip
+)
 def test_a_refusal_is_one_sentence(upload, habit, sentence):
     with quirky(habit) as server:
         sentence = sentence.replace("Unprocessable Entity", t.phrase(422))
@@ -152,12 +155,22 @@ def test_a_hint_names_the_place_of_the_key(upload, tmp_path, file):
         failed(done, f"check the profile up in {tmp_path}/keys\n")
 
 
-# The bodies are those of the services: RGW 16.2, Swift 2.38, Uguu 1.9.8, nginx 1.22, FastAPI, OAuth.
+# The bodies are those of the services: RGW 16.2, Swift 2.38, Uguu 1.9.8, nginx 1.22, FastAPI,
+# OAuth.
 WORDS = [
-    (b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchBucket</Code><BucketName>b</BucketName></Error>', "NoSuchBucket"),
+    (
+        b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchBucket</Code><BucketName>b</BucketName></Error>',
+        "NoSuchBucket",
+    ),
     (b"<html><h1>Forbidden</h1><p>Access was denied.</p></html>", "Forbidden Access was denied."),
-    (b'{"success": false, "errorcode": 400, "description": "No input file(s)"}', "No input file(s)"),
-    (b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>x</body>", "413 Request Entity Too Large"),
+    (
+        b'{"success": false, "errorcode": 400, "description": "No input file(s)"}',
+        "No input file(s)",
+    ),
+    (
+        b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>x</body>",
+        "413 Request Entity Too Large",
+    ),
     (b'{"detail": [{"loc": ["body"], "msg": "field required"}]}', "field required"),
     (b'{"error": {"code": "x", "message": "quota &amp; more"}}', "quota & more"),
     (b'{"error": "invalid_grant", "error_description": "it is revoked"}', "it is revoked"),
@@ -169,7 +182,7 @@ WORDS = [
     (b'{"broken', "broken"),
     (b"{}", ""),
     (b"", ""),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("body, sentence", WORDS)
@@ -177,7 +190,7 @@ def test_what_a_host_says_is_a_sentence(body, sentence):
     assert t.error_text(t.Response(400, {}, body, "https://h.example/")) == sentence
 
 
-# 3  The bucket in the endpoint ---------------------------------------------------------------------------------------
+# 3  The bucket in the endpoint --------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -196,7 +209,9 @@ def refused(program, small):
 def test_a_bucket_in_the_path_of_the_endpoint_is_refused(refused):
     with quirky("mute") as server:
         message = refused(server, AWS_ENDPOINT_URL=f"{URL}/bkt/")
-        assert f"AWS_ENDPOINT_URL contains the bucket already; set AWS_ENDPOINT_URL={URL}\n" in message
+        assert (
+            f"AWS_ENDPOINT_URL contains the bucket already; set AWS_ENDPOINT_URL={URL}\n" in message
+        )
 
 
 def test_a_bucket_in_the_host_of_the_endpoint_is_refused(refused):
@@ -225,7 +240,7 @@ def test_a_bucket_that_only_resembles_the_endpoint_is_none_of_it(upload):
         good(upload(server, AWS_ENDPOINT_URL="http://bkt2.quirk.example"))
 
 
-# 4  Settings and files -----------------------------------------------------------------------------------------------
+# 4  Settings and files ----------------------------------------------------------------------------
 
 
 def test_white_space_around_any_setting_is_ignored(upload):
@@ -284,7 +299,7 @@ def test_what_stands_around_a_setting_is_named(refused, settings, sentence):
         assert sentence in refused(server, **settings)
 
 
-# 5  What is done by the AWS CLI --------------------------------------------------------------------------------------
+# 5  What is done by the AWS CLI -------------------------------------------------------------------
 
 PRINTED = {
     "Version": 1,
@@ -304,7 +319,7 @@ SIGN_ONS = {
     "circle": "[profile dev]\nrole_arn = r\nsource_profile = q\n[profile q]\nrole_arn = r\nsource_profile = dev\n",
     "role of a sign-on": f"[profile dev]\nrole_arn = r\nsource_profile = on\n[profile on]\n{SSO}",
     "role of a login": "[profile dev]\nrole_arn = r\nsource_profile = on\n[profile on]\nlogin_session = s\n",
-}  # fmt: skip
+}
 COMMAND = "aws configure export-credentials --profile dev --format process"
 
 
@@ -373,15 +388,23 @@ def test_without_the_aws_cli_its_command_is_the_hint(refused, tmp_path, signed_o
 
 # The words are those of aws-cli 2.9.19 and 1.46.3.
 CLI_FAILURES = [
-    ("\nError loading SSO Token: Token for corp does not exist\n", 255, "failed (255): Error loading SSO Token: Token for corp"),
-    ("\nUnable to retrieve credentials: no credentials found\n\n", 253, "failed (253): Unable to retrieve credentials: no"),
+    (
+        "\nError loading SSO Token: Token for corp does not exist\n",
+        255,
+        "failed (255): Error loading SSO Token: Token for corp",
+    ),
+    (
+        "\nUnable to retrieve credentials: no credentials found\n\n",
+        253,
+        "failed (253): Unable to retrieve credentials: no",
+    ),
     (
         "usage: aws [options]\naws: error: argument subcommand: Invalid choice, valid choices are:\n\nlist | get\nset  | add\n",
         2,
         "failed (2): aws: error: argument subcommand: Invalid choice",
     ),
     ("", 1, "failed (1): "),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("err, code, sentence", CLI_FAILURES)

@@ -1,7 +1,7 @@
 """boto3 as the reference of the wire: it uploads the same file, and ours must send an equivalent conversation.
 
-Both talk to a real server (moto) through a relay that writes down what passes.  What differs stands in ONLY_THEIRS and
-ONLY_OURS with its reason; a difference that does not stand there fails.
+Both talk to a real server (moto) through a relay that writes down what passes. What differs stands
+in ONLY_THEIRS and ONLY_OURS with its reason; a difference that does not stand there fails.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ ONLY_OURS = {
     "accept": "what curl sends too; S3 ignores it",
     "content-type": "of the list of parts: the body is XML, and some proxies want to know; theirs has none",
 }
+# of each program, place and moment
 OWN_VALUES = (
     "host",
     "user-agent",
     "authorization",
     "x-amz-date",
-)  # of each program, place and moment
+)
 
 
 def signed(arrived) -> set:
@@ -130,10 +131,14 @@ def test_every_difference_that_is_listed_is_one(both):
     """A reason that nobody needs any more is to be taken out."""
     theirs, ours = both(40 * MIB, "again.txt")
     only_theirs = {
-        name for one, other in zip(ours, theirs) for name in set(own_headers(other)) - set(own_headers(one))
+        name
+        for one, other in zip(ours, theirs)
+        for name in set(own_headers(other)) - set(own_headers(one))
     }
     only_ours = {
-        name for one, other in zip(ours, theirs) for name in set(own_headers(one)) - set(own_headers(other))
+        name
+        for one, other in zip(ours, theirs)
+        for name in set(own_headers(one)) - set(own_headers(other))
     }
     assert (only_theirs, only_ours) == (set(ONLY_THEIRS), set(ONLY_OURS))
 
@@ -156,9 +161,13 @@ def test_over_tls_we_send_the_plain_body_and_they_do_not(program, tmp_path):
     ) as server:
         endpoint = server.url.rstrip("/")
         client = boto(
-            "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="AKIAX", aws_secret_access_key="secret",
+            "s3",
+            endpoint_url=endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="AKIAX",
+            aws_secret_access_key="secret",
             verify=str(ca),
-        )  # fmt: skip
+        )
         with pytest.raises(ClientError):
             client.put_object(Bucket="bucket", Key="k", Body=path.read_bytes())
         done = program(

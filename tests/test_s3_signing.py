@@ -1,6 +1,7 @@
 """Signature Version 4 against what was published, and against botocore on whatever hypothesis thinks of.
 
-The four steps are pure, and so are these tests.  Chapters: 1 Published, 2 As botocore, 3 What a signature must not be.
+The four steps are pure, and so are these tests. Chapters: 1 Published, 2 As botocore, 3 What a
+signature must not be.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def seconds(stamp: str) -> float:
     return float(calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ")))
 
 
-# 1 Published ---------------------------------------------------------------------------------------------------------
+# 1 Published --------------------------------------------------------------------------------------
 
 
 def signed(case: dict, known: dict, path: str, headers: list) -> tuple:
@@ -87,7 +88,7 @@ def test_the_published_links(name):
     assert f"X-Amz-Expires={case['expires']}&" in link
 
 
-# 2 As botocore -------------------------------------------------------------------------------------------------------
+# 2 As botocore ------------------------------------------------------------------------------------
 
 NOW = 1_700_000_000.0  # 2023-11-14
 KEYS = st.text("abZ09-_.~/ +%#?&=;:@!$'()*,\"\\<>[]{}|^`üß中😀\t", min_size=1, max_size=40)
@@ -208,7 +209,7 @@ def test_the_token_service_is_asked_as_botocore_does(fields, pair, region):
     assert ours["Authorization"] == asked.headers["Authorization"]
 
 
-# 3 What a signature must not be --------------------------------------------------------------------------------------
+# 3 What a signature must not be -------------------------------------------------------------------
 
 
 @given(KEYS)

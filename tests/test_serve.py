@@ -34,7 +34,7 @@ MIB = 2**20
 SOON = 2.0  # seconds: what must take less than one, on a machine that is busy
 
 
-# The server, and ways to talk to it ------------------------------------------------------------------------------------
+# The server, and ways to talk to it ---------------------------------------------------------------
 
 
 class Served:
@@ -171,7 +171,7 @@ def wait_until(true, seconds=5):
         time.sleep(0.02)
 
 
-# Giving files ----------------------------------------------------------------------------------------------------------
+# Giving files -------------------------------------------------------------------------------------
 
 
 @needs_curl
@@ -331,9 +331,27 @@ def test_http_1_0_gets_its_answer_and_the_end(giving):
 
 
 ODD = [
-    "ä ö.txt", "漢字 😀.bin", 'q"uote.txt', "semi;colon=.txt", "100%.txt", "a?b#c.txt", " x.txt", ".hidden", "-dash", "a&b+c.txt",
-    "it's.txt", "no extension", "new\nline.txt", "\u202egpj.exe", "x" * 250, "a\\b.txt", "page.html", "a%2fb", "c:d.txt", "...x",
-]  # fmt: skip
+    "ä ö.txt",
+    "漢字 😀.bin",
+    'q"uote.txt',
+    "semi;colon=.txt",
+    "100%.txt",
+    "a?b#c.txt",
+    " x.txt",
+    ".hidden",
+    "-dash",
+    "a&b+c.txt",
+    "it's.txt",
+    "no extension",
+    "new\nline.txt",
+    "\u202egpj.exe",
+    "x" * 250,
+    "a\\b.txt",
+    "page.html",
+    "a%2fb",
+    "c:d.txt",
+    "...x",
+]
 
 
 @posix
@@ -496,7 +514,7 @@ def test_options_for_receiving_contradict_files(refused, option):
     assert code == 2 and option[0] in err
 
 
-# The end, and the port -------------------------------------------------------------------------------------------------
+# The end, and the port ----------------------------------------------------------------------------
 
 
 @posix
@@ -586,7 +604,7 @@ def test_ipv6(serve):
     assert link.startswith(served.base) and fetch(served, link) == b"six"
 
 
-# Receiving -------------------------------------------------------------------------------------------------------------
+# Receiving ----------------------------------------------------------------------------------------
 
 
 @needs_curl
@@ -717,11 +735,41 @@ def test_a_form_that_is_not_whole_leaves_nothing(serve, tmp_path):
 
 
 HOSTILE = [
-    "../../x", "..%2f..%2fx", "..\\..\\x", "/etc/passwd", ".bashrc", ".", "..", "...", "CON", "con.txt", "COM1", "nul.tar.gz",
-    "a/b/c.txt", "x" * 300, "é" * 300 + ".txt", "漢字 😀.txt", "new\r\nline", "nul\0byte", 'q"uo\\te', "trailing. .", " lead",
-    "a:b", "<script>.html", "\u202egpj.exe", ".part", ".twat-fs", "~root", "-rf", "$(id)", "%00", "%2e%2e", "?query#frag",
-    "\x1b[2J", "\udcff",
-]  # fmt: skip
+    "../../x",
+    "..%2f..%2fx",
+    "..\\..\\x",
+    "/etc/passwd",
+    ".bashrc",
+    ".",
+    "..",
+    "...",
+    "CON",
+    "con.txt",
+    "COM1",
+    "nul.tar.gz",
+    "a/b/c.txt",
+    "x" * 300,
+    "é" * 300 + ".txt",
+    "漢字 😀.txt",
+    "new\r\nline",
+    "nul\0byte",
+    'q"uo\\te',
+    "trailing. .",
+    " lead",
+    "a:b",
+    "<script>.html",
+    "\u202egpj.exe",
+    ".part",
+    ".twat-fs",
+    "~root",
+    "-rf",
+    "$(id)",
+    "%00",
+    "%2e%2e",
+    "?query#frag",
+    "\x1b[2J",
+    "\udcff",
+]
 
 
 def test_hostile_names_become_harmless_ones(serve, tmp_path):
@@ -929,7 +977,7 @@ def test_keep_deletes_after_its_time(serve, tmp_path):
     wait_until(lambda: list((tmp_path / "kept").iterdir()) == [])
 
 
-# Limits ----------------------------------------------------------------------------------------------------------------
+# Limits -------------------------------------------------------------------------------------------
 
 
 @needs_curl
@@ -1053,7 +1101,7 @@ def test_ctrl_c_during_an_upload_leaves_no_half_file_in_dir(serve, tmp_path):
     assert inside(store) == []
 
 
-# Pages of others, and proxies -------------------------------------------------------------------------------------------
+# Pages of others, and proxies ---------------------------------------------------------------------
 
 
 def store_by(served, *lines, method="PUT", path="/a"):
@@ -1226,7 +1274,7 @@ def test_a_url_that_is_none_is_refused(refused, url):
     assert code == 2 and "--url" in err and "https://HOST/drop/" in err
 
 
-# The token -------------------------------------------------------------------------------------------------------------
+# The token ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.1", "localhost.example"])
@@ -1392,7 +1440,7 @@ def test_the_token_by_curl(serve, tmp_path):
         assert status == 200 and curl(body.decode()) == (200, path.read_bytes())
 
 
-# Many at once, and nonsense --------------------------------------------------------------------------------------------
+# Many at once, and nonsense -----------------------------------------------------------------------
 
 
 def test_slow_clients_do_not_block_others(serve):
@@ -1618,7 +1666,7 @@ def test_a_strange_host_header_does_not_get_into_the_link(serve):
     assert got.rpartition(b"\r\n\r\n")[2].startswith(b"http://files.example:81/")
 
 
-# As a target of twat-fs ------------------------------------------------------------------------------------------------
+# As a target of twat-fs ---------------------------------------------------------------------------
 
 
 def test_it_is_a_target_for_the_program_itself(serve, program, tmp_path):

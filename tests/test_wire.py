@@ -1,7 +1,7 @@
 """The wire: proxies, TLS, time-outs, Ctrl-C, redirects, odd answers, addresses, rate and memory.
 
-Nothing here leaves loopback: hosts live in the box, other servers in loopback.py, and where a name must resolve without
-being "localhost" it is a spelling of 127.0.0.1.
+Nothing here leaves loopback: hosts live in the box, other servers in loopback.py, and where a name
+must resolve without being "localhost" it is a spelling of 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -33,9 +33,8 @@ DROP = "https://drop.example.org/"  # a transfer.sh server in the box, and nowhe
 PLAIN = "http://drop.example.org/"
 LOCAL = "0x7f.0.0.1"  # 127.0.0.1 in a spelling that the environment's proxies do not spare
 MIB = 1 << 20
-PYENV = Path(
-    os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv"
-)  # here, because tests get another HOME
+# here, because tests get another HOME
+PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 
 
 @pytest.fixture
@@ -87,7 +86,7 @@ def secure(box, manners=None, **more):
     return Server(manners or Keeper(), context=box.notary.context("localhost"), **more)
 
 
-# Proxies: which one ---------------------------------------------------------------------------------------------------
+# Proxies: which one -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("proxy_type", ["http", "https", "socks5h"])
@@ -248,7 +247,8 @@ def test_this_machine_needs_no_proxy_of_the_environment(main, proxies, sample, n
 @pytest.mark.parametrize("scheme", ["http", "socks5h"])
 def test_a_proxy_of_the_command_line_is_for_every_host(main, box, sample, scheme, name, seen):
     assert (
-        main("-p", "https://%s:1234/" % name, "-x", way(box, scheme), "--retry", 0, sample).code == 1
+        main("-p", "https://%s:1234/" % name, "-x", way(box, scheme), "--retry", 0, sample).code
+        == 1
     )
     assert [(t.host, t.port) for t in box.tunnels] == [(seen, 1234)]
 
@@ -361,7 +361,7 @@ def test_what_socks_may_say_is_a_sentence(main, sample, oddity):
     assert (done.code, done.out) == (1, "") and says in done.err and done.seconds < 4
 
 
-# Proxies: passwords ---------------------------------------------------------------------------------------------------
+# Proxies: passwords -------------------------------------------------------------------------------
 
 USER, PASSWORD = "me@home", "pa:ss/wörd %&+"
 
@@ -385,13 +385,14 @@ def test_a_proxy_that_wants_a_password_is_a_sentence_with_a_way_out(
     main, box, sample, proxy_type, url, password, says
 ):
     box.proxy_password = (USER, PASSWORD)
-    proxy = with_password(way(box, proxy_type), USER, password) if password else way(box, proxy_type)
+    proxy = (
+        with_password(way(box, proxy_type), USER, password) if password else way(box, proxy_type)
+    )
     done = main("-p", url, "--fallback", "-x", proxy, sample)
     assert (done.code, done.out) == (1, "")
     assert says in done.err and "--proxy %s://USER:PASSWORD@" % proxy_type in done.err
-    assert (
-        "1 tried" in done.err and len(box.tunnels) == 1
-    )  # every other host would fail in the same way
+    # every other host would fail in the same way
+    assert "1 tried" in done.err and len(box.tunnels) == 1
 
 
 @pytest.mark.parametrize("url", [DROP, PLAIN])
@@ -440,7 +441,9 @@ def shapes_of(secret):
 @pytest.mark.parametrize("source", ["-x", "environment"])
 def test_the_password_appears_nowhere(main, box, proxies, sample, proxy_type, secret, source):
     box.proxy_password = (USER, PASSWORD)
-    plain = {"gone": nowhere(), "ftp": "ftp://127.0.0.1:3128"}.get(proxy_type) or way(box, proxy_type)
+    plain = {"gone": nowhere(), "ftp": "ftp://127.0.0.1:3128"}.get(proxy_type) or way(
+        box, proxy_type
+    )
     proxy = with_password(plain, USER, secret)
     proxies(**({} if source == "-x" else {"ALL_PROXY": proxy}))
     for more in (["-v"], ["--json"], ["--dry-run"]):
@@ -448,7 +451,7 @@ def test_the_password_appears_nowhere(main, box, proxies, sample, proxy_type, se
         assert not [shape for shape in shapes_of(secret) if shape in done.out + done.err]
 
 
-# Proxies that are none ------------------------------------------------------------------------------------------------
+# Proxies that are none ----------------------------------------------------------------------------
 
 
 def speaks_first(talk: Talk):
@@ -494,9 +497,15 @@ def agrees_and_babbles(talk: Talk):
 
 
 IMPOSTORS = {
-    "speaks first": speaks_first, "hangs up": hangs_up, "resets": resets, "garbles": garbles, "falls silent": falls_silent,
-    "page": says_page(200), "no method": says_page(405), "babbles": agrees_and_babbles,
-}  # fmt: skip
+    "speaks first": speaks_first,
+    "hangs up": hangs_up,
+    "resets": resets,
+    "garbles": garbles,
+    "falls silent": falls_silent,
+    "page": says_page(200),
+    "no method": says_page(405),
+    "babbles": agrees_and_babbles,
+}
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
@@ -528,7 +537,9 @@ def test_a_proxy_that_is_not_there_ends_the_chain(main, box, sample, scheme, add
 @pytest.mark.parametrize(
     "proxy_type, says", [("http", "502 Bad Gateway"), ("socks5h", "host unreachable")]
 )
-def test_a_host_that_the_proxy_cannot_reach_is_followed_by_the_next(main, box, sample, proxy_type, says):
+def test_a_host_that_the_proxy_cannot_reach_is_followed_by_the_next(
+    main, box, sample, proxy_type, says
+):
     box.fault("catbox.moe", "dns")
     done = main("-v", "-x", way(box, proxy_type), "--retry", 0, sample)
     assert done.code == 0 and box.uploads("litterbox.catbox.moe")
@@ -542,9 +553,17 @@ def test_a_connection_refused_is_told_by_socks(main, box, sample):
 
 
 BAD_PROXIES = [
-    "socks4://127.0.0.1:1080", "socks4a://127.0.0.1:1080", "ftp://127.0.0.1:21", "http://", "http://:8080",
-    "http://127.0.0.1:99999", "http://127.0.0.1:port", "http://[::1", "http://me:hunter2@", "quic://me:hunter2@127.0.0.1:1",
-]  # fmt: skip
+    "socks4://127.0.0.1:1080",
+    "socks4a://127.0.0.1:1080",
+    "ftp://127.0.0.1:21",
+    "http://",
+    "http://:8080",
+    "http://127.0.0.1:99999",
+    "http://127.0.0.1:port",
+    "http://[::1",
+    "http://me:hunter2@",
+    "quic://me:hunter2@127.0.0.1:1",
+]
 
 
 @pytest.mark.parametrize("source", ["-x", "environment"])
@@ -558,7 +577,7 @@ def test_a_bad_proxy_address_is_a_wrong_call(main, box, proxies, sample, proxy, 
         assert "unsupported proxy scheme 'socks4" in done.err and "socks5" in done.err
 
 
-# TLS ------------------------------------------------------------------------------------------------------------------
+# TLS ----------------------------------------------------------------------------------------------
 
 BAD_CERTIFICATES = {
     "tls-unknown-ca": "use --cacert FILE, or set SSL_CERT_FILE",
@@ -770,7 +789,7 @@ def test_the_name_is_sent_and_an_address_is_verified(main, box, sample):
         assert main("-p", server.at("localhost"), "--retry", 0, sample).code == 1
 
 
-# Time-outs ------------------------------------------------------------------------------------------------------------
+# Time-outs ----------------------------------------------------------------------------------------
 
 
 def test_a_host_that_does_not_take_connections_is_given_up(main, sample):
@@ -796,12 +815,15 @@ def test_a_host_that_never_answers_is_given_up(main, box, sample, fault):
     assert done.code == 1 and " reply " in done.err and done.seconds < 4
 
 
-@pytest.mark.parametrize("fault, details", [
-    ("trickle", {"delay": 0.1}),
-    ("endless", {"pause": 0.1}),
-    ("endless", {}),
-    ("endless-headers", {"pause": 0.1}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault, details",
+    [
+        ("trickle", {"delay": 0.1}),
+        ("endless", {"pause": 0.1}),
+        ("endless", {}),
+        ("endless-headers", {"pause": 0.1}),
+    ],
+)
 def test_an_answer_without_end_is_bounded(main, box, sample, fault, details):
     box.fault("drop.example.org", fault, when="upload", **details)
     done = main("-p", DROP, "--timeout", 0.3, "--retry", 0, sample)
@@ -831,10 +853,18 @@ def many_hosts_fail(box, fault, **details):
         box.fault(host, fault, **details)
 
 
-@pytest.mark.parametrize("fault, details", [
-    ("silence", {}), ("stall", {}), ("trickle", {"delay": 0.1}), ("slow", {"delay": 30}),
-    ("status", {"retry_after": 30}), ("status", {"retry_after": 1}), ("endless-headers", {"pause": 0.01}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault, details",
+    [
+        ("silence", {}),
+        ("stall", {}),
+        ("trickle", {"delay": 0.1}),
+        ("slow", {"delay": 30}),
+        ("status", {"retry_after": 30}),
+        ("status", {"retry_after": 1}),
+        ("endless-headers", {"pause": 0.01}),
+    ],
+)
 def test_max_time_ends_everything(main, box, big, fault, details):
     many_hosts_fail(box, fault, **details)
     done = main("--max-time", 0.5, big)
@@ -880,7 +910,7 @@ def test_max_time_is_for_all_files_together(main, box, tmp_path):
     assert done.code == 1 and done.seconds < 2.5
 
 
-# Ctrl-C ---------------------------------------------------------------------------------------------------------------
+# Ctrl-C -------------------------------------------------------------------------------------------
 
 PROMPT = 2.0  # seconds: one by design, twice that on a busy machine
 needs_groups = pytest.mark.skipif(
@@ -1033,7 +1063,7 @@ def test_ctrl_c_during_a_round_trip(box, start, tmp_path):
     )
 
 
-# Redirects ------------------------------------------------------------------------------------------------------------
+# Redirects ----------------------------------------------------------------------------------------
 
 
 class Hops(Keeper):
@@ -1163,7 +1193,7 @@ def test_a_transport_takes_secrets_to_the_same_place_only(box):
     assert authorizations == [["Basic eDp5", "key", "bytes=0-0"]] * 2 + [[None, None, "bytes=0-0"]]
 
 
-# Answers that come early ----------------------------------------------------------------------------------------------
+# Answers that come early --------------------------------------------------------------------------
 
 
 def answers_early(close):
@@ -1181,9 +1211,8 @@ def answers_early(close):
 
 def assert_413(done):
     assert (done.code, done.out) == (1, "")
-    assert (
-        "413" in done.err and "too much" in done.err and "24" in done.err
-    )  # the limit's words and the file's size
+    # the limit's words and the file's size
+    assert "413" in done.err and "too much" in done.err and "24" in done.err
 
 
 @pytest.mark.parametrize(
@@ -1278,7 +1307,7 @@ def test_a_reset_after_all_was_sent_is_mended(main, box, sample):
     assert main("-p", DROP, sample).code == 0 and len(box.uploads()) == 2
 
 
-# Answers in odd clothes -----------------------------------------------------------------------------------------------
+# Answers in odd clothes ---------------------------------------------------------------------------
 
 
 class Old(Keeper):
@@ -1360,9 +1389,14 @@ class Hinting(GoOn):
 
 
 ODD = {
-    "old": Old, "chunked": Chunked, "closing": Closing, "forgetful": Forgetful, "tired": Tired, "go on": GoOn,
+    "old": Old,
+    "chunked": Chunked,
+    "closing": Closing,
+    "forgetful": Forgetful,
+    "tired": Tired,
+    "go on": GoOn,
     "hinting": Hinting,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("tls", [True, False])
@@ -1386,7 +1420,8 @@ def test_a_large_body_survives_an_interim_answer(main, big):
 
 
 @pytest.mark.parametrize(
-    "interim, pause", [(b"HTTP/1.1 100 Continue\r\n\r\n", 0.2), (b"HTTP/1.1 100 " + b"x" * 65536, 0)]
+    "interim, pause",
+    [(b"HTTP/1.1 100 Continue\r\n\r\n", 0.2), (b"HTTP/1.1 100 " + b"x" * 65536, 0)],
 )
 def test_who_only_says_go_on_and_takes_nothing_is_given_up(main, big, interim, pause):
     def manners(talk: Talk):
@@ -1588,7 +1623,7 @@ def test_an_endless_error_page_is_told_shortly(main, box, sample):
     )
 
 
-# Addresses ------------------------------------------------------------------------------------------------------------
+# Addresses ----------------------------------------------------------------------------------------
 
 
 def has_ipv6():
@@ -1699,7 +1734,7 @@ def test_localhost_is_found_by_all_its_addresses(main, sample, host):
         assert main("-p", server.at("localhost"), sample).code == 0
 
 
-# Rate and memory ------------------------------------------------------------------------------------------------------
+# Rate and memory ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("url, count", [(DROP, 1), (PLAIN, 1), (DROP, 2)])
@@ -1740,8 +1775,12 @@ def peak(box, *args):
     """The most memory (KiB) that the program ever had.  Measured from a small process: a child begins with its parent's."""
     done = subprocess.run(
         [sys.executable, "-ISc", MEASURE, str(PROGRAM), *map(str, args)],
-        env=environment(box, {}), capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        env=environment(box, {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
     *links, size = done.stdout.split() + done.stderr.split()
     assert len(links) == 1, done.stderr
     return int(size)
