@@ -1,4 +1,4 @@
-"""The unchanged program against real S3 servers that check signatures: every test runs once for each of them.
+"""The unchanged program against real S3 servers that check signatures; each test runs with each.
 
 What a server cannot express stands in KNOWS (servers/s3.py), and the first chapter asks each of
 them whether that is true. Chapters: 1 What the servers know, 2 What arrives, 3 Keys, 4 Nothing is
@@ -86,7 +86,10 @@ def ask(
     canonical = signer.canonical_request(request)
     proof = signer.signature(signer.string_to_sign(request, canonical), request)
     signed = signer.signed_headers(signer.headers_to_sign(request))
-    authorization = f"AWS4-HMAC-SHA256 Credential={signer.scope(request)}, SignedHeaders={signed}, Signature={proof}"
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential={signer.scope(request)}, SignedHeaders={signed},"
+        f" Signature={proof}"
+    )
     status, headers, answer = plain(
         method, url, {**dict(request.headers.items()), "Authorization": authorization}, body or None
     )
@@ -137,7 +140,7 @@ def test_a_server_checks_signatures(s3):
 
 @pytest.fixture
 def upload(s3, program, tmp_path):
-    """The program with this server's settings; the link cannot be proven where the server knows none."""
+    """The program with the settings of this server; the link is unverified where it has none."""
 
     def run(*args, env=None, proof=True, tls=False, **more):
         settings = {"AWS_S3_BUCKET": s3.bucket, **s3.env(tls), **(env or {})}
@@ -175,7 +178,7 @@ def sha256(path):
 
 
 def unfinished(server, key):
-    """The uploads in parts that are still open; rclone 1.75 says NoSuchUpload of a bucket that never had one."""
+    """The open multipart uploads; rclone 1.75 says NoSuchUpload of a bucket that never had one."""
     client = server.client()
     try:
         uploads = client.list_multipart_uploads(Bucket=server.bucket).get("Uploads", [])
@@ -340,7 +343,8 @@ def test_a_key_is_no_path(s3, upload, tmp_path, key):
     else:
         assert done.returncode == 1
         assert re.search(
-            "400 (InvalidArgument: Object name contains unsupported characters|InvalidRequest: Invalid Request)",
+            "400 (InvalidArgument: Object name contains unsupported characters"
+            "|InvalidRequest: Invalid Request)",
             done.stderr,
         )
 
@@ -393,8 +397,8 @@ def test_an_object_is_overwritten_by_force_only(s3, upload, folder, tmp_path, si
     done = upload(new, "--remote-path", key)
     assert (done.returncode, done.stdout) == (1, "")
     assert (
-        f"s3://{s3.bucket}/{key} already exists   --force overwrites it, --unique gives another name"
-        in done.stderr
+        f"s3://{s3.bucket}/{key} already exists"
+        "   --force overwrites it, --unique gives another name" in done.stderr
     )
     assert stored(s3, key)[0] == sha256(old) and not unfinished(s3, key)
     good(upload(new, "--remote-path", key, "--force"))
@@ -593,7 +597,7 @@ def test_a_part_that_fails_for_good_leaves_nothing(s3, relay, relayed, folder, t
     [(10, "PUT", "file"), (17 * MIB, "PUT", "partNumber=1"), (17 * MIB, "POST", "uploadId")],
 )
 def test_an_answer_that_is_lost_was_a_yes(s3, relay, relayed, folder, tmp_path, size, method, text):
-    """The second time the object, or the end of its upload, is known already: that is no failure."""
+    """At the retry the object exists, or the upload is complete: that is no failure."""
     path = file_of(tmp_path, size)
     relay.spoil(method, text, times=1, lost=True)
     done = relayed(path, "--remote-path", folder)
@@ -678,7 +682,8 @@ def test_who_does_not_know_checksums_or_conditions_is_asked_without(
     s3, relay, upload, folder, tmp_path
 ):
     """As some older services answer; here the relay speaks for them."""
-    body = b"<Error><Code>NotImplemented</Code><Message>A header you provided is not implemented</Message></Error>"
+    body = b"<Error><Code>NotImplemented</Code>"
+    body += b"<Message>A header you provided is not implemented</Message></Error>"
     relay.spoil("PUT", "partNumber=1", times=2, status=501, body=body)
     path = file_of(tmp_path, 33 * MIB)
     done = upload(
@@ -869,7 +874,8 @@ GIVER = """#!/bin/sh
 echo asked >> asked
 [ "$(wc -l < asked)" -le 2 ] || exit 1
 sleep 0.5
-printf '{"Version": 1, "AccessKeyId": "%s", "SecretAccessKey": "%s", "SessionToken": "%s"}' "$1" "$2" "$(wc -l < asked)"
+printf '{"Version": 1, "AccessKeyId": "%s", "SecretAccessKey": "%s", "SessionToken": "%s"}' \\
+    "$1" "$2" "$(wc -l < asked)"
 """
 EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>no</Message></Error>"
 
@@ -878,7 +884,7 @@ EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>no</Message></Error>"
 def test_eight_parts_whose_token_has_expired_ask_once_for_a_new_one(
     s3_pool, program, tmp_path, times, code
 ):
-    """rclone takes any token of a key that it knows.  Who gives no more keys is not asked by every part either."""
+    """rclone accepts any token of a known key; a command that fails later is not run per part."""
     server = s3_pool("rclone")
     (tmp_path / "giver").write_text(GIVER)
     (tmp_path / "config").write_text(
@@ -925,7 +931,8 @@ def test_a_role_is_assumed(moto, program, tmp_path, method):
         config.write_text(
             f"[profile base]\naws_access_key_id = {env.pop('AWS_ACCESS_KEY_ID')}\n"
             f"aws_secret_access_key = {env.pop('AWS_SECRET_ACCESS_KEY')}\n"
-            f"[profile deploy]\nrole_arn = {moto.role}\nsource_profile = base\nregion = {moto.region}\n"
+            f"[profile deploy]\nrole_arn = {moto.role}\n"
+            f"source_profile = base\nregion = {moto.region}\n"
             "role_session_name = ours\nduration_seconds = 1800\n"
         )
         env.update(AWS_CONFIG_FILE=config, AWS_PROFILE="deploy")
@@ -954,7 +961,7 @@ def test_a_role_that_may_not_be_assumed(moto, program, tmp_path):
 
 
 def test_no_secret_is_ever_shown(s3, upload, start, relay, folder, tmp_path):
-    """Loud, refused, dry, as JSON, unproven: the secret never, and of a link's signature only what stdout has to say."""
+    """No output has the secret, and only a link on stdout has its signature."""
     path, key = file_of(tmp_path, 20), s3.secret_key
     token = {"AWS_SESSION_TOKEN": "token-0123456789"}
     printed = upload("-v", path, "--remote-path", folder)

@@ -1,4 +1,4 @@
-"""The unchanged program and Amazon itself, as the box plays it (internet/aws.py): addresses, regions, and its moods.
+"""The unchanged program and Amazon as the box plays it (internet/aws.py).
 
 Chapters: 1 Where a bucket is, 2 What it says and means, 3 What a key may not do, 4 Who gives out
 keys.
@@ -25,7 +25,7 @@ SECRETS = (SECRET, TEMPORARY_SECRET, TOKEN, WEB_TOKEN)
 
 @pytest.fixture
 def aws(box, program):
-    """The program with a user's keys and a bucket in us-east-1; no secret may be in what it says."""
+    """The program with a user's keys and a bucket in us-east-1; its output has no secret."""
 
     def run(*args, env=None, **more):
         keys = {
@@ -83,7 +83,8 @@ def error(code, message="no", more=""):
 def test_one_put_and_a_link_that_is_proven(aws, box, small):
     url = good(aws(small))
     assert re.match(
-        rf"https://{PICTURES}/a%20file\.txt\?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={KEY}%2F",
+        rf"https://{PICTURES}/a%20file\.txt\?X-Amz-Algorithm=AWS4-HMAC-SHA256"
+        rf"&X-Amz-Credential={KEY}%2F",
         url,
     )
     assert "X-Amz-Expires=604800&" in url
@@ -454,8 +455,10 @@ def good_but_ending(done):
 def test_the_role_of_a_profile_with_the_keys_of_another(aws, box, small, tmp_path):
     config = tmp_path / "config"
     config.write_text(
-        f"[default]\nregion = eu-central-1\n[profile up]\nrole_arn = {ROLE}\nsource_profile = base\nexternal_id = 42\n"
-        f"region = eu-central-1\n[profile base]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"
+        f"[default]\nregion = eu-central-1\n"
+        f"[profile up]\nrole_arn = {ROLE}\nsource_profile = base\nexternal_id = 42\n"
+        f"region = eu-central-1\n"
+        f"[profile base]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"
     )
     env = {**NOBODY, "AWS_CONFIG_FILE": config, "AWS_PROFILE": "up", "AWS_S3_BUCKET": "berlin"}
     good_but_ending(aws(small, env=env))

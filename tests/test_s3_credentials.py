@@ -1,4 +1,4 @@
-"""Where keys, region and endpoint come from: the same answers as botocore, and a sentence when something is wrong.
+"""Keys, region and endpoint: the same values as botocore, and an error message for each problem.
 
 Chapters: 1 As botocore, 2 What is wrong in files and settings, 3 A program that gives out keys, 4
 Containers and machines, 5 When nobody is asked.
@@ -106,12 +106,14 @@ CASES = {
     "endpoint of a profile": (env("E"), "[default]\nendpoint_url = http://b:2\n", ""),
     "endpoint of a service": (
         env("E"),
-        "[default]\nendpoint_url = http://b:2\nservices = mine\n[services mine]\ns3 =\n  endpoint_url = http://d:4\n  x = y\n",
+        "[default]\nendpoint_url = http://b:2\nservices = mine\n"
+        "[services mine]\ns3 =\n  endpoint_url = http://d:4\n  x = y\n",
         "",
     ),
     "endpoint of another service": (
         env("E"),
-        "[default]\nendpoint_url = http://b:2\nservices = mine\n[services mine]\nsts =\n  endpoint_url = http://d:4\n",
+        "[default]\nendpoint_url = http://b:2\nservices = mine\n"
+        "[services mine]\nsts =\n  endpoint_url = http://d:4\n",
         "",
     ),
     "endpoint of the environment before that of a service": (
@@ -183,7 +185,7 @@ def test_the_newer_name_of_the_region_wins(files):
 
 @pytest.fixture
 def stderr_of(program, tmp_path, box):
-    """What the program says when S3 is named, with these settings; nothing is sent and nothing is shown."""
+    """The errors of `-p s3` with these settings; nothing is uploaded, and no secret is printed."""
     path = tmp_path / "file.txt"
     path.write_text("x")
 
@@ -204,7 +206,8 @@ def stderr_of(program, tmp_path, box):
     [
         (
             {},
-            "AWS credentials not found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+            "AWS credentials not found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+            " or AWS_PROFILE",
         ),
         (
             {"AWS_ACCESS_KEY_ID": KEY},
@@ -389,7 +392,8 @@ def test_a_token_from_a_file_is_not_repeated_either_when_the_server_does(program
 
     def odd(talk):
         if talk.request():
-            body = f"<Error><Code>Odd</Code><Message>{html.escape(token)}, {token.replace('&', ' ')}</Message></Error>"
+            message = f"{html.escape(token)}, {token.replace('&', ' ')}"
+            body = f"<Error><Code>Odd</Code><Message>{message}</Message></Error>"
             talk.say(403, body.encode())
 
     with Server(odd) as server:
@@ -465,7 +469,7 @@ ANSWER = {
 
 
 class Metadata:
-    """What a container or an EC2 machine offers on a link-local address: a token by PUT, a role and its keys."""
+    """The link-local server of a container or an EC2 machine: a token by PUT, a role, its keys."""
 
     def __init__(self, token="metadata-token", role="uploader", answer=None, status=200):
         self.token, self.role, self.answer, self.status = (
@@ -597,7 +601,8 @@ def test_a_token_may_be_long(program, tmp_path):
 
 def test_the_address_of_a_container_may_hold_any_letter(upload, metadata):
     done = upload(
-        AWS_CONTAINER_CREDENTIALS_FULL_URI=metadata.url + "ü", AWS_CONTAINER_AUTHORIZATION_TOKEN="x"
+        AWS_CONTAINER_CREDENTIALS_FULL_URI=metadata.url + "ü",
+        AWS_CONTAINER_AUTHORIZATION_TOKEN="x",
     )
     assert "the container: no" in done.stderr and "Traceback" not in done.stderr
     assert metadata.arrived[0].target == "/%C3%BC"

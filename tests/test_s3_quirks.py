@@ -1,4 +1,4 @@
-"""The unchanged program against S3 servers with habits of their own (s3_quirks.py), and settings with small mistakes.
+"""The unchanged program, S3 servers with odd habits (s3_quirks.py), and slightly wrong settings.
 
 Chapters: 1 What is learnt from a refusal, 2 What a refusal says, 3 The bucket in the endpoint, 4
 Settings and files, 5 What is done by the AWS CLI.
@@ -113,7 +113,8 @@ def test_a_wrong_signature_without_a_region_says_so(upload):
     [
         (
             "redirect",
-            "301, redirected to https://s3.example.org/bkt/a.txt   set AWS_REGION, or AWS_ENDPOINT_URL to that",
+            "301, redirected to https://s3.example.org/bkt/a.txt"
+            "   set AWS_REGION, or AWS_ENDPOINT_URL to that",
         ),
         ("rgw", "416 InvalidRange\n"),
         ("html", '405 Method Not Allowed: Forbidden Access was "denied" to this resource.\n'),
@@ -159,7 +160,8 @@ def test_a_hint_names_the_place_of_the_key(upload, tmp_path, file):
 # OAuth.
 WORDS = [
     (
-        b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchBucket</Code><BucketName>b</BucketName></Error>',
+        b'<?xml version="1.0" encoding="UTF-8"?>'
+        b"<Error><Code>NoSuchBucket</Code><BucketName>b</BucketName></Error>",
         "NoSuchBucket",
     ),
     (b"<html><h1>Forbidden</h1><p>Access was denied.</p></html>", "Forbidden Access was denied."),
@@ -308,24 +310,38 @@ PRINTED = {
     "SessionToken": "token-1",
     "Expiration": "2999-01-01T00:00:00Z",
 }
-SSO = "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = up\n[sso-session corp]\nsso_region = us-east-1\n"
+SSO = (
+    "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = up\n"
+    "[sso-session corp]\nsso_region = us-east-1\n"
+)
 BASE = f"[profile base]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"
 SIGN_ONS = {
     "sso": f"[profile dev]\n{SSO}",
-    "old sso": "[profile dev]\nsso_account_id = 1\nsso_role_name = up\nsso_start_url = https://x.awsapps.com/start\n",
+    "old sso": (
+        "[profile dev]\nsso_account_id = 1\nsso_role_name = up\n"
+        "sso_start_url = https://x.awsapps.com/start\n"
+    ),
     "login": "[profile dev]\nlogin_session = arn:aws:iam::123456789012:user/alice\n",
     "code": f"[profile dev]\nrole_arn = r\nmfa_serial = m\nsource_profile = base\n{BASE}",
-    "chain": f"[profile dev]\nrole_arn = r\nsource_profile = mid\n[profile mid]\nrole_arn = q\nsource_profile = base\n{BASE}",
-    "circle": "[profile dev]\nrole_arn = r\nsource_profile = q\n[profile q]\nrole_arn = r\nsource_profile = dev\n",
+    "chain": (
+        "[profile dev]\nrole_arn = r\nsource_profile = mid\n"
+        f"[profile mid]\nrole_arn = q\nsource_profile = base\n{BASE}"
+    ),
+    "circle": (
+        "[profile dev]\nrole_arn = r\nsource_profile = q\n"
+        "[profile q]\nrole_arn = r\nsource_profile = dev\n"
+    ),
     "role of a sign-on": f"[profile dev]\nrole_arn = r\nsource_profile = on\n[profile on]\n{SSO}",
-    "role of a login": "[profile dev]\nrole_arn = r\nsource_profile = on\n[profile on]\nlogin_session = s\n",
+    "role of a login": (
+        "[profile dev]\nrole_arn = r\nsource_profile = on\n[profile on]\nlogin_session = s\n"
+    ),
 }
 COMMAND = "aws configure export-credentials --profile dev --format process"
 
 
 @pytest.fixture
 def aws_cli(tmp_path):
-    """A stand-in for `aws`, alone on PATH: it notes how it was called, says this, and ends with that."""
+    """A fake `aws`, alone on PATH: it logs its call, prints this, and exits with that code."""
     folder = tmp_path / "bin"
 
     def install(out="", err="", code=0):
@@ -399,7 +415,8 @@ CLI_FAILURES = [
         "failed (253): Unable to retrieve credentials: no",
     ),
     (
-        "usage: aws [options]\naws: error: argument subcommand: Invalid choice, valid choices are:\n\nlist | get\nset  | add\n",
+        "usage: aws [options]\naws: error: argument subcommand:"
+        " Invalid choice, valid choices are:\n\nlist | get\nset  | add\n",
         2,
         "failed (2): aws: error: argument subcommand: Invalid choice",
     ),
@@ -445,7 +462,7 @@ def test_settings_of_a_python_program_reach_the_aws_cli(aws_cli, tmp_path, clean
 def test_libraries_of_a_binary_do_not_reach_the_programs_it_starts(
     box, aws_cli, tmp_path, small, signed_on, before
 ):
-    """PyInstaller sets sys.frozen and LD_LIBRARY_PATH, and keeps what that was before under another name."""
+    """PyInstaller sets sys.frozen and LD_LIBRARY_PATH; the old value has another name."""
     import subprocess
 
     called = aws_cli(json.dumps(PRINTED))

@@ -1,4 +1,4 @@
-"""boto3 as the reference of the wire: it uploads the same file, and ours must send an equivalent conversation.
+"""boto3 as the reference of the wire: for the same file both conversations must be equivalent.
 
 Both talk to a real server (moto) through a relay that writes down what passes. What differs stands
 in ONLY_THEIRS and ONLY_OURS with its reason; a difference that does not stand there fails.
@@ -20,14 +20,14 @@ from servers.s3 import boto, certificate
 
 MIB = 1 << 20
 ONLY_THEIRS = {
-    "expect": "we listen while we send, so an early no is heard without it; and many services refuse it",
+    "expect": "early responses are read during the upload anyway; many services refuse it",
     "x-amz-sdk-checksum-algorithm": "says what the name of the checksum's header says already",
     "amz-sdk-invocation-id": "statistics",
     "amz-sdk-request": "statistics",
 }
 ONLY_OURS = {
     "accept": "what curl sends too; S3 ignores it",
-    "content-type": "of the list of parts: the body is XML, and some proxies want to know; theirs has none",
+    "content-type": "of the list of parts: some proxies require it for XML; boto3 has none",
 }
 # of each program, place and moment
 OWN_VALUES = (
@@ -51,7 +51,7 @@ def own_headers(arrived) -> dict:
 
 
 def target_of(arrived) -> tuple:
-    """Method, path as it was sent, and the query without the name that the server has given to this upload."""
+    """Method, path as it was sent, and the query without the server's id of this upload."""
     split = urlsplit(arrived.target)
     query = sorted(
         (name, "ID" if name == "uploadId" else value)
@@ -61,7 +61,7 @@ def target_of(arrived) -> tuple:
 
 
 def parts(body: bytes) -> list:
-    """What is said of each part; moto tells its checksum only to those who name the algorithm twice."""
+    """The fields of each part; moto returns its checksum only if the algorithm is named twice."""
     text = body.decode().replace("&quot;", '"')
     root = re.match(r"<CompleteMultipartUpload xmlns=\"(\S+)\">", text).group(1)
     numbers, tags = (
@@ -144,7 +144,7 @@ def test_every_difference_that_is_listed_is_one(both):
 
 
 def test_over_tls_we_send_the_plain_body_and_they_do_not(program, tmp_path):
-    """aws-chunked with a trailer, and no Content-Length: refused by many services.  Our CRC-32 is known before."""
+    """boto3 sends aws-chunked without Content-Length, which services refuse; we know the CRC."""
     ca, pem = certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(str(pem))

@@ -1,4 +1,4 @@
-"""Signature Version 4 against what was published, and against botocore on whatever hypothesis thinks of.
+"""Signature Version 4 against published examples, and against botocore with hypothesis.
 
 The four steps are pure, and so are these tests. Chapters: 1 Published, 2 As botocore, 3 What a
 signature must not be.

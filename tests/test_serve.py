@@ -1,4 +1,4 @@
-"""serve: this machine is the host. Real processes, real sockets, curl as the other side; everything on loopback."""
+"""serve: this machine is the host. Real processes and sockets, curl as client, all on loopback."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Served:
         self.heard.set()
 
     def stop(self, number=signal.SIGTERM if os.name == "nt" else signal.SIGINT):
-        """Ctrl-C, which on Windows no single process can be sent; the exit code and the seconds it took."""
+        """Interrupt it (Windows cannot do that to one process); returns exit code and seconds."""
         begun = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -285,7 +285,7 @@ def test_tools_resume_a_download(giving, tmp_path, tool):
 
 
 def test_a_response_waits_for_no_acknowledgement(giving):
-    """Head and body are two packets: with Nagle's algorithm the second one waited 40 ms for a delayed ACK."""
+    """Head and body are two packets: with Nagle's algorithm the second waited 40 ms for an ACK."""
     connection, path = giving.connect(), urlsplit(giving.urls[0]).path
     seconds = []
     for _ in range(20):
@@ -378,9 +378,11 @@ def test_odd_names_are_saved_never_shown(serve, tmp_path):
 
 TRICKS = r"""
     / * ? /.. /../ /../../etc/passwd /%2e%2e/%2e%2e/etc/passwd /..%2f..%2fetc%2fpasswd //etc/passwd
-    /etc/passwd ///etc/passwd http://127.0.0.1/etc/passwd file:///etc/passwd /secret /.env /abc.txt /%00
+    /etc/passwd ///etc/passwd http://127.0.0.1/etc/passwd file:///etc/passwd
+        /secret /.env /abc.txt /%00
     /~root /\..\secret /T /T/ /T/secret /T/../secret /T/%2e%2e/secret /T/..%2fsecret /T/abc.txt/
-    /T/abc.txt/x /T/abc.txt%00 /T/abc.txt%00.png /T%2fabc.txt /T//abc.txt /./T/abc.txt /x/../T/abc.txt
+    /T/abc.txt/x /T/abc.txt%00 /T/abc.txt%00.png /T%2fabc.txt /T//abc.txt
+        /./T/abc.txt /x/../T/abc.txt
     /T/abc.txt\ /T/ABC.TXT /T/abc.tx /T/abc%ff.txt /000000000000000000000000/abc.txt /T;x/abc.txt
     /T/abc.txt;x /T/%61bc.txt%20
 """.split()
@@ -476,7 +478,7 @@ LOCAL = {"missing": (6, "no such file"), ".": (6, "directory"), "/dev/null": (6,
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
-    """What `serve` says when it does not even begin: `refused("--bind", "::")` gives exit code and stderr."""
+    """A `serve` that does not start: `refused("--bind", "::")` returns exit code and stderr."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good").write_bytes(b"x")
 
@@ -580,7 +582,7 @@ def test_an_address_that_is_not_ours_is_an_error(refused, bind):
 
 
 def test_the_start_asks_no_name_server():
-    """http.server looks its own name up: where the name server is mute, that takes half a minute."""
+    """http.server resolves its own name, which takes half a minute with a mute name server."""
     code = """
 import sys, twat_fs
 asked = []
@@ -641,7 +643,8 @@ def test_curl_waits_for_100_continue(serve, tmp_path, size):
 
 def test_no_is_said_before_the_body_when_the_client_asks(serve):
     served = serve("--max-size", "1k")
-    head = b"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n"
+    head = b"PUT /a HTTP/1.1\r\nHost: localhost\r\n"
+    head += b"Content-Length: 5000\r\nExpect: 100-continue\r\n\r\n"
     assert served.raw(head).startswith(b"HTTP/1.1 413 ")
 
 
@@ -695,8 +698,8 @@ def test_forms_as_they_may_come_also_byte_by_byte(serve):
         )
         assert status == 200 and fetch(served, link.decode()) == content, what
         head = (
-            b"POST / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=B\r\n"
-            % b"localhost"
+            b"POST / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n"
+            b"Content-Type: multipart/form-data; boundary=B\r\n" % b"localhost"
         )
         pieces = [form[at : at + 1] for at in range(len(form))]
         got = served.raw(head + b"Content-Length: %d\r\n\r\n" % len(form), pieces)
@@ -1005,7 +1008,8 @@ def test_the_limit_is_exact(serve):
     link, _ = served.put("a", b"x" * 1000)
     assert len(fetch(served, link)) == 1000
     assert served.ask("PUT", "/a", b"x" * 1001)[0] == 413
-    chunked = b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    chunked = b"PUT /a HTTP/1.1\r\nHost: localhost\r\n"
+    chunked += b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     for sizes, status in (
         ((1000,), b"200"),
         ((1001,), b"413"),
@@ -1069,12 +1073,12 @@ def test_nothing_is_400(serve, tmp_path):
     assert list((tmp_path / "kept").iterdir()) == []
 
 
+CHUNKED_PUT = b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 HALVES = {
     "less than promised": b"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     + b"x" * 5000,
-    "a chunk cut off": b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n"
-    + b"x" * 5000,
-    "no last chunk": b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "a chunk cut off": CHUNKED_PUT + b"ffff\r\n" + b"x" * 5000,
+    "no last chunk": CHUNKED_PUT + b"5\r\nhello\r\n",
     "half a form": b"POST / HTTP/1.1\r\nHost: localhost\r\n"
     b"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 9999\r\n\r\n"
     b"--B\r\nContent-Disposition: form-data; name=f; filename=n\r\n\r\n" + b"x" * 5000,
@@ -1160,7 +1164,7 @@ def test_a_page_of_another_site_is_refused_before_it_sends(serve):
 
 
 def test_a_name_that_was_made_to_lead_here_stores_nothing(serve, tmp_path):
-    """DNS rebinding: for the browser it is one site with this server, and may send what header it likes."""
+    """DNS rebinding: the browser takes both for one site, so the page may send any header."""
     served = serve("--dir", "kept")
     for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "x", "evil"):
         for own in ("%s:%d" % (host, served.port), "%s.:%d" % (host, served.port)):
@@ -1185,11 +1189,19 @@ def test_a_name_that_was_made_to_lead_here_stores_nothing(serve, tmp_path):
 
 
 PROXIED = {  # what a proxy on this machine sends, and where its links lead
-    "Host: 127.0.0.1:PORT|X-Forwarded-Host: drop.example|X-Forwarded-Proto: https": "https://drop.example",
-    "Host: 127.0.0.1:PORT|X-Forwarded-Host: drop.example:8443|X-Forwarded-Proto: https": "https://drop.example:8443",
-    "Host: drop.example|X-Forwarded-Host: drop.example|X-Forwarded-Proto: https": "https://drop.example",
+    (
+        "Host: 127.0.0.1:PORT|X-Forwarded-Host: drop.example|X-Forwarded-Proto: https"
+    ): "https://drop.example",
+    (
+        "Host: 127.0.0.1:PORT|X-Forwarded-Host: drop.example:8443|X-Forwarded-Proto: https"
+    ): "https://drop.example:8443",
+    (
+        "Host: drop.example|X-Forwarded-Host: drop.example|X-Forwarded-Proto: https"
+    ): "https://drop.example",
     "Host: drop.example|X-Forwarded-Host: drop.example": "http://drop.example",
-    "Host: localhost|X-Forwarded-Host: a.example, b.example|X-Forwarded-Proto: http, HTTPS": "https://b.example",
+    (
+        "Host: localhost|X-Forwarded-Host: a.example, b.example|X-Forwarded-Proto: http, HTTPS"
+    ): "https://b.example",
     "Host: localhost:PORT|X-Forwarded-Proto: https": "https://localhost:PORT",
     "Host: localhost:PORT|X-Forwarded-Proto: gopher": "http://localhost:PORT",
     'Host: localhost:PORT|X-Forwarded-Host: "><script>': "http://127.0.0.1:PORT",
@@ -1284,7 +1296,7 @@ def test_receiving_from_other_machines_needs_a_token(refused, bind):
 
 
 def test_the_token_may_come_from_the_environment(start, tmp_path):
-    """Where `ps` does not show it; nor does what is said, and a token on the command line goes first."""
+    """`ps` does not show it, and no output does; a token on the command line takes precedence."""
     for args, token in (([], "fr0m-env"), (["--token", "typed"], "typed")):
         process = start(
             "serve",
@@ -1544,7 +1556,7 @@ def test_nonsense_is_refused_and_the_server_goes_on(serve, tmp_path):
 
 @pytest.mark.parametrize("character", ["\r", "\v", "\0", "\f", "\x1c", "\x1f", "\x7f", "\x08"])
 def test_a_control_character_in_a_head_is_refused(serve, tmp_path, character):
-    """Python's parser, and proxies before it, differ about where a line ends: two requests could hide in one."""
+    """Python's parser and proxies disagree about line ends: one request could hide another."""
     served = serve("--dir", "kept")
     for head in (
         "PUT /a HTTP/1.1\r\nHost: localhost\r\nX: a@Y: b\r\nContent-Length: 1\r\n\r\nx",
@@ -1552,7 +1564,8 @@ def test_a_control_character_in_a_head_is_refused(serve, tmp_path, character):
         "PUT /a HTTP/1.1\r\nHost: localhost\r\n@Content-Length: 1\r\n\r\nx",
         "PUT /a@b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx",
         "PUT /a HTTP/1.1@\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx",
-        "PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;a@b\r\nx\r\n0\r\n\r\n",
+        "PUT /a HTTP/1.1\r\nHost: localhost\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n1;a@b\r\nx\r\n0\r\n\r\n",
     ):
         got = served.raw(head.replace("@", character).encode())
         assert got.startswith(b"HTTP/1.1 400 ") and got.count(b"HTTP/1.1") == 1, head
@@ -1590,7 +1603,7 @@ def test_a_head_without_end_is_not_kept_in_memory(giving):
 
 
 def read_slowly(served, seconds, pause):
-    """All that comes, when for so long only 4 kB are read at each pause (or nothing at all, if that is longer)."""
+    """The response if each pause reads only 4 kB (or nothing, if the pause is longer)."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     sock.connect((served.host, served.port))
@@ -1604,7 +1617,7 @@ def read_slowly(served, seconds, pause):
 
 
 def drip(served, head, body, pause, longest=45):
-    """The response, and the seconds until it (or the end) came, when a few bytes are sent at each pause."""
+    """Send a few bytes at each pause; returns the response, and the seconds until it or the end."""
     begun = time.monotonic()
     with socket.create_connection((served.host, served.port)) as sock:
         with contextlib.suppress(OSError):
@@ -1618,7 +1631,7 @@ def drip(served, head, body, pause, longest=45):
 
 
 def test_slow_readers_get_all_and_slow_senders_a_deadline(serve, tmp_path):
-    """A pause of 35 s, 40 kB/s, and what nobody sends but to occupy a connection; all at the same time."""
+    """A pause of 35 s, 40 kB/s, and clients that only occupy a connection; all at the same time."""
     data = os.urandom(20 * MIB)
     (tmp_path / "a.bin").write_bytes(data)
     giving, taking, crowded = serve("a.bin", files=1), serve(), serve("a.bin", files=1)
@@ -1656,7 +1669,8 @@ def test_slow_readers_get_all_and_slow_senders_a_deadline(serve, tmp_path):
 
 def test_a_strange_host_header_does_not_get_into_the_link(serve):
     served = serve("--token", "s3cret")
-    put = b"PUT /a HTTP/1.1\r\nAuthorization: Bearer s3cret\r\nContent-Length: 1\r\nConnection: close\r\n"
+    put = b"PUT /a HTTP/1.1\r\nAuthorization: Bearer s3cret\r\n"
+    put += b"Content-Length: 1\r\nConnection: close\r\n"
     for host in ('x"><script>', "a b", "evil/path", "u:p@h", "", "[::1", "h:99999x"):
         got = served.raw(put + b"Host: %s\r\n\r\nx" % host.encode())
         assert got.startswith(b"HTTP/1.1 200") and got.rpartition(b"\r\n\r\n")[2].startswith(

@@ -635,7 +635,7 @@ def test_a_hint_for_all_hosts_is_said_once_and_names_the_bundle_of_other_program
 
 
 def company_certificates(folder):
-    """A CA like those that companies make by hand: no key identifiers, no key usage; and a certificate for localhost."""
+    """A CA as companies make them: no key identifiers, no key usage; and a leaf for localhost."""
     import datetime
 
     from cryptography import x509
@@ -686,7 +686,7 @@ PYTHONS = [
 @pytest.mark.parametrize("python", [Path(sys.executable), *PYTHONS], ids=lambda path: path.name)
 @pytest.mark.parametrize("trusted", ["root.pem", "middle.pem"])
 def test_a_company_ca_passes_on_every_python(sample, clean_env, tmp_path, python, trusted):
-    """3.13 added VERIFY_X509_STRICT, which refuses it, and VERIFY_X509_PARTIAL_CHAIN, which accepts its issuer alone."""
+    """3.13 added VERIFY_X509_STRICT, which refuses it, and VERIFY_X509_PARTIAL_CHAIN."""
     company_certificates(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "leaf.pem")
@@ -920,7 +920,7 @@ needs_groups = pytest.mark.skipif(
 
 @pytest.fixture
 def interrupted(start, tmp_path):
-    """Start the program, wait until it is where it should be, press Ctrl-C, and look at what is left."""
+    """Start the program, interrupt it at this point, and check that nothing is left."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
 
@@ -1383,7 +1383,7 @@ class GoOn(Keeper):
 
 
 class Hinting(GoOn):
-    """Says that it works on it, and hints at what comes, once all has arrived (RFC 2518, RFC 8297)."""
+    """Send 102 and 103 once the whole body has arrived (RFC 2518, RFC 8297)."""
 
     before = (102, 100, 103, 103)
 
@@ -1436,7 +1436,7 @@ def test_who_only_says_go_on_and_takes_nothing_is_given_up(main, big, interim, p
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_line_that_moves_slowly_is_not_silent(box, tls):
-    """Also while TLS holds more than leaves within --timeout; the buffers are as small as they are on such a line."""
+    """Also while TLS holds more than leaves within --timeout; small buffers, as on a slow line."""
     received = []
 
     def manners(talk: Talk):
@@ -1508,7 +1508,7 @@ def test_a_connection_that_went_stale_is_reopened_silently():
 
 
 class Leaving(Keeper):
-    """Answers one request of each connection, and hangs up when it sees a second one; a reset if it has not read it all."""
+    """Respond to one request, and close at the second one; a reset if it is not all read."""
 
     reads = True
 
@@ -1530,7 +1530,7 @@ def test_a_connection_that_ends_as_it_is_used_again_is_no_failure_of_the_host(
 
 
 class Speechless(Keeper):
-    """Hangs up when it has the second request of a connection, whole: no reset may overtake the end."""
+    """Close when the second request of a connection is complete: no reset may overtake the end."""
 
     def __call__(self, talk):
         self.put(talk, talk.request())
@@ -1772,7 +1772,7 @@ print(usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1), file=sys.std
 
 
 def peak(box, *args):
-    """The most memory (KiB) that the program ever had.  Measured from a small process: a child begins with its parent's."""
+    """Peak memory (KiB), run from a small process: a child starts with the memory of its parent."""
     done = subprocess.run(
         [sys.executable, "-ISc", MEASURE, str(PROGRAM), *map(str, args)],
         env=environment(box, {}),
