@@ -542,12 +542,17 @@ def retention_for(provider: Provider, options: UploadOptions) -> Retention:
 
 
 class ProviderInfo(NamedTuple):
-    """Whether a provider can be used; `timing`: seconds for each phase of a round trip."""
+    """Whether a provider can be used; `timing`: seconds for each phase of a round trip.
+
+    `status`: "available" (needs no setting), "configured", "not configured" or "disabled by its
+    owner"; online "works", "failed" or "not asked".  `explanation`: the reason, or the status again.
+    """
 
     success: bool
     explanation: str
     help_info: str = ""
     timing: Mapping[str, float] = {}
+    status: str = ""
 
 
 # 3  What goes wrong -------------------------------------------------------------------------------
@@ -683,6 +688,9 @@ class AllProvidersFailed(NonRetryableError):
         if uploaded:
             message = f"uploaded, but no link could be verified ({len(tried)} tried)"
             self.exit_code = NotVerified.exit_code
+        self.no_network = len(tried) > 1 and all(f.phase == "dns" for f in tried)
+        if self.no_network:
+            message = f"no network: none of the {len(tried)} hosts could be resolved"
         super().__init__(message if tried else "no suitable host; nothing was uploaded")
         self.args = (self.failures, self.attempts)  # for pickle, which calls the class with them
         for name in ("provider", "phase", "status", "retry_after") if len(failures) == 1 else ():
@@ -695,6 +703,8 @@ class AllProvidersFailed(NonRetryableError):
         """A line for each host that was asked, or for several that do not fit for one reason; a repeated hint comes last."""
         hosts: dict[tuple[object, str, str, str], list[str]] = {}
         for f in self.failures:
+            if self.no_network and f.phase == "dns":
+                continue
             which = None if f.exit_code == 5 else f.provider
             hosts.setdefault((which, f.phase, str(f), f.hint), []).append(f.provider or "-")
         hints = [hint for *_, hint in hosts if hint]
@@ -5910,40 +5920,41 @@ def default_names(options: UploadOptions) -> list[str]:
 def setup_provider(
     name: str, online: bool = False, options: Optional[UploadOptions] = None
 ) -> ProviderInfo:
-    """Whether a provider is ready; `online` proves it by a timed round trip.  Raises UsageError for an unknown name."""
+    """Whether a provider can be used; `online`: by a timed round trip.
+
+    Raises UsageError for an unknown name.
+    """
     wanted = with_environment(with_wishes(options or UploadOptions(), {}))
     provider = find_provider(name)
     lacks = setup_problem(provider, wanted.settings)
     if lacks:
-        return ProviderInfo(False, lacks, setup_help(provider, wanted.settings))
+        hint = setup_help(provider, wanted.settings)
+        return ProviderInfo(False, lacks, hint, status="not configured")
     if online:
         return round_trip(provider, wanted)
-    return ProviderInfo(
-        True,
-        (provider.setup.warning and provider.setup.warning(wanted.settings)) or "ready",
-        provider.note,
-    )
+    status = "configured" if provider.setup.required else "available"
+    if provider.note.startswith("disabled"):
+        status = provider.note.partition(";")[0]
+    warning = provider.setup.warning and provider.setup.warning(wanted.settings)
+    return ProviderInfo(True, warning or status, provider.note, status=status)
 
 
 def setup_providers(
     online: bool = False, options: Optional[UploadOptions] = None
 ) -> dict[str, ProviderInfo]:
-    """The same for all providers; online only the default chain and your own are asked: the others want to be named."""
-    infos = {
-        row.id: setup_provider(row.id, online and (row.use != "opt-in"), options)
-        for row in PROVIDERS
-    }
-    unasked = [
-        row.id for row in PROVIDERS if online and row.use == "opt-in" and infos[row.id].success
-    ]
-    return {
-        **infos,
-        **{name: infos[name]._replace(explanation="not asked") for name in unasked},
-    }
+    """The same for all providers; online, those that must be named are not asked."""
+    infos = {}
+    for row in PROVIDERS:
+        by_name = online and row.use == "opt-in"
+        info = setup_provider(row.id, online and not by_name, options)
+        if by_name and info.success:
+            info = info._replace(status="not asked", explanation="not asked")
+        infos[row.id] = info
+    return infos
 
 
 def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
-    """Uploads a few random words, and fetches them back by their hash where that does not use up the link."""
+    """Upload a few random words, and download them again unless that uses up the link."""
     with tempfile.TemporaryDirectory(prefix="twat-fs-") as folder:
         path = os.path.join(folder, "twat-fs-status.txt")
         with open(path, "w", encoding="ascii") as file:
@@ -5953,14 +5964,12 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
             result = uploader.upload(Source.of(path), clock)
         except UploadError as error:
             cause = error.failures[0] if isinstance(error, AllProvidersFailed) else error
-            return ProviderInfo(
-                False, f"{cause.phase}: {cause}", cause.hint or provider.note, clock.timing
-            )
+            reason, hint = f"{cause.phase}: {cause}", cause.hint or provider.note
+            return ProviderInfo(False, reason, hint, clock.timing, "failed")
         finally:
             uploader.transport.close()
-    return ProviderInfo(
-        True, f"{redact_url(result.url)} (verified: {result.verified})", provider.note, clock.timing
-    )
+    link = f"{redact_url(result.url)} (verified: {result.verified})"
+    return ProviderInfo(True, link, provider.note, clock.timing, "works")
 
 
 class Stopwatch(Progress):
@@ -6257,10 +6266,10 @@ def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
     fields: dict[str, Any] = {
         "file": valid_unicode(outcome.file),
-        **dict.fromkeys(UploadResult._fields),
+        **dict.fromkeys(("host", *UploadResult._fields)),
     }
     if outcome.result:
-        fields.update(outcome.result._asdict())
+        fields.update(outcome.result._asdict(), host=outcome.result.provider)
     if outcome.error:
         fields.update(
             size=outcome.size,
@@ -6303,17 +6312,44 @@ def failure_lines(outcome: Outcome) -> list[str]:
     return lines
 
 
-def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    used = [column for column in zip(*rows) if any(column)]
-    widths = [max(map(len, column)) for column in used]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip()
-        for row in zip(*used)
-    ]
+def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
+    """Each row as text in columns, of which the last is wrapped.
+
+    Where fewer than 24 columns are left for the last one, it goes below the others.
+    """
+    import textwrap
+
+    widths = [max(map(len, column)) for column in zip(*rows)][:-1]
+    indent = sum(widths) + 2 * len(widths)
+    narrow = bool(widths) and room - indent < 24
+    texts = []
+    for *cells, last in rows:
+        lines = []
+        head = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths))
+        if narrow:
+            lines.append("  ".join(filter(None, cells)))
+            head = " " * 4
+        lines += textwrap.wrap(
+            last,
+            room,
+            initial_indent=head,
+            subsequent_indent=" " * len(head),
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [head.rstrip()]
+        texts.append("\n".join(filter(None, lines)))
+    return texts
+
+
+HOST_GROUPS = {
+    "default": "default (tried in this order)",
+    "opt-in": "opt-in (only if named: -p HOST)",
+    "own": "your own (once set up, replaces the default hosts)",
+}
 
 
 def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]]:
-    """The hosts as rows of text, the head first: id, domain, when used, limit, how long, notes, last checked."""
+    """The hosts as rows of text, after a header: id, domain, use, max size, expiry, notes, date."""
     head = ("host", "domain", "use", "max size", "expires", "notes", "verified")
     return [
         head,
@@ -6322,16 +6358,18 @@ def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]
 
 
 def host_json(row: Provider) -> dict[str, Any]:
-    """The facts of a host, with numbers as numbers; a lifetime that depends on the size is that of the largest file."""
+    """The facts of a host, with numbers as numbers.
+
+    A lifetime that depends on the size is that of the largest file.
+    """
     use, _, _, notes = provider_facts(row)
-    keeps = retention_for(row, UploadOptions())
-    ttl = (
-        keeps.default_ttl(row.limits.max_size or GiB)
-        if callable(keeps.default_ttl)
-        else keeps.default_ttl
-    )
-    spread = isinstance(keeps.choices, range)
-    choices = {"min": keeps.choices[0], "max": keeps.choices[-1]} if spread else [*keeps.choices]
+    retention = retention_for(row, UploadOptions())
+    ttl = retention.default_ttl
+    if callable(ttl):
+        ttl = ttl(row.limits.max_size or GiB)
+    choices: Any = retention.choices
+    if isinstance(choices, range):
+        choices = {"min": choices[0], "max": choices[-1]}
     return {
         "host": row.id,
         "domain": row.domain,
@@ -6348,35 +6386,38 @@ def host_json(row: Provider) -> dict[str, Any]:
 
 
 def provider_facts(row: Provider) -> tuple[str, str, str, str]:
-    used = "default" if row.use == "default" else "your own" if row.use == "own" else "opt-in"
-    remarks = [
+    """Use, max size, expiry and notes of a host, as text."""
+    lists = {
+        "blocked": row.limits.blocked,
+        "required": row.setup.required,
+        "optional": row.setup.optional,
+    }
+    notes = [
         "one download" if row.single_use == "always" else "",
         "text only" if row.limits.text_only else "",
-        "blocked: " + ", ".join(row.limits.blocked) if row.limits.blocked else "",
-        "required: " + ", ".join(row.setup.required) if row.setup.required else "",
-        "optional: " + ", ".join(row.setup.optional) if row.setup.optional else "",
+        *(f"{title}: {', '.join(names)}" for title, names in lists.items() if names),
         row.note,
     ]
-    size = limit_text(row.limits.max_size) if row.limits.max_size else "?"
     return (
-        used,
-        size,
+        "your own" if row.use == "own" else row.use,
+        limit_text(row.limits.max_size) if row.limits.max_size else "?",
         retention_text(retention_for(row, UploadOptions())),
-        "; ".join(filter(None, remarks)),
+        "; ".join(filter(None, notes)),
     )
 
 
-def retention_text(keeps: Retention) -> str:
-    usual = keeps.default_ttl
-    if callable(usual):
-        return f"{duration(usual(GiB))} to {duration(usual(0))}"
-    if usual == FOREVER and keeps.choices:
+def retention_text(retention: Retention) -> str:
+    """The lifetimes that a host offers, as text."""
+    default, choices = retention.default_ttl, retention.choices
+    if callable(default):
+        return f"{duration(default(GiB))} to {duration(default(0))}"
+    if default == FOREVER and choices:
         return "forever, or any time"
-    if isinstance(keeps.choices, range):
-        return f"{duration(keeps.choices[0])} to {duration(keeps.choices[-1])}"
-    if keeps.choices:
-        return ", ".join(f"{choice // HOUR}h" for choice in keeps.choices)
-    return duration(usual) if usual else "?"
+    if isinstance(choices, range):
+        return f"{duration(choices[0])} to {duration(choices[-1])}"
+    if choices:
+        return ", ".join(f"{choice // HOUR}h" for choice in choices)
+    return duration(default) if default else "?"
 
 
 # 14  serve ----------------------------------------------------------------------------------------
@@ -6973,138 +7014,174 @@ def address_of(server: Any) -> str:
 # 15  The command line -----------------------------------------------------------------------------
 
 
-FLAG = {"action": "store_true"}
-
-
 class Option(NamedTuple):
-    """One option of a command: its spellings, what it does, and how argparse is told."""
+    """One option of a command: its spellings, its help, and further arguments for argparse."""
 
     flags: str
     help: str
-    kwargs: Mapping[str, Any] = FLAG
+    kwargs: Mapping[str, Any]
 
 
-IP_VERSION = {"dest": "ip_version", "action": "store_const"}
-DURATION = {"metavar": "TIME", "type": NUMBERS["expire"]}
-SECONDS = {"metavar": "SECONDS", "type": NUMBERS["timeout"]}
-SIZE = {"metavar": "SIZE", "type": NUMBERS["limit_rate"]}
+class Command(NamedTuple):
+    """What --help, the man page and completion need to know about a command."""
 
-WIRE_OPTIONS = (
-    Option(
-        "--retry",
-        "retries per host (default 2)",
-        {"metavar": "N", "type": NUMBERS["retry"]},
-    ),
-    Option("--connect-timeout", "connection timeout (default 15)", SECONDS),
-    Option("--timeout", "stall timeout: give up if no data moves (default 60)", SECONDS),
-    Option("--max-time", "limit for the whole run", SECONDS),
-    Option("--limit-rate", "maximum transfer rate in bytes per second, like 500k", SIZE),
-    Option("-4 --ipv4", "connect over IPv4 only", {**IP_VERSION, "const": 4}),
-    Option("-6 --ipv6", "connect over IPv6 only", {**IP_VERSION, "const": 6}),
-    Option(
-        "-x --proxy",
-        "http, https, socks5 or socks5h://[USER:PASSWORD@]HOST:PORT; '' for none",
-        {"metavar": "URL"},
-    ),
-    Option("--cacert", "CA certificates (PEM) to use instead of the system's", {"metavar": "FILE"}),
-    Option("--insecure", "do not verify certificates"),
-    Option("-q --quiet", "print errors only"),
-    Option("-v --verbose", "print each step on stderr"),
-    Option("--json", "print one JSON object per file or host"),
-)
+    about: str
+    arguments: str = ""  # as in the usage
+    groups: Mapping[str, Sequence[Option]] = {}  # options by heading
 
-UPLOAD_OPTIONS = (
-    Option(
-        "-p --provider",
-        "use only these hosts, in this order: A,B; or the https://HOST/ of a transfer.sh server",
-        {"metavar": "A,B", "type": parse_names, "action": "extend"},
-    ),
-    Option("--fallback", "then try the public hosts, after the named ones or your own storage"),
-    Option("--fragile", "stop at the first failure"),
-    Option("-n --name", "upload under this name", {"metavar": "NAME"}),
-    Option("--unique", "add the time to the name"),
-    Option(
-        "--remote-path",
-        "destination FOLDER/ or full path (S3, Dropbox)",
-        {"metavar": "PATH"},
-    ),
-    Option("--force", "overwrite an existing file (S3, Dropbox)"),
-    Option("--public", "objects are public: print plain, unsigned links (S3)"),
-    Option("-e --expire", "expire the link after about this time: 10m, 12h, 7d, 4w, 1y", DURATION),
-    Option("--keep", "require a link that lives at least this long", DURATION),
-    Option("--once", "allow one download only"),
-    Option(
-        "--no-check",
-        "do not verify the link",
-        {"dest": "verify", "action": "append_const", "const": "none"},
-    ),
-    Option(
-        "--verify",
-        "verify by downloading the whole file",
-        {"action": "append", "choices": ["full"]},
-    ),
-    Option("--dry-run", "show which hosts would be tried and why not the others; upload nothing"),
-    Option(
-        "-j --jobs",
-        "parallel transfers: files (default 1) or parts of one file (default 8)",
-        {"metavar": "N", "type": NUMBERS["jobs"]},
-    ),
-    Option("--no-progress", "show no progress"),
-)
 
-SERVE_OPTIONS = (
-    Option(
-        "--bind",
-        "listen on this address (default: all for FILEs, else 127.0.0.1)",
-        {"metavar": "ADDRESS"},
-    ),
-    Option(
-        "--port",
-        "listen on this port (default 8080, or any free one)",
-        {"metavar": "N", "type": number_type(parse_number, "0 to 65535", 0, 65535)},
-    ),
-    Option(
-        "--dir",
-        "keep received files here; without it they are deleted at the end",
-        {"metavar": "FOLDER"},
-    ),
-    Option("--max-size", "largest file accepted (default 1 GiB)", SIZE),
-    Option("--keep", "delete received files after this time", DURATION),
-    Option(
-        "--token",
-        "password for uploads (or TWAT_FS_SERVE_TOKEN); required to receive from other machines",
-        {"metavar": "TEXT"},
-    ),
-    Option("--url", "public URL of this server behind a proxy", {"metavar": "URL"}),
-    Option("-q --quiet", "print no line per request"),
-)
-
-ONLINE = Option("--online", "upload a few bytes and download them again")
-LIST_OPTIONS = (Option("--json", "as JSON"), ONLINE)
-COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
-    "list": LIST_OPTIONS, "status": (ONLINE, *WIRE_OPTIONS), "serve": SERVE_OPTIONS, "version": (), "completion": (),
-    "upload": (*UPLOAD_OPTIONS, *WIRE_OPTIONS),
+VALUE_TYPES = {
+    "TIME": NUMBERS["expire"], "SECONDS": NUMBERS["timeout"], "SIZE": NUMBERS["limit_rate"],
 }  # fmt: skip
 
-EPILOG = """commands (write ./list for a file named "list"):
-  FILE... | -                the same as upload FILE...
-  list                       show the hosts and what is known about them
-  status [HOST] [--online]   show whether a host is set up; --online tries it
-  serve [FILE...]            this machine is the host
-  version
-  completion SHELL           print a completion script: eval "$(twat-fs completion bash)"
 
-exit codes:
-  0  every file has a verified URL
-  1  no file could be uploaded
-  2  wrong command line; nothing was uploaded
-  3  some files failed
-  4  uploaded, but the host does not serve the same bytes
-  5  no suitable host (size, type, expiry, not configured); nothing was uploaded
-  6  local problem (missing, unreadable, changed while being read)
-  130  interrupted
-"""
+def option(flags: str, help: str, value: str = "", **kwargs: Any) -> Option:
+    """An option with a value (FILE, TIME, ...), or a flag if there are no further arguments."""
+    if value:
+        kwargs = {"metavar": value, "type": VALUE_TYPES.get(value), **kwargs}
+    return Option(flags, help, kwargs or {"action": "store_true"})
 
+
+NETWORK_OPTIONS = (
+    option("-x --proxy", "use an http, https or socks5(h) proxy; '' for none", "URL"),
+    option("-4 --ipv4", "use IPv4 only", action="store_const", dest="ip_version", const=4),
+    option("-6 --ipv6", "use IPv6 only", action="store_const", dest="ip_version", const=6),
+    option("--cacert", "trust these CAs (PEM) instead of the system's", "FILE"),
+    option("--insecure", "do not verify certificates"),
+    option("--retry", "retry a host N times (default 2)", "N", type=NUMBERS["retry"]),
+    option("--connect-timeout", "limit the time to connect (default 15)", "SECONDS"),
+    option("--timeout", "give up if no data moves (default 60)", "SECONDS"),
+    option("--max-time", "limit the time of the whole run (default none)", "SECONDS"),
+    option("--limit-rate", "limit the bytes per second, like 500k", "SIZE"),
+)
+OUTPUT_OPTIONS = (
+    option("-q --quiet", "print errors only"),
+    option("-v --verbose", "print each step on stderr"),
+    option("--json", "print one JSON object per file or host"),
+)
+ONLINE = option("--online", "upload a few bytes and download them again")
+HELP_OPTIONS = (
+    option("-h --help", "print this help", action="help"),
+    option("-V --version", "print the version"),
+)
+
+COMMAND_HELP: Mapping[str, Command] = {
+    "upload": Command(
+        "Turn files into URLs. The URL goes to stdout, everything else to stderr.",
+        "[FILE]...",
+        groups={
+            "Choosing hosts": (
+                option(
+                    "-p --provider",
+                    "use these hosts, in this order, or a transfer.sh URL",
+                    "A,B",
+                    type=parse_names,
+                    action="extend",
+                ),
+                option("--fallback", "then try the default hosts, too"),
+                option("--fragile", "stop at the first failure"),
+                option("--dry-run", "show which hosts would be tried; upload nothing"),
+            ),
+            "File": (
+                option("-n --name", "upload under this name", "NAME"),
+                option("--unique", "add the time to the name"),
+                option("--remote-path", "upload to FOLDER/ or a full path (S3, Dropbox)", "PATH"),
+                option("--force", "overwrite an existing file (S3, Dropbox)"),
+            ),
+            "Link": (
+                option("-e --expire", "expire after about this time: 10m, 12h, 7d, 4w, 1y", "TIME"),
+                option("--keep", "require a link that lives at least this long", "TIME"),
+                option("--once", "allow one download only"),
+                option("--public", "print plain, unsigned links of a public bucket (S3)"),
+                option(
+                    "--no-check",
+                    "do not verify the link",
+                    dest="verify",
+                    action="append_const",
+                    const="none",
+                ),
+                option(
+                    "--verify",
+                    "verify by downloading the whole file",
+                    action="append",
+                    choices=["full"],
+                ),
+            ),
+            "Network": (
+                *NETWORK_OPTIONS,
+                option(
+                    "-j --jobs",
+                    "run N transfers: files (default 1), parts (default 8)",
+                    "N",
+                    type=NUMBERS["jobs"],
+                ),
+            ),
+            "Output": (*OUTPUT_OPTIONS, option("--no-progress", "show no progress")),
+        },
+    ),
+    "list": Command(
+        "Show the hosts and what is known about them.",
+        "[HOST]...",
+        groups={"Network": (ONLINE,), "Output": OUTPUT_OPTIONS[2:]},
+    ),
+    "status": Command(
+        "Show which hosts are set up; with --online, which work.",
+        "[HOST]",
+        groups={"Network": (ONLINE, *NETWORK_OPTIONS), "Output": OUTPUT_OPTIONS},
+    ),
+    "serve": Command(
+        "Serve files from this machine, or receive uploads.",
+        "[FILE]...",
+        groups={
+            "Network": (
+                option("--bind", "listen here (default: all for FILE, else 127.0.0.1)", "ADDRESS"),
+                option(
+                    "--port",
+                    "listen on this port (default 8080, or any free one)",
+                    "N",
+                    type=number_type(parse_number, "0 to 65535", 0, 65535),
+                ),
+                option("--url", "print this public URL (behind a proxy)", "URL"),
+            ),
+            "Receiving": (
+                option(
+                    "--token",
+                    "require this password for uploads (or TWAT_FS_SERVE_TOKEN)",
+                    "TEXT",
+                ),
+                option("--dir", "keep received files here (default: delete at the end)", "FOLDER"),
+                option("--max-size", "limit the size of a file (default 1 GiB)", "SIZE"),
+                option("--keep", "delete received files after this time", "TIME"),
+            ),
+            "Output": (option("-q --quiet", "print no line per request"),),
+        },
+    ),
+    "version": Command("Print the version."),
+    "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
+    "help": Command("Show the help of a command.", "[COMMAND]"),
+}
+COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
+    name: tuple(itertools.chain.from_iterable(command.groups.values()))
+    for name, command in COMMAND_HELP.items()
+}
+
+EXIT_CODES = {
+    0: "every file has a verified URL",
+    1: "no file could be uploaded",
+    2: "wrong command line; nothing was uploaded",
+    3: "some files failed",
+    4: "uploaded, but the host does not serve the same bytes",
+    5: "no suitable host (size, type, expiry, setup); nothing was uploaded",
+    6: "local problem (missing, unreadable, changed while being read)",
+    130: "interrupted",
+}
+EXAMPLES = (
+    ("report.pdf", "upload a file, print its URL"),
+    ("-e 12h a.zip b.zip", "two files, links expire after 12 hours"),
+    ("-n log.txt -", "upload standard input"),
+    ("serve report.pdf", "share it from this machine"),
+    ("--help", "all options and commands"),
+)
 
 HOST_OPTIONS = ("-p", "--provider", "--host")
 ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other programs
@@ -7114,7 +7191,7 @@ ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other
 def parser_class() -> Any:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            """Names the option or command that a wrong one may mean."""
+            """Print the message with the option or command that was probably meant; exit."""
             unknown = message if message.startswith("unrecognized") else ""
             wrong = re.findall(r"(?<!\S)--?[a-z][a-z-]*", unknown)
             close = ", ".join(filter(None, map(self.nearest, wrong)))
@@ -7137,36 +7214,53 @@ def parser_class() -> Any:
     return Parser
 
 
-def build_parser(
-    command: str,
-    about: str,
-    options: Iterable[Option],
-    positional: str = "",
-    many: bool = True,
-    more: str = "",
-) -> Any:
-    # With the width given, argparse need not import shutil (a tenth of an upload of 1 KiB) to find it out.
-    plain = functools.partial(
-        argparse.RawDescriptionHelpFormatter, width=terminal_width(sys.stdout) - 2
+def build_parser(name: str) -> Any:
+    """The argument parser of a command."""
+    about, arguments, groups = COMMAND_HELP[name]
+    # Without a width, argparse imports shutil (a tenth of the time of an upload of 1 KiB).
+    width = min(terminal_width(sys.stdout), 80) - 2
+    formatter = functools.partial(argparse.RawDescriptionHelpFormatter, width=width)
+    is_upload = name == "upload"
+    parser = parser_class()(
+        prog=program() if is_upload else f"{program()} {name}",
+        # The usage of argparse itself would have eight lines.
+        usage=f"%(prog)s [OPTION]... {arguments}".rstrip(),
+        description=layout([[about]], width)[0],
+        epilog=epilog(width) if is_upload else "",
+        formatter_class=formatter,
+        allow_abbrev=False,
+        add_help=False,
     )
-    positionals = f"[{positional.upper()}]{'...' * many}" if positional else ""
-    usage = " ".join(
-        filter(None, ("%(prog)s", "[OPTION]..." * bool(options), positionals))
-    )  # argparse's own takes eight lines
-    name = f"{program()} {command}".strip()
-    wishes = {"description": about, "epilog": more, "formatter_class": plain, "allow_abbrev": False}
-    parser = parser_class()(prog=name, usage=usage, **wishes)
-    if positional:
-        parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
-    for option in options:
-        parser.add_argument(*option.flags.split(), help=option.help, **option.kwargs)
-    parser._has_negative_number_optionals = []  # or -4 would make an option of each negative number
-    parser.add_argument("--version", action="store_true", help="print the version")
+    if arguments:
+        nargs = "*" if arguments.endswith("...") else "?"
+        parser.add_argument(arguments.strip("[].").lower(), nargs=nargs, help=argparse.SUPPRESS)
+    output = (*groups.get("Output", ()), *HELP_OPTIONS)
+    for title, options in {**groups, "Output": output}.items():
+        group = parser.add_argument_group(title)
+        for option in options:
+            group.add_argument(*option.flags.split(), help=option.help, **option.kwargs)
+    parser._has_negative_number_optionals = []  # -4 would turn negative numbers into options
     return parser
 
 
-def parse_args(parser: Any, argv: Sequence[str]) -> Any:
-    """Options and files in any order; what follows `--` are files; --no_check is --no-check."""
+def epilog(width: int) -> str:
+    """The commands and the exit codes, below the options of --help."""
+    commands = [
+        (f"  {name} {command.arguments}", command.about.partition(". ")[0].rstrip("."))
+        for name, command in COMMAND_HELP.items()
+    ]
+    codes = [(f"  {code}", meaning) for code, meaning in EXIT_CODES.items()]
+    title = 'commands (write ./list for a file named "list"):'
+    lines = [title, *layout(commands, width), "", "exit codes:", *layout(codes, width)]
+    return "\n".join(lines)
+
+
+def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
+    """The parser of a command and its arguments.
+
+    Options and files may be in any order; all that follows `--` are files; --no_check is --no-check.
+    """
+    parser = build_parser(name)
     cut = list(argv).index("--") if "--" in argv else len(argv)
     dashed = [
         re.sub("^--[^=]+", lambda m: m.group().replace("_", "-"), word) for word in argv[:cut]
@@ -7181,7 +7275,7 @@ def parse_args(parser: Any, argv: Sequence[str]) -> Any:
         if not hasattr(args, "file"):
             parser.error("unexpected FILE")
         args.file += argv[cut + 1 :]
-    return args
+    return parser, args
 
 
 def options_of(args: Any) -> UploadOptions:
@@ -7191,32 +7285,30 @@ def options_of(args: Any) -> UploadOptions:
         for name, value in vars(args).items()
         if name in UploadOptions._fields and value is not None
     }
-    checks = set(values.pop("verify", ()))
+    checks = set(values.pop("verify", ())) or {"auto"}
     if len(checks) > 1:
         raise UsageError("--no-check conflicts with --verify")
-    options = with_environment(
-        UploadOptions(**values, verify=(checks or {"auto"}).pop(), sha256=bool(args.json))
-    )
+    values.update(verify=checks.pop(), sha256=bool(args.json))
+    options = with_environment(UploadOptions(**values))
     if options.insecure:
         print_line(
-            "twat-fs: warning: --insecure: certificates are not verified; the connection can be intercepted"
+            "twat-fs: warning: --insecure: certificates are not verified;"
+            " the connection can be intercepted"
         )
     return options
 
 
 def cmd_upload(argv: Sequence[str]) -> int:
-    about = "Turn files into URLs. The URL goes to stdout, everything else to stderr."
-    parser = build_parser("", about, COMMAND_OPTIONS["upload"], "file", more=EPILOG)
-    args = parse_args(parser, argv)
-    files = args.file or ([] if sys.stdin is None or sys.stdin.isatty() else ["-"])
+    parser, args = parse_args("upload", argv)
+    files = args.file
     if not files:
-        parser.error(f"name a FILE, or pipe something in ({program()} --help shows more)")
-    if files.count("-") > 1 or (len(files) > 1 and args.name):
-        parser.error(
-            "standard input can be read only once"
-            if not args.name
-            else "--name requires a single FILE"
-        )
+        if sys.stdin is None or sys.stdin.isatty():
+            return print_examples(parser)
+        files = ["-"]
+    if len(files) > 1 and args.name:
+        parser.error("--name requires a single FILE")
+    if files.count("-") > 1:
+        parser.error("standard input can be read only once")
     options = options_of(args)
     if len(files) > 1:
         meant = suggest_command(files[0])
@@ -7250,6 +7342,14 @@ def cmd_upload(argv: Sequence[str]) -> int:
                 [dry_run(file, source, uploader, args.json) for file, source in pairs]
             )
         return upload_all(files, sources, uploader, args, meter)
+
+
+def print_examples(parser: Any) -> int:
+    """What to type, where no file is given; returns the exit code."""
+    parser.print_usage(sys.stderr)
+    rows = [(f"  {program()} {arguments}", meaning) for arguments, meaning in EXAMPLES]
+    print_line("\n".join(layout(rows, terminal_width(sys.stderr))))
+    return 2
 
 
 Found = Union[Source, UploadError]
@@ -7461,49 +7561,40 @@ def combined_exit_code(codes: Sequence[int]) -> int:
 
 
 def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
-    options, chain = uploader.options, uploader.ordered()
+    """Print which hosts would be tried for a file, and why the others would not."""
+    options = uploader.options
+    report: dict[str, Any] = {"file": valid_unicode(file), "size": None, "hosts": [], "skipped": []}
     if isinstance(source, UploadError):
         if as_json:
-            put_line(
-                json.dumps(
-                    {
-                        "file": valid_unicode(file),
-                        "size": None,
-                        "hosts": [],
-                        "out": {},
-                        "error": printable(str(source), 400),
-                    }
-                )
-            )
+            put_line(json.dumps({**report, "error": printable(str(source), 400)}))
         return print_failure(Outcome(file, None, None, source, 0.0))
-    verdicts = [(row.id, objection(row, source, options)) for row in chain]
-    fits = [name for name, against in verdicts if not against]
-    lives = [
-        f" ({duration(choose_lifetime(retention_for(row, options), source.size, options))})"
-        for row in chain
-        if row.id in fits
-    ]
+    fits: list[Provider] = []
+    names: list[str] = []
+    skipped: dict[str, list[str]] = {}
+    for row in uploader.ordered():
+        error = objection(row, source, options)
+        if error:
+            report["skipped"].append({"host": row.id, "reason": str(error)})
+            skipped.setdefault(f"{error}   {error.hint}".rstrip(), []).append(row.id)
+            continue
+        fits.append(row)
+        name = row.id
+        if options.expire or options.keep:
+            ttl = choose_lifetime(retention_for(row, options), source.size, options)
+            name += f" ({duration(ttl)})"
+        names.append(name)
     if as_json:
-        reasons = {name: str(against) for name, against in verdicts if against}
-        put_line(
-            json.dumps(
-                {"file": valid_unicode(file), "size": source.size, "hosts": fits, "out": reasons}
-            )
-        )
-    else:
-        hosts = map(str.__add__, fits, lives) if options.expire or options.keep else fits
-        put_line(
-            f"{printable(file)}  {human(source.size)}  would try: {', '.join(hosts) or 'no suitable host'}"
-        )
-        for row in chain:
-            note = uploader.health.note(row.id) if row.use == "default" and row.id in fits else ""
-            if note:
-                put_line(f"  {row.id:<16} {note}")
-        for name, against in verdicts:
-            if against:
-                put_line(
-                    f"  not {name:<12} {against}" + (f"   {against.hint}" if against.hint else "")
-                )
+        report.update(size=source.size, hosts=[row.id for row in fits])
+        put_line(json.dumps(report))
+        return 0 if fits else 5
+    verdict = f"would try: {', '.join(names)}" if fits else "no suitable host"
+    put_line(f"{printable(file)}  {human(source.size)}  {verdict}")
+    for row in fits:
+        note = uploader.health.note(row.id) if row.use == "default" else ""
+        if note:
+            put_line(f"  {row.id:<16} {note}")
+    for reason, hosts in skipped.items():
+        put_line(f"  not {', '.join(hosts)}: {reason}")
     return 0 if fits else 5
 
 
@@ -7513,88 +7604,79 @@ def print_failure(outcome: Outcome) -> int:
     return outcome.code()
 
 
-def put_table(rows: Sequence[Sequence[str]], command: str) -> None:
-    """On a terminal each row is one line: what does not fit is cut, and stands whole in a pipe or in --json."""
-    room = terminal_width(sys.stdout) if sys.stdout and sys.stdout.isatty() else sys.maxsize
-    lines = align_columns(rows)
-    put_line("\n".join(truncate(line, room) for line in lines))
-    if any(display_width(line) > room for line in lines):
-        print_line(f"`{program()} {command} HOST` shows all of a row")
+def stdout_width() -> int:
+    """The columns of the terminal; unlimited if stdout is not one."""
+    is_terminal = sys.stdout and sys.stdout.isatty()
+    return terminal_width(sys.stdout) if is_terminal else sys.maxsize
+
+
+def put_host_table(*rows: Sequence[str]) -> None:
+    """Print a header, and a row for each of PROVIDERS below the heading of its group."""
+    first, *texts = layout(rows, stdout_width())
+    put_line(first)
+    for use, title in HOST_GROUPS.items():
+        put_line(f"\n{title}")
+        for row, text in zip(PROVIDERS, texts):
+            if row.use == use:
+                put_line(text)
 
 
 def cmd_list(argv: Sequence[str]) -> int:
-    parser = build_parser(
-        "list", "Show the hosts and what is known about them.", LIST_OPTIONS, "host", many=False
-    )
-    args = parse_args(parser, argv)
+    _, args = parse_args("list", argv)
     if args.online:
         return cmd_status(argv)
-    hosts = [find_provider(args.host)] if args.host else PROVIDERS
-    rows = provider_table(hosts)
+    hosts = [find_provider(name) for name in args.host] or PROVIDERS
+    header, *rows = provider_table(hosts)
     if args.json:
         put_line(json.dumps([host_json(row) for row in hosts], indent=1))
     elif args.host:
-        put_line("\n".join(f"{name:<8}  {value}" for name, value in zip(*rows)))
+        details = ["\n".join(layout([*zip(header, row)], stdout_width())) for row in rows]
+        put_line("\n\n".join(details))
     else:
-        put_table(rows, "list")
+        # The host without its domain and use; the date is for `list HOST`.
+        put_host_table(*((row[0], *row[3:6]) for row in (header, *rows)))
     return 0
 
 
 def cmd_status(argv: Sequence[str]) -> int:
-    """0 if the host (without a name: any host) is ready."""
-    parser = build_parser(
-        "status",
-        "Show whether hosts are set up; with --online, whether they work.",
-        COMMAND_OPTIONS["status"],
-        "host",
-        many=False,
-    )
-    args = parse_args(parser, argv)
+    """Print the state of one host, or of all; 0 if it (any of them) can be used."""
+    _, args = parse_args("status", argv)
     options = options_of(args)
-    rows = [find_provider(args.host)] if args.host else PROVIDERS
-    infos = (
-        {rows[0].id: setup_provider(args.host, args.online, options)}
-        if args.host
-        else setup_providers(args.online, options)
-    )
-    show_status(infos, args.json)
-    good = any(info.success for info in infos.values())
-    asked = args.online and any(not setup_problem(row, options.settings) for row in rows)
-    return 0 if good else 1 if asked else 5
-
-
-def show_status(infos: Mapping[str, ProviderInfo], as_json: bool) -> None:
-    if as_json:
-        for name, info in infos.items():
-            put_line(json.dumps({"provider": name, **info._asdict()}))
-        return
-    ready = {True: "ready", False: "not ready"}
-    labels = {
-        name: "" if info.explanation == "ready" else info.explanation
-        for name, info in infos.items()
-    }
-    rows = [
-        (name, ready[info.success], labels[name], timing_text(info), info.help_info)
-        for name, info in infos.items()
-    ]
-    if len(rows) == 1:  # who asks about one host wants all of it
-        put_line("  ".join(filter(None, rows[0][:4])) + (f"\n  {rows[0][4]}" if rows[0][4] else ""))
-    else:  # a column of reasons would be as wide as the longest, and push all remarks off the terminal
-        put_table(
-            [(*row[:2], row[3], "  ".join(filter(None, (row[2], row[4])))) for row in rows],
-            "status",
-        )
-
-
-def timing_text(info: ProviderInfo) -> str:
-    return "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
+    if args.host:
+        hosts: Sequence[Provider] = [find_provider(args.host)]
+        infos = [setup_provider(args.host, args.online, options)]
+    else:
+        hosts, infos = PROVIDERS, [*setup_providers(args.online, options).values()]
+    tried = [info for info in infos if info.status in ("works", "failed")]
+    unresolved = [info for info in tried if info.explanation.startswith("dns: ")]
+    no_network = len(unresolved) == len(tried) > 1
+    rows: list[tuple[str, str, str]] = []
+    for host, info in zip(hosts, infos):
+        reason = "" if info.explanation == info.status else info.explanation
+        if args.json:
+            facts = host_json(host)
+            facts.update(info._asdict(), reason=reason)
+            put_line(json.dumps(facts))
+        timing = "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
+        if no_network and info.status == "failed":
+            reason = timing = ""
+        hint = info.help_info.replace(f"{info.status}; ", "")
+        details = "; ".join(filter(None, (reason, timing, hint)))
+        rows.append((host.id, info.status, details))
+    if args.host and not args.json:
+        put_line(layout(rows, stdout_width())[0])
+    elif not args.json:
+        put_host_table(("host", "status", "details"), *rows)
+    if no_network:
+        failures = [Unreachable("", phase="dns")] * len(tried)
+        print_failure(Outcome("", None, None, AllProvidersFailed(failures), 0.0))
+    if any(info.success for info in tried or infos):
+        return 0
+    return 1 if tried else 5
 
 
 def cmd_serve(argv: Sequence[str]) -> int:
-    parser = build_parser(
-        "serve", "Serve FILEs from this machine, or receive uploads.", SERVE_OPTIONS, "file"
-    )
-    args = parse_args(parser, argv)
+    parser, args = parse_args("serve", argv)
     taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
     if args.file and taking:
         parser.error(f"--{taking[0].replace('_', '-')} cannot be used with FILE")
@@ -7666,7 +7748,7 @@ def announce(store: Store, address: str, token: str) -> None:
 
 def cmd_version(argv: Sequence[str]) -> int:
     if argv:
-        parse_args(build_parser("version", "Print the version.", ()), argv)
+        parse_args("version", argv)
     put_line(version_line())
     return 0
 
@@ -7737,22 +7819,13 @@ def completion_lines(command: str, options: Sequence[Option], fish: bool) -> Ite
 
 
 def cmd_completion(argv: Sequence[str]) -> int:
-    args = parse_args(
-        build_parser(
-            "completion",
-            "Print a completion script for bash, fish or zsh.",
-            (),
-            "shell",
-            many=False,
-        ),
-        argv,
-    )
+    _, args = parse_args("completion", argv)
     if args.shell not in ("bash", "fish", "zsh"):
         raise UsageError("expected a shell: bash, fish or zsh")
     fish = args.shell == "fish"
     lines = "\n".join(
         line
-        for name, options in COMMAND_OPTIONS.items()
+        for name, options in reversed([*COMMAND_OPTIONS.items()])
         for line in completion_lines(name, options, fish)
     )
     substitutions = {
@@ -7772,6 +7845,16 @@ def cmd_completion(argv: Sequence[str]) -> int:
     return 0
 
 
+def cmd_help(argv: Sequence[str]) -> int:
+    """`help COMMAND` is `COMMAND --help`."""
+    _, args = parse_args("help", argv)
+    name = args.command or "upload"
+    if name not in COMMAND_HELP:
+        hint = suggest_command(name) or f"`{program()} help` shows all commands"
+        raise UsageError(f"unknown command {printable(name)!r}", hint=hint)
+    return COMMANDS[name](["--help"])
+
+
 def cmd_upload_provider(argv: Sequence[str]) -> int:
     """The spelling of earlier versions: upload_provider status|list."""
     command = {"status": cmd_status, "list": cmd_list}.get(argv[0] if argv else "")
@@ -7781,11 +7864,18 @@ def cmd_upload_provider(argv: Sequence[str]) -> int:
 
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
-    "upload": cmd_upload, "list": cmd_list, "status": cmd_status, "serve": cmd_serve, "version": cmd_version,
+    "upload": cmd_upload,
+    "list": cmd_list,
+    "status": cmd_status,
+    "serve": cmd_serve,
+    "version": cmd_version,
     "completion": cmd_completion,
-    "--version": cmd_version, "help": lambda argv: cmd_upload(["--help"]),
-    "upload_provider": cmd_upload_provider, "upload-provider": cmd_upload_provider,
-}  # fmt: skip
+    "help": cmd_help,
+    "-V": cmd_version,
+    "--version": cmd_version,
+    "upload_provider": cmd_upload_provider,
+    "upload-provider": cmd_upload_provider,
+}
 
 
 def console_main() -> int:
