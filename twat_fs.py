@@ -6277,7 +6277,8 @@ def json_line(outcome: Outcome) -> str:
             error=printable(outcome.error.summary, 400),
         )
     for name in ("attempts", "unverified"):
-        fields[name] = [one._asdict() for one in getattr(outcome.result or outcome.error, name)]
+        entries = getattr(outcome.result or outcome.error, name)
+        fields[name] = [{"host": entry.provider, **entry._asdict()} for entry in entries]
     return json.dumps(fields)
 
 
@@ -6344,7 +6345,7 @@ def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
 HOST_GROUPS = {
     "default": "default (tried in this order)",
     "opt-in": "opt-in (only if named: -p HOST)",
-    "own": "your own (once set up, replaces the default hosts)",
+    "own": "your own (once set up, used by default)",
 }
 
 
@@ -7250,7 +7251,7 @@ def epilog(width: int) -> str:
         for name, command in COMMAND_HELP.items()
     ]
     codes = [(f"  {code}", meaning) for code, meaning in EXIT_CODES.items()]
-    title = 'commands (write ./list for a file named "list"):'
+    title = "commands (a file named list is ./list):"
     lines = [title, *layout(commands, width), "", "exit codes:", *layout(codes, width)]
     return "\n".join(lines)
 

@@ -405,7 +405,8 @@ def test_a_part_of_which_less_arrived_is_continued_or_the_failure_is_told(
     else:
         assert (code, url) == (1, "")
         assert (
-            "the upload session cannot continue" in err or "concurrent_session_invalid_offset" in err
+            "the upload session cannot continue" in err
+            or "concurrent_session_invalid_offset" in err
         )
 
 
