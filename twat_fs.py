@@ -210,6 +210,20 @@ def parse_size(text: str) -> Optional[int]:
     return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " ")) or None
 
 
+def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
+    """Seconds of Retry-After: a number or a date (0 if it is past); None for anything else."""
+    if value is None:
+        return None
+    seconds = parse_number(value)
+    if seconds is not None:
+        return float(seconds)
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+        return max(0.0, calendar.timegm(date.utctimetuple()) - now)  # without a zone it is UTC
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+
+
 def duration(seconds: Optional[float]) -> str:
     """For people: "3 days", "1 hour", "forever"; None is "unknown"."""
     if seconds is None:
@@ -295,33 +309,11 @@ Content = tuple[Slice, ...]  # of a source; see `slice_body` and `blocks_of`
 Body = tuple[Union[bytes, Slice], ...]  # of a request: the content, and the bytes around it
 
 
-class Source(NamedTuple):
-    """A file to upload, as it was when it was opened, and the name that hosts get."""
-
-    name: str
-    body: Content
-    size: int
-    modified: float  # seconds since 1970
-
-    @classmethod
-    def of(
-        cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False
-    ) -> "Source":
-        """Raises Unreadable unless `path` is a readable regular file.
-
-        `unique` puts the time (UTC) into the name.
-        """
-        text = os.fsdecode(path)
-        stat_result = stat_regular_file(text)
-        body = (Slice(text, 0, stat_result.st_size, FileVersion.of(stat_result)),)
-        file_name = upload_name(name or os.path.basename(text), unique)
-        return cls(file_name, body, stat_result.st_size, stat_result.st_mtime)
-
-    def extension(self) -> str:
-        return self.name.rpartition(".")[2].lower() if "." in self.name else ""
-
-
 Header = tuple[str, str]
+
+
+def length(body: Body) -> int:
+    return sum(piece.size if isinstance(piece, Slice) else len(piece) for piece in body)
 
 
 class Request(NamedTuple):
@@ -458,87 +450,6 @@ class UploadResult(NamedTuple):
     seconds: float = 0.0
     attempts: tuple[Attempt, ...] = ()
     unverified: tuple[Unverified, ...] = ()
-
-
-class Retention(NamedTuple):
-    """How long a host keeps a file, in seconds.
-
-    `default_ttl` may depend on the size; None: the host does not say.
-    """
-
-    default_ttl: Union[float, None, Callable[[int], float]]
-    choices: Sequence[int] = ()  # accepted by --expire, ascending
-    setting: str = ""  # environment variable that replaces `default_ttl`
-
-
-class Limits(NamedTuple):
-    """The files that a host accepts; sizes in bytes."""
-
-    max_size: Optional[int] = None
-    by_extension: Mapping[str, int] = {}  # lower max sizes
-    blocked: tuple[str, ...] = ()  # extensions; * stands for anything
-    text_only: bool = False
-    empty: bool = False  # also files of 0 bytes
-    overhead: int = 0  # bytes around the file that count too
-
-
-class Setup(NamedTuple):
-    """The settings of a host: names of environment variables, and functions of their values."""
-
-    required: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    secret: tuple[str, ...] = ()  # never shown
-    account: str = ""  # helps when the host rejects anonymous uploads
-    check: Optional[Callable[[Mapping[str, str]], str]] = None  # what is missing or invalid
-    warning: Optional[Callable[[Mapping[str, str]], str]] = None  # what only an upload can tell
-    ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
-    help: str = ""
-
-
-class Sample(NamedTuple):
-    """A recorded response of a host, and the URL that must be read from it."""
-
-    body: str
-    url: str
-    headers: tuple[Header, ...] = ()
-    request_url: str = ""  # where reading needs it
-
-
-class Evidence(NamedTuple):
-    """Why a row is believed: date of the newest proof (ISO 8601), source, and a response."""
-
-    checked: str = ""
-    source: str = ""
-    sample: Optional[Sample] = None
-    read: Optional[Callable[[Response], Link]] = None  # the row's reader, for the sample
-
-
-class Provider(NamedTuple):
-    """A host: how to upload to it, and the facts for objections, tables, help and README.
-
-    `use`: "default" (in the default chain), "opt-in" (only if named), "own" (your own storage: once
-    set up, it is the whole chain).  `single_use`: whether a link ends with its first download:
-    "no", "always", or "on request" (--once).
-    """
-
-    id: str
-    domain: str
-    upload: Callable[[Source, UploadOptions, Send], Link]
-    retention: Union[Retention, Callable[[UploadOptions], Retention]]
-    use: str = "opt-in"
-    limits: Limits = Limits()
-    single_use: str = "no"
-    supports: tuple[str, ...] = ()  # of remote_path, force and public
-    serves_file: bool = True  # a GET of the link responds with the file itself
-    # Asks the host for the SHA-256 of what it stored.
-    lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
-    setup: Setup = Setup()
-    note: str = ""
-    evidence: Evidence = Evidence()
-
-
-def retention_for(provider: Provider, options: UploadOptions) -> Retention:
-    return provider.retention(options) if callable(provider.retention) else provider.retention
 
 
 class ProviderInfo(NamedTuple):
@@ -733,6 +644,32 @@ def naming_setting(setting: str) -> Iterator[None]:
 
 
 # 4  Bodies ----------------------------------------------------------------------------------------
+
+
+class Source(NamedTuple):
+    """A file to upload, as it was when it was opened, and the name that hosts get."""
+
+    name: str
+    body: Content
+    size: int
+    modified: float  # seconds since 1970
+
+    @classmethod
+    def of(
+        cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False
+    ) -> "Source":
+        """Raises Unreadable unless `path` is a readable regular file.
+
+        `unique` puts the time (UTC) into the name.
+        """
+        text = os.fsdecode(path)
+        stat_result = stat_regular_file(text)
+        body = (Slice(text, 0, stat_result.st_size, FileVersion.of(stat_result)),)
+        file_name = upload_name(name or os.path.basename(text), unique)
+        return cls(file_name, body, stat_result.st_size, stat_result.st_mtime)
+
+    def extension(self) -> str:
+        return self.name.rpartition(".")[2].lower() if "." in self.name else ""
 
 
 def stat_regular_file(path: str) -> os.stat_result:
@@ -1029,10 +966,6 @@ def multipart(
         *source.body,
         tail.encode(),
     )
-
-
-def length(body: Body) -> int:
-    return sum(piece.size if isinstance(piece, Slice) else len(piece) for piece in body)
 
 
 def slice_body(body: Content, start: int, size: int) -> Content:
@@ -2461,10 +2394,100 @@ def empty_means_busy(response: Response) -> Optional[UploadError]:
     return None
 
 
+def requested_delay(response: Response) -> Optional[float]:
+    """Seconds, by the header or in JSON (Dropbox: retry_after, storage.to: resets_in_seconds)."""
+    seconds = parse_retry_after(response.headers.get("Retry-After"), time.time())
+    match = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
+    if seconds is None and match:
+        return float(match[1])
+    return seconds
+
+
 # 7  Hosts that take one request -------------------------------------------------------------------
 #
 #    form(...) and put(...) make a row of the table of hosts from what is special about a host: the
 #    request, how to read the response, and the facts.
+
+
+class Retention(NamedTuple):
+    """How long a host keeps a file, in seconds.
+
+    `default_ttl` may depend on the size; None: the host does not say.
+    """
+
+    default_ttl: Union[float, None, Callable[[int], float]]
+    choices: Sequence[int] = ()  # accepted by --expire, ascending
+    setting: str = ""  # environment variable that replaces `default_ttl`
+
+
+class Limits(NamedTuple):
+    """The files that a host accepts; sizes in bytes."""
+
+    max_size: Optional[int] = None
+    by_extension: Mapping[str, int] = {}  # lower max sizes
+    blocked: tuple[str, ...] = ()  # extensions; * stands for anything
+    text_only: bool = False
+    empty: bool = False  # also files of 0 bytes
+    overhead: int = 0  # bytes around the file that count too
+
+
+class Setup(NamedTuple):
+    """The settings of a host: names of environment variables, and functions of their values."""
+
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    secret: tuple[str, ...] = ()  # never shown
+    account: str = ""  # helps when the host rejects anonymous uploads
+    check: Optional[Callable[[Mapping[str, str]], str]] = None  # what is missing or invalid
+    warning: Optional[Callable[[Mapping[str, str]], str]] = None  # what only an upload can tell
+    ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
+    help: str = ""
+
+
+class Sample(NamedTuple):
+    """A recorded response of a host, and the URL that must be read from it."""
+
+    body: str
+    url: str
+    headers: tuple[Header, ...] = ()
+    request_url: str = ""  # where reading needs it
+
+
+class Evidence(NamedTuple):
+    """Why a row is believed: date of the newest proof (ISO 8601), source, and a response."""
+
+    checked: str = ""
+    source: str = ""
+    sample: Optional[Sample] = None
+    read: Optional[Callable[[Response], Link]] = None  # the row's reader, for the sample
+
+
+class Provider(NamedTuple):
+    """A host: how to upload to it, and the facts for objections, tables, help and README.
+
+    `use`: "default" (in the default chain), "opt-in" (only if named), "own" (your own storage: once
+    set up, it is the whole chain).  `single_use`: whether a link ends with its first download:
+    "no", "always", or "on request" (--once).
+    """
+
+    id: str
+    domain: str
+    upload: Callable[[Source, UploadOptions, Send], Link]
+    retention: Union[Retention, Callable[[UploadOptions], Retention]]
+    use: str = "opt-in"
+    limits: Limits = Limits()
+    single_use: str = "no"
+    supports: tuple[str, ...] = ()  # of remote_path, force and public
+    serves_file: bool = True  # a GET of the link responds with the file itself
+    # Asks the host for the SHA-256 of what it stored.
+    lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
+    setup: Setup = Setup()
+    note: str = ""
+    evidence: Evidence = Evidence()
+
+
+def retention_for(provider: Provider, options: UploadOptions) -> Retention:
+    return provider.retention(options) if callable(provider.retention) else provider.retention
 
 
 def choose_lifetime(retention: Retention, size: int, options: UploadOptions) -> Optional[float]:
@@ -2501,6 +2524,17 @@ def retention_from_setting(retention: Retention, value: str) -> int:
     raise NotConfigured(message, phase="wish")
 
 
+def header_value(text: str, response: Response) -> str:
+    """A value from a response that is sent back in a header."""
+    if not text or not text.isascii() or not text.isprintable():
+        raise no_link(response)
+    return text
+
+
+def missing_setting(name: str, settings: Mapping[str, str]) -> str:
+    return f"{name} is {'empty' if name in settings else 'not set'}"
+
+
 Pairs = tuple[tuple[str, str], ...]
 # Form fields or headers for this lifetime (seconds, None if unknown) and these options.
 Extra = Callable[[Optional[float], UploadOptions], Pairs]
@@ -2516,7 +2550,7 @@ def one_request(
     build: Callable[[Source, UploadOptions, Optional[float]], Request],
     read: Callable[[Response], Link],
     *,
-    evidence: Evidence,
+    evidence: Evidence = Evidence(),
     **facts: Any,
 ) -> Provider:
     """A host that responds to one request with the link; `build` also gets the lifetime."""
@@ -2540,7 +2574,7 @@ def form(
     fields: Extra = no_fields,
     rename: Callable[[str], str] = str,
     error_reader: ErrorReader = None,
-    limits: Limits,
+    limits: Limits = Limits(),
     **facts: Any,
 ) -> Provider:
     """A host that accepts a multipart form; most respond with the bare link.
@@ -2772,7 +2806,6 @@ def transfersh(base: str, id: str = "") -> Provider:
         headers=headers,
         single_use="on request",
         error_reader=stored_only,
-        evidence=Evidence(),
     )
 
 
@@ -2930,13 +2963,6 @@ def etag_of(response: Response) -> str:
     return etag
 
 
-def header_value(text: str, response: Response) -> str:
-    """A value from a response that is sent back in a header."""
-    if not text or not text.isascii() or not text.isprintable():
-        raise no_link(response)
-    return text
-
-
 class Tokens:
     """Sends requests with a token that may expire meanwhile: a 401 renews it once for all threads."""
 
@@ -2974,10 +3000,6 @@ def but_for_401(error_reader: ErrorReader) -> ErrorReader:
     return lambda response: (
         error_reader(response) if error_reader and response.status != 401 else None
     )
-
-
-def missing_setting(name: str, settings: Mapping[str, str]) -> str:
-    return f"{name} is {'empty' if name in settings else 'not set'}"
 
 
 # -- storage.to
@@ -5123,29 +5145,6 @@ def pause(error: UploadError, attempt: int, retry: int, last: bool = True) -> Op
         longest = MAX_PAUSE if last else SHORT_WAIT
         return error.retry_after if error.retry_after <= longest else None
     return min(MAX_PAUSE, 0.5 * 2.0 ** (attempt - 1))
-
-
-def requested_delay(response: Response) -> Optional[float]:
-    """Seconds, by the header or in JSON (Dropbox: retry_after, storage.to: resets_in_seconds)."""
-    seconds = parse_retry_after(response.headers.get("Retry-After"), time.time())
-    match = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
-    if seconds is None and match:
-        return float(match[1])
-    return seconds
-
-
-def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
-    """Seconds of Retry-After: a number or a date (0 if it is past); None for anything else."""
-    if value is None:
-        return None
-    seconds = parse_number(value)
-    if seconds is not None:
-        return float(seconds)
-    try:
-        date = email.utils.parsedate_to_datetime(value)
-        return max(0.0, calendar.timegm(date.utctimetuple()) - now)  # without a zone it is UTC
-    except (TypeError, ValueError, OverflowError, IndexError):
-        return None
 
 
 class Progress:

@@ -1201,7 +1201,7 @@ def test_a_failure_has_a_line_for_each_host_with_phase_words_and_advice(box, run
     shapes = (
         r"  litterbox +\w+ +413 .*limit 1 GB.* {3}.*293\.0 KiB.*",
         r"  x0at +tls +.*certificate verification failed: .* {3}use --cacert FILE, or set SSL_CERT_FILE",
-        r'  uguu +reply +200, but no link in the response: "Welcome"',
+        r'  uguu +reply +200 OK, but no link in the response: "Welcome"',
         r"  tmpfilelink +proxy +.*tmpfile\.link: 502.*",
         r"  termbin +file +file too large: 293\.0 KiB \(max 32 KiB\)",
     )

@@ -496,7 +496,7 @@ def test_a_beginning_without_a_name_is_none(aws, box, large):
     assert (done.returncode, done.stdout) == (
         1,
         "",
-    ) and "200, but no link in the response" in done.stderr
+    ) and "200 OK, but no link in the response" in done.stderr
     assert len(asked(box)) == 1
 
 

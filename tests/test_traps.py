@@ -330,7 +330,7 @@ def test_x0_answers_a_form_it_does_not_understand_by_its_index_page_which_is_no_
     net.fault("x0.at", "html", title="x0.at: the file hosting service")
     code, out, err = run("-p", "x0at")
     assert (code, out) == (1, "")
-    assert '200, but no link in the response: "x0.at: the file hosting service"' in err
+    assert '200 OK, but no link in the response: "x0.at: the file hosting service"' in err
 
 
 @pytest.mark.parametrize(

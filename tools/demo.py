@@ -4,7 +4,7 @@
     python3 tools/demo.py            record a run, write .github/demo.svg (also: dev.py demo)
     python3 tools/demo.py --check    exit code 1 if the program prints something else now
 
-    record: twat_fs.py on a pseudo-terminal --HTTPS--> the internet in a box of tests/internet/box.py
+    record: twat_fs.py on a pseudo-terminal --HTTPS--> tests/internet/box.py
       frames: its bytes through a terminal emulator, one screen for each change
         thin: without what no eye can see --> spans: each text of each row, and when it is visible
           svg: one <text> per span, shown and hidden by CSS; no script, no font, no image
