@@ -7027,141 +7027,134 @@ class Command(NamedTuple):
 
     about: str
     arguments: str = ""  # as in the usage
-    groups: Mapping[str, Sequence[Option]] = {}  # options by heading
+    options: str = ""  # see option_groups
+
+
+def option_groups(text: str) -> dict[str, list[Option]]:
+    """The options by heading, from lines like those of --help."""
+    groups: dict[str, list[Option]] = {}
+    options: list[Option] = []
+    for line in text.splitlines():
+        spelling, _, help = line.partition("  ")
+        if help:
+            options.append(option(spelling, help.strip()))
+        else:
+            options = groups.setdefault(line, [])
+    return groups
 
 
 VALUE_TYPES = {
     "TIME": NUMBERS["expire"], "SECONDS": NUMBERS["timeout"], "SIZE": NUMBERS["limit_rate"],
 }  # fmt: skip
+SPECIAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "--provider": {"type": parse_names, "action": "extend"},
+    "--no-check": {"dest": "verify", "action": "append_const", "const": "none"},
+    "--verify": {"action": "append", "choices": ["full"]},
+    "--ipv4": {"dest": "ip_version", "action": "store_const", "const": 4},
+    "--ipv6": {"dest": "ip_version", "action": "store_const", "const": 6},
+    "--retry": {"type": NUMBERS["retry"]},
+    "--jobs": {"type": NUMBERS["jobs"]},
+    "--port": {"type": number_type(parse_number, "0 to 65535", 0, 65535)},
+    "--help": {"action": "help"},
+}
 
 
-def option(flags: str, help: str, value: str = "", **kwargs: Any) -> Option:
-    """An option with a value (FILE, TIME, ...), or a flag if there are no further arguments."""
-    if value:
-        kwargs = {"metavar": value, "type": VALUE_TYPES.get(value), **kwargs}
-    return Option(flags, help, kwargs or {"action": "store_true"})
+def option(spelling: str, help: str) -> Option:
+    """An option like "-n --name NAME"; without a value it is a flag."""
+    flags = re.findall(r"-\S+", spelling)
+    value = spelling.split()[-1]
+    kwargs: dict[str, Any] = {"action": "store_true"}
+    if value not in flags:
+        kwargs = {"metavar": value, "type": VALUE_TYPES.get(value)}
+    kwargs.update(SPECIAL_OPTIONS.get(flags[-1], {}))
+    return Option(" ".join(flags), help, kwargs)
 
 
-NETWORK_OPTIONS = (
-    option("-x --proxy", "use an http, https or socks5(h) proxy; '' for none", "URL"),
-    option("-4 --ipv4", "use IPv4 only", action="store_const", dest="ip_version", const=4),
-    option("-6 --ipv6", "use IPv6 only", action="store_const", dest="ip_version", const=6),
-    option("--cacert", "trust these CAs (PEM) instead of the system's", "FILE"),
-    option("--insecure", "do not verify certificates"),
-    option("--retry", "retry a host N times (default 2)", "N", type=NUMBERS["retry"]),
-    option("--connect-timeout", "limit the time to connect (default 15)", "SECONDS"),
-    option("--timeout", "give up if no data moves (default 60)", "SECONDS"),
-    option("--max-time", "limit the time of the whole run (default none)", "SECONDS"),
-    option("--limit-rate", "limit the bytes per second, like 500k", "SIZE"),
-)
-OUTPUT_OPTIONS = (
-    option("-q --quiet", "print errors only"),
-    option("-v --verbose", "print each step on stderr"),
-    option("--json", "print one JSON object per file or host"),
-)
-ONLINE = option("--online", "upload a few bytes and download them again")
-HELP_OPTIONS = (
-    option("-h --help", "print this help", action="help"),
-    option("-V --version", "print the version"),
-)
+NETWORK_OPTIONS = """Network
+-x --proxy URL             use an http, https or socks5(h) proxy; '' for none
+-4 --ipv4                  use IPv4 only
+-6 --ipv6                  use IPv6 only
+--cacert FILE              trust these CAs (PEM) instead of the system's
+--insecure                 do not verify certificates
+--retry N                  retry a host N times (default 2)
+--connect-timeout SECONDS  limit the time to connect (default 15)
+--timeout SECONDS          give up if no data moves (default 60)
+--max-time SECONDS         limit the time of the whole run (default none)
+--limit-rate SIZE          limit the bytes per second, like 500k
+"""
+JSON_OPTION = """Output
+--json                     print one JSON object per file or host
+"""
+LOG_OPTIONS = """Output
+-q --quiet                 print errors only
+-v --verbose               print each step on stderr
+"""
+ONLINE_OPTION = """Network
+--online                   upload a few bytes and download them again
+"""
+HELP_OPTIONS = """Output
+-h --help                  print this help
+-V --version               print the version
+"""
+UPLOAD_OPTIONS = """Choosing hosts
+-p --provider A,B          use these hosts, in this order, or a transfer.sh URL
+--fallback                 then try the default hosts, too
+--fragile                  stop at the first failure
+--dry-run                  show which hosts would be tried; upload nothing
+File
+-n --name NAME             upload under this name
+--unique                   add the time to the name
+--remote-path PATH         upload to FOLDER/ or a full path (S3, Dropbox)
+--force                    overwrite an existing file (S3, Dropbox)
+Link
+-e --expire TIME           expire after about this time: 10m, 12h, 7d, 4w, 1y
+--keep TIME                require a link that lives at least this long
+--once                     allow one download only
+--public                   print plain, unsigned links of a public bucket (S3)
+--no-check                 do not verify the link
+--verify full              verify by downloading the whole file
+"""
+PARALLEL_OPTIONS = """Network
+-j --jobs N                run N transfers: files (default 1), parts (default 8)
+Output
+--no-progress              show no progress
+"""
+SERVE_OPTIONS = """Network
+--bind ADDRESS             listen here (default: all for FILE, else 127.0.0.1)
+--port N                   listen on this port (default 8080, or any free one)
+--url URL                  print this public URL (behind a proxy)
+Receiving
+--token TEXT               require this password (or TWAT_FS_SERVE_TOKEN)
+--dir FOLDER               keep received files here (default: delete at the end)
+--max-size SIZE            limit the size of a file (default 1 GiB)
+--keep TIME                delete received files after this time
+Output
+-q --quiet                 print no line per request
+"""
 
 COMMAND_HELP: Mapping[str, Command] = {
     "upload": Command(
         "Turn files into URLs. The URL goes to stdout, everything else to stderr.",
         "[FILE]...",
-        groups={
-            "Choosing hosts": (
-                option(
-                    "-p --provider",
-                    "use these hosts, in this order, or a transfer.sh URL",
-                    "A,B",
-                    type=parse_names,
-                    action="extend",
-                ),
-                option("--fallback", "then try the default hosts, too"),
-                option("--fragile", "stop at the first failure"),
-                option("--dry-run", "show which hosts would be tried; upload nothing"),
-            ),
-            "File": (
-                option("-n --name", "upload under this name", "NAME"),
-                option("--unique", "add the time to the name"),
-                option("--remote-path", "upload to FOLDER/ or a full path (S3, Dropbox)", "PATH"),
-                option("--force", "overwrite an existing file (S3, Dropbox)"),
-            ),
-            "Link": (
-                option("-e --expire", "expire after about this time: 10m, 12h, 7d, 4w, 1y", "TIME"),
-                option("--keep", "require a link that lives at least this long", "TIME"),
-                option("--once", "allow one download only"),
-                option("--public", "print plain, unsigned links of a public bucket (S3)"),
-                option(
-                    "--no-check",
-                    "do not verify the link",
-                    dest="verify",
-                    action="append_const",
-                    const="none",
-                ),
-                option(
-                    "--verify",
-                    "verify by downloading the whole file",
-                    action="append",
-                    choices=["full"],
-                ),
-            ),
-            "Network": (
-                *NETWORK_OPTIONS,
-                option(
-                    "-j --jobs",
-                    "run N transfers: files (default 1), parts (default 8)",
-                    "N",
-                    type=NUMBERS["jobs"],
-                ),
-            ),
-            "Output": (*OUTPUT_OPTIONS, option("--no-progress", "show no progress")),
-        },
+        UPLOAD_OPTIONS + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION + PARALLEL_OPTIONS,
     ),
     "list": Command(
-        "Show the hosts and what is known about them.",
-        "[HOST]...",
-        groups={"Network": (ONLINE,), "Output": OUTPUT_OPTIONS[2:]},
+        "Show the hosts and what is known about them.", "[HOST]...", ONLINE_OPTION + JSON_OPTION
     ),
     "status": Command(
         "Show which hosts are set up; with --online, which work.",
         "[HOST]",
-        groups={"Network": (ONLINE, *NETWORK_OPTIONS), "Output": OUTPUT_OPTIONS},
+        ONLINE_OPTION + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION,
     ),
     "serve": Command(
-        "Serve files from this machine, or receive uploads.",
-        "[FILE]...",
-        groups={
-            "Network": (
-                option("--bind", "listen here (default: all for FILE, else 127.0.0.1)", "ADDRESS"),
-                option(
-                    "--port",
-                    "listen on this port (default 8080, or any free one)",
-                    "N",
-                    type=number_type(parse_number, "0 to 65535", 0, 65535),
-                ),
-                option("--url", "print this public URL (behind a proxy)", "URL"),
-            ),
-            "Receiving": (
-                option(
-                    "--token",
-                    "require this password for uploads (or TWAT_FS_SERVE_TOKEN)",
-                    "TEXT",
-                ),
-                option("--dir", "keep received files here (default: delete at the end)", "FOLDER"),
-                option("--max-size", "limit the size of a file (default 1 GiB)", "SIZE"),
-                option("--keep", "delete received files after this time", "TIME"),
-            ),
-            "Output": (option("-q --quiet", "print no line per request"),),
-        },
+        "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
     ),
     "version": Command("Print the version."),
     "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
     "help": Command("Show the help of a command.", "[COMMAND]"),
 }
 COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
-    name: tuple(itertools.chain.from_iterable(command.groups.values()))
+    name: [*itertools.chain.from_iterable(option_groups(command.options).values())]
     for name, command in COMMAND_HELP.items()
 }
 
@@ -7216,7 +7209,7 @@ def parser_class() -> Any:
 
 def build_parser(name: str) -> Any:
     """The argument parser of a command."""
-    about, arguments, groups = COMMAND_HELP[name]
+    about, arguments, options = COMMAND_HELP[name]
     # Without a width, argparse imports shutil (a tenth of the time of an upload of 1 KiB).
     width = min(terminal_width(sys.stdout), 80) - 2
     formatter = functools.partial(argparse.RawDescriptionHelpFormatter, width=width)
@@ -7234,11 +7227,10 @@ def build_parser(name: str) -> Any:
     if arguments:
         nargs = "*" if arguments.endswith("...") else "?"
         parser.add_argument(arguments.strip("[].").lower(), nargs=nargs, help=argparse.SUPPRESS)
-    output = (*groups.get("Output", ()), *HELP_OPTIONS)
-    for title, options in {**groups, "Output": output}.items():
-        group = parser.add_argument_group(title)
-        for option in options:
-            group.add_argument(*option.flags.split(), help=option.help, **option.kwargs)
+    for title, group in option_groups(options + HELP_OPTIONS).items():
+        section = parser.add_argument_group(title)
+        for flags, help, kwargs in group:
+            section.add_argument(*flags.split(), help=help, **kwargs)
     parser._has_negative_number_optionals = []  # -4 would turn negative numbers into options
     return parser
 
@@ -7568,8 +7560,9 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
         if as_json:
             put_line(json.dumps({**report, "error": printable(str(source), 400)}))
         return print_failure(Outcome(file, None, None, source, 0.0))
-    fits: list[Provider] = []
+    report["size"] = source.size
     names: list[str] = []
+    notes: list[str] = []
     skipped: dict[str, list[str]] = {}
     for row in uploader.ordered():
         error = objection(row, source, options)
@@ -7577,25 +7570,22 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
             report["skipped"].append({"host": row.id, "reason": str(error)})
             skipped.setdefault(f"{error}   {error.hint}".rstrip(), []).append(row.id)
             continue
-        fits.append(row)
+        report["hosts"].append(row.id)
         name = row.id
         if options.expire or options.keep:
             ttl = choose_lifetime(retention_for(row, options), source.size, options)
             name += f" ({duration(ttl)})"
         names.append(name)
+        if row.use == "default" and uploader.health.note(row.id):
+            notes.append(f"  {row.id:<16} {uploader.health.note(row.id)}")
     if as_json:
-        report.update(size=source.size, hosts=[row.id for row in fits])
         put_line(json.dumps(report))
-        return 0 if fits else 5
-    verdict = f"would try: {', '.join(names)}" if fits else "no suitable host"
-    put_line(f"{printable(file)}  {human(source.size)}  {verdict}")
-    for row in fits:
-        note = uploader.health.note(row.id) if row.use == "default" else ""
-        if note:
-            put_line(f"  {row.id:<16} {note}")
-    for reason, hosts in skipped.items():
-        put_line(f"  not {', '.join(hosts)}: {reason}")
-    return 0 if fits else 5
+    else:
+        verdict = f"would try: {', '.join(names)}" if names else "no suitable host"
+        reasons = [f"  not {', '.join(hosts)}: {reason}" for reason, hosts in skipped.items()]
+        head = f"{printable(file)}  {human(source.size)}  {verdict}"
+        put_line("\n".join((head, *notes, *reasons)))
+    return 0 if names else 5
 
 
 def print_failure(outcome: Outcome) -> int:

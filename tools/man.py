@@ -127,8 +127,10 @@ def option_item(option: Any) -> str:
 
 def command(name: str, details: Any) -> str:
     """The section of a command, with its options in groups."""
+    import twat_fs
+
     lines = [f".Ss {name}", text(ABOUT.get(name, details.about))]
-    for title, options in details.groups.items():
+    for title, options in twat_fs.option_groups(details.options).items():
         lines += [".Pp", f".Sy {title}", ".Bl -tag -width Ds", *map(option_item, options), ".El"]
     return "\n".join(lines)
 
@@ -137,7 +139,7 @@ def synopsis(name: str, details: Any) -> str:
     lines = [".Nm"]
     if name != "upload":
         lines.append(f".Cm {name}")
-    if details.groups:
+    if details.options:
         lines.append(".Op Ar option ...")
     if details.arguments:
         argument = details.arguments.lower().strip("[].")
