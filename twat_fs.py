@@ -6236,21 +6236,22 @@ def truncate(text: str, room: int) -> str:
     return text + "..."
 
 
-def terminal_width(stream: Any) -> int:
+def terminal_width(stream: Any, otherwise: int = 80) -> int:
+    """The columns of a terminal; `otherwise` if the stream is not one."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80  # some terminals report 0
     except (OSError, ValueError, AttributeError):
-        return 80
+        return otherwise
 
 
 class Outcome(NamedTuple):
     """What became of one file of the command line."""
 
-    file: str
-    size: Optional[int]
-    result: Optional[UploadResult]
-    error: Optional[UploadError]
-    seconds: float
+    file: str = ""
+    size: Optional[int] = None
+    result: Optional[UploadResult] = None
+    error: Optional[UploadError] = None
+    seconds: float = 0.0
 
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
@@ -7043,17 +7044,13 @@ def option_groups(text: str) -> dict[str, list[Option]]:
     return groups
 
 
-VALUE_TYPES = {
-    "TIME": NUMBERS["expire"], "SECONDS": NUMBERS["timeout"], "SIZE": NUMBERS["limit_rate"],
-}  # fmt: skip
 SPECIAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--provider": {"type": parse_names, "action": "extend"},
     "--no-check": {"dest": "verify", "action": "append_const", "const": "none"},
     "--verify": {"action": "append", "choices": ["full"]},
     "--ipv4": {"dest": "ip_version", "action": "store_const", "const": 4},
     "--ipv6": {"dest": "ip_version", "action": "store_const", "const": 6},
-    "--retry": {"type": NUMBERS["retry"]},
-    "--jobs": {"type": NUMBERS["jobs"]},
+    "--max-size": {"type": NUMBERS["limit_rate"]},
     "--port": {"type": number_type(parse_number, "0 to 65535", 0, 65535)},
     "--help": {"action": "help"},
 }
@@ -7065,7 +7062,8 @@ def option(spelling: str, help: str) -> Option:
     value = spelling.split()[-1]
     kwargs: dict[str, Any] = {"action": "store_true"}
     if value not in flags:
-        kwargs = {"metavar": value, "type": VALUE_TYPES.get(value)}
+        name = flags[-1][2:].replace("-", "_")
+        kwargs = {"metavar": value, "type": NUMBERS.get(name)}
     kwargs.update(SPECIAL_OPTIONS.get(flags[-1], {}))
     return Option(" ".join(flags), help, kwargs)
 
@@ -7297,24 +7295,21 @@ def cmd_upload(argv: Sequence[str]) -> int:
         if sys.stdin is None or sys.stdin.isatty():
             return print_examples(parser)
         files = ["-"]
-    if len(files) > 1 and args.name:
-        parser.error("--name requires a single FILE")
     if files.count("-") > 1:
         parser.error("standard input can be read only once")
     options = options_of(args)
     if len(files) > 1:
+        if args.name:
+            parser.error("--name requires a single FILE")
         meant = suggest_command(files[0])
-        if meant:  # whoever wanted `serve FILE` must not publish it
-            raise UsageError(
-                f"{files[0]}: no such file or directory; nothing was sent",
-                hint=meant,
-            )
+        if meant:  # a mistyped `serve FILE` must not publish the file
+            message = f"{files[0]}: no such file or directory; nothing was uploaded"
+            raise UsageError(message, hint=meant)
         if options.remote_path and not options.remote_path.endswith("/"):
             parser.error("--remote-path must end in / for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
-    chain = choose_chain(
-        args.provider or default_names(options), options.fallback, options.settings
-    )
+    names = args.provider or default_names(options)
+    chain = choose_chain(names, options.fallback, options.settings)
     if args.provider == []:
         parser.error("--provider: no host given")
     if sys.stdout is None:
@@ -7330,9 +7325,7 @@ def cmd_upload(argv: Sequence[str]) -> int:
         uploader = Uploader(options, chain)
         if args.dry_run:
             pairs = zip(files, sources)
-            return combined_exit_code(
-                [dry_run(file, source, uploader, args.json) for file, source in pairs]
-            )
+            return combined_exit_code([dry_run(*pair, uploader, args.json) for pair in pairs])
         return upload_all(files, sources, uploader, args, meter)
 
 
@@ -7484,7 +7477,7 @@ def upload_all(
             error = NotVerified("stopped before the link was verified", phase="proof")
             error.unverified = tuple(meter.links.get(id(source), ()))
             if error.unverified and index not in codes:
-                early.setdefault(index, Outcome(files[index], None, None, error, 0.0))
+                early.setdefault(index, Outcome(files[index], error=error))
         for index in sorted(early):
             with contextlib.suppress(Unreadable):  # then it stands on stderr
                 tell(index)
@@ -7494,7 +7487,7 @@ def upload_all(
 def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:
     begun = time.monotonic()
     if isinstance(source, UploadError):
-        return Outcome(file, None, None, source, 0.0)
+        return Outcome(file, error=source)
     try:
         result = uploader.upload(source, progress)
         return Outcome(file, source.size, result, None, result.seconds)
@@ -7559,7 +7552,7 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
     if isinstance(source, UploadError):
         if as_json:
             put_line(json.dumps({**report, "error": printable(str(source), 400)}))
-        return print_failure(Outcome(file, None, None, source, 0.0))
+        return print_failure(Outcome(file, error=source))
     report["size"] = source.size
     names: list[str] = []
     notes: list[str] = []
@@ -7594,15 +7587,13 @@ def print_failure(outcome: Outcome) -> int:
     return outcome.code()
 
 
-def stdout_width() -> int:
-    """The columns of the terminal; unlimited if stdout is not one."""
-    is_terminal = sys.stdout and sys.stdout.isatty()
-    return terminal_width(sys.stdout) if is_terminal else sys.maxsize
+def put_table(rows: Sequence[Sequence[str]]) -> None:
+    put_line("\n".join(layout(rows, terminal_width(sys.stdout, sys.maxsize))))
 
 
 def put_host_table(*rows: Sequence[str]) -> None:
     """Print a header, and a row for each of PROVIDERS below the heading of its group."""
-    first, *texts = layout(rows, stdout_width())
+    first, *texts = layout(rows, terminal_width(sys.stdout, sys.maxsize))
     put_line(first)
     for use, title in HOST_GROUPS.items():
         put_line(f"\n{title}")
@@ -7620,8 +7611,10 @@ def cmd_list(argv: Sequence[str]) -> int:
     if args.json:
         put_line(json.dumps([host_json(row) for row in hosts], indent=1))
     elif args.host:
-        details = ["\n".join(layout([*zip(header, row)], stdout_width())) for row in rows]
-        put_line("\n\n".join(details))
+        for index, row in enumerate(rows):
+            if index:
+                put_line("")
+            put_table([*zip(header, row)])
     else:
         # The host without its domain and use; the date is for `list HOST`.
         put_host_table(*((row[0], *row[3:6]) for row in (header, *rows)))
@@ -7638,28 +7631,25 @@ def cmd_status(argv: Sequence[str]) -> int:
     else:
         hosts, infos = PROVIDERS, [*setup_providers(args.online, options).values()]
     tried = [info for info in infos if info.status in ("works", "failed")]
-    unresolved = [info for info in tried if info.explanation.startswith("dns: ")]
-    no_network = len(unresolved) == len(tried) > 1
+    no_network = len(tried) > 1 and all(info.explanation.startswith("dns: ") for info in tried)
     rows: list[tuple[str, str, str]] = []
     for host, info in zip(hosts, infos):
         reason = "" if info.explanation == info.status else info.explanation
         if args.json:
-            facts = host_json(host)
-            facts.update(info._asdict(), reason=reason)
-            put_line(json.dumps(facts))
+            put_line(json.dumps({**host_json(host), **info._asdict(), "reason": reason}))
         timing = "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
-        if no_network and info.status == "failed":
-            reason = timing = ""
+        if no_network and info in tried:
+            reason = ""
         hint = info.help_info.replace(f"{info.status}; ", "")
         details = "; ".join(filter(None, (reason, timing, hint)))
         rows.append((host.id, info.status, details))
     if args.host and not args.json:
-        put_line(layout(rows, stdout_width())[0])
+        put_table(rows)
     elif not args.json:
         put_host_table(("host", "status", "details"), *rows)
     if no_network:
         failures = [Unreachable("", phase="dns")] * len(tried)
-        print_failure(Outcome("", None, None, AllProvidersFailed(failures), 0.0))
+        print_failure(Outcome(error=AllProvidersFailed(failures)))
     if any(info.success for info in tried or infos):
         return 0
     return 1 if tried else 5
@@ -7675,44 +7665,41 @@ def cmd_serve(argv: Sequence[str]) -> int:
     if args.url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", args.url):
         parser.error("--url: invalid URL (expected https://HOST/drop/)")
     bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
-    if not args.file:  # the words of a command line can be read by all users of a machine
+    if not args.file:  # an argument of a command can be seen by all users of a machine
         args.token = args.token or environment()[0].get("TWAT_FS_SERVE_TOKEN", "")
         if not args.token and not is_loopback(bind):
             parser.error(
                 "--token (or TWAT_FS_SERVE_TOKEN) is required unless --bind is a loopback address"
             )
+    strict = args.port is not None
+    port = int(args.port) if strict else 8080
+    url = base_url(args.url) if args.url else ""
+    fields = {"token": args.token, "url": url, "quiet": args.quiet}
     with contextlib.ExitStack() as stack:
         store = open_store(args, stack)
         stack.callback(store.close)
-        port = 8080 if args.port is None else int(args.port)
-        strict, url = args.port is not None, args.url and base_url(args.url)
-        server = stack.enter_context(
-            start_server(
-                store, bind, port, strict, token=args.token, url=url or "", quiet=args.quiet
-            )
-        )
+        server = stack.enter_context(start_server(store, bind, port, strict, **fields))
         if url:
             print_line(f"twat-fs: listening on {address_of(server)}/")
         announce(store, url or address_of(server), args.token)
         try:
             server.serve_forever(0.2)
-        except KeyboardInterrupt:  # the usual end
+        except KeyboardInterrupt:
             print_line(line_start() + "twat-fs: stopped")
     return 130
 
 
 def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
+    """The store of the named files, or a folder for uploads."""
+    if "-" in args.file:
+        message = "serve: standard input not supported; write it to a file first"
+        raise UsageError(message, phase="serve")
     if args.file:
-        if "-" in args.file:
-            raise UsageError(
-                "serve: standard input not supported; write it to a file first", phase="serve"
-            )
         try:
             files = [StoredFile(os.path.realpath(file), Source.of(file).name) for file in args.file]
-        except Unreadable as error:  # its own way out would make public what is to stay here
-            error.hint = (
-                error.hint and "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
-            )
+        except Unreadable as error:  # its own hint would upload the file to a public host
+            if error.hint:
+                error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
             raise
         store = Store()
         store.files = {random_name(): stored for stored in files}
@@ -7726,14 +7713,17 @@ def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
 
 
 def announce(store: Store, address: str, token: str) -> None:
-    if store.folder:
-        user, base = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if token else ("", address)
-        print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
-        print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")
+    """Print the URLs of the files, or how to upload."""
+    for file_token, stored in store.files.items():
+        put_line(f"{address}/{file_token}/{quote_segment(stored.name)}")
+    if not store.folder:
+        print_line("twat-fs: serving until Ctrl-C")
         return
-    for token, stored in store.files.items():
-        put_line(f"{address}/{token}/{quote_segment(stored.name)}")
-    print_line("twat-fs: serving until Ctrl-C")
+    user, base = "", address
+    if token:
+        user, base = "-u :TOKEN ", address.replace("//", "//:TOKEN@")
+    print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
+    print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")
 
 
 def cmd_version(argv: Sequence[str]) -> int:
@@ -7744,29 +7734,20 @@ def cmd_version(argv: Sequence[str]) -> int:
 
 
 def version_line() -> str:
-    """In a checkout, where no build has written the version into this file, with what git says of the tree."""
+    """The version; in a checkout, into which no build has written one, with `git describe`."""
     folder = os.path.dirname(os.path.abspath(__file__))
     git_dir = os.path.join(folder, ".git")
+    marks = (git_dir, os.path.join(folder, "tools", "version.py"))
     description = ""
-    if __version__ == "0+unknown" and all(
-        map(os.path.exists, (git_dir, os.path.join(folder, "tools", "version.py")))
-    ):
-        git = [
-            "git",
-            "--git-dir",
-            git_dir,
-            "--work-tree",
-            folder,
-            "describe",
-            "--tags",
-            "--always",
-            "--dirty",
-        ]
-        with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no answer
-            description = subprocess.run(
-                git, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
-            ).stdout.strip()
-    return f"twat-fs {__version__}" + f" (git {printable(description)})" * bool(description)
+    if __version__ == "0+unknown" and all(map(os.path.exists, marks)):
+        git = ["git", "--git-dir", git_dir, "--work-tree", folder]
+        git += "describe --tags --always --dirty".split()
+        null = subprocess.DEVNULL
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no response
+            output = subprocess.check_output(git, stdin=null, stderr=null, text=True, timeout=5)
+            description = output.strip()
+    suffix = f" (git {printable(description)})" if description else ""
+    return f"twat-fs {__version__}{suffix}"
 
 
 COMPLETION = """_twat_fs() {
@@ -7846,7 +7827,7 @@ def cmd_help(argv: Sequence[str]) -> int:
 
 
 def cmd_upload_provider(argv: Sequence[str]) -> int:
-    """The spelling of earlier versions: upload_provider status|list."""
+    """Run `upload_provider status|list`, as in earlier versions."""
     command = {"status": cmd_status, "list": cmd_list}.get(argv[0] if argv else "")
     if not command:
         raise UsageError("expected status or list after upload_provider")
@@ -7869,7 +7850,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
 
 
 def console_main() -> int:
-    """The entry point of the command; for Python programs there is `main`.
+    """The entry point of the command; Python programs call `main`.
 
     After Ctrl-C the process ends by that signal: bash ends a loop only if its child died of it.
     """
@@ -7882,16 +7863,19 @@ def console_main() -> int:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """The program; returns the exit code.  It raises nothing, but SystemExit for `twat`, which drops what we return."""
-    if argv is None and sys.argv[0] == "twat.fs":  # so twat 2.7 calls a plugin, and ends with 0
+    """Run the program; return its exit code.
+
+    Raises nothing, except SystemExit as a plugin of `twat`, which ignores the returned code.
+    """
+    if argv is None and sys.argv[0] == "twat.fs":  # set by twat 2.7, which would exit with 0
         raise SystemExit(console_main())
     return run(list(sys.argv[1:] if argv is None else argv))
 
 
 def install_signal_handlers() -> None:
-    """The first signal ends the program, which tidies up; the others do not disturb that.
+    """Let the first signal end the program, and ignore the others, so that it can clean up.
 
-    The frozen program receives each Ctrl-C twice: from the terminal, and from its parent, the boot loader.
+    A frozen program receives each Ctrl-C twice: from the terminal, and from its boot loader.
     """
     received: list[int] = []
 
@@ -7901,7 +7885,7 @@ def install_signal_handlers() -> None:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     def repeat(lost: Any) -> None:
-        """Python drops what is raised in a destructor or in the callback of an import: signal again, outside of it."""
+        """Send the signal again if Python dropped the exception, as in a destructor or import."""
         if received and lost.exc_type in (KeyboardInterrupt, SystemExit):
             threading.Timer(0.01, os.kill, (os.getpid(), received.pop())).start()
         else:
@@ -7911,19 +7895,19 @@ def install_signal_handlers() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            with contextlib.suppress(ValueError):  # a plugin in a thread
+            with contextlib.suppress(ValueError):  # a plugin that runs in a thread
                 signal.signal(number, end)
 
 
 def run(argv: Sequence[str]) -> int:
-    """The exit code of a command line; whatever goes wrong is told."""
+    """Run a command line, and print its errors; return the exit code."""
     command = COMMANDS.get(argv[0]) if argv else None
     try:
         return command(argv[1:]) if command else cmd_upload(argv)
     except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
         return int(end.code or 0)
     except UploadError as error:
-        return print_failure(Outcome("", None, None, error, 0.0))
+        return print_failure(Outcome(error=error))
     except KeyboardInterrupt as stop:  # its arguments are the files that were not uploaded
         names = printable(", ".join(stop.args), 400)
         print_line(f"{line_start()}twat-fs: interrupted" + f"; not uploaded: {names}" * bool(names))
@@ -7931,9 +7915,8 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0
     except OSError as error:
-        return print_failure(
-            Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0)
-        )
+        failure = Unreadable(f"standard output: {local_reason(error)}")
+        return print_failure(Outcome(error=failure))
     finally:
         for stream in (sys.stdout, sys.stderr):
             print_line("", stream, end="")

@@ -537,7 +537,7 @@ def test_a_server_with_a_query_is_refused(box, program, file):
 )
 def test_a_mistyped_command_does_not_publish_what_follows(box, run, file, words):
     ran = run(*words, file("private.txt"))
-    assert (ran.code, ran.out) == (2, "") and "nothing was sent" in ran.err and not box.tunnels
+    assert (ran.code, ran.out) == (2, "") and "nothing was uploaded" in ran.err and not box.tunnels
     assert re.search(r"did you mean `twat-fs (serve|list)`\?", ran.err)
 
 
