@@ -154,7 +154,7 @@ def test_every_module_is_used():
         ("socket", {WIRE, HOST}),
         ("http.client", {WIRE}),
         ("ssl", {WIRE}),
-        ("select", {WIRE}),
+        ("selectors", {WIRE}),
         ("http.server", {HOST, ""}),
         ("urllib.request", {WIRE, "Settings"}),
     ],
