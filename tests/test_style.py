@@ -141,7 +141,7 @@ def test_what_a_type_checker_sees_is_what_is_imported_later():
 
 
 def test_every_module_is_used():
-    """An import that nobody needs is one more thing to read."""
+    """An unused import is one more line to read."""
     for name in {module.partition(".")[0] for _, module in imported()} & (
         lazy() | {"contextlib", "errno", "io", "os", "re", "stat", "time"}
     ):
