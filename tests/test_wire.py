@@ -948,7 +948,7 @@ def interrupted(start, tmp_path):
 
 
 def is_trying(process, temporary):
-    while b": sending " not in process.stderr.readline():
+    while b": uploading " not in process.stderr.readline():
         assert process.poll() is None
 
 
