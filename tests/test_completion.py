@@ -162,7 +162,8 @@ def test_fish_offers(script, line, offered):
 def test_fish_completes_a_copy_that_python_runs(script, args, offered):
     path = script("fish")
     shutil.copy(PROGRAM, path.parent / "here")
-    ask = f"source {path}; complete -C 'python3 twat_fs.py {args}'; complete -C 'python3 other.py {args}'"
+    ask = f"source {path}; complete -C 'python3 twat_fs.py {args}'"
+    ask += f"; complete -C 'python3 other.py {args}'"
     lines = good("fish", "--no-config", "-c", ask, cwd=path.parent / "here").splitlines()
     assert [line.partition("\t")[0] for line in lines] == [offered] * (1 + (offered == "words.txt"))
 
