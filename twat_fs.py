@@ -452,12 +452,17 @@ class UploadResult(NamedTuple):
 
 
 class ProviderInfo(NamedTuple):
-    """Whether a provider can be used; `timing`: seconds for each phase of a round trip."""
+    """Whether a provider can be used; `timing`: seconds for each phase of a round trip.
+
+    `status`: "available" (needs no setting), "configured", "not configured" or "disabled by its
+    owner"; online "works", "failed" or "not asked".  `explanation`: the reason, or the status again.
+    """
 
     success: bool
     explanation: str
     help_info: str = ""
     timing: Mapping[str, float] = {}
+    status: str = ""
 
 
 # 3  What goes wrong -------------------------------------------------------------------------------
@@ -593,6 +598,9 @@ class AllProvidersFailed(NonRetryableError):
         if uploaded:
             message = f"uploaded, but no link could be verified ({len(tried)} tried)"
             self.exit_code = NotVerified.exit_code
+        self.no_network = len(tried) > 1 and all(f.phase == "dns" for f in tried)
+        if self.no_network:
+            message = f"no network: none of the {len(tried)} hosts could be resolved"
         super().__init__(message if tried else "no suitable host; nothing was uploaded")
         self.args = (self.failures, self.attempts)  # for pickle, which calls the class with them
         for name in ("provider", "phase", "status", "retry_after") if len(failures) == 1 else ():
@@ -605,6 +613,8 @@ class AllProvidersFailed(NonRetryableError):
         """A line for each host that was asked, or for several that do not fit for one reason; a repeated hint comes last."""
         hosts: dict[tuple[object, str, str, str], list[str]] = {}
         for f in self.failures:
+            if self.no_network and f.phase == "dns":
+                continue
             which = None if f.exit_code == 5 else f.provider
             hosts.setdefault((which, f.phase, str(f), f.hint), []).append(f.provider or "-")
         hints = [hint for *_, hint in hosts if hint]
@@ -5908,40 +5918,41 @@ def default_names(options: UploadOptions) -> list[str]:
 def setup_provider(
     name: str, online: bool = False, options: Optional[UploadOptions] = None
 ) -> ProviderInfo:
-    """Whether a provider is ready; `online` proves it by a timed round trip.  Raises UsageError for an unknown name."""
+    """Whether a provider can be used; `online`: by a timed round trip.
+
+    Raises UsageError for an unknown name.
+    """
     wanted = with_environment(with_wishes(options or UploadOptions(), {}))
     provider = find_provider(name)
     lacks = setup_problem(provider, wanted.settings)
     if lacks:
-        return ProviderInfo(False, lacks, setup_help(provider, wanted.settings))
+        hint = setup_help(provider, wanted.settings)
+        return ProviderInfo(False, lacks, hint, status="not configured")
     if online:
         return round_trip(provider, wanted)
-    return ProviderInfo(
-        True,
-        (provider.setup.warning and provider.setup.warning(wanted.settings)) or "ready",
-        provider.note,
-    )
+    status = "configured" if provider.setup.required else "available"
+    if provider.note.startswith("disabled"):
+        status = provider.note.partition(";")[0]
+    warning = provider.setup.warning and provider.setup.warning(wanted.settings)
+    return ProviderInfo(True, warning or status, provider.note, status=status)
 
 
 def setup_providers(
     online: bool = False, options: Optional[UploadOptions] = None
 ) -> dict[str, ProviderInfo]:
-    """The same for all providers; online only the default chain and your own are asked: the others want to be named."""
-    infos = {
-        row.id: setup_provider(row.id, online and (row.use != "opt-in"), options)
-        for row in PROVIDERS
-    }
-    unasked = [
-        row.id for row in PROVIDERS if online and row.use == "opt-in" and infos[row.id].success
-    ]
-    return {
-        **infos,
-        **{name: infos[name]._replace(explanation="not asked") for name in unasked},
-    }
+    """The same for all providers; online, those that must be named are not asked."""
+    infos = {}
+    for row in PROVIDERS:
+        by_name = online and row.use == "opt-in"
+        info = setup_provider(row.id, online and not by_name, options)
+        if by_name and info.success:
+            info = info._replace(status="not asked", explanation="not asked")
+        infos[row.id] = info
+    return infos
 
 
 def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
-    """Uploads a few random words, and fetches them back by their hash where that does not use up the link."""
+    """Upload a few random words, and download them again unless that uses up the link."""
     with tempfile.TemporaryDirectory(prefix="twat-fs-") as folder:
         path = os.path.join(folder, "twat-fs-status.txt")
         with open(path, "w", encoding="ascii") as file:
@@ -5951,14 +5962,12 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
             result = uploader.upload(Source.of(path), clock)
         except UploadError as error:
             cause = error.failures[0] if isinstance(error, AllProvidersFailed) else error
-            return ProviderInfo(
-                False, f"{cause.phase}: {cause}", cause.hint or provider.note, clock.timing
-            )
+            reason, hint = f"{cause.phase}: {cause}", cause.hint or provider.note
+            return ProviderInfo(False, reason, hint, clock.timing, "failed")
         finally:
             uploader.transport.close()
-    return ProviderInfo(
-        True, f"{redact_url(result.url)} (verified: {result.verified})", provider.note, clock.timing
-    )
+    link = f"{redact_url(result.url)} (verified: {result.verified})"
+    return ProviderInfo(True, link, provider.note, clock.timing, "works")
 
 
 class Stopwatch(Progress):
@@ -6221,21 +6230,22 @@ def truncate(text: str, room: int) -> str:
     return text + "..."
 
 
-def terminal_width(stream: Any) -> int:
+def terminal_width(stream: Any, otherwise: int = 80) -> int:
+    """The columns of a terminal; `otherwise` if the stream is not one."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80  # some terminals report 0
     except (OSError, ValueError, AttributeError):
-        return 80
+        return otherwise
 
 
 class Outcome(NamedTuple):
     """What became of one file of the command line."""
 
-    file: str
-    size: Optional[int]
-    result: Optional[UploadResult]
-    error: Optional[UploadError]
-    seconds: float
+    file: str = ""
+    size: Optional[int] = None
+    result: Optional[UploadResult] = None
+    error: Optional[UploadError] = None
+    seconds: float = 0.0
 
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
@@ -6250,10 +6260,10 @@ def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
     fields: dict[str, Any] = {
         "file": valid_unicode(outcome.file),
-        **dict.fromkeys(UploadResult._fields),
+        **dict.fromkeys(("host", *UploadResult._fields)),
     }
     if outcome.result:
-        fields.update(outcome.result._asdict())
+        fields.update(outcome.result._asdict(), host=outcome.result.provider)
     if outcome.error:
         fields.update(
             size=outcome.size,
@@ -6261,7 +6271,8 @@ def json_line(outcome: Outcome) -> str:
             error=printable(outcome.error.summary, 400),
         )
     for name in ("attempts", "unverified"):
-        fields[name] = [one._asdict() for one in getattr(outcome.result or outcome.error, name)]
+        entries = getattr(outcome.result or outcome.error, name)
+        fields[name] = [{"host": entry.provider, **entry._asdict()} for entry in entries]
     return json.dumps(fields)
 
 
@@ -6296,17 +6307,44 @@ def failure_lines(outcome: Outcome) -> list[str]:
     return lines
 
 
-def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    used = [column for column in zip(*rows) if any(column)]
-    widths = [max(map(len, column)) for column in used]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip()
-        for row in zip(*used)
-    ]
+def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
+    """Each row as text in columns, of which the last is wrapped.
+
+    Where fewer than 24 columns are left for the last one, it goes below the others.
+    """
+    import textwrap
+
+    widths = [max(map(len, column)) for column in zip(*rows)][:-1]
+    indent = sum(widths) + 2 * len(widths)
+    narrow = bool(widths) and room - indent < 24
+    texts = []
+    for *cells, last in rows:
+        lines = []
+        head = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths))
+        if narrow:
+            lines.append("  ".join(filter(None, cells)))
+            head = " " * 4
+        lines += textwrap.wrap(
+            last,
+            room,
+            initial_indent=head,
+            subsequent_indent=" " * len(head),
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [head.rstrip()]
+        texts.append("\n".join(filter(None, lines)))
+    return texts
+
+
+HOST_GROUPS = {
+    "default": "default (tried in this order)",
+    "opt-in": "opt-in (only if named: -p HOST)",
+    "own": "your own (once set up, used by default)",
+}
 
 
 def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]]:
-    """The hosts as rows of text, the head first: id, domain, when used, limit, how long, notes, last checked."""
+    """The hosts as rows of text, after a header: id, domain, use, max size, expiry, notes, date."""
     head = ("host", "domain", "use", "max size", "expires", "notes", "verified")
     return [
         head,
@@ -6315,16 +6353,18 @@ def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]
 
 
 def host_json(row: Provider) -> dict[str, Any]:
-    """The facts of a host, with numbers as numbers; a lifetime that depends on the size is that of the largest file."""
+    """The facts of a host, with numbers as numbers.
+
+    A lifetime that depends on the size is that of the largest file.
+    """
     use, _, _, notes = provider_facts(row)
-    keeps = retention_for(row, UploadOptions())
-    ttl = (
-        keeps.default_ttl(row.limits.max_size or GiB)
-        if callable(keeps.default_ttl)
-        else keeps.default_ttl
-    )
-    spread = isinstance(keeps.choices, range)
-    choices = {"min": keeps.choices[0], "max": keeps.choices[-1]} if spread else [*keeps.choices]
+    retention = retention_for(row, UploadOptions())
+    ttl = retention.default_ttl
+    if callable(ttl):
+        ttl = ttl(row.limits.max_size or GiB)
+    choices: Any = retention.choices
+    if isinstance(choices, range):
+        choices = {"min": choices[0], "max": choices[-1]}
     return {
         "host": row.id,
         "domain": row.domain,
@@ -6341,35 +6381,38 @@ def host_json(row: Provider) -> dict[str, Any]:
 
 
 def provider_facts(row: Provider) -> tuple[str, str, str, str]:
-    used = "default" if row.use == "default" else "your own" if row.use == "own" else "opt-in"
-    remarks = [
+    """Use, max size, expiry and notes of a host, as text."""
+    lists = {
+        "blocked": row.limits.blocked,
+        "required": row.setup.required,
+        "optional": row.setup.optional,
+    }
+    notes = [
         "one download" if row.single_use == "always" else "",
         "text only" if row.limits.text_only else "",
-        "blocked: " + ", ".join(row.limits.blocked) if row.limits.blocked else "",
-        "required: " + ", ".join(row.setup.required) if row.setup.required else "",
-        "optional: " + ", ".join(row.setup.optional) if row.setup.optional else "",
+        *(f"{title}: {', '.join(names)}" for title, names in lists.items() if names),
         row.note,
     ]
-    size = limit_text(row.limits.max_size) if row.limits.max_size else "?"
     return (
-        used,
-        size,
+        "your own" if row.use == "own" else row.use,
+        limit_text(row.limits.max_size) if row.limits.max_size else "?",
         retention_text(retention_for(row, UploadOptions())),
-        "; ".join(filter(None, remarks)),
+        "; ".join(filter(None, notes)),
     )
 
 
-def retention_text(keeps: Retention) -> str:
-    usual = keeps.default_ttl
-    if callable(usual):
-        return f"{duration(usual(GiB))} to {duration(usual(0))}"
-    if usual == FOREVER and keeps.choices:
+def retention_text(retention: Retention) -> str:
+    """The lifetimes that a host offers, as text."""
+    default, choices = retention.default_ttl, retention.choices
+    if callable(default):
+        return f"{duration(default(GiB))} to {duration(default(0))}"
+    if default == FOREVER and choices:
         return "forever, or any time"
-    if isinstance(keeps.choices, range):
-        return f"{duration(keeps.choices[0])} to {duration(keeps.choices[-1])}"
-    if keeps.choices:
-        return ", ".join(f"{choice // HOUR}h" for choice in keeps.choices)
-    return duration(usual) if usual else "?"
+    if isinstance(choices, range):
+        return f"{duration(choices[0])} to {duration(choices[-1])}"
+    if choices:
+        return ", ".join(f"{choice // HOUR}h" for choice in choices)
+    return duration(default) if default else "?"
 
 
 # 14  serve ----------------------------------------------------------------------------------------
@@ -6966,138 +7009,164 @@ def address_of(server: Any) -> str:
 # 15  The command line -----------------------------------------------------------------------------
 
 
-FLAG = {"action": "store_true"}
-
-
 class Option(NamedTuple):
-    """One option of a command: its spellings, what it does, and how argparse is told."""
+    """One option of a command: its spellings, its help, and further arguments for argparse."""
 
     flags: str
     help: str
-    kwargs: Mapping[str, Any] = FLAG
+    kwargs: Mapping[str, Any]
 
 
-IP_VERSION = {"dest": "ip_version", "action": "store_const"}
-DURATION = {"metavar": "TIME", "type": NUMBERS["expire"]}
-SECONDS = {"metavar": "SECONDS", "type": NUMBERS["timeout"]}
-SIZE = {"metavar": "SIZE", "type": NUMBERS["limit_rate"]}
+class Command(NamedTuple):
+    """What --help, the man page and completion need to know about a command."""
 
-WIRE_OPTIONS = (
-    Option(
-        "--retry",
-        "retries per host (default 2)",
-        {"metavar": "N", "type": NUMBERS["retry"]},
-    ),
-    Option("--connect-timeout", "connection timeout (default 15)", SECONDS),
-    Option("--timeout", "stall timeout: give up if no data moves (default 60)", SECONDS),
-    Option("--max-time", "limit for the whole run", SECONDS),
-    Option("--limit-rate", "maximum transfer rate in bytes per second, like 500k", SIZE),
-    Option("-4 --ipv4", "connect over IPv4 only", {**IP_VERSION, "const": 4}),
-    Option("-6 --ipv6", "connect over IPv6 only", {**IP_VERSION, "const": 6}),
-    Option(
-        "-x --proxy",
-        "http, https, socks5 or socks5h://[USER:PASSWORD@]HOST:PORT; '' for none",
-        {"metavar": "URL"},
-    ),
-    Option("--cacert", "CA certificates (PEM) to use instead of the system's", {"metavar": "FILE"}),
-    Option("--insecure", "do not verify certificates"),
-    Option("-q --quiet", "print errors only"),
-    Option("-v --verbose", "print each step on stderr"),
-    Option("--json", "print one JSON object per file or host"),
-)
+    about: str
+    arguments: str = ""  # as in the usage
+    options: str = ""  # see option_groups
 
-UPLOAD_OPTIONS = (
-    Option(
-        "-p --provider",
-        "use only these hosts, in this order: A,B; or the https://HOST/ of a transfer.sh server",
-        {"metavar": "A,B", "type": parse_names, "action": "extend"},
-    ),
-    Option("--fallback", "then try the public hosts, after the named ones or your own storage"),
-    Option("--fragile", "stop at the first failure"),
-    Option("-n --name", "upload under this name", {"metavar": "NAME"}),
-    Option("--unique", "add the time to the name"),
-    Option(
-        "--remote-path",
-        "destination FOLDER/ or full path (S3, Dropbox)",
-        {"metavar": "PATH"},
-    ),
-    Option("--force", "overwrite an existing file (S3, Dropbox)"),
-    Option("--public", "objects are public: print plain, unsigned links (S3)"),
-    Option("-e --expire", "expire the link after about this time: 10m, 12h, 7d, 4w, 1y", DURATION),
-    Option("--keep", "require a link that lives at least this long", DURATION),
-    Option("--once", "allow one download only"),
-    Option(
-        "--no-check",
-        "do not verify the link",
-        {"dest": "verify", "action": "append_const", "const": "none"},
-    ),
-    Option(
-        "--verify",
-        "verify by downloading the whole file",
-        {"action": "append", "choices": ["full"]},
-    ),
-    Option("--dry-run", "show which hosts would be tried and why not the others; upload nothing"),
-    Option(
-        "-j --jobs",
-        "parallel transfers: files (default 1) or parts of one file (default 8)",
-        {"metavar": "N", "type": NUMBERS["jobs"]},
-    ),
-    Option("--no-progress", "show no progress"),
-)
 
-SERVE_OPTIONS = (
-    Option(
-        "--bind",
-        "listen on this address (default: all for FILEs, else 127.0.0.1)",
-        {"metavar": "ADDRESS"},
-    ),
-    Option(
-        "--port",
-        "listen on this port (default 8080, or any free one)",
-        {"metavar": "N", "type": number_type(parse_number, "0 to 65535", 0, 65535)},
-    ),
-    Option(
-        "--dir",
-        "keep received files here; without it they are deleted at the end",
-        {"metavar": "FOLDER"},
-    ),
-    Option("--max-size", "largest file accepted (default 1 GiB)", SIZE),
-    Option("--keep", "delete received files after this time", DURATION),
-    Option(
-        "--token",
-        "password for uploads (or TWAT_FS_SERVE_TOKEN); required to receive from other machines",
-        {"metavar": "TEXT"},
-    ),
-    Option("--url", "public URL of this server behind a proxy", {"metavar": "URL"}),
-    Option("-q --quiet", "print no line per request"),
-)
+def option_groups(text: str) -> dict[str, list[Option]]:
+    """The options by heading, from lines like those of --help."""
+    groups: dict[str, list[Option]] = {}
+    options: list[Option] = []
+    for line in text.splitlines():
+        spelling, _, help = line.partition("  ")
+        if help:
+            options.append(make_option(spelling, help.strip()))
+        else:
+            options = groups.setdefault(line, [])
+    return groups
 
-ONLINE = Option("--online", "upload a few bytes and download them again")
-LIST_OPTIONS = (Option("--json", "as JSON"), ONLINE)
-COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
-    "list": LIST_OPTIONS, "status": (ONLINE, *WIRE_OPTIONS), "serve": SERVE_OPTIONS, "version": (), "completion": (),
-    "upload": (*UPLOAD_OPTIONS, *WIRE_OPTIONS),
-}  # fmt: skip
 
-EPILOG = """commands (write ./list for a file named "list"):
-  FILE... | -                the same as upload FILE...
-  list                       show the hosts and what is known about them
-  status [HOST] [--online]   show whether a host is set up; --online tries it
-  serve [FILE...]            this machine is the host
-  version
-  completion SHELL           print a completion script: eval "$(twat-fs completion bash)"
+SPECIAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "--provider": {"type": parse_names, "action": "extend"},
+    "--no-check": {"dest": "verify", "action": "append_const", "const": "none"},
+    "--verify": {"action": "append", "choices": ["full"]},
+    "--ipv4": {"dest": "ip_version", "action": "store_const", "const": 4},
+    "--ipv6": {"dest": "ip_version", "action": "store_const", "const": 6},
+    "--max-size": {"type": NUMBERS["limit_rate"]},
+    "--port": {"type": number_type(parse_number, "0 to 65535", 0, 65535)},
+    "--help": {"action": "help"},
+}
 
-exit codes:
-  0  every file has a verified URL
-  1  no file could be uploaded
-  2  wrong command line; nothing was uploaded
-  3  some files failed
-  4  uploaded, but the host does not serve the same bytes
-  5  no suitable host (size, type, expiry, not configured); nothing was uploaded
-  6  local problem (missing, unreadable, changed while being read)
-  130  interrupted
+
+def make_option(spelling: str, help: str) -> Option:
+    """An option like "-n --name NAME"; without a value it is a flag."""
+    flags = re.findall(r"-\S+", spelling)
+    value = spelling.split()[-1]
+    kwargs: dict[str, Any] = {"action": "store_true"}
+    if value not in flags:
+        name = flags[-1][2:].replace("-", "_")
+        kwargs = {"metavar": value, "type": NUMBERS.get(name)}
+    kwargs.update(SPECIAL_OPTIONS.get(flags[-1], {}))
+    return Option(" ".join(flags), help, kwargs)
+
+
+NETWORK_OPTIONS = """Network
+-x --proxy URL             use an http, https or socks5(h) proxy; '' for none
+-4 --ipv4                  use IPv4 only
+-6 --ipv6                  use IPv6 only
+--cacert FILE              trust these CAs (PEM) instead of the system's
+--insecure                 do not verify certificates
+--retry N                  retry a host N times (default 2)
+--connect-timeout SECONDS  limit the time to connect (default 15)
+--timeout SECONDS          give up if no data moves (default 60)
+--max-time SECONDS         limit the time of the whole run (default none)
+--limit-rate SIZE          limit the bytes per second, like 500k
+"""
+JSON_OPTION = """Output
+--json                     print one JSON object per file or host
+"""
+LOG_OPTIONS = """Output
+-q --quiet                 print errors only
+-v --verbose               print each step on stderr
+"""
+ONLINE_OPTION = """Network
+--online                   upload a few bytes and download them again
+"""
+HELP_OPTIONS = """Output
+-h --help                  print this help
+-V --version               print the version
+"""
+UPLOAD_OPTIONS = """Choosing hosts
+-p --provider A,B          use these hosts, in this order, or a transfer.sh URL
+--fallback                 then try the default hosts, too
+--fragile                  stop at the first failure
+--dry-run                  show which hosts would be tried; upload nothing
+File
+-n --name NAME             upload under this name
+--unique                   add the time to the name
+--remote-path PATH         upload to FOLDER/ or a full path (S3, Dropbox)
+--force                    overwrite an existing file (S3, Dropbox)
+Link
+-e --expire TIME           expire after about this time: 10m, 12h, 7d, 4w, 1y
+--keep TIME                require a link that lives at least this long
+--once                     allow one download only
+--public                   print plain, unsigned links of a public bucket (S3)
+--no-check                 do not verify the link
+--verify full              verify by downloading the whole file
+"""
+PARALLEL_OPTIONS = """Network
+-j --jobs N                run N transfers: files (default 1), parts (default 8)
+Output
+--no-progress              show no progress
+"""
+SERVE_OPTIONS = """Network
+--bind ADDRESS             listen here (default: all for FILE, else 127.0.0.1)
+--port N                   listen on this port (default 8080, or any free one)
+--url URL                  print this public URL (behind a proxy)
+Receiving
+--token TEXT               require this password (or TWAT_FS_SERVE_TOKEN)
+--dir FOLDER               keep received files here (default: delete at the end)
+--max-size SIZE            limit the size of a file (default 1 GiB)
+--keep TIME                delete received files after this time
+Output
+-q --quiet                 print no line per request
 """
 
+COMMAND_HELP: Mapping[str, Command] = {
+    "upload": Command(
+        "Turn files into URLs. The URL goes to stdout, everything else to stderr.",
+        "[FILE]...",
+        UPLOAD_OPTIONS + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION + PARALLEL_OPTIONS,
+    ),
+    "list": Command(
+        "Show the hosts and what is known about them.", "[HOST]...", ONLINE_OPTION + JSON_OPTION
+    ),
+    "status": Command(
+        "Show which hosts are set up; with --online, which work.",
+        "[HOST]",
+        ONLINE_OPTION + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION,
+    ),
+    "serve": Command(
+        "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
+    ),
+    "version": Command("Print the version."),
+    "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
+    "help": Command("Show the help of a command.", "[COMMAND]"),
+}
+COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
+    name: [*itertools.chain.from_iterable(option_groups(command.options).values())]
+    for name, command in COMMAND_HELP.items()
+}
+
+EXIT_CODES = {
+    0: "every file has a verified URL",
+    1: "no file could be uploaded",
+    2: "wrong command line; nothing was uploaded",
+    3: "some files failed",
+    4: "uploaded, but the host does not serve the same bytes",
+    5: "no suitable host (size, type, expiry, setup); nothing was uploaded",
+    6: "local problem (missing, unreadable, changed while being read)",
+    130: "interrupted",
+}
+EXAMPLES = (
+    ("report.pdf", "upload a file, print its URL"),
+    ("-e 12h a.zip b.zip", "two files, links expire after 12 hours"),
+    ("-n log.txt -", "upload standard input"),
+    ("serve report.pdf", "share it from this machine"),
+    ("--help", "all options and commands"),
+)
 
 HOST_OPTIONS = ("-p", "--provider", "--host")
 ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other programs
@@ -7107,7 +7176,7 @@ ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other
 def parser_class() -> Any:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            """Names the option or command that a wrong one may mean."""
+            """Print the message with the option or command that was probably meant; exit."""
             unknown = message if message.startswith("unrecognized") else ""
             wrong = re.findall(r"(?<!\S)--?[a-z][a-z-]*", unknown)
             close = ", ".join(filter(None, map(self.nearest, wrong)))
@@ -7130,36 +7199,52 @@ def parser_class() -> Any:
     return Parser
 
 
-def build_parser(
-    command: str,
-    about: str,
-    options: Iterable[Option],
-    positional: str = "",
-    many: bool = True,
-    more: str = "",
-) -> Any:
-    # With the width given, argparse need not import shutil (a tenth of an upload of 1 KiB) to find it out.
-    plain = functools.partial(
-        argparse.RawDescriptionHelpFormatter, width=terminal_width(sys.stdout) - 2
+def build_parser(name: str) -> Any:
+    """The argument parser of a command."""
+    about, arguments, options = COMMAND_HELP[name]
+    # Without a width, argparse imports shutil (a tenth of the time of an upload of 1 KiB).
+    width = min(terminal_width(sys.stdout), 80) - 2
+    formatter = functools.partial(argparse.RawDescriptionHelpFormatter, width=width)
+    is_upload = name == "upload"
+    parser = parser_class()(
+        prog=program() if is_upload else f"{program()} {name}",
+        # The usage of argparse itself would have eight lines.
+        usage=f"%(prog)s [OPTION]... {arguments}".rstrip(),
+        description=layout([[about]], width)[0],
+        epilog=epilog(width) if is_upload else "",
+        formatter_class=formatter,
+        allow_abbrev=False,
+        add_help=False,
     )
-    positionals = f"[{positional.upper()}]{'...' * many}" if positional else ""
-    usage = " ".join(
-        filter(None, ("%(prog)s", "[OPTION]..." * bool(options), positionals))
-    )  # argparse's own takes eight lines
-    name = f"{program()} {command}".strip()
-    wishes = {"description": about, "epilog": more, "formatter_class": plain, "allow_abbrev": False}
-    parser = parser_class()(prog=name, usage=usage, **wishes)
-    if positional:
-        parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
-    for option in options:
-        parser.add_argument(*option.flags.split(), help=option.help, **option.kwargs)
-    parser._has_negative_number_optionals = []  # or -4 would make an option of each negative number
-    parser.add_argument("--version", action="store_true", help="print the version")
+    if arguments:
+        nargs = "*" if arguments.endswith("...") else "?"
+        parser.add_argument(arguments.strip("[].").lower(), nargs=nargs, help=argparse.SUPPRESS)
+    for title, group in option_groups(options + HELP_OPTIONS).items():
+        section = parser.add_argument_group(title)
+        for flags, help, kwargs in group:
+            section.add_argument(*flags.split(), help=help, **kwargs)
+    parser._has_negative_number_optionals = []  # -4 would turn negative numbers into options
     return parser
 
 
-def parse_args(parser: Any, argv: Sequence[str]) -> Any:
-    """Options and files in any order; what follows `--` are files; --no_check is --no-check."""
+def epilog(width: int) -> str:
+    """The commands and the exit codes, below the options of --help."""
+    commands = [
+        (f"  {name} {command.arguments}", command.about.partition(". ")[0].rstrip("."))
+        for name, command in COMMAND_HELP.items()
+    ]
+    codes = [(f"  {code}", meaning) for code, meaning in EXIT_CODES.items()]
+    title = "commands (a file named list is ./list):"
+    lines = [title, *layout(commands, width), "", "exit codes:", *layout(codes, width)]
+    return "\n".join(lines)
+
+
+def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
+    """The parser of a command and its arguments.
+
+    Options and files may be in any order; all that follows `--` are files; --no_check is --no-check.
+    """
+    parser = build_parser(name)
     cut = list(argv).index("--") if "--" in argv else len(argv)
     dashed = [
         re.sub("^--[^=]+", lambda m: m.group().replace("_", "-"), word) for word in argv[:cut]
@@ -7174,7 +7259,7 @@ def parse_args(parser: Any, argv: Sequence[str]) -> Any:
         if not hasattr(args, "file"):
             parser.error("unexpected FILE")
         args.file += argv[cut + 1 :]
-    return args
+    return parser, args
 
 
 def options_of(args: Any) -> UploadOptions:
@@ -7184,46 +7269,41 @@ def options_of(args: Any) -> UploadOptions:
         for name, value in vars(args).items()
         if name in UploadOptions._fields and value is not None
     }
-    checks = set(values.pop("verify", ()))
+    checks = set(values.pop("verify", ())) or {"auto"}
     if len(checks) > 1:
         raise UsageError("--no-check conflicts with --verify")
-    options = with_environment(
-        UploadOptions(**values, verify=(checks or {"auto"}).pop(), sha256=bool(args.json))
-    )
+    values.update(verify=checks.pop(), sha256=bool(args.json))
+    options = with_environment(UploadOptions(**values))
     if options.insecure:
         print_line(
-            "twat-fs: warning: --insecure: certificates are not verified; the connection can be intercepted"
+            "twat-fs: warning: --insecure: certificates are not verified;"
+            " the connection can be intercepted"
         )
     return options
 
 
 def cmd_upload(argv: Sequence[str]) -> int:
-    about = "Turn files into URLs. The URL goes to stdout, everything else to stderr."
-    parser = build_parser("", about, COMMAND_OPTIONS["upload"], "file", more=EPILOG)
-    args = parse_args(parser, argv)
-    files = args.file or ([] if sys.stdin is None or sys.stdin.isatty() else ["-"])
+    parser, args = parse_args("upload", argv)
+    files = args.file
     if not files:
-        parser.error(f"name a FILE, or pipe something in ({program()} --help shows more)")
-    if files.count("-") > 1 or (len(files) > 1 and args.name):
-        parser.error(
-            "standard input can be read only once"
-            if not args.name
-            else "--name requires a single FILE"
-        )
+        if sys.stdin is None or sys.stdin.isatty():
+            return print_examples(parser)
+        files = ["-"]
+    if files.count("-") > 1:
+        parser.error("standard input can be read only once")
     options = options_of(args)
     if len(files) > 1:
+        if args.name:
+            parser.error("--name requires a single FILE")
         meant = suggest_command(files[0])
-        if meant:  # whoever wanted `serve FILE` must not publish it
-            raise UsageError(
-                f"{files[0]}: no such file or directory; nothing was sent",
-                hint=meant,
-            )
+        if meant:  # a mistyped `serve FILE` must not publish the file
+            message = f"{files[0]}: no such file or directory; nothing was uploaded"
+            raise UsageError(message, hint=meant)
         if options.remote_path and not options.remote_path.endswith("/"):
             parser.error("--remote-path must end in / for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
-    chain = choose_chain(
-        args.provider or default_names(options), options.fallback, options.settings
-    )
+    names = args.provider or default_names(options)
+    chain = choose_chain(names, options.fallback, options.settings)
     if args.provider == []:
         parser.error("--provider: no host given")
     if sys.stdout is None:
@@ -7240,10 +7320,16 @@ def cmd_upload(argv: Sequence[str]) -> int:
         uploader = Uploader(options, chain)
         if args.dry_run:
             pairs = zip(files, sources)
-            return combined_exit_code(
-                [dry_run(file, source, uploader, args.json) for file, source in pairs]
-            )
+            return combined_exit_code([dry_run(*pair, uploader, args.json) for pair in pairs])
         return upload_all(files, sources, uploader, args, terminal)
+
+
+def print_examples(parser: Any) -> int:
+    """What to type, where no file is given; returns the exit code."""
+    parser.print_usage(sys.stderr)
+    rows = [(f"  {program()} {arguments}", meaning) for arguments, meaning in EXAMPLES]
+    print_line("\n".join(layout(rows, terminal_width(sys.stderr))))
+    return 2
 
 
 Found = Union[Source, UploadError]
@@ -7397,7 +7483,7 @@ def upload_all(
             error = NotVerified("stopped before the link was verified", phase="proof")
             error.unverified = tuple(progress.links)
             if error.unverified and index not in codes:
-                early.setdefault(index, Outcome(files[index], None, None, error, 0.0))
+                early.setdefault(index, Outcome(files[index], error=error))
         for index in sorted(early):
             with contextlib.suppress(Unreadable):  # then the URL is on stderr
                 report(index)
@@ -7407,7 +7493,7 @@ def upload_all(
 def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:
     begun = time.monotonic()
     if isinstance(source, UploadError):
-        return Outcome(file, None, None, source, 0.0)
+        return Outcome(file, error=source)
     try:
         result = uploader.upload(source, progress)
         return Outcome(file, source.size, result, None, result.seconds)
@@ -7466,50 +7552,39 @@ def combined_exit_code(codes: Sequence[int]) -> int:
 
 
 def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
-    options, chain = uploader.options, uploader.ordered()
+    """Print which hosts would be tried for a file, and why the others would not."""
+    options = uploader.options
+    report: dict[str, Any] = {"file": valid_unicode(file), "size": None, "hosts": [], "skipped": []}
     if isinstance(source, UploadError):
         if as_json:
-            put_line(
-                json.dumps(
-                    {
-                        "file": valid_unicode(file),
-                        "size": None,
-                        "hosts": [],
-                        "out": {},
-                        "error": printable(str(source), 400),
-                    }
-                )
-            )
-        return print_failure(Outcome(file, None, None, source, 0.0))
-    verdicts = [(row.id, objection(row, source, options)) for row in chain]
-    fits = [name for name, against in verdicts if not against]
-    lives = [
-        f" ({duration(choose_lifetime(retention_for(row, options), source.size, options))})"
-        for row in chain
-        if row.id in fits
-    ]
+            put_line(json.dumps({**report, "error": printable(str(source), 400)}))
+        return print_failure(Outcome(file, error=source))
+    report["size"] = source.size
+    names: list[str] = []
+    notes: list[str] = []
+    skipped: dict[str, list[str]] = {}
+    for row in uploader.ordered():
+        error = objection(row, source, options)
+        if error:
+            report["skipped"].append({"host": row.id, "reason": str(error)})
+            skipped.setdefault(f"{error}   {error.hint}".rstrip(), []).append(row.id)
+            continue
+        report["hosts"].append(row.id)
+        name = row.id
+        if options.expire or options.keep:
+            ttl = choose_lifetime(retention_for(row, options), source.size, options)
+            name += f" ({duration(ttl)})"
+        names.append(name)
+        if row.use == "default" and uploader.health.note(row.id):
+            notes.append(f"  {row.id:<16} {uploader.health.note(row.id)}")
     if as_json:
-        reasons = {name: str(against) for name, against in verdicts if against}
-        put_line(
-            json.dumps(
-                {"file": valid_unicode(file), "size": source.size, "hosts": fits, "out": reasons}
-            )
-        )
+        put_line(json.dumps(report))
     else:
-        hosts = map(str.__add__, fits, lives) if options.expire or options.keep else fits
-        put_line(
-            f"{printable(file)}  {human(source.size)}  would try: {', '.join(hosts) or 'no suitable host'}"
-        )
-        for row in chain:
-            note = uploader.health.note(row.id) if row.use == "default" and row.id in fits else ""
-            if note:
-                put_line(f"  {row.id:<16} {note}")
-        for name, against in verdicts:
-            if against:
-                put_line(
-                    f"  not {name:<12} {against}" + (f"   {against.hint}" if against.hint else "")
-                )
-    return 0 if fits else 5
+        verdict = f"would try: {', '.join(names)}" if names else "no suitable host"
+        reasons = [f"  not {', '.join(hosts)}: {reason}" for reason, hosts in skipped.items()]
+        head = f"{printable(file)}  {human(source.size)}  {verdict}"
+        put_line("\n".join((head, *notes, *reasons)))
+    return 0 if names else 5
 
 
 def print_failure(outcome: Outcome) -> int:
@@ -7518,88 +7593,76 @@ def print_failure(outcome: Outcome) -> int:
     return outcome.code()
 
 
-def put_table(rows: Sequence[Sequence[str]], command: str) -> None:
-    """On a terminal each row is one line: what does not fit is cut, and stands whole in a pipe or in --json."""
-    room = terminal_width(sys.stdout) if sys.stdout and sys.stdout.isatty() else sys.maxsize
-    lines = align_columns(rows)
-    put_line("\n".join(truncate(line, room) for line in lines))
-    if any(display_width(line) > room for line in lines):
-        print_line(f"`{program()} {command} HOST` shows all of a row")
+def put_table(rows: Sequence[Sequence[str]]) -> None:
+    put_line("\n".join(layout(rows, terminal_width(sys.stdout, sys.maxsize))))
+
+
+def put_host_table(*rows: Sequence[str]) -> None:
+    """Print a header, and a row for each of PROVIDERS below the heading of its group."""
+    first, *texts = layout(rows, terminal_width(sys.stdout, sys.maxsize))
+    put_line(first)
+    for use, title in HOST_GROUPS.items():
+        put_line(f"\n{title}")
+        for row, text in zip(PROVIDERS, texts):
+            if row.use == use:
+                put_line(text)
 
 
 def cmd_list(argv: Sequence[str]) -> int:
-    parser = build_parser(
-        "list", "Show the hosts and what is known about them.", LIST_OPTIONS, "host", many=False
-    )
-    args = parse_args(parser, argv)
+    _, args = parse_args("list", argv)
     if args.online:
         return cmd_status(argv)
-    hosts = [find_provider(args.host)] if args.host else PROVIDERS
-    rows = provider_table(hosts)
+    hosts = [find_provider(name) for name in args.host] or PROVIDERS
+    header, *rows = provider_table(hosts)
     if args.json:
         put_line(json.dumps([host_json(row) for row in hosts], indent=1))
     elif args.host:
-        put_line("\n".join(f"{name:<8}  {value}" for name, value in zip(*rows)))
+        for index, row in enumerate(rows):
+            if index:
+                put_line("")
+            put_table([*zip(header, row)])
     else:
-        put_table(rows, "list")
+        # The host without its domain and use; the date is for `list HOST`.
+        put_host_table(*((row[0], *row[3:6]) for row in (header, *rows)))
     return 0
 
 
 def cmd_status(argv: Sequence[str]) -> int:
-    """0 if the host (without a name: any host) is ready."""
-    parser = build_parser(
-        "status",
-        "Show whether hosts are set up; with --online, whether they work.",
-        COMMAND_OPTIONS["status"],
-        "host",
-        many=False,
-    )
-    args = parse_args(parser, argv)
+    """Print the state of one host, or of all; 0 if it (any of them) can be used."""
+    _, args = parse_args("status", argv)
     options = options_of(args)
-    rows = [find_provider(args.host)] if args.host else PROVIDERS
-    infos = (
-        {rows[0].id: setup_provider(args.host, args.online, options)}
-        if args.host
-        else setup_providers(args.online, options)
-    )
-    show_status(infos, args.json)
-    good = any(info.success for info in infos.values())
-    asked = args.online and any(not setup_problem(row, options.settings) for row in rows)
-    return 0 if good else 1 if asked else 5
-
-
-def show_status(infos: Mapping[str, ProviderInfo], as_json: bool) -> None:
-    if as_json:
-        for name, info in infos.items():
-            put_line(json.dumps({"provider": name, **info._asdict()}))
-        return
-    ready = {True: "ready", False: "not ready"}
-    labels = {
-        name: "" if info.explanation == "ready" else info.explanation
-        for name, info in infos.items()
-    }
-    rows = [
-        (name, ready[info.success], labels[name], timing_text(info), info.help_info)
-        for name, info in infos.items()
-    ]
-    if len(rows) == 1:  # who asks about one host wants all of it
-        put_line("  ".join(filter(None, rows[0][:4])) + (f"\n  {rows[0][4]}" if rows[0][4] else ""))
-    else:  # a column of reasons would be as wide as the longest, and push all remarks off the terminal
-        put_table(
-            [(*row[:2], row[3], "  ".join(filter(None, (row[2], row[4])))) for row in rows],
-            "status",
-        )
-
-
-def timing_text(info: ProviderInfo) -> str:
-    return "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
+    if args.host:
+        hosts: Sequence[Provider] = [find_provider(args.host)]
+        infos = [setup_provider(args.host, args.online, options)]
+    else:
+        hosts, infos = PROVIDERS, [*setup_providers(args.online, options).values()]
+    tried = [info for info in infos if info.status in ("works", "failed")]
+    no_network = len(tried) > 1 and all(info.explanation.startswith("dns: ") for info in tried)
+    rows: list[tuple[str, str, str]] = []
+    for host, info in zip(hosts, infos):
+        reason = "" if info.explanation == info.status else info.explanation
+        if args.json:
+            put_line(json.dumps({**host_json(host), **info._asdict(), "reason": reason}))
+        timing = "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
+        if no_network and info in tried:
+            reason = ""
+        hint = info.help_info.replace(f"{info.status}; ", "")
+        details = "; ".join(filter(None, (reason, timing, hint)))
+        rows.append((host.id, info.status, details))
+    if args.host and not args.json:
+        put_table(rows)
+    elif not args.json:
+        put_host_table(("host", "status", "details"), *rows)
+    if no_network:
+        failures = [Unreachable("", phase="dns")] * len(tried)
+        print_failure(Outcome(error=AllProvidersFailed(failures)))
+    if any(info.success for info in tried or infos):
+        return 0
+    return 1 if tried else 5
 
 
 def cmd_serve(argv: Sequence[str]) -> int:
-    parser = build_parser(
-        "serve", "Serve FILEs from this machine, or receive uploads.", SERVE_OPTIONS, "file"
-    )
-    args = parse_args(parser, argv)
+    parser, args = parse_args("serve", argv)
     taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
     if args.file and taking:
         parser.error(f"--{taking[0].replace('_', '-')} cannot be used with FILE")
@@ -7608,44 +7671,41 @@ def cmd_serve(argv: Sequence[str]) -> int:
     if args.url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", args.url):
         parser.error("--url: invalid URL (expected https://HOST/drop/)")
     bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
-    if not args.file:  # the words of a command line can be read by all users of a machine
+    if not args.file:  # an argument of a command can be seen by all users of a machine
         args.token = args.token or environment()[0].get("TWAT_FS_SERVE_TOKEN", "")
         if not args.token and not is_loopback(bind):
             parser.error(
                 "--token (or TWAT_FS_SERVE_TOKEN) is required unless --bind is a loopback address"
             )
+    strict = args.port is not None
+    port = int(args.port) if strict else 8080
+    url = base_url(args.url) if args.url else ""
+    fields = {"token": args.token, "url": url, "quiet": args.quiet}
     with contextlib.ExitStack() as stack:
         store = open_store(args, stack)
         stack.callback(store.close)
-        port = 8080 if args.port is None else int(args.port)
-        strict, url = args.port is not None, args.url and base_url(args.url)
-        server = stack.enter_context(
-            start_server(
-                store, bind, port, strict, token=args.token, url=url or "", quiet=args.quiet
-            )
-        )
+        server = stack.enter_context(start_server(store, bind, port, strict, **fields))
         if url:
             print_line(f"twat-fs: listening on {address_of(server)}/")
         announce(store, url or address_of(server), args.token)
         try:
             server.serve_forever(0.2)
-        except KeyboardInterrupt:  # the usual end
+        except KeyboardInterrupt:
             print_line(line_start() + "twat-fs: stopped")
     return 130
 
 
 def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
+    """The store of the named files, or a folder for uploads."""
+    if "-" in args.file:
+        message = "serve: standard input not supported; write it to a file first"
+        raise UsageError(message, phase="serve")
     if args.file:
-        if "-" in args.file:
-            raise UsageError(
-                "serve: standard input not supported; write it to a file first", phase="serve"
-            )
         try:
             files = [StoredFile(os.path.realpath(file), Source.of(file).name) for file in args.file]
-        except Unreadable as error:  # its own way out would make public what is to stay here
-            error.hint = (
-                error.hint and "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
-            )
+        except Unreadable as error:  # its own hint would upload the file to a public host
+            if error.hint:
+                error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
             raise
         store = Store()
         store.files = {random_name(): stored for stored in files}
@@ -7659,47 +7719,41 @@ def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
 
 
 def announce(store: Store, address: str, token: str) -> None:
-    if store.folder:
-        user, base = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if token else ("", address)
-        print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
-        print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")
+    """Print the URLs of the files, or how to upload."""
+    for file_token, stored in store.files.items():
+        put_line(f"{address}/{file_token}/{quote_segment(stored.name)}")
+    if not store.folder:
+        print_line("twat-fs: serving until Ctrl-C")
         return
-    for token, stored in store.files.items():
-        put_line(f"{address}/{token}/{quote_segment(stored.name)}")
-    print_line("twat-fs: serving until Ctrl-C")
+    user, base = "", address
+    if token:
+        user, base = "-u :TOKEN ", address.replace("//", "//:TOKEN@")
+    print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
+    print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")
 
 
 def cmd_version(argv: Sequence[str]) -> int:
     if argv:
-        parse_args(build_parser("version", "Print the version.", ()), argv)
+        parse_args("version", argv)
     put_line(version_line())
     return 0
 
 
 def version_line() -> str:
-    """In a checkout, where no build has written the version into this file, with what git says of the tree."""
+    """The version; in a checkout, into which no build has written one, with `git describe`."""
     folder = os.path.dirname(os.path.abspath(__file__))
     git_dir = os.path.join(folder, ".git")
+    marks = (git_dir, os.path.join(folder, "tools", "version.py"))
     description = ""
-    if __version__ == "0+unknown" and all(
-        map(os.path.exists, (git_dir, os.path.join(folder, "tools", "version.py")))
-    ):
-        git = [
-            "git",
-            "--git-dir",
-            git_dir,
-            "--work-tree",
-            folder,
-            "describe",
-            "--tags",
-            "--always",
-            "--dirty",
-        ]
-        with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no answer
-            description = subprocess.run(
-                git, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
-            ).stdout.strip()
-    return f"twat-fs {__version__}" + f" (git {printable(description)})" * bool(description)
+    if __version__ == "0+unknown" and all(map(os.path.exists, marks)):
+        git = ["git", "--git-dir", git_dir, "--work-tree", folder]
+        git += "describe --tags --always --dirty".split()
+        null = subprocess.DEVNULL
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no response
+            output = subprocess.check_output(git, stdin=null, stderr=null, text=True, timeout=5)
+            description = output.strip()
+    suffix = f" (git {printable(description)})" if description else ""
+    return f"twat-fs {__version__}{suffix}"
 
 
 # Each script runs the program of the command line: `twat-fs completion -- ARGUMENTS`.
@@ -7742,7 +7796,7 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
     *before, word = argv or [""]
     command = before[0] if before and before[0] in COMMAND_OPTIONS else "upload"
     flags = {flag: option for option in COMMAND_OPTIONS[command] for flag in option.flags.split()}
-    value = flags[before[-1]].kwargs if before and before[-1] in flags else FLAG
+    value = flags[before[-1]].kwargs if before and before[-1] in flags else {}
     hosts = [row.id for row in PROVIDERS]
     choices: Iterable[str] = ()
     prefix = ""
@@ -7759,6 +7813,8 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
         choices = hosts
     elif command == "completion":
         choices = COMPLETION
+    elif command == "help":
+        choices = COMMAND_OPTIONS
     for choice in choices:
         if choice.startswith(word[len(prefix) :]):
             description = f"\t{flags[choice].help}" if choice in flags else ""
@@ -7771,17 +7827,25 @@ def cmd_completion(argv: Sequence[str]) -> int:
         for candidate in candidates(argv[1:]):
             put_line(candidate)
         return 0
-    about = "Print a completion script for bash, fish or zsh."
-    parser = build_parser("completion", about, (), "shell", many=False)
-    shell = parse_args(parser, argv).shell
+    shell = parse_args("completion", argv)[1].shell
     if shell not in COMPLETION:
         raise UsageError("expected a shell: bash, fish or zsh")
     put_line(COMPLETION[shell])
     return 0
 
 
+def cmd_help(argv: Sequence[str]) -> int:
+    """`help COMMAND` is `COMMAND --help`."""
+    _, args = parse_args("help", argv)
+    name = args.command or "upload"
+    if name not in COMMAND_HELP:
+        hint = suggest_command(name) or f"`{program()} help` shows all commands"
+        raise UsageError(f"unknown command {printable(name)!r}", hint=hint)
+    return COMMANDS[name](["--help"])
+
+
 def cmd_upload_provider(argv: Sequence[str]) -> int:
-    """The spelling of earlier versions: upload_provider status|list."""
+    """Run `upload_provider status|list`, as in earlier versions."""
     command = {"status": cmd_status, "list": cmd_list}.get(argv[0] if argv else "")
     if not command:
         raise UsageError("expected status or list after upload_provider")
@@ -7789,15 +7853,22 @@ def cmd_upload_provider(argv: Sequence[str]) -> int:
 
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
-    "upload": cmd_upload, "list": cmd_list, "status": cmd_status, "serve": cmd_serve, "version": cmd_version,
+    "upload": cmd_upload,
+    "list": cmd_list,
+    "status": cmd_status,
+    "serve": cmd_serve,
+    "version": cmd_version,
     "completion": cmd_completion,
-    "--version": cmd_version, "help": lambda argv: cmd_upload(["--help"]),
-    "upload_provider": cmd_upload_provider, "upload-provider": cmd_upload_provider,
-}  # fmt: skip
+    "help": cmd_help,
+    "-V": cmd_version,
+    "--version": cmd_version,
+    "upload_provider": cmd_upload_provider,
+    "upload-provider": cmd_upload_provider,
+}
 
 
 def console_main() -> int:
-    """The entry point of the command; for Python programs there is `main`.
+    """The entry point of the command; Python programs call `main`.
 
     After Ctrl-C the process ends by that signal: bash ends a loop only if its child died of it.
     """
@@ -7810,16 +7881,19 @@ def console_main() -> int:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """The program; returns the exit code.  It raises nothing, but SystemExit for `twat`, which drops what we return."""
-    if argv is None and sys.argv[0] == "twat.fs":  # so twat 2.7 calls a plugin, and ends with 0
+    """Run the program; return its exit code.
+
+    Raises nothing, except SystemExit as a plugin of `twat`, which ignores the returned code.
+    """
+    if argv is None and sys.argv[0] == "twat.fs":  # set by twat 2.7, which would exit with 0
         raise SystemExit(console_main())
     return run(list(sys.argv[1:] if argv is None else argv))
 
 
 def install_signal_handlers() -> None:
-    """The first signal ends the program, which tidies up; the others do not disturb that.
+    """Let the first signal end the program, and ignore the others, so that it can clean up.
 
-    The frozen program receives each Ctrl-C twice: from the terminal, and from its parent, the boot loader.
+    A frozen program receives each Ctrl-C twice: from the terminal, and from its boot loader.
     """
     received: list[int] = []
 
@@ -7829,7 +7903,7 @@ def install_signal_handlers() -> None:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     def repeat(lost: Any) -> None:
-        """Python drops what is raised in a destructor or in the callback of an import: signal again, outside of it."""
+        """Send the signal again if Python dropped the exception, as in a destructor or import."""
         if received and lost.exc_type in (KeyboardInterrupt, SystemExit):
             threading.Timer(0.01, os.kill, (os.getpid(), received.pop())).start()
         else:
@@ -7839,19 +7913,19 @@ def install_signal_handlers() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            with contextlib.suppress(ValueError):  # a plugin in a thread
+            with contextlib.suppress(ValueError):  # a plugin that runs in a thread
                 signal.signal(number, end)
 
 
 def run(argv: Sequence[str]) -> int:
-    """The exit code of a command line; whatever goes wrong is told."""
+    """Run a command line, and print its errors; return the exit code."""
     command = COMMANDS.get(argv[0]) if argv else None
     try:
         return command(argv[1:]) if command else cmd_upload(argv)
     except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
         return int(end.code or 0)
     except UploadError as error:
-        return print_failure(Outcome("", None, None, error, 0.0))
+        return print_failure(Outcome(error=error))
     except KeyboardInterrupt as stop:  # its arguments are the files that were not uploaded
         names = printable(", ".join(stop.args), 400)
         print_line(f"{line_start()}twat-fs: interrupted" + f"; not uploaded: {names}" * bool(names))
@@ -7859,9 +7933,8 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0
     except OSError as error:
-        return print_failure(
-            Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0)
-        )
+        failure = Unreadable(f"standard output: {local_reason(error)}")
+        return print_failure(Outcome(error=failure))
     finally:
         for stream in (sys.stdout, sys.stderr):
             print_line("", stream, end="")

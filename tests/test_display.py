@@ -20,6 +20,8 @@ import pyte
 import pytest
 from conftest import PROGRAM, command, environment
 
+import twat_fs
+
 pty = pytest.importorskip("pty")
 fcntl = pytest.importorskip("fcntl")
 termios = pytest.importorskip("termios")
@@ -516,27 +518,53 @@ def shown(box, tmp_path):
     return run
 
 
-def test_the_list_shows_on_80_columns_what_is_used_and_how_to_see_the_rest(shown):
-    *rows, more = shown("list", columns=80).splitlines()
-    assert more.endswith(" list HOST` shows all of a row") and max(map(len, rows)) <= 80
-    assert all(re.search(r"  (use|default|opt-in|your own)  ", row) for row in rows)
-    assert "shows all of a row" not in shown("list", columns=400)
+@pytest.mark.parametrize("columns", [200, 80, 40])
+@pytest.mark.parametrize("name", ["list", "status"])
+def test_the_tables_wrap_and_lose_nothing(shown, program, name, columns):
+    text = shown(name, columns=columns).replace("\r", "")
+    whole = program(name).stdout
+    assert text.split() == whole.split(), "each word, in the same order"
+    assert "..." not in text
+    too_long = [line for line in text.splitlines() if len(line) > columns]
+    assert [line for line in too_long if " " in line.strip()] == [], "only a URL cannot be wrapped"
+    assert len(whole.splitlines()) == len(twat_fs.PROVIDERS) + 1 + 3 * 2, "a pipe is not wrapped"
 
 
-def test_the_status_shows_the_remarks_on_80_columns(shown):
-    *rows, more = shown("status", columns=80).splitlines()
-    assert more.endswith(" status HOST` shows all of a row") and max(map(len, rows)) <= 80
-    assert "filebin      ready      anyone with the link can delete the file" in rows
-    assert (
-        "fal          not ready  FAL_KEY is not set  make a key at https://fal.ai/dash..." in rows
-    )
+def test_the_notes_wrap_in_their_column(shown):
+    rows = shown("list", columns=80).replace("\r", "").splitlines()
+    column = rows[0].index("notes")
+    assert column < 50
+    (first,) = [index for index, row in enumerate(rows) if row.startswith("uguu ")]
+    for row in rows[first + 1 : first + 4]:
+        assert row[:column].isspace() and row[column] != " "
+
+
+def test_notes_go_below_their_host_on_40_columns(shown):
+    rows = shown("list", columns=40).replace("\r", "").splitlines()
+    index = rows.index("litterbox  1 GiB  1h, 12h, 24h, 72h")
+    assert rows[index + 1].startswith("    blocked: ")
+    assert "www0x0  disabled by its owner" in shown("status", columns=40)
 
 
 def test_the_status_of_one_host_is_not_cut(shown):
-    shown = shown("status", "dropbox", columns=40)
-    assert "DROPBOX_ACCESS_TOKEN, for 4 hours) is not set" in shown and shown.endswith(
-        "token_access_type=offline\r\n"
-    )
+    words = " ".join(shown("status", "dropbox", columns=40).split())
+    assert words.startswith("dropbox not configured DROPBOX_REFRESH_TOKEN (or ")
+    assert "DROPBOX_ACCESS_TOKEN, for 4 hours) is not set; make" in words
+    assert words.endswith("token_access_type=offline")
+
+
+def test_all_details_of_some_hosts_fit(shown):
+    text = shown("list", "catbox", "uguu", columns=60).replace("\r", "")
+    assert max(map(len, text.splitlines())) <= 60
+    assert "verified  20" in text and text.count("\n\n") == 1
+
+
+@pytest.mark.parametrize("columns", [200, 80, 40])
+def test_the_help_fits(shown, columns):
+    for name in ("upload", "serve", "list", "status", "completion"):
+        text = shown("help", name, columns=columns).replace("\r", "")
+        lines = [line for line in text.splitlines() if len(line) > min(columns, 80)]
+        assert [line for line in lines if not line.startswith("usage:")] == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

@@ -513,7 +513,9 @@ def test_an_unverified_copy_on_another_host_is_reported_after_success(online_box
     ran = run(*quiet, "--json", "-p", "catbox,x0at", file())
     (lost,) = [url for url in online_box.stored if "catbox" in url]
     assert (ran.code, ran.json["provider"]) == (0, "x0at")
-    assert ran.json["unverified"] == [{"provider": "catbox", "url": lost, "delete": None}]
+    assert ran.json["unverified"] == [
+        {"host": "catbox", "provider": "catbox", "url": lost, "delete": None}
+    ]
     assert f"a copy may remain on catbox (unverified): {lost}" in ran.err
 
 
