@@ -16,6 +16,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import symtable
 import sys
 import tokenize
 from pathlib import Path
@@ -309,6 +310,35 @@ def test_the_chapters_of_the_title_page_are_the_banners():
     assert outline == [match.groups() for match in BANNERS.values()]
     numbers = [int(number) for number, _ in outline]
     assert numbers == sorted(set(numbers)) and len(numbers) > 8
+
+
+def test_every_chapter_needs_only_earlier_ones():
+    """The functions and classes of chapter N use only global names of the chapters 1 to N."""
+    numbers = {line: int(match.group(1)) for line, match in BANNERS.items()}
+
+    def chapter(line: int) -> int:
+        return max((number for begin, number in numbers.items() if begin <= line), default=0)
+
+    defined: dict = {}
+    for node in TREE.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names = [node.name]
+        else:
+            stored = (n for n in ast.walk(node) if isinstance(n, ast.Name))
+            names = [n.id for n in stored if isinstance(n.ctx, ast.Store)]
+        for name in names:
+            defined.setdefault(name, chapter(node.lineno))
+
+    def uses_of_later_chapters(table: symtable.SymbolTable) -> set:
+        here = chapter(table.get_lineno())
+        names = {s.get_name() for s in table.get_symbols() if s.is_global() and s.is_referenced()}
+        later = {(here, name, defined[name]) for name in names if defined.get(name, 0) > here}
+        return later.union(*map(uses_of_later_chapters, table.get_children()))
+
+    top = symtable.symtable(SOURCE, PATH.name, "exec").get_children()
+    later = sorted(set().union(*map(uses_of_later_chapters, top)))
+    report = ["chapter %d uses %s of chapter %d" % use for use in later]
+    assert not report, "\n" + "\n".join(report)
 
 
 def test_every_banner_has_the_same_form():
