@@ -18,25 +18,25 @@ import twat_fs
 HOSTS = [row.id for row in twat_fs.PROVIDERS]
 COMMANDS = sorted(twat_fs.COMMAND_OPTIONS)
 OFFERS = [
-    ("twat-fs ser",                   ["serve"]),
-    ("twat-fs -p cat",                ["catbox"]),
-    ("twat-fs --provider x0",         ["x0at"]),
-    ("twat-fs -p catbox,ug",          ["catbox,uguu"]),
-    ("twat-fs a.txt --lim",           ["--limit-rate"]),
-    ("twat-fs list --j",              ["--json"]),
-    ("twat-fs list --lim",            []),
-    ("twat-fs status pix",            ["pixeldrain"]),
-    ("twat-fs completion f",          ["fish"]),
-    ("file2url --fal",                ["--fallback"]),
-    ("twat-fs wor",                   ["words.txt"]),
-    ("twat-fs --cacert wor",          ["words.txt"]),
-    ("twat-fs status --j",            ["--json"]),
-    ("twat-fs -4 --unique -p lit",    ["litterbox"]),
-    ("twat-fs --verify f",            ["full"]),
-    ("twat-fs --name lis",            []),
-    ("./twat_fs.py stat",             ["status"]),
-    ("./twat_fs.py -p upload,cat",    ["upload,catbox"]),
-]  # fmt: skip
+    ("twat-fs ser", ["serve"]),
+    ("twat-fs -p cat", ["catbox"]),
+    ("twat-fs --provider x0", ["x0at"]),
+    ("twat-fs -p catbox,ug", ["catbox,uguu"]),
+    ("twat-fs a.txt --lim", ["--limit-rate"]),
+    ("twat-fs list --j", ["--json"]),
+    ("twat-fs list --lim", []),
+    ("twat-fs status pix", ["pixeldrain"]),
+    ("twat-fs completion f", ["fish"]),
+    ("file2url --fal", ["--fallback"]),
+    ("twat-fs wor", ["words.txt"]),
+    ("twat-fs --cacert wor", ["words.txt"]),
+    ("twat-fs status --j", ["--json"]),
+    ("twat-fs -4 --unique -p lit", ["litterbox"]),
+    ("twat-fs --verify f", ["full"]),
+    ("twat-fs --name lis", []),
+    ("./twat_fs.py stat", ["status"]),
+    ("./twat_fs.py -p upload,cat", ["upload,catbox"]),
+]
 STAND_IN = """#!/bin/sh
 [ "$1 $2" = "completion --" ] && exec "{python}" "{program}" "$@"
 echo "<$*>"
