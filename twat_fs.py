@@ -6246,7 +6246,7 @@ class FileProgress(Progress):
         return f"waiting for the response, {now - self.last_sent:.0f} s"
 
 
-NAME_COLUMNS = 10  # minimum
+NAME_COLUMNS = 8  # minimum
 BAR_COLUMNS = 30  # maximum
 
 

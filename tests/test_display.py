@@ -668,6 +668,7 @@ def test_a_link_printed_on_ctrl_c_has_its_own_line(box, terminal, file):
     paths = [file(name) for name in ("a.exe", "b.txt", "c.exe")]
     seen = terminal(*command(["-j", "2", "-p", "catbox,x0at", *paths]))
     seen.wait_for(lambda: len(box.stored) == 1 and "1 done" in seen.text)
+    time.sleep(0.3)  # until the main thread has the result as well
     os.write(seen.master, b"\x03\x03")
     code, lines = seen.ends()
     assert code == -signal.SIGINT and lines[0] in box.stored
