@@ -98,7 +98,6 @@ if TYPE_CHECKING:
     import calendar
     import codecs
     import configparser
-    import contextvars
     import difflib
     import email.utils
     import fnmatch
@@ -128,7 +127,7 @@ if TYPE_CHECKING:
     ThreadingHTTPServer = http.server.ThreadingHTTPServer
 else:
     LAZY = (
-        "argparse base64 bisect calendar codecs configparser contextvars difflib email "
+        "argparse base64 bisect calendar codecs configparser difflib email "
         "fnmatch hashlib hmac html http ipaddress json queue select shlex shutil signal "
         "socket ssl subprocess tempfile threading unicodedata urllib zlib"
     )
@@ -2858,10 +2857,9 @@ class Cancellation(NamedTuple):
     aborting: list[Any]
 
 
-@functools.cache
-def cancellation() -> Any:
+def cancellation() -> Cancellation:
     """The Cancellation of the jobs to which this thread belongs, for the parts of its own job."""
-    return contextvars.ContextVar("cancellation", default=Cancellation(None, []))
+    return getattr(threading.current_thread(), "cancellation", Cancellation(None, []))
 
 
 def parallel(
@@ -2870,19 +2868,19 @@ def parallel(
     """Yield index and result of each job as it ends; the first error stops them all.
 
     The threads are daemons: Ctrl-C does not wait for them, except to abort uploads in parts.
-    They share the caller's context, so that the display knows their file.
     """
     if workers < 2 or len(jobs) < 2:
         yield from ((index, job()) for index, job in enumerate(jobs))
         return
-    own, parent = Cancellation(stop or threading.Event(), []), cancellation().get()
+    own = Cancellation(stop or threading.Event(), [])
+    parent = cancellation()
     if parent.stop:
         parent.aborting.append(threading.current_thread())
-    todo, ended = list(enumerate(jobs)), queue.SimpleQueue()  # type: list[tuple[int, Callable[[], Any]]], Any
-    contexts = [contextvars.copy_context() for _ in range(min(workers, len(jobs)))]
+    todo = list(enumerate(jobs))
+    ended: Any = queue.SimpleQueue()
     threads = [
-        threading.Thread(target=context.run, args=(worker, todo, ended, own), daemon=True)
-        for context in contexts
+        threading.Thread(target=worker, args=(todo, ended, own), daemon=True)
+        for _ in range(min(workers, len(jobs)))
     ]
     try:
         for thread in threads:
@@ -2895,13 +2893,14 @@ def parallel(
     finally:
         todo.clear()
         own.stop.set()
-        join(threads, 0.5)  # what is under way hangs up at once
+        join(threads, 0.5)  # a running job hangs up at once
         join(own.aborting, 5.0)
 
 
 def worker(todo: list[tuple[int, Callable[[], Any]]], ended: Any, own: Cancellation) -> None:
     """Run job after job until none is left; their errors are raised in the waiting thread."""
-    cancellation().set(own)
+    thread: Any = threading.current_thread()
+    thread.cancellation = own
     with contextlib.suppress(IndexError):
         while True:
             index, job = todo.pop(0)
@@ -5366,7 +5365,7 @@ class Race:
 
     def next(self, seconds: float) -> Optional[tuple[Provider, Optional[UploadError]]]:
         """The next provider that is ready or has failed; None if none is within so many seconds."""
-        arrived = wait_for_result(self.results, cancellation().get().stop, seconds)
+        arrived = wait_for_result(self.results, cancellation().stop, seconds)
         if not arrived:
             return None
         provider, result = arrived
@@ -5987,15 +5986,20 @@ class Stopwatch(Progress):
 # 13  Progress and output --------------------------------------------------------------------------
 
 
-def write_text(stream: Any, text: str) -> None:
-    """Writes in whatever code page the stream has; raises OSError."""
+def in_encoding(text: str, stream: Any, errors: str) -> str:
+    """Replace the characters that the stream cannot encode."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    return text.encode(encoding, errors).decode(encoding)
+
+
+def write_text(stream: Any, text: str) -> None:
+    """Write and flush; raises OSError or ValueError if the stream is closed."""
+    stream.write(in_encoding(text, stream, "backslashreplace"))
     stream.flush()
 
 
 def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
-    """A line for people on stderr; if that is gone it stops nothing."""
+    """Print a line, by default on stderr; a closed stream is ignored."""
     try:
         write_text(stream or sys.stderr, line + end)
     except (OSError, ValueError, AttributeError):
@@ -6003,232 +6007,222 @@ def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
 
 
 def line_start() -> str:
-    """What moves the cursor of a terminal there: it echoes Ctrl-C as `^C`, which the next line then covers."""
+    """Return "\\r" if stderr is a terminal: the next line then covers the echo of Ctrl-C, `^C`."""
     return "\r" if sys.stderr and sys.stderr.isatty() else ""
 
 
 def close_quietly(stream: Any) -> None:
-    """What could not be written is not tried again at the end, with a traceback."""
+    """Send the rest to the null device: at exit Python flushes again, and prints a traceback."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-ECHO = len("^C^C")  # columns
+class Terminal:
+    """Draws the progress line ten times a second, below the lines that stay.
 
+    The cursor rests in the first column of the line.  There the next draw covers an echoed `^C`;
+    and if the window shrinks and wraps the line, the cursor stays in the first of its rows.
+    With `draws` false there is no progress line.
+    """
 
-class Transfer:
-    """One file on its way, as the meter shows it."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.host, self.size, self.sent, self.begun, self.note = (
-            name,
-            "",
-            0,
-            0,
-            time.monotonic(),
-            "",
-        )
-
-
-class Meter(Progress):
-    """Draws one line on a terminal, at most ten times a second; with `verbose` each step is a line as well."""
-
-    def __init__(self, stream: Any, draws: bool, verbose: bool) -> None:
-        self.stream, self.draws, self.verbose = stream, draws, verbose
-        self.moving: list[Transfer] = []
-        self.own: contextvars.ContextVar[Transfer] = contextvars.ContextVar(
-            "moving"
-        )  # shared by the threads of one file
+    def __init__(self, stream: Any, draws: bool, verbose: bool, quiet: bool) -> None:
+        self.stream, self.verbose, self.quiet = stream, verbose, quiet
+        self.files: dict[FileProgress, None] = {}  # shown files, the oldest first
         self.finished = 0  # files
-        self.links: dict[
-            int, list[Unverified]
-        ] = {}  # all that hosts have given, by id of the source
-        self.lock, self.last, self.width = threading.RLock(), 0.0, 0
+        self.width = 0  # columns in use; 0 if no line is drawn
+        self.lock = threading.RLock()
+        self.stopped = threading.Event()
+        if draws:
+            threading.Thread(target=self.redraw, daemon=True).start()
+        else:
+            self.stopped.set()
 
-    def begin(self, name: str) -> Transfer:
-        moving = Transfer(name)
-        self.moving = [m for m in self.moving if m is not self.own.get(None)] + [moving]
-        self.own.set(moving)
-        return moving
-
-    def current(self) -> Transfer:
-        return self.own.get(None) or self.begin("")
-
-    def end(self) -> None:
-        self.moving = [m for m in self.moving if m is not self.own.get(None)]
-        self.clear()
-
-    def connecting(self, provider: Provider, source: Source) -> None:
-        self.start(provider, source, "connecting")
-
-    def trying(self, provider: Provider, source: Source) -> None:
-        self.start(provider, source, f"sending {human(source.size)}")
-
-    def start(self, provider: Provider, source: Source, what: str) -> None:
-        with self.lock:
-            encoding = getattr(self.stream, "encoding", None) or "utf-8"
-            name = printable(source.name, MAX_NAME).encode(encoding, "replace").decode(encoding)
-            moving = self.begin(name)
-            moving.host, moving.size, moving.note = provider.id, source.size, "connecting"
-            self.log(f"{source.name}: {provider.id}: {what}")
-            self.draw(True)
-
-    def sent(self, count: int) -> None:
-        with self.lock:
-            self.current().sent += count
-            self.current().note = ""
-            self.draw(self.current().sent >= self.current().size)
-
-    def waiting(self, error: UploadError, seconds: float) -> None:
-        with self.lock:
-            moving = self.current()
-            moving.note = f"retrying in {seconds:.0f} s"
-            if not moving.sent:
-                moving.begun = time.monotonic() + seconds
-            self.log(
-                f"{moving.name}: {moving.host}: {error.phase}: {error}; retrying in {seconds:.1f} s"
-            )
-            self.draw(True)
-
-    def uploaded(self, source: Source, link: Unverified) -> None:
-        self.links.setdefault(id(source), []).append(link)
-
-    def verifying(self) -> None:
-        with self.lock:
-            self.current().note = "verifying link"
-            self.draw(True)
-
-    def verified(self, method: str, seconds: float) -> None:
-        self.log(
-            f"{self.current().name}: {self.current().host}: verified: {method}, in {seconds:.2f} s"
-        )
-
-    def failed(self, error: UploadError) -> None:
-        orphan = (
-            " (the file may still have been stored there)"
-            if error.started and error.status is None
-            else ""
-        )
-        self.log(f"{error.provider}: {error.phase}: {error}{orphan}")
-
-    def done(self, source: Source) -> None:
-        with self.lock:
-            self.finished += 1
-            self.end()
-
-    def spooling(self, size: int) -> None:
-        """So many bytes of standard input are held by now."""
-        with self.lock:
-            moving = self.current()
-            moving.name, moving.note = "standard input", f"{human(size)} read"
+    def redraw(self) -> None:
+        while not self.stopped.wait(0.1):
             self.draw()
 
-    def spooled(self) -> None:
+    def draw(self) -> None:
         with self.lock:
-            self.end()
+            files = [*self.files]
+            if files and not self.stopped.is_set():
+                room = terminal_width(self.stream) - 1
+                line = progress_line(files, self.finished, room, time.monotonic())
+                self.replace_line(in_encoding(line, self.stream, "replace"))
 
-    def warn(self, text: str) -> None:
-        name = self.current().name
-        self.print_above(f"twat-fs: {name + ': ' if name else ''}{printable(text)}")
+    def clear(self) -> None:
+        with self.lock:
+            if self.width:
+                self.replace_line("")
+                self.width = 0
 
-    def log(self, line: str) -> None:
-        if self.verbose:
-            self.print_above(f"twat-fs: {printable(line, 400)}")
+    def replace_line(self, line: str) -> None:
+        room = terminal_width(self.stream) - 1
+        rows_below = "\x1b[J" if self.width > room else ""  # a smaller window has wrapped the line
+        padding = " " * (room - display_width(line))
+        self.width = room  # before the output, which Ctrl-C may interrupt
+        print_line(f"\r{rows_below}{line}{padding}\r", self.stream, end="")
 
-    def print_above(self, line: str) -> None:
-        """A line that stays, above the one that is redrawn."""
+    def print(self, line: str) -> None:
+        """Print a line that stays, above the one that is redrawn."""
         with self.lock:
             self.clear()
             print_line(line, self.stream)
 
-    def clear(self) -> None:
-        if self.draws and self.width:
-            self.put("\r" + " " * min(self.width + ECHO, terminal_width(self.stream) - 1) + "\r")
-            self.width = 0
+    def log(self, text: str) -> None:
+        if self.verbose:
+            self.print(f"twat-fs: {printable(text, 400)}")
 
     def stop(self) -> None:
-        """Nothing more is drawn: after Ctrl-C no half of a bar stays, and no thread draws it anew."""
+        """Clear the line for good: after Ctrl-C no thread draws it again."""
         with self.lock:
             self.clear()
-            self.draws = False
-
-    def draw(self, now: bool = False) -> None:
-        clock = time.monotonic()
-        if not self.draws or not self.moving or (clock - self.last < 0.1 and not now):
-            return
-        self.last = clock
-        room = terminal_width(self.stream) - 1
-        line = self.line(room - min(ECHO, room // 4), clock)
-        # Before it is drawn: Ctrl-C may come at any moment, and `clear` must know where its echo stands.
-        self.width = max(self.width, display_width(line))
-        self.put("\r" + line + " " * (self.width - display_width(line)))
-
-    def put(self, text: str) -> None:
-        try:
-            write_text(self.stream, text)
-        except (OSError, ValueError):
-            self.draws = False
-            close_quietly(self.stream)
-
-    def line(self, room: int, clock: float) -> str:
-        files = self.moving
-        if len(files) == 1:
-            return one_line(files[0], room, clock)
-        sent, size = sum(f.sent for f in files), sum(f.size for f in files)
-        rate = sum(f.sent / max(clock - f.begun, 0.001) for f in files if clock > f.begun)
-        ended = f"  {self.finished} done" if self.finished else ""
-        return f"{len(files)} files  {human(sent)} of {human(size)}  {human(rate)}/s{ended}"[:room]
+            self.stopped.set()
 
 
-class WarningsOnly(Progress):
-    """Only what the user should know."""
+class FileProgress(Progress):
+    """Shows one file on a terminal; the threads that send its parts share this object."""
 
-    def __init__(self, meter: Meter, quiet: bool) -> None:
-        self.meter, self.quiet = meter, quiet
-        self.uploaded = meter.uploaded  # type: ignore[method-assign]
+    name = host = note = ""
+    size = bytes_sent = 0
+    started = last_sent = retry_at = 0.0  # by time.monotonic()
 
-    def warn(self, text: str) -> None:
-        if not self.quiet:
-            self.meter.warn(text)
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
+        self.links: list[Unverified] = []  # of each host that stored the file
+
+    def show(self, name: str, note: str = "") -> None:
+        self.name, self.note = printable(name, MAX_NAME), note
+        self.terminal.files[self] = None
+        self.terminal.draw()
+
+    def hide(self) -> None:
+        self.terminal.files.pop(self, None)
+        self.terminal.clear()
+
+    def connecting(self, provider: Provider, source: Source) -> None:
+        self.trying(provider, source, "connecting")
+
+    def trying(self, provider: Provider, source: Source, step: str = "") -> None:
+        with self.terminal.lock:  # a draw in between would see a rate of 0
+            self.host, self.size, self.bytes_sent = provider.id, source.size, 0
+            self.started = time.monotonic()
+        step = step or f"uploading {human(source.size)}"
+        self.terminal.log(f"{source.name}: {provider.id}: {step}")
+        self.show(source.name)
+
+    def sent(self, count: int) -> None:
+        with self.terminal.lock:
+            self.bytes_sent += count
+            self.last_sent = time.monotonic()
+            self.retry_at = 0.0
+            if self.bytes_sent == self.size:
+                self.terminal.draw()
 
     def waiting(self, error: UploadError, seconds: float) -> None:
-        if seconds > SHORT_WAIT:  # longer than anybody would think that nothing is wrong
-            self.warn(f"{error}; retrying in {seconds:.0f} s")
+        self.retry_at = time.monotonic() + seconds
+        if not self.bytes_sent:
+            self.started = self.retry_at
+        message = f"{error}; retrying in {seconds:.1f} s"
+        self.terminal.log(f"{self.name}: {self.host}: {error.phase}: {message}")
+        if seconds > SHORT_WAIT and not self.terminal.verbose:
+            self.warn(message)
+        self.terminal.draw()
+
+    def uploaded(self, source: Source, link: Unverified) -> None:
+        self.links.append(link)
+
+    def verifying(self) -> None:
+        self.show(self.name, "verifying link")
+
+    def verified(self, method: str, seconds: float) -> None:
+        self.terminal.log(f"{self.name}: {self.host}: verified: {method}, in {seconds:.2f} s")
+
+    def failed(self, error: UploadError) -> None:
+        message = f"{error.provider}: {error.phase}: {error}"
+        if error.started and error.status is None:
+            message += " (the file may still have been stored there)"
+        self.terminal.log(message)
+
+    def warn(self, text: str) -> None:
+        if not self.terminal.quiet:
+            self.terminal.print(f"twat-fs: {self.name}: {printable(text)}")
+
+    def done(self, source: Source) -> None:
+        with self.terminal.lock:
+            self.terminal.finished += 1
+            self.hide()
+
+    def step(self, now: float) -> str:
+        """Return the step in words; "" while data moves, and up to half a second after that."""
+        if now < self.retry_at:
+            return f"retrying in {max(1, round(self.retry_at - now))} s"
+        if self.note or not self.bytes_sent:
+            return self.note or f"connecting to {self.host}"
+        if self.bytes_sent < self.size or now < self.last_sent + 0.5:
+            return ""
+        return f"waiting for the response, {now - self.last_sent:.0f} s"
 
 
-def one_line(file: Transfer, room: int, clock: float) -> str:
-    """Name, host, bar, share, bytes, speed, time left: as many of them as there is room for."""
-    spent = max(clock - file.begun, 0.001)
-    share, rate = file.sent / max(file.size, 1), file.sent / spent if clock > file.begun else 0.0
-    left = (file.size - file.sent) / rate if rate else 0
-    numbers = [
-        f"{share:.0%}",
-        human(file.sent),
-        f"{human(rate)}/s",
-        f"{int(left // 60)}:{int(left % 60):02d} left",
-    ]
-    fields = [file.note] if file.note and (file.sent >= file.size or not file.sent) else numbers
-    tail = "  ".join(filter(None, [file.host, *fields]))
-    while fields and display_width(tail) > room:  # whole fields: half a number is a wrong one
-        fields = fields[:-1]
-        tail = "  ".join(filter(None, [file.host, *fields]))
-    name = truncate(file.name, room - len(tail) - 2) if room - len(tail) > 12 else ""
-    bar_room = min(30, room - len(tail) - display_width(name) - 6)
-    bar = f"[{'#' * int(share * bar_room):<{bar_room}}]  " if bar_room >= 8 and file.size else ""
-    return f"{name + '  ' if name else ''}{bar}{tail}"[:room]
+NAME_COLUMNS = 10  # minimum
+BAR_COLUMNS = 30  # maximum
+
+
+def progress_line(files: Sequence[FileProgress], finished: int, room: int, now: float) -> str:
+    """Describe one file, or the sum of several, in at most `room` columns.
+
+    Parts are left out as a whole, because half of a number is wrong: the bar, the end of the
+    name, the rate, the size, the host, the name.  The time left stays longest.
+    """
+    name, host = files[0].name, files[0].host
+    if len(files) > 1:
+        name, host = f"{len(files)} files", f"{finished} done"
+    sent = sum(file.bytes_sent for file in files)
+    size = sum(file.size for file in files)
+    step = min(file.step(now) for file in files)  # "" if any file is moving
+    if step:
+        tails = [step] if host in step else [f"{host}  {step}", step]
+    else:
+        rate = sum(file.bytes_sent / max(now - file.started, 0.001) for file in files)
+        seconds = -int((sent - size) // rate)  # rounded up
+        left = f"{seconds // 60}:{seconds % 60:02d} left"
+        percent = f"{100 * sent // size:3}%"
+        amount = part_of_size(sent, size)
+        tails = [
+            f"{host}  {percent}  {amount}  {human(rate):>9}/s  {left}",
+            f"{host}  {percent}  {amount}  {left}",
+            f"{host}  {percent}  {left}",
+            f"{percent}  {left}",
+        ]
+    for tail in tails:
+        space = room - display_width(tail) - 2
+        if space >= NAME_COLUMNS:
+            break
+    else:
+        return tail if space >= -2 else host[:room]
+    name = truncate(name, space)
+    columns = min(BAR_COLUMNS, space - display_width(name) - len("[]  "))
+    if columns > 4 and not step:
+        name += f"  [{'#' * (columns * sent // size):<{columns}}]"
+    return f"{name}  {tail}"
+
+
+def part_of_size(sent: int, size: int) -> str:
+    """Return both in the unit of the size, in a constant width: " 8.5 of 60.0 MiB"."""
+    total, unit = human(size).split()
+    decimals = len(total.partition(".")[2])
+    return f"{float(total) * sent / size:{len(total)}.{decimals}f} of {total} {unit}"
 
 
 def display_width(text: str) -> int:
-    """The columns that a text takes on a terminal: two for wide characters, none for combining ones."""
+    """Count terminal columns: 2 for a wide character, 0 for a combining one."""
     if text.isascii():
         return len(text)
-    return sum(
-        2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text
-    )
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return wide + sum(not unicodedata.combining(char) for char in text)
 
 
 def truncate(text: str, room: int) -> str:
-    """As much of the text as fits; three dots stand for the rest."""
+    """Shorten a text to `room` columns; three dots replace its end."""
     if display_width(text) <= room:
         return text
     while text and display_width(text) > room - 3:
@@ -7312,19 +7306,20 @@ def cmd_upload(argv: Sequence[str]) -> int:
         parser.error("--provider: no host given")
     if sys.stdout is None:
         raise Unreadable("standard output is closed", phase="output")
-    terminal = bool(sys.stderr and sys.stderr.isatty())
-    meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
+    on_terminal = bool(sys.stderr and sys.stderr.isatty())
+    draws = on_terminal and not (args.quiet or args.no_progress)
+    terminal = Terminal(sys.stderr, draws=draws, verbose=args.verbose, quiet=args.quiet)
     with contextlib.ExitStack() as stack:
-        stack.callback(meter.stop)
+        stack.callback(terminal.stop)
         try:
-            sources = [source_or_error(file, options, chain, stack, meter) for file in files]
+            sources = [source_or_error(file, options, chain, stack, terminal) for file in files]
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*files) from None
         uploader = Uploader(options, chain)
         if args.dry_run:
             pairs = zip(files, sources)
             return combined_exit_code([dry_run(*pair, uploader, args.json) for pair in pairs])
-        return upload_all(files, sources, uploader, args, meter)
+        return upload_all(files, sources, uploader, args, terminal)
 
 
 def print_examples(parser: Any) -> int:
@@ -7343,14 +7338,15 @@ def source_or_error(
     options: UploadOptions,
     chain: Sequence[Provider],
     stack: contextlib.ExitStack,
-    meter: Meter,
+    terminal: Terminal,
 ) -> Found:
+    progress = FileProgress(terminal)
     try:
         if file != "-":
             return Source.of(file, options.name, options.unique)
         limits = [row.limits.max_size for row in chain]
         limit = None if None in limits else max(filter(None, limits))
-        body = standard_input(limit, meter, stack)
+        body = standard_input(limit, progress, stack)
         if not length(body) and not any(row.limits.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
         name = options.name or ("stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin")
@@ -7358,6 +7354,8 @@ def source_or_error(
     except UploadError as error:
         error.hint = error.hint or suggest_command(file)
         return error
+    finally:
+        progress.hide()
 
 
 def suggest_command(word: str) -> str:
@@ -7367,11 +7365,16 @@ def suggest_command(word: str) -> str:
     return f"did you mean `{program()} {close[0]}`?" if close else ""
 
 
-def standard_input(limit: Optional[int], meter: Meter, stack: contextlib.ExitStack) -> Content:
-    """Standard input as a body that can be sent again: in memory, or in a file that goes with `stack` if it is long."""
+def standard_input(
+    limit: Optional[int], progress: FileProgress, stack: contextlib.ExitStack
+) -> Content:
+    """Return standard input as a body that can be sent again.
+
+    It is kept in memory; if it is long, in a file that is deleted when `stack` is closed.
+    """
     if sys.stdin is None:
         raise Unreadable("standard input is closed")
-    blocks, data = read_stdin(limit, meter), bytearray()
+    blocks, data = read_stdin(limit, progress), bytearray()
     for block in blocks:
         data += block
         if len(data) > IN_MEMORY:
@@ -7379,17 +7382,19 @@ def standard_input(limit: Optional[int], meter: Meter, stack: contextlib.ExitSta
     return (Slice(bytes(data), 0, len(data)),)
 
 
-def read_stdin(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
-    """Standard input as it arrives, so that Ctrl-C is heard in between; ends at what no host of the chain accepts."""
+def read_stdin(limit: Optional[int], progress: FileProgress) -> Iterator[bytes]:
+    """Yield standard input as it arrives, in short waits between which Ctrl-C is noticed.
+
+    Raises Unsuitable above `limit`, the largest file that any host of the chain accepts.
+    """
     data, size = b"-", 0
     stream: Any = sys.stdin.buffer
+    progress.show("standard input", "0 bytes read")
     while data:
-        meter.spooling(size)
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # it has no descriptor, or is a pipe of Windows
+        # Some streams have no descriptor, and a pipe of Windows cannot be waited for.
+        with contextlib.suppress(OSError, ValueError):
             while not wait_ready([stream], True, False, TICK):
-                meter.draw()
+                continue
         try:
             data = stream.read1(CHUNK)
         except OSError as error:
@@ -7398,8 +7403,8 @@ def read_stdin(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
         if limit is not None and size > limit:
             most = f"{human(limit)} (max size of these hosts)"
             raise Unsuitable(f"standard input is too large: over {most}", phase="file")
+        progress.note = f"{human(size)} read"
         yield data
-    meter.spooled()
 
 
 def spool_to_file(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content:
@@ -7425,60 +7430,61 @@ def unlink_quietly(path: str) -> None:
 
 
 def upload_all(
-    files: Sequence[str], sources: Sequence[Found], uploader: Uploader, args: Any, meter: Meter
+    files: Sequence[str],
+    sources: Sequence[Found],
+    uploader: Uploader,
+    args: Any,
+    terminal: Terminal,
 ) -> int:
-    """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
+    """Upload the files, print the outcomes in their order, and return the exit code of all."""
     options = uploader.options
-    # who shows nothing need not be told
-    watched = meter if meter.draws or meter.verbose else WarningsOnly(meter, args.quiet)
-    for row in uploader.ordered() if meter.verbose else ():
+    progresses = [FileProgress(terminal) for _ in files]
+    for row in uploader.ordered() if terminal.verbose else ():
         if row.use == "default" and uploader.health.note(row.id):
-            meter.log(f"{row.id}: {uploader.health.note(row.id)}")
+            terminal.log(f"{row.id}: {uploader.health.note(row.id)}")
 
-    def job(file: str, source: Found) -> Callable[[], Outcome]:
-        return lambda: upload_one(file, source, uploader, watched)
-
-    def tell(index: int) -> None:
+    def report(index: int) -> None:
         outcome = early.pop(index)
         codes[index] = outcome.code()
-        print_outcome(outcome, meter, args)
+        print_outcome(outcome, terminal, args)
         if outcome.result and not args.quiet:
             twin = urls.setdefault(outcome.result.url, outcome.file)
             if twin != outcome.file:
-                meter.print_above(
-                    f"twat-fs: {printable(outcome.file)}: same URL as {printable(twin)}"
-                )
+                same = f"same URL as {printable(twin)}"
+                terminal.print(f"twat-fs: {printable(outcome.file)}: {same}")
 
-    early: dict[int, Outcome] = {}  # before their turn
+    early: dict[int, Outcome] = {}  # of files whose predecessors have no outcome yet
     codes: dict[int, int] = {}
     urls: dict[str, str] = {}
+    jobs = [
+        functools.partial(upload_one, file, source, uploader, progress)
+        for file, source, progress in zip(files, sources, progresses)
+    ]
     try:
-        for index, outcome in parallel(
-            [job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)
-        ):
+        for index, outcome in parallel(jobs, int(args.jobs or 1)):
             early[index] = outcome
             while len(codes) in early and not (options.fragile and any(codes.values())):
-                tell(len(codes))
+                report(len(codes))
             if options.fragile and any(codes.values()):
                 break
     except KeyboardInterrupt:
-        meter.stop()
+        terminal.stop()
         print_line(line_start(), end="")
         names = [
             file
-            for index, (file, source) in enumerate(zip(files, sources))
-            if index not in {*codes, *early} and id(source) not in meter.links
+            for index, file in enumerate(files)
+            if index not in {*codes, *early} and not progresses[index].links
         ]
         raise KeyboardInterrupt(*names) from None
-    finally:  # also on Ctrl-C: what has been made public is told
-        for index, source in enumerate(sources):
+    finally:  # also on Ctrl-C: links that are public already are printed
+        for index, progress in enumerate(progresses):
             error = NotVerified("stopped before the link was verified", phase="proof")
-            error.unverified = tuple(meter.links.get(id(source), ()))
+            error.unverified = tuple(progress.links)
             if error.unverified and index not in codes:
                 early.setdefault(index, Outcome(files[index], error=error))
         for index in sorted(early):
-            with contextlib.suppress(Unreadable):  # then it stands on stderr
-                tell(index)
+            with contextlib.suppress(Unreadable):  # then the URL is on stderr
+                report(index)
     return combined_exit_code(list(codes.values()))
 
 
@@ -7493,15 +7499,15 @@ def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress)
         return Outcome(file, source.size, None, error, time.monotonic() - begun)
 
 
-def print_outcome(outcome: Outcome, meter: Meter, args: Any) -> None:
+def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
     """The URL (or a JSON object) to stdout, a failure to stderr; a URL that cannot be written is not lost either."""
     result = outcome.result
     if outcome.error:
         for line in failure_lines(outcome):
-            meter.print_above(line)
+            terminal.print(line)
     ended: Any = result or outcome.error
     for link in ended.unverified:
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
+        terminal.print(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
     if result and result.verified == "none" and not args.quiet and not args.verify:
         paged = any(row.id == result.provider and not row.serves_file for row in PROVIDERS)
         why = (
@@ -7509,23 +7515,23 @@ def print_outcome(outcome: Outcome, meter: Meter, args: Any) -> None:
             if paged
             else "verifying would use up the download"
         )
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
+        terminal.print(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
     elif result and args.verbose:
         expiry = f"expires {result.expires}" if result.expires else "expiry unknown"
         delete = (
             f"; delete with: curl -X DELETE {shlex.quote(result.delete)}" if result.delete else ""
         )
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
+        terminal.print(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
     line = json_line(outcome) if args.json else result.url if result else ""
     if not line:
         return
     try:
-        with meter.lock:
-            meter.clear()
+        with terminal.lock:
+            terminal.clear()
             put_line(line)
     except OSError as error:
         if result:
-            meter.print_above(f"twat-fs: {printable(outcome.file)}: {result.url}")
+            terminal.print(f"twat-fs: {printable(outcome.file)}: {result.url}")
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
 
 
@@ -7748,69 +7754,79 @@ def version_line() -> str:
     return f"twat-fs {__version__}{suffix}"
 
 
-COMPLETION = """_twat_fs() {
-    local word=${COMP_WORDS[COMP_CWORD]} choice= front=
-    case ${COMP_WORDS[1]} in
-@OPTIONS@
-    esac
-    [[ $word == -* ]] || choice=
-    [[ $COMP_CWORD == 1 && $word != -* ]] && choice="@COMMANDS@"
-    case ${COMP_WORDS[COMP_CWORD-1]} in
-        -p|--provider|list|status) [[ $word == -* ]] || { choice="@HOSTS@"; front=${word%"${word##*,}"}; } ;;
-        completion) choice="bash fish zsh" ;;
-    esac
-    COMPREPLY=($(compgen -P "$front" -W "$choice" -- "${word##*,}"))
+# Each script runs the program of the command line: `twat-fs completion -- ARGUMENTS`.
+COMPLETION = {
+    "bash": r"""_twat_fs() {
+    local IFS=$'\r\n'
+    COMPREPLY=($("${COMP_WORDS[0]/#\~/$HOME}" completion -- "${COMP_WORDS[@]:1:COMP_CWORD}" \
+        2>/dev/null | cut -f1))
 }
-complete -o default -F _twat_fs twat-fs file2url"""
-COMPLETION_FISH = """function __twat_fs_is
-    set -l command (commandline -opc)[2]
-    contains -- "$command" @COMMANDS@; or set command upload
-    contains -- $command $argv
+complete -o default -F _twat_fs twat-fs file2url twat_fs.py""",
+    "fish": r"""function __twat_fs
+    set -l words (commandline -opc) (commandline -ct)
+    type -q $words[1]; or return
+    set -l start 1
+    string match -q 'python*' -- $words[1]; and set start 2
+    set -l found ($words[1..$start] completion -- $words[(math $start + 1)..-1] 2>/dev/null)
+    string join \n -- $found
+    test (count $found) -gt 0 -a (count $words) -gt (math $start + 1)
+    or __fish_complete_path $words[-1]
 end
-complete -c file2url -w twat-fs
-complete -c twat-fs -n 'test (count (commandline -opc)) = 1' -a '@COMMANDS@'
-complete -c twat-fs -n '__twat_fs_is list status' -f -a '@HOSTS@'
-complete -c twat-fs -n '__twat_fs_is completion' -f -a 'bash fish zsh'
-@OPTIONS@"""
+complete -c file2url -c twat-fs -c twat_fs.py -f -a '(__twat_fs)'
+complete -c python -c python3 -n 'string match -q "*twat_fs.py" -- (commandline -opc)[2]' \
+    -f -a '(__twat_fs)'""",
+    "zsh": r"""_twat_fs() {
+    local -a found before=("${(@)words[2,CURRENT-1]}")
+    found=(${(f)"$(${~words[1]} completion -- "$before[@]" "$PREFIX" 2>/dev/null)"})
+    found=(${${found//:/\\:}/$'\t'/:})
+    _describe twat-fs found || _files
+}
+(( $+functions[compdef] )) || { autoload -U compinit && compinit }
+compdef _twat_fs twat-fs file2url twat_fs.py""",
+}
 
 
-def completion_lines(command: str, options: Sequence[Option], fish: bool) -> Iterator[str]:
-    if not fish:  # bash asks for the others first
-        flags = " ".join([*(option.flags for option in options), "--help --version"])
-        yield f'        {"*" if command == "upload" else command}) choice="{flags}" ;;'
-    value = {"FILE": " -r", "FOLDER": " -r", "A,B": " -x -a '(__fish_append , @HOSTS@)'", None: ""}
-    for option in options if fish else ():
-        names = " ".join(
-            f"-{'s' if len(flag) == 2 else 'l'} {flag.lstrip('-')}" for flag in option.flags.split()
-        )
-        takes = value.get(option.kwargs.get("metavar"), " -x")
-        yield f"complete -c twat-fs -n '__twat_fs_is {command}' {names}{takes} -d \"{option.help}\""
+def candidates(argv: Sequence[str]) -> Iterator[str]:
+    """Yield the completions of the last argument; none where the shell completes paths.
+
+    An option is followed by a tab and its description.
+    """
+    *before, word = argv or [""]
+    command = before[0] if before and before[0] in COMMAND_OPTIONS else "upload"
+    flags = {flag: option for option in COMMAND_OPTIONS[command] for flag in option.flags.split()}
+    value = flags[before[-1]].kwargs if before and before[-1] in flags else {}
+    hosts = [row.id for row in PROVIDERS]
+    choices: Iterable[str] = ()
+    prefix = ""
+    if value.get("metavar") == "A,B":
+        prefix = word[: word.rfind(",") + 1]
+        choices = hosts
+    elif "metavar" in value or "choices" in value:
+        choices = value.get("choices", ())
+    elif word.startswith("-"):
+        choices = [*flags, "--help", "--version"]
+    elif not before or command == "help":
+        choices = COMMAND_OPTIONS
+    elif command in ("list", "status"):
+        choices = hosts
+    elif command == "completion":
+        choices = COMPLETION
+    for choice in choices:
+        if choice.startswith(word[len(prefix) :]):
+            description = f"\t{flags[choice].help}" if choice in flags else ""
+            yield prefix + choice + description
 
 
 def cmd_completion(argv: Sequence[str]) -> int:
+    """Print a completion script; after `--`, the candidates for these arguments."""
+    if argv[:1] == ["--"]:
+        for candidate in candidates(argv[1:]):
+            put_line(candidate)
+        return 0
     _, args = parse_args("completion", argv)
-    if args.shell not in ("bash", "fish", "zsh"):
+    if args.shell not in COMPLETION:
         raise UsageError("expected a shell: bash, fish or zsh")
-    fish = args.shell == "fish"
-    lines = "\n".join(
-        line
-        for name, options in reversed([*COMMAND_OPTIONS.items()])
-        for line in completion_lines(name, options, fish)
-    )
-    substitutions = {
-        "@OPTIONS@": lines,
-        "@COMMANDS@": " ".join(COMMAND_OPTIONS),
-        "@HOSTS@": " ".join(row.id for row in PROVIDERS),
-    }
-    text = functools.reduce(
-        lambda text, word: text.replace(*word),
-        substitutions.items(),
-        COMPLETION_FISH if fish else COMPLETION,
-    )
-    ready = (
-        "autoload -U compinit bashcompinit; (( $+functions[compdef] )) || compinit; bashcompinit\n"
-    )
-    put_line(ready * (args.shell == "zsh") + text)
+    put_line(COMPLETION[args.shell])
     return 0
 
 

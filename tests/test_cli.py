@@ -1152,7 +1152,7 @@ def test_verbose_tells_each_step_and_what_the_proof_costs(box, run, file):
     ran = run(file(), "-v", "-p", "catbox")
     assert (ran.code, len(ran.urls)) == (0, 1)
     for part in (
-        r"catbox: sending 250 bytes",
+        r"catbox: uploading 250 bytes",
         r"503.*so busy.*retrying in 0\.\d s",
         r"verified: full, in \d+\.\d\d s",
     ):
