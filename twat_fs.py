@@ -7140,7 +7140,7 @@ COMMAND_HELP: Mapping[str, Command] = {
     "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
     "help": Command("Show the help of a command.", "[COMMAND]"),
 }
-COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
+COMMAND_OPTIONS: dict[str, Sequence[Option]] = {
     name: [*itertools.chain.from_iterable(option_groups(command.options).values())]
     for name, command in COMMAND_HELP.items()
 }
@@ -7186,7 +7186,7 @@ def parser_class() -> Any:
             for alias in ALIASES.get(word, ()):
                 if alias in own:
                     return alias
-            for name, options in COMMAND_OPTIONS.items():
+            for name, options in reversed(COMMAND_OPTIONS.items()):
                 if word == f"--{name}":
                     return f"`{program()} {name}`"
                 if any(word in option.flags.split() for option in options):

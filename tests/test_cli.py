@@ -1,6 +1,7 @@
 """The command line: what goes in, what comes out on which stream, and with which exit code.
 
-`run` calls main() in this process; `program` and `start` run the file as users do, where processes matter.
+`run` calls main() in this process; `program` and `start` run the file as users do, where
+processes matter.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def refuse_all(box, *but):
             box.fault(DOMAINS[name], "status", status=403, body="no thanks")
 
 
-# What goes up, what is printed -----------------------------------------------------------------------------------------
+# What goes up, what is printed --------------------------------------------------------------------
 
 
 def test_one_file_becomes_one_line(box, run, file):
@@ -274,7 +275,7 @@ def test_unique_puts_the_time_into_the_name(box, run, file):
     assert re.fullmatch(r"b_\d{8}_\d{6}\.tar", stored.name)
 
 
-# Options ---------------------------------------------------------------------------------------------------------------
+# Options ------------------------------------------------------------------------------------------
 
 SPELLINGS = [
     "-p x0at --no-check FILE",
@@ -403,9 +404,12 @@ def test_a_wrong_command_line_is_2_and_nothing_is_sent(box, run, file, name):
 @pytest.mark.parametrize(
     "args",
     [
-        ["list", "nosuch"], ["list", "--frob"], ["version", "x"], ["version", "--", "x"], ["status", "nosuch"],
-        ["status", "catbox", "x0at"], ["status", "tmpfile"], ["upload_provider"], ["upload_provider", "burn"],
-        ["serve", "--port", "70000"], ["serve", "--port", "²"], ["serve", "--max-size", "0"], ["serve", "--frob"],
+        ["list", "nosuch"], ["list", "--frob"], ["version", "x"], ["version", "--", "x"],
+        ["status", "nosuch"],
+        ["status", "catbox", "x0at"], ["status", "tmpfile"], ["upload_provider"],
+        ["upload_provider", "burn"],
+        ["serve", "--port", "70000"], ["serve", "--port", "²"], ["serve", "--max-size", "0"],
+        ["serve", "--frob"],
         ["upload_provider", "list", "--frob"], ["list", "-q", "-v"],
     ],
 )  # fmt: skip
@@ -573,7 +577,7 @@ def test_without_a_file_on_a_terminal_the_usage_is_shown(run, monkeypatch):
             assert run(*words).code in (0, 6)
 
 
-# Exit codes ------------------------------------------------------------------------------------------------------------
+# Exit codes ---------------------------------------------------------------------------------------
 
 
 def test_0_every_file_has_a_url(run, file):
@@ -768,7 +772,7 @@ def test_a_link_that_is_ahead_of_its_turn_is_told_whatever_ends_the_run(box, sta
     assert b"Exception" not in err and len(box.stored) == 2
 
 
-# Which hosts, in which order -------------------------------------------------------------------------------------------
+# Which hosts, in which order ----------------------------------------------------------------------
 
 
 def test_the_default_chain_is_walked_in_its_order(box, run, file):
@@ -849,7 +853,7 @@ def test_a_refusal_of_this_file_says_nothing_about_the_next(box, run, file, stat
     assert ran.code == 0 and len(box.uploads("catbox.moe")) == 3
 
 
-# The environment -------------------------------------------------------------------------------------------------------
+# The environment ----------------------------------------------------------------------------------
 
 
 def test_the_default_hosts_can_be_set(box, run, file, monkeypatch):
@@ -944,7 +948,7 @@ def test_a_wrong_litterbox_expiration_puts_it_out_and_no_other_host(box, run, fi
     assert asked(box) == ["x0.at"]
 
 
-# How long --------------------------------------------------------------------------------------------------------------
+# How long -----------------------------------------------------------------------------------------
 
 WISHES = {
     "--expire 10m": ("litterbox", "time", b"1h"),
@@ -999,7 +1003,7 @@ def test_without_once_bashupload_is_asked_for_many_downloads(box, run, file):
     assert box.uploads()[0].header("X-Expiration-Seconds") == "86400"
 
 
-# The dry run -----------------------------------------------------------------------------------------------------------
+# The dry run --------------------------------------------------------------------------------------
 
 
 def test_a_dry_run_shows_hosts_and_reasons_and_sends_nothing(box, run, file):
@@ -1050,7 +1054,7 @@ def test_a_dry_run_does_not_show_a_password(run, file):
     assert ran.code == 0 and "drop.example.org" in ran.out and "pa55word" not in ran.out + ran.err
 
 
-# JSON ------------------------------------------------------------------------------------------------------------------
+# JSON ---------------------------------------------------------------------------------------------
 
 
 def test_json_has_exactly_these_keys(box, run, file):
@@ -1136,7 +1140,7 @@ def test_json_gives_a_delete_link(box, run, file):
     assert told["delete"].startswith(told["url"] + "/") and told["provider"] == "drop.example.org"
 
 
-# How much is said ------------------------------------------------------------------------------------------------------
+# How much is said ---------------------------------------------------------------------------------
 
 
 def test_quiet_says_nothing_but_errors(box, run, file):
@@ -1178,7 +1182,7 @@ def test_insecure_is_said_aloud(box, run, file, monkeypatch):
     assert (ran.code, ran.err) == (0, "")
 
 
-# The shape of a failure ------------------------------------------------------------------------------------------------
+# The shape of a failure ---------------------------------------------------------------------------
 
 
 def test_a_failure_has_a_line_for_each_host_with_phase_words_and_advice(box, run, file):
@@ -1200,7 +1204,8 @@ def test_a_failure_has_a_line_for_each_host_with_phase_words_and_advice(box, run
     )
     shapes = (
         r"  litterbox +\w+ +413 .*limit 1 GB.* {3}.*293\.0 KiB.*",
-        r"  x0at +tls +.*certificate verification failed: .* {3}use --cacert FILE, or set SSL_CERT_FILE",
+        r"  x0at +tls +.*certificate verification failed: .*"
+        r" {3}use --cacert FILE, or set SSL_CERT_FILE",
         r'  uguu +reply +200 OK, but no link in the response: "Welcome"',
         r"  tmpfilelink +proxy +.*tmpfile\.link: 502.*",
         r"  termbin +file +file too large: 293\.0 KiB \(max 32 KiB\)",
@@ -1260,7 +1265,7 @@ def test_one_host_without_a_name_is_no_missing_network(box, run, file):
     assert ran.code == 1 and "no network" not in ran.err
 
 
-# Secrets ---------------------------------------------------------------------------------------------------------------
+# Secrets ------------------------------------------------------------------------------------------
 
 SECRET = "5ecretS4uce"
 
@@ -1326,7 +1331,7 @@ def test_status_shows_no_secret(box, run, monkeypatch):
         assert ran.code == 0 and SECRET not in ran.out + ran.err
 
 
-# The other commands ----------------------------------------------------------------------------------------------------
+# The other commands -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -1514,14 +1519,16 @@ def test_help_suggests_a_command(run):
 def test_help_names_every_option_of_the_design(run):
     text = run("--help").out
     for option in (
-        "-p --provider -n --name --remote-path --unique --force --fragile --fallback -e --expire --keep --once --no-check"
-        " --verify --json -q -v --dry-run --retry --connect-timeout --timeout --max-time --limit-rate -x --proxy --cacert"
+        "-p --provider -n --name --remote-path --unique --force --fragile --fallback -e --expire"
+        " --keep --once --no-check"
+        " --verify --json -q -v --dry-run --retry --connect-timeout --timeout --max-time --limit-rate"
+        " -x --proxy --cacert"
         " --insecure -j --no-progress"
     ).split():
         assert re.search(r"(?<![\w-])%s\b" % option, text), option
 
 
-# Streams that are not there --------------------------------------------------------------------------------------------
+# Streams that are not there -----------------------------------------------------------------------
 
 
 def shell(box, redirection, *args, env=None, cwd):
@@ -1630,7 +1637,11 @@ def test_one_server_that_is_down_says_nothing_of_the_network(program, file):
 
 
 @pytest.mark.parametrize(
-    "url, hint", [("http://u:p#w@h:8", True), ("http://u:p/w@h", True), ("http://h:99999", False), ("http://", False)]
+    "url, hint",
+    [
+        ("http://u:p#w@h:8", True), ("http://u:p/w@h", True), ("http://h:99999", False),
+        ("http://", False),
+    ],
 )  # fmt: skip
 def test_the_password_of_a_proxy_is_blamed_only_if_there_is_one(run, file, url, hint):
     ran = run("-x", url, file())
@@ -1702,7 +1713,10 @@ def test_serve_gives_no_standard_input(program):
 @posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
-    """A closed terminal (SIGHUP) and Ctrl-\\ (SIGQUIT) too: standard input that is long is held in a file, which must go."""
+    """A closed terminal (SIGHUP) and Ctrl-\\ (SIGQUIT) too.
+
+    Long standard input is kept in a file, which must be deleted.
+    """
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     process = start("-", env={"TMPDIR": str(scratch)}, stdin=subprocess.PIPE)
@@ -1783,7 +1797,7 @@ def test_closed_stdin_named_as_file_is_a_local_problem(box, tmp_path):
     assert ran.returncode == 6 and no_trouble(ran.stderr)
 
 
-# Ways to start it ------------------------------------------------------------------------------------------------------
+# Ways to start it ---------------------------------------------------------------------------------
 
 
 def test_without_a_home(box, program, file):

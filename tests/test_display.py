@@ -1,7 +1,7 @@
 """The meter: what a person sees on a terminal while a file is on its way.
 
-The program runs with its stderr on a pseudo-terminal of a chosen width and its stdout on a pipe; `Screen` reads like a
-terminal does, and knows how wide each character is.
+The program runs with its stderr on a pseudo-terminal of a chosen width and its stdout on a pipe;
+`Screen` reads like a terminal does, and knows how wide each character is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ pty = pytest.importorskip("pty")
 fcntl = pytest.importorskip("fcntl")
 termios = pytest.importorskip("termios")
 
-# The terminal ----------------------------------------------------------------------------------------------------------
+# The terminal -------------------------------------------------------------------------------------
 
 
 def width(char):
@@ -37,7 +37,10 @@ def width(char):
 
 
 class Screen:
-    """What a terminal shows: finished lines, the line in work, the widest that it ever was, and all that was not text."""
+    """What a terminal shows: finished lines, and the current one.
+
+    Also the greatest width so far, and all that was not text.
+    """
 
     def __init__(self):
         self.lines, self.cells, self.at, self.widest, self.strange = [], [], 0, 0, ""
@@ -90,7 +93,7 @@ class Seen:
 
 @pytest.fixture
 def watch(box, tmp_path):
-    """`watch("--limit-rate", "100k", path, columns=80)`: run to the end on a terminal, stdout in a pipe."""
+    """`watch("--limit-rate", "100k", path, columns=80)`: run on a terminal, stdout in a pipe."""
 
     def run(
         *args, columns=80, env=None, encoding="utf-8", interrupt=None, stdin=subprocess.DEVNULL
@@ -98,7 +101,8 @@ def watch(box, tmp_path):
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen(
-            command(args), cwd=tmp_path, env=environment(box, env), stdin=stdin, stdout=subprocess.PIPE,
+            command(args), cwd=tmp_path, env=environment(box, env), stdin=stdin,
+            stdout=subprocess.PIPE,
             stderr=slave, start_new_session=True,
         )  # fmt: skip
         os.close(slave)
@@ -147,14 +151,15 @@ def in_order(numbers):
 
 SLOW = ("--limit-rate", "100k", "-p", "catbox")
 
-# What is shown ---------------------------------------------------------------------------------------------------------
+# What is shown ------------------------------------------------------------------------------------
 
 
 def test_name_bar_share_bytes_speed_time_left_and_host_are_shown(watch, file):
     seen = watch(*SLOW, file(), columns=120)
     assert seen.code == 0 and re.fullmatch(r"https://files\.catbox\.moe/\w+\.txt\n", seen.out)
     middle = [line for line in seen.draws if "%" in line]
-    shape = r"report\.txt  \[#* *\]  catbox  +\d+%  +[\d.]+ of 97\.7 KiB  +[\d.]+ (bytes|KiB)/s  \d+:\d\d left"
+    shape = r"report\.txt  \[#* *\]  catbox  +\d+%  +[\d.]+ of 97\.7 KiB"
+    shape += r"  +[\d.]+ (bytes|KiB)/s  \d+:\d\d left"
     assert len(middle) >= 4 and all(re.fullmatch(shape, line) for line in middle), middle
     bars = [line.count("#") for line in middle]
     assert in_order(seen.percents()) and in_order(bars) and bars[-1] > bars[0]
@@ -292,7 +297,7 @@ def test_with_json_the_meter_is_the_same(watch, file):
     assert seen.percents() and seen.out.startswith("{") and seen.screen.line == ""
 
 
-# Both ends of an upload ------------------------------------------------------------------------------------------------
+# Both ends of an upload ---------------------------------------------------------------------------
 
 
 def in_that_order(seen, *texts):
@@ -349,7 +354,7 @@ def test_many_small_files_at_once(box, watch, file):
     assert (seen.screen.lines, seen.screen.line) == ([], "")
 
 
-# Another size of the window --------------------------------------------------------------------------------------------
+# Another size of the window -----------------------------------------------------------------------
 
 
 def wrapped_again(screen, columns):
@@ -401,7 +406,7 @@ def until(test):
         time.sleep(0.005)
 
 
-# How wide --------------------------------------------------------------------------------------------------------------
+# How wide -----------------------------------------------------------------------------------------
 
 NAMES = {
     "short": "a.txt",
@@ -445,7 +450,7 @@ def test_a_terminal_without_a_size_is_taken_as_80_columns(watch, file):
     assert seen.code == 0 and 20 < seen.screen.widest <= 80
 
 
-# Colours and code pages ------------------------------------------------------------------------------------------------
+# Colours and code pages ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1", "TERM": "xterm-256color"}, {"TERM": None}])
@@ -478,7 +483,7 @@ def test_a_failure_outside_the_code_page_does_not_crash(box, watch, file, encodi
     assert seen.code == 1 and "403" in seen.text and "Traceback" not in seen.text
 
 
-# When there is none ----------------------------------------------------------------------------------------------------
+# When there is none -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("option", ["-q", "--no-progress", "--no_progress"])
@@ -571,7 +576,8 @@ def test_the_help_fits(shown, columns):
 def test_a_terminal_on_stdout_shows_the_url_alone(box, file, tmp_path):
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        command([*SLOW, file(size=30_000)]), cwd=tmp_path, env=environment(box, None), stdin=subprocess.DEVNULL, stdout=slave,
+        command([*SLOW, file(size=30_000)]), cwd=tmp_path, env=environment(box, None),
+        stdin=subprocess.DEVNULL, stdout=slave,
         stderr=subprocess.PIPE,
     )  # fmt: skip
     os.close(slave)
@@ -583,11 +589,14 @@ def test_a_terminal_on_stdout_shows_the_url_alone(box, file, tmp_path):
     assert process.returncode == 0 and err == b"" and re.fullmatch(r"https://\S+\r\n", shown)
 
 
-# Ctrl-C ---------------------------------------------------------------------------------------------------------------
+# Ctrl-C -------------------------------------------------------------------------------------------
 
 
 class Terminal:
-    """A program with a terminal of its own, to which a test types: the terminal echoes ^C, and signals its group."""
+    """A program with its own terminal, into which a test types.
+
+    The terminal echoes ^C, and sends the signal to its process group.
+    """
 
     def __init__(self, words, box, cwd):
         self.master, slave = pty.openpty()
