@@ -1521,8 +1521,8 @@ def test_help_names_every_option_of_the_design(run):
     for option in (
         "-p --provider -n --name --remote-path --unique --force --fragile --fallback -e --expire"
         " --keep --once --no-check"
-        " --verify --json -q -v --dry-run --retry --connect-timeout --timeout --max-time --limit-rate"
-        " -x --proxy --cacert"
+        " --verify --json -q -v --dry-run --retry --connect-timeout --timeout --max-time"
+        " --limit-rate -x --proxy --cacert"
         " --insecure -j --no-progress"
     ).split():
         assert re.search(r"(?<![\w-])%s\b" % option, text), option
