@@ -7027,7 +7027,7 @@ def option_groups(text: str) -> dict[str, list[Option]]:
     for line in text.splitlines():
         spelling, _, help = line.partition("  ")
         if help:
-            options.append(parse_option(spelling, help.strip()))
+            options.append(make_option(spelling, help.strip()))
         else:
             options = groups.setdefault(line, [])
     return groups
@@ -7045,7 +7045,7 @@ SPECIAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def parse_option(spelling: str, help: str) -> Option:
+def make_option(spelling: str, help: str) -> Option:
     """An option like "-n --name NAME"; without a value it is a flag."""
     flags = re.findall(r"-\S+", spelling)
     value = spelling.split()[-1]
@@ -7811,6 +7811,8 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
         choices = hosts
     elif command == "completion":
         choices = COMPLETION
+    elif command == "help":
+        choices = COMMAND_OPTIONS
     for choice in choices:
         if choice.startswith(word[len(prefix) :]):
             description = f"\t{flags[choice].help}" if choice in flags else ""
@@ -7823,10 +7825,10 @@ def cmd_completion(argv: Sequence[str]) -> int:
         for candidate in candidates(argv[1:]):
             put_line(candidate)
         return 0
-    _, args = parse_args("completion", argv)
-    if args.shell not in COMPLETION:
+    shell = parse_args("completion", argv)[1].shell
+    if shell not in COMPLETION:
         raise UsageError("expected a shell: bash, fish or zsh")
-    put_line(COMPLETION[args.shell])
+    put_line(COMPLETION[shell])
     return 0
 
 

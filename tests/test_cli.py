@@ -187,13 +187,13 @@ def test_endless_standard_input_is_given_up_as_soon_as_no_host_would_take_it(box
 def test_standard_input_of_1_mib_needs_no_temporary_folder(box, program, tmp_path, size):
     """In a container with a read-only file system, or on a machine whose disk is full."""
     nowhere = tmp_path / "nowhere"
-    words = [sys.executable, "-c", LIMITED, str(PROGRAM), "-p", "catbox", "--json"]
+    argv = [sys.executable, "-c", LIMITED, str(PROGRAM), "-p", "catbox", "--json"]
     data = os.urandom(size)
     box.fault("catbox.moe", "status", times=1, status=503, retry_after=0)
     # without coverage, which writes a file
     env = environment(box, {"TMPDIR": nowhere, "COVERAGE_PROCESS_START": None})
     ran = subprocess.run(
-        words,
+        argv,
         env=env,
         cwd=tmp_path,
         input=data,
@@ -201,9 +201,9 @@ def test_standard_input_of_1_mib_needs_no_temporary_folder(box, program, tmp_pat
         timeout=30,
     )
     assert (ran.returncode, ran.stderr) == (0, b"")
-    told = json.loads(ran.stdout)
-    assert box.stored[told["url"]].read() == data
-    assert (told["size"], told["sha256"]) == (size, hashlib.sha256(data).hexdigest())
+    report = json.loads(ran.stdout)
+    assert box.stored[report["url"]].read() == data
+    assert (report["size"], report["sha256"]) == (size, hashlib.sha256(data).hexdigest())
 
 
 # no file of this process may grow, so that nothing can be held on a disk
@@ -265,8 +265,8 @@ def test_json_is_unicode_also_for_a_name_that_is_not_utf_8(box, program, tmp_pat
         with open(raw, "wb") as opened:
             opened.write(content)
         ran = program("--json", *more, os.fsdecode(raw))
-        told = json.loads(ran.stdout)["file"]
-        assert told.encode("utf-8") and "gr\ufffd\ufffde \ufffd" in told
+        report = json.loads(ran.stdout)["file"]
+        assert report.encode("utf-8") and "gr\ufffd\ufffde \ufffd" in report
 
 
 def test_unique_puts_the_time_into_the_name(box, run, file):
@@ -390,11 +390,11 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_command_line_is_2_and_nothing_is_sent(box, run, file, name):
     line, hint = WRONG[name]
-    words = [
+    argv = [
         str(file("other.txt")) if w == "OTHER" else w.strip("'")
         for w in re.findall(r"'[^']*'|[^ ]+", line)
     ]
-    ran = run(file(), *words, stdin=b"x")
+    ran = run(file(), *argv, stdin=b"x")
     assert (ran.code, ran.out) == (2, "")
     assert hint in ran.err
     assert not box.requests and not box.tunnels
@@ -537,10 +537,10 @@ def test_a_server_with_a_query_is_refused(box, program, file):
 
 
 @pytest.mark.parametrize(
-    "words", [["serv"], ["-q", "serve"], ["Serve"], ["sevre"], ["-p", "catbox", "lst"]]
+    "argv", [["serv"], ["-q", "serve"], ["Serve"], ["sevre"], ["-p", "catbox", "lst"]]
 )
-def test_a_mistyped_command_does_not_publish_what_follows(box, run, file, words):
-    ran = run(*words, file("private.txt"))
+def test_a_mistyped_command_does_not_publish_what_follows(box, run, file, argv):
+    ran = run(*argv, file("private.txt"))
     assert (ran.code, ran.out) == (2, "") and "nothing was uploaded" in ran.err and not box.tunnels
     assert re.search(r"did you mean `twat-fs (serve|list)`\?", ran.err)
 
@@ -572,9 +572,9 @@ def test_without_a_file_on_a_terminal_the_usage_is_shown(run, monkeypatch):
     assert (ran.code, ran.out) == (2, "") and usage == "usage: twat-fs [OPTION]... [FILE]..."
     assert len(examples) == 5 and all(line.startswith("  twat-fs ") for line in examples)
     for line in examples:  # each option and command exists
-        words = line.split("  ")[1].split()[1:]
-        if "-" not in words and words[0] != "serve":
-            assert run(*words).code in (0, 6)
+        argv = line.split("  ")[1].split()[1:]
+        if "-" not in argv and argv[0] != "serve":
+            assert run(*argv).code in (0, 6)
 
 
 # Exit codes ---------------------------------------------------------------------------------------
@@ -717,8 +717,8 @@ INTERRUPTED = {
 @pytest.mark.parametrize("jobs", ["1", "3"])
 @pytest.mark.parametrize("moment", INTERRUPTED)
 def test_ctrl_c_ends_within_a_second_and_leaves_nothing(box, start, file, tmp_path, moment, jobs):
-    ((kind, details),) = INTERRUPTED[moment]
-    box.fault("catbox.moe", kind, when="upload", **details)
+    ((fault, details),) = INTERRUPTED[moment]
+    box.fault("catbox.moe", fault, when="upload", **details)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     files = [file("%s.bin" % n, b"x" * 100_000) for n in range(3)]
@@ -764,8 +764,8 @@ def test_a_link_that_is_ahead_of_its_turn_is_told_whatever_ends_the_run(box, sta
         if ends != "--fragile":
             process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
-    told = err if ends == "full" else out
-    assert (process.returncode, sorted(re.findall(r"https://\S+", told.decode()))) == (
+    report = err if ends == "full" else out
+    assert (process.returncode, sorted(re.findall(r"https://\S+", report.decode()))) == (
         code,
         sorted(box.stored),
     )
@@ -981,10 +981,10 @@ def test_the_end_is_told_in_json(run, file):
         return json.loads(run(file(), "--json", *args).out)["expires"]
 
     assert ends("-p", "quax") is None
-    told = time.strptime(ends("-p", "litterbox", "--expire", "12h"), "%Y-%m-%dT%H:%M:%SZ")
+    report = time.strptime(ends("-p", "litterbox", "--expire", "12h"), "%Y-%m-%dT%H:%M:%SZ")
     import calendar
 
-    assert abs(calendar.timegm(told) - time.time() - 12 * 3600) < 60
+    assert abs(calendar.timegm(report) - time.time() - 12 * 3600) < 60
 
 
 @pytest.mark.parametrize(
@@ -1060,9 +1060,9 @@ def test_a_dry_run_does_not_show_a_password(run, file):
 def test_json_has_exactly_these_keys(box, run, file):
     content = b"some bytes"
     ran = run(file("a.txt", content), "--json")
-    told = json.loads(ran.out)
-    assert ran.code == 0 and sorted(told) == sorted(KEYS)
-    assert told["file"].endswith("a.txt") and told["url"] in box.stored
+    report = json.loads(ran.out)
+    assert ran.code == 0 and sorted(report) == sorted(KEYS)
+    assert report["file"].endswith("a.txt") and report["url"] in box.stored
     expected = {
         "host": "catbox",
         "provider": "catbox",
@@ -1070,32 +1070,32 @@ def test_json_has_exactly_these_keys(box, run, file):
         "sha256": sha256(content),
         "verified": "full",
     }
-    assert {key: told[key] for key in expected} == expected
-    assert (told["delete"], told["attempts"]) == (None, [])
-    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", told["expires"])
-    assert 0 < told["seconds"] < 10
+    assert {key: report[key] for key in expected} == expected
+    assert (report["delete"], report["attempts"]) == (None, [])
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", report["expires"])
+    assert 0 < report["seconds"] < 10
 
 
 def test_json_is_one_object_for_each_file_also_on_failure(box, run, file, tmp_path):
     ran = run("--json", file("a.txt"), tmp_path / "missing", file("empty", b""), file("b.txt"))
-    told = [json.loads(line) for line in ran.urls]
+    report = [json.loads(line) for line in ran.urls]
     assert ran.code == 3
-    assert [bool(t["url"]) for t in told] == [True, False, False, True]
-    assert [sorted(set(t) - set(KEYS)) for t in told] == [[], ["error"], ["error"], []]
-    assert [t["size"] for t in told] == [250, None, 0, 250]
+    assert [bool(t["url"]) for t in report] == [True, False, False, True]
+    assert [sorted(set(t) - set(KEYS)) for t in report] == [[], ["error"], ["error"], []]
+    assert [t["size"] for t in report] == [250, None, 0, 250]
     assert (
-        told[1]["verified"] is None
-        and told[1]["provider"] is None
-        and "no such file" in told[1]["error"]
+        report[1]["verified"] is None
+        and report[1]["provider"] is None
+        and "no such file" in report[1]["error"]
     )
 
 
 def test_json_tells_the_attempts(box, run, file):
     box.fault("catbox.moe", "status", status=403, body="go \x1b[31maway")
-    told = json.loads(run(file(), "--json").out)
-    (attempt,) = told["attempts"]
+    report = json.loads(run(file(), "--json").out)
+    (attempt,) = report["attempts"]
     assert sorted(attempt) == ["error", "host", "phase", "provider", "seconds"]
-    assert (attempt["provider"], attempt["phase"], told["provider"]) == (
+    assert (attempt["provider"], attempt["phase"], report["provider"]) == (
         "catbox",
         "reply",
         "litterbox",
@@ -1106,17 +1106,19 @@ def test_json_tells_the_attempts(box, run, file):
 def test_json_has_the_attempts_also_when_all_failed(box, run, file):
     refuse_all(box)
     ran = run(file(), "--json")
-    told = json.loads(ran.out)
+    report = json.loads(ran.out)
     assert (
-        ran.code == 1 and told["url"] is None and [a["provider"] for a in told["attempts"]] == CHAIN
+        ran.code == 1
+        and report["url"] is None
+        and [a["provider"] for a in report["attempts"]] == CHAIN
     )
 
 
 def test_json_has_the_sha256_also_where_no_proof_needed_it(run, file):
     content = os.urandom(1000)
     for args in (["--no-check"], ["-p", "senditsh"]):
-        told = json.loads(run(file("a.bin", content), "--json", *args).out)
-        assert (told["sha256"], told["verified"]) == (sha256(content), "none")
+        report = json.loads(run(file("a.bin", content), "--json", *args).out)
+        assert (report["sha256"], report["verified"]) == (sha256(content), "none")
 
 
 @pytest.mark.parametrize(
@@ -1131,13 +1133,16 @@ def test_json_has_the_sha256_also_where_no_proof_needed_it(run, file):
     ],
 )
 def test_json_says_how_the_link_was_proven(run, file, provider, size, args, verified):
-    told = json.loads(run(file("a.bin", os.urandom(size)), "--json", "-p", provider, *args).out)
-    assert told["verified"] == verified
+    report = json.loads(run(file("a.bin", os.urandom(size)), "--json", "-p", provider, *args).out)
+    assert report["verified"] == verified
 
 
 def test_json_gives_a_delete_link(box, run, file):
-    told = json.loads(run(file(), "--json", "-p", "https://drop.example.org/").out)
-    assert told["delete"].startswith(told["url"] + "/") and told["provider"] == "drop.example.org"
+    report = json.loads(run(file(), "--json", "-p", "https://drop.example.org/").out)
+    assert (
+        report["delete"].startswith(report["url"] + "/")
+        and report["provider"] == "drop.example.org"
+    )
 
 
 # How much is said ---------------------------------------------------------------------------------
@@ -1346,9 +1351,9 @@ def test_list_shows_every_host_with_its_facts(box, run, command):
     assert "200 MB" in ran.out and "forever" in ran.out and "TWAT_FS_TRANSFERSH_URL" in ran.out
     assert re.match("host +max size +expires +notes\n", ran.out)
     groups = [text.split() for text in re.split(r"\n\n", ran.out)[1:]]
-    assert [words[0] for words in groups] == ["default", "opt-in", "your"]
-    for words, use in zip(groups, ("default", "opt-in", "own")):
-        assert all((row.id in words) == (row.use == use) for row in twat_fs.PROVIDERS)
+    assert [argv[0] for argv in groups] == ["default", "opt-in", "your"]
+    for argv, use in zip(groups, ("default", "opt-in", "own")):
+        assert all((row.id in argv) == (row.use == use) for row in twat_fs.PROVIDERS)
     for row in twat_fs.PROVIDERS:
         ran = run(*command, row.id)
         assert row.domain in ran.out and row.evidence.checked in ran.out
@@ -1357,9 +1362,11 @@ def test_list_shows_every_host_with_its_facts(box, run, command):
 
 def test_list_in_json(run):
     ran = run("list", "--json")
-    told = json.loads(ran.out)
-    assert ran.code == 0 and [row["host"] for row in told] == [row.id for row in twat_fs.PROVIDERS]
-    rows = {row["host"]: row for row in told}
+    report = json.loads(ran.out)
+    assert ran.code == 0 and [row["host"] for row in report] == [
+        row.id for row in twat_fs.PROVIDERS
+    ]
+    rows = {row["host"]: row for row in report}
     assert (rows["catbox"]["max_bytes"], rows["s3"]["expires_choices"]) == (
         200_000_000,
         {"min": 60, "max": 604800},
@@ -1367,9 +1374,9 @@ def test_list_in_json(run):
     assert rows["litterbox"]["expires_choices"] == [3600, 43200, 86400, 259200]
     assert (rows["litterbox"]["expires_seconds"], rows["quax"]["expires_known"]) == (259200, False)
     assert rows["transfersh"]["required_settings"] == ["TWAT_FS_TRANSFERSH_URL"]
-    assert {row["use"] for row in told} == {"default", "opt-in", "your own"}
+    assert {row["use"] for row in report} == {"default", "opt-in", "your own"}
     assert all(
-        row["verified_on"] > "2025" and row["domain"] and row["notes"] != "?" for row in told
+        row["verified_on"] > "2025" and row["domain"] and row["notes"] != "?" for row in report
     )
 
 
@@ -1393,15 +1400,15 @@ def test_a_host_that_was_set_up_is_configured(box, run, monkeypatch):
 
 def test_status_in_json_has_the_vocabulary_of_the_list(box, run):
     facts = {row["host"]: row for row in json.loads(run("list", "--json").out)}
-    told = {row["host"]: row for row in map(json.loads, run("status", "--json").urls)}
-    assert list(told) == list(facts)
-    for name, row in told.items():
+    report = {row["host"]: row for row in map(json.loads, run("status", "--json").urls)}
+    assert list(report) == list(facts)
+    for name, row in report.items():
         assert facts[name].items() <= row.items()
         assert isinstance(row["success"], bool) and row["timing"] == {}
-    words = {name: (row["status"], row["reason"]) for name, row in told.items()}
-    assert words["catbox"] == ("available", "")
-    assert words["www0x0"] == ("disabled by its owner", "")
-    assert words["transfersh"] == ("not configured", "TWAT_FS_TRANSFERSH_URL is not set")
+    argv = {name: (row["status"], row["reason"]) for name, row in report.items()}
+    assert argv["catbox"] == ("available", "")
+    assert argv["www0x0"] == ("disabled by its owner", "")
+    assert argv["transfersh"] == ("not configured", "TWAT_FS_TRANSFERSH_URL is not set")
 
 
 @pytest.mark.parametrize("command", [["status"], ["upload_provider", "status"]])
@@ -1424,16 +1431,16 @@ def test_status_online_is_a_timed_round_trip_with_a_hash_check(box, run):
 def test_status_online_notices_wrong_bytes(box, run):
     box.fault("catbox.moe", "other", when="download")
     ran = run("status", "catbox", "--online", "--json")
-    told = json.loads(ran.out)
-    assert (ran.code, told["success"], told["status"]) == (1, False, "failed")
-    assert "content differs" in told["reason"]
+    report = json.loads(ran.out)
+    assert (ran.code, report["success"], report["status"]) == (1, False, "failed")
+    assert "content differs" in report["reason"]
 
 
 @pytest.mark.parametrize(
-    "kind, more", [("status", {"status": 403}), ("dns", {}), ("tls-expired", {}), ("refuse", {})]
+    "fault, more", [("status", {"status": 403}), ("dns", {}), ("tls-expired", {}), ("refuse", {})]
 )
-def test_status_online_of_a_host_that_does_not_work_is_not_0(box, run, kind, more):
-    box.fault("x0.at", kind, **more)
+def test_status_online_of_a_host_that_does_not_work_is_not_0(box, run, fault, more):
+    box.fault("x0.at", fault, **more)
     ran = run("status", "x0at", "--online", "--retry", "0")
     assert ran.code == 1 and re.match(r"x0at +failed +\w+: .", ran.out)
 
@@ -1441,12 +1448,12 @@ def test_status_online_of_a_host_that_does_not_work_is_not_0(box, run, kind, mor
 def test_status_online_of_all_asks_only_the_default_hosts(box, run):
     box.fault("uguu.se", "status", status=403)
     ran = run("status", "--online", "--json")
-    told = {entry["host"]: entry for entry in map(json.loads, ran.urls)}
+    report = {entry["host"]: entry for entry in map(json.loads, ran.urls)}
     assert ran.code == 0
     assert asked(box) == [DOMAINS[name] for name in CHAIN]
-    assert [name for name in CHAIN if told[name]["success"]] == CHAIN[:-1]
-    assert (told["catbox"]["status"], told["uguu"]["status"]) == ("works", "failed")
-    assert (told["termbin"]["status"], told["fal"]["status"]) == ("not asked", "not configured")
+    assert [name for name in CHAIN if report[name]["success"]] == CHAIN[:-1]
+    assert (report["catbox"]["status"], report["uguu"]["status"]) == ("works", "failed")
+    assert (report["termbin"]["status"], report["fal"]["status"]) == ("not asked", "not configured")
 
 
 def test_status_online_without_a_network_has_one_reason(box, run, monkeypatch):
@@ -1506,9 +1513,9 @@ def test_help_is_in_groups(program):
         assert re.search("(?m)^Output:$", program(command, "--help").stdout)
 
 
-@pytest.mark.parametrize("words", ["help frob", "help list x", "help --frob"])
-def test_help_for_what_is_not_a_command(run, words):
-    assert run(*words.split()).code == 2
+@pytest.mark.parametrize("argv", ["help frob", "help list x", "help --frob"])
+def test_help_for_what_is_not_a_command(run, argv):
+    assert run(*argv.split()).code == 2
 
 
 def test_help_suggests_a_command(run):
@@ -1534,9 +1541,9 @@ def test_help_names_every_option_of_the_design(run):
 def shell(box, redirection, *args, env=None, cwd):
     """The program as a POSIX shell starts it, with a redirection."""
     line = 'exec "$@" ' + redirection
-    words = ["sh", "-c", line, "sh", sys.executable, str(PROGRAM), *map(str, args)]
-    given = {"env": environment(box, env), "cwd": cwd, "stdin": subprocess.DEVNULL}
-    return subprocess.run(words, **given, capture_output=True, timeout=20, encoding="utf-8")
+    argv = ["sh", "-c", line, "sh", sys.executable, str(PROGRAM), *map(str, args)]
+    keywords = {"env": environment(box, env), "cwd": cwd, "stdin": subprocess.DEVNULL}
+    return subprocess.run(argv, **keywords, capture_output=True, timeout=20, encoding="utf-8")
 
 
 def no_trouble(err):
@@ -1809,9 +1816,9 @@ def test_the_file_alone_in_an_empty_folder(box, tmp_path):
     folder = tmp_path / "alone"
     folder.mkdir()
     shutil.copy(PROGRAM, folder)
-    words = [sys.executable, "-I", "-B", "twat_fs.py", "twat_fs.py"]
+    argv = [sys.executable, "-I", "-B", "twat_fs.py", "twat_fs.py"]
     ran = subprocess.run(
-        words,
+        argv,
         cwd=folder,
         env=environment(box, None),
         stdin=subprocess.DEVNULL,
@@ -1825,9 +1832,9 @@ def test_the_file_alone_in_an_empty_folder(box, tmp_path):
 
 def test_as_a_module(box, file, tmp_path):
     env = environment(box, {"PYTHONPATH": PROGRAM.parent})
-    words = [sys.executable, "-m", "twat_fs", str(file())]
+    argv = [sys.executable, "-m", "twat_fs", str(file())]
     ran = subprocess.run(
-        words, cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=20
+        argv, cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=20
     )
     assert (ran.returncode, ran.stderr) == (0, b"") and ran.stdout.decode().strip() in box.stored
 

@@ -172,8 +172,8 @@ def test_fish_shows_what_options_do(script):
     path = script("fish")
     ask = f"source {path}; complete -C 'twat-fs list --'"
     lines = good("fish", "--no-config", "-c", ask).splitlines()
-    (option,) = [one for one in twat_fs.COMMAND_OPTIONS["list"] if one.flags == "--json"]
-    assert f"--json\t{option.help}" in lines and len(lines) == 4
+    (help_of_json,) = (o.help for o in twat_fs.COMMAND_OPTIONS["list"] if o.flags == "--json")
+    assert f"--json\t{help_of_json}" in lines and len(lines) == 4
 
 
 @pytest.mark.parametrize(
