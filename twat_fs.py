@@ -7811,8 +7811,6 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
         choices = hosts
     elif command == "completion":
         choices = COMPLETION
-    elif command == "help":
-        choices = COMMAND_OPTIONS
     for choice in choices:
         if choice.startswith(word[len(prefix) :]):
             description = f"\t{flags[choice].help}" if choice in flags else ""
