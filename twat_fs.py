@@ -6400,22 +6400,17 @@ def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows)][:-1]
     indent = sum(widths) + 2 * len(widths)
     narrow = bool(widths) and room - indent < 24
+    if narrow:
+        indent = 4
+    wrap = textwrap.TextWrapper(
+        max(room - indent, 10), break_long_words=False, break_on_hyphens=False
+    ).wrap
     texts = []
     for *cells, last in rows:
-        lines = []
         head = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths))
         if narrow:
-            lines.append("  ".join(filter(None, cells)))
-            head = " " * 4
-        lines += textwrap.wrap(
-            last,
-            room,
-            initial_indent=head,
-            subsequent_indent=" " * len(head),
-            break_long_words=False,
-            break_on_hyphens=False,
-        ) or [head.rstrip()]
-        texts.append("\n".join(filter(None, lines)))
+            head = "  ".join(filter(None, cells)) + "\n    "
+        texts.append((head + f"\n{'':{indent}}".join(wrap(last))).rstrip())
     return texts
 
 
@@ -7228,7 +7223,7 @@ COMMAND_HELP: Mapping[str, Command] = {
     "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
     "help": Command("Show the help of a command.", "[COMMAND]"),
 }
-COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
+COMMAND_OPTIONS: dict[str, Sequence[Option]] = {
     name: [*itertools.chain.from_iterable(option_groups(command.options).values())]
     for name, command in COMMAND_HELP.items()
 }
@@ -7271,13 +7266,15 @@ def parser_class() -> Any:
             if word in HOST_OPTIONS and "[HOST]" in str(self.usage):
                 return f"`{self.prog} HOST`"
             own = self._option_string_actions
-            known = {}
-            for name, options in COMMAND_OPTIONS.items():
-                known[f"--{name}"] = f"`{program()} {name}`"
-                flags = " ".join(option.flags for option in options).split()
-                known.update((flag, f"`{program()} {name} {flag}`") for flag in flags)
-            known.update((word, alias) for alias in ALIASES.get(word, ()) if alias in own)
-            return known.get(word) or "".join(difflib.get_close_matches(word, own, 1, ALIKE))
+            for alias in ALIASES.get(word, ()):
+                if alias in own:
+                    return alias
+            for name, options in reversed(COMMAND_OPTIONS.items()):
+                if word == f"--{name}":
+                    return f"`{program()} {name}`"
+                if any(word in option.flags.split() for option in options):
+                    return f"`{program()} {name} {word}`"
+            return "".join(difflib.get_close_matches(word, own, 1, ALIKE))
 
     return Parser
 
@@ -7325,7 +7322,8 @@ def epilog(width: int) -> str:
 def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
     """The parser of a command and its arguments.
 
-    Options and files may be in any order; all that follows `--` are files; --no_check is --no-check.
+    Options and files may be in any order; all that follows `--` are files; --no_check is accepted
+    for --no-check.
     """
     parser = build_parser(name)
     cut = list(argv).index("--") if "--" in argv else len(argv)
@@ -7890,14 +7888,12 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
         choices = value.get("choices", ())
     elif word.startswith("-"):
         choices = [*flags, "--help", "--version"]
-    elif not before:
+    elif not before or command == "help":
         choices = COMMAND_OPTIONS
     elif command in ("list", "status"):
         choices = hosts
     elif command == "completion":
         choices = COMPLETION
-    elif command == "help":
-        choices = COMMAND_OPTIONS
     for choice in choices:
         if choice.startswith(word[len(prefix) :]):
             description = f"\t{flags[choice].help}" if choice in flags else ""
@@ -7922,8 +7918,7 @@ def cmd_help(argv: Sequence[str]) -> int:
     _, args = parse_args("help", argv)
     name = args.command or "upload"
     if name not in COMMAND_HELP:
-        hint = suggest_command(name) or f"`{program()} help` shows all commands"
-        raise UsageError(f"unknown command {printable(name)!r}", hint=hint)
+        raise UsageError(f"unknown command {printable(name)!r}", hint=suggest_command(name))
     return COMMANDS[name](["--help"])
 
 

@@ -1,7 +1,7 @@
 """The command line: arguments, output on each stream, and exit codes.
 
-`run` calls main() in this process; `program` and `start` run the file as users do, where processes
-matter.
+`run` calls main() in this process; `program` and `start` run the file as users do, where
+processes matter.
 """
 
 from __future__ import annotations
@@ -201,9 +201,9 @@ def test_standard_input_of_1_mib_needs_no_temporary_folder(box, program, tmp_pat
         timeout=30,
     )
     assert (ran.returncode, ran.stderr) == (0, b"")
-    result = json.loads(ran.stdout)
-    assert box.stored[result["url"]].read() == data
-    assert (result["size"], result["sha256"]) == (size, hashlib.sha256(data).hexdigest())
+    report = json.loads(ran.stdout)
+    assert box.stored[report["url"]].read() == data
+    assert (report["size"], report["sha256"]) == (size, hashlib.sha256(data).hexdigest())
 
 
 # no file of this process may grow, so that nothing can be held on a disk
@@ -265,8 +265,8 @@ def test_json_is_unicode_also_for_a_name_that_is_not_utf_8(box, program, tmp_pat
         with open(raw, "wb") as opened:
             opened.write(content)
         ran = program("--json", *more, os.fsdecode(raw))
-        result = json.loads(ran.stdout)["file"]
-        assert result.encode("utf-8") and "gr\ufffd\ufffde \ufffd" in result
+        report = json.loads(ran.stdout)["file"]
+        assert report.encode("utf-8") and "gr\ufffd\ufffde \ufffd" in report
 
 
 def test_unique_puts_the_time_into_the_name(box, run, file):
@@ -404,21 +404,13 @@ def test_a_wrong_command_line_is_2_and_nothing_is_sent(box, run, file, name):
 @pytest.mark.parametrize(
     "args",
     [
-        ["list", "nosuch"],
-        ["list", "--frob"],
-        ["version", "x"],
-        ["version", "--", "x"],
+        ["list", "nosuch"], ["list", "--frob"], ["version", "x"], ["version", "--", "x"],
         ["status", "nosuch"],
-        ["status", "catbox", "x0at"],
-        ["status", "tmpfile"],
-        ["upload_provider"],
+        ["status", "catbox", "x0at"], ["status", "tmpfile"], ["upload_provider"],
         ["upload_provider", "burn"],
-        ["serve", "--port", "70000"],
-        ["serve", "--port", "²"],
-        ["serve", "--max-size", "0"],
+        ["serve", "--port", "70000"], ["serve", "--port", "²"], ["serve", "--max-size", "0"],
         ["serve", "--frob"],
-        ["upload_provider", "list", "--frob"],
-        ["list", "-q", "-v"],
+        ["upload_provider", "list", "--frob"], ["list", "-q", "-v"],
     ],
 )
 def test_a_wrong_command_line_of_the_other_commands_is_2_as_well(box, run, args):
@@ -545,10 +537,10 @@ def test_a_server_with_a_query_is_refused(box, program, file):
 
 
 @pytest.mark.parametrize(
-    "args", [["serv"], ["-q", "serve"], ["Serve"], ["sevre"], ["-p", "catbox", "lst"]]
+    "argv", [["serv"], ["-q", "serve"], ["Serve"], ["sevre"], ["-p", "catbox", "lst"]]
 )
-def test_a_mistyped_command_does_not_publish_what_follows(box, run, file, args):
-    ran = run(*args, file("private.txt"))
+def test_a_mistyped_command_does_not_publish_what_follows(box, run, file, argv):
+    ran = run(*argv, file("private.txt"))
     assert (ran.code, ran.out) == (2, "") and "nothing was uploaded" in ran.err and not box.tunnels
     assert re.search(r"did you mean `twat-fs (serve|list)`\?", ran.err)
 
@@ -772,8 +764,8 @@ def test_a_link_ahead_of_its_turn_is_printed_however_the_run_ends(box, start, fi
         if ends != "--fragile":
             process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
-    output = err if ends == "full" else out
-    assert (process.returncode, sorted(re.findall(r"https://\S+", output.decode()))) == (
+    report = err if ends == "full" else out
+    assert (process.returncode, sorted(re.findall(r"https://\S+", report.decode()))) == (
         code,
         sorted(box.stored),
     )
@@ -989,10 +981,10 @@ def test_the_expiry_is_in_json(run, file):
         return json.loads(run(file(), "--json", *args).out)["expires"]
 
     assert ends("-p", "quax") is None
-    expires = time.strptime(ends("-p", "litterbox", "--expire", "12h"), "%Y-%m-%dT%H:%M:%SZ")
+    report = time.strptime(ends("-p", "litterbox", "--expire", "12h"), "%Y-%m-%dT%H:%M:%SZ")
     import calendar
 
-    assert abs(calendar.timegm(expires) - time.time() - 12 * 3600) < 60
+    assert abs(calendar.timegm(report) - time.time() - 12 * 3600) < 60
 
 
 @pytest.mark.parametrize(
@@ -1068,9 +1060,9 @@ def test_a_dry_run_does_not_show_a_password(run, file):
 def test_json_has_exactly_these_keys(box, run, file):
     content = b"some bytes"
     ran = run(file("a.txt", content), "--json")
-    result = json.loads(ran.out)
-    assert ran.code == 0 and sorted(result) == sorted(KEYS)
-    assert result["file"].endswith("a.txt") and result["url"] in box.stored
+    report = json.loads(ran.out)
+    assert ran.code == 0 and sorted(report) == sorted(KEYS)
+    assert report["file"].endswith("a.txt") and report["url"] in box.stored
     expected = {
         "host": "catbox",
         "provider": "catbox",
@@ -1078,32 +1070,32 @@ def test_json_has_exactly_these_keys(box, run, file):
         "sha256": sha256(content),
         "verified": "full",
     }
-    assert {key: result[key] for key in expected} == expected
-    assert (result["delete"], result["attempts"]) == (None, [])
-    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", result["expires"])
-    assert 0 < result["seconds"] < 10
+    assert {key: report[key] for key in expected} == expected
+    assert (report["delete"], report["attempts"]) == (None, [])
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", report["expires"])
+    assert 0 < report["seconds"] < 10
 
 
 def test_json_is_one_object_for_each_file_also_on_failure(box, run, file, tmp_path):
     ran = run("--json", file("a.txt"), tmp_path / "missing", file("empty", b""), file("b.txt"))
-    results = [json.loads(line) for line in ran.urls]
+    report = [json.loads(line) for line in ran.urls]
     assert ran.code == 3
-    assert [bool(t["url"]) for t in results] == [True, False, False, True]
-    assert [sorted(set(t) - set(KEYS)) for t in results] == [[], ["error"], ["error"], []]
-    assert [t["size"] for t in results] == [250, None, 0, 250]
+    assert [bool(t["url"]) for t in report] == [True, False, False, True]
+    assert [sorted(set(t) - set(KEYS)) for t in report] == [[], ["error"], ["error"], []]
+    assert [t["size"] for t in report] == [250, None, 0, 250]
     assert (
-        results[1]["verified"] is None
-        and results[1]["provider"] is None
-        and "no such file" in results[1]["error"]
+        report[1]["verified"] is None
+        and report[1]["provider"] is None
+        and "no such file" in report[1]["error"]
     )
 
 
 def test_json_tells_the_attempts(box, run, file):
     box.fault("catbox.moe", "status", status=403, body="go \x1b[31maway")
-    result = json.loads(run(file(), "--json").out)
-    (attempt,) = result["attempts"]
+    report = json.loads(run(file(), "--json").out)
+    (attempt,) = report["attempts"]
     assert sorted(attempt) == ["error", "host", "phase", "provider", "seconds"]
-    assert (attempt["provider"], attempt["phase"], result["provider"]) == (
+    assert (attempt["provider"], attempt["phase"], report["provider"]) == (
         "catbox",
         "reply",
         "litterbox",
@@ -1114,19 +1106,19 @@ def test_json_tells_the_attempts(box, run, file):
 def test_json_has_the_attempts_also_when_all_failed(box, run, file):
     refuse_all(box)
     ran = run(file(), "--json")
-    result = json.loads(ran.out)
+    report = json.loads(ran.out)
     assert (
         ran.code == 1
-        and result["url"] is None
-        and [a["provider"] for a in result["attempts"]] == CHAIN
+        and report["url"] is None
+        and [a["provider"] for a in report["attempts"]] == CHAIN
     )
 
 
 def test_json_has_the_sha256_also_where_no_proof_needed_it(run, file):
     content = os.urandom(1000)
     for args in (["--no-check"], ["-p", "senditsh"]):
-        result = json.loads(run(file("a.bin", content), "--json", *args).out)
-        assert (result["sha256"], result["verified"]) == (sha256(content), "none")
+        report = json.loads(run(file("a.bin", content), "--json", *args).out)
+        assert (report["sha256"], report["verified"]) == (sha256(content), "none")
 
 
 @pytest.mark.parametrize(
@@ -1141,15 +1133,15 @@ def test_json_has_the_sha256_also_where_no_proof_needed_it(run, file):
     ],
 )
 def test_json_says_how_the_link_was_proven(run, file, provider, size, args, verified):
-    result = json.loads(run(file("a.bin", os.urandom(size)), "--json", "-p", provider, *args).out)
-    assert result["verified"] == verified
+    report = json.loads(run(file("a.bin", os.urandom(size)), "--json", "-p", provider, *args).out)
+    assert report["verified"] == verified
 
 
 def test_json_gives_a_delete_link(box, run, file):
-    result = json.loads(run(file(), "--json", "-p", "https://drop.example.org/").out)
+    report = json.loads(run(file(), "--json", "-p", "https://drop.example.org/").out)
     assert (
-        result["delete"].startswith(result["url"] + "/")
-        and result["provider"] == "drop.example.org"
+        report["delete"].startswith(report["url"] + "/")
+        and report["provider"] == "drop.example.org"
     )
 
 
@@ -1370,11 +1362,11 @@ def test_list_shows_every_host_with_its_facts(box, run, command):
 
 def test_list_in_json(run):
     ran = run("list", "--json")
-    result = json.loads(ran.out)
-    assert ran.code == 0 and [row["host"] for row in result] == [
+    report = json.loads(ran.out)
+    assert ran.code == 0 and [row["host"] for row in report] == [
         row.id for row in twat_fs.PROVIDERS
     ]
-    rows = {row["host"]: row for row in result}
+    rows = {row["host"]: row for row in report}
     assert (rows["catbox"]["max_bytes"], rows["s3"]["expires_choices"]) == (
         200_000_000,
         {"min": 60, "max": 604800},
@@ -1382,9 +1374,9 @@ def test_list_in_json(run):
     assert rows["litterbox"]["expires_choices"] == [3600, 43200, 86400, 259200]
     assert (rows["litterbox"]["expires_seconds"], rows["quax"]["expires_known"]) == (259200, False)
     assert rows["transfersh"]["required_settings"] == ["TWAT_FS_TRANSFERSH_URL"]
-    assert {row["use"] for row in result} == {"default", "opt-in", "your own"}
+    assert {row["use"] for row in report} == {"default", "opt-in", "your own"}
     assert all(
-        row["verified_on"] > "2025" and row["domain"] and row["notes"] != "?" for row in result
+        row["verified_on"] > "2025" and row["domain"] and row["notes"] != "?" for row in report
     )
 
 
@@ -1408,12 +1400,12 @@ def test_a_host_that_was_set_up_is_configured(box, run, monkeypatch):
 
 def test_status_in_json_has_the_vocabulary_of_the_list(box, run):
     facts = {row["host"]: row for row in json.loads(run("list", "--json").out)}
-    result = {row["host"]: row for row in map(json.loads, run("status", "--json").urls)}
-    assert list(result) == list(facts)
-    for name, row in result.items():
+    report = {row["host"]: row for row in map(json.loads, run("status", "--json").urls)}
+    assert list(report) == list(facts)
+    for name, row in report.items():
         assert facts[name].items() <= row.items()
         assert isinstance(row["success"], bool) and row["timing"] == {}
-    argv = {name: (row["status"], row["reason"]) for name, row in result.items()}
+    argv = {name: (row["status"], row["reason"]) for name, row in report.items()}
     assert argv["catbox"] == ("available", "")
     assert argv["www0x0"] == ("disabled by its owner", "")
     assert argv["transfersh"] == ("not configured", "TWAT_FS_TRANSFERSH_URL is not set")
@@ -1439,9 +1431,9 @@ def test_status_online_is_a_timed_round_trip_with_a_hash_check(box, run):
 def test_status_online_notices_wrong_bytes(box, run):
     box.fault("catbox.moe", "other", when="download")
     ran = run("status", "catbox", "--online", "--json")
-    result = json.loads(ran.out)
-    assert (ran.code, result["success"], result["status"]) == (1, False, "failed")
-    assert "content differs" in result["reason"]
+    report = json.loads(ran.out)
+    assert (ran.code, report["success"], report["status"]) == (1, False, "failed")
+    assert "content differs" in report["reason"]
 
 
 @pytest.mark.parametrize(
@@ -1456,15 +1448,12 @@ def test_status_online_of_a_host_that_does_not_work_is_not_0(box, run, fault, mo
 def test_status_online_of_all_asks_only_the_default_hosts(box, run):
     box.fault("uguu.se", "status", status=403)
     ran = run("status", "--online", "--json")
-    results = {entry["host"]: entry for entry in map(json.loads, ran.urls)}
+    report = {entry["host"]: entry for entry in map(json.loads, ran.urls)}
     assert ran.code == 0
     assert asked(box) == [DOMAINS[name] for name in CHAIN]
-    assert [name for name in CHAIN if results[name]["success"]] == CHAIN[:-1]
-    assert (results["catbox"]["status"], results["uguu"]["status"]) == ("works", "failed")
-    assert (results["termbin"]["status"], results["fal"]["status"]) == (
-        "not asked",
-        "not configured",
-    )
+    assert [name for name in CHAIN if report[name]["success"]] == CHAIN[:-1]
+    assert (report["catbox"]["status"], report["uguu"]["status"]) == ("works", "failed")
+    assert (report["termbin"]["status"], report["fal"]["status"]) == ("not asked", "not configured")
 
 
 def test_status_online_without_a_network_has_one_reason(box, run, monkeypatch):
@@ -1544,10 +1533,10 @@ def test_help_suggests_a_command(run):
 def test_help_names_every_option_of_the_design(run):
     text = run("--help").out
     for option in (
-        "-p --provider -n --name --remote-path --unique --force --fragile --fallback"
-        " -e --expire --keep --once --no-check"
-        " --verify --json -q -v --dry-run --retry --connect-timeout --timeout"
-        " --max-time --limit-rate -x --proxy --cacert"
+        "-p --provider -n --name --remote-path --unique --force --fragile --fallback -e --expire"
+        " --keep --once --no-check"
+        " --verify --json -q -v --dry-run --retry --connect-timeout --timeout --max-time"
+        " --limit-rate -x --proxy --cacert"
         " --insecure -j --no-progress"
     ).split():
         assert re.search(r"(?<![\w-])%s\b" % option, text), option
@@ -1560,8 +1549,8 @@ def shell(box, redirection, *args, env=None, cwd):
     """The program as a POSIX shell starts it, with a redirection."""
     line = 'exec "$@" ' + redirection
     argv = ["sh", "-c", line, "sh", sys.executable, str(PROGRAM), *map(str, args)]
-    settings = {"env": environment(box, env), "cwd": cwd, "stdin": subprocess.DEVNULL}
-    return subprocess.run(argv, **settings, capture_output=True, timeout=20, encoding="utf-8")
+    keywords = {"env": environment(box, env), "cwd": cwd, "stdin": subprocess.DEVNULL}
+    return subprocess.run(argv, **keywords, capture_output=True, timeout=20, encoding="utf-8")
 
 
 def no_trouble(err):
@@ -1664,12 +1653,10 @@ def test_one_server_that_is_down_says_nothing_of_the_network(program, file):
 @pytest.mark.parametrize(
     "url, hint",
     [
-        ("http://u:p#w@h:8", True),
-        ("http://u:p/w@h", True),
-        ("http://h:99999", False),
+        ("http://u:p#w@h:8", True), ("http://u:p/w@h", True), ("http://h:99999", False),
         ("http://", False),
     ],
-)
+)  # fmt: skip
 def test_the_password_of_a_proxy_is_blamed_only_if_there_is_one(run, file, url, hint):
     ran = run("-x", url, file())
     assert ran.code == 2 and ("in its password write # as %23" in ran.err) == hint
@@ -1739,8 +1726,11 @@ def test_serve_gives_no_standard_input(program):
 
 @posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
-def test_every_termination_signal_leaves_nothing_behind(start, tmp_path, name):
-    """Also SIGHUP and SIGQUIT: long standard input is spooled to a file, which must be deleted."""
+def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
+    """A closed terminal (SIGHUP) and Ctrl-\\ (SIGQUIT) too.
+
+    Long standard input is kept in a file, which must be deleted.
+    """
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     process = start("-", env={"TMPDIR": str(scratch)}, stdin=subprocess.PIPE)

@@ -67,8 +67,8 @@ def script(tmp_path, monkeypatch):
     return write
 
 
-# bash lets a script ask only for what a function answers: its file names come from readline, so a
-# real terminal is asked.
+# In bash a script can only call the completion function.  File names come from readline, so this
+# needs a real terminal.
 class Terminal:
     """A shell at a pseudo terminal: type, and read what it shows until it is quiet."""
 
@@ -129,12 +129,12 @@ def terminal(request, script):
 def test_tab_completes_the_line_in_bash_and_zsh(terminal):
     wrong = []
     for line, offered in OFFERS:
-        args = line.split(" ")[1:]
+        argv = line.split(" ")[1:]
         terminal.types(f"{line}\t")
         time.sleep(0.15)
         terminal.types("\n")
         shown = terminal.shows(">\r\n").rpartition("<")[2].partition(">")[0].split()
-        if shown != [*args[:-1], *(offered or args[-1:])]:
+        if shown != [*argv[:-1], *(offered or argv[-1:])]:
             wrong.append((line, shown))
     assert not wrong
 
@@ -157,13 +157,13 @@ def test_fish_offers(script, line, offered):
 @on_posix
 @pytest.mark.needs("fish")
 @pytest.mark.parametrize(
-    ("args", "offered"), [("stat", "status"), ("-p x0", "x0at"), ("wor", "words.txt")]
+    ("argv", "offered"), [("stat", "status"), ("-p x0", "x0at"), ("wor", "words.txt")]
 )
-def test_fish_completes_a_copy_that_python_runs(script, args, offered):
+def test_fish_completes_a_copy_that_python_runs(script, argv, offered):
     path = script("fish")
     shutil.copy(PROGRAM, path.parent / "here")
-    ask = f"source {path}; complete -C 'python3 twat_fs.py {args}'"
-    ask += f"; complete -C 'python3 other.py {args}'"
+    ask = f"source {path}; complete -C 'python3 twat_fs.py {argv}'"
+    ask += f"; complete -C 'python3 other.py {argv}'"
     lines = good("fish", "--no-config", "-c", ask, cwd=path.parent / "here").splitlines()
     assert [line.partition("\t")[0] for line in lines] == [offered] * (1 + (offered == "words.txt"))
 
@@ -179,7 +179,7 @@ def test_fish_shows_what_options_do(script):
 
 
 @pytest.mark.parametrize(
-    ("args", "offered"),
+    ("argv", "offered"),
     [
         ([], COMMANDS),
         (["-p"], ["-p"]),
@@ -189,8 +189,8 @@ def test_fish_shows_what_options_do(script):
         (["a file", "--", "x\n"], []),
     ],
 )
-def test_the_program_offers_words_to_any_shell(args, offered):
-    lines = python(PROGRAM, "completion", "--", *args).splitlines()
+def test_the_program_offers_words_to_any_shell(argv, offered):
+    lines = python(PROGRAM, "completion", "--", *argv).splitlines()
     assert sorted(line.partition("\t")[0] for line in lines) == offered
 
 
@@ -198,10 +198,8 @@ def test_the_program_offers_words_to_any_shell(args, offered):
 @pytest.mark.needs("bash")
 def test_bash_knows_every_command_option_and_host(script):
     path = script("bash")
-    ask = (
-        f'source {path}; try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _twat_fs;'
-        ' echo "${COMPREPLY[@]}"; }'
-    )
+    ask = f'source {path}; try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _twat_fs;'
+    ask += ' echo "${COMPREPLY[@]}"; }'
     output = good(
         "bash",
         "-c",
@@ -217,9 +215,9 @@ def test_bash_knows_every_command_option_and_host(script):
     assert set(output[3].split()) == flags("serve") | {"--help", "--version"}
 
 
-@pytest.mark.parametrize("args", [[], ["tcsh"], ["bash", "zsh"]])
-def test_another_shell_is_a_wrong_command_line(args):
-    done = run(sys.executable, PROGRAM, "completion", *args)
+@pytest.mark.parametrize("argv", [[], ["tcsh"], ["bash", "zsh"]])
+def test_another_shell_is_a_wrong_command_line(argv):
+    done = run(sys.executable, PROGRAM, "completion", *argv)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr
 
 
@@ -243,29 +241,19 @@ def test_the_page_shows_every_command_option_host_and_exit_code(page):
     shown = subprocess.run(
         ["mandoc", "-Tutf8", str(page)], capture_output=True, text=True, check=True
     ).stdout
-    # bold is c, backspace, c
-    text = "".join(c for c, n in zip(shown, [*shown[1:], ""]) if c != "\b" and n != "\b")
-    words_of_page = set(text.replace(",", " ").split())
+    text = "".join(
+        c for c, n in zip(shown, [*shown[1:], ""]) if c != "\b" and n != "\b"
+    )  # bold is c, backspace, c
+    argv = set(text.replace(",", " ").split())
     flags = {
         flag
         for options in twat_fs.COMMAND_OPTIONS.values()
         for option in options
         for flag in option.flags.split()
     }
-    assert flags <= words_of_page, flags - words_of_page
-    assert set(HOSTS) <= words_of_page and set(COMMANDS) <= words_of_page
-    assert {
-        "0",
-        "1",
-        "2",
-        "3",
-        "4",
-        "5",
-        "6",
-        "130",
-        "TWAT_FS_TIMEOUT",
-        "SSL_CERT_FILE",
-    } <= words_of_page
+    assert flags <= argv, flags - argv
+    assert set(HOSTS) <= argv and set(COMMANDS) <= argv
+    assert {"0", "1", "2", "3", "4", "5", "6", "130", "TWAT_FS_TIMEOUT", "SSL_CERT_FILE"} <= argv
 
 
 def test_the_page_is_the_same_whenever_it_is_made(page, tmp_path):

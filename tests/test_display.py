@@ -37,7 +37,10 @@ def width(char):
 
 
 class Screen:
-    """A terminal: finished lines, the current line, its greatest width, and control sequences."""
+    """What a terminal shows: finished lines, and the current one.
+
+    Also the greatest width so far, and all that was not text.
+    """
 
     def __init__(self):
         self.lines, self.cells, self.at, self.widest, self.strange = [], [], 0, 0, ""
@@ -85,12 +88,12 @@ class Seen:
         return [part.rstrip() for part in re.split(r"[\r\n]+", self.text) if part.strip()]
 
     def percents(self):
-        return [int(percent) for percent in re.findall(r"(\d+)%", self.text)]
+        return [int(share) for share in re.findall(r"(\d+)%", self.text)]
 
 
 @pytest.fixture
 def watch(box, tmp_path):
-    """`watch("--limit-rate", "100k", path, columns=80)` runs on a terminal, stdout in a pipe."""
+    """`watch("--limit-rate", "100k", path, columns=80)`: run on a terminal, stdout in a pipe."""
 
     def run(
         *args, columns=80, env=None, encoding="utf-8", interrupt=None, stdin=subprocess.DEVNULL
@@ -98,14 +101,10 @@ def watch(box, tmp_path):
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen(
-            command(args),
-            cwd=tmp_path,
-            env=environment(box, env),
-            stdin=stdin,
+            command(args), cwd=tmp_path, env=environment(box, env), stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=slave,
-            start_new_session=True,
-        )
+            stderr=slave, start_new_session=True,
+        )  # fmt: skip
         os.close(slave)
         pieces = []
         reader = threading.Thread(target=listen, args=(master, pieces), daemon=True)
@@ -304,7 +303,7 @@ def test_with_json_the_meter_is_the_same(watch, file):
 def in_that_order(seen, *texts):
     """The draws that contain each text; all of one before all of the next."""
     numbers = [[n for n, line in enumerate(seen.draws) if text in line] for text in texts]
-    flat = [number for percent in numbers for number in percent]
+    flat = [number for share in numbers for number in share]
     return all(numbers) and flat == sorted(flat)
 
 
@@ -528,12 +527,12 @@ def shown(box, tmp_path):
 @pytest.mark.parametrize("name", ["list", "status"])
 def test_the_tables_wrap_and_lose_nothing(shown, program, name, columns):
     text = shown(name, columns=columns).replace("\r", "")
-    plain = program(name).stdout
-    assert text.split() == plain.split(), "each word, in the same order"
+    piped = program(name).stdout
+    assert text.split() == piped.split(), "each word, in the same order"
     assert "..." not in text
     too_long = [line for line in text.splitlines() if len(line) > columns]
     assert [line for line in too_long if " " in line.strip()] == [], "only a URL cannot be wrapped"
-    assert len(plain.splitlines()) == len(twat_fs.PROVIDERS) + 1 + 3 * 2, "a pipe is not wrapped"
+    assert len(piped.splitlines()) == len(twat_fs.PROVIDERS) + 1 + 3 * 2, "a pipe is not wrapped"
 
 
 def test_the_notes_wrap_in_their_column(shown):
@@ -553,10 +552,10 @@ def test_notes_go_below_their_host_on_40_columns(shown):
 
 
 def test_the_status_of_one_host_is_not_cut(shown):
-    args = " ".join(shown("status", "dropbox", columns=40).split())
-    assert args.startswith("dropbox not configured DROPBOX_REFRESH_TOKEN (or ")
-    assert "DROPBOX_ACCESS_TOKEN, for 4 hours) is not set; make" in args
-    assert args.endswith("token_access_type=offline")
+    argv = " ".join(shown("status", "dropbox", columns=40).split())
+    assert argv.startswith("dropbox not configured DROPBOX_REFRESH_TOKEN (or ")
+    assert "DROPBOX_ACCESS_TOKEN, for 4 hours) is not set; make" in argv
+    assert argv.endswith("token_access_type=offline")
 
 
 def test_all_details_of_some_hosts_fit(shown):
@@ -577,11 +576,8 @@ def test_the_help_fits(shown, columns):
 def test_a_terminal_on_stdout_shows_the_url_alone(box, file, tmp_path):
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        command([*SLOW, file(size=30_000)]),
-        cwd=tmp_path,
-        env=environment(box, None),
-        stdin=subprocess.DEVNULL,
-        stdout=slave,
+        command([*SLOW, file(size=30_000)]), cwd=tmp_path, env=environment(box, None),
+        stdin=subprocess.DEVNULL, stdout=slave,
         stderr=subprocess.PIPE,
     )
     os.close(slave)
@@ -597,21 +593,18 @@ def test_a_terminal_on_stdout_shows_the_url_alone(box, file, tmp_path):
 
 
 class Terminal:
-    """A program on its own terminal: a typed ^C is echoed and signals the process group."""
+    """A program with its own terminal, into which a test types.
 
-    def __init__(self, args, box, cwd):
+    The terminal echoes ^C, and sends the signal to its process group.
+    """
+
+    def __init__(self, argv, box, cwd):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.process = subprocess.Popen(
-            args,
-            cwd=cwd,
-            env=environment(box, None),
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
+            argv, cwd=cwd, env=environment(box, None), stdin=slave, stdout=slave, stderr=slave,
+            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
         os.close(slave)
         self.pieces = []
         self.reader = threading.Thread(target=listen, args=(self.master, self.pieces), daemon=True)
@@ -641,8 +634,8 @@ class Terminal:
 def terminal(box, tmp_path):
     started = []
 
-    def start(*args):
-        started.append(Terminal(args, box, tmp_path))
+    def start(*argv):
+        started.append(Terminal(argv, box, tmp_path))
         return started[-1]
 
     yield start
@@ -652,10 +645,10 @@ def terminal(box, tmp_path):
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
-@pytest.mark.parametrize("options", ["", "-q", "--no-progress", "-j 3"])
-def test_after_ctrl_c_only_that_stays(box, terminal, file, options, times):
-    seen = terminal(*command(["--limit-rate", "10k", *options.split(), file(size=300_000)]))
-    drawn = options not in ("-q", "--no-progress")
+@pytest.mark.parametrize("argv", ["", "-q", "--no-progress", "-j 3"])
+def test_after_ctrl_c_only_that_stays(box, terminal, file, argv, times):
+    seen = terminal(*command(["--limit-rate", "10k", *argv.split(), file(size=300_000)]))
+    drawn = argv not in ("-q", "--no-progress")
     seen.wait_for(lambda: box.uploads() and ("%" in seen.text or not drawn))
     os.write(seen.master, b"\x03" * times)
     code, lines = seen.ends()
@@ -687,8 +680,8 @@ def test_ctrl_c_ends_a_loop_of_the_shell(box, terminal, file, times):
     """bash goes on with the loop after a child that exits by itself, be it with 130."""
     for name in "abc":
         file(name, 300_000)
-    args = " ".join(command(["--limit-rate", "100k", "-p", "catbox"]))
-    seen = terminal("bash", "-c", f"for name in a b c; do {args} $name; done; echo after")
+    argv = " ".join(command(["--limit-rate", "100k", "-p", "catbox"]))
+    seen = terminal("bash", "-c", f"for name in a b c; do {argv} $name; done; echo after")
     seen.wait_for(lambda: "%" in seen.text)
     os.write(seen.master, b"\x03" * times)
     code, lines = seen.ends()

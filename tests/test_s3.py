@@ -761,7 +761,7 @@ def test_status_online_makes_a_round_trip(s3, program):
     env = {"AWS_S3_BUCKET": s3.bucket, **s3.env()}
     done = program("status", "s3", "--online", env=env)
     if "links" in s3.knows:
-        assert done.returncode == 0 and re.search(r"ready .*\(verified: full\)", done.stdout)
+        assert done.returncode == 0 and re.search(r"works .*\(verified: full\)", done.stdout)
     else:
         assert done.returncode == 1 and "cannot download" in done.stdout
     assert (
