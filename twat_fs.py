@@ -6327,7 +6327,7 @@ def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
         head = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths))
         if narrow:
             head = "  ".join(filter(None, cells)) + "\n    "
-        texts.append((head + f"\n{'':{indent}}".join(wrap(last))).rstrip())
+        texts.append((head + f"\n{' ' * indent}".join(wrap(last))).rstrip())
     return texts
 
 
