@@ -109,7 +109,7 @@ if TYPE_CHECKING:
     import ipaddress
     import json
     import queue
-    import select
+    import selectors
     import shlex
     import shutil
     import signal
@@ -128,7 +128,7 @@ if TYPE_CHECKING:
 else:
     LAZY = (
         "argparse base64 bisect calendar codecs configparser difflib email "
-        "fnmatch hashlib hmac html http ipaddress json queue select shlex shutil signal "
+        "fnmatch hashlib hmac html http ipaddress json queue selectors shlex shutil signal "
         "socket ssl subprocess tempfile threading unicodedata urllib zlib"
     )
     globals().update((name, Lazy(name)) for name in LAZY.split())
@@ -207,6 +207,16 @@ def parse_size(text: str) -> Optional[int]:
     if not match:
         return None
     return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " ")) or None
+
+
+def parse_number(text: Optional[str]) -> Optional[int]:
+    """The decimal number of a header, or None: hosts send "²", "-1" and worse."""
+    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text.strip(), re.ASCII) else None
+
+
+def redact_url(url: str) -> str:
+    """A URL without the parts that may be secret: user, password and query."""
+    return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
 
 
 def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
@@ -672,49 +682,56 @@ class Source(NamedTuple):
 
 
 def stat_regular_file(path: str) -> os.stat_result:
-    """What the system says of a regular file that we may read; foreverything else Unreadable names the way out."""
+    """The status of a regular file that can be read.
+
+    Raises Unreadable for anything else, with a command as a hint where one helps.
+    """
     shown = printable(path)
     try:
         stat_result = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise Unreadable(f"{shown or repr('')}: {local_reason(error)}") from error
-    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(stat_result.st_mode) else 0)):
+    mode = stat_result.st_mode
+    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
         raise Unreadable(f"{shown}: permission denied")
-    if not stat.S_ISREG(stat_result.st_mode):
-        raise not_a_file_error(path, shown, stat_result.st_mode)
-    if not stat_result.st_size and has_content(path):
-        raise not_a_file_error(path, shown, stat_result.st_mode)
+    if not stat.S_ISREG(mode) or (not stat_result.st_size and has_content(path)):
+        raise not_a_file_error(path, shown, mode)
     return stat_result
 
 
 def has_content(path: str) -> bool:
-    """Whether a file that says 0 bytes gives some, like those of /proc."""
+    """Whether a file of 0 bytes has content all the same, like those of /proc."""
     with contextlib.suppress(OSError), open(path, "rb", 0, opener=open_nonblocking) as file:
         return bool(file.read(1))
     return False
 
 
 def open_nonblocking(path: str, flags: int) -> int:
-    """An opener to whom a pipe that has come into the place of a file is no endless wait."""
+    """An opener that does not wait if a pipe has replaced the file."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
-    """What it is instead, and a command that makes a file of it."""
+    """The error that says what `path` is, with a command that makes a file of it."""
     if stat.S_ISDIR(mode):
-        # tar stores a symbolic link as such
+        # tar stores a symbolic link as such.
         folder = os.path.realpath(path) if os.path.islink(path.rstrip("/")) else path
         hint = pipe_hint("tar cf -", folder, ".tar")
         return Unreadable(f"{shown}: is a directory", hint=hint)
-    made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
-    file_type = "a pipe" if stat.S_ISFIFO(mode) else made
-    hint = "" if stat.S_ISCHR(mode) or stat.S_ISSOCK(mode) else pipe_hint("cat", path)
+    file_type, hint = "a device or socket", ""
+    if stat.S_ISFIFO(mode):
+        file_type = "a pipe"
+    elif stat.S_ISREG(mode):
+        file_type = "written by the system as it is read"
+    if not stat.S_ISCHR(mode) and not stat.S_ISSOCK(mode):
+        hint = pipe_hint("cat", path)
     return Unreadable(f"{shown}: is {file_type}, not a file", hint=hint)
 
 
 def pipe_hint(reader: str, path: str, extension: str = "") -> str:
-    """A command that uploads what `reader` reads there; no command for a path that cannot be typed."""
-    if re.match("/dev/(fd/|std)|/proc/[^/]+/fd/", path):  # `<(...)` of a shell is gone by then
+    """A command that uploads what `reader` reads from `path`; "" if the path cannot be typed."""
+    # The `<(...)` of a shell is gone when the hint is read.
+    if re.match("/dev/(fd/|std)|/proc/[^/]+/fd/", path):
         return f"pipe it: COMMAND | {program()} -"
     if not path.isprintable():
         return ""
@@ -725,14 +742,14 @@ def pipe_hint(reader: str, path: str, extension: str = "") -> str:
 
 
 def local_reason(error: Exception) -> str:
-    if isinstance(
-        error, FileNotFoundError
-    ):  # Windows has several words for it, in the language of its user
+    """The reason of an error of the system, in lower case."""
+    if isinstance(error, FileNotFoundError):
+        # Windows has several phrases for it, in the language of its user.
         return "no such file or directory"
     return str(getattr(error, "strerror", None) or error).lower()
 
 
-UNSAFE = {  # what no name has, and its characters
+UNSAFE = {  # what a name must not contain
     "a control character": r"[\0-\x1f\x7f-\x9f]",
     "a line separator": r"[\u2028\u2029]",
     "a character that reverses text": r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]",
@@ -742,19 +759,27 @@ UNSAFE_CHARACTER = "|".join(UNSAFE.values())
 
 
 def safe_name(name: str, limit: int = MAX_NAME) -> str:
-    """The name as it may stand in a multipart header or a URL: no path, no control or bidi character, <= 255 bytes.
+    """The name as it may stand in a multipart header or a URL.
 
-    Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need U+200C and U+200D.
-    Raw UTF-8 is what PHP, Go, busboy and Werkzeug read right (compared 2026-11-23); a lone surrogate is no UTF-8.
+    It has no path, no control characters, none that reverse text, and at most `limit` bytes.
+    Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need
+    U+200C and U+200D.  PHP, Go, busboy and Werkzeug read raw UTF-8 right (compared 2026-11-23); a
+    lone surrogate is not UTF-8.
     """
     base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     clean = re.sub(UNSAFE_CHARACTER, "_", base).strip(" ")
     if not clean.strip("."):
         return "file"
     stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
-    room = limit - len((dot + extension).encode())
-    shortened = stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
-    return (shortened if room > 0 else clean.encode()[:limit].decode("utf-8", "ignore")).strip(" ")
+    return shortened(stem, dot + extension, limit).strip(" ")
+
+
+def shortened(stem: str, ending: str, limit: int = MAX_NAME) -> str:
+    """Both in at most `limit` bytes of UTF-8; an ending that leaves no room is cut too."""
+    room = limit - len(ending.encode())
+    if room <= 0:
+        stem, ending, room = stem + ending, "", limit
+    return stem.encode()[:room].decode("utf-8", "ignore") + ending
 
 
 def upload_name(name: str, unique: bool) -> str:
@@ -763,32 +788,32 @@ def upload_name(name: str, unique: bool) -> str:
 
 @functools.cache
 def uses(name: str) -> Iterator[int]:
-    """Counts how often this process has wanted a unique name."""
+    """Counts how often this process has used a unique name."""
     return itertools.count()
 
 
 def new_name(name: str) -> str:
-    """A name with the time (UTC) in it, different from all that were made before."""
+    """The name with the time (UTC) in it, different from all names made before."""
     unique = unique_name(name, time.gmtime())
     return varied_name(unique) if next(uses(unique)) else unique
 
 
 def varied_name(name: str) -> str:
-    """Another name in the same second; at random, because another process may look for one too."""
+    """The name with random digits in it, because other processes may want the same name."""
     return unique_name(name, time.gmtime(), f"_{os.urandom(3).hex()}")
 
 
 def unique_name(name: str, now: time.struct_time, pattern: str = "_%Y%m%d_%H%M%S") -> str:
     stem, extension = os.path.splitext(name)
     stamp = time.strftime(pattern, now)
-    room = MAX_NAME - len((stamp + extension).encode())
-    if room < 0:  # that is no extension
-        stem, extension, room = name, "", MAX_NAME - len(stamp)
-    return stem.encode()[:room].decode("utf-8", "ignore") + stamp + extension
+    if len((stamp + extension).encode()) > MAX_NAME:  # too long for an extension
+        stem, extension = name, ""
+    return shortened(stem, stamp + extension)
 
 
-# By IANA's registry (November 2026), else as browsers and Debian's media-types say.  Python's own table differs from
-# version to version, and lacks half of these in 3.9; a system's table differs from machine to machine.
+# From IANA's registry (November 2026), else from browsers and Debian's media-types.  Python's own
+# table differs from version to version, and lacks half of these in 3.9; a system's table differs
+# from machine to machine.
 CONTENT_TYPE_ROWS = """
 application/epub+zip epub
 application/gzip gz tgz
@@ -883,7 +908,8 @@ text/html html htm
 text/javascript js mjs cjs
 text/markdown md markdown
 text/n3 n3
-text/plain txt log text ini cfg conf c h cc cpp hpp go rs java jsx tsx ksh pl rb php lua bat ps1 diff patch env srt
+text/plain txt log text ini cfg conf c h cc cpp hpp go rs java jsx tsx ksh pl rb php lua bat
+text/plain ps1 diff patch env srt
 text/rtf rtf
 text/tab-separated-values tsv
 text/turtle ttl
@@ -914,19 +940,24 @@ CONTENT_TYPES = {
 
 
 def guess_type(name: str) -> str:
-    """Guessed from what follows the last dot of the name."""
-    extension = os.path.splitext(name.rpartition("/")[2])[1]
+    """The content type for the extension of a name."""
+    extension = os.path.splitext(name)[1]
     return CONTENT_TYPES.get(extension[1:].lower(), "application/octet-stream")
 
 
 def type_with_charset(name: str, body: Content) -> str:
-    """The type for a host that shows what it stores: browsers take text without a charset for Latin-1 or worse."""
-    guessed = guess_type(name)
-    return f"{guessed}; charset=utf-8" if guessed[:5] == "text/" and is_text(body) else guessed
+    """The content type for a host that shows files in the browser.
+
+    Browsers read text without a charset as Latin-1 or worse.
+    """
+    content_type = guess_type(name)
+    if content_type.startswith("text/") and is_text(body):
+        content_type += "; charset=utf-8"
+    return content_type
 
 
 def is_text(body: Content, limit: int = sys.maxsize) -> bool:
-    """UTF-8 without a NUL, as far as the first `limit` bytes show; their last character may be cut."""
+    """Whether the first `limit` bytes are UTF-8 without NUL; their last character may be cut."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with contextlib.suppress(UnicodeDecodeError):
         blocks = map(decoder.decode, read_body(slice_body(body, 0, limit)))
@@ -936,7 +967,7 @@ def is_text(body: Content, limit: int = sys.maxsize) -> bool:
 
 
 def iri_to_uri(url: str) -> str:
-    """A URL whose foreign letters and spaces are percent-encoded; what is encoded already stays as it is."""
+    """The URL with letters outside ASCII and spaces percent-encoded; "%" stays as it is."""
     return urllib.parse.quote(url.encode("utf-8", "surrogateescape"), safe="%/:?#[]@!$&'()*+,;=~")
 
 
@@ -949,26 +980,22 @@ def multipart(
 ) -> tuple[str, Body]:
     """Content-Type and body of a form: text fields first, the file last (RFC 7578).
 
-    A quote in the name goes as \\" because only Werkzeug undoes %22; there is no filename* because PHP loses the file.
+    A quote in the name is sent as \\" because only Werkzeug decodes %22; there is no filename*,
+    because PHP loses the file then.
     """
     boundary = "twat-fs-" + os.urandom(16).hex()
-    head = "".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'
-        for k, v in fields
-    )
-    name = source.name.replace('"', '\\"')
-    head += f'--{boundary}\r\nContent-Disposition: form-data; name="{file_field}"; filename="{name}"\r\n'
+    start = f"--{boundary}\r\nContent-Disposition: form-data; name="
+    head = "".join(f'{start}"{name}"\r\n\r\n{value}\r\n' for name, value in fields)
+    file_name = source.name.replace('"', '\\"')
+    head += f'{start}"{file_field}"; filename="{file_name}"\r\n'
     head += f"Content-Type: {guess_type(source.name)}\r\n\r\n"
     tail = f"\r\n--{boundary}--\r\n"
-    return f"multipart/form-data; boundary={boundary}", (
-        head.encode(),
-        *source.body,
-        tail.encode(),
-    )
+    body: Body = (head.encode(), *source.body, tail.encode())
+    return f"multipart/form-data; boundary={boundary}", body
 
 
 def slice_body(body: Content, start: int, size: int) -> Content:
-    """A range of a body, which is a body too; nothing is read or copied."""
+    """A range of a body, as a body; nothing is read or copied."""
     pieces = []
     for piece in body:
         first, end = max(start, 0), min(start + size, piece.size)
@@ -984,11 +1011,15 @@ def parts_of(body: Content, size: int) -> list[Content]:
 
 @contextlib.contextmanager
 def open_slice(piece: Slice) -> Iterator[Any]:
-    """The file behind a slice, unbuffered, if it is still the file of the first look; checked again after."""
+    """The file of a slice, unbuffered.
+
+    Raises SourceChanged if the file changed since it was chosen, or changes while it is read.
+    """
     if isinstance(piece.origin, bytes):
         yield io.BytesIO(piece.origin)
         return
-    try:  # closed below; here only a failure to open counts
+    # Closed below; here only a failure to open counts.
+    try:
         file = open(piece.origin, "rb", 0, opener=open_nonblocking)  # noqa: SIM115
     except OSError as error:
         raise SourceChanged(f"no longer readable: {local_reason(error)}") from error
@@ -1000,14 +1031,18 @@ def open_slice(piece: Slice) -> Iterator[Any]:
 
 def check_unchanged(file: Any, piece: Slice) -> None:
     if FileVersion.of(os.fstat(file.fileno())) != piece.stamp:
-        raise SourceChanged(
-            "changed while being read",
-            hint=pipe_hint("cat", os.fsdecode(piece.origin)),
-        )
+        raise changed_error(piece, "changed while being read")
+
+
+def changed_error(piece: Slice, message: str) -> SourceChanged:
+    return SourceChanged(message, hint=pipe_hint("cat", os.fsdecode(piece.origin)))
 
 
 def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
-    """The bytes of a slice, through one buffer; a file that ends too early is a SourceChanged."""
+    """The bytes of a slice, in blocks of up to `step` bytes that share one buffer.
+
+    Raises SourceChanged for a file that ends too early, Unreadable if reading fails.
+    """
     buffer = memoryview(bytearray(min(step, max(piece.size, 1))))
     left = piece.size
     with open_slice(piece) as file:
@@ -1018,8 +1053,7 @@ def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             except OSError as error:
                 raise Unreadable(f"read failed: {local_reason(error)}") from error
             if not count:
-                hint = pipe_hint("cat", os.fsdecode(piece.origin))
-                raise SourceChanged("became shorter while being read", hint=hint)
+                raise changed_error(piece, "became shorter while being read")
             left -= count
             yield buffer[:count]
 
@@ -1042,26 +1076,63 @@ def digest_of(body: Content, digest: Any) -> str:
 
 # 5  The wire --------------------------------------------------------------------------------------
 #
-#    Transport.send(request)
-#       line   = a kept connection, or a new one:  resolve -> connect -> [proxy] -> [TLS]
-#       head   by http.client;  body by Stream, in large steps;  answer by http.client
+#    Transport.send(request)     a stream for this host: an idle one, or a new one by the Connector
+#       Connector.connect        resolve -> connect -> [proxy] -> [TLS]
+#       Exchange.run             head by http.client, body in large steps, response by http.client
 #
-#    A Stream is full duplex: a host that answers 413 and hangs up while we still send has said why, and urllib would
-#    lose its answer.  TLS is done in memory (SSLObject): one large send where SSLSocket makes a system call for each
-#    record of 16 KiB (0.65 of its time for 1 GiB), and TLS within TLS (an https proxy) costs nothing extra.
+#    The states of a Stream.  Each thread has its own streams, one for each host and port.
+#
+#        +------------+  TLS ready   +------+  next request   +---------+
+#        | connecting |------------->| idle |---------------->| sending |----+
+#        +------------+              +------+                 +---------+    | host sends, or
+#              |                      |   ^        all is sent  |            | the write fails
+#              | fails                |   | complete            v            v
+#              v                      |   |          +---------+  listens  +----------------+
+#        +------------+   host closes |   +----------| reading |<----------| early response |
+#        |   closed   |<--------------+              +---------+           +----------------+
+#        +------------+<-------------------------------------+  cut short, late or not reusable
+#
+#    connecting      The Connector reads and writes: CONNECT or SOCKS5, then the handshake of TLS.
+#                    It does not listen while it writes, because a host has nothing to say before
+#                    that.  An address that accepts and stays silent gives way to the next one.
+#    idle            No code uses the stream.  Session tickets of TLS 1.3 may arrive.  Before the
+#                    next request `is_reusable` reads once: data, or the end of the stream, mean
+#                    closed.
+#    sending         The Exchange writes, and listens before each write.  "100 Continue" is dropped.
+#                    A write waits at most `idle_timeout`; each byte that leaves restarts that time.
+#    early response  The host sent something or closed, so writing stops at once: a host that sends
+#                    413 and closes has said why, and urllib loses that response.  A failed write
+#                    leads here too, with 5 seconds of patience.  A success is an error here, a
+#                    refusal is returned; then the stream is closed, because the host may still
+#                    expect the rest of the body.
+#    reading         http.client reads through `makefile`.  The head must begin within
+#                    `idle_timeout`, and all must arrive within twice that time; a download has more
+#                    time, by its size.
+#    closed          Final.  If the host closed an idle stream at the moment of its use, a request
+#                    without a body that may be repeated is sent again on a new stream.
+#
+#    In every state a stream raises TimeoutError at its `deadline`, and ConnectionAbortedError once
+#    the Event `stop` is set.  Sockets never block; waits come in steps of TICK.
+#
+#    TLS is done in memory (SSLObject): one large send where SSLSocket makes a system call for each
+#    record of 16 KiB (0.65 of its time for 1 GiB), and TLS within TLS (an https proxy) is just a
+#    second layer.
 
 
 class EarlyResponse(Exception):
-    """The host speaks while we are still sending: listen before anything else."""
+    """The host sent something, or closed the connection, while the request was being sent."""
 
 
 def bracketed(host: str) -> str:
-    """A name or address as it stands in a URL."""
+    """A host name or address as it stands in a URL."""
     return f"[{host}]" if ":" in host else host
 
 
 class Proxy(NamedTuple):
-    """A proxy's address; `scheme` is http, https, socks5 (names are looked up here) or socks5h (there)."""
+    """The address of a proxy.
+
+    `scheme` is http, https, socks5 (names are resolved here) or socks5h (names are resolved there).
+    """
 
     scheme: str
     host: str
@@ -1073,53 +1144,76 @@ class Proxy(NamedTuple):
         return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
 
     def authorization(self) -> tuple[Header, ...]:
-        return (
-            (("Proxy-Authorization", basic(self.user, self.password)),)
-            if self.user or self.password
-            else ()
-        )
+        if not (self.user or self.password):
+            return ()
+        return (("Proxy-Authorization", basic(self.user, self.password)),)
 
 
 def basic(user: str, password: str) -> str:
-    return (
-        "Basic "
-        + base64.b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode()
-    )
+    """The value of an Authorization header (RFC 7617)."""
+    credentials = f"{user}:{password}".encode("utf-8", "surrogateescape")
+    return "Basic " + base64.b64encode(credentials).decode()
 
 
-PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 PORTS = {"http": 80, "https": 443}
+PROXY_PORTS = {**PORTS, "socks5": 1080, "socks5h": 1080}
+
+
+def ascii_host(url: Any) -> str:
+    """The host of a split URL, in IDNA; raises ValueError."""
+    host = url.hostname or ""
+    return host if host.isascii() else host.encode("idna").decode()
 
 
 def parse_proxy(text: str) -> Proxy:
-    """Raises UsageError; the text may hold a password, so that no message repeats it."""
+    """Raises UsageError; its message never repeats the text, which may contain a password."""
     text = text if "://" in text else "http://" + text
     try:
         url = urllib.parse.urlsplit(text)
-        # desktops write socks:// for a proxy that looks up names itself
-        scheme = re.sub("^socks$", "socks5h", url.scheme.lower())
-        host, port = url.hostname, url.port
+        host, port = ascii_host(url), url.port
         if not host or re.search(r"[]#/?[]", text.partition("://")[2].rpartition("@")[0]):
             raise ValueError
     except ValueError as error:
+        encode = "in its password write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D"
         raise UsageError(
             "invalid proxy URL (expected http://HOST:PORT)",
             phase="proxy",
-            hint="in its password write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D"
-            if "@" in text
-            else "",
+            hint=encode if "@" in text else "",
         ) from error
+    # Desktops write socks:// for a proxy that resolves names itself.
+    scheme = "socks5h" if url.scheme == "socks" else url.scheme
     if scheme not in PROXY_PORTS:
-        raise UsageError(
-            f"unsupported proxy scheme {printable(scheme)!r} (use {', '.join(PROXY_PORTS)})",
-            phase="proxy",
-        )
+        supported = "http, https, socks5 or socks5h"
+        message = f"unsupported proxy scheme {printable(scheme)!r} (use {supported})"
+        raise UsageError(message, phase="proxy")
     user, password = (urllib.parse.unquote(secret or "") for secret in (url.username, url.password))
     return Proxy(scheme, host, port or PROXY_PORTS[scheme], user, password)
 
 
+class Network(NamedTuple):
+    """How to reach hosts: all that a Transport needs to know.  Times are seconds.
+
+    `proxy` is for every host; `proxies` are those of the environment, by scheme, and "no" lists the
+    hosts that need none.  `secrets` are values to mask in responses.
+    """
+
+    proxy: Optional[Proxy] = None
+    proxies: Mapping[str, str] = {}
+    cacert: Optional[str] = None
+    insecure: bool = False
+    ip_version: Optional[int] = None
+    connect_timeout: float = 15.0
+    idle_timeout: float = STALL
+    max_time: Optional[float] = None
+    limit_rate: Optional[int] = None
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Network proxy={self.proxy!r} ip_version={self.ip_version}>"
+
+
 class Target(NamedTuple):
-    """Where a URL leads, and which certificates count there if not the default ones."""
+    """The server and path of a URL; `ca_bundle` replaces the default certificates for this host."""
 
     scheme: str
     host: str
@@ -1132,48 +1226,45 @@ class Target(NamedTuple):
         return host if self.port == PORTS.get(self.scheme) else f"{host}:{self.port}"
 
 
+HOST_PATTERN = (
+    r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?"
+    r"|(?=.*:)[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?"
+)
+
+
 @functools.lru_cache(maxsize=64)
 def parse_target(url: str) -> Target:
+    """Raises NoLink for an invalid URL, and for any scheme but http, https and tcp."""
     try:
         parts = urllib.parse.urlsplit(url)
-        host = (parts.hostname or "").encode("idna" if not url.isascii() else "ascii").decode()
-        port = parts.port or PORTS.get(parts.scheme, 0)
-    except (ValueError, UnicodeError) as error:
+        host, port = ascii_host(parts), parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError as error:
         raise NoLink(f"invalid URL: {printable(redact_url(url))}", phase="link") from error
-    good = re.fullmatch(
-        r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?",
-        host,
-    )
-    if len(host) > 253 or ".." in host or parts.scheme not in ("http", "https", "tcp") or not good:
+    valid = re.fullmatch(HOST_PATTERN, host) and len(host) <= 253
+    if not valid or parts.scheme not in ("http", "https", "tcp"):
         raise NoLink(f"unsupported URL: {printable(redact_url(url))}", phase="link")
-    return Target(
-        parts.scheme,
-        host,
-        port,
-        iri_to_uri((parts.path or "/") + ("?" + parts.query if parts.query else "")),
-    )
+    path = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+    return Target(parts.scheme, host, port, iri_to_uri(path))
 
 
 def base_url(url: str) -> str:
-    """The URL of a server as it travels, without a slash at its end: its name in IDNA, its path in ASCII."""
+    """The URL of a server without a final slash: its host name in IDNA, its path in ASCII."""
     target = parse_target(url)
     return f"{target.scheme}://{target.netloc()}{target.path.partition('?')[0].rstrip('/')}"
 
 
-def redact_url(url: str) -> str:
-    """A URL without what may be secret in it: user, password, query."""
-    return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
-
-
 def is_spared(target: Target, no_proxy: str) -> bool:
-    """Whether NO_PROXY lists this host: by name, parent domain, address or network, with or without a port."""
+    """Whether NO_PROXY lists this host.
+
+    An entry is a name, a parent domain, an address or a network, with or without a port.
+    """
     host = target.host.rstrip(".")
     for entry in re.findall(r"[^\s,;]+", no_proxy.lower()):
         if entry == "*":
             return True
         name = re.sub(rf"(^[^:]*|\]):{target.port}$", r"\1", entry)
         name = re.sub(r"^\*?\.?|[][]|\.$", "", name)
-        with contextlib.suppress(ValueError):  # no name, or no network
+        with contextlib.suppress(ValueError):  # not a name, or not a network
             if f".{host}".endswith("." + name.encode("idna").decode()):
                 return True
             if ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False):
@@ -1185,104 +1276,58 @@ def is_loopback(host: str) -> bool:
     return bool(re.fullmatch(r"localhost\.?|::1|(::ffff:)?127(\.[0-9]{1,3}){3}", host))
 
 
+Sink = Callable[[bytes], object]
+Receive = Callable[[int], bytes]  # up to so many bytes; b"" at the end of the connection
+
+
 class Tls:
-    """TLS over any channel that never blocks; what it encrypts leaves in sends as large as what it is given."""
+    """One layer of TLS in memory; `receive` reads from the layer below, and never blocks."""
 
-    def __init__(self, channel: Any, context: Any, host: str) -> None:
-        self.channel, self.unsent = channel, memoryview(b"")
-        self.wants_read, self.ends = ssl.SSLWantReadError, (ssl.SSLZeroReturnError, ssl.SSLEOFError)
+    def __init__(self, receive: Receive, context: Any, host: str) -> None:
+        self.receive = receive
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
+        self.session = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
 
-    def flush(self) -> None:
-        """Sends what is encrypted; BlockingIOError while the channel cannot take it all."""
-        while self.unsent or self.outgoing.pending:
-            self.unsent = self.unsent or memoryview(self.outgoing.read())
-            self.unsent = self.unsent[self.channel.send(self.unsent) :]
-        flush(self.channel)
+    def encrypt(self, data: Any) -> bytes:
+        """The records for these bytes, after those that TLS has to send for itself."""
+        view = memoryview(data)
+        while view:
+            view = view[self.session.write(view) :]
+        return bytes(self.outgoing.read())
 
-    def feed(self) -> None:
-        with contextlib.suppress(
-            OSError
-        ):  # would block; or broken, and then there may still be something to read
-            self.flush()
-        data = self.channel.recv(256 * KiB)
+    def feed(self, data: bytes) -> None:
+        """Add bytes from the layer below; b"" is the end of the connection."""
         if data:
             self.incoming.write(data)
         else:
             self.incoming.write_eof()
 
-    def handshake(self) -> None:
-        while True:
-            try:
-                self.tls.do_handshake()
-                return self.flush()
-            except self.wants_read:
-                self.feed()
-            except Exception:
-                with contextlib.suppress(OSError):  # the alert that tells the other side why
-                    self.flush()
-                raise
-
-    def send(self, data: memoryview) -> int:
-        self.flush()
-        count = int(self.tls.write(data))
-        with contextlib.suppress(BlockingIOError):
-            self.flush()
-        return count
-
     def recv(self, size: int) -> bytes:
         while True:
             try:
-                return bytes(self.tls.read(size))
-            except self.wants_read:
-                self.feed()
-            except self.ends:
+                return bytes(self.session.read(size))
+            except ssl.SSLWantReadError:
+                self.feed(self.receive(256 * KiB))
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
-
-    def fileno(self) -> int:
-        return int(self.channel.fileno())
-
-    def shutdown(self, direction: int) -> None:
-        """TLS has no half-closed state that proxies agree on; termbin ends by itself after 5 idle seconds."""
-
-    def close(self) -> None:
-        self.channel.close()
-
-
-def backlog(channel: Any) -> int:
-    """The bytes that TLS, or TLS within TLS, has taken and that have not left."""
-    return (
-        len(channel.unsent) + channel.outgoing.pending + backlog(channel.channel)
-        if isinstance(channel, Tls)
-        else 0
-    )
-
-
-def flush(channel: Any) -> int:
-    if isinstance(channel, Tls):
-        channel.flush()
-    return 0
 
 
 def wait_ready(channels: Sequence[Any], read: bool, write: bool, seconds: float) -> list[Any]:
-    """Those that can be read or written, or have failed, within that time; select() knows no descriptor above 1023."""
-    if not hasattr(select, "poll"):  # Windows
-        selected = select.select(
-            channels if read else [], channels if write else [], channels, seconds
-        )
-        return list({*selected[0], *selected[1], *selected[2]})
-    poll = select.poll()
-    for channel in channels:
-        poll.register(channel, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-    ended = {fd for fd, _ in poll.poll(seconds * 1000)}
-    return [channel for channel in channels if channel.fileno() in ended]
+    """The channels that are readable, writable or in error; empty after that time.
+
+    Windows has select() only, which does not support descriptors above 1023.
+    """
+    events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
+    with getattr(selectors, "PollSelector", selectors.SelectSelector)() as selector:
+        for channel in channels:
+            selector.register(channel, events)
+        return [key.fileobj for key, _ in selector.select(max(0, seconds))]
 
 
 class Incoming(io.RawIOBase):
-    """What a connection receives, as a file."""
+    """The bytes that a connection receives, as a file."""
 
-    def __init__(self, receive: Callable[[int], bytes]) -> None:
+    def __init__(self, receive: Receive) -> None:
         self.receive = receive
 
     def readable(self) -> bool:
@@ -1294,103 +1339,108 @@ class Incoming(io.RawIOBase):
         return len(data)
 
     def readall(self) -> bytes:
-        """Nobody reads without a bound, except http.client for a chunk of -1 bytes."""
+        """Never read without a limit; only http.client does, for a chunk of -1 bytes."""
         raise ValueError("a negative size")
 
 
+INFORMATIONAL = rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+"
+
+
 class Stream:
-    """One connection, sending and listening at once; TimeoutError when nothing moves for `stall` seconds, or at `until`."""
+    """One connection that sends and listens at the same time; the states are drawn above.
 
-    def __init__(self, channel: Any, stall: float, until: float, peer: Any = None) -> None:
-        self.channel, self.idle_timeout, self.deadline, self.peer = channel, stall, until, peer
-        self.early_data = b""  # of the answer, while we were still sending
-        self.stop: Any = None
+    Raises TimeoutError if nothing moves for `idle_timeout` seconds, and at `deadline`, which is a
+    value of time.monotonic().
+    """
 
-    def check_deadline(self) -> None:
-        """A line that never blocks would never notice the end of its time."""
-        if time.monotonic() >= self.deadline:
+    def __init__(self, sock: Any, idle_timeout: float, deadline: float, peer: Any = None) -> None:
+        self.sock, self.peer = sock, peer
+        self.idle_timeout, self.deadline = idle_timeout, deadline
+        self.layers: list[Tls] = []  # that of a proxy before that of the host
+        self.recv = sock.recv  # of the last layer
+        self.proxy: Optional[Proxy] = None  # if it forwards requests instead of bytes
+        self.early_data = b""  # of the response, received while sending
+        self.listening = False  # before each write, for an early response
+        self.stop: Any = None  # a threading.Event
+
+    def begin(self, idle_timeout: float, deadline: float, stop: Any) -> None:
+        """Begin a request: from now on listen while sending."""
+        self.idle_timeout, self.deadline, self.stop = idle_timeout, deadline, stop
+        self.listening = True
+
+    def check_time(self, idle_deadline: float) -> None:
+        now = time.monotonic()
+        if now >= self.deadline:
             raise TimeoutError("timed out")
+        if now >= idle_deadline:
+            raise TimeoutError(f"timed out (no data for {self.idle_timeout:.3g} s)")
         if self.stop and self.stop.is_set():
             raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
-    def wait(self, read: bool, write: bool, give_up: float = FOREVER) -> None:
-        patience = min(self.idle_timeout, give_up - time.monotonic())
-        give_up = min(time.monotonic() + patience, self.deadline)
-        while not wait_ready(
-            [self.channel], read, write, max(0, min(TICK, give_up - time.monotonic()))
-        ):
-            self.check_deadline()
-            if time.monotonic() >= give_up:
-                raise TimeoutError(f"timed out (no data for {patience:.3g} s)")
-
     def secure(self, context: Any, host: str) -> None:
-        tls = Tls(self.channel, context, host)
+        """Add a layer of TLS."""
+        tls = Tls(self.recv, context, host)
         while True:
             try:
-                tls.handshake()
+                tls.session.do_handshake()
                 break
-            except BlockingIOError:
-                self.wait(read=True, write=bool(tls.unsent))
-        self.channel = tls
+            except ssl.SSLWantReadError:
+                self.sendall(tls.encrypt(b""))
+                tls.feed(self.receive(256 * KiB))
+            except ssl.SSLError:
+                with contextlib.suppress(OSError):  # the alert tells the server why
+                    self.sendall(tls.encrypt(b""))
+                raise
+        self.sendall(tls.encrypt(b""))
+        self.layers.append(tls)
+        self.recv = tls.recv
 
-    def write_when_ready(self, act: Callable[..., int], *args: Any) -> int:
-        """One step of sending, as soon as the wire takes it; Answered if the host speaks first.
-
-        A host that says "100 Continue" again and again, and takes nothing, is as silent as one that says nothing.
-        """
-        give_up, held = FOREVER, -1
-        while True:
-            self.check_deadline()
-            self.check_early_response()
-            try:
-                return act(*args)
-            except BlockingIOError:
-                if backlog(self.channel) != held:  # some of it has left
-                    held, give_up = backlog(self.channel), time.monotonic() + self.idle_timeout
-                self.wait(True, True, give_up)
-                if time.monotonic() >= give_up:
-                    raise TimeoutError from None
-
-    def check_early_response(self) -> None:
-        """Answered if the host speaks, or hangs up; "100 Continue" is no answer."""
-        try:
-            data = self.channel.recv(16 * KiB)
-        except BlockingIOError:
-            return
-        self.early_data = re.sub(
-            rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+",
-            b"",
-            self.early_data + data,
-        )
-        if (
-            not data
-            or len(self.early_data) > 64 * KiB
-            or not re.match(rb"HTTP/1\.[01] 1|\Z", self.early_data)
-        ):
-            raise EarlyResponse
-
-    def sendall(self, data: "Union[bytes, memoryview]") -> None:
+    def sendall(self, data: Any) -> None:
+        """Send `data`, and what TLS has to send for itself."""
+        for tls in reversed(self.layers):
+            data = tls.encrypt(data)
         view = memoryview(data)
         while view:
-            view = view[self.write_when_ready(self.channel.send, view) :]
+            view = view[self.when_ready(self.sock.send, view, write=True) :]
 
-    def flush(self) -> None:
-        """Sends what TLS still holds; once all has left, an answer is no early one."""
+    def when_ready(self, act: Callable[[Any], Any], argument: Any, write: bool) -> Any:
+        """The result of `act`, called again until it does not block.
+
+        While sending, only bytes that leave count as movement: a host that repeats "100 Continue"
+        and accepts no data is as idle as a silent one.
+        """
+        idle_deadline = time.monotonic() + self.idle_timeout
+        while True:
+            self.check_time(idle_deadline)
+            if write and self.listening:
+                self.check_early_response()
+            try:
+                return act(argument)
+            except BlockingIOError:
+                if not write:
+                    self.sendall(b"")  # TLS may have to send something before it can read
+                seconds = min(TICK, min(idle_deadline, self.deadline) - time.monotonic())
+                read = self.listening or not write
+                if wait_ready([self.sock], read, write, seconds) and not write:
+                    idle_deadline = time.monotonic() + self.idle_timeout
+
+    def check_early_response(self) -> None:
+        """Raise EarlyResponse if the host sent something or closed; drop "100 Continue"."""
         try:
-            flush(self.channel)
+            data = self.recv(16 * KiB)
         except BlockingIOError:
-            self.write_when_ready(flush, self.channel)
+            return
+        self.early_data = re.sub(INFORMATIONAL, b"", self.early_data + data)
+        incomplete = re.match(rb"HTTP/1\.[01] 1|\Z", self.early_data)
+        if not data or not incomplete or len(self.early_data) > 64 * KiB:
+            raise EarlyResponse
 
     def receive(self, size: int) -> bytes:
+        """Up to `size` bytes as soon as there are some; b"" at the end of the connection."""
         if self.early_data:
             data, self.early_data = self.early_data[:size], self.early_data[size:]
             return data
-        while True:
-            self.check_deadline()
-            try:
-                return bytes(self.channel.recv(size))
-            except BlockingIOError:
-                self.wait(read=True, write=False)
+        return self.when_ready(self.recv, size, write=False)  # type: ignore[no-any-return]
 
     def read_exactly(self, count: int) -> bytes:
         data = b""
@@ -1402,107 +1452,118 @@ class Stream:
         return data
 
     def makefile(self, mode: str) -> Any:
-        """For http.client, which reads the answer from here."""
+        """A file to read from, for http.client."""
         return io.BufferedReader(Incoming(self.receive), 64 * KiB)
 
     def close(self) -> None:
-        """Nothing: http.client closes before the body of the answer is read.  We hang up."""
+        """Do nothing: http.client closes before the body of the response is read."""
 
     def hang_up(self) -> None:
-        self.channel.close()
+        self.sock.close()
 
     __del__ = hang_up  # the connections of a thread end with it
 
     def is_reusable(self) -> bool:
-        """Whether an idle connection is still good: not closed, and nothing but session tickets of TLS came unasked."""
+        """Whether an idle connection is still open, and got nothing but session tickets of TLS."""
         try:
-            self.early_data += self.channel.recv(1)
+            self.early_data += self.recv(1)
         except OSError as error:
             return isinstance(error, BlockingIOError) and not self.early_data
         return False
 
 
-def resolve(host: str, port: int, seconds: float, ip_version: Optional[int] = None) -> list[Any]:
-    """The addresses of a host; in a thread of its own because nothing can interrupt getaddrinfo."""
-    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+def resolve(host: str, port: int, deadline: float, ip_version: Optional[int] = None) -> list[Any]:
+    """The addresses of a host, as getaddrinfo returns them; raises OSError.
+
+    Nothing can interrupt getaddrinfo, so it runs in a thread of its own.
+    """
+    results: queue.SimpleQueue[Any] = queue.SimpleQueue()
     family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(ip_version or 0, socket.AF_UNSPEC)
     begun = time.monotonic()
 
-    def look() -> None:
+    def look_up() -> None:
         try:
-            name = host.encode() if host.isascii() else host  # text would load the tables of IDNA
-            answer.put(socket.getaddrinfo(name, port, family, socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            answer.put(error)
+            # As bytes, because text loads the tables of IDNA.
+            results.put(socket.getaddrinfo(host.encode(), port, family, socket.SOCK_STREAM))
+        except OSError as error:
+            results.put(error)
 
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=look_up, daemon=True).start()
     try:
-        addresses = answer.get(timeout=max(min(seconds, DNS_TIME), 0.001))
+        addresses = results.get(timeout=max(min(deadline - begun, DNS_TIME), 0.001))
     except queue.Empty:
-        raise Unreachable(f"{host}: DNS lookup timed out", phase="dns", timed_out=True) from None
-    if isinstance(addresses, Exception):
-        # the resolver has its own time-outs, and calls them a temporary failure
-        silent = time.monotonic() - begun > DNS_TIME / 2 - 1
-        reason = (
-            "invalid host name" if isinstance(addresses, UnicodeError) else local_reason(addresses)
-        )
-        raise Unreachable(f"{host}: {reason}", phase="dns", timed_out=silent) from addresses
+        raise TimeoutError("DNS lookup timed out") from None
+    if isinstance(addresses, OSError):
+        # The resolver has time-outs of its own, and calls them a temporary failure.
+        if time.monotonic() - begun > DNS_TIME / 2 - 1:
+            raise TimeoutError(local_reason(addresses)) from addresses
+        raise addresses
     return list(addresses)
 
 
-def connect_fastest(addresses: Sequence[Any], seconds: float) -> Any:
-    """The first address that answers; the next one is tried when one fails or is silent for 0.25 s (RFC 8305)."""
+def connect_fastest(addresses: Sequence[Any], deadline: float) -> Any:
+    """A socket for the first address that accepts; raises OSError.
+
+    The next address is tried when one fails, or is silent for 0.25 s (RFC 8305).
+    """
+    untried = list(addresses)
     waiting: list[Any] = []
-    queue, last = list(addresses), OSError(errno.ETIMEDOUT, "timed out")
-    give_up = time.monotonic() + seconds
+    last_error: OSError = TimeoutError("timed out")
     try:
-        while (queue or waiting) and time.monotonic() < give_up:
-            if queue:
+        while (untried or waiting) and time.monotonic() < deadline:
+            if untried:
                 try:
-                    waiting.append(start_connecting(queue.pop(0)))
-                except OSError as error:  # no IPv6 here, for instance
-                    last = error
+                    waiting.append(start_connecting(untried.pop(0)))
+                except OSError as error:  # for example without IPv6 on this machine
+                    last_error = error
                     continue
-            left = give_up - time.monotonic()
-            for sock in wait_ready(
-                waiting, False, True, max(0, min(0.25, left) if queue else left)
-            ):
+            seconds = deadline - time.monotonic()
+            if untried:
+                seconds = min(0.25, seconds)
+            for sock in wait_ready(waiting, False, True, seconds):
                 waiting.remove(sock)
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
                     return sock
-                last = OSError(code, os.strerror(code))
+                last_error = OSError(code, os.strerror(code))
                 sock.close()
-        raise last
+        raise last_error
     finally:
         for sock in waiting:
             sock.close()
 
 
 def start_connecting(address: Any) -> Any:
+    """A socket that is connecting to an address of getaddrinfo; raises OSError."""
     family, sock_type, protocol, _, sockaddr = address
     sock = socket.socket(family, sock_type, protocol)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    code = sock.connect_ex(sockaddr)
-    if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)):
+    try:
+        sock.connect(sockaddr)
+    except BlockingIOError:
+        pass
+    except OSError:
         sock.close()
-        raise OSError(code, os.strerror(code))
+        raise
     return sock
 
 
-BUNDLES = (  # Debian; RHEL; SUSE; macOS and Alpine
-    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
-)  # fmt: skip
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian
+    "/etc/pki/tls/certs/ca-bundle.crt",  # RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # macOS and Alpine
+)
 
 
 def system_ca_bundle() -> Optional[str]:
-    """A frozen OpenSSL looks where the machine that built it kept its certificates: so name those of this one."""
-    if (
-        not getattr(sys, "frozen", False)
-        or sys.platform == "win32"
-        or {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)
-    ):
+    """The certificates of this machine, for a frozen program.
+
+    Its OpenSSL expects them where the machine that built it had them.
+    """
+    configured = {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)
+    if configured or sys.platform == "win32" or not getattr(sys, "frozen", False):
         return None
     return next(filter(os.path.isfile, BUNDLES), None)
 
@@ -1516,7 +1577,7 @@ CERTIFICATE_HINTS = {  # by X509_V_ERR_* of OpenSSL
 
 
 def missing_ca_hint() -> str:
-    """OpenSSL says nothing of an SSL_CERT_FILE that is not there; other programs have bundles of their own."""
+    """How to name a CA bundle: OpenSSL ignores an SSL_CERT_FILE that does not exist."""
     configured = os.environ.get("SSL_CERT_FILE", "")
     if configured and not os.path.isfile(configured):
         return f"SSL_CERT_FILE: no such file: {printable(configured)}"
@@ -1527,61 +1588,126 @@ def missing_ca_hint() -> str:
 
 
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
-    """The system's certificates (which SSL_CERT_FILE replaces), or those of `cacert`; verified unless told otherwise."""
+    """An SSLContext with the certificates of `cacert`, or those of the system; raises UsageError.
+
+    SSL_CERT_FILE replaces those of the system.
+    """
+    bundle = os.path.expanduser(cacert) if cacert else system_ca_bundle()
     try:
-        bundle = os.path.expanduser(cacert) if cacert else system_ca_bundle()
         context = ssl.create_default_context(cafile=bundle)
     except OSError as error:
-        why = (
-            "no certificates in PEM format"
-            if isinstance(error, ssl.SSLError)
-            else local_reason(error)
-        )
-        raise UsageError(
-            f"CA bundle {printable(cacert or 'of the system')}: {why}", phase="tls"
-        ) from error
+        reason = local_reason(error)
+        if isinstance(error, ssl.SSLError):
+            reason = "no certificates in PEM format"
+        message = f"CA bundle {printable(cacert or 'of the system')}: {reason}"
+        raise UsageError(message, phase="tls") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The default of 3.13 on every Python, but for STRICT, which refuses many a company's CA (no key identifier or usage).
-    # 3.9 has no name for PARTIAL_CHAIN: a trusted certificate need not be a root.
+    # The default of Python 3.13 for every version, without STRICT, which rejects the CA of many a
+    # company (no key identifier or usage).  0x80000 is PARTIAL_CHAIN, which has no name in 3.9: a
+    # trusted certificate need not be a root.
     context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | 0x80000
     if insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
-    """CONNECT: from here on the proxy only passes bytes."""
-    authority = f"{bracketed(target.host)}:{target.port}"
-    headers = (
-        ("Host", authority),
-        ("User-Agent", USER_AGENT),
-        *proxy.authorization(),
+@contextlib.contextmanager
+def translate_errors(phase: str, host: str, started: bool = False) -> Iterator[None]:
+    """Raise the errors of the system, of TLS and of http.client as an UploadError of this phase."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        raise connection_error(error, phase, host, started) from error
+
+
+def connection_error(error: Exception, phase: str, host: str, started: bool = False) -> UploadError:
+    """Refused for an invalid certificate, else Unreachable.
+
+    A proxy that fails does so for every host.
+    """
+    message, hint = error_message(error, started)
+    if phase == "proxy":
+        host = f"proxy: {host}"
+        hint = hint or "check --proxy and *_PROXY"
+    elif isinstance(error, ssl.SSLError):
+        phase = "tls"
+    invalid = isinstance(error, ssl.SSLCertVerificationError)
+    return (Refused if invalid else Unreachable)(
+        f"{host}: {message}",
+        phase=phase,
+        started=started,
+        everywhere=phase == "proxy",
+        timed_out=isinstance(error, TimeoutError),
+        hint=hint,
     )
-    head = f"CONNECT {authority} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers)
-    stream.sendall(head.encode("latin-1") + b"\r\n")
-    answer = http.client.HTTPResponse(stream, method="CONNECT")  # type: ignore[arg-type]
-    answer.begin()
-    if answer.status == 407:
-        raise proxy_auth_error(proxy, answer.headers)
-    if answer.status // 100 != 2:
-        reason = printable(f"{answer.status} {answer.reason}")
-        raise Unreachable(
-            f"proxy {proxy!r}: could not reach {target.host}: {reason}",
-            phase="proxy",
-            status=answer.status,
-        )
+
+
+HTTP_ERRORS = {
+    "RemoteDisconnected": "closed the connection without a response",
+    "IncompleteRead": "closed the connection before the response was complete",
+}
+
+
+def error_message(error: Any, started: bool) -> tuple[str, str]:
+    """The fixed phrase for an error, and a hint."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = CERTIFICATE_HINTS.get(error.verify_code) or missing_ca_hint()
+        return f"certificate verification failed: {error.verify_message}", hint
+    if isinstance(error, ssl.SSLError):
+        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+            return "no TLS on this port", "did you mean http://?"
+        return error.reason or str(error), ""
+    if isinstance(error, TimeoutError):
+        return error.args[0] if len(error.args) == 1 else "timed out", ""
+    if isinstance(error, http.client.HTTPException):
+        unknown = f"invalid HTTP response: {printable(repr(error), 80)}"
+        return HTTP_ERRORS.get(type(error).__name__, unknown), ""
+    return ("connection lost: " if started else "") + local_reason(error), ""
+
+
+def send_head(
+    stream: Stream, target: Target, method: str, url: str, headers: Iterable[Header]
+) -> Any:
+    """Send the head of a request; returns the HTTPConnection that reads the response."""
+    connection = http.client.HTTPConnection(target.host, target.port)
+    connection.sock = stream
+    connection.putrequest(method, url, skip_host=True, skip_accept_encoding=True)
+    for name, value in headers:
+        connection.putheader(name, value)
+    connection.endheaders()
+    return connection
+
+
+def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
+    """Send CONNECT: from then on the proxy only passes bytes."""
+    authority = f"{bracketed(target.host)}:{target.port}"
+    headers = (("Host", authority), ("User-Agent", USER_AGENT), *proxy.authorization())
+    response = send_head(stream, target, "CONNECT", authority, headers).getresponse()
+    if response.status == 407:
+        raise proxy_auth_error(proxy, response.headers)
+    if response.status // 100 != 2:
+        reason = printable(f"{response.status} {response.reason}")
+        raise unreachable_by(proxy, target, reason, response.status)
+
+
+def unreachable_by(
+    proxy: Proxy, target: Target, reason: str, status: Optional[int] = None
+) -> Unreachable:
+    message = f"proxy {proxy!r}: could not reach {target.host}: {reason}"
+    return Unreachable(message, phase="proxy", status=status)
 
 
 def proxy_auth_error(proxy: Proxy, headers: Any = None) -> UploadError:
-    failed = f"authentication {'failed' if proxy.user else 'required'}"
+    """The error for a proxy that rejects the user and password, or requires them."""
+    reason = f"authentication {'failed' if proxy.user else 'required'}"
     hint = "use --proxy " + repr(proxy).replace("//", "//USER:PASSWORD@")
     schemes = ", ".join(headers.get_all("Proxy-Authenticate", ()) if headers else ())
     if schemes and "basic" not in schemes.lower():
-        failed = f"unsupported authentication: {printable(schemes, 60)}"
+        reason = f"unsupported authentication: {printable(schemes, 60)}"
         hint = "run a local proxy that signs in for you (cntlm or px), and use --proxy with its URL"
-    return Refused(
-        f"proxy {proxy!r}: {failed}", phase="proxy", status=407, everywhere=True, hint=hint
-    )
+    message = f"proxy {proxy!r}: {reason}"
+    return Refused(message, phase="proxy", status=407, everywhere=True, hint=hint)
 
 
 SOCKS_REPLIES = (
@@ -1595,111 +1721,164 @@ SOCKS_REPLIES = (
 )
 
 
-def socks5_login(stream: Stream, proxy: Proxy) -> None:
-    """Agrees on a method (RFC 1928), and gives user and password (RFC 1929)."""
-    stream.sendall(b"\x05\x02\x00\x02" if proxy.user else b"\x05\x01\x00")
-    version, method = stream.read_exactly(2)
-    if version != 5:
+def socks5_reply(stream: Stream, proxy: Proxy, count: int) -> bytes:
+    """The first bytes of a reply; raises Unreachable if it does not begin with the version."""
+    reply = stream.read_exactly(count)
+    if reply[0] != 5:
         raise Unreachable(f"{proxy!r}: not a SOCKS5 proxy", phase="proxy", everywhere=True)
+    return reply
+
+
+def socks5_login(stream: Stream, proxy: Proxy) -> None:
+    """Agree on a method (RFC 1928), and send user and password (RFC 1929)."""
+    stream.sendall(b"\x05\x02\x00\x02" if proxy.user else b"\x05\x01\x00")
+    method = socks5_reply(stream, proxy, 2)[1]
     if method == 2 and proxy.user:
-        user, password = (
-            text.encode("utf-8", "surrogateescape")[:255] for text in (proxy.user, proxy.password)
-        )
-        stream.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
-        method = stream.read_exactly(2)[1]  # 0 is welcome
+        login = b"\x01"
+        for text in (proxy.user, proxy.password):
+            field = text.encode("utf-8", "surrogateescape")[:255]
+            login += bytes([len(field)]) + field
+        stream.sendall(login)
+        method = stream.read_exactly(2)[1]  # 0 is success
     if method:
         raise proxy_auth_error(proxy)
 
 
 def socks5_connect(stream: Stream, target: Target, proxy: Proxy, address: bytes) -> None:
+    """Let the proxy connect to `address`, which is the type and the bytes of RFC 1928."""
     stream.sendall(b"\x05\x01\x00" + address + target.port.to_bytes(2, "big"))
-    _, code, _, address_type = stream.read_exactly(4)
+    _, code, _, address_type = socks5_reply(stream, proxy, 4)
     if code:
         reason = SOCKS_REPLIES[code] if code < len(SOCKS_REPLIES) else f"error {code}"
-        raise Unreachable(
-            f"proxy {proxy!r}: could not reach {target.host}: {reason}", phase="proxy"
-        )
+        raise unreachable_by(proxy, target, reason)
     stream.read_exactly({1: 4, 4: 16}.get(address_type) or stream.read_exactly(1)[0])
     stream.read_exactly(2)
 
 
-def socks_address(target: Target, proxy: Proxy, options: UploadOptions) -> bytes:
-    """Type and address: as a name for socks5h, looked up here for socks5."""
-    host = target.host
-    try:
-        numeric = ipaddress.ip_address(host)
-    except ValueError:
-        if proxy.scheme == "socks5h":
-            return b"\x03" + bytes([len(host)]) + host.encode()
-        addresses = resolve(host, target.port, options.connect_timeout, options.ip_version)
-        numeric = ipaddress.ip_address(addresses[0][4][0])
-    return (b"\x04" if numeric.version == 6 else b"\x01") + numeric.packed
+LINK_LOCAL = ("169.254.", "fe80:", "fd00:ec2:")
 
 
-def as_proxy_error(error: UploadError) -> UploadError:
-    """A proxy that is not there, or is none, will not be there for the next host either."""
-    hint = error.hint or "check --proxy and *_PROXY"
-    return type(error)(f"proxy: {error}", phase="proxy", everywhere=True, hint=hint)
+class Connector:
+    """Opens connections; remembers the addresses that accepted one and then stayed silent."""
 
-
-class Limiter:
-    """Paces all threads together to so many bytes a second."""
-
-    def __init__(self, rate: float) -> None:
-        self.rate, self.free, self.lock = rate, time.monotonic(), threading.Lock()
-        self.step = int(max(KiB, min(CHUNK, rate / 8)))
-
-    def take(self, count: int, patience: float) -> None:
-        """Returns when the line is free for so many bytes, or after so many seconds."""
-        with self.lock:
-            now = time.monotonic()
-            self.free = max(self.free, now) + count / self.rate
-            delay = self.free - now
-        time.sleep(max(0, min(delay, patience)))
-
-
-@contextlib.contextmanager
-def translate_errors(phase: str, host: str, started: bool = False) -> Iterator[None]:
-    """What the system, TLS and http.client raise becomes Unreachable, with the phase in which it happened."""
-    try:
-        yield
-    except (OSError, http.client.HTTPException) as error:
-        raise to_upload_error(error, phase, host, started) from error
-
-
-def to_upload_error(error: Exception, phase: str, host: str, started: bool) -> UploadError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return Refused(
-            f"{host}: certificate verification failed: {error.verify_message}",
-            phase="tls",
-            hint=CERTIFICATE_HINTS.get(error.verify_code) or missing_ca_hint(),
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.tls = functools.cache(
+            lambda bundle: tls_context(network.cacert or bundle, network.insecure)
         )
-    if isinstance(error, ssl.SSLError):
-        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-            return Unreachable(
-                f"{host}: no TLS on this port",
-                phase="tls",
-                hint="did you mean http://?",
-            )
-        return Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started)
-    if isinstance(error, TimeoutError):
-        why = error.args[0] if len(error.args) == 1 else "timed out"
-    elif isinstance(error, http.client.RemoteDisconnected):
-        why = "closed the connection without a response"
-    elif isinstance(error, http.client.IncompleteRead):
-        why = "closed the connection before the response was complete"
-    elif isinstance(error, http.client.HTTPException):
-        why = f"invalid HTTP response: {printable(repr(error), 80)}"
-    elif started:
-        why = f"connection lost: {local_reason(error)}"
-    else:
-        return Unreachable(f"{host}: {local_reason(error)}", phase=phase)
-    timed_out = isinstance(error, TimeoutError)
-    return Unreachable(f"{host}: {why}", phase=phase, started=started, timed_out=timed_out)
+        if network.cacert:  # report an invalid file before anything is sent
+            self.tls(None)
+        self.silent: set[Any] = set()
+        self.resolved = False  # a name server works
+
+    def connect(self, target: Target, deadline: float) -> Stream:
+        """A new connection: resolve, connect, then the proxy for this host, then TLS for https.
+
+        An address that accepts and stays silent gives way to the next one: where IPv6 loses large
+        packets, TLS begins and never ends.  Raises Unreachable, Refused or UsageError.
+        """
+        deadline = min(time.monotonic() + self.network.connect_timeout, deadline)
+        if deadline <= time.monotonic():
+            raise Unreachable("no time left to connect", phase="connect")
+        proxy = self.proxy_for(target)
+        server = proxy or target
+        addresses = self.addresses_of(server, "proxy" if proxy else "dns", deadline)
+        while True:
+            with translate_errors("proxy" if proxy else "connect", server.host):
+                sock = connect_fastest(addresses, deadline)
+                peer = sock.getpeername()
+            addresses = [address for address in addresses if address[4] != peer]
+            patience = MUTE_TIME if addresses else self.network.connect_timeout
+            stream = Stream(sock, patience, deadline, peer)
+            try:
+                self.negotiate(stream, target, proxy)
+                return stream
+            except Unreachable as error:
+                stream.hang_up()
+                if error.timed_out:
+                    self.silent.add(peer)
+                if not error.timed_out or not addresses or time.monotonic() >= deadline:
+                    raise
+
+    def addresses_of(self, server: Union[Proxy, Target], phase: str, deadline: float) -> list[Any]:
+        """The addresses of a server; those that stayed silent before come last."""
+        try:
+            with translate_errors(phase, server.host):
+                addresses = resolve(server.host, server.port, deadline, self.network.ip_version)
+        except UploadError as error:
+            # A silent name server is the same for every host.
+            error.everywhere |= error.timed_out and not self.resolved
+            raise
+        self.resolved = True
+        return sorted(addresses, key=lambda address: address[4] in self.silent)
+
+    def negotiate(self, stream: Stream, target: Target, proxy: Optional[Proxy]) -> None:
+        """Agree with the proxy and on TLS, until the stream leads to the target."""
+        if proxy:
+            with translate_errors("proxy", repr(proxy)):
+                self.negotiate_proxy(stream, target, proxy)
+        if target.scheme == "https":
+            with translate_errors("tls", target.host):
+                stream.secure(self.tls(target.ca_bundle), target.host)
+
+    def negotiate_proxy(self, stream: Stream, target: Target, proxy: Proxy) -> None:
+        """Let the proxy pass bytes; an HTTP proxy forwards requests for http instead."""
+        if proxy.scheme == "https":
+            stream.secure(self.tls(None), proxy.host)
+        address = b""
+        if proxy.scheme not in PORTS:
+            socks5_login(stream, proxy)
+            address = self.socks5_address(target, proxy, stream.deadline)
+        elif target.scheme == "http":
+            stream.proxy = proxy
+            return
+        try:
+            if address:
+                socks5_connect(stream, target, proxy, address)
+            else:
+                tunnel(stream, target, proxy)
+        except TimeoutError as error:  # the proxy works: the host behind it is silent
+            host = f"{target.host} (through {proxy!r})"
+            raise connection_error(error, "connect", host) from error
+
+    def socks5_address(self, target: Target, proxy: Proxy, deadline: float) -> bytes:
+        """Type and address: the name for socks5h, resolved here for socks5."""
+        host = target.host
+        if proxy.scheme == "socks5":
+            host = self.addresses_of(target, "dns", deadline)[0][4][0]
+        try:
+            packed = ipaddress.ip_address(host).packed
+        except ValueError:
+            return b"\x03" + bytes([len(host)]) + host.encode()
+        return (b"\x01" if len(packed) == 4 else b"\x04") + packed
+
+    def proxy_for(self, target: Target) -> Optional[Proxy]:
+        """The proxy for a host.
+
+        --proxy is for every host; the proxies of the environment are not for NO_PROXY and this
+        machine.  A link-local address (where clouds keep credentials) is never requested through a
+        proxy, because there it belongs to another machine.  Raises UsageError.
+        """
+        if target.host.startswith(LINK_LOCAL):
+            return None
+        if self.network.proxy or is_loopback(target.host):
+            return self.network.proxy
+        proxies = self.network.proxies
+        scheme = "https" if target.scheme == "tcp" else target.scheme
+        scheme = scheme if proxies.get(scheme) else "all"
+        proxy = proxies.get(scheme)
+        spared = is_spared(target, proxies.get("no", ""))
+        if not proxy or spared or urllib.request.proxy_bypass(target.netloc()):
+            return None
+        with naming_setting(f"{scheme}_proxy".upper()):
+            return parse_proxy(proxy)
 
 
 def local_address(family: int, remote: str) -> str:
-    """Our address on the way there, or ""; nothing is sent, the system only picks the interface."""
+    """The address of this machine on the route to `remote`, or "".
+
+    Nothing is sent: connecting a datagram socket only selects the interface.
+    """
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.connect((remote, 9))
         return str(sock.getsockname()[0])
@@ -1711,7 +1890,10 @@ def own_address() -> str:
 
 
 def network_id(proxy: Optional[Proxy]) -> str:
-    """A name for the network that this machine is in: a hash of its address there, cut to a /24 or /64, and of the proxy."""
+    """An identifier of the network of this machine.
+
+    It is a hash of the proxy and of the address of this machine, cut to a /24 or /64.
+    """
     prefix = own_address().rpartition(".")[0]
     if not prefix:
         address = local_address(socket.AF_INET6, "2001:db8::1") or "::"
@@ -1719,395 +1901,271 @@ def network_id(proxy: Optional[Proxy]) -> str:
     return hashlib.sha256(f"{prefix} {proxy}".encode()).hexdigest()[:16]
 
 
-class Connection(NamedTuple):
-    """A connection ready for requests; through an http proxy the request line holds the whole URL."""
+class Limiter:
+    """Limits all threads together to `rate` bytes a second."""
 
-    http: Any  # http.client.HTTPConnection
-    stream: Stream
-    proxy: Optional[Proxy]  # that passes on our requests instead of our bytes
+    def __init__(self, rate: float) -> None:
+        self.rate, self.free, self.lock = rate, time.monotonic(), threading.Lock()
+        self.step = int(max(KiB, min(CHUNK, rate / 8)))
+
+    def take(self, count: int, deadline: float) -> None:
+        """Sleep until so many bytes may be sent, or until the deadline."""
+        with self.lock:
+            now = time.monotonic()
+            self.free = max(self.free, now) + count / self.rate
+            wake = min(self.free, deadline)
+        time.sleep(max(0, wake - now))
+
+
+Sent = Callable[[int], object]  # called with the number of bytes of the file that were sent
+
+
+class Exchange:
+    """One request and its response over one stream, which is idle again if `reusable`."""
+
+    def __init__(self, stream: Stream, target: Target, request: Request, sent: Sent) -> None:
+        self.stream, self.target, self.request, self.sent = stream, target, request, sent
+        self.limiter: Optional[Limiter] = None
+        self.started = False  # a part of the body may have arrived
+        self.reusable = False
+
+    def run(self) -> Response:
+        """Send the request, and return the response; an early one only if it is a refusal."""
+        has_http = self.target.scheme != "tcp"
+        broken: Optional[UploadError] = None
+        try:
+            (self.send_http if has_http else self.send_raw)()
+        except EarlyResponse:
+            message = f"{self.target.host}: connection closed during upload"
+            broken = Unreachable(message, phase="send", started=self.started)
+        except (OSError, http.client.HTTPException) as error:
+            broken = self.error("send", error)
+            self.stream.idle_timeout = min(5.0, self.stream.idle_timeout)
+        self.begin_reading()
+        try:
+            response = self.read_http() if has_http else self.read_raw()
+        except (OSError, http.client.HTTPException) as error:
+            raise broken or self.error("reply", error) from error
+        if broken:
+            self.reusable = False
+            if response.status < 300:  # the host cannot have stored what it did not receive
+                raise broken
+        if self.stream.proxy and response.status == 407:
+            raise proxy_auth_error(self.stream.proxy, response.headers)
+        return response
+
+    def error(self, phase: str, error: Exception) -> UploadError:
+        return connection_error(error, phase, self.target.host, self.started)
+
+    def send_raw(self) -> None:
+        """Send the body alone, and the end of it."""
+        with contextlib.suppress(EarlyResponse):
+            self.send_body()
+            # TLS has no half-closed state that proxies agree on; termbin.com waits 5 s instead.
+            if not self.stream.layers:
+                self.stream.sock.shutdown(socket.SHUT_WR)
+
+    def send_http(self) -> None:
+        if self.request.auth:  # now, because a signature expires after some minutes
+            more = self.request.auth(self.request, time.time())
+            self.request = self.request._replace(headers=(*self.request.headers, *more))
+        request, target, proxy = self.request, self.target, self.stream.proxy
+        headers = {
+            "Host": target.netloc(),
+            "User-Agent": USER_AGENT,
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            **dict(request.headers),
+            **dict(proxy.authorization() if proxy else ()),
+        }
+        if request.method not in ("GET", "HEAD"):
+            headers["Content-Length"] = str(length(request.body))
+        url = f"http://{target.netloc()}{target.path}" if proxy else target.path
+        self.connection = send_head(self.stream, target, request.method, url, headers.items())
+        self.send_body()
+
+    def send_body(self) -> None:
+        """Send the body, and hash the file's content if the request has a hash."""
+        self.started = bool(self.request.body)
+        step = self.limiter.step if self.limiter else CHUNK
+        for piece in self.request.body:
+            if isinstance(piece, bytes):
+                self.stream.sendall(piece)
+                continue
+            for data in read_slice(piece, step):
+                if self.limiter:
+                    self.limiter.take(len(data), self.stream.deadline)
+                if self.request.content_hash:
+                    self.request.content_hash.update(data)
+                self.stream.sendall(data)
+                self.sent(len(data))
+
+    def begin_reading(self) -> None:
+        """Stop listening, and limit the time; a download may be as slow as 10 KiB/s."""
+        stream, request = self.stream, self.request
+        stream.listening = False
+        slow = request.max_response / (10 * KiB) if request.sink else 0
+        stream.idle_timeout = min(stream.idle_timeout, request.response_timeout or FOREVER)
+        stream.deadline = min(stream.deadline, time.monotonic() + 2 * stream.idle_timeout + slow)
+
+    def read_raw(self) -> Response:
+        """The bytes that a host without HTTP sends before it closes."""
+        data = self.stream.makefile("rb").read(self.request.max_response)
+        return Response(200, {}, data, self.request.url)
+
+    def read_http(self) -> Response:
+        request = self.request
+        chunks: list[bytes] = []
+        response = self.connection.getresponse()
+        while 101 < response.status < 200:  # hints; http.client skips only 100
+            response.headers = None
+            response.begin()
+        succeeded = response.status in (200, 206)
+        sink = request.sink() if request.sink and succeeded else chunks.append
+        limit = request.max_response
+        if response.status >= 300:
+            limit = max(limit, 64 * KiB)
+        encoding = packing(response)
+        size = None if encoding else response.length
+        if encoding and not still_packed(response):
+            sink = unpacking(sink, encoding, limit)
+            limit = 2 * limit + SAMPLE
+        complete = copy_body(response, sink, limit)
+        self.reusable = complete and not response.will_close
+        body = b"".join(chunks)
+        return Response(response.status, response.headers, body, request.url, size=size)
+
+
+def redact_secrets(request: Request, secrets: Iterable[str], body: bytes) -> bytes:
+    """Mask the secrets of a request, and others; some hosts repeat them in error messages."""
+    values = list(secrets)
+    for name, value in request.headers:
+        if re.search("(authorization|token)$", name, re.I):
+            scheme, _, secret = value.rpartition(" ")
+            values.append(secret)
+            if scheme == "Basic":
+                credentials = base64.b64decode(secret).decode("utf-8", "replace")
+                values.append(credentials.partition(":")[2])
+    for spelling in itertools.chain(*map(encoded_spellings, values)):
+        body = body.replace(spelling, b"***")
+    return body
+
+
+def encoded_spellings(secret: str) -> set[bytes]:
+    """The spellings of a secret in text, JSON (PHP escapes slashes), HTML and URLs; none of ""."""
+    spellings = {
+        secret,
+        secret.replace("/", "\\/"),
+        html.escape(secret),
+        urllib.parse.quote(secret, safe="", errors="replace"),
+    }
+    return {spelling.encode("utf-8", "surrogateescape") for spelling in spellings if spelling}
 
 
 class Transport:
-    """The only code that opens a socket.  Can be used from several threads: each keeps its own connections."""
+    """Sends requests: the only code that opens sockets.
 
-    def __init__(self, options: UploadOptions) -> None:
-        self.options, self.idle_timeout = options, options.timeout or STALL
-        self.proxy = parse_proxy(options.proxy) if options.proxy else None
-        self.tls = functools.cache(
-            lambda bundle: tls_context(options.cacert or bundle, options.insecure)
-        )
-        if options.cacert:  # a bad file: at once
-            self.tls(None)
-        self.secrets = [
-            value for name, value in options.settings.items() if name in SECRET_SETTINGS
-        ]
-        self.lines = threading.local()
-        self.mute: set[Any] = set()  # addresses that accepted a connection and were silent
-        self.resolved = False  # a name server has answered
-        self.limiter = Limiter(options.limit_rate) if options.limit_rate else None
-        self.deadline = time.monotonic() + options.max_time if options.max_time else FOREVER
+    It can be used from several threads; each thread has its own connections.
+    """
 
-    def send(
-        self, request: Request, sent: Callable[[int], object] = lambda count: None
-    ) -> Response:
-        """One request, one answer; raises Unreachable, SourceChanged, TimedOut, and Refused for a redirect of an upload."""
+    def __init__(self, network: Network) -> None:
+        self.network, self.connector = network, Connector(network)
+        self.local = threading.local()
+        self.limiter = Limiter(network.limit_rate) if network.limit_rate else None
+        self.deadline = time.monotonic() + (network.max_time or FOREVER)
+
+    def send(self, request: Request, sent: Sent = lambda count: None) -> Response:
+        """Send a request, and return the response, also that of a redirect.
+
+        Raises Unreachable, SourceChanged, Unreadable, TimedOut, NoLink, and Refused if an upload is
+        redirected.
+        """
         for _ in range(MAX_REDIRECTS + 1):
             response = self.send_once(request, sent)
             onward = redirected(request, response)
             if not onward:
                 return response
             request = onward
-        raise Refused(
-            f"too many redirects (over {MAX_REDIRECTS})", phase="reply", status=response.status
-        )
+        message = f"too many redirects (over {MAX_REDIRECTS})"
+        raise Refused(message, phase="reply", status=response.status)
 
-    def time_left(self) -> float:
-        return self.deadline - time.monotonic()
-
-    def deadline_for(self, request: Request) -> float:
-        return (
-            time.monotonic() + request.time_limit if request.time_limit else self.deadline
-        )  # clean-up may outlive --max-time
-
-    def send_once(self, request: Request, sent: Callable[[int], object]) -> Response:
-        target, line = parse_target(request.url)._replace(ca_bundle=request.ca_bundle), None
-        earlier = self.connections().get(target[:3])
+    def send_once(self, request: Request, sent: Sent) -> Response:
+        """Send a request without following redirects."""
+        target = parse_target(request.url)._replace(ca_bundle=request.ca_bundle)
+        limit = request.time_limit  # clean-up may take longer than --max-time
+        deadline = time.monotonic() + limit if limit else self.deadline
+        reused = self.has_connection(target)
         try:
-            line = self.get_connection(target, self.deadline_for(request))
-            line.stream.idle_timeout, line.stream.deadline, line.stream.stop = (
-                self.idle_timeout,
-                self.deadline_for(request),
-                request.stop,
-            )
-            try:
-                return (
-                    self.tcp_exchange(line, request, sent)
-                    if target.scheme == "tcp"
-                    else self.http_exchange(line, target, request, sent)
-                )
-            except BaseException:
-                self.drop_connection(target, line)
-                raise
+            if not reused:
+                self.adopt(target, self.connector.connect(target, deadline))
+            stream = self.connections()[target[:3]]
+            stream.begin(self.network.idle_timeout, deadline, request.stop)
+            return self.exchange(stream, target, request, sent)
         except Unreachable as error:
-            if error.timed_out and line:
-                self.mute.add(line.stream.peer)
             if self.time_left() <= 0:
                 raise self.max_time_error(error) from error
-            hung_up = (
-                line and line is earlier and isinstance(error.__cause__, ConnectionError)
-            )  # while nobody looked
-            if hung_up and request.idempotent and not request.body:
-                return self.send_once(request, sent)  # on a new one
+            # The host closed an idle connection at the moment of its use.
+            closed = reused and isinstance(error.__cause__, ConnectionError)
+            if closed and request.idempotent and not request.body:
+                return self.send_once(request, sent)
             raise
+
+    def exchange(self, stream: Stream, target: Target, request: Request, sent: Sent) -> Response:
+        exchange = Exchange(stream, target, request, sent)
+        exchange.limiter = self.limiter
+        try:
+            response = exchange.run()
+        except Unreachable as error:
+            if error.timed_out:
+                self.connector.silent.add(stream.peer)
+            raise
+        finally:
+            if not exchange.reusable:
+                self.drop_connection(target)
+        redact = functools.partial(redact_secrets, exchange.request, self.network.secrets)
+        return response._replace(redact=redact)
+
+    def time_left(self) -> float:
+        """Seconds until --max-time is exceeded."""
+        return self.deadline - time.monotonic()
 
     def max_time_error(self, error: UploadError) -> UploadError:
-        return TimedOut(
-            f"--max-time exceeded ({self.options.max_time:g} s): {error}",
-            phase=error.phase,
-            everywhere=True,
-        )
+        message = f"--max-time exceeded ({self.network.max_time:g} s): {error}"
+        return TimedOut(message, phase=error.phase, everywhere=True)
 
-    # Connections
-
-    def connections(self) -> dict[tuple[str, str, int], Connection]:
-        if not hasattr(self.lines, "open"):
-            self.lines.open = {}
-        return self.lines.open  # type: ignore[no-any-return]
-
-    def get_connection(self, target: Target, until: float) -> Connection:
-        if not self.has_connection(target):
-            self.adopt(target, self.connect(target, until))
-        return self.connections()[target[:3]]
+    def connections(self) -> dict[tuple[str, str, int], Stream]:
+        """The connections of this thread, by scheme, host and port."""
+        return vars(self.local).setdefault("streams", {})  # type: ignore[no-any-return]
 
     def has_connection(self, target: Target) -> bool:
-        """Whether this thread has a connection to that host which is still good."""
-        line = self.connections().get(target[:3])
-        if line and not line.stream.is_reusable():
-            self.drop_connection(target, line)
+        """Whether this thread has a connection to that host that is still open."""
+        stream = self.connections().get(target[:3])
+        if stream and not stream.is_reusable():
+            self.drop_connection(target)
         return target[:3] in self.connections()
 
-    def adopt(self, target: Target, line: Connection) -> None:
-        """Makes a connection, whichever thread has opened it, one of this thread's own."""
-        self.connections()[target[:3]] = line
+    def adopt(self, target: Target, stream: Stream) -> None:
+        """Give this thread a connection, whichever thread has opened it."""
+        self.connections()[target[:3]] = stream
 
-    def drop_connection(self, target: Target, line: Connection) -> None:
-        self.connections().pop(target[:3], None)
-        line.stream.hang_up()
+    def drop_connection(self, target: Target) -> None:
+        self.connections().pop(target[:3]).hang_up()
 
     def close(self) -> None:
-        """Hangs up the connections of this thread."""
+        """Close the connections of this thread."""
         while self.connections():
-            self.connections().popitem()[1].stream.hang_up()
-
-    def connect(self, target: Target, until: float) -> Connection:
-        """A new connection, through the proxy that is meant for this host, with TLS where the URL says https.
-
-        An address that accepts and is then mute makes way for the next one: where IPv6 loses large packets, TLS
-        begins and never ends.
-        """
-        until = min(time.monotonic() + self.options.connect_timeout, until)
-        if until <= time.monotonic():
-            raise Unreachable("no time left to connect", phase="connect")
-        proxy = self.proxy_for(target)
-        try:
-            addresses = self.addresses_of(*(proxy or target)[1:3], until)
-        except Unreachable as error:
-            raise as_proxy_error(error) if proxy else error from error
-        while True:
-            stream, addresses = self.open_stream(addresses, target, proxy, until)
-            try:
-                return self.negotiate(stream, target, proxy)
-            except Unreachable as error:
-                if not error.timed_out:
-                    raise
-                self.mute.add(stream.peer)
-                if not addresses or time.monotonic() >= until:
-                    raise
-
-    def addresses_of(self, host: str, port: int, until: float) -> list[Any]:
-        """Those that have been mute before come last."""
-        try:
-            addresses = resolve(host, port, until - time.monotonic(), self.options.ip_version)
-        except Unreachable as error:
-            error.everywhere = error.timed_out and not self.resolved  # a mute name server
-            raise
-        self.resolved = True
-        return sorted(addresses, key=lambda address: address[4] in self.mute)
-
-    def open_stream(
-        self, addresses: Sequence[Any], target: Target, proxy: Optional[Proxy], until: float
-    ) -> tuple[Stream, list[Any]]:
-        """A stream to the first address that accepts, and the other addresses."""
-        phase, host = ("proxy", proxy.host) if proxy else ("connect", target.host)
-        try:
-            with translate_errors(phase, host):
-                sock = connect_fastest(addresses, until - time.monotonic())
-        except Unreachable as error:
-            raise as_proxy_error(error) if proxy else error from error
-        with translate_errors(phase, host):
-            peer = sock.getpeername()
-        others = [address for address in addresses if address[4] != peer]
-        stall = min(MUTE_TIME if others else FOREVER, self.options.connect_timeout)
-        return Stream(sock, stall, until, peer), others
-
-    def negotiate(self, stream: Stream, target: Target, proxy: Optional[Proxy]) -> Connection:
-        """The proxy and TLS have their say."""
-        try:
-            if proxy:
-                self.negotiate_proxy(stream, target, proxy)
-            if target.scheme == "https":
-                with translate_errors("tls", target.host):
-                    stream.secure(self.tls(target.ca_bundle), target.host)
-        except BaseException:
-            stream.hang_up()
-            raise
-        line = http.client.HTTPConnection(target.host, target.port)
-        line.sock = stream
-        passes_requests = proxy and proxy.scheme in PORTS and target.scheme == "http"
-        return Connection(line, stream, proxy if passes_requests else None)
-
-    def negotiate_proxy(self, stream: Stream, target: Target, proxy: Proxy) -> None:
-        """Makes the proxy pass our bytes; for plain http it will pass our requests, and nothing is to be done."""
-        asked = False
-        try:
-            if proxy.scheme == "https":
-                stream.secure(self.tls(None), proxy.host)
-            if proxy.scheme not in PORTS:
-                socks5_login(stream, proxy)
-                address = socks_address(target, proxy, self.options)
-                asked = True
-                socks5_connect(stream, target, proxy, address)
-            elif target.scheme != "http":
-                asked = True
-                tunnel(stream, target, proxy)
-        except EarlyResponse:
-            raise as_proxy_error(Unreachable(f"{proxy!r}: not an HTTP or SOCKS5 proxy")) from None
-        except (OSError, http.client.HTTPException) as error:
-            if asked and isinstance(error, TimeoutError):  # what is silent is the host behind it
-                raise to_upload_error(
-                    error, "connect", f"{target.host} (through {proxy!r})", False
-                ) from error
-            raise as_proxy_error(to_upload_error(error, "proxy", repr(proxy), False)) from error
-
-    def proxy_for(self, target: Target) -> Optional[Proxy]:
-        """--proxy is forevery host; the environment's proxies spare NO_PROXY and this machine itself.
-
-        A link-local address (where clouds keep credentials) is never asked through a proxy: it would be another one's.
-        """
-        proxies = self.options.proxies
-        if target.host.startswith(("169.254.", "fe80:", "fd00:ec2:")) or not (
-            self.proxy or proxies
-        ):
-            return None
-        if self.proxy or is_loopback(target.host):
-            return self.proxy
-        scheme = "https" if target.scheme == "tcp" else target.scheme
-        named = proxies.get(scheme) or proxies.get("all")
-        spared = is_spared(target, proxies.get("no", ""))
-        if not named or spared or urllib.request.proxy_bypass(target.netloc()):
-            return None
-        with naming_setting(f"{scheme if proxies.get(scheme) else 'all'}_proxy".upper()):
-            return parse_proxy(named)
-
-    # One exchange
-
-    def http_exchange(
-        self, line: Connection, target: Target, request: Request, sent: Callable[[int], object]
-    ) -> Response:
-        stream = line.stream
-        broken, started = None, False
-        if request.auth:  # now: a signature is stale after some minutes
-            request = request._replace(
-                headers=(*request.headers, *request.auth(request, time.time()))
-            )
-        try:
-            with translate_errors("send", target.host):
-                self.send_head(line, target, request)
-            started = bool(request.body)
-            with translate_errors("send", target.host, started):
-                self.send_body(line, request, sent)
-        except EarlyResponse:
-            broken = Unreachable(
-                f"{target.host}: connection closed during upload", phase="send", started=started
-            )
-        except Unreachable as error:  # listen before giving up: why may be there to read
-            broken = error
-            stream.idle_timeout = min(5.0, self.idle_timeout)
-        try:
-            with translate_errors("reply", target.host, started):
-                response = self.read_answer(line, target, request)
-        except Unreachable as error:
-            raise broken or error from error.__cause__
-        if broken and response.status < 300:  # nobody can have taken what has not been sent
-            raise broken
-        if line.proxy and response.status == 407:
-            raise proxy_auth_error(line.proxy, response.headers)
-        if broken:
-            self.drop_connection(target, line)
-        return response
-
-    def send_head(self, line: Connection, target: Target, request: Request) -> None:
-        request_target = f"http://{target.netloc()}{target.path}" if line.proxy else target.path
-        proxy = line.proxy.authorization() if line.proxy else ()
-        line.http.putrequest(
-            request.method, request_target, skip_host=True, skip_accept_encoding=True
-        )
-        fixed = (
-            ("Host", target.netloc()),
-            ("User-Agent", USER_AGENT),
-            ("Accept", "*/*"),
-            ("Accept-Encoding", "identity"),
-        )
-        for name, value in dict((*fixed, *request.headers, *proxy)).items():
-            line.http.putheader(name, value)
-        if request.method not in ("GET", "HEAD"):
-            line.http.putheader("Content-Length", str(length(request.body)))
-        line.http.endheaders()
-
-    def send_body(self, line: Connection, request: Request, sent: Callable[[int], object]) -> None:
-        """Send the pieces of the body, and hash the file's content if the request has a hash."""
-        for piece in request.body:
-            if isinstance(piece, bytes):
-                line.stream.sendall(piece)
-            else:
-                self.send_slice(line.stream, piece, request.content_hash, sent)
-        line.stream.flush()
-
-    def send_slice(
-        self, stream: Stream, piece: Slice, digest: Any, sent: Callable[[int], object]
-    ) -> None:
-        for data in read_slice(piece, self.limiter.step if self.limiter else CHUNK):
-            if self.limiter:
-                self.limiter.take(len(data), self.time_left())
-            if digest:
-                digest.update(data)
-            stream.sendall(data)
-            sent(len(data))
-
-    def read_answer(self, line: Connection, target: Target, request: Request) -> Response:
-        """The head within the stall time, all of it within as much again; a download may take as long as 10 KiB/s need."""
-        stream = line.stream
-        slow = request.max_response / (10 * KiB) if request.sink else 0
-        stream.idle_timeout = min(stream.idle_timeout, request.response_timeout or FOREVER)
-        stream.deadline = min(stream.deadline, time.monotonic() + 2 * stream.idle_timeout + slow)
-        answer = line.http.getresponse()
-        while (
-            101 < answer.status < 200
-        ):  # hints before the answer itself; http.client passes over 100 only
-            answer.headers = None
-            answer.begin()
-        chunks: list[bytes] = []
-        sink = request.sink() if request.sink and answer.status in (200, 206) else chunks.append
-        size = None if packing(answer) else answer.length
-        limit = request.max_response if answer.status < 300 else max(request.max_response, 64 * KiB)
-        if packing(answer) and not still_packed(answer):
-            sink = unpacking(sink, packing(answer), limit)
-            limit = 2 * limit + SAMPLE
-        complete = copy_body(answer, sink, limit)
-        if complete and not answer.will_close:
-            answer.close()
-        else:
-            self.drop_connection(target, line)
-        redact = functools.partial(self.redact, request)
-        body = b"".join(chunks)
-        return Response(answer.status, answer.headers, body, request.url, size=size, redact=redact)
-
-    def redact(self, request: Request, body: bytes) -> bytes:
-        """Masks the secrets of a request, which some hosts repeat in their error messages."""
-        secrets = list(self.secrets)
-        for name, value in request.headers:
-            if re.search("(authorization|token)$", name, re.I):
-                scheme, _, secret = value.rpartition(" ")
-                secrets.append(secret)
-                if scheme == "Basic":
-                    decoded = base64.b64decode(secret).decode("utf-8", "replace")
-                    secrets.append(decoded.partition(":")[2])
-        for spelling in itertools.chain(*map(encoded_forms, secrets)):
-            body = body.replace(spelling, b"***")
-        return body
-
-    def tcp_exchange(
-        self, line: Connection, request: Request, sent: Callable[[int], object]
-    ) -> Response:
-        """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
-        stream, host = line.stream, parse_target(request.url).host
-        with translate_errors("send", host, True), contextlib.suppress(EarlyResponse):
-            self.send_body(line, request, sent)
-            stream.channel.shutdown(socket.SHUT_WR)
-        received = b""
-        with translate_errors("reply", host, True):
-            stream.deadline = min(stream.deadline, time.monotonic() + 2 * stream.idle_timeout)
-            while len(received) < request.max_response:
-                data = stream.receive(request.max_response - len(received))
-                if not data:
-                    break
-                received += data
-        self.drop_connection(parse_target(request.url), line)
-        return Response(200, {}, received, request.url)
+            self.connections().popitem()[1].hang_up()
 
 
-def encoded_forms(secret: str) -> set[bytes]:
-    """How a host may write it in text, JSON (PHP escapes its slashes), HTML and URLs; none for nothing."""
-    ways = {
-        secret,
-        secret.replace("/", "\\/"),
-        html.escape(secret),
-        urllib.parse.quote(secret, safe="", errors="replace"),
-    }
-    return {way.encode("utf-8", "surrogateescape") for way in ways if way}
+def copy_body(response: Any, sink: Sink, limit: int) -> bool:
+    """Copy up to `limit` bytes of a response to `sink`; returns False if more remain.
 
-
-def parse_number(text: Optional[str]) -> Optional[int]:
-    """A decimal number of a header; hosts send "²", "-1" and worse."""
-    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text.strip(), re.ASCII) else None
-
-
-def copy_body(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
-    """Hands on at most `limit` bytes of an answer; whether that was all of it.  An answer cut short is an error."""
+    Raises HTTPException for a response that is cut short.
+    """
     left = limit
     while left:
         try:
-            data = answer.read(min(left, 256 * KiB))
+            data = response.read(min(left, 256 * KiB))
         except ValueError as error:
             raise http.client.HTTPException("a chunk of a negative size") from error
         if not data:
@@ -2115,90 +2173,87 @@ def copy_body(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
         left -= len(data)
         sink(data)
     if not left:
-        return not answer.length and not answer.read(1)
-    if answer.length:  # Content-Length promised more
-        raise http.client.IncompleteRead(b"", answer.length)
+        return not response.length and not response.read(1)
+    if response.length:  # Content-Length promised more
+        raise http.client.IncompleteRead(b"", response.length)
     return True
 
 
-UNPACKED = ("", "gzip", "x-gzip", "deflate")  # every Content-Encoding that the transport undoes
+UNPACKED = ("", "gzip", "x-gzip", "deflate")  # every Content-Encoding that the transport decodes
 
 
-def packing(answer: Any) -> str:
-    """The Content-Encoding, though we asked for identity."""
-    encoding = str(answer.headers.get("Content-Encoding", "")).strip().lower()
+def packing(response: Any) -> str:
+    """The Content-Encoding, "" for none; some hosts ignore the request for identity."""
+    encoding = str(response.headers.get("Content-Encoding", "")).strip().lower()
     return "" if encoding == "identity" else encoding
 
 
-def still_packed(answer: Any) -> bool:
-    """Whether readers will see other bytes than those which the transport gives; a part cannot be unpacked alone."""
-    return packing(answer) not in (("",) if answer.status == 206 else UNPACKED)
+def still_packed(response: Any) -> bool:
+    """Whether readers get encoded bytes: a part of a file cannot be decoded alone."""
+    return packing(response) not in (("",) if response.status == 206 else UNPACKED)
 
 
-def unpacking(
-    sink: Callable[[bytes], object], encoding: str, limit: int
-) -> Callable[[bytes], object]:
-    """A sink that undoes gzip or deflate, as browsers do, up to `limit` bytes: a few may stand for a gigabyte."""
-    engine: Any = None
+def unpacking(sink: Sink, encoding: str, limit: int) -> Sink:
+    """A sink that decodes gzip or deflate for `sink`.
+
+    It decodes up to `limit` bytes, because a few bytes may stand for a gigabyte.
+    """
+    decoder: Any = None
     left = limit
 
-    def take(data: bytes) -> None:
-        nonlocal engine, left
-        if not engine:
-            without_head = encoding == "deflate" and data[0] & 15 != 8  # so some servers send it
-            engine = zlib.decompressobj(-15 if without_head else 47)
+    def unpack(data: bytes) -> None:
+        nonlocal decoder, left
+        if not decoder:
+            headless = encoding == "deflate" and data[0] & 15 != 8  # as some servers send it
+            decoder = zlib.decompressobj(-15 if headless else 47)
         block = data
-        while block and left and not engine.eof:
+        while block and left and not decoder.eof:
             try:
-                block = engine.decompress(data, min(left, CHUNK))
+                block = decoder.decompress(data, min(left, CHUNK))
             except zlib.error as error:
                 raise NoLink(f"invalid {encoding} data", phase="reply", started=True) from error
             sink(block)
             left -= len(block)
-            data = engine.unconsumed_tail
+            data = decoder.unconsumed_tail
 
-    return take
+    return unpack
 
 
 def redirected(request: Request, response: Response) -> Optional[Request]:
-    """The request that follows a redirect, or None if there is none to follow.
+    """The request that follows a redirect, or None for any other response.
 
-    Uploads are never sent elsewhere: no host here needs it, and a second place is one the user did not choose.
+    Uploads are never redirected: no host here needs it, and the user did not choose the new host.
+    Raises Refused for a redirected upload, NoLink for a URL that is invalid or insecure.
     """
-    if response.status not in (301, 302, 303, 307, 308) or not response.headers.get("Location"):
+    status, location = response.status, response.headers.get("Location")
+    if not location or status not in (301, 302, 303, 307, 308):
         return None
-    if response.status in request.accepted_statuses:
+    if status in request.accepted_statuses:
         return None
+    # http.client decodes headers as Latin-1, and many servers send plain UTF-8.
+    text = location.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
     try:
-        location = response.headers["Location"].encode(
-            "latin-1", "replace"
-        )  # so http.client reads headers
-        next_url = urllib.parse.urljoin(
-            request.url, iri_to_uri(location.decode("utf-8", "surrogateescape"))
-        )
+        next_url = urllib.parse.urljoin(request.url, iri_to_uri(text))
     except ValueError as error:
-        raise NoLink("invalid redirect URL", phase="reply", status=response.status) from error
+        raise NoLink("invalid redirect URL", phase="reply", status=status) from error
+    shown = printable(redact_url(next_url))
     if request.method not in ("GET", "HEAD"):
-        raise Refused(
-            f"unexpected redirect; uploads do not follow redirects: {printable(redact_url(next_url))}",
-            phase="reply",
-            status=response.status,
-        )
+        message = f"unexpected redirect; uploads do not follow redirects: {shown}"
+        raise Refused(message, phase="reply", status=status)
     old, new = parse_target(request.url), parse_target(next_url)
     if (old.scheme, new.scheme) == ("https", "http") or new.scheme == "tcp":
-        raise NoLink(
-            f"refused redirect to insecure URL {printable(redact_url(next_url))}", phase="proof"
-        )
-    same = old[:3] == new[:3]
-    headers = tuple(
-        h for h in request.headers if same or h[0] == "Range"
-    )  # any other may be a key, as those of clouds are
-    return request._replace(url=next_url, headers=headers, auth=request.auth if same else None)
+        raise NoLink(f"refused redirect to insecure URL {shown}", phase="proof")
+    if old[:3] == new[:3]:
+        return request._replace(url=next_url)
+    # Any other header may be a key, for example those of clouds.
+    headers = tuple(header for header in request.headers if header[0] == "Range")
+    return request._replace(url=next_url, headers=headers, auth=None)
 
 
 # 6  Reading responses -----------------------------------------------------------------------------
 #
-#    A reader takes a Response and gives the text that should be the link; check_link decides whether it is one.
+#    A reader returns the text of a Response that should be the link; check_link decides whether it
+#    is one.
 
 
 Reader = Callable[[Response], str]
@@ -2211,7 +2266,10 @@ def body_text(response: Response) -> str:
 
 
 def json_of(response: Response) -> Any:
-    """JSON, also after a byte order mark or a warning of PHP, and with bytes that are not UTF-8."""
+    """The JSON of a response; raises NoLink.
+
+    It may follow a byte order mark or a warning of PHP, and contain bytes that are not UTF-8.
+    """
     body = body_text(response)
     for start in (0, body.find('{"')):
         with contextlib.suppress(ValueError, RecursionError):
@@ -2220,7 +2278,7 @@ def json_of(response: Response) -> Any:
 
 
 def json_value(response: Response, *path: Union[str, int]) -> Any:
-    """What stands at this place of a JSON answer; NoLink if there is no such place."""
+    """The value at this path of a JSON response; raises NoLink if it has no such path."""
     value = json_of(response)
     for step in path:
         fits = isinstance(value, dict if isinstance(step, str) else list)
@@ -2242,7 +2300,7 @@ def json_at(*path: Union[str, int]) -> Reader:
 
 
 def sha256_at(response: Response, *path: Union[str, int]) -> Optional[str]:
-    """The digest at this place of a JSON answer, if it is one."""
+    """The SHA-256 at this path of a JSON response, or None."""
     with contextlib.suppress(NoLink):
         digest = json_at(*path)(response).lower()
         return digest if re.fullmatch("[0-9a-f]{64}", digest) else None
@@ -2250,7 +2308,7 @@ def sha256_at(response: Response, *path: Union[str, int]) -> Optional[str]:
 
 
 def first_of(*readers: Reader) -> Reader:
-    """The first reader that finds something."""
+    """A reader that returns the first result of several readers that is not empty."""
 
     def read(response: Response) -> str:
         for reader in readers[:-1]:
@@ -2264,7 +2322,7 @@ def first_of(*readers: Reader) -> Reader:
 
 
 def without_query(reader: Reader) -> Reader:
-    """For a host whose links have no query: a "?" or "#" belongs to the name."""
+    """A reader for a host whose links have no query: "?" and "#" belong to the file name."""
     return lambda response: re.sub(
         "[?#]", lambda match: quote_segment(match.group()), reader(response)
     )
@@ -2277,15 +2335,16 @@ def last_url(domain: str) -> Reader:
 
 
 def error_text(response: Response) -> str:
-    """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else its text."""
+    """The host's own message in one line: from JSON or XML, the title of a page, or its text."""
     message = response.redacted().text().strip()
-    with contextlib.suppress(ValueError):  # an escape that is none
-        message = (message[:1] in ("{", "[") and json_message(message)) or message
-    message = re.sub(
-        r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", message)
-    )  # keys to a place
+    if message[:1] in ("{", "["):
+        with contextlib.suppress(ValueError):  # an invalid escape
+            message = json_message(message) or message
+    # The query of a URL, and a token, may give access to a file.
+    message = re.sub(r"\?[^\s\"'<>]{8,}", "?***", message)
+    message = re.sub(r'("[a-z_]*token": *")[^"]+', r"\1***", message)
     title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", message, re.I)
-    code = re.search("<Code>([^<]+)</Code>", message)  # Ceph has no message
+    code = re.search("<Code>([^<]+)</Code>", message)  # Ceph sends no message
     message = (title or code or ["", message[:2000]])[1]
     if message[:1] in ("{", "[", "<"):
         message = re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>|[][{}\"]", " ", message)
@@ -2294,18 +2353,9 @@ def error_text(response: Response) -> str:
 
 
 def is_challenge(response: Response) -> bool:
-    """Whether Cloudflare lets only a browser pass (its docs on cf-mitigated; its page, 2026-11)."""
+    """Whether Cloudflare accepts only browsers (its docs on cf-mitigated; its page, 2026-11)."""
     page = r"<title>Just a moment|_cf_chl_opt|challenges\.cloudflare\.com/"
     return "cf-mitigated" in response.headers or bool(re.search(page, response.text(), re.I))
-
-
-def json_message(text: str) -> str:
-    """The sentence of an error in JSON, which hosts put under several names and at any depth."""
-    for name in MESSAGE_NAMES:
-        match = re.search(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)+")', text)
-        if match:
-            return str(json.loads(match[1], strict=False))
-    return ""
 
 
 MESSAGE_NAMES = (
@@ -2313,8 +2363,17 @@ MESSAGE_NAMES = (
 )
 
 
+def json_message(text: str) -> str:
+    """The message of an error in JSON, at any depth; hosts have several names for it."""
+    for name in MESSAGE_NAMES:
+        match = re.search(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)+")', text)
+        if match:
+            return str(json.loads(match[1], strict=False))
+    return ""
+
+
 def refusal_text(response: Response, name: str = "") -> str:
-    """Status, the name of the error, and the host's words if they say more."""
+    """Status, name of the error, and the host's message if that says more."""
     own, name = error_text(response), name or phrase(response.status)
     usual = f"{response.status} {name}".strip()
     return usual if own in ("", usual, name) else f"{usual}: {own}"
@@ -2336,7 +2395,10 @@ def no_link(response: Response, what: str = "") -> NoLink:
 
 
 def check_link(text: str, response: Response, *domains: str) -> str:
-    """The link in the first line; NoLink if that is none, or if a further line has a URL of another host."""
+    """The link in the first line.
+
+    Raises NoLink for anything else, and for a URL of another host in a further line.
+    """
     first, _, rest = text.strip(BLANK).partition("\n")
     link = own_url(first.rstrip(BLANK), response, domains)
     for url in re.findall(URL_IN_TEXT, rest):
@@ -2347,14 +2409,15 @@ def check_link(text: str, response: Response, *domains: str) -> str:
 
 
 def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
-    """The URL as browsers ask for it; NoLink if it leads to another host.
+    """The URL as browsers request it.
 
-    It must lead to one of the domains or, where none are given, to the server that responded.
+    Raises NoLink if it does not lead to one of the domains or, without domains, to the server that
+    responded.
     """
     if re.match("/[^/]", url):
         url = urllib.parse.urljoin(response.url, url)
     match = re.match(r"(?i)https?://[^/?#@\\]+(?=[/?#]|$)", url)
-    # Spaces of all kinds are encoded below, but no host name has one.
+    # Spaces of all kinds are encoded below, but a host name must not contain one.
     unsafe = not match or not match.group().isprintable() or re.search(UNSAFE_CHARACTER, url)
     if not match or unsafe or len(url) > 2048:
         raise no_link(response)
@@ -2387,7 +2450,10 @@ def link_reader(reader: Reader, *domains: str) -> Callable[[Response], Link]:
 
 
 def empty_means_busy(response: Response) -> Optional[UploadError]:
-    """A 200 with an empty body is catbox' way to be overloaded (ShareX#8376 2026-02-03, #8410 2026-05-31)."""
+    """Busy for 200 with an empty body, which catbox sends when it is overloaded.
+
+    Evidence: ShareX#8376 (2026-02-03) and #8410 (2026-05-31).
+    """
     if response.status == 200 and not response.body.strip():
         return Busy("200 OK, but an empty response", phase="reply", status=200, started=True)
     return None
@@ -4997,6 +5063,23 @@ def with_environment(options: UploadOptions) -> UploadOptions:
     return options
 
 
+def network_of(options: UploadOptions) -> Network:
+    """The part of the options that a Transport needs; raises UsageError."""
+    settings = options.settings.items()
+    return Network(
+        proxy=parse_proxy(options.proxy) if options.proxy else None,
+        proxies=options.proxies,
+        cacert=options.cacert,
+        insecure=options.insecure,
+        ip_version=options.ip_version,
+        connect_timeout=options.connect_timeout,
+        idle_timeout=options.timeout or STALL,
+        max_time=options.max_time,
+        limit_rate=options.limit_rate,
+        secrets=tuple(value for name, value in settings if name in SECRET_SETTINGS),
+    )
+
+
 def check_options(options: UploadOptions) -> None:
     """Raises UsageError for options that are invalid or conflict with each other."""
     if options.expire and options.keep and options.keep > options.expire:
@@ -5354,7 +5437,7 @@ class Race:
     def connect(self, provider: Provider) -> None:
         result: Any = Unreachable(f"{provider.domain}: connection failed", phase="connect")
         try:
-            result = self.transport.connect(origin_of(provider), self.transport.deadline)
+            result = self.transport.connector.connect(origin_of(provider), self.transport.deadline)
         except UploadError as error:
             in_time = self.transport.time_left() > 0
             result = error if in_time else self.transport.max_time_error(error)
@@ -5391,7 +5474,7 @@ class Race:
                 if isinstance(result, UploadError):
                     phases[provider.id] = network_phase(result)
                 else:
-                    result.stream.hang_up()
+                    result.hang_up()
         return phases
 
 
@@ -5403,12 +5486,12 @@ class Uploader:
     """Uploads files to one chain of hosts, from several threads; skips hosts that failed for good."""
 
     def __init__(self, options: UploadOptions, chain: Sequence[Provider]) -> None:
-        self.options, self.chain, self.transport = options, chain, Transport(options)
+        self.options, self.chain, self.transport = options, chain, Transport(network_of(options))
         self.broken: dict[str, UploadError] = {}
 
     @functools.cached_property
     def health(self) -> "Health":
-        proxy = self.transport.proxy_for(parse_target(HOMEPAGE))  # as for any public host
+        proxy = self.transport.connector.proxy_for(parse_target(HOMEPAGE))  # as for any public host
         return Health(cache_folder(self.options.settings), network_id(proxy))
 
     def ordered(self) -> list[Provider]:
@@ -6163,7 +6246,7 @@ class FileProgress(Progress):
         return f"waiting for the response, {now - self.last_sent:.0f} s"
 
 
-NAME_COLUMNS = 10  # minimum
+NAME_COLUMNS = 8  # minimum
 BAR_COLUMNS = 30  # maximum
 
 

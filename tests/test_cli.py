@@ -1,4 +1,4 @@
-"""The command line: what goes in, what comes out on which stream, and with which exit code.
+"""The command line: arguments, output on each stream, and exit codes.
 
 `run` calls main() in this process; `program` and `start` run the file as users do, where
 processes matter.
@@ -233,7 +233,7 @@ def test_standard_input_leaves_no_temporary_file(program, file, tmp_path):
         assert list(scratch.iterdir()) == []
 
 
-def test_name_is_what_the_host_is_told(box, run, file):
+def test_name_sets_the_uploaded_name(box, run, file):
     assert run(file(), "--name", "Other Name.pdf").code == 0
     assert run("-n", "piped.log", stdin=b"x").code == 0
     assert [stored.name for stored in box.stored.values()] == ["Other Name.pdf", "piped.log"]
@@ -412,7 +412,7 @@ def test_a_wrong_command_line_is_2_and_nothing_is_sent(box, run, file, name):
         ["serve", "--frob"],
         ["upload_provider", "list", "--frob"], ["list", "-q", "-v"],
     ],
-)  # fmt: skip
+)
 def test_a_wrong_command_line_of_the_other_commands_is_2_as_well(box, run, args):
     ran = run(*args)
     assert (ran.code, ran.out) == (2, "") and ran.err.strip()
@@ -546,7 +546,7 @@ def test_a_mistyped_command_does_not_publish_what_follows(box, run, file, argv):
 
 
 @pytest.mark.parametrize("word", ["list.txt", "./list", "server/a", "other"])
-def test_a_missing_file_that_is_no_mistyped_command_stops_nothing(run, file, word):
+def test_a_missing_file_does_not_stop_the_others(run, file, word):
     ran = run("-p", "catbox", word, file())
     assert ran.code == 3 and ran.out.count("https://") == 1 and "did you mean" not in ran.err
 
@@ -608,7 +608,7 @@ def test_4_the_host_does_not_serve_the_same_bytes(box, run, file, lie):
     )
 
 
-def test_4_is_no_end_while_another_host_is_left(box, run, file):
+def test_an_unverified_link_is_not_final_while_another_host_is_left(box, run, file):
     box.fault("catbox.moe", "other", when="download")
     ran = run("-p", "catbox,x0at", file())
     assert ran.code == 0 and ran.out.startswith("https://x0.at/")
@@ -747,7 +747,7 @@ AHEAD = {
 @posix
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("ends", AHEAD)
-def test_a_link_that_is_ahead_of_its_turn_is_told_whatever_ends_the_run(box, start, file, ends):
+def test_a_link_ahead_of_its_turn_is_printed_however_the_run_ends(box, start, file, ends):
     """It is public: its owner must know it."""
     code, more = AHEAD[ends]
     box.fault("x0.at", "silence", when="upload")  # catbox takes no .exe
@@ -889,7 +889,7 @@ def test_a_wrong_setting_is_2_and_names_it(box, run, file, monkeypatch, name, va
 @pytest.mark.parametrize(
     "args, code", [(["status", "transfersh"], 5), (["FILE", "--dry-run"], 5), (["FILE"], 5)]
 )
-def test_a_server_that_is_no_url_is_not_ready_and_its_setting_is_named(
+def test_an_invalid_server_url_is_not_ready_and_its_setting_is_named(
     box, run, file, monkeypatch, args, code
 ):
     monkeypatch.setenv("TWAT_FS_TRANSFERSH_URL", "drop.example.org")
@@ -901,7 +901,7 @@ def test_a_server_that_is_no_url_is_not_ready_and_its_setting_is_named(
     )
 
 
-def test_certificates_that_are_no_file_are_named(run, file, monkeypatch):
+def test_a_missing_certificate_file_is_named(run, file, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
     ran = run(file(), "-p", "catbox")
     assert ran.code == 1 and "SSL_CERT_FILE: no such file: /nonexistent.pem" in ran.err
@@ -976,7 +976,7 @@ def test_a_wished_life_chooses_the_host_and_its_field(box, run, file, line):
     assert value is None or seen.field(field) == value
 
 
-def test_the_end_is_told_in_json(run, file):
+def test_the_expiry_is_in_json(run, file):
     def ends(*args):
         return json.loads(run(file(), "--json", *args).out)["expires"]
 
@@ -1177,7 +1177,7 @@ def test_what_a_host_says_reaches_the_terminal_only_escaped(box, run, file):
         )
 
 
-def test_insecure_is_said_aloud(box, run, file, monkeypatch):
+def test_insecure_prints_a_warning(box, run, file, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
     ran = run(file(), "-p", "catbox", "--retry", "0")
     assert ran.code == 1 and "--cacert" in ran.err
@@ -1258,12 +1258,12 @@ def test_no_network_is_recognised_without_a_proxy(box, program, file):
     assert time.monotonic() - begun < 15
 
 
-def test_a_proxy_that_is_not_there_is_said_once(box, run, file):
+def test_an_unreachable_proxy_is_reported_once(box, run, file):
     ran = run(file("a.txt"), "-x", "http://127.0.0.1:9", "--retry", "0")
     assert ran.code == 1 and len(ran.err.splitlines()) == 2 and "check --proxy" in ran.err
 
 
-def test_one_host_without_a_name_is_no_missing_network(box, run, file):
+def test_one_unresolvable_host_is_not_a_missing_network(box, run, file):
     box.fault("catbox.moe", "dns")
     box.fault("x0.at", "status", status=403)
     ran = run(file(), "-p", "catbox,x0at", "--retry", "0")
@@ -1380,7 +1380,7 @@ def test_list_in_json(run):
     )
 
 
-def test_status_without_a_name_asks_nobody(box, run):
+def test_status_without_a_name_contacts_no_host(box, run):
     ran = run("status")
     assert ran.code == 0 and not box.tunnels
     lines = [line.split("  ", 1) for line in ran.out.splitlines() if "  " in line]
@@ -1488,10 +1488,17 @@ def test_version(run, args):
 @pytest.mark.parametrize(
     "command",
     [
-        [], ["upload"], ["list"], ["status"], ["serve"], ["version"], ["completion"], ["help"],
+        [],
+        ["upload"],
+        ["list"],
+        ["status"],
+        ["serve"],
+        ["version"],
+        ["completion"],
+        ["help"],
         ["upload_provider", "list"],
     ],
-)  # fmt: skip
+)
 def test_help(box, run, command):
     ran = run(*command, "--help")
     assert (ran.code, ran.err) == (0, "") and "usage: twat-fs" in ran.out
@@ -1551,7 +1558,7 @@ def no_trouble(err):
 
 
 @posix
-def test_a_closed_stdout_is_said_and_no_url_is_lost(box, file, tmp_path):
+def test_a_closed_stdout_is_reported_and_no_url_is_lost(box, file, tmp_path):
     ran = shell(box, ">&-", file(), cwd=tmp_path)
     assert ran.returncode not in (0, 120) and ran.stderr.strip() and no_trouble(ran.stderr)
     assert all(url in ran.stderr for url in box.stored), "what was uploaded is told"
@@ -1664,14 +1671,14 @@ def test_a_wrong_option_is_answered_in_two_lines(program, file):
 
 
 def test_the_commands_it_tells_us_to_type_work_when_typed(program, tmp_path, file):
-    """Who has the lone file has no command called twat-fs."""
+    """A single file without the command twat-fs."""
     ran = program(tmp_path)
     assert f"| python3 {PROGRAM} - -n" in ran.stderr and "| twat-fs" not in ran.stderr
     assert f"`python3 {PROGRAM} list`?" in program("lits").stderr
     assert program("help").stdout == program("--help").stdout != ""
 
 
-def test_one_cause_is_said_once_for_all_hosts_that_do_not_fit(program, file):
+def test_one_reason_is_printed_once_for_all_unsuitable_hosts(program, file):
     ran = program(file("e.txt", b""))
     assert ran.returncode == 5 and ran.stderr.count("empty files are not accepted") == 1
     assert all(name in ran.stderr for name in CHAIN)
@@ -1689,7 +1696,7 @@ def test_one_host_of_the_list_is_shown_whole(program):
     ]
 
 
-def test_a_server_without_tls_is_told_from_a_dead_one(program, file):
+def test_a_server_without_tls_differs_from_a_dead_one(program, file):
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(
             http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
@@ -1745,7 +1752,7 @@ def test_verbose_says_how_long_it_is_kept_and_how_to_remove_it(run, file):
     assert ran.code == 0 and "a.txt: expiry unknown\n" in ran.err
 
 
-def test_a_longer_life_than_was_wished_is_told(run, file):
+def test_a_longer_expiry_than_requested_is_reported(run, file):
     ran = run("-e", "10m", file())
     assert (
         ran.code == 0
@@ -1844,7 +1851,7 @@ PLUGIN = "import sys, twat_fs; sys.argv[0] = 'twat.fs'; twat_fs.main(); print('g
 
 @pytest.mark.parametrize("thread", [False, True])
 def test_as_a_plugin_it_takes_its_words_from_argv(box, file, tmp_path, thread):
-    """And ends by its exit code, because twat drops what is returned."""
+    """It exits with its own code, because twat drops return values."""
     code = PLUGIN
     if thread:
         code = f"import threading; threading.Thread(target=exec, args=({PLUGIN!r},)).start()"
@@ -1910,7 +1917,7 @@ def test_a_host_that_speaks_another_language_does_not_break_a_narrow_code_page(b
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems keep such names from existing")
-def test_a_name_that_is_no_utf8(box, start, tmp_path):
+def test_a_name_that_is_not_utf8(box, start, tmp_path):
     path = os.fsencode(tmp_path) + b"/a\xff\xfe.txt"
     with open(path, "wb") as odd:
         odd.write(b"odd")

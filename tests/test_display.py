@@ -1,4 +1,4 @@
-"""The meter: what a person sees on a terminal while a file is on its way.
+"""The meter: the display of an upload on a terminal.
 
 The program runs with its stderr on a pseudo-terminal of a chosen width and its stdout on a pipe;
 `Screen` reads like a terminal does, and knows how wide each character is.
@@ -72,7 +72,7 @@ class Screen:
 
 
 class Seen:
-    """A run that is over: what came when, and what the screen showed in the end."""
+    """A finished run: its output with times, and the final screen."""
 
     def __init__(self, pieces, process, encoding):
         self.code, self.out = process.returncode, process.stdout.read().decode("utf-8")
@@ -84,7 +84,7 @@ class Seen:
 
     @property
     def draws(self):
-        """Each state of the line that was drawn, without what only clears."""
+        """Each drawn state of the line, without those that only clear it."""
         return [part.rstrip() for part in re.split(r"[\r\n]+", self.text) if part.strip()]
 
     def percents(self):
@@ -358,7 +358,7 @@ def test_many_small_files_at_once(box, watch, file):
 
 
 def wrapped_again(screen, columns):
-    """What most terminals make of a screen in a narrower window: long lines continue below.
+    """The screen of most terminals in a narrower window: long lines continue below.
 
     The cursor stays at its character; the row where it was must not be wider than the window.
     """
@@ -487,17 +487,17 @@ def test_a_failure_outside_the_code_page_does_not_crash(box, watch, file, encodi
 
 
 @pytest.mark.parametrize("option", ["-q", "--no-progress", "--no_progress"])
-def test_no_meter_when_nobody_wants_it(watch, file, option):
+def test_no_meter_with_quiet_or_no_progress(watch, file, option):
     seen = watch(*SLOW, option, file(size=30_000))
     assert (seen.code, seen.text) == (0, "") and seen.out.startswith("https://")
 
 
-def test_without_progress_a_failure_is_still_told(watch, file):
+def test_without_progress_a_failure_is_still_printed(watch, file):
     seen = watch("-q", file("empty", 0))
     assert seen.code == 5 and "empty" in seen.text
 
 
-def test_no_meter_when_stderr_is_no_terminal(program, file):
+def test_no_meter_when_stderr_is_not_a_terminal(program, file):
     ran = program(*SLOW, file(size=30_000))
     assert (ran.returncode, ran.stderr) == (0, "")
 
@@ -579,7 +579,7 @@ def test_a_terminal_on_stdout_shows_the_url_alone(box, file, tmp_path):
         command([*SLOW, file(size=30_000)]), cwd=tmp_path, env=environment(box, None),
         stdin=subprocess.DEVNULL, stdout=slave,
         stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
     os.close(slave)
     pieces = []
     listen(master, pieces)
@@ -656,11 +656,12 @@ def test_after_ctrl_c_only_that_stays(box, terminal, file, argv, times):
     assert "".join(lines) == f"twat-fs: interrupted; not uploaded: {file()}"
 
 
-def test_a_link_that_is_told_on_ctrl_c_stands_on_a_line_of_its_own(box, terminal, file):
+def test_a_link_printed_on_ctrl_c_has_its_own_line(box, terminal, file):
     box.fault("x0.at", "stall", when="upload", after=1000)  # catbox takes no .exe
     paths = [file(name) for name in ("a.exe", "b.txt", "c.exe")]
     seen = terminal(*command(["-j", "2", "-p", "catbox,x0at", *paths]))
     seen.wait_for(lambda: len(box.stored) == 1 and "1 done" in seen.text)
+    time.sleep(0.3)  # until the main thread has the result as well
     os.write(seen.master, b"\x03\x03")
     code, lines = seen.ends()
     assert code == -signal.SIGINT and lines[0] in box.stored
@@ -701,9 +702,13 @@ def test_main_called_from_python_returns_after_ctrl_c(box, terminal, file):
     code = "import sys, twat_fs; print('code', twat_fs.main(sys.argv[1:])); print(sum(range(9)))"
     path = file(size=300_000)
     seen = terminal(
-        sys.executable, "-c", f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); {code}",
-        "--limit-rate", "10k", path,
-    )  # fmt: skip
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); {code}",
+        "--limit-rate",
+        "10k",
+        path,
+    )
     seen.wait_for(lambda: "%" in seen.text)
     os.write(seen.master, b"\x03")
     code, lines = seen.ends()

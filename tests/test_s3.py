@@ -64,7 +64,7 @@ def ask(
     bucket="",
     payload="",
 ):
-    """A request that botocore has signed, with one thing wrong; what the server said of it."""
+    """Send a request that botocore signed, with one thing wrong; returns the error."""
     url = f"{server.endpoint}/{bucket or server.bucket}/{quote(key, safe='/-_.~')}"
     fields = {
         "Content-Type": "text/plain",
@@ -189,7 +189,7 @@ def unfinished(server, key):
 
 
 def good(done):
-    """The link, if that is all that was said."""
+    """The link, if stdout has nothing else and stderr is empty."""
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout.strip()
 
