@@ -2547,6 +2547,7 @@ class Provider(NamedTuple):
     # Asks the host for the SHA-256 of what it stored.
     lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
     setup: Setup = Setup()
+    disabled: str = ""  # why nobody can upload
     note: str = ""
     evidence: Evidence = Evidence()
 
@@ -4735,7 +4736,8 @@ PROVIDERS: tuple[Provider, ...] = (
         fields=null_fields,
         retention=Retention(null_ttl, range(HOUR, 30 * DAY + 1, HOUR)),
         limits=Limits(max_size=512 * MiB, blocked=("exe", "dll", "jar", "apk", "rar", "so")),
-        note=f"disabled by its owner; {ONLY_EXTENSION}",
+        disabled="disabled by its owner",
+        note=ONLY_EXTENSION,
         evidence=Evidence(
             "2026-08-05",
             "mia-0/0x0 fhost.py 2024-03-30; irssi/scripts#910 2026-08-05: disabled, and no"
@@ -5233,34 +5235,34 @@ class Progress:
     """What the engine tells a display; every method may stay empty."""
 
     def connecting(self, provider: Provider, source: Source) -> None:
-        """A connection to a provider is begun, perhaps beside others."""
+        """The connection to a host is begun, possibly beside others."""
 
     def trying(self, provider: Provider, source: Source) -> None:
-        """A provider is asked; what was sent before does not count any more."""
+        """The upload to a host begins; bytes sent before do not count any more."""
 
     def sent(self, count: int) -> None:
-        """So many more bytes of the file have left; negative: they will be sent again."""
+        """So many more bytes of the file were sent; negative: they will be sent again."""
 
     def waiting(self, error: UploadError, seconds: float) -> None:
-        """A try failed, the next one comes after so many seconds."""
+        """A try failed; the next one follows after so many seconds."""
 
     def uploaded(self, source: Source, link: Unverified) -> None:
-        """The host has the file, and gave this link."""
+        """The host accepted the file and responded with this link."""
 
     def verifying(self) -> None:
-        """The file has been taken; now the link is looked at."""
+        """The verification of the link begins."""
 
     def verified(self, method: str, seconds: float) -> None:
-        """The link has been looked at."""
+        """The link is verified, by this method."""
 
     def failed(self, error: UploadError) -> None:
-        """This provider will not do."""
+        """The upload to this host failed."""
 
     def warn(self, text: str) -> None:
-        """Something that the user should know about a link that is good."""
+        """A warning about a good link."""
 
     def done(self, source: Source) -> None:
-        """This file is over, well or not."""
+        """The upload of this file ended, with or without success."""
 
 
 class SentBytes:
@@ -6014,8 +6016,7 @@ def setup_provider(
     if online:
         return round_trip(provider, wanted)
     status = "configured" if provider.setup.required else "available"
-    if provider.note.startswith("disabled"):
-        status = provider.note.partition(";")[0]
+    status = provider.disabled or status
     warning = provider.setup.warning and provider.setup.warning(wanted.settings)
     return ProviderInfo(True, warning or status, provider.note, status=status)
 
@@ -6054,7 +6055,7 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
 
 
 class Stopwatch(Progress):
-    """Seconds for the upload and for the proof."""
+    """Seconds of the upload and of the verification."""
 
     def __init__(self) -> None:
         self.begun, self.timing = time.monotonic(), {}  # type: float, dict[str, float]
@@ -6466,6 +6467,7 @@ def provider_facts(row: Provider) -> tuple[str, str, str, str]:
         "optional": row.setup.optional,
     }
     notes = [
+        row.disabled,
         "one download" if row.single_use == "always" else "",
         "text only" if row.limits.text_only else "",
         *(f"{title}: {', '.join(names)}" for title, names in lists.items() if names),

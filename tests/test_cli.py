@@ -404,13 +404,21 @@ def test_a_wrong_command_line_is_2_and_nothing_is_sent(box, run, file, name):
 @pytest.mark.parametrize(
     "args",
     [
-        ["list", "nosuch"], ["list", "--frob"], ["version", "x"], ["version", "--", "x"],
+        ["list", "nosuch"],
+        ["list", "--frob"],
+        ["version", "x"],
+        ["version", "--", "x"],
         ["status", "nosuch"],
-        ["status", "catbox", "x0at"], ["status", "tmpfile"], ["upload_provider"],
+        ["status", "catbox", "x0at"],
+        ["status", "tmpfile"],
+        ["upload_provider"],
         ["upload_provider", "burn"],
-        ["serve", "--port", "70000"], ["serve", "--port", "²"], ["serve", "--max-size", "0"],
+        ["serve", "--port", "70000"],
+        ["serve", "--port", "²"],
+        ["serve", "--max-size", "0"],
         ["serve", "--frob"],
-        ["upload_provider", "list", "--frob"], ["list", "-q", "-v"],
+        ["upload_provider", "list", "--frob"],
+        ["list", "-q", "-v"],
     ],
 )
 def test_a_wrong_command_line_of_the_other_commands_is_2_as_well(box, run, args):

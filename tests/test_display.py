@@ -576,8 +576,11 @@ def test_the_help_fits(shown, columns):
 def test_a_terminal_on_stdout_shows_the_url_alone(box, file, tmp_path):
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        command([*SLOW, file(size=30_000)]), cwd=tmp_path, env=environment(box, None),
-        stdin=subprocess.DEVNULL, stdout=slave,
+        command([*SLOW, file(size=30_000)]),
+        cwd=tmp_path,
+        env=environment(box, None),
+        stdin=subprocess.DEVNULL,
+        stdout=slave,
         stderr=subprocess.PIPE,
     )
     os.close(slave)

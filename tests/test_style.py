@@ -476,7 +476,7 @@ def test_an_old_python_prints_the_required_version(version, tmp_path):
 WIDTH = 100  # columns; ruff checks twat_fs.py
 TOKENS = 51_000  # names, operators and literals of twat_fs.py
 TOKENS_PER_LINE = 9
-EXPLAINED = 0.09  # docstrings and comments, as a share of the lines
+EXPLAINED = 0.12  # docstrings and comments, as a share of the lines
 MEDIAN, P95, LONGEST = 9, 32, 60  # lines of a function
 
 
