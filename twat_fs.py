@@ -7732,8 +7732,7 @@ def cmd_status(argv: Sequence[str]) -> int:
         timing = "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
         if no_network and info in tried:
             reason = ""
-        hint = info.help_info.replace(f"{info.status}; ", "")
-        details = "; ".join(filter(None, (reason, timing, hint)))
+        details = "; ".join(filter(None, (reason, timing, info.help_info)))
         rows.append((host.id, info.status, details))
     if args.host and not args.json:
         put_table(rows)
