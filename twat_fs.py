@@ -6360,7 +6360,7 @@ def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
         head = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths))
         if narrow:
             head = "  ".join(filter(None, cells)) + "\n    "
-        texts.append((head + f"\n{'':{indent}}".join(wrap(last))).rstrip())
+        texts.append((head + f"\n{' ' * indent}".join(wrap(last))).rstrip())
     return texts
 
 
@@ -7357,7 +7357,7 @@ def cmd_upload(argv: Sequence[str]) -> int:
 
 
 def print_examples(parser: Any) -> int:
-    """What to type, where no file is given; returns the exit code."""
+    """Print the usage and some commands to type; return the exit code."""
     parser.print_usage(sys.stderr)
     rows = [(f"  {program()} {arguments}", meaning) for arguments, meaning in EXAMPLES]
     print_line("\n".join(layout(rows, terminal_width(sys.stderr))))
@@ -7393,7 +7393,7 @@ def source_or_error(
 
 
 def suggest_command(word: str) -> str:
-    """A question, if this is no file and looks like a command that was mistyped, or did not come first."""
+    """A hint if `word` is not a file, but like a command: mistyped, or not the first argument."""
     plain = re.fullmatch("[A-Za-z_-]+", word) and not os.path.lexists(word)
     close = difflib.get_close_matches(word, COMMANDS, 1, ALIKE) if plain else []
     return f"did you mean `{program()} {close[0]}`?" if close else ""
@@ -7534,7 +7534,10 @@ def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress)
 
 
 def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
-    """The URL (or a JSON object) to stdout, a failure to stderr; a URL that cannot be written is not lost either."""
+    """Print the URL (or a JSON object) on stdout, a failure on stderr.
+
+    A URL that cannot be written to stdout goes to stderr.
+    """
     result = outcome.result
     if outcome.error:
         for line in failure_lines(outcome):
@@ -7678,8 +7681,7 @@ def cmd_status(argv: Sequence[str]) -> int:
         timing = "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
         if no_network and info in tried:
             reason = ""
-        hint = info.help_info.replace(f"{info.status}; ", "")
-        details = "; ".join(filter(None, (reason, timing, hint)))
+        details = "; ".join(filter(None, (reason, timing, info.help_info)))
         rows.append((host.id, info.status, details))
     if args.host and not args.json:
         put_table(rows)
