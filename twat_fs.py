@@ -490,9 +490,10 @@ class UploadError(Exception):
     """Why there is no URL.
 
     `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send",
-    "reply", "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`: part of the
-    body was sent; `everywhere`: all other hosts would fail in the same way; `timed_out`; `hint`:
-    what the user can do; `unverified`: links that may have a copy of the file.
+    "reply", "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`:
+    part of the body was sent; `everywhere`: all other hosts would fail in the same way;
+    `timed_out`; `hint`: what the user can do; `unverified`: links that may have a copy of the
+    file.
     """
 
     exit_code = 1
