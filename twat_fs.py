@@ -188,10 +188,22 @@ MAX_NAME = 255  # bytes of UTF-8; file systems accept no more
 UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK, "y": YEAR}
 
 
+TIME_TERM = r"([0-9]{1,6}) ?(seconds?|minutes?|hours?|days?|weeks?|years?|sec|min|[smhdwy]) ?"
+
+
 def parse_duration(value: str) -> Optional[int]:
-    """Seconds of "90s", "10m", "12h", "7d", "4w" or "2y"; None for anything else."""
-    match = re.fullmatch(r"([0-9]{1,6})([smhdwy])", value.strip().lower())
-    return int(match[1]) * UNITS[match[2]] or None if match else None
+    """Seconds of "90s", "10m", "1d12h", "2 days", "90min", "4w" or "2y"; None for anything else."""
+    text = value.strip().lower()
+    if not re.fullmatch(f"({TIME_TERM})+", text, re.ASCII):
+        return None
+    return sum(int(count) * UNITS[unit[0]] for count, unit in re.findall(TIME_TERM, text)) or None
+
+
+def short_duration(seconds: float) -> str:
+    """For --expire: 1h, 36h, 3d."""
+    return next(
+        f"{int(seconds // UNITS[unit])}{unit}" for unit in "ydhms" if not seconds % UNITS[unit]
+    )
 
 
 def parse_seconds(value: str) -> Optional[float]:
@@ -2564,26 +2576,44 @@ def retention_for(provider: Provider, options: UploadOptions) -> Retention:
 def choose_lifetime(retention: Retention, size: int, options: UploadOptions) -> Optional[float]:
     """Seconds that the host will keep a file of `size` bytes; None where the host does not say.
 
-    Raises Unsuitable if the host cannot keep it that short or long, NotConfigured for an invalid
-    setting.
+    --expire gets the nearest choice by ratio, which must be within a factor of 2; a fixed lifetime
+    is a choice, too.  --keep is a minimum.  Raises Unsuitable if no choice fits, NotConfigured for
+    an invalid setting.
     """
     ttl = retention.default_ttl(size) if callable(retention.default_ttl) else retention.default_ttl
     if retention.setting and options.settings.get(retention.setting):
         ttl = retention_from_setting(retention, options.settings[retention.setting])
-    too_short = options.keep and (ttl is None or ttl < options.keep)
-    at_least = options.expire or (options.keep if too_short else None)
-    if at_least is None:
+    keep, expire, choices = options.keep or 0, options.expire, retention.choices
+    if not expire and (not keep or (ttl and ttl >= keep)):
         return ttl
-    index = bisect.bisect_left(retention.choices, at_least)  # the smallest choice that is enough
-    if index < len(retention.choices):
-        return retention.choices[index]
-    if retention.choices:
-        reason = f"maximum expiry is {duration(retention.choices[-1])}"
-    elif ttl == FOREVER:
-        reason = "files never expire"
-    else:
-        reason = f"expiry is fixed at {duration(ttl)}"
+    at_least = bisect.bisect_left(choices, keep)
+    near = bisect.bisect_left(choices, expire or keep)
+    fitting: list[float] = [*choices[max(at_least, near - 1) : near + 1]]
+    if expire and ttl and ttl >= keep:
+        fitting.append(ttl)
+    if not fitting:
+        raise Unsuitable(too_short(ttl, choices), phase="wish")
+    if not expire:
+        return fitting[0]
+    nearest = min(fitting, key=lambda choice: (distance(choice, expire), choice))
+    if distance(nearest, expire) <= 2:
+        return nearest
+    if choices:
+        hint = f"use --expire {short_duration(nearest)}"
+        raise Unsuitable(f"closest expiry is {duration(nearest)}", phase="wish", hint=hint)
+    reason = "files never expire" if ttl == FOREVER else f"expiry is fixed at {duration(ttl)}"
     raise Unsuitable(reason, phase="wish")
+
+
+def distance(ttl: float, wish: float) -> float:
+    """The ratio of two lifetimes, 1 or more."""
+    return max(ttl / wish, wish / ttl)
+
+
+def too_short(ttl: Optional[float], choices: Sequence[int]) -> str:
+    if choices:
+        return f"maximum expiry is {duration(choices[-1])}"
+    return f"expiry is {'fixed at ' + duration(ttl) if ttl else 'unknown'}"
 
 
 def retention_from_setting(retention: Retention, value: str) -> int:
@@ -4368,7 +4398,7 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
             phase="file",
             hint="--name and --remote-path give a shorter one",
         )
-    s3_end(bucket, options, options.expire or options.keep or 0)  # before anything is sent
+    s3_end(bucket, options, options.keep or (options.expire or 0) / 2)  # before anything is sent
     # Not all services other than AWS support If-None-Match.
     if not options.force and bucket.endpoint and bucket.probe(key):
         bucket.raise_for_status(Response(412, {}, b"", ""), key)
@@ -5452,11 +5482,26 @@ class Uploader:
         proxy = self.transport.connector.proxy_for(parse_target(HOMEPAGE))  # as for any public host
         return Health(cache_folder(self.options.settings), network_id(proxy))
 
-    def ordered(self) -> list[Provider]:
-        """The chain, with default hosts that failed on this network lately at its end."""
+    def ordered(self, size: int) -> list[Provider]:
+        """The chain for a file of this size.
+
+        Default hosts come after named ones, the nearest to --expire first, and those that failed
+        on this network lately at the end.
+        """
         default = [row for row in self.chain if row.use == "default"]
+        if self.options.expire:
+            default.sort(key=lambda row: self.distance(row, size))
         late = [row for row in default if len(default) > 1 and self.health.note(row.id)]
-        return [row for row in self.chain if row not in late] + late
+        named = [row for row in self.chain if row not in default]
+        return named + [row for row in default if row not in late] + late
+
+    def distance(self, provider: Provider, size: int) -> tuple[float, float]:
+        """How far the expiry of a host is from --expire; of two equal ones the shorter is first."""
+        try:
+            ttl = choose_lifetime(retention_for(provider, self.options), size, self.options)
+        except UploadError:
+            ttl = None
+        return (distance(ttl, self.options.expire or ttl), ttl) if ttl else (FOREVER, FOREVER)
 
     def upload(self, source: Source, progress: Progress) -> UploadResult:
         """Try each host of the chain once.
@@ -5499,7 +5544,7 @@ class Uploader:
 
         If a connection is not ready after READY_TIME, the next host is connected beside it.
         """
-        todo = self.ordered()
+        todo = self.ordered(source.size)
         usable = {
             row.id
             for row in todo
@@ -5533,6 +5578,10 @@ class Uploader:
         error = turn.error or self.skipped(provider) or objection(provider, source, options)
         if error:
             raise error
+        ttl = choose_lifetime(retention_for(provider, options), source.size, options)
+        if options.expire and ttl and ttl != options.expire:
+            closest = f"closest available to {duration(options.expire)}"
+            progress.warn(f"{provider.id}: link expires in {duration(ttl)} ({closest})")
         progress.trying(provider, source)
         begun = time.monotonic()
         bundle = provider.setup.ca_bundle(options.settings)
@@ -5564,7 +5613,8 @@ class Uploader:
             error.unverified = (public,)
             raise
         progress.verified(method, time.monotonic() - started)
-        expires = self.expiry(provider, source, link, progress)
+        ends = link.expires or (time.time() + ttl if ttl and ttl < FOREVER else None)
+        expires = iso_time(ends) if ends else None
         return UploadResult(
             link.url, provider.id, source.size, sha256, expires, link.delete, method
         )
@@ -5600,21 +5650,6 @@ class Uploader:
         except (Refused, NoLink) as error:
             error.hint = hint_for(error, provider, source, options)
             raise
-
-    def expiry(
-        self, provider: Provider, source: Source, link: Link, progress: Progress
-    ) -> Optional[str]:
-        """When the link expires (ISO 8601), None if that is unknown; warns if that is late."""
-        wish = self.options.expire
-        ttl = choose_lifetime(retention_for(provider, self.options), source.size, self.options)
-        if wish and ttl and ttl > 1.5 * wish:
-            progress.warn(
-                f"{provider.id}: link expires in {duration(ttl)}"
-                f" (closest available to {duration(wish)})"
-            )
-        if link.expires:
-            return iso_time(link.expires)
-        return iso_time(time.time() + ttl) if ttl and ttl < FOREVER else None
 
     def remember(self, provider: Provider, error: UploadError) -> None:
         """Skip the host for further files, unless it refused this file's size, type or name."""
@@ -7502,7 +7537,7 @@ def upload_all(
     """Upload the files, print the outcomes in their order, and return the exit code of all."""
     options = uploader.options
     progresses = [FileProgress(terminal) for _ in files]
-    for row in uploader.ordered() if terminal.verbose else ():
+    for row in uploader.chain if terminal.verbose else ():
         if row.use == "default" and uploader.health.note(row.id):
             terminal.log(f"{row.id}: {uploader.health.note(row.id)}")
 
@@ -7627,7 +7662,7 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
     names: list[str] = []
     notes: list[str] = []
     skipped: dict[str, list[str]] = {}
-    for row in uploader.ordered():
+    for row in uploader.ordered(source.size):
         error = objection(row, source, options)
         if error:
             report["skipped"].append({"host": row.id, "reason": str(error)})
