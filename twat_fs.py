@@ -709,7 +709,7 @@ def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
         folder = os.path.realpath(path) if os.path.islink(path.rstrip("/")) else path
         hint = pipe_hint("tar cf -", folder, ".tar")
         if hint:
-            hint = f"{program()} -z {shell_path(path)}   or: {hint}"
+            hint = f"{program()} -z {shell_path(path)}\n  {hint}"
         return Unreadable(f"{shown}: is a directory", hint=hint)
     made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
     file_type = "a pipe" if stat.S_ISFIFO(mode) else made
@@ -1000,7 +1000,7 @@ def parts_of(body: Content, size: int) -> list[Content]:
             room = size
         parts[-1].append(piece)
         room -= piece.size
-    return [tuple(part) for part in parts if part]
+    return [tuple(part) for part in parts if length(tuple(part))]
 
 
 @contextlib.contextmanager
@@ -1152,7 +1152,7 @@ class Walker:
         parts = name.split("/")
         forms = {*parts, *path_prefixes(parts), *path_prefixes(parts[1:])}
         return any(
-            fnmatch.fnmatch(form, glob.rstrip("/")) for glob in self.exclude for form in forms
+            fnmatch.fnmatch(each, glob.rstrip("/")) for glob in self.exclude for each in forms
         )
 
 
@@ -7557,8 +7557,8 @@ def archive_or_error(
             if names and not args.quiet:
                 print_line(f"twat-fs: warning: {note}: {first_names(sorted(names))}")
         if args.dry_run:
-            put = print_line if args.json else put_line
-            put(f"{printable(name)}: {describe_members(members)}")
+            write = print_line if args.json else put_line
+            write(f"{printable(name)}: {describe_members(members)}")
         if args.tar:
             content = spool_to_file(gzip_blocks(tar_content(members)), stack)
         else:
