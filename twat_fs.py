@@ -99,7 +99,6 @@ if TYPE_CHECKING:
     import calendar
     import codecs
     import configparser
-    import contextvars
     import difflib
     import email.utils
     import fnmatch
@@ -111,7 +110,7 @@ if TYPE_CHECKING:
     import ipaddress
     import json
     import queue
-    import select
+    import selectors
     import shlex
     import shutil
     import signal
@@ -125,15 +124,16 @@ if TYPE_CHECKING:
     import unicodedata
     import urllib.parse
     import urllib.request
+    import zipfile
     import zlib
 
     RequestHandler = http.server.BaseHTTPRequestHandler
     ThreadingHTTPServer = http.server.ThreadingHTTPServer
 else:
     LAZY = (
-        "argparse base64 bisect calendar codecs configparser contextvars difflib email "
-        "fnmatch hashlib hmac html http ipaddress json queue select shlex shutil signal "
-        "socket ssl struct subprocess tarfile tempfile threading unicodedata urllib zlib"
+        "argparse base64 bisect calendar codecs configparser difflib email "
+        "fnmatch hashlib hmac html http ipaddress json queue selectors shlex shutil signal "
+        "socket ssl struct subprocess tarfile tempfile threading unicodedata urllib zipfile zlib"
     )
     globals().update((name, Lazy(name)) for name in LAZY.split())
     RequestHandler = ThreadingHTTPServer = object  # `start_server` adds those of http.server
@@ -211,6 +211,16 @@ def parse_size(text: str) -> Optional[int]:
     if not match:
         return None
     return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " ")) or None
+
+
+def parse_number(text: Optional[str]) -> Optional[int]:
+    """The decimal number of a header, or None: hosts send "²", "-1" and worse."""
+    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text.strip(), re.ASCII) else None
+
+
+def redact_url(url: str) -> str:
+    """A URL without the parts that may be secret: user, password and query."""
+    return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
 
 
 def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
@@ -457,12 +467,17 @@ class UploadResult(NamedTuple):
 
 
 class ProviderInfo(NamedTuple):
-    """Whether a provider can be used; `timing`: seconds for each phase of a round trip."""
+    """Whether a provider can be used; `timing`: seconds for each phase of a round trip.
+
+    `status`: "available" (needs no setting), "configured", "not configured" or "disabled by its
+    owner"; online "works", "failed" or "not asked".  `explanation`: the reason, or the status again.
+    """
 
     success: bool
     explanation: str
     help_info: str = ""
     timing: Mapping[str, float] = {}
+    status: str = ""
 
 
 # 3  What goes wrong -------------------------------------------------------------------------------
@@ -598,6 +613,9 @@ class AllProvidersFailed(NonRetryableError):
         if uploaded:
             message = f"uploaded, but no link could be verified ({len(tried)} tried)"
             self.exit_code = NotVerified.exit_code
+        self.no_network = len(tried) > 1 and all(f.phase == "dns" for f in tried)
+        if self.no_network:
+            message = f"no network: none of the {len(tried)} hosts could be resolved"
         super().__init__(message if tried else "no suitable host; nothing was uploaded")
         self.args = (self.failures, self.attempts)  # for pickle, which calls the class with them
         for name in ("provider", "phase", "status", "retry_after") if len(failures) == 1 else ():
@@ -610,6 +628,8 @@ class AllProvidersFailed(NonRetryableError):
         """A line for each host that was asked, or for several that do not fit for one reason; a repeated hint comes last."""
         hosts: dict[tuple[object, str, str, str], list[str]] = {}
         for f in self.failures:
+            if self.no_network and f.phase == "dns":
+                continue
             which = None if f.exit_code == 5 else f.provider
             hosts.setdefault((which, f.phase, str(f), f.hint), []).append(f.provider or "-")
         hints = [hint for *_, hint in hosts if hint]
@@ -667,18 +687,20 @@ class Source(NamedTuple):
 
 
 def stat_regular_file(path: str) -> os.stat_result:
-    """What the system says of a regular file that we may read; foreverything else Unreadable names the way out."""
+    """The status of a regular file that can be read.
+
+    Raises Unreadable for anything else, with a command as a hint where one helps.
+    """
     shown = printable(path)
     try:
         stat_result = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise Unreadable(f"{shown or repr('')}: {local_reason(error)}") from error
-    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(stat_result.st_mode) else 0)):
+    mode = stat_result.st_mode
+    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
         raise Unreadable(f"{shown}: permission denied")
-    if not stat.S_ISREG(stat_result.st_mode):
-        raise not_a_file_error(path, shown, stat_result.st_mode)
-    if not stat_result.st_size and has_content(path):
-        raise not_a_file_error(path, shown, stat_result.st_mode)
+    if not stat.S_ISREG(mode) or (not stat_result.st_size and has_content(path)):
+        raise not_a_file_error(path, shown, mode)
     return stat_result
 
 
@@ -691,35 +713,40 @@ def memory_slice(data: bytes) -> Slice:
 
 
 def has_content(path: str) -> bool:
-    """Whether a file that says 0 bytes gives some, like those of /proc."""
+    """Whether a file of 0 bytes has content all the same, like those of /proc."""
     with contextlib.suppress(OSError), open(path, "rb", 0, opener=open_nonblocking) as file:
         return bool(file.read(1))
     return False
 
 
 def open_nonblocking(path: str, flags: int) -> int:
-    """An opener to whom a pipe that has come into the place of a file is no endless wait."""
+    """An opener that does not wait if a pipe has replaced the file."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
-    """What it is instead, and a command that makes a file of it."""
+    """The error that says what `path` is, with a command that makes a file of it."""
     if stat.S_ISDIR(mode):
-        # tar stores a symbolic link as such
+        # tar stores a symbolic link as such.
         folder = os.path.realpath(path) if os.path.islink(path.rstrip("/")) else path
         hint = pipe_hint("tar cf -", folder, ".tar")
         if hint:
             hint = f"{program()} -z {shell_path(path)}\n  {hint}"
         return Unreadable(f"{shown}: is a directory", hint=hint)
-    made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
-    file_type = "a pipe" if stat.S_ISFIFO(mode) else made
-    hint = "" if stat.S_ISCHR(mode) or stat.S_ISSOCK(mode) else pipe_hint("cat", path)
+    file_type, hint = "a device or socket", ""
+    if stat.S_ISFIFO(mode):
+        file_type = "a pipe"
+    elif stat.S_ISREG(mode):
+        file_type = "written by the system as it is read"
+    if not stat.S_ISCHR(mode) and not stat.S_ISSOCK(mode):
+        hint = pipe_hint("cat", path)
     return Unreadable(f"{shown}: is {file_type}, not a file", hint=hint)
 
 
 def pipe_hint(reader: str, path: str, extension: str = "") -> str:
-    """A command that uploads what `reader` reads there; no command for a path that cannot be typed."""
-    if re.match("/dev/(fd/|std)|/proc/[^/]+/fd/", path):  # `<(...)` of a shell is gone by then
+    """A command that uploads what `reader` reads from `path`; "" if the path cannot be typed."""
+    # The `<(...)` of a shell is gone when the hint is read.
+    if re.match("/dev/(fd/|std)|/proc/[^/]+/fd/", path):
         return f"pipe it: COMMAND | {program()} -"
     if not path.isprintable():
         return ""
@@ -734,14 +761,14 @@ def shell_path(path: str) -> str:
 
 
 def local_reason(error: Exception) -> str:
-    if isinstance(
-        error, FileNotFoundError
-    ):  # Windows has several words for it, in the language of its user
+    """The reason of an error of the system, in lower case."""
+    if isinstance(error, FileNotFoundError):
+        # Windows has several phrases for it, in the language of its user.
         return "no such file or directory"
     return str(getattr(error, "strerror", None) or error).lower()
 
 
-UNSAFE = {  # what no name has, and its characters
+UNSAFE = {  # what a name must not contain
     "a control character": r"[\0-\x1f\x7f-\x9f]",
     "a line separator": r"[\u2028\u2029]",
     "a character that reverses text": r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]",
@@ -751,19 +778,27 @@ UNSAFE_CHARACTER = "|".join(UNSAFE.values())
 
 
 def safe_name(name: str, limit: int = MAX_NAME) -> str:
-    """The name as it may stand in a multipart header or a URL: no path, no control or bidi character, <= 255 bytes.
+    """The name as it may stand in a multipart header or a URL.
 
-    Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need U+200C and U+200D.
-    Raw UTF-8 is what PHP, Go, busboy and Werkzeug read right (compared 2026-11-23); a lone surrogate is no UTF-8.
+    It has no path, no control characters, none that reverse text, and at most `limit` bytes.
+    Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need
+    U+200C and U+200D.  PHP, Go, busboy and Werkzeug read raw UTF-8 right (compared 2026-11-23); a
+    lone surrogate is not UTF-8.
     """
     base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     clean = re.sub(UNSAFE_CHARACTER, "_", base).strip(" ")
     if not clean.strip("."):
         return "file"
     stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
-    room = limit - len((dot + extension).encode())
-    shortened = stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
-    return (shortened if room > 0 else clean.encode()[:limit].decode("utf-8", "ignore")).strip(" ")
+    return shortened(stem, dot + extension, limit).strip(" ")
+
+
+def shortened(stem: str, ending: str, limit: int = MAX_NAME) -> str:
+    """Both in at most `limit` bytes of UTF-8; an ending that leaves no room is cut too."""
+    room = limit - len(ending.encode())
+    if room <= 0:
+        stem, ending, room = stem + ending, "", limit
+    return stem.encode()[:room].decode("utf-8", "ignore") + ending
 
 
 def upload_name(name: str, unique: bool) -> str:
@@ -772,32 +807,32 @@ def upload_name(name: str, unique: bool) -> str:
 
 @functools.cache
 def uses(name: str) -> Iterator[int]:
-    """Counts how often this process has wanted a unique name."""
+    """Counts how often this process has used a unique name."""
     return itertools.count()
 
 
 def new_name(name: str) -> str:
-    """A name with the time (UTC) in it, different from all that were made before."""
+    """The name with the time (UTC) in it, different from all names made before."""
     unique = unique_name(name, time.gmtime())
     return varied_name(unique) if next(uses(unique)) else unique
 
 
 def varied_name(name: str) -> str:
-    """Another name in the same second; at random, because another process may look for one too."""
+    """The name with random digits in it, because other processes may want the same name."""
     return unique_name(name, time.gmtime(), f"_{os.urandom(3).hex()}")
 
 
 def unique_name(name: str, now: time.struct_time, pattern: str = "_%Y%m%d_%H%M%S") -> str:
     stem, extension = os.path.splitext(name)
     stamp = time.strftime(pattern, now)
-    room = MAX_NAME - len((stamp + extension).encode())
-    if room < 0:  # that is no extension
-        stem, extension, room = name, "", MAX_NAME - len(stamp)
-    return stem.encode()[:room].decode("utf-8", "ignore") + stamp + extension
+    if len((stamp + extension).encode()) > MAX_NAME:  # too long for an extension
+        stem, extension = name, ""
+    return shortened(stem, stamp + extension)
 
 
-# By IANA's registry (November 2026), else as browsers and Debian's media-types say.  Python's own table differs from
-# version to version, and lacks half of these in 3.9; a system's table differs from machine to machine.
+# From IANA's registry (November 2026), else from browsers and Debian's media-types.  Python's own
+# table differs from version to version, and lacks half of these in 3.9; a system's table differs
+# from machine to machine.
 CONTENT_TYPE_ROWS = """
 application/epub+zip epub
 application/gzip gz tgz
@@ -892,7 +927,8 @@ text/html html htm
 text/javascript js mjs cjs
 text/markdown md markdown
 text/n3 n3
-text/plain txt log text ini cfg conf c h cc cpp hpp go rs java jsx tsx ksh pl rb php lua bat ps1 diff patch env srt
+text/plain txt log text ini cfg conf c h cc cpp hpp go rs java jsx tsx ksh pl rb php lua bat
+text/plain ps1 diff patch env srt
 text/rtf rtf
 text/tab-separated-values tsv
 text/turtle ttl
@@ -923,19 +959,24 @@ CONTENT_TYPES = {
 
 
 def guess_type(name: str) -> str:
-    """Guessed from what follows the last dot of the name."""
-    extension = os.path.splitext(name.rpartition("/")[2])[1]
+    """The content type for the extension of a name."""
+    extension = os.path.splitext(name)[1]
     return CONTENT_TYPES.get(extension[1:].lower(), "application/octet-stream")
 
 
 def type_with_charset(name: str, body: Content) -> str:
-    """The type for a host that shows what it stores: browsers take text without a charset for Latin-1 or worse."""
-    guessed = guess_type(name)
-    return f"{guessed}; charset=utf-8" if guessed[:5] == "text/" and is_text(body) else guessed
+    """The content type for a host that shows files in the browser.
+
+    Browsers read text without a charset as Latin-1 or worse.
+    """
+    content_type = guess_type(name)
+    if content_type.startswith("text/") and is_text(body):
+        content_type += "; charset=utf-8"
+    return content_type
 
 
 def is_text(body: Content, limit: int = sys.maxsize) -> bool:
-    """UTF-8 without a NUL, as far as the first `limit` bytes show; their last character may be cut."""
+    """Whether the first `limit` bytes are UTF-8 without NUL; their last character may be cut."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with contextlib.suppress(UnicodeDecodeError):
         blocks = map(decoder.decode, read_body(slice_body(body, 0, limit)))
@@ -945,7 +986,7 @@ def is_text(body: Content, limit: int = sys.maxsize) -> bool:
 
 
 def iri_to_uri(url: str) -> str:
-    """A URL whose foreign letters and spaces are percent-encoded; what is encoded already stays as it is."""
+    """The URL with letters outside ASCII and spaces percent-encoded; "%" stays as it is."""
     return urllib.parse.quote(url.encode("utf-8", "surrogateescape"), safe="%/:?#[]@!$&'()*+,;=~")
 
 
@@ -958,22 +999,18 @@ def multipart(
 ) -> tuple[str, Body]:
     """Content-Type and body of a form: text fields first, the file last (RFC 7578).
 
-    A quote in the name goes as \\" because only Werkzeug undoes %22; there is no filename* because PHP loses the file.
+    A quote in the name is sent as \\" because only Werkzeug decodes %22; there is no filename*,
+    because PHP loses the file then.
     """
     boundary = "twat-fs-" + os.urandom(16).hex()
-    head = "".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'
-        for k, v in fields
-    )
-    name = source.name.replace('"', '\\"')
-    head += f'--{boundary}\r\nContent-Disposition: form-data; name="{file_field}"; filename="{name}"\r\n'
+    start = f"--{boundary}\r\nContent-Disposition: form-data; name="
+    head = "".join(f'{start}"{name}"\r\n\r\n{value}\r\n' for name, value in fields)
+    file_name = source.name.replace('"', '\\"')
+    head += f'{start}"{file_field}"; filename="{file_name}"\r\n'
     head += f"Content-Type: {guess_type(source.name)}\r\n\r\n"
     tail = f"\r\n--{boundary}--\r\n"
-    return f"multipart/form-data; boundary={boundary}", (
-        head.encode(),
-        *source.body,
-        tail.encode(),
-    )
+    body: Body = (head.encode(), *source.body, tail.encode())
+    return f"multipart/form-data; boundary={boundary}", body
 
 
 def slice_body(body: Content, start: int, size: int) -> Content:
@@ -982,34 +1019,30 @@ def slice_body(body: Content, start: int, size: int) -> Content:
     for piece in body:
         first, end = max(start, 0), min(start + size, piece.size)
         if first < end:
-            pieces.append(piece._replace(start=piece.start + first, size=end - first))
+            whole = end - first == piece.size
+            part = piece._replace(start=piece.start + first, size=end - first)
+            pieces.append(piece if whole else part)
         start -= piece.size
+        if start + size <= 0:  # an archive may have 200,000 pieces
+            break
     return tuple(pieces)
 
 
 def parts_of(body: Content, size: int) -> list[Content]:
-    """Cut the body into parts of `size` bytes, in one pass: an archive has very many pieces."""
-    parts: list[list[Slice]] = [[]]
-    room = size
-    for piece in body:
-        while piece.size > room:
-            if room:
-                parts[-1].append(piece._replace(size=room))
-            piece = piece._replace(start=piece.start + room, size=piece.size - room)
-            parts.append([])
-            room = size
-        parts[-1].append(piece)
-        room -= piece.size
-    return [tuple(part) for part in parts if length(tuple(part))]
+    return [slice_body(body, start, size) for start in range(0, length(body), size)]
 
 
 @contextlib.contextmanager
 def open_slice(piece: Slice) -> Iterator[Any]:
-    """The file behind a slice, unbuffered, if it is still the file of the first look; checked again after."""
+    """The file of a slice, unbuffered.
+
+    Raises SourceChanged if the file changed since it was chosen, or changes while it is read.
+    """
     if isinstance(piece.origin, bytes):
         yield io.BytesIO(piece.origin)
         return
-    try:  # closed below; here only a failure to open counts
+    # Closed below; here only a failure to open counts.
+    try:
         file = open(piece.origin, "rb", 0, opener=open_nonblocking)  # noqa: SIM115
     except OSError as error:
         raise changed_error(piece, f"no longer readable: {local_reason(error)}") from error
@@ -1031,7 +1064,10 @@ def changed_error(piece: Slice, what: str) -> SourceChanged:
 
 
 def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
-    """The bytes of a slice, through one buffer; a file that ends too early is a SourceChanged."""
+    """The bytes of a slice, in blocks of up to `step` bytes that share one buffer.
+
+    Raises SourceChanged for a file that ends too early, Unreadable if reading fails.
+    """
     buffer = memoryview(bytearray(min(step, max(piece.size, 1))))
     left = piece.size
     with open_slice(piece) as file:
@@ -1148,11 +1184,12 @@ class Walker:
                 yield Member(name, mode, min(max(seconds, 0), MAX_TIME), content, target)
 
     def excluded(self, name: str) -> bool:
-        """Whether a GLOB matches a folder or file of the name: alone, or with its path."""
-        parts = name.split("/")
-        forms = {*parts, *path_prefixes(parts), *path_prefixes(parts[1:])}
+        """Whether a GLOB matches a file or folder of the name: by its base name or by its path."""
         return any(
-            fnmatch.fnmatch(each, glob.rstrip("/")) for glob in self.exclude for each in forms
+            fnmatch.fnmatch(each, glob.rstrip("/"))
+            for glob in self.exclude
+            for parts in [name.split("/")]
+            for each in (*parts, *path_prefixes(parts), *path_prefixes(parts[1:]))
         )
 
 
@@ -1209,27 +1246,18 @@ def zip_headers(member: Member, crc: int, offset: int, utc: bool) -> tuple[bytes
     """The local header of a member, and its entry in the central directory."""
     name, size = member.name.encode("utf-8", "replace"), length(member.content)
     moment = time.gmtime(member.modified) if utc else time.localtime(member.modified)
-    year, month, day, hour, minute, second = max(moment[:6], (1980, 1, 1, 0, 0, 0))
-    dos_time = hour << 11 | minute << 5 | second // 2, year - 1980 << 9 | month << 5 | day
-    timestamp = struct.pack("<HHBl", 0x5455, 5, 1, member.modified)  # in UTC
-
-    def common(zip64: bytes) -> bytes:
-        lengths = min(size, MAX_32), min(size, MAX_32), len(name), len(zip64 + timestamp)
-        utf8, version = 1 << 11, 45 if zip64 else 20
-        return struct.pack("<5H3L2H", version, utf8, 0, *dos_time, crc, *lengths)
-
-    zip64 = zip64_extra(size, size)
-    local = b"PK\3\4" + common(zip64) + name + zip64 + timestamp
-    zip64 = zip64_extra(size, size, offset)
+    info = zipfile.ZipInfo(name.decode(), max(moment[:6], (1980, 1, 1, 0, 0, 0)))
+    info.CRC, info.file_size, info.compress_size = crc, size, size
+    info.extra = extra = struct.pack("<HHBl", 0x5455, 5, 1, member.modified)  # time in UTC
+    local = info.FileHeader()  # has a field of zip64 if the size needs it
+    large = [size, size] if size > zipfile.ZIP64_LIMIT else []
+    large += [offset] if offset >= MAX_32 else []
+    if large:
+        extra += struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large)
     mode = member.mode << 16 | 16 * stat.S_ISDIR(member.mode)  # 16: a folder of DOS
-    rest = struct.pack("<3H2L", 0, 0, 0, mode, min(offset, MAX_32)) + name + zip64 + timestamp
-    return local, struct.pack("<4sH", b"PK\1\2", UNIX | 45) + common(zip64) + rest
-
-
-def zip64_extra(*values: int) -> bytes:
-    """The extra field with the values that do not fit into 32 bits, if any."""
-    large = [value for value in values if value >= MAX_32]
-    return struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
+    central = struct.pack("<4sH", b"PK\1\2", UNIX | 45) + local[4:28]
+    central += struct.pack("<4H2L", len(extra), 0, 0, 0, mode, min(offset, MAX_32))
+    return local, central + name + extra
 
 
 def zip_end(count: int, size: int, start: int) -> bytes:
@@ -1271,26 +1299,63 @@ def gzip_blocks(content: Content) -> Iterator[bytes]:
 
 # 6  The wire --------------------------------------------------------------------------------------
 #
-#    Transport.send(request)
-#       line   = a kept connection, or a new one:  resolve -> connect -> [proxy] -> [TLS]
-#       head   by http.client;  body by Stream, in large steps;  answer by http.client
+#    Transport.send(request)     a stream for this host: an idle one, or a new one by the Connector
+#       Connector.connect        resolve -> connect -> [proxy] -> [TLS]
+#       Exchange.run             head by http.client, body in large steps, response by http.client
 #
-#    A Stream is full duplex: a host that answers 413 and hangs up while we still send has said why, and urllib would
-#    lose its answer.  TLS is done in memory (SSLObject): one large send where SSLSocket makes a system call for each
-#    record of 16 KiB (0.65 of its time for 1 GiB), and TLS within TLS (an https proxy) costs nothing extra.
+#    The states of a Stream.  Each thread has its own streams, one for each host and port.
+#
+#        +------------+  TLS ready   +------+  next request   +---------+
+#        | connecting |------------->| idle |---------------->| sending |----+
+#        +------------+              +------+                 +---------+    | host sends, or
+#              |                      |   ^        all is sent  |            | the write fails
+#              | fails                |   | complete            v            v
+#              v                      |   |          +---------+  listens  +----------------+
+#        +------------+   host closes |   +----------| reading |<----------| early response |
+#        |   closed   |<--------------+              +---------+           +----------------+
+#        +------------+<-------------------------------------+  cut short, late or not reusable
+#
+#    connecting      The Connector reads and writes: CONNECT or SOCKS5, then the handshake of TLS.
+#                    It does not listen while it writes, because a host has nothing to say before
+#                    that.  An address that accepts and stays silent gives way to the next one.
+#    idle            No code uses the stream.  Session tickets of TLS 1.3 may arrive.  Before the
+#                    next request `is_reusable` reads once: data, or the end of the stream, mean
+#                    closed.
+#    sending         The Exchange writes, and listens before each write.  "100 Continue" is dropped.
+#                    A write waits at most `idle_timeout`; each byte that leaves restarts that time.
+#    early response  The host sent something or closed, so writing stops at once: a host that sends
+#                    413 and closes has said why, and urllib loses that response.  A failed write
+#                    leads here too, with 5 seconds of patience.  A success is an error here, a
+#                    refusal is returned; then the stream is closed, because the host may still
+#                    expect the rest of the body.
+#    reading         http.client reads through `makefile`.  The head must begin within
+#                    `idle_timeout`, and all must arrive within twice that time; a download has more
+#                    time, by its size.
+#    closed          Final.  If the host closed an idle stream at the moment of its use, a request
+#                    without a body that may be repeated is sent again on a new stream.
+#
+#    In every state a stream raises TimeoutError at its `deadline`, and ConnectionAbortedError once
+#    the Event `stop` is set.  Sockets never block; waits come in steps of TICK.
+#
+#    TLS is done in memory (SSLObject): one large send where SSLSocket makes a system call for each
+#    record of 16 KiB (0.65 of its time for 1 GiB), and TLS within TLS (an https proxy) is just a
+#    second layer.
 
 
 class EarlyResponse(Exception):
-    """The host speaks while we are still sending: listen before anything else."""
+    """The host sent something, or closed the connection, while the request was being sent."""
 
 
 def bracketed(host: str) -> str:
-    """A name or address as it stands in a URL."""
+    """A host name or address as it stands in a URL."""
     return f"[{host}]" if ":" in host else host
 
 
 class Proxy(NamedTuple):
-    """A proxy's address; `scheme` is http, https, socks5 (names are looked up here) or socks5h (there)."""
+    """The address of a proxy.
+
+    `scheme` is http, https, socks5 (names are resolved here) or socks5h (names are resolved there).
+    """
 
     scheme: str
     host: str
@@ -1302,53 +1367,76 @@ class Proxy(NamedTuple):
         return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
 
     def authorization(self) -> tuple[Header, ...]:
-        return (
-            (("Proxy-Authorization", basic(self.user, self.password)),)
-            if self.user or self.password
-            else ()
-        )
+        if not (self.user or self.password):
+            return ()
+        return (("Proxy-Authorization", basic(self.user, self.password)),)
 
 
 def basic(user: str, password: str) -> str:
-    return (
-        "Basic "
-        + base64.b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode()
-    )
+    """The value of an Authorization header (RFC 7617)."""
+    credentials = f"{user}:{password}".encode("utf-8", "surrogateescape")
+    return "Basic " + base64.b64encode(credentials).decode()
 
 
-PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 PORTS = {"http": 80, "https": 443}
+PROXY_PORTS = {**PORTS, "socks5": 1080, "socks5h": 1080}
+
+
+def ascii_host(url: Any) -> str:
+    """The host of a split URL, in IDNA; raises ValueError."""
+    host = url.hostname or ""
+    return host if host.isascii() else host.encode("idna").decode()
 
 
 def parse_proxy(text: str) -> Proxy:
-    """Raises UsageError; the text may hold a password, so that no message repeats it."""
+    """Raises UsageError; its message never repeats the text, which may contain a password."""
     text = text if "://" in text else "http://" + text
     try:
         url = urllib.parse.urlsplit(text)
-        # desktops write socks:// for a proxy that looks up names itself
-        scheme = re.sub("^socks$", "socks5h", url.scheme.lower())
-        host, port = url.hostname, url.port
+        host, port = ascii_host(url), url.port
         if not host or re.search(r"[]#/?[]", text.partition("://")[2].rpartition("@")[0]):
             raise ValueError
     except ValueError as error:
+        encode = "in its password write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D"
         raise UsageError(
             "invalid proxy URL (expected http://HOST:PORT)",
             phase="proxy",
-            hint="in its password write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D"
-            if "@" in text
-            else "",
+            hint=encode if "@" in text else "",
         ) from error
+    # Desktops write socks:// for a proxy that resolves names itself.
+    scheme = "socks5h" if url.scheme == "socks" else url.scheme
     if scheme not in PROXY_PORTS:
-        raise UsageError(
-            f"unsupported proxy scheme {printable(scheme)!r} (use {', '.join(PROXY_PORTS)})",
-            phase="proxy",
-        )
+        supported = "http, https, socks5 or socks5h"
+        message = f"unsupported proxy scheme {printable(scheme)!r} (use {supported})"
+        raise UsageError(message, phase="proxy")
     user, password = (urllib.parse.unquote(secret or "") for secret in (url.username, url.password))
     return Proxy(scheme, host, port or PROXY_PORTS[scheme], user, password)
 
 
+class Network(NamedTuple):
+    """How to reach hosts: all that a Transport needs to know.  Times are seconds.
+
+    `proxy` is for every host; `proxies` are those of the environment, by scheme, and "no" lists the
+    hosts that need none.  `secrets` are values to mask in responses.
+    """
+
+    proxy: Optional[Proxy] = None
+    proxies: Mapping[str, str] = {}
+    cacert: Optional[str] = None
+    insecure: bool = False
+    ip_version: Optional[int] = None
+    connect_timeout: float = 15.0
+    idle_timeout: float = STALL
+    max_time: Optional[float] = None
+    limit_rate: Optional[int] = None
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Network proxy={self.proxy!r} ip_version={self.ip_version}>"
+
+
 class Target(NamedTuple):
-    """Where a URL leads, and which certificates count there if not the default ones."""
+    """The server and path of a URL; `ca_bundle` replaces the default certificates for this host."""
 
     scheme: str
     host: str
@@ -1361,48 +1449,45 @@ class Target(NamedTuple):
         return host if self.port == PORTS.get(self.scheme) else f"{host}:{self.port}"
 
 
+HOST_PATTERN = (
+    r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?"
+    r"|(?=.*:)[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?"
+)
+
+
 @functools.lru_cache(maxsize=64)
 def parse_target(url: str) -> Target:
+    """Raises NoLink for an invalid URL, and for any scheme but http, https and tcp."""
     try:
         parts = urllib.parse.urlsplit(url)
-        host = (parts.hostname or "").encode("idna" if not url.isascii() else "ascii").decode()
-        port = parts.port or PORTS.get(parts.scheme, 0)
-    except (ValueError, UnicodeError) as error:
+        host, port = ascii_host(parts), parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError as error:
         raise NoLink(f"invalid URL: {printable(redact_url(url))}", phase="link") from error
-    good = re.fullmatch(
-        r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?",
-        host,
-    )
-    if len(host) > 253 or ".." in host or parts.scheme not in ("http", "https", "tcp") or not good:
+    valid = re.fullmatch(HOST_PATTERN, host) and len(host) <= 253
+    if not valid or parts.scheme not in ("http", "https", "tcp"):
         raise NoLink(f"unsupported URL: {printable(redact_url(url))}", phase="link")
-    return Target(
-        parts.scheme,
-        host,
-        port,
-        iri_to_uri((parts.path or "/") + ("?" + parts.query if parts.query else "")),
-    )
+    path = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+    return Target(parts.scheme, host, port, iri_to_uri(path))
 
 
 def base_url(url: str) -> str:
-    """The URL of a server as it travels, without a slash at its end: its name in IDNA, its path in ASCII."""
+    """The URL of a server without a final slash: its host name in IDNA, its path in ASCII."""
     target = parse_target(url)
     return f"{target.scheme}://{target.netloc()}{target.path.partition('?')[0].rstrip('/')}"
 
 
-def redact_url(url: str) -> str:
-    """A URL without what may be secret in it: user, password, query."""
-    return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
-
-
 def is_spared(target: Target, no_proxy: str) -> bool:
-    """Whether NO_PROXY lists this host: by name, parent domain, address or network, with or without a port."""
+    """Whether NO_PROXY lists this host.
+
+    An entry is a name, a parent domain, an address or a network, with or without a port.
+    """
     host = target.host.rstrip(".")
     for entry in re.findall(r"[^\s,;]+", no_proxy.lower()):
         if entry == "*":
             return True
         name = re.sub(rf"(^[^:]*|\]):{target.port}$", r"\1", entry)
         name = re.sub(r"^\*?\.?|[][]|\.$", "", name)
-        with contextlib.suppress(ValueError):  # no name, or no network
+        with contextlib.suppress(ValueError):  # not a name, or not a network
             if f".{host}".endswith("." + name.encode("idna").decode()):
                 return True
             if ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False):
@@ -1414,104 +1499,58 @@ def is_loopback(host: str) -> bool:
     return bool(re.fullmatch(r"localhost\.?|::1|(::ffff:)?127(\.[0-9]{1,3}){3}", host))
 
 
+Sink = Callable[[bytes], object]
+Receive = Callable[[int], bytes]  # up to so many bytes; b"" at the end of the connection
+
+
 class Tls:
-    """TLS over any channel that never blocks; what it encrypts leaves in sends as large as what it is given."""
+    """One layer of TLS in memory; `receive` reads from the layer below, and never blocks."""
 
-    def __init__(self, channel: Any, context: Any, host: str) -> None:
-        self.channel, self.unsent = channel, memoryview(b"")
-        self.wants_read, self.ends = ssl.SSLWantReadError, (ssl.SSLZeroReturnError, ssl.SSLEOFError)
+    def __init__(self, receive: Receive, context: Any, host: str) -> None:
+        self.receive = receive
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
+        self.session = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
 
-    def flush(self) -> None:
-        """Sends what is encrypted; BlockingIOError while the channel cannot take it all."""
-        while self.unsent or self.outgoing.pending:
-            self.unsent = self.unsent or memoryview(self.outgoing.read())
-            self.unsent = self.unsent[self.channel.send(self.unsent) :]
-        flush(self.channel)
+    def encrypt(self, data: Any) -> bytes:
+        """The records for these bytes, after those that TLS has to send for itself."""
+        view = memoryview(data)
+        while view:
+            view = view[self.session.write(view) :]
+        return bytes(self.outgoing.read())
 
-    def feed(self) -> None:
-        with contextlib.suppress(
-            OSError
-        ):  # would block; or broken, and then there may still be something to read
-            self.flush()
-        data = self.channel.recv(256 * KiB)
+    def feed(self, data: bytes) -> None:
+        """Add bytes from the layer below; b"" is the end of the connection."""
         if data:
             self.incoming.write(data)
         else:
             self.incoming.write_eof()
 
-    def handshake(self) -> None:
-        while True:
-            try:
-                self.tls.do_handshake()
-                return self.flush()
-            except self.wants_read:
-                self.feed()
-            except Exception:
-                with contextlib.suppress(OSError):  # the alert that tells the other side why
-                    self.flush()
-                raise
-
-    def send(self, data: memoryview) -> int:
-        self.flush()
-        count = int(self.tls.write(data))
-        with contextlib.suppress(BlockingIOError):
-            self.flush()
-        return count
-
     def recv(self, size: int) -> bytes:
         while True:
             try:
-                return bytes(self.tls.read(size))
-            except self.wants_read:
-                self.feed()
-            except self.ends:
+                return bytes(self.session.read(size))
+            except ssl.SSLWantReadError:
+                self.feed(self.receive(256 * KiB))
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
-
-    def fileno(self) -> int:
-        return int(self.channel.fileno())
-
-    def shutdown(self, direction: int) -> None:
-        """TLS has no half-closed state that proxies agree on; termbin ends by itself after 5 idle seconds."""
-
-    def close(self) -> None:
-        self.channel.close()
-
-
-def backlog(channel: Any) -> int:
-    """The bytes that TLS, or TLS within TLS, has taken and that have not left."""
-    return (
-        len(channel.unsent) + channel.outgoing.pending + backlog(channel.channel)
-        if isinstance(channel, Tls)
-        else 0
-    )
-
-
-def flush(channel: Any) -> int:
-    if isinstance(channel, Tls):
-        channel.flush()
-    return 0
 
 
 def wait_ready(channels: Sequence[Any], read: bool, write: bool, seconds: float) -> list[Any]:
-    """Those that can be read or written, or have failed, within that time; select() knows no descriptor above 1023."""
-    if not hasattr(select, "poll"):  # Windows
-        selected = select.select(
-            channels if read else [], channels if write else [], channels, seconds
-        )
-        return list({*selected[0], *selected[1], *selected[2]})
-    poll = select.poll()
-    for channel in channels:
-        poll.register(channel, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-    ended = {fd for fd, _ in poll.poll(seconds * 1000)}
-    return [channel for channel in channels if channel.fileno() in ended]
+    """The channels that are readable, writable or in error; empty after that time.
+
+    Windows has select() only, which does not support descriptors above 1023.
+    """
+    events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
+    with getattr(selectors, "PollSelector", selectors.SelectSelector)() as selector:
+        for channel in channels:
+            selector.register(channel, events)
+        return [key.fileobj for key, _ in selector.select(max(0, seconds))]
 
 
 class Incoming(io.RawIOBase):
-    """What a connection receives, as a file."""
+    """The bytes that a connection receives, as a file."""
 
-    def __init__(self, receive: Callable[[int], bytes]) -> None:
+    def __init__(self, receive: Receive) -> None:
         self.receive = receive
 
     def readable(self) -> bool:
@@ -1523,103 +1562,108 @@ class Incoming(io.RawIOBase):
         return len(data)
 
     def readall(self) -> bytes:
-        """Nobody reads without a bound, except http.client for a chunk of -1 bytes."""
+        """Never read without a limit; only http.client does, for a chunk of -1 bytes."""
         raise ValueError("a negative size")
 
 
+INFORMATIONAL = rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+"
+
+
 class Stream:
-    """One connection, sending and listening at once; TimeoutError when nothing moves for `stall` seconds, or at `until`."""
+    """One connection that sends and listens at the same time; the states are drawn above.
 
-    def __init__(self, channel: Any, stall: float, until: float, peer: Any = None) -> None:
-        self.channel, self.idle_timeout, self.deadline, self.peer = channel, stall, until, peer
-        self.early_data = b""  # of the answer, while we were still sending
-        self.stop: Any = None
+    Raises TimeoutError if nothing moves for `idle_timeout` seconds, and at `deadline`, which is a
+    value of time.monotonic().
+    """
 
-    def check_deadline(self) -> None:
-        """A line that never blocks would never notice the end of its time."""
-        if time.monotonic() >= self.deadline:
+    def __init__(self, sock: Any, idle_timeout: float, deadline: float, peer: Any = None) -> None:
+        self.sock, self.peer = sock, peer
+        self.idle_timeout, self.deadline = idle_timeout, deadline
+        self.layers: list[Tls] = []  # that of a proxy before that of the host
+        self.recv = sock.recv  # of the last layer
+        self.proxy: Optional[Proxy] = None  # if it forwards requests instead of bytes
+        self.early_data = b""  # of the response, received while sending
+        self.listening = False  # before each write, for an early response
+        self.stop: Any = None  # a threading.Event
+
+    def begin(self, idle_timeout: float, deadline: float, stop: Any) -> None:
+        """Begin a request: from now on listen while sending."""
+        self.idle_timeout, self.deadline, self.stop = idle_timeout, deadline, stop
+        self.listening = True
+
+    def check_time(self, idle_deadline: float) -> None:
+        now = time.monotonic()
+        if now >= self.deadline:
             raise TimeoutError("timed out")
+        if now >= idle_deadline:
+            raise TimeoutError(f"timed out (no data for {self.idle_timeout:.3g} s)")
         if self.stop and self.stop.is_set():
             raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
-    def wait(self, read: bool, write: bool, give_up: float = FOREVER) -> None:
-        patience = min(self.idle_timeout, give_up - time.monotonic())
-        give_up = min(time.monotonic() + patience, self.deadline)
-        while not wait_ready(
-            [self.channel], read, write, max(0, min(TICK, give_up - time.monotonic()))
-        ):
-            self.check_deadline()
-            if time.monotonic() >= give_up:
-                raise TimeoutError(f"timed out (no data for {patience:.3g} s)")
-
     def secure(self, context: Any, host: str) -> None:
-        tls = Tls(self.channel, context, host)
+        """Add a layer of TLS."""
+        tls = Tls(self.recv, context, host)
         while True:
             try:
-                tls.handshake()
+                tls.session.do_handshake()
                 break
-            except BlockingIOError:
-                self.wait(read=True, write=bool(tls.unsent))
-        self.channel = tls
+            except ssl.SSLWantReadError:
+                self.sendall(tls.encrypt(b""))
+                tls.feed(self.receive(256 * KiB))
+            except ssl.SSLError:
+                with contextlib.suppress(OSError):  # the alert tells the server why
+                    self.sendall(tls.encrypt(b""))
+                raise
+        self.sendall(tls.encrypt(b""))
+        self.layers.append(tls)
+        self.recv = tls.recv
 
-    def write_when_ready(self, act: Callable[..., int], *args: Any) -> int:
-        """One step of sending, as soon as the wire takes it; Answered if the host speaks first.
-
-        A host that says "100 Continue" again and again, and takes nothing, is as silent as one that says nothing.
-        """
-        give_up, held = FOREVER, -1
-        while True:
-            self.check_deadline()
-            self.check_early_response()
-            try:
-                return act(*args)
-            except BlockingIOError:
-                if backlog(self.channel) != held:  # some of it has left
-                    held, give_up = backlog(self.channel), time.monotonic() + self.idle_timeout
-                self.wait(True, True, give_up)
-                if time.monotonic() >= give_up:
-                    raise TimeoutError from None
-
-    def check_early_response(self) -> None:
-        """Answered if the host speaks, or hangs up; "100 Continue" is no answer."""
-        try:
-            data = self.channel.recv(16 * KiB)
-        except BlockingIOError:
-            return
-        self.early_data = re.sub(
-            rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+",
-            b"",
-            self.early_data + data,
-        )
-        if (
-            not data
-            or len(self.early_data) > 64 * KiB
-            or not re.match(rb"HTTP/1\.[01] 1|\Z", self.early_data)
-        ):
-            raise EarlyResponse
-
-    def sendall(self, data: "Union[bytes, memoryview]") -> None:
+    def sendall(self, data: Any) -> None:
+        """Send `data`, and what TLS has to send for itself."""
+        for tls in reversed(self.layers):
+            data = tls.encrypt(data)
         view = memoryview(data)
         while view:
-            view = view[self.write_when_ready(self.channel.send, view) :]
+            view = view[self.when_ready(self.sock.send, view, write=True) :]
 
-    def flush(self) -> None:
-        """Sends what TLS still holds; once all has left, an answer is no early one."""
+    def when_ready(self, act: Callable[[Any], Any], argument: Any, write: bool) -> Any:
+        """The result of `act`, called again until it does not block.
+
+        While sending, only bytes that leave count as movement: a host that repeats "100 Continue"
+        and accepts no data is as idle as a silent one.
+        """
+        idle_deadline = time.monotonic() + self.idle_timeout
+        while True:
+            self.check_time(idle_deadline)
+            if write and self.listening:
+                self.check_early_response()
+            try:
+                return act(argument)
+            except BlockingIOError:
+                if not write:
+                    self.sendall(b"")  # TLS may have to send something before it can read
+                seconds = min(TICK, min(idle_deadline, self.deadline) - time.monotonic())
+                read = self.listening or not write
+                if wait_ready([self.sock], read, write, seconds) and not write:
+                    idle_deadline = time.monotonic() + self.idle_timeout
+
+    def check_early_response(self) -> None:
+        """Raise EarlyResponse if the host sent something or closed; drop "100 Continue"."""
         try:
-            flush(self.channel)
+            data = self.recv(16 * KiB)
         except BlockingIOError:
-            self.write_when_ready(flush, self.channel)
+            return
+        self.early_data = re.sub(INFORMATIONAL, b"", self.early_data + data)
+        incomplete = re.match(rb"HTTP/1\.[01] 1|\Z", self.early_data)
+        if not data or not incomplete or len(self.early_data) > 64 * KiB:
+            raise EarlyResponse
 
     def receive(self, size: int) -> bytes:
+        """Up to `size` bytes as soon as there are some; b"" at the end of the connection."""
         if self.early_data:
             data, self.early_data = self.early_data[:size], self.early_data[size:]
             return data
-        while True:
-            self.check_deadline()
-            try:
-                return bytes(self.channel.recv(size))
-            except BlockingIOError:
-                self.wait(read=True, write=False)
+        return self.when_ready(self.recv, size, write=False)  # type: ignore[no-any-return]
 
     def read_exactly(self, count: int) -> bytes:
         data = b""
@@ -1631,107 +1675,118 @@ class Stream:
         return data
 
     def makefile(self, mode: str) -> Any:
-        """For http.client, which reads the answer from here."""
+        """A file to read from, for http.client."""
         return io.BufferedReader(Incoming(self.receive), 64 * KiB)
 
     def close(self) -> None:
-        """Nothing: http.client closes before the body of the answer is read.  We hang up."""
+        """Do nothing: http.client closes before the body of the response is read."""
 
     def hang_up(self) -> None:
-        self.channel.close()
+        self.sock.close()
 
     __del__ = hang_up  # the connections of a thread end with it
 
     def is_reusable(self) -> bool:
-        """Whether an idle connection is still good: not closed, and nothing but session tickets of TLS came unasked."""
+        """Whether an idle connection is still open, and got nothing but session tickets of TLS."""
         try:
-            self.early_data += self.channel.recv(1)
+            self.early_data += self.recv(1)
         except OSError as error:
             return isinstance(error, BlockingIOError) and not self.early_data
         return False
 
 
-def resolve(host: str, port: int, seconds: float, ip_version: Optional[int] = None) -> list[Any]:
-    """The addresses of a host; in a thread of its own because nothing can interrupt getaddrinfo."""
-    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+def resolve(host: str, port: int, deadline: float, ip_version: Optional[int] = None) -> list[Any]:
+    """The addresses of a host, as getaddrinfo returns them; raises OSError.
+
+    Nothing can interrupt getaddrinfo, so it runs in a thread of its own.
+    """
+    results: queue.SimpleQueue[Any] = queue.SimpleQueue()
     family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(ip_version or 0, socket.AF_UNSPEC)
     begun = time.monotonic()
 
-    def look() -> None:
+    def look_up() -> None:
         try:
-            name = host.encode() if host.isascii() else host  # text would load the tables of IDNA
-            answer.put(socket.getaddrinfo(name, port, family, socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            answer.put(error)
+            # As bytes, because text loads the tables of IDNA.
+            results.put(socket.getaddrinfo(host.encode(), port, family, socket.SOCK_STREAM))
+        except OSError as error:
+            results.put(error)
 
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=look_up, daemon=True).start()
     try:
-        addresses = answer.get(timeout=max(min(seconds, DNS_TIME), 0.001))
+        addresses = results.get(timeout=max(min(deadline - begun, DNS_TIME), 0.001))
     except queue.Empty:
-        raise Unreachable(f"{host}: DNS lookup timed out", phase="dns", timed_out=True) from None
-    if isinstance(addresses, Exception):
-        # the resolver has its own time-outs, and calls them a temporary failure
-        silent = time.monotonic() - begun > DNS_TIME / 2 - 1
-        reason = (
-            "invalid host name" if isinstance(addresses, UnicodeError) else local_reason(addresses)
-        )
-        raise Unreachable(f"{host}: {reason}", phase="dns", timed_out=silent) from addresses
+        raise TimeoutError("DNS lookup timed out") from None
+    if isinstance(addresses, OSError):
+        # The resolver has time-outs of its own, and calls them a temporary failure.
+        if time.monotonic() - begun > DNS_TIME / 2 - 1:
+            raise TimeoutError(local_reason(addresses)) from addresses
+        raise addresses
     return list(addresses)
 
 
-def connect_fastest(addresses: Sequence[Any], seconds: float) -> Any:
-    """The first address that answers; the next one is tried when one fails or is silent for 0.25 s (RFC 8305)."""
+def connect_fastest(addresses: Sequence[Any], deadline: float) -> Any:
+    """A socket for the first address that accepts; raises OSError.
+
+    The next address is tried when one fails, or is silent for 0.25 s (RFC 8305).
+    """
+    untried = list(addresses)
     waiting: list[Any] = []
-    queue, last = list(addresses), OSError(errno.ETIMEDOUT, "timed out")
-    give_up = time.monotonic() + seconds
+    last_error: OSError = TimeoutError("timed out")
     try:
-        while (queue or waiting) and time.monotonic() < give_up:
-            if queue:
+        while (untried or waiting) and time.monotonic() < deadline:
+            if untried:
                 try:
-                    waiting.append(start_connecting(queue.pop(0)))
-                except OSError as error:  # no IPv6 here, for instance
-                    last = error
+                    waiting.append(start_connecting(untried.pop(0)))
+                except OSError as error:  # for example without IPv6 on this machine
+                    last_error = error
                     continue
-            left = give_up - time.monotonic()
-            for sock in wait_ready(
-                waiting, False, True, max(0, min(0.25, left) if queue else left)
-            ):
+            seconds = deadline - time.monotonic()
+            if untried:
+                seconds = min(0.25, seconds)
+            for sock in wait_ready(waiting, False, True, seconds):
                 waiting.remove(sock)
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
                     return sock
-                last = OSError(code, os.strerror(code))
+                last_error = OSError(code, os.strerror(code))
                 sock.close()
-        raise last
+        raise last_error
     finally:
         for sock in waiting:
             sock.close()
 
 
 def start_connecting(address: Any) -> Any:
+    """A socket that is connecting to an address of getaddrinfo; raises OSError."""
     family, sock_type, protocol, _, sockaddr = address
     sock = socket.socket(family, sock_type, protocol)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    code = sock.connect_ex(sockaddr)
-    if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)):
+    try:
+        sock.connect(sockaddr)
+    except BlockingIOError:
+        pass
+    except OSError:
         sock.close()
-        raise OSError(code, os.strerror(code))
+        raise
     return sock
 
 
-BUNDLES = (  # Debian; RHEL; SUSE; macOS and Alpine
-    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
-)  # fmt: skip
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian
+    "/etc/pki/tls/certs/ca-bundle.crt",  # RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # macOS and Alpine
+)
 
 
 def system_ca_bundle() -> Optional[str]:
-    """A frozen OpenSSL looks where the machine that built it kept its certificates: so name those of this one."""
-    if (
-        not getattr(sys, "frozen", False)
-        or sys.platform == "win32"
-        or {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)
-    ):
+    """The certificates of this machine, for a frozen program.
+
+    Its OpenSSL expects them where the machine that built it had them.
+    """
+    configured = {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)
+    if configured or sys.platform == "win32" or not getattr(sys, "frozen", False):
         return None
     return next(filter(os.path.isfile, BUNDLES), None)
 
@@ -1745,7 +1800,7 @@ CERTIFICATE_HINTS = {  # by X509_V_ERR_* of OpenSSL
 
 
 def missing_ca_hint() -> str:
-    """OpenSSL says nothing of an SSL_CERT_FILE that is not there; other programs have bundles of their own."""
+    """How to name a CA bundle: OpenSSL ignores an SSL_CERT_FILE that does not exist."""
     configured = os.environ.get("SSL_CERT_FILE", "")
     if configured and not os.path.isfile(configured):
         return f"SSL_CERT_FILE: no such file: {printable(configured)}"
@@ -1756,61 +1811,126 @@ def missing_ca_hint() -> str:
 
 
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
-    """The system's certificates (which SSL_CERT_FILE replaces), or those of `cacert`; verified unless told otherwise."""
+    """An SSLContext with the certificates of `cacert`, or those of the system; raises UsageError.
+
+    SSL_CERT_FILE replaces those of the system.
+    """
+    bundle = os.path.expanduser(cacert) if cacert else system_ca_bundle()
     try:
-        bundle = os.path.expanduser(cacert) if cacert else system_ca_bundle()
         context = ssl.create_default_context(cafile=bundle)
     except OSError as error:
-        why = (
-            "no certificates in PEM format"
-            if isinstance(error, ssl.SSLError)
-            else local_reason(error)
-        )
-        raise UsageError(
-            f"CA bundle {printable(cacert or 'of the system')}: {why}", phase="tls"
-        ) from error
+        reason = local_reason(error)
+        if isinstance(error, ssl.SSLError):
+            reason = "no certificates in PEM format"
+        message = f"CA bundle {printable(cacert or 'of the system')}: {reason}"
+        raise UsageError(message, phase="tls") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The default of 3.13 on every Python, but for STRICT, which refuses many a company's CA (no key identifier or usage).
-    # 3.9 has no name for PARTIAL_CHAIN: a trusted certificate need not be a root.
+    # The default of Python 3.13 for every version, without STRICT, which rejects the CA of many a
+    # company (no key identifier or usage).  0x80000 is PARTIAL_CHAIN, which has no name in 3.9: a
+    # trusted certificate need not be a root.
     context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | 0x80000
     if insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
-    """CONNECT: from here on the proxy only passes bytes."""
-    authority = f"{bracketed(target.host)}:{target.port}"
-    headers = (
-        ("Host", authority),
-        ("User-Agent", USER_AGENT),
-        *proxy.authorization(),
+@contextlib.contextmanager
+def translate_errors(phase: str, host: str, started: bool = False) -> Iterator[None]:
+    """Raise the errors of the system, of TLS and of http.client as an UploadError of this phase."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        raise connection_error(error, phase, host, started) from error
+
+
+def connection_error(error: Exception, phase: str, host: str, started: bool = False) -> UploadError:
+    """Refused for an invalid certificate, else Unreachable.
+
+    A proxy that fails does so for every host.
+    """
+    message, hint = error_message(error, started)
+    if phase == "proxy":
+        host = f"proxy: {host}"
+        hint = hint or "check --proxy and *_PROXY"
+    elif isinstance(error, ssl.SSLError):
+        phase = "tls"
+    invalid = isinstance(error, ssl.SSLCertVerificationError)
+    return (Refused if invalid else Unreachable)(
+        f"{host}: {message}",
+        phase=phase,
+        started=started,
+        everywhere=phase == "proxy",
+        timed_out=isinstance(error, TimeoutError),
+        hint=hint,
     )
-    head = f"CONNECT {authority} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers)
-    stream.sendall(head.encode("latin-1") + b"\r\n")
-    answer = http.client.HTTPResponse(stream, method="CONNECT")  # type: ignore[arg-type]
-    answer.begin()
-    if answer.status == 407:
-        raise proxy_auth_error(proxy, answer.headers)
-    if answer.status // 100 != 2:
-        reason = printable(f"{answer.status} {answer.reason}")
-        raise Unreachable(
-            f"proxy {proxy!r}: could not reach {target.host}: {reason}",
-            phase="proxy",
-            status=answer.status,
-        )
+
+
+HTTP_ERRORS = {
+    "RemoteDisconnected": "closed the connection without a response",
+    "IncompleteRead": "closed the connection before the response was complete",
+}
+
+
+def error_message(error: Any, started: bool) -> tuple[str, str]:
+    """The fixed phrase for an error, and a hint."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = CERTIFICATE_HINTS.get(error.verify_code) or missing_ca_hint()
+        return f"certificate verification failed: {error.verify_message}", hint
+    if isinstance(error, ssl.SSLError):
+        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+            return "no TLS on this port", "did you mean http://?"
+        return error.reason or str(error), ""
+    if isinstance(error, TimeoutError):
+        return error.args[0] if len(error.args) == 1 else "timed out", ""
+    if isinstance(error, http.client.HTTPException):
+        unknown = f"invalid HTTP response: {printable(repr(error), 80)}"
+        return HTTP_ERRORS.get(type(error).__name__, unknown), ""
+    return ("connection lost: " if started else "") + local_reason(error), ""
+
+
+def send_head(
+    stream: Stream, target: Target, method: str, url: str, headers: Iterable[Header]
+) -> Any:
+    """Send the head of a request; returns the HTTPConnection that reads the response."""
+    connection = http.client.HTTPConnection(target.host, target.port)
+    connection.sock = stream
+    connection.putrequest(method, url, skip_host=True, skip_accept_encoding=True)
+    for name, value in headers:
+        connection.putheader(name, value)
+    connection.endheaders()
+    return connection
+
+
+def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
+    """Send CONNECT: from then on the proxy only passes bytes."""
+    authority = f"{bracketed(target.host)}:{target.port}"
+    headers = (("Host", authority), ("User-Agent", USER_AGENT), *proxy.authorization())
+    response = send_head(stream, target, "CONNECT", authority, headers).getresponse()
+    if response.status == 407:
+        raise proxy_auth_error(proxy, response.headers)
+    if response.status // 100 != 2:
+        reason = printable(f"{response.status} {response.reason}")
+        raise unreachable_by(proxy, target, reason, response.status)
+
+
+def unreachable_by(
+    proxy: Proxy, target: Target, reason: str, status: Optional[int] = None
+) -> Unreachable:
+    message = f"proxy {proxy!r}: could not reach {target.host}: {reason}"
+    return Unreachable(message, phase="proxy", status=status)
 
 
 def proxy_auth_error(proxy: Proxy, headers: Any = None) -> UploadError:
-    failed = f"authentication {'failed' if proxy.user else 'required'}"
+    """The error for a proxy that rejects the user and password, or requires them."""
+    reason = f"authentication {'failed' if proxy.user else 'required'}"
     hint = "use --proxy " + repr(proxy).replace("//", "//USER:PASSWORD@")
     schemes = ", ".join(headers.get_all("Proxy-Authenticate", ()) if headers else ())
     if schemes and "basic" not in schemes.lower():
-        failed = f"unsupported authentication: {printable(schemes, 60)}"
+        reason = f"unsupported authentication: {printable(schemes, 60)}"
         hint = "run a local proxy that signs in for you (cntlm or px), and use --proxy with its URL"
-    return Refused(
-        f"proxy {proxy!r}: {failed}", phase="proxy", status=407, everywhere=True, hint=hint
-    )
+    message = f"proxy {proxy!r}: {reason}"
+    return Refused(message, phase="proxy", status=407, everywhere=True, hint=hint)
 
 
 SOCKS_REPLIES = (
@@ -1824,111 +1944,164 @@ SOCKS_REPLIES = (
 )
 
 
-def socks5_login(stream: Stream, proxy: Proxy) -> None:
-    """Agrees on a method (RFC 1928), and gives user and password (RFC 1929)."""
-    stream.sendall(b"\x05\x02\x00\x02" if proxy.user else b"\x05\x01\x00")
-    version, method = stream.read_exactly(2)
-    if version != 5:
+def socks5_reply(stream: Stream, proxy: Proxy, count: int) -> bytes:
+    """The first bytes of a reply; raises Unreachable if it does not begin with the version."""
+    reply = stream.read_exactly(count)
+    if reply[0] != 5:
         raise Unreachable(f"{proxy!r}: not a SOCKS5 proxy", phase="proxy", everywhere=True)
+    return reply
+
+
+def socks5_login(stream: Stream, proxy: Proxy) -> None:
+    """Agree on a method (RFC 1928), and send user and password (RFC 1929)."""
+    stream.sendall(b"\x05\x02\x00\x02" if proxy.user else b"\x05\x01\x00")
+    method = socks5_reply(stream, proxy, 2)[1]
     if method == 2 and proxy.user:
-        user, password = (
-            text.encode("utf-8", "surrogateescape")[:255] for text in (proxy.user, proxy.password)
-        )
-        stream.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
-        method = stream.read_exactly(2)[1]  # 0 is welcome
+        login = b"\x01"
+        for text in (proxy.user, proxy.password):
+            field = text.encode("utf-8", "surrogateescape")[:255]
+            login += bytes([len(field)]) + field
+        stream.sendall(login)
+        method = stream.read_exactly(2)[1]  # 0 is success
     if method:
         raise proxy_auth_error(proxy)
 
 
 def socks5_connect(stream: Stream, target: Target, proxy: Proxy, address: bytes) -> None:
+    """Let the proxy connect to `address`, which is the type and the bytes of RFC 1928."""
     stream.sendall(b"\x05\x01\x00" + address + target.port.to_bytes(2, "big"))
-    _, code, _, address_type = stream.read_exactly(4)
+    _, code, _, address_type = socks5_reply(stream, proxy, 4)
     if code:
         reason = SOCKS_REPLIES[code] if code < len(SOCKS_REPLIES) else f"error {code}"
-        raise Unreachable(
-            f"proxy {proxy!r}: could not reach {target.host}: {reason}", phase="proxy"
-        )
+        raise unreachable_by(proxy, target, reason)
     stream.read_exactly({1: 4, 4: 16}.get(address_type) or stream.read_exactly(1)[0])
     stream.read_exactly(2)
 
 
-def socks_address(target: Target, proxy: Proxy, options: UploadOptions) -> bytes:
-    """Type and address: as a name for socks5h, looked up here for socks5."""
-    host = target.host
-    try:
-        numeric = ipaddress.ip_address(host)
-    except ValueError:
-        if proxy.scheme == "socks5h":
-            return b"\x03" + bytes([len(host)]) + host.encode()
-        addresses = resolve(host, target.port, options.connect_timeout, options.ip_version)
-        numeric = ipaddress.ip_address(addresses[0][4][0])
-    return (b"\x04" if numeric.version == 6 else b"\x01") + numeric.packed
+LINK_LOCAL = ("169.254.", "fe80:", "fd00:ec2:")
 
 
-def as_proxy_error(error: UploadError) -> UploadError:
-    """A proxy that is not there, or is none, will not be there for the next host either."""
-    hint = error.hint or "check --proxy and *_PROXY"
-    return type(error)(f"proxy: {error}", phase="proxy", everywhere=True, hint=hint)
+class Connector:
+    """Opens connections; remembers the addresses that accepted one and then stayed silent."""
 
-
-class Limiter:
-    """Paces all threads together to so many bytes a second."""
-
-    def __init__(self, rate: float) -> None:
-        self.rate, self.free, self.lock = rate, time.monotonic(), threading.Lock()
-        self.step = int(max(KiB, min(CHUNK, rate / 8)))
-
-    def take(self, count: int, patience: float) -> None:
-        """Returns when the line is free for so many bytes, or after so many seconds."""
-        with self.lock:
-            now = time.monotonic()
-            self.free = max(self.free, now) + count / self.rate
-            delay = self.free - now
-        time.sleep(max(0, min(delay, patience)))
-
-
-@contextlib.contextmanager
-def translate_errors(phase: str, host: str, started: bool = False) -> Iterator[None]:
-    """What the system, TLS and http.client raise becomes Unreachable, with the phase in which it happened."""
-    try:
-        yield
-    except (OSError, http.client.HTTPException) as error:
-        raise to_upload_error(error, phase, host, started) from error
-
-
-def to_upload_error(error: Exception, phase: str, host: str, started: bool) -> UploadError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return Refused(
-            f"{host}: certificate verification failed: {error.verify_message}",
-            phase="tls",
-            hint=CERTIFICATE_HINTS.get(error.verify_code) or missing_ca_hint(),
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.tls = functools.cache(
+            lambda bundle: tls_context(network.cacert or bundle, network.insecure)
         )
-    if isinstance(error, ssl.SSLError):
-        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-            return Unreachable(
-                f"{host}: no TLS on this port",
-                phase="tls",
-                hint="did you mean http://?",
-            )
-        return Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started)
-    if isinstance(error, TimeoutError):
-        why = error.args[0] if len(error.args) == 1 else "timed out"
-    elif isinstance(error, http.client.RemoteDisconnected):
-        why = "closed the connection without a response"
-    elif isinstance(error, http.client.IncompleteRead):
-        why = "closed the connection before the response was complete"
-    elif isinstance(error, http.client.HTTPException):
-        why = f"invalid HTTP response: {printable(repr(error), 80)}"
-    elif started:
-        why = f"connection lost: {local_reason(error)}"
-    else:
-        return Unreachable(f"{host}: {local_reason(error)}", phase=phase)
-    timed_out = isinstance(error, TimeoutError)
-    return Unreachable(f"{host}: {why}", phase=phase, started=started, timed_out=timed_out)
+        if network.cacert:  # report an invalid file before anything is sent
+            self.tls(None)
+        self.silent: set[Any] = set()
+        self.resolved = False  # a name server works
+
+    def connect(self, target: Target, deadline: float) -> Stream:
+        """A new connection: resolve, connect, then the proxy for this host, then TLS for https.
+
+        An address that accepts and stays silent gives way to the next one: where IPv6 loses large
+        packets, TLS begins and never ends.  Raises Unreachable, Refused or UsageError.
+        """
+        deadline = min(time.monotonic() + self.network.connect_timeout, deadline)
+        if deadline <= time.monotonic():
+            raise Unreachable("no time left to connect", phase="connect")
+        proxy = self.proxy_for(target)
+        server = proxy or target
+        addresses = self.addresses_of(server, "proxy" if proxy else "dns", deadline)
+        while True:
+            with translate_errors("proxy" if proxy else "connect", server.host):
+                sock = connect_fastest(addresses, deadline)
+                peer = sock.getpeername()
+            addresses = [address for address in addresses if address[4] != peer]
+            patience = MUTE_TIME if addresses else self.network.connect_timeout
+            stream = Stream(sock, patience, deadline, peer)
+            try:
+                self.negotiate(stream, target, proxy)
+                return stream
+            except Unreachable as error:
+                stream.hang_up()
+                if error.timed_out:
+                    self.silent.add(peer)
+                if not error.timed_out or not addresses or time.monotonic() >= deadline:
+                    raise
+
+    def addresses_of(self, server: Union[Proxy, Target], phase: str, deadline: float) -> list[Any]:
+        """The addresses of a server; those that stayed silent before come last."""
+        try:
+            with translate_errors(phase, server.host):
+                addresses = resolve(server.host, server.port, deadline, self.network.ip_version)
+        except UploadError as error:
+            # A silent name server is the same for every host.
+            error.everywhere |= error.timed_out and not self.resolved
+            raise
+        self.resolved = True
+        return sorted(addresses, key=lambda address: address[4] in self.silent)
+
+    def negotiate(self, stream: Stream, target: Target, proxy: Optional[Proxy]) -> None:
+        """Agree with the proxy and on TLS, until the stream leads to the target."""
+        if proxy:
+            with translate_errors("proxy", repr(proxy)):
+                self.negotiate_proxy(stream, target, proxy)
+        if target.scheme == "https":
+            with translate_errors("tls", target.host):
+                stream.secure(self.tls(target.ca_bundle), target.host)
+
+    def negotiate_proxy(self, stream: Stream, target: Target, proxy: Proxy) -> None:
+        """Let the proxy pass bytes; an HTTP proxy forwards requests for http instead."""
+        if proxy.scheme == "https":
+            stream.secure(self.tls(None), proxy.host)
+        address = b""
+        if proxy.scheme not in PORTS:
+            socks5_login(stream, proxy)
+            address = self.socks5_address(target, proxy, stream.deadline)
+        elif target.scheme == "http":
+            stream.proxy = proxy
+            return
+        try:
+            if address:
+                socks5_connect(stream, target, proxy, address)
+            else:
+                tunnel(stream, target, proxy)
+        except TimeoutError as error:  # the proxy works: the host behind it is silent
+            host = f"{target.host} (through {proxy!r})"
+            raise connection_error(error, "connect", host) from error
+
+    def socks5_address(self, target: Target, proxy: Proxy, deadline: float) -> bytes:
+        """Type and address: the name for socks5h, resolved here for socks5."""
+        host = target.host
+        if proxy.scheme == "socks5":
+            host = self.addresses_of(target, "dns", deadline)[0][4][0]
+        try:
+            packed = ipaddress.ip_address(host).packed
+        except ValueError:
+            return b"\x03" + bytes([len(host)]) + host.encode()
+        return (b"\x01" if len(packed) == 4 else b"\x04") + packed
+
+    def proxy_for(self, target: Target) -> Optional[Proxy]:
+        """The proxy for a host.
+
+        --proxy is for every host; the proxies of the environment are not for NO_PROXY and this
+        machine.  A link-local address (where clouds keep credentials) is never requested through a
+        proxy, because there it belongs to another machine.  Raises UsageError.
+        """
+        if target.host.startswith(LINK_LOCAL):
+            return None
+        if self.network.proxy or is_loopback(target.host):
+            return self.network.proxy
+        proxies = self.network.proxies
+        scheme = "https" if target.scheme == "tcp" else target.scheme
+        scheme = scheme if proxies.get(scheme) else "all"
+        proxy = proxies.get(scheme)
+        spared = is_spared(target, proxies.get("no", ""))
+        if not proxy or spared or urllib.request.proxy_bypass(target.netloc()):
+            return None
+        with naming_setting(f"{scheme}_proxy".upper()):
+            return parse_proxy(proxy)
 
 
 def local_address(family: int, remote: str) -> str:
-    """Our address on the way there, or ""; nothing is sent, the system only picks the interface."""
+    """The address of this machine on the route to `remote`, or "".
+
+    Nothing is sent: connecting a datagram socket only selects the interface.
+    """
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.connect((remote, 9))
         return str(sock.getsockname()[0])
@@ -1940,7 +2113,10 @@ def own_address() -> str:
 
 
 def network_id(proxy: Optional[Proxy]) -> str:
-    """A name for the network that this machine is in: a hash of its address there, cut to a /24 or /64, and of the proxy."""
+    """An identifier of the network of this machine.
+
+    It is a hash of the proxy and of the address of this machine, cut to a /24 or /64.
+    """
     prefix = own_address().rpartition(".")[0]
     if not prefix:
         address = local_address(socket.AF_INET6, "2001:db8::1") or "::"
@@ -1948,395 +2124,271 @@ def network_id(proxy: Optional[Proxy]) -> str:
     return hashlib.sha256(f"{prefix} {proxy}".encode()).hexdigest()[:16]
 
 
-class Connection(NamedTuple):
-    """A connection ready for requests; through an http proxy the request line holds the whole URL."""
+class Limiter:
+    """Limits all threads together to `rate` bytes a second."""
 
-    http: Any  # http.client.HTTPConnection
-    stream: Stream
-    proxy: Optional[Proxy]  # that passes on our requests instead of our bytes
+    def __init__(self, rate: float) -> None:
+        self.rate, self.free, self.lock = rate, time.monotonic(), threading.Lock()
+        self.step = int(max(KiB, min(CHUNK, rate / 8)))
+
+    def take(self, count: int, deadline: float) -> None:
+        """Sleep until so many bytes may be sent, or until the deadline."""
+        with self.lock:
+            now = time.monotonic()
+            self.free = max(self.free, now) + count / self.rate
+            wake = min(self.free, deadline)
+        time.sleep(max(0, wake - now))
+
+
+Sent = Callable[[int], object]  # called with the number of bytes of the file that were sent
+
+
+class Exchange:
+    """One request and its response over one stream, which is idle again if `reusable`."""
+
+    def __init__(self, stream: Stream, target: Target, request: Request, sent: Sent) -> None:
+        self.stream, self.target, self.request, self.sent = stream, target, request, sent
+        self.limiter: Optional[Limiter] = None
+        self.started = False  # a part of the body may have arrived
+        self.reusable = False
+
+    def run(self) -> Response:
+        """Send the request, and return the response; an early one only if it is a refusal."""
+        has_http = self.target.scheme != "tcp"
+        broken: Optional[UploadError] = None
+        try:
+            (self.send_http if has_http else self.send_raw)()
+        except EarlyResponse:
+            message = f"{self.target.host}: connection closed during upload"
+            broken = Unreachable(message, phase="send", started=self.started)
+        except (OSError, http.client.HTTPException) as error:
+            broken = self.error("send", error)
+            self.stream.idle_timeout = min(5.0, self.stream.idle_timeout)
+        self.begin_reading()
+        try:
+            response = self.read_http() if has_http else self.read_raw()
+        except (OSError, http.client.HTTPException) as error:
+            raise broken or self.error("reply", error) from error
+        if broken:
+            self.reusable = False
+            if response.status < 300:  # the host cannot have stored what it did not receive
+                raise broken
+        if self.stream.proxy and response.status == 407:
+            raise proxy_auth_error(self.stream.proxy, response.headers)
+        return response
+
+    def error(self, phase: str, error: Exception) -> UploadError:
+        return connection_error(error, phase, self.target.host, self.started)
+
+    def send_raw(self) -> None:
+        """Send the body alone, and the end of it."""
+        with contextlib.suppress(EarlyResponse):
+            self.send_body()
+            # TLS has no half-closed state that proxies agree on; termbin.com waits 5 s instead.
+            if not self.stream.layers:
+                self.stream.sock.shutdown(socket.SHUT_WR)
+
+    def send_http(self) -> None:
+        if self.request.auth:  # now, because a signature expires after some minutes
+            more = self.request.auth(self.request, time.time())
+            self.request = self.request._replace(headers=(*self.request.headers, *more))
+        request, target, proxy = self.request, self.target, self.stream.proxy
+        headers = {
+            "Host": target.netloc(),
+            "User-Agent": USER_AGENT,
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            **dict(request.headers),
+            **dict(proxy.authorization() if proxy else ()),
+        }
+        if request.method not in ("GET", "HEAD"):
+            headers["Content-Length"] = str(length(request.body))
+        url = f"http://{target.netloc()}{target.path}" if proxy else target.path
+        self.connection = send_head(self.stream, target, request.method, url, headers.items())
+        self.send_body()
+
+    def send_body(self) -> None:
+        """Send the body, and hash the file's content if the request has a hash."""
+        self.started = bool(self.request.body)
+        step = self.limiter.step if self.limiter else CHUNK
+        for piece in self.request.body:
+            if isinstance(piece, bytes):
+                self.stream.sendall(piece)
+                continue
+            for data in read_slice(piece, step):
+                if self.limiter:
+                    self.limiter.take(len(data), self.stream.deadline)
+                if self.request.content_hash:
+                    self.request.content_hash.update(data)
+                self.stream.sendall(data)
+                self.sent(len(data))
+
+    def begin_reading(self) -> None:
+        """Stop listening, and limit the time; a download may be as slow as 10 KiB/s."""
+        stream, request = self.stream, self.request
+        stream.listening = False
+        slow = request.max_response / (10 * KiB) if request.sink else 0
+        stream.idle_timeout = min(stream.idle_timeout, request.response_timeout or FOREVER)
+        stream.deadline = min(stream.deadline, time.monotonic() + 2 * stream.idle_timeout + slow)
+
+    def read_raw(self) -> Response:
+        """The bytes that a host without HTTP sends before it closes."""
+        data = self.stream.makefile("rb").read(self.request.max_response)
+        return Response(200, {}, data, self.request.url)
+
+    def read_http(self) -> Response:
+        request = self.request
+        chunks: list[bytes] = []
+        response = self.connection.getresponse()
+        while 101 < response.status < 200:  # hints; http.client skips only 100
+            response.headers = None
+            response.begin()
+        succeeded = response.status in (200, 206)
+        sink = request.sink() if request.sink and succeeded else chunks.append
+        limit = request.max_response
+        if response.status >= 300:
+            limit = max(limit, 64 * KiB)
+        encoding = packing(response)
+        size = None if encoding else response.length
+        if encoding and not still_packed(response):
+            sink = unpacking(sink, encoding, limit)
+            limit = 2 * limit + SAMPLE
+        complete = copy_body(response, sink, limit)
+        self.reusable = complete and not response.will_close
+        body = b"".join(chunks)
+        return Response(response.status, response.headers, body, request.url, size=size)
+
+
+def redact_secrets(request: Request, secrets: Iterable[str], body: bytes) -> bytes:
+    """Mask the secrets of a request, and others; some hosts repeat them in error messages."""
+    values = list(secrets)
+    for name, value in request.headers:
+        if re.search("(authorization|token)$", name, re.I):
+            scheme, _, secret = value.rpartition(" ")
+            values.append(secret)
+            if scheme == "Basic":
+                credentials = base64.b64decode(secret).decode("utf-8", "replace")
+                values.append(credentials.partition(":")[2])
+    for spelling in itertools.chain(*map(encoded_spellings, values)):
+        body = body.replace(spelling, b"***")
+    return body
+
+
+def encoded_spellings(secret: str) -> set[bytes]:
+    """The spellings of a secret in text, JSON (PHP escapes slashes), HTML and URLs; none of ""."""
+    spellings = {
+        secret,
+        secret.replace("/", "\\/"),
+        html.escape(secret),
+        urllib.parse.quote(secret, safe="", errors="replace"),
+    }
+    return {spelling.encode("utf-8", "surrogateescape") for spelling in spellings if spelling}
 
 
 class Transport:
-    """The only code that opens a socket.  Can be used from several threads: each keeps its own connections."""
+    """Sends requests: the only code that opens sockets.
 
-    def __init__(self, options: UploadOptions) -> None:
-        self.options, self.idle_timeout = options, options.timeout or STALL
-        self.proxy = parse_proxy(options.proxy) if options.proxy else None
-        self.tls = functools.cache(
-            lambda bundle: tls_context(options.cacert or bundle, options.insecure)
-        )
-        if options.cacert:  # a bad file: at once
-            self.tls(None)
-        self.secrets = [
-            value for name, value in options.settings.items() if name in SECRET_SETTINGS
-        ]
-        self.lines = threading.local()
-        self.mute: set[Any] = set()  # addresses that accepted a connection and were silent
-        self.resolved = False  # a name server has answered
-        self.limiter = Limiter(options.limit_rate) if options.limit_rate else None
-        self.deadline = time.monotonic() + options.max_time if options.max_time else FOREVER
+    It can be used from several threads; each thread has its own connections.
+    """
 
-    def send(
-        self, request: Request, sent: Callable[[int], object] = lambda count: None
-    ) -> Response:
-        """One request, one answer; raises Unreachable, SourceChanged, TimedOut, and Refused for a redirect of an upload."""
+    def __init__(self, network: Network) -> None:
+        self.network, self.connector = network, Connector(network)
+        self.local = threading.local()
+        self.limiter = Limiter(network.limit_rate) if network.limit_rate else None
+        self.deadline = time.monotonic() + (network.max_time or FOREVER)
+
+    def send(self, request: Request, sent: Sent = lambda count: None) -> Response:
+        """Send a request, and return the response, also that of a redirect.
+
+        Raises Unreachable, SourceChanged, Unreadable, TimedOut, NoLink, and Refused if an upload is
+        redirected.
+        """
         for _ in range(MAX_REDIRECTS + 1):
             response = self.send_once(request, sent)
             onward = redirected(request, response)
             if not onward:
                 return response
             request = onward
-        raise Refused(
-            f"too many redirects (over {MAX_REDIRECTS})", phase="reply", status=response.status
-        )
+        message = f"too many redirects (over {MAX_REDIRECTS})"
+        raise Refused(message, phase="reply", status=response.status)
 
-    def time_left(self) -> float:
-        return self.deadline - time.monotonic()
-
-    def deadline_for(self, request: Request) -> float:
-        return (
-            time.monotonic() + request.time_limit if request.time_limit else self.deadline
-        )  # clean-up may outlive --max-time
-
-    def send_once(self, request: Request, sent: Callable[[int], object]) -> Response:
-        target, line = parse_target(request.url)._replace(ca_bundle=request.ca_bundle), None
-        earlier = self.connections().get(target[:3])
+    def send_once(self, request: Request, sent: Sent) -> Response:
+        """Send a request without following redirects."""
+        target = parse_target(request.url)._replace(ca_bundle=request.ca_bundle)
+        limit = request.time_limit  # clean-up may take longer than --max-time
+        deadline = time.monotonic() + limit if limit else self.deadline
+        reused = self.has_connection(target)
         try:
-            line = self.get_connection(target, self.deadline_for(request))
-            line.stream.idle_timeout, line.stream.deadline, line.stream.stop = (
-                self.idle_timeout,
-                self.deadline_for(request),
-                request.stop,
-            )
-            try:
-                return (
-                    self.tcp_exchange(line, request, sent)
-                    if target.scheme == "tcp"
-                    else self.http_exchange(line, target, request, sent)
-                )
-            except BaseException:
-                self.drop_connection(target, line)
-                raise
+            if not reused:
+                self.adopt(target, self.connector.connect(target, deadline))
+            stream = self.connections()[target[:3]]
+            stream.begin(self.network.idle_timeout, deadline, request.stop)
+            return self.exchange(stream, target, request, sent)
         except Unreachable as error:
-            if error.timed_out and line:
-                self.mute.add(line.stream.peer)
             if self.time_left() <= 0:
                 raise self.max_time_error(error) from error
-            hung_up = (
-                line and line is earlier and isinstance(error.__cause__, ConnectionError)
-            )  # while nobody looked
-            if hung_up and request.idempotent and not request.body:
-                return self.send_once(request, sent)  # on a new one
+            # The host closed an idle connection at the moment of its use.
+            closed = reused and isinstance(error.__cause__, ConnectionError)
+            if closed and request.idempotent and not request.body:
+                return self.send_once(request, sent)
             raise
+
+    def exchange(self, stream: Stream, target: Target, request: Request, sent: Sent) -> Response:
+        exchange = Exchange(stream, target, request, sent)
+        exchange.limiter = self.limiter
+        try:
+            response = exchange.run()
+        except Unreachable as error:
+            if error.timed_out:
+                self.connector.silent.add(stream.peer)
+            raise
+        finally:
+            if not exchange.reusable:
+                self.drop_connection(target)
+        redact = functools.partial(redact_secrets, exchange.request, self.network.secrets)
+        return response._replace(redact=redact)
+
+    def time_left(self) -> float:
+        """Seconds until --max-time is exceeded."""
+        return self.deadline - time.monotonic()
 
     def max_time_error(self, error: UploadError) -> UploadError:
-        return TimedOut(
-            f"--max-time exceeded ({self.options.max_time:g} s): {error}",
-            phase=error.phase,
-            everywhere=True,
-        )
+        message = f"--max-time exceeded ({self.network.max_time:g} s): {error}"
+        return TimedOut(message, phase=error.phase, everywhere=True)
 
-    # Connections
-
-    def connections(self) -> dict[tuple[str, str, int], Connection]:
-        if not hasattr(self.lines, "open"):
-            self.lines.open = {}
-        return self.lines.open  # type: ignore[no-any-return]
-
-    def get_connection(self, target: Target, until: float) -> Connection:
-        if not self.has_connection(target):
-            self.adopt(target, self.connect(target, until))
-        return self.connections()[target[:3]]
+    def connections(self) -> dict[tuple[str, str, int], Stream]:
+        """The connections of this thread, by scheme, host and port."""
+        return vars(self.local).setdefault("streams", {})  # type: ignore[no-any-return]
 
     def has_connection(self, target: Target) -> bool:
-        """Whether this thread has a connection to that host which is still good."""
-        line = self.connections().get(target[:3])
-        if line and not line.stream.is_reusable():
-            self.drop_connection(target, line)
+        """Whether this thread has a connection to that host that is still open."""
+        stream = self.connections().get(target[:3])
+        if stream and not stream.is_reusable():
+            self.drop_connection(target)
         return target[:3] in self.connections()
 
-    def adopt(self, target: Target, line: Connection) -> None:
-        """Makes a connection, whichever thread has opened it, one of this thread's own."""
-        self.connections()[target[:3]] = line
+    def adopt(self, target: Target, stream: Stream) -> None:
+        """Give this thread a connection, whichever thread has opened it."""
+        self.connections()[target[:3]] = stream
 
-    def drop_connection(self, target: Target, line: Connection) -> None:
-        self.connections().pop(target[:3], None)
-        line.stream.hang_up()
+    def drop_connection(self, target: Target) -> None:
+        self.connections().pop(target[:3]).hang_up()
 
     def close(self) -> None:
-        """Hangs up the connections of this thread."""
+        """Close the connections of this thread."""
         while self.connections():
-            self.connections().popitem()[1].stream.hang_up()
-
-    def connect(self, target: Target, until: float) -> Connection:
-        """A new connection, through the proxy that is meant for this host, with TLS where the URL says https.
-
-        An address that accepts and is then mute makes way for the next one: where IPv6 loses large packets, TLS
-        begins and never ends.
-        """
-        until = min(time.monotonic() + self.options.connect_timeout, until)
-        if until <= time.monotonic():
-            raise Unreachable("no time left to connect", phase="connect")
-        proxy = self.proxy_for(target)
-        try:
-            addresses = self.addresses_of(*(proxy or target)[1:3], until)
-        except Unreachable as error:
-            raise as_proxy_error(error) if proxy else error from error
-        while True:
-            stream, addresses = self.open_stream(addresses, target, proxy, until)
-            try:
-                return self.negotiate(stream, target, proxy)
-            except Unreachable as error:
-                if not error.timed_out:
-                    raise
-                self.mute.add(stream.peer)
-                if not addresses or time.monotonic() >= until:
-                    raise
-
-    def addresses_of(self, host: str, port: int, until: float) -> list[Any]:
-        """Those that have been mute before come last."""
-        try:
-            addresses = resolve(host, port, until - time.monotonic(), self.options.ip_version)
-        except Unreachable as error:
-            error.everywhere = error.timed_out and not self.resolved  # a mute name server
-            raise
-        self.resolved = True
-        return sorted(addresses, key=lambda address: address[4] in self.mute)
-
-    def open_stream(
-        self, addresses: Sequence[Any], target: Target, proxy: Optional[Proxy], until: float
-    ) -> tuple[Stream, list[Any]]:
-        """A stream to the first address that accepts, and the other addresses."""
-        phase, host = ("proxy", proxy.host) if proxy else ("connect", target.host)
-        try:
-            with translate_errors(phase, host):
-                sock = connect_fastest(addresses, until - time.monotonic())
-        except Unreachable as error:
-            raise as_proxy_error(error) if proxy else error from error
-        with translate_errors(phase, host):
-            peer = sock.getpeername()
-        others = [address for address in addresses if address[4] != peer]
-        stall = min(MUTE_TIME if others else FOREVER, self.options.connect_timeout)
-        return Stream(sock, stall, until, peer), others
-
-    def negotiate(self, stream: Stream, target: Target, proxy: Optional[Proxy]) -> Connection:
-        """The proxy and TLS have their say."""
-        try:
-            if proxy:
-                self.negotiate_proxy(stream, target, proxy)
-            if target.scheme == "https":
-                with translate_errors("tls", target.host):
-                    stream.secure(self.tls(target.ca_bundle), target.host)
-        except BaseException:
-            stream.hang_up()
-            raise
-        line = http.client.HTTPConnection(target.host, target.port)
-        line.sock = stream
-        passes_requests = proxy and proxy.scheme in PORTS and target.scheme == "http"
-        return Connection(line, stream, proxy if passes_requests else None)
-
-    def negotiate_proxy(self, stream: Stream, target: Target, proxy: Proxy) -> None:
-        """Makes the proxy pass our bytes; for plain http it will pass our requests, and nothing is to be done."""
-        asked = False
-        try:
-            if proxy.scheme == "https":
-                stream.secure(self.tls(None), proxy.host)
-            if proxy.scheme not in PORTS:
-                socks5_login(stream, proxy)
-                address = socks_address(target, proxy, self.options)
-                asked = True
-                socks5_connect(stream, target, proxy, address)
-            elif target.scheme != "http":
-                asked = True
-                tunnel(stream, target, proxy)
-        except EarlyResponse:
-            raise as_proxy_error(Unreachable(f"{proxy!r}: not an HTTP or SOCKS5 proxy")) from None
-        except (OSError, http.client.HTTPException) as error:
-            if asked and isinstance(error, TimeoutError):  # what is silent is the host behind it
-                raise to_upload_error(
-                    error, "connect", f"{target.host} (through {proxy!r})", False
-                ) from error
-            raise as_proxy_error(to_upload_error(error, "proxy", repr(proxy), False)) from error
-
-    def proxy_for(self, target: Target) -> Optional[Proxy]:
-        """--proxy is forevery host; the environment's proxies spare NO_PROXY and this machine itself.
-
-        A link-local address (where clouds keep credentials) is never asked through a proxy: it would be another one's.
-        """
-        proxies = self.options.proxies
-        if target.host.startswith(("169.254.", "fe80:", "fd00:ec2:")) or not (
-            self.proxy or proxies
-        ):
-            return None
-        if self.proxy or is_loopback(target.host):
-            return self.proxy
-        scheme = "https" if target.scheme == "tcp" else target.scheme
-        named = proxies.get(scheme) or proxies.get("all")
-        spared = is_spared(target, proxies.get("no", ""))
-        if not named or spared or urllib.request.proxy_bypass(target.netloc()):
-            return None
-        with naming_setting(f"{scheme if proxies.get(scheme) else 'all'}_proxy".upper()):
-            return parse_proxy(named)
-
-    # One exchange
-
-    def http_exchange(
-        self, line: Connection, target: Target, request: Request, sent: Callable[[int], object]
-    ) -> Response:
-        stream = line.stream
-        broken, started = None, False
-        if request.auth:  # now: a signature is stale after some minutes
-            request = request._replace(
-                headers=(*request.headers, *request.auth(request, time.time()))
-            )
-        try:
-            with translate_errors("send", target.host):
-                self.send_head(line, target, request)
-            started = bool(request.body)
-            with translate_errors("send", target.host, started):
-                self.send_body(line, request, sent)
-        except EarlyResponse:
-            broken = Unreachable(
-                f"{target.host}: connection closed during upload", phase="send", started=started
-            )
-        except Unreachable as error:  # listen before giving up: why may be there to read
-            broken = error
-            stream.idle_timeout = min(5.0, self.idle_timeout)
-        try:
-            with translate_errors("reply", target.host, started):
-                response = self.read_answer(line, target, request)
-        except Unreachable as error:
-            raise broken or error from error.__cause__
-        if broken and response.status < 300:  # nobody can have taken what has not been sent
-            raise broken
-        if line.proxy and response.status == 407:
-            raise proxy_auth_error(line.proxy, response.headers)
-        if broken:
-            self.drop_connection(target, line)
-        return response
-
-    def send_head(self, line: Connection, target: Target, request: Request) -> None:
-        request_target = f"http://{target.netloc()}{target.path}" if line.proxy else target.path
-        proxy = line.proxy.authorization() if line.proxy else ()
-        line.http.putrequest(
-            request.method, request_target, skip_host=True, skip_accept_encoding=True
-        )
-        fixed = (
-            ("Host", target.netloc()),
-            ("User-Agent", USER_AGENT),
-            ("Accept", "*/*"),
-            ("Accept-Encoding", "identity"),
-        )
-        for name, value in dict((*fixed, *request.headers, *proxy)).items():
-            line.http.putheader(name, value)
-        if request.method not in ("GET", "HEAD"):
-            line.http.putheader("Content-Length", str(length(request.body)))
-        line.http.endheaders()
-
-    def send_body(self, line: Connection, request: Request, sent: Callable[[int], object]) -> None:
-        """Send the pieces of the body, and hash the file's content if the request has a hash."""
-        for piece in request.body:
-            if isinstance(piece, bytes):
-                line.stream.sendall(piece)
-            else:
-                self.send_slice(line.stream, piece, request.content_hash, sent)
-        line.stream.flush()
-
-    def send_slice(
-        self, stream: Stream, piece: Slice, digest: Any, sent: Callable[[int], object]
-    ) -> None:
-        for data in read_slice(piece, self.limiter.step if self.limiter else CHUNK):
-            if self.limiter:
-                self.limiter.take(len(data), self.time_left())
-            if digest:
-                digest.update(data)
-            stream.sendall(data)
-            sent(len(data))
-
-    def read_answer(self, line: Connection, target: Target, request: Request) -> Response:
-        """The head within the stall time, all of it within as much again; a download may take as long as 10 KiB/s need."""
-        stream = line.stream
-        slow = request.max_response / (10 * KiB) if request.sink else 0
-        stream.idle_timeout = min(stream.idle_timeout, request.response_timeout or FOREVER)
-        stream.deadline = min(stream.deadline, time.monotonic() + 2 * stream.idle_timeout + slow)
-        answer = line.http.getresponse()
-        while (
-            101 < answer.status < 200
-        ):  # hints before the answer itself; http.client passes over 100 only
-            answer.headers = None
-            answer.begin()
-        chunks: list[bytes] = []
-        sink = request.sink() if request.sink and answer.status in (200, 206) else chunks.append
-        size = None if packing(answer) else answer.length
-        limit = request.max_response if answer.status < 300 else max(request.max_response, 64 * KiB)
-        if packing(answer) and not still_packed(answer):
-            sink = unpacking(sink, packing(answer), limit)
-            limit = 2 * limit + SAMPLE
-        complete = copy_body(answer, sink, limit)
-        if complete and not answer.will_close:
-            answer.close()
-        else:
-            self.drop_connection(target, line)
-        redact = functools.partial(self.redact, request)
-        body = b"".join(chunks)
-        return Response(answer.status, answer.headers, body, request.url, size=size, redact=redact)
-
-    def redact(self, request: Request, body: bytes) -> bytes:
-        """Masks the secrets of a request, which some hosts repeat in their error messages."""
-        secrets = list(self.secrets)
-        for name, value in request.headers:
-            if re.search("(authorization|token)$", name, re.I):
-                scheme, _, secret = value.rpartition(" ")
-                secrets.append(secret)
-                if scheme == "Basic":
-                    decoded = base64.b64decode(secret).decode("utf-8", "replace")
-                    secrets.append(decoded.partition(":")[2])
-        for spelling in itertools.chain(*map(encoded_forms, secrets)):
-            body = body.replace(spelling, b"***")
-        return body
-
-    def tcp_exchange(
-        self, line: Connection, request: Request, sent: Callable[[int], object]
-    ) -> Response:
-        """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
-        stream, host = line.stream, parse_target(request.url).host
-        with translate_errors("send", host, True), contextlib.suppress(EarlyResponse):
-            self.send_body(line, request, sent)
-            stream.channel.shutdown(socket.SHUT_WR)
-        received = b""
-        with translate_errors("reply", host, True):
-            stream.deadline = min(stream.deadline, time.monotonic() + 2 * stream.idle_timeout)
-            while len(received) < request.max_response:
-                data = stream.receive(request.max_response - len(received))
-                if not data:
-                    break
-                received += data
-        self.drop_connection(parse_target(request.url), line)
-        return Response(200, {}, received, request.url)
+            self.connections().popitem()[1].hang_up()
 
 
-def encoded_forms(secret: str) -> set[bytes]:
-    """How a host may write it in text, JSON (PHP escapes its slashes), HTML and URLs; none for nothing."""
-    ways = {
-        secret,
-        secret.replace("/", "\\/"),
-        html.escape(secret),
-        urllib.parse.quote(secret, safe="", errors="replace"),
-    }
-    return {way.encode("utf-8", "surrogateescape") for way in ways if way}
+def copy_body(response: Any, sink: Sink, limit: int) -> bool:
+    """Copy up to `limit` bytes of a response to `sink`; returns False if more remain.
 
-
-def parse_number(text: Optional[str]) -> Optional[int]:
-    """A decimal number of a header; hosts send "²", "-1" and worse."""
-    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text.strip(), re.ASCII) else None
-
-
-def copy_body(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
-    """Hands on at most `limit` bytes of an answer; whether that was all of it.  An answer cut short is an error."""
+    Raises HTTPException for a response that is cut short.
+    """
     left = limit
     while left:
         try:
-            data = answer.read(min(left, 256 * KiB))
+            data = response.read(min(left, 256 * KiB))
         except ValueError as error:
             raise http.client.HTTPException("a chunk of a negative size") from error
         if not data:
@@ -2344,90 +2396,87 @@ def copy_body(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
         left -= len(data)
         sink(data)
     if not left:
-        return not answer.length and not answer.read(1)
-    if answer.length:  # Content-Length promised more
-        raise http.client.IncompleteRead(b"", answer.length)
+        return not response.length and not response.read(1)
+    if response.length:  # Content-Length promised more
+        raise http.client.IncompleteRead(b"", response.length)
     return True
 
 
-UNPACKED = ("", "gzip", "x-gzip", "deflate")  # every Content-Encoding that the transport undoes
+UNPACKED = ("", "gzip", "x-gzip", "deflate")  # every Content-Encoding that the transport decodes
 
 
-def packing(answer: Any) -> str:
-    """The Content-Encoding, though we asked for identity."""
-    encoding = str(answer.headers.get("Content-Encoding", "")).strip().lower()
+def packing(response: Any) -> str:
+    """The Content-Encoding, "" for none; some hosts ignore the request for identity."""
+    encoding = str(response.headers.get("Content-Encoding", "")).strip().lower()
     return "" if encoding == "identity" else encoding
 
 
-def still_packed(answer: Any) -> bool:
-    """Whether readers will see other bytes than those which the transport gives; a part cannot be unpacked alone."""
-    return packing(answer) not in (("",) if answer.status == 206 else UNPACKED)
+def still_packed(response: Any) -> bool:
+    """Whether readers get encoded bytes: a part of a file cannot be decoded alone."""
+    return packing(response) not in (("",) if response.status == 206 else UNPACKED)
 
 
-def unpacking(
-    sink: Callable[[bytes], object], encoding: str, limit: int
-) -> Callable[[bytes], object]:
-    """A sink that undoes gzip or deflate, as browsers do, up to `limit` bytes: a few may stand for a gigabyte."""
-    engine: Any = None
+def unpacking(sink: Sink, encoding: str, limit: int) -> Sink:
+    """A sink that decodes gzip or deflate for `sink`.
+
+    It decodes up to `limit` bytes, because a few bytes may stand for a gigabyte.
+    """
+    decoder: Any = None
     left = limit
 
-    def take(data: bytes) -> None:
-        nonlocal engine, left
-        if not engine:
-            without_head = encoding == "deflate" and data[0] & 15 != 8  # so some servers send it
-            engine = zlib.decompressobj(-15 if without_head else 47)
+    def unpack(data: bytes) -> None:
+        nonlocal decoder, left
+        if not decoder:
+            headless = encoding == "deflate" and data[0] & 15 != 8  # as some servers send it
+            decoder = zlib.decompressobj(-15 if headless else 47)
         block = data
-        while block and left and not engine.eof:
+        while block and left and not decoder.eof:
             try:
-                block = engine.decompress(data, min(left, CHUNK))
+                block = decoder.decompress(data, min(left, CHUNK))
             except zlib.error as error:
                 raise NoLink(f"invalid {encoding} data", phase="reply", started=True) from error
             sink(block)
             left -= len(block)
-            data = engine.unconsumed_tail
+            data = decoder.unconsumed_tail
 
-    return take
+    return unpack
 
 
 def redirected(request: Request, response: Response) -> Optional[Request]:
-    """The request that follows a redirect, or None if there is none to follow.
+    """The request that follows a redirect, or None for any other response.
 
-    Uploads are never sent elsewhere: no host here needs it, and a second place is one the user did not choose.
+    Uploads are never redirected: no host here needs it, and the user did not choose the new host.
+    Raises Refused for a redirected upload, NoLink for a URL that is invalid or insecure.
     """
-    if response.status not in (301, 302, 303, 307, 308) or not response.headers.get("Location"):
+    status, location = response.status, response.headers.get("Location")
+    if not location or status not in (301, 302, 303, 307, 308):
         return None
-    if response.status in request.accepted_statuses:
+    if status in request.accepted_statuses:
         return None
+    # http.client decodes headers as Latin-1, and many servers send plain UTF-8.
+    text = location.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
     try:
-        location = response.headers["Location"].encode(
-            "latin-1", "replace"
-        )  # so http.client reads headers
-        next_url = urllib.parse.urljoin(
-            request.url, iri_to_uri(location.decode("utf-8", "surrogateescape"))
-        )
+        next_url = urllib.parse.urljoin(request.url, iri_to_uri(text))
     except ValueError as error:
-        raise NoLink("invalid redirect URL", phase="reply", status=response.status) from error
+        raise NoLink("invalid redirect URL", phase="reply", status=status) from error
+    shown = printable(redact_url(next_url))
     if request.method not in ("GET", "HEAD"):
-        raise Refused(
-            f"unexpected redirect; uploads do not follow redirects: {printable(redact_url(next_url))}",
-            phase="reply",
-            status=response.status,
-        )
+        message = f"unexpected redirect; uploads do not follow redirects: {shown}"
+        raise Refused(message, phase="reply", status=status)
     old, new = parse_target(request.url), parse_target(next_url)
     if (old.scheme, new.scheme) == ("https", "http") or new.scheme == "tcp":
-        raise NoLink(
-            f"refused redirect to insecure URL {printable(redact_url(next_url))}", phase="proof"
-        )
-    same = old[:3] == new[:3]
-    headers = tuple(
-        h for h in request.headers if same or h[0] == "Range"
-    )  # any other may be a key, as those of clouds are
-    return request._replace(url=next_url, headers=headers, auth=request.auth if same else None)
+        raise NoLink(f"refused redirect to insecure URL {shown}", phase="proof")
+    if old[:3] == new[:3]:
+        return request._replace(url=next_url)
+    # Any other header may be a key, for example those of clouds.
+    headers = tuple(header for header in request.headers if header[0] == "Range")
+    return request._replace(url=next_url, headers=headers, auth=None)
 
 
 # 7  Reading responses -----------------------------------------------------------------------------
 #
-#    A reader takes a Response and gives the text that should be the link; check_link decides whether it is one.
+#    A reader returns the text of a Response that should be the link; check_link decides whether it
+#    is one.
 
 
 Reader = Callable[[Response], str]
@@ -2440,7 +2489,10 @@ def body_text(response: Response) -> str:
 
 
 def json_of(response: Response) -> Any:
-    """JSON, also after a byte order mark or a warning of PHP, and with bytes that are not UTF-8."""
+    """The JSON of a response; raises NoLink.
+
+    It may follow a byte order mark or a warning of PHP, and contain bytes that are not UTF-8.
+    """
     body = body_text(response)
     for start in (0, body.find('{"')):
         with contextlib.suppress(ValueError, RecursionError):
@@ -2449,7 +2501,7 @@ def json_of(response: Response) -> Any:
 
 
 def json_value(response: Response, *path: Union[str, int]) -> Any:
-    """What stands at this place of a JSON answer; NoLink if there is no such place."""
+    """The value at this path of a JSON response; raises NoLink if it has no such path."""
     value = json_of(response)
     for step in path:
         fits = isinstance(value, dict if isinstance(step, str) else list)
@@ -2471,7 +2523,7 @@ def json_at(*path: Union[str, int]) -> Reader:
 
 
 def sha256_at(response: Response, *path: Union[str, int]) -> Optional[str]:
-    """The digest at this place of a JSON answer, if it is one."""
+    """The SHA-256 at this path of a JSON response, or None."""
     with contextlib.suppress(NoLink):
         digest = json_at(*path)(response).lower()
         return digest if re.fullmatch("[0-9a-f]{64}", digest) else None
@@ -2479,7 +2531,7 @@ def sha256_at(response: Response, *path: Union[str, int]) -> Optional[str]:
 
 
 def first_of(*readers: Reader) -> Reader:
-    """The first reader that finds something."""
+    """A reader that returns the first result of several readers that is not empty."""
 
     def read(response: Response) -> str:
         for reader in readers[:-1]:
@@ -2493,7 +2545,7 @@ def first_of(*readers: Reader) -> Reader:
 
 
 def without_query(reader: Reader) -> Reader:
-    """For a host whose links have no query: a "?" or "#" belongs to the name."""
+    """A reader for a host whose links have no query: "?" and "#" belong to the file name."""
     return lambda response: re.sub(
         "[?#]", lambda match: quote_segment(match.group()), reader(response)
     )
@@ -2506,15 +2558,16 @@ def last_url(domain: str) -> Reader:
 
 
 def error_text(response: Response) -> str:
-    """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else its text."""
+    """The host's own message in one line: from JSON or XML, the title of a page, or its text."""
     message = response.redacted().text().strip()
-    with contextlib.suppress(ValueError):  # an escape that is none
-        message = (message[:1] in ("{", "[") and json_message(message)) or message
-    message = re.sub(
-        r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", message)
-    )  # keys to a place
+    if message[:1] in ("{", "["):
+        with contextlib.suppress(ValueError):  # an invalid escape
+            message = json_message(message) or message
+    # The query of a URL, and a token, may give access to a file.
+    message = re.sub(r"\?[^\s\"'<>]{8,}", "?***", message)
+    message = re.sub(r'("[a-z_]*token": *")[^"]+', r"\1***", message)
     title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", message, re.I)
-    code = re.search("<Code>([^<]+)</Code>", message)  # Ceph has no message
+    code = re.search("<Code>([^<]+)</Code>", message)  # Ceph sends no message
     message = (title or code or ["", message[:2000]])[1]
     if message[:1] in ("{", "[", "<"):
         message = re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>|[][{}\"]", " ", message)
@@ -2523,18 +2576,9 @@ def error_text(response: Response) -> str:
 
 
 def is_challenge(response: Response) -> bool:
-    """Whether Cloudflare lets only a browser pass (its docs on cf-mitigated; its page, 2026-11)."""
+    """Whether Cloudflare accepts only browsers (its docs on cf-mitigated; its page, 2026-11)."""
     page = r"<title>Just a moment|_cf_chl_opt|challenges\.cloudflare\.com/"
     return "cf-mitigated" in response.headers or bool(re.search(page, response.text(), re.I))
-
-
-def json_message(text: str) -> str:
-    """The sentence of an error in JSON, which hosts put under several names and at any depth."""
-    for name in MESSAGE_NAMES:
-        match = re.search(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)+")', text)
-        if match:
-            return str(json.loads(match[1], strict=False))
-    return ""
 
 
 MESSAGE_NAMES = (
@@ -2542,8 +2586,17 @@ MESSAGE_NAMES = (
 )
 
 
+def json_message(text: str) -> str:
+    """The message of an error in JSON, at any depth; hosts have several names for it."""
+    for name in MESSAGE_NAMES:
+        match = re.search(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)+")', text)
+        if match:
+            return str(json.loads(match[1], strict=False))
+    return ""
+
+
 def refusal_text(response: Response, name: str = "") -> str:
-    """Status, the name of the error, and the host's words if they say more."""
+    """Status, name of the error, and the host's message if that says more."""
     own, name = error_text(response), name or phrase(response.status)
     usual = f"{response.status} {name}".strip()
     return usual if own in ("", usual, name) else f"{usual}: {own}"
@@ -2565,7 +2618,10 @@ def no_link(response: Response, what: str = "") -> NoLink:
 
 
 def check_link(text: str, response: Response, *domains: str) -> str:
-    """The link in the first line; NoLink if that is none, or if a further line has a URL of another host."""
+    """The link in the first line.
+
+    Raises NoLink for anything else, and for a URL of another host in a further line.
+    """
     first, _, rest = text.strip(BLANK).partition("\n")
     link = own_url(first.rstrip(BLANK), response, domains)
     for url in re.findall(URL_IN_TEXT, rest):
@@ -2576,14 +2632,15 @@ def check_link(text: str, response: Response, *domains: str) -> str:
 
 
 def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
-    """The URL as browsers ask for it; NoLink if it leads to another host.
+    """The URL as browsers request it.
 
-    It must lead to one of the domains or, where none are given, to the server that responded.
+    Raises NoLink if it does not lead to one of the domains or, without domains, to the server that
+    responded.
     """
     if re.match("/[^/]", url):
         url = urllib.parse.urljoin(response.url, url)
     match = re.match(r"(?i)https?://[^/?#@\\]+(?=[/?#]|$)", url)
-    # Spaces of all kinds are encoded below, but no host name has one.
+    # Spaces of all kinds are encoded below, but a host name must not contain one.
     unsafe = not match or not match.group().isprintable() or re.search(UNSAFE_CHARACTER, url)
     if not match or unsafe or len(url) > 2048:
         raise no_link(response)
@@ -2616,7 +2673,10 @@ def link_reader(reader: Reader, *domains: str) -> Callable[[Response], Link]:
 
 
 def empty_means_busy(response: Response) -> Optional[UploadError]:
-    """A 200 with an empty body is catbox' way to be overloaded (ShareX#8376 2026-02-03, #8410 2026-05-31)."""
+    """Busy for 200 with an empty body, which catbox sends when it is overloaded.
+
+    Evidence: ShareX#8376 (2026-02-03) and #8410 (2026-05-31).
+    """
     if response.status == 200 and not response.body.strip():
         return Busy("200 OK, but an empty response", phase="reply", status=200, started=True)
     return None
@@ -3086,10 +3146,9 @@ class Cancellation(NamedTuple):
     aborting: list[Any]
 
 
-@functools.cache
-def cancellation() -> Any:
+def cancellation() -> Cancellation:
     """The Cancellation of the jobs to which this thread belongs, for the parts of its own job."""
-    return contextvars.ContextVar("cancellation", default=Cancellation(None, []))
+    return getattr(threading.current_thread(), "cancellation", Cancellation(None, []))
 
 
 def parallel(
@@ -3098,19 +3157,19 @@ def parallel(
     """Yield index and result of each job as it ends; the first error stops them all.
 
     The threads are daemons: Ctrl-C does not wait for them, except to abort uploads in parts.
-    They share the caller's context, so that the display knows their file.
     """
     if workers < 2 or len(jobs) < 2:
         yield from ((index, job()) for index, job in enumerate(jobs))
         return
-    own, parent = Cancellation(stop or threading.Event(), []), cancellation().get()
+    own = Cancellation(stop or threading.Event(), [])
+    parent = cancellation()
     if parent.stop:
         parent.aborting.append(threading.current_thread())
-    todo, ended = list(enumerate(jobs)), queue.SimpleQueue()  # type: list[tuple[int, Callable[[], Any]]], Any
-    contexts = [contextvars.copy_context() for _ in range(min(workers, len(jobs)))]
+    todo = list(enumerate(jobs))
+    ended: Any = queue.SimpleQueue()
     threads = [
-        threading.Thread(target=context.run, args=(worker, todo, ended, own), daemon=True)
-        for context in contexts
+        threading.Thread(target=worker, args=(todo, ended, own), daemon=True)
+        for _ in range(min(workers, len(jobs)))
     ]
     try:
         for thread in threads:
@@ -3123,13 +3182,14 @@ def parallel(
     finally:
         todo.clear()
         own.stop.set()
-        join(threads, 0.5)  # what is under way hangs up at once
+        join(threads, 0.5)  # a running job hangs up at once
         join(own.aborting, 5.0)
 
 
 def worker(todo: list[tuple[int, Callable[[], Any]]], ended: Any, own: Cancellation) -> None:
     """Run job after job until none is left; their errors are raised in the waiting thread."""
-    cancellation().set(own)
+    thread: Any = threading.current_thread()
+    thread.cancellation = own
     with contextlib.suppress(IndexError):
         while True:
             index, job = todo.pop(0)
@@ -5227,6 +5287,23 @@ def with_environment(options: UploadOptions) -> UploadOptions:
     return options
 
 
+def network_of(options: UploadOptions) -> Network:
+    """The part of the options that a Transport needs; raises UsageError."""
+    settings = options.settings.items()
+    return Network(
+        proxy=parse_proxy(options.proxy) if options.proxy else None,
+        proxies=options.proxies,
+        cacert=options.cacert,
+        insecure=options.insecure,
+        ip_version=options.ip_version,
+        connect_timeout=options.connect_timeout,
+        idle_timeout=options.timeout or STALL,
+        max_time=options.max_time,
+        limit_rate=options.limit_rate,
+        secrets=tuple(value for name, value in settings if name in SECRET_SETTINGS),
+    )
+
+
 def check_options(options: UploadOptions) -> None:
     """Raises UsageError for options that are invalid or conflict with each other."""
     if options.expire and options.keep and options.keep > options.expire:
@@ -5584,7 +5661,7 @@ class Race:
     def connect(self, provider: Provider) -> None:
         result: Any = Unreachable(f"{provider.domain}: connection failed", phase="connect")
         try:
-            result = self.transport.connect(origin_of(provider), self.transport.deadline)
+            result = self.transport.connector.connect(origin_of(provider), self.transport.deadline)
         except UploadError as error:
             in_time = self.transport.time_left() > 0
             result = error if in_time else self.transport.max_time_error(error)
@@ -5595,7 +5672,7 @@ class Race:
 
     def next(self, seconds: float) -> Optional[tuple[Provider, Optional[UploadError]]]:
         """The next provider that is ready or has failed; None if none is within so many seconds."""
-        arrived = wait_for_result(self.results, cancellation().get().stop, seconds)
+        arrived = wait_for_result(self.results, cancellation().stop, seconds)
         if not arrived:
             return None
         provider, result = arrived
@@ -5621,7 +5698,7 @@ class Race:
                 if isinstance(result, UploadError):
                     phases[provider.id] = network_phase(result)
                 else:
-                    result.stream.hang_up()
+                    result.hang_up()
         return phases
 
 
@@ -5633,12 +5710,12 @@ class Uploader:
     """Uploads files to one chain of hosts, from several threads; skips hosts that failed for good."""
 
     def __init__(self, options: UploadOptions, chain: Sequence[Provider]) -> None:
-        self.options, self.chain, self.transport = options, chain, Transport(options)
+        self.options, self.chain, self.transport = options, chain, Transport(network_of(options))
         self.broken: dict[str, UploadError] = {}
 
     @functools.cached_property
     def health(self) -> "Health":
-        proxy = self.transport.proxy_for(parse_target(HOMEPAGE))  # as for any public host
+        proxy = self.transport.connector.proxy_for(parse_target(HOMEPAGE))  # as for any public host
         return Health(cache_folder(self.options.settings), network_id(proxy))
 
     def ordered(self) -> list[Provider]:
@@ -6148,40 +6225,41 @@ def default_names(options: UploadOptions) -> list[str]:
 def setup_provider(
     name: str, online: bool = False, options: Optional[UploadOptions] = None
 ) -> ProviderInfo:
-    """Whether a provider is ready; `online` proves it by a timed round trip.  Raises UsageError for an unknown name."""
+    """Whether a provider can be used; `online`: by a timed round trip.
+
+    Raises UsageError for an unknown name.
+    """
     wanted = with_environment(with_wishes(options or UploadOptions(), {}))
     provider = find_provider(name)
     lacks = setup_problem(provider, wanted.settings)
     if lacks:
-        return ProviderInfo(False, lacks, setup_help(provider, wanted.settings))
+        hint = setup_help(provider, wanted.settings)
+        return ProviderInfo(False, lacks, hint, status="not configured")
     if online:
         return round_trip(provider, wanted)
-    return ProviderInfo(
-        True,
-        (provider.setup.warning and provider.setup.warning(wanted.settings)) or "ready",
-        provider.note,
-    )
+    status = "configured" if provider.setup.required else "available"
+    if provider.note.startswith("disabled"):
+        status = provider.note.partition(";")[0]
+    warning = provider.setup.warning and provider.setup.warning(wanted.settings)
+    return ProviderInfo(True, warning or status, provider.note, status=status)
 
 
 def setup_providers(
     online: bool = False, options: Optional[UploadOptions] = None
 ) -> dict[str, ProviderInfo]:
-    """The same for all providers; online only the default chain and your own are asked: the others want to be named."""
-    infos = {
-        row.id: setup_provider(row.id, online and (row.use != "opt-in"), options)
-        for row in PROVIDERS
-    }
-    unasked = [
-        row.id for row in PROVIDERS if online and row.use == "opt-in" and infos[row.id].success
-    ]
-    return {
-        **infos,
-        **{name: infos[name]._replace(explanation="not asked") for name in unasked},
-    }
+    """The same for all providers; online, those that must be named are not asked."""
+    infos = {}
+    for row in PROVIDERS:
+        by_name = online and row.use == "opt-in"
+        info = setup_provider(row.id, online and not by_name, options)
+        if by_name and info.success:
+            info = info._replace(status="not asked", explanation="not asked")
+        infos[row.id] = info
+    return infos
 
 
 def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
-    """Uploads a few random words, and fetches them back by their hash where that does not use up the link."""
+    """Upload a few random words, and download them again unless that uses up the link."""
     with tempfile.TemporaryDirectory(prefix="twat-fs-") as folder:
         path = os.path.join(folder, "twat-fs-status.txt")
         with open(path, "w", encoding="ascii") as file:
@@ -6191,14 +6269,12 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
             result = uploader.upload(Source.of(path), clock)
         except UploadError as error:
             cause = error.failures[0] if isinstance(error, AllProvidersFailed) else error
-            return ProviderInfo(
-                False, f"{cause.phase}: {cause}", cause.hint or provider.note, clock.timing
-            )
+            reason, hint = f"{cause.phase}: {cause}", cause.hint or provider.note
+            return ProviderInfo(False, reason, hint, clock.timing, "failed")
         finally:
             uploader.transport.close()
-    return ProviderInfo(
-        True, f"{redact_url(result.url)} (verified: {result.verified})", provider.note, clock.timing
-    )
+    link = f"{redact_url(result.url)} (verified: {result.verified})"
+    return ProviderInfo(True, link, provider.note, clock.timing, "works")
 
 
 class Stopwatch(Progress):
@@ -6217,15 +6293,20 @@ class Stopwatch(Progress):
 # 14  Progress and output --------------------------------------------------------------------------
 
 
-def write_text(stream: Any, text: str) -> None:
-    """Writes in whatever code page the stream has; raises OSError."""
+def in_encoding(text: str, stream: Any, errors: str) -> str:
+    """Replace the characters that the stream cannot encode."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    return text.encode(encoding, errors).decode(encoding)
+
+
+def write_text(stream: Any, text: str) -> None:
+    """Write and flush; raises OSError or ValueError if the stream is closed."""
+    stream.write(in_encoding(text, stream, "backslashreplace"))
     stream.flush()
 
 
 def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
-    """A line for people on stderr; if that is gone it stops nothing."""
+    """Print a line, by default on stderr; a closed stream is ignored."""
     try:
         write_text(stream or sys.stderr, line + end)
     except (OSError, ValueError, AttributeError):
@@ -6233,232 +6314,222 @@ def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
 
 
 def line_start() -> str:
-    """What moves the cursor of a terminal there: it echoes Ctrl-C as `^C`, which the next line then covers."""
+    """Return "\\r" if stderr is a terminal: the next line then covers the echo of Ctrl-C, `^C`."""
     return "\r" if sys.stderr and sys.stderr.isatty() else ""
 
 
 def close_quietly(stream: Any) -> None:
-    """What could not be written is not tried again at the end, with a traceback."""
+    """Send the rest to the null device: at exit Python flushes again, and prints a traceback."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-ECHO = len("^C^C")  # columns
+class Terminal:
+    """Draws the progress line ten times a second, below the lines that stay.
 
+    The cursor rests in the first column of the line.  There the next draw covers an echoed `^C`;
+    and if the window shrinks and wraps the line, the cursor stays in the first of its rows.
+    With `draws` false there is no progress line.
+    """
 
-class Transfer:
-    """One file on its way, as the meter shows it."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.host, self.size, self.sent, self.begun, self.note = (
-            name,
-            "",
-            0,
-            0,
-            time.monotonic(),
-            "",
-        )
-
-
-class Meter(Progress):
-    """Draws one line on a terminal, at most ten times a second; with `verbose` each step is a line as well."""
-
-    def __init__(self, stream: Any, draws: bool, verbose: bool) -> None:
-        self.stream, self.draws, self.verbose = stream, draws, verbose
-        self.moving: list[Transfer] = []
-        self.own: contextvars.ContextVar[Transfer] = contextvars.ContextVar(
-            "moving"
-        )  # shared by the threads of one file
+    def __init__(self, stream: Any, draws: bool, verbose: bool, quiet: bool) -> None:
+        self.stream, self.verbose, self.quiet = stream, verbose, quiet
+        self.files: dict[FileProgress, None] = {}  # shown files, the oldest first
         self.finished = 0  # files
-        self.links: dict[
-            int, list[Unverified]
-        ] = {}  # all that hosts have given, by id of the source
-        self.lock, self.last, self.width = threading.RLock(), 0.0, 0
+        self.width = 0  # columns in use; 0 if no line is drawn
+        self.lock = threading.RLock()
+        self.stopped = threading.Event()
+        if draws:
+            threading.Thread(target=self.redraw, daemon=True).start()
+        else:
+            self.stopped.set()
 
-    def begin(self, name: str) -> Transfer:
-        moving = Transfer(name)
-        self.moving = [m for m in self.moving if m is not self.own.get(None)] + [moving]
-        self.own.set(moving)
-        return moving
-
-    def current(self) -> Transfer:
-        return self.own.get(None) or self.begin("")
-
-    def end(self) -> None:
-        self.moving = [m for m in self.moving if m is not self.own.get(None)]
-        self.clear()
-
-    def connecting(self, provider: Provider, source: Source) -> None:
-        self.start(provider, source, "connecting")
-
-    def trying(self, provider: Provider, source: Source) -> None:
-        self.start(provider, source, f"sending {human(source.size)}")
-
-    def start(self, provider: Provider, source: Source, what: str) -> None:
-        with self.lock:
-            encoding = getattr(self.stream, "encoding", None) or "utf-8"
-            name = printable(source.name, MAX_NAME).encode(encoding, "replace").decode(encoding)
-            moving = self.begin(name)
-            moving.host, moving.size, moving.note = provider.id, source.size, "connecting"
-            self.log(f"{source.name}: {provider.id}: {what}")
-            self.draw(True)
-
-    def sent(self, count: int) -> None:
-        with self.lock:
-            self.current().sent += count
-            self.current().note = ""
-            self.draw(self.current().sent >= self.current().size)
-
-    def waiting(self, error: UploadError, seconds: float) -> None:
-        with self.lock:
-            moving = self.current()
-            moving.note = f"retrying in {seconds:.0f} s"
-            if not moving.sent:
-                moving.begun = time.monotonic() + seconds
-            self.log(
-                f"{moving.name}: {moving.host}: {error.phase}: {error}; retrying in {seconds:.1f} s"
-            )
-            self.draw(True)
-
-    def uploaded(self, source: Source, link: Unverified) -> None:
-        self.links.setdefault(id(source), []).append(link)
-
-    def verifying(self) -> None:
-        with self.lock:
-            self.current().note = "verifying link"
-            self.draw(True)
-
-    def verified(self, method: str, seconds: float) -> None:
-        self.log(
-            f"{self.current().name}: {self.current().host}: verified: {method}, in {seconds:.2f} s"
-        )
-
-    def failed(self, error: UploadError) -> None:
-        orphan = (
-            " (the file may still have been stored there)"
-            if error.started and error.status is None
-            else ""
-        )
-        self.log(f"{error.provider}: {error.phase}: {error}{orphan}")
-
-    def done(self, source: Source) -> None:
-        with self.lock:
-            self.finished += 1
-            self.end()
-
-    def spooling(self, size: int) -> None:
-        """So many bytes of standard input are held by now."""
-        with self.lock:
-            moving = self.current()
-            moving.name, moving.note = "standard input", f"{human(size)} read"
+    def redraw(self) -> None:
+        while not self.stopped.wait(0.1):
             self.draw()
 
-    def spooled(self) -> None:
+    def draw(self) -> None:
         with self.lock:
-            self.end()
+            files = [*self.files]
+            if files and not self.stopped.is_set():
+                room = terminal_width(self.stream) - 1
+                line = progress_line(files, self.finished, room, time.monotonic())
+                self.replace_line(in_encoding(line, self.stream, "replace"))
 
-    def warn(self, text: str) -> None:
-        name = self.current().name
-        self.print_above(f"twat-fs: {name + ': ' if name else ''}{printable(text)}")
+    def clear(self) -> None:
+        with self.lock:
+            if self.width:
+                self.replace_line("")
+                self.width = 0
 
-    def log(self, line: str) -> None:
-        if self.verbose:
-            self.print_above(f"twat-fs: {printable(line, 400)}")
+    def replace_line(self, line: str) -> None:
+        room = terminal_width(self.stream) - 1
+        rows_below = "\x1b[J" if self.width > room else ""  # a smaller window has wrapped the line
+        padding = " " * (room - display_width(line))
+        self.width = room  # before the output, which Ctrl-C may interrupt
+        print_line(f"\r{rows_below}{line}{padding}\r", self.stream, end="")
 
-    def print_above(self, line: str) -> None:
-        """A line that stays, above the one that is redrawn."""
+    def print(self, line: str) -> None:
+        """Print a line that stays, above the one that is redrawn."""
         with self.lock:
             self.clear()
             print_line(line, self.stream)
 
-    def clear(self) -> None:
-        if self.draws and self.width:
-            self.put("\r" + " " * min(self.width + ECHO, terminal_width(self.stream) - 1) + "\r")
-            self.width = 0
+    def log(self, text: str) -> None:
+        if self.verbose:
+            self.print(f"twat-fs: {printable(text, 400)}")
 
     def stop(self) -> None:
-        """Nothing more is drawn: after Ctrl-C no half of a bar stays, and no thread draws it anew."""
+        """Clear the line for good: after Ctrl-C no thread draws it again."""
         with self.lock:
             self.clear()
-            self.draws = False
-
-    def draw(self, now: bool = False) -> None:
-        clock = time.monotonic()
-        if not self.draws or not self.moving or (clock - self.last < 0.1 and not now):
-            return
-        self.last = clock
-        room = terminal_width(self.stream) - 1
-        line = self.line(room - min(ECHO, room // 4), clock)
-        # Before it is drawn: Ctrl-C may come at any moment, and `clear` must know where its echo stands.
-        self.width = max(self.width, display_width(line))
-        self.put("\r" + line + " " * (self.width - display_width(line)))
-
-    def put(self, text: str) -> None:
-        try:
-            write_text(self.stream, text)
-        except (OSError, ValueError):
-            self.draws = False
-            close_quietly(self.stream)
-
-    def line(self, room: int, clock: float) -> str:
-        files = self.moving
-        if len(files) == 1:
-            return one_line(files[0], room, clock)
-        sent, size = sum(f.sent for f in files), sum(f.size for f in files)
-        rate = sum(f.sent / max(clock - f.begun, 0.001) for f in files if clock > f.begun)
-        ended = f"  {self.finished} done" if self.finished else ""
-        return f"{len(files)} files  {human(sent)} of {human(size)}  {human(rate)}/s{ended}"[:room]
+            self.stopped.set()
 
 
-class WarningsOnly(Progress):
-    """Only what the user should know."""
+class FileProgress(Progress):
+    """Shows one file on a terminal; the threads that send its parts share this object."""
 
-    def __init__(self, meter: Meter, quiet: bool) -> None:
-        self.meter, self.quiet = meter, quiet
-        self.uploaded = meter.uploaded  # type: ignore[method-assign]
+    name = host = note = ""
+    size = bytes_sent = 0
+    started = last_sent = retry_at = 0.0  # by time.monotonic()
 
-    def warn(self, text: str) -> None:
-        if not self.quiet:
-            self.meter.warn(text)
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
+        self.links: list[Unverified] = []  # of each host that stored the file
+
+    def show(self, name: str, note: str = "") -> None:
+        self.name, self.note = printable(name, MAX_NAME), note
+        self.terminal.files[self] = None
+        self.terminal.draw()
+
+    def hide(self) -> None:
+        self.terminal.files.pop(self, None)
+        self.terminal.clear()
+
+    def connecting(self, provider: Provider, source: Source) -> None:
+        self.trying(provider, source, "connecting")
+
+    def trying(self, provider: Provider, source: Source, step: str = "") -> None:
+        with self.terminal.lock:  # a draw in between would see a rate of 0
+            self.host, self.size, self.bytes_sent = provider.id, source.size, 0
+            self.started = time.monotonic()
+        step = step or f"uploading {human(source.size)}"
+        self.terminal.log(f"{source.name}: {provider.id}: {step}")
+        self.show(source.name)
+
+    def sent(self, count: int) -> None:
+        with self.terminal.lock:
+            self.bytes_sent += count
+            self.last_sent = time.monotonic()
+            self.retry_at = 0.0
+            if self.bytes_sent == self.size:
+                self.terminal.draw()
 
     def waiting(self, error: UploadError, seconds: float) -> None:
-        if seconds > SHORT_WAIT:  # longer than anybody would think that nothing is wrong
-            self.warn(f"{error}; retrying in {seconds:.0f} s")
+        self.retry_at = time.monotonic() + seconds
+        if not self.bytes_sent:
+            self.started = self.retry_at
+        message = f"{error}; retrying in {seconds:.1f} s"
+        self.terminal.log(f"{self.name}: {self.host}: {error.phase}: {message}")
+        if seconds > SHORT_WAIT and not self.terminal.verbose:
+            self.warn(message)
+        self.terminal.draw()
+
+    def uploaded(self, source: Source, link: Unverified) -> None:
+        self.links.append(link)
+
+    def verifying(self) -> None:
+        self.show(self.name, "verifying link")
+
+    def verified(self, method: str, seconds: float) -> None:
+        self.terminal.log(f"{self.name}: {self.host}: verified: {method}, in {seconds:.2f} s")
+
+    def failed(self, error: UploadError) -> None:
+        message = f"{error.provider}: {error.phase}: {error}"
+        if error.started and error.status is None:
+            message += " (the file may still have been stored there)"
+        self.terminal.log(message)
+
+    def warn(self, text: str) -> None:
+        if not self.terminal.quiet:
+            self.terminal.print(f"twat-fs: {self.name}: {printable(text)}")
+
+    def done(self, source: Source) -> None:
+        with self.terminal.lock:
+            self.terminal.finished += 1
+            self.hide()
+
+    def step(self, now: float) -> str:
+        """Return the step in words; "" while data moves, and up to half a second after that."""
+        if now < self.retry_at:
+            return f"retrying in {max(1, round(self.retry_at - now))} s"
+        if self.note or not self.bytes_sent:
+            return self.note or f"connecting to {self.host}"
+        if self.bytes_sent < self.size or now < self.last_sent + 0.5:
+            return ""
+        return f"waiting for the response, {now - self.last_sent:.0f} s"
 
 
-def one_line(file: Transfer, room: int, clock: float) -> str:
-    """Name, host, bar, share, bytes, speed, time left: as many of them as there is room for."""
-    spent = max(clock - file.begun, 0.001)
-    share, rate = file.sent / max(file.size, 1), file.sent / spent if clock > file.begun else 0.0
-    left = (file.size - file.sent) / rate if rate else 0
-    numbers = [
-        f"{share:.0%}",
-        human(file.sent),
-        f"{human(rate)}/s",
-        f"{int(left // 60)}:{int(left % 60):02d} left",
-    ]
-    fields = [file.note] if file.note and (file.sent >= file.size or not file.sent) else numbers
-    tail = "  ".join(filter(None, [file.host, *fields]))
-    while fields and display_width(tail) > room:  # whole fields: half a number is a wrong one
-        fields = fields[:-1]
-        tail = "  ".join(filter(None, [file.host, *fields]))
-    name = truncate(file.name, room - len(tail) - 2) if room - len(tail) > 12 else ""
-    bar_room = min(30, room - len(tail) - display_width(name) - 6)
-    bar = f"[{'#' * int(share * bar_room):<{bar_room}}]  " if bar_room >= 8 and file.size else ""
-    return f"{name + '  ' if name else ''}{bar}{tail}"[:room]
+NAME_COLUMNS = 10  # minimum
+BAR_COLUMNS = 30  # maximum
+
+
+def progress_line(files: Sequence[FileProgress], finished: int, room: int, now: float) -> str:
+    """Describe one file, or the sum of several, in at most `room` columns.
+
+    Parts are left out as a whole, because half of a number is wrong: the bar, the end of the
+    name, the rate, the size, the host, the name.  The time left stays longest.
+    """
+    name, host = files[0].name, files[0].host
+    if len(files) > 1:
+        name, host = f"{len(files)} files", f"{finished} done"
+    sent = sum(file.bytes_sent for file in files)
+    size = sum(file.size for file in files)
+    step = min(file.step(now) for file in files)  # "" if any file is moving
+    if step:
+        tails = [step] if host in step else [f"{host}  {step}", step]
+    else:
+        rate = sum(file.bytes_sent / max(now - file.started, 0.001) for file in files)
+        seconds = -int((sent - size) // rate)  # rounded up
+        left = f"{seconds // 60}:{seconds % 60:02d} left"
+        percent = f"{100 * sent // size:3}%"
+        amount = part_of_size(sent, size)
+        tails = [
+            f"{host}  {percent}  {amount}  {human(rate):>9}/s  {left}",
+            f"{host}  {percent}  {amount}  {left}",
+            f"{host}  {percent}  {left}",
+            f"{percent}  {left}",
+        ]
+    for tail in tails:
+        space = room - display_width(tail) - 2
+        if space >= NAME_COLUMNS:
+            break
+    else:
+        return tail if space >= -2 else host[:room]
+    name = truncate(name, space)
+    columns = min(BAR_COLUMNS, space - display_width(name) - len("[]  "))
+    if columns > 4 and not step:
+        name += f"  [{'#' * (columns * sent // size):<{columns}}]"
+    return f"{name}  {tail}"
+
+
+def part_of_size(sent: int, size: int) -> str:
+    """Return both in the unit of the size, in a constant width: " 8.5 of 60.0 MiB"."""
+    total, unit = human(size).split()
+    decimals = len(total.partition(".")[2])
+    return f"{float(total) * sent / size:{len(total)}.{decimals}f} of {total} {unit}"
 
 
 def display_width(text: str) -> int:
-    """The columns that a text takes on a terminal: two for wide characters, none for combining ones."""
+    """Count terminal columns: 2 for a wide character, 0 for a combining one."""
     if text.isascii():
         return len(text)
-    return sum(
-        2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text
-    )
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return wide + sum(not unicodedata.combining(char) for char in text)
 
 
 def truncate(text: str, room: int) -> str:
-    """As much of the text as fits; three dots stand for the rest."""
+    """Shorten a text to `room` columns; three dots replace its end."""
     if display_width(text) <= room:
         return text
     while text and display_width(text) > room - 3:
@@ -6466,21 +6537,22 @@ def truncate(text: str, room: int) -> str:
     return text + "..."
 
 
-def terminal_width(stream: Any) -> int:
+def terminal_width(stream: Any, otherwise: int = 80) -> int:
+    """The columns of a terminal; `otherwise` if the stream is not one."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80  # some terminals report 0
     except (OSError, ValueError, AttributeError):
-        return 80
+        return otherwise
 
 
 class Outcome(NamedTuple):
     """What became of one file of the command line."""
 
-    file: str
-    size: Optional[int]
-    result: Optional[UploadResult]
-    error: Optional[UploadError]
-    seconds: float
+    file: str = ""
+    size: Optional[int] = None
+    result: Optional[UploadResult] = None
+    error: Optional[UploadError] = None
+    seconds: float = 0.0
 
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
@@ -6495,10 +6567,10 @@ def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
     fields: dict[str, Any] = {
         "file": valid_unicode(outcome.file),
-        **dict.fromkeys(UploadResult._fields),
+        **dict.fromkeys(("host", *UploadResult._fields)),
     }
     if outcome.result:
-        fields.update(outcome.result._asdict())
+        fields.update(outcome.result._asdict(), host=outcome.result.provider)
     if outcome.error:
         fields.update(
             size=outcome.size,
@@ -6506,7 +6578,8 @@ def json_line(outcome: Outcome) -> str:
             error=printable(outcome.error.summary, 400),
         )
     for name in ("attempts", "unverified"):
-        fields[name] = [one._asdict() for one in getattr(outcome.result or outcome.error, name)]
+        entries = getattr(outcome.result or outcome.error, name)
+        fields[name] = [{"host": entry.provider, **entry._asdict()} for entry in entries]
     return json.dumps(fields)
 
 
@@ -6543,17 +6616,44 @@ def failure_lines(outcome: Outcome) -> list[str]:
     return lines
 
 
-def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    used = [column for column in zip(*rows) if any(column)]
-    widths = [max(map(len, column)) for column in used]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip()
-        for row in zip(*used)
-    ]
+def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
+    """Each row as text in columns, of which the last is wrapped.
+
+    Where fewer than 24 columns are left for the last one, it goes below the others.
+    """
+    import textwrap
+
+    widths = [max(map(len, column)) for column in zip(*rows)][:-1]
+    indent = sum(widths) + 2 * len(widths)
+    narrow = bool(widths) and room - indent < 24
+    texts = []
+    for *cells, last in rows:
+        lines = []
+        head = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths))
+        if narrow:
+            lines.append("  ".join(filter(None, cells)))
+            head = " " * 4
+        lines += textwrap.wrap(
+            last,
+            room,
+            initial_indent=head,
+            subsequent_indent=" " * len(head),
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [head.rstrip()]
+        texts.append("\n".join(filter(None, lines)))
+    return texts
+
+
+HOST_GROUPS = {
+    "default": "default (tried in this order)",
+    "opt-in": "opt-in (only if named: -p HOST)",
+    "own": "your own (once set up, used by default)",
+}
 
 
 def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]]:
-    """The hosts as rows of text, the head first: id, domain, when used, limit, how long, notes, last checked."""
+    """The hosts as rows of text, after a header: id, domain, use, max size, expiry, notes, date."""
     head = ("host", "domain", "use", "max size", "expires", "notes", "verified")
     return [
         head,
@@ -6562,16 +6662,18 @@ def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]
 
 
 def host_json(row: Provider) -> dict[str, Any]:
-    """The facts of a host, with numbers as numbers; a lifetime that depends on the size is that of the largest file."""
+    """The facts of a host, with numbers as numbers.
+
+    A lifetime that depends on the size is that of the largest file.
+    """
     use, _, _, notes = provider_facts(row)
-    keeps = retention_for(row, UploadOptions())
-    ttl = (
-        keeps.default_ttl(row.limits.max_size or GiB)
-        if callable(keeps.default_ttl)
-        else keeps.default_ttl
-    )
-    spread = isinstance(keeps.choices, range)
-    choices = {"min": keeps.choices[0], "max": keeps.choices[-1]} if spread else [*keeps.choices]
+    retention = retention_for(row, UploadOptions())
+    ttl = retention.default_ttl
+    if callable(ttl):
+        ttl = ttl(row.limits.max_size or GiB)
+    choices: Any = retention.choices
+    if isinstance(choices, range):
+        choices = {"min": choices[0], "max": choices[-1]}
     return {
         "host": row.id,
         "domain": row.domain,
@@ -6588,35 +6690,38 @@ def host_json(row: Provider) -> dict[str, Any]:
 
 
 def provider_facts(row: Provider) -> tuple[str, str, str, str]:
-    used = "default" if row.use == "default" else "your own" if row.use == "own" else "opt-in"
-    remarks = [
+    """Use, max size, expiry and notes of a host, as text."""
+    lists = {
+        "blocked": row.limits.blocked,
+        "required": row.setup.required,
+        "optional": row.setup.optional,
+    }
+    notes = [
         "one download" if row.single_use == "always" else "",
         "text only" if row.limits.text_only else "",
-        "blocked: " + ", ".join(row.limits.blocked) if row.limits.blocked else "",
-        "required: " + ", ".join(row.setup.required) if row.setup.required else "",
-        "optional: " + ", ".join(row.setup.optional) if row.setup.optional else "",
+        *(f"{title}: {', '.join(names)}" for title, names in lists.items() if names),
         row.note,
     ]
-    size = limit_text(row.limits.max_size) if row.limits.max_size else "?"
     return (
-        used,
-        size,
+        "your own" if row.use == "own" else row.use,
+        limit_text(row.limits.max_size) if row.limits.max_size else "?",
         retention_text(retention_for(row, UploadOptions())),
-        "; ".join(filter(None, remarks)),
+        "; ".join(filter(None, notes)),
     )
 
 
-def retention_text(keeps: Retention) -> str:
-    usual = keeps.default_ttl
-    if callable(usual):
-        return f"{duration(usual(GiB))} to {duration(usual(0))}"
-    if usual == FOREVER and keeps.choices:
+def retention_text(retention: Retention) -> str:
+    """The lifetimes that a host offers, as text."""
+    default, choices = retention.default_ttl, retention.choices
+    if callable(default):
+        return f"{duration(default(GiB))} to {duration(default(0))}"
+    if default == FOREVER and choices:
         return "forever, or any time"
-    if isinstance(keeps.choices, range):
-        return f"{duration(keeps.choices[0])} to {duration(keeps.choices[-1])}"
-    if keeps.choices:
-        return ", ".join(f"{choice // HOUR}h" for choice in keeps.choices)
-    return duration(usual) if usual else "?"
+    if isinstance(choices, range):
+        return f"{duration(choices[0])} to {duration(choices[-1])}"
+    if choices:
+        return ", ".join(f"{choice // HOUR}h" for choice in choices)
+    return duration(default) if default else "?"
 
 
 # 15  serve ----------------------------------------------------------------------------------------
@@ -7213,145 +7318,168 @@ def address_of(server: Any) -> str:
 # 16  The command line -----------------------------------------------------------------------------
 
 
-FLAG = {"action": "store_true"}
-
-
 class Option(NamedTuple):
-    """One option of a command: its spellings, what it does, and how argparse is told."""
+    """One option of a command: its spellings, its help, and further arguments for argparse."""
 
     flags: str
     help: str
-    kwargs: Mapping[str, Any] = FLAG
+    kwargs: Mapping[str, Any]
 
 
-IP_VERSION = {"dest": "ip_version", "action": "store_const"}
-DURATION = {"metavar": "TIME", "type": NUMBERS["expire"]}
-SECONDS = {"metavar": "SECONDS", "type": NUMBERS["timeout"]}
-SIZE = {"metavar": "SIZE", "type": NUMBERS["limit_rate"]}
+class Command(NamedTuple):
+    """What --help, the man page and completion need to know about a command."""
 
-WIRE_OPTIONS = (
-    Option(
-        "--retry",
-        "retries per host (default 2)",
-        {"metavar": "N", "type": NUMBERS["retry"]},
-    ),
-    Option("--connect-timeout", "connection timeout (default 15)", SECONDS),
-    Option("--timeout", "stall timeout: give up if no data moves (default 60)", SECONDS),
-    Option("--max-time", "limit for the whole run", SECONDS),
-    Option("--limit-rate", "maximum transfer rate in bytes per second, like 500k", SIZE),
-    Option("-4 --ipv4", "connect over IPv4 only", {**IP_VERSION, "const": 4}),
-    Option("-6 --ipv6", "connect over IPv6 only", {**IP_VERSION, "const": 6}),
-    Option(
-        "-x --proxy",
-        "http, https, socks5 or socks5h://[USER:PASSWORD@]HOST:PORT; '' for none",
-        {"metavar": "URL"},
-    ),
-    Option("--cacert", "CA certificates (PEM) to use instead of the system's", {"metavar": "FILE"}),
-    Option("--insecure", "do not verify certificates"),
-    Option("-q --quiet", "print errors only"),
-    Option("-v --verbose", "print each step on stderr"),
-    Option("--json", "print one JSON object per file or host"),
-)
+    about: str
+    arguments: str = ""  # as in the usage
+    options: str = ""  # see option_groups
 
-UPLOAD_OPTIONS = (
-    Option(
-        "-p --provider",
-        "use only these hosts, in this order: A,B; or the https://HOST/ of a transfer.sh server",
-        {"metavar": "A,B", "type": parse_names, "action": "extend"},
-    ),
-    Option("--fallback", "then try the public hosts, after the named ones or your own storage"),
-    Option("--fragile", "stop at the first failure"),
-    Option("-n --name", "upload under this name", {"metavar": "NAME"}),
-    Option("--unique", "add the time to the name"),
-    Option("-z --zip", "upload the files and folders as one ZIP"),
-    Option("--tar", "upload them as one .tar.gz, with symbolic links as they are"),
-    Option(
-        "--exclude",
-        "leave matching files and folders out of the archive",
-        {"metavar": "GLOB", "action": "append", "default": []},
-    ),
-    Option(
-        "--remote-path",
-        "destination FOLDER/ or full path (S3, Dropbox)",
-        {"metavar": "PATH"},
-    ),
-    Option("--force", "overwrite an existing file (S3, Dropbox)"),
-    Option("--public", "objects are public: print plain, unsigned links (S3)"),
-    Option("-e --expire", "expire the link after about this time: 10m, 12h, 7d, 4w, 1y", DURATION),
-    Option("--keep", "require a link that lives at least this long", DURATION),
-    Option("--once", "allow one download only"),
-    Option(
-        "--no-check",
-        "do not verify the link",
-        {"dest": "verify", "action": "append_const", "const": "none"},
-    ),
-    Option(
-        "--verify",
-        "verify by downloading the whole file",
-        {"action": "append", "choices": ["full"]},
-    ),
-    Option("--dry-run", "show which hosts would be tried and why not the others; upload nothing"),
-    Option(
-        "-j --jobs",
-        "parallel transfers: files (default 1) or parts of one file (default 8)",
-        {"metavar": "N", "type": NUMBERS["jobs"]},
-    ),
-    Option("--no-progress", "show no progress"),
-)
 
-SERVE_OPTIONS = (
-    Option(
-        "--bind",
-        "listen on this address (default: all for FILEs, else 127.0.0.1)",
-        {"metavar": "ADDRESS"},
-    ),
-    Option(
-        "--port",
-        "listen on this port (default 8080, or any free one)",
-        {"metavar": "N", "type": number_type(parse_number, "0 to 65535", 0, 65535)},
-    ),
-    Option(
-        "--dir",
-        "keep received files here; without it they are deleted at the end",
-        {"metavar": "FOLDER"},
-    ),
-    Option("--max-size", "largest file accepted (default 1 GiB)", SIZE),
-    Option("--keep", "delete received files after this time", DURATION),
-    Option(
-        "--token",
-        "password for uploads (or TWAT_FS_SERVE_TOKEN); required to receive from other machines",
-        {"metavar": "TEXT"},
-    ),
-    Option("--url", "public URL of this server behind a proxy", {"metavar": "URL"}),
-    Option("-q --quiet", "print no line per request"),
-)
+def option_groups(text: str) -> dict[str, list[Option]]:
+    """The options by heading, from lines like those of --help."""
+    groups: dict[str, list[Option]] = {}
+    options: list[Option] = []
+    for line in text.splitlines():
+        spelling, _, help = line.partition("  ")
+        if help:
+            options.append(make_option(spelling, help.strip()))
+        else:
+            options = groups.setdefault(line, [])
+    return groups
 
-ONLINE = Option("--online", "upload a few bytes and download them again")
-LIST_OPTIONS = (Option("--json", "as JSON"), ONLINE)
-COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
-    "list": LIST_OPTIONS, "status": (ONLINE, *WIRE_OPTIONS), "serve": SERVE_OPTIONS, "version": (), "completion": (),
-    "upload": (*UPLOAD_OPTIONS, *WIRE_OPTIONS),
-}  # fmt: skip
 
-EPILOG = """commands (write ./list for a file named "list"):
-  FILE... | -                the same as upload FILE...
-  list                       show the hosts and what is known about them
-  status [HOST] [--online]   show whether a host is set up; --online tries it
-  serve [FILE...]            this machine is the host
-  version
-  completion SHELL           print a completion script: eval "$(twat-fs completion bash)"
+SPECIAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "--provider": {"type": parse_names, "action": "extend"},
+    "--no-check": {"dest": "verify", "action": "append_const", "const": "none"},
+    "--exclude": {"action": "append", "default": []},
+    "--verify": {"action": "append", "choices": ["full"]},
+    "--ipv4": {"dest": "ip_version", "action": "store_const", "const": 4},
+    "--ipv6": {"dest": "ip_version", "action": "store_const", "const": 6},
+    "--max-size": {"type": NUMBERS["limit_rate"]},
+    "--port": {"type": number_type(parse_number, "0 to 65535", 0, 65535)},
+    "--help": {"action": "help"},
+}
 
-exit codes:
-  0  every file has a verified URL
-  1  no file could be uploaded
-  2  wrong command line; nothing was uploaded
-  3  some files failed
-  4  uploaded, but the host does not serve the same bytes
-  5  no suitable host (size, type, expiry, not configured); nothing was uploaded
-  6  local problem (missing, unreadable, changed while being read)
-  130  interrupted
+
+def make_option(spelling: str, help: str) -> Option:
+    """An option like "-n --name NAME"; without a value it is a flag."""
+    flags = re.findall(r"-\S+", spelling)
+    value = spelling.split()[-1]
+    kwargs: dict[str, Any] = {"action": "store_true"}
+    if value not in flags:
+        name = flags[-1][2:].replace("-", "_")
+        kwargs = {"metavar": value, "type": NUMBERS.get(name)}
+    kwargs.update(SPECIAL_OPTIONS.get(flags[-1], {}))
+    return Option(" ".join(flags), help, kwargs)
+
+
+NETWORK_OPTIONS = """Network
+-x --proxy URL             use an http, https or socks5(h) proxy; '' for none
+-4 --ipv4                  use IPv4 only
+-6 --ipv6                  use IPv6 only
+--cacert FILE              trust these CAs (PEM) instead of the system's
+--insecure                 do not verify certificates
+--retry N                  retry a host N times (default 2)
+--connect-timeout SECONDS  limit the time to connect (default 15)
+--timeout SECONDS          give up if no data moves (default 60)
+--max-time SECONDS         limit the time of the whole run (default none)
+--limit-rate SIZE          limit the bytes per second, like 500k
+"""
+JSON_OPTION = """Output
+--json                     print one JSON object per file or host
+"""
+LOG_OPTIONS = """Output
+-q --quiet                 print errors only
+-v --verbose               print each step on stderr
+"""
+ONLINE_OPTION = """Network
+--online                   upload a few bytes and download them again
+"""
+HELP_OPTIONS = """Output
+-h --help                  print this help
+-V --version               print the version
+"""
+UPLOAD_OPTIONS = """Choosing hosts
+-p --provider A,B          use these hosts, in this order, or a transfer.sh URL
+--fallback                 then try the default hosts, too
+--fragile                  stop at the first failure
+--dry-run                  show which hosts would be tried; upload nothing
+File
+-n --name NAME             upload under this name
+--unique                   add the time to the name
+-z --zip                   upload the files and folders as one ZIP
+--tar                      upload them as one .tar.gz; keep symbolic links
+--exclude GLOB             leave matching files or folders out of the archive
+--remote-path PATH         upload to FOLDER/ or a full path (S3, Dropbox)
+--force                    overwrite an existing file (S3, Dropbox)
+Link
+-e --expire TIME           expire after about this time: 10m, 12h, 7d, 4w, 1y
+--keep TIME                require a link that lives at least this long
+--once                     allow one download only
+--public                   print plain, unsigned links of a public bucket (S3)
+--no-check                 do not verify the link
+--verify full              verify by downloading the whole file
+"""
+PARALLEL_OPTIONS = """Network
+-j --jobs N                run N transfers: files (default 1), parts (default 8)
+Output
+--no-progress              show no progress
+"""
+SERVE_OPTIONS = """Network
+--bind ADDRESS             listen here (default: all for FILE, else 127.0.0.1)
+--port N                   listen on this port (default 8080, or any free one)
+--url URL                  print this public URL (behind a proxy)
+Receiving
+--token TEXT               require this password (or TWAT_FS_SERVE_TOKEN)
+--dir FOLDER               keep received files here (default: delete at the end)
+--max-size SIZE            limit the size of a file (default 1 GiB)
+--keep TIME                delete received files after this time
+Output
+-q --quiet                 print no line per request
 """
 
+COMMAND_HELP: Mapping[str, Command] = {
+    "upload": Command(
+        "Turn files into URLs. The URL goes to stdout, everything else to stderr.",
+        "[FILE]...",
+        UPLOAD_OPTIONS + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION + PARALLEL_OPTIONS,
+    ),
+    "list": Command(
+        "Show the hosts and what is known about them.", "[HOST]...", ONLINE_OPTION + JSON_OPTION
+    ),
+    "status": Command(
+        "Show which hosts are set up; with --online, which work.",
+        "[HOST]",
+        ONLINE_OPTION + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION,
+    ),
+    "serve": Command(
+        "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
+    ),
+    "version": Command("Print the version."),
+    "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
+    "help": Command("Show the help of a command.", "[COMMAND]"),
+}
+COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
+    name: [*itertools.chain.from_iterable(option_groups(command.options).values())]
+    for name, command in COMMAND_HELP.items()
+}
+
+EXIT_CODES = {
+    0: "every file has a verified URL",
+    1: "no file could be uploaded",
+    2: "wrong command line; nothing was uploaded",
+    3: "some files failed",
+    4: "uploaded, but the host does not serve the same bytes",
+    5: "no suitable host (size, type, expiry, setup); nothing was uploaded",
+    6: "local problem (missing, unreadable, changed while being read)",
+    130: "interrupted",
+}
+EXAMPLES = (
+    ("report.pdf", "upload a file, print its URL"),
+    ("-e 12h a.zip b.zip", "two files, links expire after 12 hours"),
+    ("-n log.txt -", "upload standard input"),
+    ("serve report.pdf", "share it from this machine"),
+    ("--help", "all options and commands"),
+)
 
 HOST_OPTIONS = ("-p", "--provider", "--host")
 ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other programs
@@ -7361,7 +7489,7 @@ ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other
 def parser_class() -> Any:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            """Names the option or command that a wrong one may mean."""
+            """Print the message with the option or command that was probably meant; exit."""
             unknown = message if message.startswith("unrecognized") else ""
             wrong = re.findall(r"(?<!\S)--?[a-z][a-z-]*", unknown)
             close = ", ".join(filter(None, map(self.nearest, wrong)))
@@ -7384,36 +7512,52 @@ def parser_class() -> Any:
     return Parser
 
 
-def build_parser(
-    command: str,
-    about: str,
-    options: Iterable[Option],
-    positional: str = "",
-    many: bool = True,
-    more: str = "",
-) -> Any:
-    # With the width given, argparse need not import shutil (a tenth of an upload of 1 KiB) to find it out.
-    plain = functools.partial(
-        argparse.RawDescriptionHelpFormatter, width=terminal_width(sys.stdout) - 2
+def build_parser(name: str) -> Any:
+    """The argument parser of a command."""
+    about, arguments, options = COMMAND_HELP[name]
+    # Without a width, argparse imports shutil (a tenth of the time of an upload of 1 KiB).
+    width = min(terminal_width(sys.stdout), 80) - 2
+    formatter = functools.partial(argparse.RawDescriptionHelpFormatter, width=width)
+    is_upload = name == "upload"
+    parser = parser_class()(
+        prog=program() if is_upload else f"{program()} {name}",
+        # The usage of argparse itself would have eight lines.
+        usage=f"%(prog)s [OPTION]... {arguments}".rstrip(),
+        description=layout([[about]], width)[0],
+        epilog=epilog(width) if is_upload else "",
+        formatter_class=formatter,
+        allow_abbrev=False,
+        add_help=False,
     )
-    positionals = f"[{positional.upper()}]{'...' * many}" if positional else ""
-    usage = " ".join(
-        filter(None, ("%(prog)s", "[OPTION]..." * bool(options), positionals))
-    )  # argparse's own takes eight lines
-    name = f"{program()} {command}".strip()
-    wishes = {"description": about, "epilog": more, "formatter_class": plain, "allow_abbrev": False}
-    parser = parser_class()(prog=name, usage=usage, **wishes)
-    if positional:
-        parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
-    for option in options:
-        parser.add_argument(*option.flags.split(), help=option.help, **option.kwargs)
-    parser._has_negative_number_optionals = []  # or -4 would make an option of each negative number
-    parser.add_argument("--version", action="store_true", help="print the version")
+    if arguments:
+        nargs = "*" if arguments.endswith("...") else "?"
+        parser.add_argument(arguments.strip("[].").lower(), nargs=nargs, help=argparse.SUPPRESS)
+    for title, group in option_groups(options + HELP_OPTIONS).items():
+        section = parser.add_argument_group(title)
+        for flags, help, kwargs in group:
+            section.add_argument(*flags.split(), help=help, **kwargs)
+    parser._has_negative_number_optionals = []  # -4 would turn negative numbers into options
     return parser
 
 
-def parse_args(parser: Any, argv: Sequence[str]) -> Any:
-    """Options and files in any order; what follows `--` are files; --no_check is --no-check."""
+def epilog(width: int) -> str:
+    """The commands and the exit codes, below the options of --help."""
+    commands = [
+        (f"  {name} {command.arguments}", command.about.partition(". ")[0].rstrip("."))
+        for name, command in COMMAND_HELP.items()
+    ]
+    codes = [(f"  {code}", meaning) for code, meaning in EXIT_CODES.items()]
+    title = "commands (a file named list is ./list):"
+    lines = [title, *layout(commands, width), "", "exit codes:", *layout(codes, width)]
+    return "\n".join(lines)
+
+
+def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
+    """The parser of a command and its arguments.
+
+    Options and files may be in any order; all that follows `--` are files; --no_check is --no-check.
+    """
+    parser = build_parser(name)
     cut = list(argv).index("--") if "--" in argv else len(argv)
     dashed = [
         re.sub("^--[^=]+", lambda m: m.group().replace("_", "-"), word) for word in argv[:cut]
@@ -7428,7 +7572,7 @@ def parse_args(parser: Any, argv: Sequence[str]) -> Any:
         if not hasattr(args, "file"):
             parser.error("unexpected FILE")
         args.file += argv[cut + 1 :]
-    return args
+    return parser, args
 
 
 def options_of(args: Any) -> UploadOptions:
@@ -7438,70 +7582,73 @@ def options_of(args: Any) -> UploadOptions:
         for name, value in vars(args).items()
         if name in UploadOptions._fields and value is not None
     }
-    checks = set(values.pop("verify", ()))
+    checks = set(values.pop("verify", ())) or {"auto"}
     if len(checks) > 1:
         raise UsageError("--no-check conflicts with --verify")
-    options = with_environment(
-        UploadOptions(**values, verify=(checks or {"auto"}).pop(), sha256=bool(args.json))
-    )
+    values.update(verify=checks.pop(), sha256=bool(args.json))
+    options = with_environment(UploadOptions(**values))
     if options.insecure:
         print_line(
-            "twat-fs: warning: --insecure: certificates are not verified; the connection can be intercepted"
+            "twat-fs: warning: --insecure: certificates are not verified;"
+            " the connection can be intercepted"
         )
     return options
 
 
 def cmd_upload(argv: Sequence[str]) -> int:
-    about = "Turn files into URLs. The URL goes to stdout, everything else to stderr."
-    parser = build_parser("", about, COMMAND_OPTIONS["upload"], "file", more=EPILOG)
-    args = parse_args(parser, argv)
+    parser, args = parse_args("upload", argv)
+    files = args.file
     archive = archive_name(args)
-    files = args.file or ([] if sys.stdin is None or sys.stdin.isatty() else ["-"])
-    files = [archive] if archive else files
+    if archive:
+        files = [archive]
     if not files:
-        parser.error(f"name a FILE, or pipe something in ({program()} --help shows more)")
-    if files.count("-") > 1 or (len(files) > 1 and args.name):
-        parser.error(
-            "standard input can be read only once"
-            if not args.name
-            else "--name requires a single FILE"
-        )
+        if sys.stdin is None or sys.stdin.isatty():
+            return print_examples(parser)
+        files = ["-"]
+    if files.count("-") > 1:
+        parser.error("standard input can be read only once")
     options = options_of(args)
     if len(files) > 1:
+        if args.name:
+            parser.error("--name requires a single FILE")
         meant = suggest_command(files[0])
-        if meant:  # whoever wanted `serve FILE` must not publish it
-            raise UsageError(
-                f"{files[0]}: no such file or directory; nothing was sent",
-                hint=meant,
-            )
+        if meant:  # a mistyped `serve FILE` must not publish the file
+            message = f"{files[0]}: no such file or directory; nothing was uploaded"
+            raise UsageError(message, hint=meant)
         if options.remote_path and not options.remote_path.endswith("/"):
             parser.error("--remote-path must end in / for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
-    chain = choose_chain(
-        args.provider or default_names(options), options.fallback, options.settings
-    )
+    names = args.provider or default_names(options)
+    chain = choose_chain(names, options.fallback, options.settings)
     if args.provider == []:
         parser.error("--provider: no host given")
     if sys.stdout is None:
         raise Unreadable("standard output is closed", phase="output")
-    terminal = bool(sys.stderr and sys.stderr.isatty())
-    meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
+    on_terminal = bool(sys.stderr and sys.stderr.isatty())
+    draws = on_terminal and not (args.quiet or args.no_progress)
+    terminal = Terminal(sys.stderr, draws=draws, verbose=args.verbose, quiet=args.quiet)
     with contextlib.ExitStack() as stack:
-        stack.callback(meter.stop)
+        stack.callback(terminal.stop)
         try:
             if archive:
                 sources = [archive_or_error(archive, args, options, stack)]
             else:
-                sources = [source_or_error(file, options, chain, stack, meter) for file in files]
+                sources = [source_or_error(file, options, chain, stack, terminal) for file in files]
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*files) from None
         uploader = Uploader(options, chain)
         if args.dry_run:
             pairs = zip(files, sources)
-            return combined_exit_code(
-                [dry_run(file, source, uploader, args.json) for file, source in pairs]
-            )
-        return upload_all(files, sources, uploader, args, meter)
+            return combined_exit_code([dry_run(*pair, uploader, args.json) for pair in pairs])
+        return upload_all(files, sources, uploader, args, terminal)
+
+
+def print_examples(parser: Any) -> int:
+    """What to type, where no file is given; returns the exit code."""
+    parser.print_usage(sys.stderr)
+    rows = [(f"  {program()} {arguments}", meaning) for arguments, meaning in EXAMPLES]
+    print_line("\n".join(layout(rows, terminal_width(sys.stderr))))
+    return 2
 
 
 Found = Union[Source, UploadError]
@@ -7512,14 +7659,15 @@ def source_or_error(
     options: UploadOptions,
     chain: Sequence[Provider],
     stack: contextlib.ExitStack,
-    meter: Meter,
+    terminal: Terminal,
 ) -> Found:
+    progress = FileProgress(terminal)
     try:
         if file != "-":
             return Source.of(file, options.name, options.unique)
         limits = [row.limits.max_size for row in chain]
         limit = None if None in limits else max(filter(None, limits))
-        body = standard_input(limit, meter, stack)
+        body = standard_input(limit, progress, stack)
         if not length(body) and not any(row.limits.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
         name = options.name or ("stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin")
@@ -7527,6 +7675,8 @@ def source_or_error(
     except UploadError as error:
         error.hint = error.hint or suggest_command(file)
         return error
+    finally:
+        progress.hide()
 
 
 def archive_name(args: Any) -> str:
@@ -7558,7 +7708,9 @@ def archive_or_error(
                 print_line(f"twat-fs: warning: {note}: {first_names(sorted(names))}")
         if args.dry_run:
             write = print_line if args.json else put_line
-            write(f"{printable(name)}: {describe_members(members)}")
+            size = sum(length(member.content) for member in members)
+            names = [member.name for member in members if member.content]
+            write(f"{printable(name)}: {len(names)} files, {human(size)}: {first_names(names)}")
         if args.tar:
             content = spool_to_file(gzip_blocks(tar_content(members)), stack)
         else:
@@ -7566,12 +7718,6 @@ def archive_or_error(
         return Source(upload_name(name, options.unique), content, length(content), time.time())
     except UploadError as error:
         return error
-
-
-def describe_members(members: Sequence[Member]) -> str:
-    files = [member.name for member in members if not member.name.endswith("/")]
-    size = sum(length(member.content) for member in members)
-    return f"{len(files)} files, {human(size)}: {first_names(files)}"
 
 
 def first_names(names: Sequence[str]) -> str:
@@ -7586,11 +7732,16 @@ def suggest_command(word: str) -> str:
     return f"did you mean `{program()} {close[0]}`?" if close else ""
 
 
-def standard_input(limit: Optional[int], meter: Meter, stack: contextlib.ExitStack) -> Content:
-    """Standard input as a body that can be sent again: in memory, or in a file that goes with `stack` if it is long."""
+def standard_input(
+    limit: Optional[int], progress: FileProgress, stack: contextlib.ExitStack
+) -> Content:
+    """Return standard input as a body that can be sent again.
+
+    It is kept in memory; if it is long, in a file that is deleted when `stack` is closed.
+    """
     if sys.stdin is None:
         raise Unreadable("standard input is closed")
-    blocks, data = read_stdin(limit, meter), bytearray()
+    blocks, data = read_stdin(limit, progress), bytearray()
     for block in blocks:
         data += block
         if len(data) > IN_MEMORY:
@@ -7598,17 +7749,19 @@ def standard_input(limit: Optional[int], meter: Meter, stack: contextlib.ExitSta
     return (memory_slice(bytes(data)),)
 
 
-def read_stdin(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
-    """Standard input as it arrives, so that Ctrl-C is heard in between; ends at what no host of the chain accepts."""
+def read_stdin(limit: Optional[int], progress: FileProgress) -> Iterator[bytes]:
+    """Yield standard input as it arrives, in short waits between which Ctrl-C is noticed.
+
+    Raises Unsuitable above `limit`, the largest file that any host of the chain accepts.
+    """
     data, size = b"-", 0
     stream: Any = sys.stdin.buffer
+    progress.show("standard input", "0 bytes read")
     while data:
-        meter.spooling(size)
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # it has no descriptor, or is a pipe of Windows
+        # Some streams have no descriptor, and a pipe of Windows cannot be waited for.
+        with contextlib.suppress(OSError, ValueError):
             while not wait_ready([stream], True, False, TICK):
-                meter.draw()
+                continue
         try:
             data = stream.read1(CHUNK)
         except OSError as error:
@@ -7617,8 +7770,8 @@ def read_stdin(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
         if limit is not None and size > limit:
             most = f"{human(limit)} (max size of these hosts)"
             raise Unsuitable(f"standard input is too large: over {most}", phase="file")
+        progress.note = f"{human(size)} read"
         yield data
-    meter.spooled()
 
 
 def spool_to_file(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content:
@@ -7644,67 +7797,68 @@ def unlink_quietly(path: str) -> None:
 
 
 def upload_all(
-    files: Sequence[str], sources: Sequence[Found], uploader: Uploader, args: Any, meter: Meter
+    files: Sequence[str],
+    sources: Sequence[Found],
+    uploader: Uploader,
+    args: Any,
+    terminal: Terminal,
 ) -> int:
-    """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
+    """Upload the files, print the outcomes in their order, and return the exit code of all."""
     options = uploader.options
-    # who shows nothing need not be told
-    watched = meter if meter.draws or meter.verbose else WarningsOnly(meter, args.quiet)
-    for row in uploader.ordered() if meter.verbose else ():
+    progresses = [FileProgress(terminal) for _ in files]
+    for row in uploader.ordered() if terminal.verbose else ():
         if row.use == "default" and uploader.health.note(row.id):
-            meter.log(f"{row.id}: {uploader.health.note(row.id)}")
+            terminal.log(f"{row.id}: {uploader.health.note(row.id)}")
 
-    def job(file: str, source: Found) -> Callable[[], Outcome]:
-        return lambda: upload_one(file, source, uploader, watched)
-
-    def tell(index: int) -> None:
+    def report(index: int) -> None:
         outcome = early.pop(index)
         codes[index] = outcome.code()
-        print_outcome(outcome, meter, args)
+        print_outcome(outcome, terminal, args)
         if outcome.result and not args.quiet:
             twin = urls.setdefault(outcome.result.url, outcome.file)
             if twin != outcome.file:
-                meter.print_above(
-                    f"twat-fs: {printable(outcome.file)}: same URL as {printable(twin)}"
-                )
+                same = f"same URL as {printable(twin)}"
+                terminal.print(f"twat-fs: {printable(outcome.file)}: {same}")
 
-    early: dict[int, Outcome] = {}  # before their turn
+    early: dict[int, Outcome] = {}  # of files whose predecessors have no outcome yet
     codes: dict[int, int] = {}
     urls: dict[str, str] = {}
+    jobs = [
+        functools.partial(upload_one, file, source, uploader, progress)
+        for file, source, progress in zip(files, sources, progresses)
+    ]
     try:
-        for index, outcome in parallel(
-            [job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)
-        ):
+        for index, outcome in parallel(jobs, int(args.jobs or 1)):
             early[index] = outcome
             while len(codes) in early and not (options.fragile and any(codes.values())):
-                tell(len(codes))
+                report(len(codes))
             if options.fragile and any(codes.values()):
                 break
     except KeyboardInterrupt:
-        meter.stop()
+        terminal.stop()
         print_line(line_start(), end="")
         names = [
             file
-            for index, (file, source) in enumerate(zip(files, sources))
-            if index not in {*codes, *early} and id(source) not in meter.links
+            for index, file in enumerate(files)
+            if index not in {*codes, *early} and not progresses[index].links
         ]
         raise KeyboardInterrupt(*names) from None
-    finally:  # also on Ctrl-C: what has been made public is told
-        for index, source in enumerate(sources):
+    finally:  # also on Ctrl-C: links that are public already are printed
+        for index, progress in enumerate(progresses):
             error = NotVerified("stopped before the link was verified", phase="proof")
-            error.unverified = tuple(meter.links.get(id(source), ()))
+            error.unverified = tuple(progress.links)
             if error.unverified and index not in codes:
-                early.setdefault(index, Outcome(files[index], None, None, error, 0.0))
+                early.setdefault(index, Outcome(files[index], error=error))
         for index in sorted(early):
-            with contextlib.suppress(Unreadable):  # then it stands on stderr
-                tell(index)
+            with contextlib.suppress(Unreadable):  # then the URL is on stderr
+                report(index)
     return combined_exit_code(list(codes.values()))
 
 
 def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:
     begun = time.monotonic()
     if isinstance(source, UploadError):
-        return Outcome(file, None, None, source, 0.0)
+        return Outcome(file, error=source)
     try:
         result = uploader.upload(source, progress)
         return Outcome(file, source.size, result, None, result.seconds)
@@ -7712,15 +7866,15 @@ def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress)
         return Outcome(file, source.size, None, error, time.monotonic() - begun)
 
 
-def print_outcome(outcome: Outcome, meter: Meter, args: Any) -> None:
+def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
     """The URL (or a JSON object) to stdout, a failure to stderr; a URL that cannot be written is not lost either."""
     result = outcome.result
     if outcome.error:
         for line in failure_lines(outcome):
-            meter.print_above(line)
+            terminal.print(line)
     ended: Any = result or outcome.error
     for link in ended.unverified:
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
+        terminal.print(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
     if result and result.verified == "none" and not args.quiet and not args.verify:
         paged = any(row.id == result.provider and not row.serves_file for row in PROVIDERS)
         why = (
@@ -7728,23 +7882,23 @@ def print_outcome(outcome: Outcome, meter: Meter, args: Any) -> None:
             if paged
             else "verifying would use up the download"
         )
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
+        terminal.print(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
     elif result and args.verbose:
         expiry = f"expires {result.expires}" if result.expires else "expiry unknown"
         delete = (
             f"; delete with: curl -X DELETE {shlex.quote(result.delete)}" if result.delete else ""
         )
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
+        terminal.print(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
     line = json_line(outcome) if args.json else result.url if result else ""
     if not line:
         return
     try:
-        with meter.lock:
-            meter.clear()
+        with terminal.lock:
+            terminal.clear()
             put_line(line)
     except OSError as error:
         if result:
-            meter.print_above(f"twat-fs: {printable(outcome.file)}: {result.url}")
+            terminal.print(f"twat-fs: {printable(outcome.file)}: {result.url}")
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
 
 
@@ -7763,50 +7917,39 @@ def combined_exit_code(codes: Sequence[int]) -> int:
 
 
 def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
-    options, chain = uploader.options, uploader.ordered()
+    """Print which hosts would be tried for a file, and why the others would not."""
+    options = uploader.options
+    report: dict[str, Any] = {"file": valid_unicode(file), "size": None, "hosts": [], "skipped": []}
     if isinstance(source, UploadError):
         if as_json:
-            put_line(
-                json.dumps(
-                    {
-                        "file": valid_unicode(file),
-                        "size": None,
-                        "hosts": [],
-                        "out": {},
-                        "error": printable(str(source), 400),
-                    }
-                )
-            )
-        return print_failure(Outcome(file, None, None, source, 0.0))
-    verdicts = [(row.id, objection(row, source, options)) for row in chain]
-    fits = [name for name, against in verdicts if not against]
-    lives = [
-        f" ({duration(choose_lifetime(retention_for(row, options), source.size, options))})"
-        for row in chain
-        if row.id in fits
-    ]
+            put_line(json.dumps({**report, "error": printable(str(source), 400)}))
+        return print_failure(Outcome(file, error=source))
+    report["size"] = source.size
+    names: list[str] = []
+    notes: list[str] = []
+    skipped: dict[str, list[str]] = {}
+    for row in uploader.ordered():
+        error = objection(row, source, options)
+        if error:
+            report["skipped"].append({"host": row.id, "reason": str(error)})
+            skipped.setdefault(f"{error}   {error.hint}".rstrip(), []).append(row.id)
+            continue
+        report["hosts"].append(row.id)
+        name = row.id
+        if options.expire or options.keep:
+            ttl = choose_lifetime(retention_for(row, options), source.size, options)
+            name += f" ({duration(ttl)})"
+        names.append(name)
+        if row.use == "default" and uploader.health.note(row.id):
+            notes.append(f"  {row.id:<16} {uploader.health.note(row.id)}")
     if as_json:
-        reasons = {name: str(against) for name, against in verdicts if against}
-        put_line(
-            json.dumps(
-                {"file": valid_unicode(file), "size": source.size, "hosts": fits, "out": reasons}
-            )
-        )
+        put_line(json.dumps(report))
     else:
-        hosts = map(str.__add__, fits, lives) if options.expire or options.keep else fits
-        put_line(
-            f"{printable(file)}  {human(source.size)}  would try: {', '.join(hosts) or 'no suitable host'}"
-        )
-        for row in chain:
-            note = uploader.health.note(row.id) if row.use == "default" and row.id in fits else ""
-            if note:
-                put_line(f"  {row.id:<16} {note}")
-        for name, against in verdicts:
-            if against:
-                put_line(
-                    f"  not {name:<12} {against}" + (f"   {against.hint}" if against.hint else "")
-                )
-    return 0 if fits else 5
+        verdict = f"would try: {', '.join(names)}" if names else "no suitable host"
+        reasons = [f"  not {', '.join(hosts)}: {reason}" for reason, hosts in skipped.items()]
+        head = f"{printable(file)}  {human(source.size)}  {verdict}"
+        put_line("\n".join((head, *notes, *reasons)))
+    return 0 if names else 5
 
 
 def print_failure(outcome: Outcome) -> int:
@@ -7815,88 +7958,76 @@ def print_failure(outcome: Outcome) -> int:
     return outcome.code()
 
 
-def put_table(rows: Sequence[Sequence[str]], command: str) -> None:
-    """On a terminal each row is one line: what does not fit is cut, and stands whole in a pipe or in --json."""
-    room = terminal_width(sys.stdout) if sys.stdout and sys.stdout.isatty() else sys.maxsize
-    lines = align_columns(rows)
-    put_line("\n".join(truncate(line, room) for line in lines))
-    if any(display_width(line) > room for line in lines):
-        print_line(f"`{program()} {command} HOST` shows all of a row")
+def put_table(rows: Sequence[Sequence[str]]) -> None:
+    put_line("\n".join(layout(rows, terminal_width(sys.stdout, sys.maxsize))))
+
+
+def put_host_table(*rows: Sequence[str]) -> None:
+    """Print a header, and a row for each of PROVIDERS below the heading of its group."""
+    first, *texts = layout(rows, terminal_width(sys.stdout, sys.maxsize))
+    put_line(first)
+    for use, title in HOST_GROUPS.items():
+        put_line(f"\n{title}")
+        for row, text in zip(PROVIDERS, texts):
+            if row.use == use:
+                put_line(text)
 
 
 def cmd_list(argv: Sequence[str]) -> int:
-    parser = build_parser(
-        "list", "Show the hosts and what is known about them.", LIST_OPTIONS, "host", many=False
-    )
-    args = parse_args(parser, argv)
+    _, args = parse_args("list", argv)
     if args.online:
         return cmd_status(argv)
-    hosts = [find_provider(args.host)] if args.host else PROVIDERS
-    rows = provider_table(hosts)
+    hosts = [find_provider(name) for name in args.host] or PROVIDERS
+    header, *rows = provider_table(hosts)
     if args.json:
         put_line(json.dumps([host_json(row) for row in hosts], indent=1))
     elif args.host:
-        put_line("\n".join(f"{name:<8}  {value}" for name, value in zip(*rows)))
+        for index, row in enumerate(rows):
+            if index:
+                put_line("")
+            put_table([*zip(header, row)])
     else:
-        put_table(rows, "list")
+        # The host without its domain and use; the date is for `list HOST`.
+        put_host_table(*((row[0], *row[3:6]) for row in (header, *rows)))
     return 0
 
 
 def cmd_status(argv: Sequence[str]) -> int:
-    """0 if the host (without a name: any host) is ready."""
-    parser = build_parser(
-        "status",
-        "Show whether hosts are set up; with --online, whether they work.",
-        COMMAND_OPTIONS["status"],
-        "host",
-        many=False,
-    )
-    args = parse_args(parser, argv)
+    """Print the state of one host, or of all; 0 if it (any of them) can be used."""
+    _, args = parse_args("status", argv)
     options = options_of(args)
-    rows = [find_provider(args.host)] if args.host else PROVIDERS
-    infos = (
-        {rows[0].id: setup_provider(args.host, args.online, options)}
-        if args.host
-        else setup_providers(args.online, options)
-    )
-    show_status(infos, args.json)
-    good = any(info.success for info in infos.values())
-    asked = args.online and any(not setup_problem(row, options.settings) for row in rows)
-    return 0 if good else 1 if asked else 5
-
-
-def show_status(infos: Mapping[str, ProviderInfo], as_json: bool) -> None:
-    if as_json:
-        for name, info in infos.items():
-            put_line(json.dumps({"provider": name, **info._asdict()}))
-        return
-    ready = {True: "ready", False: "not ready"}
-    labels = {
-        name: "" if info.explanation == "ready" else info.explanation
-        for name, info in infos.items()
-    }
-    rows = [
-        (name, ready[info.success], labels[name], timing_text(info), info.help_info)
-        for name, info in infos.items()
-    ]
-    if len(rows) == 1:  # who asks about one host wants all of it
-        put_line("  ".join(filter(None, rows[0][:4])) + (f"\n  {rows[0][4]}" if rows[0][4] else ""))
-    else:  # a column of reasons would be as wide as the longest, and push all remarks off the terminal
-        put_table(
-            [(*row[:2], row[3], "  ".join(filter(None, (row[2], row[4])))) for row in rows],
-            "status",
-        )
-
-
-def timing_text(info: ProviderInfo) -> str:
-    return "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
+    if args.host:
+        hosts: Sequence[Provider] = [find_provider(args.host)]
+        infos = [setup_provider(args.host, args.online, options)]
+    else:
+        hosts, infos = PROVIDERS, [*setup_providers(args.online, options).values()]
+    tried = [info for info in infos if info.status in ("works", "failed")]
+    no_network = len(tried) > 1 and all(info.explanation.startswith("dns: ") for info in tried)
+    rows: list[tuple[str, str, str]] = []
+    for host, info in zip(hosts, infos):
+        reason = "" if info.explanation == info.status else info.explanation
+        if args.json:
+            put_line(json.dumps({**host_json(host), **info._asdict(), "reason": reason}))
+        timing = "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
+        if no_network and info in tried:
+            reason = ""
+        hint = info.help_info.replace(f"{info.status}; ", "")
+        details = "; ".join(filter(None, (reason, timing, hint)))
+        rows.append((host.id, info.status, details))
+    if args.host and not args.json:
+        put_table(rows)
+    elif not args.json:
+        put_host_table(("host", "status", "details"), *rows)
+    if no_network:
+        failures = [Unreachable("", phase="dns")] * len(tried)
+        print_failure(Outcome(error=AllProvidersFailed(failures)))
+    if any(info.success for info in tried or infos):
+        return 0
+    return 1 if tried else 5
 
 
 def cmd_serve(argv: Sequence[str]) -> int:
-    parser = build_parser(
-        "serve", "Serve FILEs from this machine, or receive uploads.", SERVE_OPTIONS, "file"
-    )
-    args = parse_args(parser, argv)
+    parser, args = parse_args("serve", argv)
     taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
     if args.file and taking:
         parser.error(f"--{taking[0].replace('_', '-')} cannot be used with FILE")
@@ -7905,44 +8036,41 @@ def cmd_serve(argv: Sequence[str]) -> int:
     if args.url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", args.url):
         parser.error("--url: invalid URL (expected https://HOST/drop/)")
     bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
-    if not args.file:  # the words of a command line can be read by all users of a machine
+    if not args.file:  # an argument of a command can be seen by all users of a machine
         args.token = args.token or environment()[0].get("TWAT_FS_SERVE_TOKEN", "")
         if not args.token and not is_loopback(bind):
             parser.error(
                 "--token (or TWAT_FS_SERVE_TOKEN) is required unless --bind is a loopback address"
             )
+    strict = args.port is not None
+    port = int(args.port) if strict else 8080
+    url = base_url(args.url) if args.url else ""
+    fields = {"token": args.token, "url": url, "quiet": args.quiet}
     with contextlib.ExitStack() as stack:
         store = open_store(args, stack)
         stack.callback(store.close)
-        port = 8080 if args.port is None else int(args.port)
-        strict, url = args.port is not None, args.url and base_url(args.url)
-        server = stack.enter_context(
-            start_server(
-                store, bind, port, strict, token=args.token, url=url or "", quiet=args.quiet
-            )
-        )
+        server = stack.enter_context(start_server(store, bind, port, strict, **fields))
         if url:
             print_line(f"twat-fs: listening on {address_of(server)}/")
         announce(store, url or address_of(server), args.token)
         try:
             server.serve_forever(0.2)
-        except KeyboardInterrupt:  # the usual end
+        except KeyboardInterrupt:
             print_line(line_start() + "twat-fs: stopped")
     return 130
 
 
 def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
+    """The store of the named files, or a folder for uploads."""
+    if "-" in args.file:
+        message = "serve: standard input not supported; write it to a file first"
+        raise UsageError(message, phase="serve")
     if args.file:
-        if "-" in args.file:
-            raise UsageError(
-                "serve: standard input not supported; write it to a file first", phase="serve"
-            )
         try:
             files = [StoredFile(os.path.realpath(file), Source.of(file).name) for file in args.file]
-        except Unreadable as error:  # its own way out would make public what is to stay here
-            error.hint = (
-                error.hint and "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
-            )
+        except Unreadable as error:  # its own hint would upload the file to a public host
+            if error.hint:
+                error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
             raise
         store = Store()
         store.files = {random_name(): stored for stored in files}
@@ -7956,126 +8084,133 @@ def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
 
 
 def announce(store: Store, address: str, token: str) -> None:
-    if store.folder:
-        user, base = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if token else ("", address)
-        print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
-        print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")
+    """Print the URLs of the files, or how to upload."""
+    for file_token, stored in store.files.items():
+        put_line(f"{address}/{file_token}/{quote_segment(stored.name)}")
+    if not store.folder:
+        print_line("twat-fs: serving until Ctrl-C")
         return
-    for token, stored in store.files.items():
-        put_line(f"{address}/{token}/{quote_segment(stored.name)}")
-    print_line("twat-fs: serving until Ctrl-C")
+    user, base = "", address
+    if token:
+        user, base = "-u :TOKEN ", address.replace("//", "//:TOKEN@")
+    print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
+    print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")
 
 
 def cmd_version(argv: Sequence[str]) -> int:
     if argv:
-        parse_args(build_parser("version", "Print the version.", ()), argv)
+        parse_args("version", argv)
     put_line(version_line())
     return 0
 
 
 def version_line() -> str:
-    """In a checkout, where no build has written the version into this file, with what git says of the tree."""
+    """The version; in a checkout, into which no build has written one, with `git describe`."""
     folder = os.path.dirname(os.path.abspath(__file__))
     git_dir = os.path.join(folder, ".git")
+    marks = (git_dir, os.path.join(folder, "tools", "version.py"))
     description = ""
-    if __version__ == "0+unknown" and all(
-        map(os.path.exists, (git_dir, os.path.join(folder, "tools", "version.py")))
-    ):
-        git = [
-            "git",
-            "--git-dir",
-            git_dir,
-            "--work-tree",
-            folder,
-            "describe",
-            "--tags",
-            "--always",
-            "--dirty",
-        ]
-        with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no answer
-            description = subprocess.run(
-                git, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
-            ).stdout.strip()
-    return f"twat-fs {__version__}" + f" (git {printable(description)})" * bool(description)
+    if __version__ == "0+unknown" and all(map(os.path.exists, marks)):
+        git = ["git", "--git-dir", git_dir, "--work-tree", folder]
+        git += "describe --tags --always --dirty".split()
+        null = subprocess.DEVNULL
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no response
+            output = subprocess.check_output(git, stdin=null, stderr=null, text=True, timeout=5)
+            description = output.strip()
+    suffix = f" (git {printable(description)})" if description else ""
+    return f"twat-fs {__version__}{suffix}"
 
 
-COMPLETION = """_twat_fs() {
-    local word=${COMP_WORDS[COMP_CWORD]} choice= front=
-    case ${COMP_WORDS[1]} in
-@OPTIONS@
-    esac
-    [[ $word == -* ]] || choice=
-    [[ $COMP_CWORD == 1 && $word != -* ]] && choice="@COMMANDS@"
-    case ${COMP_WORDS[COMP_CWORD-1]} in
-        -p|--provider|list|status) [[ $word == -* ]] || { choice="@HOSTS@"; front=${word%"${word##*,}"}; } ;;
-        completion) choice="bash fish zsh" ;;
-    esac
-    COMPREPLY=($(compgen -P "$front" -W "$choice" -- "${word##*,}"))
+# Each script runs the program of the command line: `twat-fs completion -- ARGUMENTS`.
+COMPLETION = {
+    "bash": r"""_twat_fs() {
+    local IFS=$'\r\n'
+    COMPREPLY=($("${COMP_WORDS[0]/#\~/$HOME}" completion -- "${COMP_WORDS[@]:1:COMP_CWORD}" \
+        2>/dev/null | cut -f1))
 }
-complete -o default -F _twat_fs twat-fs file2url"""
-COMPLETION_FISH = """function __twat_fs_is
-    set -l command (commandline -opc)[2]
-    contains -- "$command" @COMMANDS@; or set command upload
-    contains -- $command $argv
+complete -o default -F _twat_fs twat-fs file2url twat_fs.py""",
+    "fish": r"""function __twat_fs
+    set -l words (commandline -opc) (commandline -ct)
+    type -q $words[1]; or return
+    set -l start 1
+    string match -q 'python*' -- $words[1]; and set start 2
+    set -l found ($words[1..$start] completion -- $words[(math $start + 1)..-1] 2>/dev/null)
+    string join \n -- $found
+    test (count $found) -gt 0 -a (count $words) -gt (math $start + 1)
+    or __fish_complete_path $words[-1]
 end
-complete -c file2url -w twat-fs
-complete -c twat-fs -n 'test (count (commandline -opc)) = 1' -a '@COMMANDS@'
-complete -c twat-fs -n '__twat_fs_is list status' -f -a '@HOSTS@'
-complete -c twat-fs -n '__twat_fs_is completion' -f -a 'bash fish zsh'
-@OPTIONS@"""
+complete -c file2url -c twat-fs -c twat_fs.py -f -a '(__twat_fs)'
+complete -c python -c python3 -n 'string match -q "*twat_fs.py" -- (commandline -opc)[2]' \
+    -f -a '(__twat_fs)'""",
+    "zsh": r"""_twat_fs() {
+    local -a found before=("${(@)words[2,CURRENT-1]}")
+    found=(${(f)"$(${~words[1]} completion -- "$before[@]" "$PREFIX" 2>/dev/null)"})
+    found=(${${found//:/\\:}/$'\t'/:})
+    _describe twat-fs found || _files
+}
+(( $+functions[compdef] )) || { autoload -U compinit && compinit }
+compdef _twat_fs twat-fs file2url twat_fs.py""",
+}
 
 
-def completion_lines(command: str, options: Sequence[Option], fish: bool) -> Iterator[str]:
-    if not fish:  # bash asks for the others first
-        flags = " ".join([*(option.flags for option in options), "--help --version"])
-        yield f'        {"*" if command == "upload" else command}) choice="{flags}" ;;'
-    value = {"FILE": " -r", "FOLDER": " -r", "A,B": " -x -a '(__fish_append , @HOSTS@)'", None: ""}
-    for option in options if fish else ():
-        names = " ".join(
-            f"-{'s' if len(flag) == 2 else 'l'} {flag.lstrip('-')}" for flag in option.flags.split()
-        )
-        takes = value.get(option.kwargs.get("metavar"), " -x")
-        yield f"complete -c twat-fs -n '__twat_fs_is {command}' {names}{takes} -d \"{option.help}\""
+def candidates(argv: Sequence[str]) -> Iterator[str]:
+    """Yield the completions of the last argument; none where the shell completes paths.
+
+    An option is followed by a tab and its description.
+    """
+    *before, word = argv or [""]
+    command = before[0] if before and before[0] in COMMAND_OPTIONS else "upload"
+    flags = {flag: option for option in COMMAND_OPTIONS[command] for flag in option.flags.split()}
+    value = flags[before[-1]].kwargs if before and before[-1] in flags else {}
+    hosts = [row.id for row in PROVIDERS]
+    choices: Iterable[str] = ()
+    prefix = ""
+    if value.get("metavar") == "A,B":
+        prefix = word[: word.rfind(",") + 1]
+        choices = hosts
+    elif "metavar" in value or "choices" in value:
+        choices = value.get("choices", ())
+    elif word.startswith("-"):
+        choices = [*flags, "--help", "--version"]
+    elif not before:
+        choices = COMMAND_OPTIONS
+    elif command in ("list", "status"):
+        choices = hosts
+    elif command == "completion":
+        choices = COMPLETION
+    elif command == "help":
+        choices = COMMAND_OPTIONS
+    for choice in choices:
+        if choice.startswith(word[len(prefix) :]):
+            description = f"\t{flags[choice].help}" if choice in flags else ""
+            yield prefix + choice + description
 
 
 def cmd_completion(argv: Sequence[str]) -> int:
-    args = parse_args(
-        build_parser(
-            "completion",
-            "Print a completion script for bash, fish or zsh.",
-            (),
-            "shell",
-            many=False,
-        ),
-        argv,
-    )
-    if args.shell not in ("bash", "fish", "zsh"):
+    """Print a completion script; after `--`, the candidates for these arguments."""
+    if argv[:1] == ["--"]:
+        for candidate in candidates(argv[1:]):
+            put_line(candidate)
+        return 0
+    shell = parse_args("completion", argv)[1].shell
+    if shell not in COMPLETION:
         raise UsageError("expected a shell: bash, fish or zsh")
-    fish = args.shell == "fish"
-    lines = "\n".join(
-        line
-        for name, options in COMMAND_OPTIONS.items()
-        for line in completion_lines(name, options, fish)
-    )
-    substitutions = {
-        "@OPTIONS@": lines,
-        "@COMMANDS@": " ".join(COMMAND_OPTIONS),
-        "@HOSTS@": " ".join(row.id for row in PROVIDERS),
-    }
-    text = functools.reduce(
-        lambda text, word: text.replace(*word),
-        substitutions.items(),
-        COMPLETION_FISH if fish else COMPLETION,
-    )
-    ready = (
-        "autoload -U compinit bashcompinit; (( $+functions[compdef] )) || compinit; bashcompinit\n"
-    )
-    put_line(ready * (args.shell == "zsh") + text)
+    put_line(COMPLETION[shell])
     return 0
 
 
+def cmd_help(argv: Sequence[str]) -> int:
+    """`help COMMAND` is `COMMAND --help`."""
+    _, args = parse_args("help", argv)
+    name = args.command or "upload"
+    if name not in COMMAND_HELP:
+        hint = suggest_command(name) or f"`{program()} help` shows all commands"
+        raise UsageError(f"unknown command {printable(name)!r}", hint=hint)
+    return COMMANDS[name](["--help"])
+
+
 def cmd_upload_provider(argv: Sequence[str]) -> int:
-    """The spelling of earlier versions: upload_provider status|list."""
+    """Run `upload_provider status|list`, as in earlier versions."""
     command = {"status": cmd_status, "list": cmd_list}.get(argv[0] if argv else "")
     if not command:
         raise UsageError("expected status or list after upload_provider")
@@ -8083,15 +8218,22 @@ def cmd_upload_provider(argv: Sequence[str]) -> int:
 
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
-    "upload": cmd_upload, "list": cmd_list, "status": cmd_status, "serve": cmd_serve, "version": cmd_version,
+    "upload": cmd_upload,
+    "list": cmd_list,
+    "status": cmd_status,
+    "serve": cmd_serve,
+    "version": cmd_version,
     "completion": cmd_completion,
-    "--version": cmd_version, "help": lambda argv: cmd_upload(["--help"]),
-    "upload_provider": cmd_upload_provider, "upload-provider": cmd_upload_provider,
-}  # fmt: skip
+    "help": cmd_help,
+    "-V": cmd_version,
+    "--version": cmd_version,
+    "upload_provider": cmd_upload_provider,
+    "upload-provider": cmd_upload_provider,
+}
 
 
 def console_main() -> int:
-    """The entry point of the command; for Python programs there is `main`.
+    """The entry point of the command; Python programs call `main`.
 
     After Ctrl-C the process ends by that signal: bash ends a loop only if its child died of it.
     """
@@ -8104,16 +8246,19 @@ def console_main() -> int:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """The program; returns the exit code.  It raises nothing, but SystemExit for `twat`, which drops what we return."""
-    if argv is None and sys.argv[0] == "twat.fs":  # so twat 2.7 calls a plugin, and ends with 0
+    """Run the program; return its exit code.
+
+    Raises nothing, except SystemExit as a plugin of `twat`, which ignores the returned code.
+    """
+    if argv is None and sys.argv[0] == "twat.fs":  # set by twat 2.7, which would exit with 0
         raise SystemExit(console_main())
     return run(list(sys.argv[1:] if argv is None else argv))
 
 
 def install_signal_handlers() -> None:
-    """The first signal ends the program, which tidies up; the others do not disturb that.
+    """Let the first signal end the program, and ignore the others, so that it can clean up.
 
-    The frozen program receives each Ctrl-C twice: from the terminal, and from its parent, the boot loader.
+    A frozen program receives each Ctrl-C twice: from the terminal, and from its boot loader.
     """
     received: list[int] = []
 
@@ -8123,7 +8268,7 @@ def install_signal_handlers() -> None:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     def repeat(lost: Any) -> None:
-        """Python drops what is raised in a destructor or in the callback of an import: signal again, outside of it."""
+        """Send the signal again if Python dropped the exception, as in a destructor or import."""
         if received and lost.exc_type in (KeyboardInterrupt, SystemExit):
             threading.Timer(0.01, os.kill, (os.getpid(), received.pop())).start()
         else:
@@ -8133,19 +8278,19 @@ def install_signal_handlers() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            with contextlib.suppress(ValueError):  # a plugin in a thread
+            with contextlib.suppress(ValueError):  # a plugin that runs in a thread
                 signal.signal(number, end)
 
 
 def run(argv: Sequence[str]) -> int:
-    """The exit code of a command line; whatever goes wrong is told."""
+    """Run a command line, and print its errors; return the exit code."""
     command = COMMANDS.get(argv[0]) if argv else None
     try:
         return command(argv[1:]) if command else cmd_upload(argv)
     except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
         return int(end.code or 0)
     except UploadError as error:
-        return print_failure(Outcome("", None, None, error, 0.0))
+        return print_failure(Outcome(error=error))
     except KeyboardInterrupt as stop:  # its arguments are the files that were not uploaded
         names = printable(", ".join(stop.args), 400)
         print_line(f"{line_start()}twat-fs: interrupted" + f"; not uploaded: {names}" * bool(names))
@@ -8153,9 +8298,8 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0
     except OSError as error:
-        return print_failure(
-            Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0)
-        )
+        failure = Unreadable(f"standard output: {local_reason(error)}")
+        return print_failure(Outcome(error=failure))
     finally:
         for stream in (sys.stdout, sys.stderr):
             print_line("", stream, end="")

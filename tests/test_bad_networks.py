@@ -1,7 +1,7 @@
 """Bad networks: how long dead hosts hold up an upload, who gets the file, and what is remembered.
 
-The program runs as a process through the internet in a box, whose hosts drop, mute, hold and refuse.
-Times are bounds with room for a busy machine; tools/bench.py measures them.
+The program runs as a process through the internet in a box, whose hosts drop, mute, hold and
+refuse. Times are bounds with room for a busy machine; tools/bench.py measures them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def upload(box, program, file):
-    """Upload the file with the first N hosts dead: the CompletedProcess, and the seconds that it took."""
+    """Upload with the first N hosts dead; returns the CompletedProcess and the seconds."""
 
     def run(*args, dead=(), fault="drop", env=None, **details):
         for name in dead:
@@ -50,7 +50,7 @@ def uploaded_to(box):
     return [seen.host for seen in box.uploads()]
 
 
-# 1 Hosts that cannot be reached --------------------------------------------------------------------------------------
+# 1 Hosts that cannot be reached -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", ["drop", "mute"])
@@ -97,12 +97,12 @@ def test_nothing_of_the_file_goes_to_two_hosts(box, upload):
     assert len(box.uploads()) == 1
 
 
-# 2 Hosts that the user named -----------------------------------------------------------------------------------------
+# 2 Hosts that the user named ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dead", [0, 1])
 def test_the_connection_that_was_ready_first_is_used(box, upload, dead):
-    """TLS 1.3 servers send session tickets at once: they were taken for a host that speaks unasked."""
+    """TLS 1.3 servers send session tickets at once; they once looked like an early response."""
     done = upload(dead=CHAIN[:dead])
     connected = [tunnel.host for tunnel in box.tunnels]
     assert done.returncode == 0 and connected.count(DOMAINS[CHAIN[dead]]) == 1
@@ -135,7 +135,7 @@ def test_a_named_host_is_not_raced_by_the_fallback(box, upload):
     assert done.seconds > 4.4
 
 
-# 3 Hosts that take the file and say nothing, or too much -------------------------------------------------------------
+# 3 Hosts that take the file and say nothing, or too much ------------------------------------------
 
 
 def test_a_body_that_was_taken_is_not_sent_again(box, upload):
@@ -172,7 +172,7 @@ def test_waiting_at_the_last_host_is_said_without_a_terminal(box, upload):
     assert (silent.returncode, silent.stderr) == (0, "")
 
 
-# 4 What is remembered ------------------------------------------------------------------------------------------------
+# 4 What is remembered -----------------------------------------------------------------------------
 
 
 def memory(home):
@@ -302,13 +302,13 @@ def test_python_programs_remember_too(online_box, file, home):
     assert set(memory(home)) == {"catbox"}
 
 
-# 5 Name servers ------------------------------------------------------------------------------------------------------
+# 5 Name servers -----------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs a network of its own")
 @pytest.mark.needs("unshare", "ip")
 def test_a_mute_name_server_is_the_same_for_every_host(file, tmp_path):
-    """The real resolver in a network of its own, whose name server takes the question and says nothing."""
+    """The real resolver in its own network, with a name server that receives and never responds."""
     server = (
         "import socket, subprocess, sys, time\n"
         "mute = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); mute.bind(('127.0.0.53', 53))\n"
@@ -323,15 +323,18 @@ def test_a_mute_name_server_is_the_same_for_every_host(file, tmp_path):
     python = [sys.executable, "-c", server, sys.executable, str(PROGRAM), str(file)]
     done = subprocess.run(
         ["unshare", "-n", "-m", "sh", "-c", shell, str(tmp_path), *python],
-        capture_output=True, text=True, timeout=120, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+    )
     code, seconds, out, err = done.stdout.split("\n", 3)
     assert (code, out) == ("1", "")
     assert "DNS lookup timed out" in err or "temporary failure in name resolution" in err
     assert float(seconds) < 13
 
 
-# 6 Addresses ---------------------------------------------------------------------------------------------------------
+# 6 Addresses --------------------------------------------------------------------------------------
 
 
 def has_ipv6():

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,9 @@ import twat_fs
 DROP = "https://drop.example.org/"
 CHAIN = ["catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg", "filebin", "uguu"]
 DOMAINS = {row.id: row.domain for row in twat_fs.PROVIDERS}
-KEYS = "file url provider size sha256 expires delete verified seconds attempts unverified".split()
+KEYS = (
+    "file host url provider size sha256 expires delete verified seconds attempts unverified".split()
+)
 LINK = re.compile(r"https://\S+")
 SOON = 2.0  # seconds: what must take less than one, on a machine that is busy
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
@@ -534,7 +537,7 @@ def test_a_server_with_a_query_is_refused(box, program, file):
 )
 def test_a_mistyped_command_does_not_publish_what_follows(box, run, file, words):
     ran = run(*words, file("private.txt"))
-    assert (ran.code, ran.out) == (2, "") and "nothing was sent" in ran.err and not box.tunnels
+    assert (ran.code, ran.out) == (2, "") and "nothing was uploaded" in ran.err and not box.tunnels
     assert re.search(r"did you mean `twat-fs (serve|list)`\?", ran.err)
 
 
@@ -561,7 +564,13 @@ def test_without_a_file_on_a_terminal_the_usage_is_shown(run, monkeypatch):
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stdin", terminal)
     ran = run()
-    assert (ran.code, ran.out) == (2, "") and "FILE" in ran.err
+    usage, *examples = ran.err.splitlines()
+    assert (ran.code, ran.out) == (2, "") and usage == "usage: twat-fs [OPTION]... [FILE]..."
+    assert len(examples) == 5 and all(line.startswith("  twat-fs ") for line in examples)
+    for line in examples:  # each option and command exists
+        words = line.split("  ")[1].split()[1:]
+        if "-" not in words and words[0] != "serve":
+            assert run(*words).code in (0, 6)
 
 
 # Exit codes ------------------------------------------------------------------------------------------------------------
@@ -1003,10 +1012,7 @@ def test_a_dry_run_shows_hosts_and_reasons_and_sends_nothing(box, run, file):
         "tmpfilesorg",
         "filebin",
     ]
-    assert [line.split()[:2] for line in rest] == [
-        ["not", name] for name in ("catbox", "litterbox", "uguu")
-    ]
-    assert all(".exe" in line for line in rest), "one reason each"
+    assert rest == ["  not catbox, litterbox, uguu: .exe files are blocked"], "equal reasons once"
     assert not box.tunnels and not LINK.search(ran.out)
 
 
@@ -1014,10 +1020,9 @@ def test_a_dry_run_in_json(box, run, file, tmp_path):
     ran = run(file("a.exe"), file("b.txt"), "--dry-run", "--json", "-p", "catbox,x0at")
     assert ran.code == 0
     first, second = map(json.loads, ran.urls)
-    assert (first["hosts"], list(first["out"])) == (["x0at"], ["catbox"]) and ".exe" in first[
-        "out"
-    ]["catbox"]
-    assert (second["hosts"], second["out"]) == (["catbox", "x0at"], {})
+    assert first["hosts"] == ["x0at"]
+    assert first["skipped"] == [{"host": "catbox", "reason": ".exe files are blocked"}]
+    assert (second["hosts"], second["skipped"]) == (["catbox", "x0at"], [])
     assert not box.tunnels
 
 
@@ -1054,7 +1059,13 @@ def test_json_has_exactly_these_keys(box, run, file):
     told = json.loads(ran.out)
     assert ran.code == 0 and sorted(told) == sorted(KEYS)
     assert told["file"].endswith("a.txt") and told["url"] in box.stored
-    expected = {"provider": "catbox", "size": 10, "sha256": sha256(content), "verified": "full"}
+    expected = {
+        "host": "catbox",
+        "provider": "catbox",
+        "size": 10,
+        "sha256": sha256(content),
+        "verified": "full",
+    }
     assert {key: told[key] for key in expected} == expected
     assert (told["delete"], told["attempts"]) == (None, [])
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", told["expires"])
@@ -1079,7 +1090,7 @@ def test_json_tells_the_attempts(box, run, file):
     box.fault("catbox.moe", "status", status=403, body="go \x1b[31maway")
     told = json.loads(run(file(), "--json").out)
     (attempt,) = told["attempts"]
-    assert sorted(attempt) == ["error", "phase", "provider", "seconds"]
+    assert sorted(attempt) == ["error", "host", "phase", "provider", "seconds"]
     assert (attempt["provider"], attempt["phase"], told["provider"]) == (
         "catbox",
         "reply",
@@ -1141,7 +1152,7 @@ def test_verbose_tells_each_step_and_what_the_proof_costs(box, run, file):
     ran = run(file(), "-v", "-p", "catbox")
     assert (ran.code, len(ran.urls)) == (0, 1)
     for part in (
-        r"catbox: sending 250 bytes",
+        r"catbox: uploading 250 bytes",
         r"503.*so busy.*retrying in 0\.\d s",
         r"verified: full, in \d+\.\d\d s",
     ):
@@ -1231,7 +1242,9 @@ def test_no_network_is_recognised_without_a_proxy(box, program, file):
     no_proxy = {"HTTPS_PROXY": None, "HTTP_PROXY": None}
     ran = program(file(), "-p", hosts, "--connect-timeout", "5", env=no_proxy)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.count(" dns ") == 2 and f"`python3 {PROGRAM} serve FILE`" in ran.stderr
+    reason, hint = ran.stderr.splitlines()
+    assert reason.endswith(": no network: none of the 2 hosts could be resolved")
+    assert hint == f"  offline? `python3 {PROGRAM} serve FILE` shares it from this machine"
     assert time.monotonic() - begun < 15
 
 
@@ -1324,8 +1337,16 @@ def test_list_shows_every_host_with_its_facts(box, run, command):
     assert (ran.code, ran.err) == (0, "")
     for row in twat_fs.PROVIDERS:
         (line,) = [line for line in ran.out.splitlines() if line.startswith(row.id + " ")]
-        assert row.domain in line and row.evidence.checked in line
+        assert row.note in line
     assert "200 MB" in ran.out and "forever" in ran.out and "TWAT_FS_TRANSFERSH_URL" in ran.out
+    assert re.match("host +max size +expires +notes\n", ran.out)
+    groups = [text.split() for text in re.split(r"\n\n", ran.out)[1:]]
+    assert [words[0] for words in groups] == ["default", "opt-in", "your"]
+    for words, use in zip(groups, ("default", "opt-in", "own")):
+        assert all((row.id in words) == (row.use == use) for row in twat_fs.PROVIDERS)
+    for row in twat_fs.PROVIDERS:
+        ran = run(*command, row.id)
+        assert row.domain in ran.out and row.evidence.checked in ran.out
     assert not box.tunnels and ran.out.isascii()
 
 
@@ -1350,17 +1371,40 @@ def test_list_in_json(run):
 def test_status_without_a_name_asks_nobody(box, run):
     ran = run("status")
     assert ran.code == 0 and not box.tunnels
-    lines = {line.split()[0]: line for line in ran.out.splitlines()}
-    assert set(lines) == set(DOMAINS)
-    assert "not ready" in lines["transfersh"] and "TWAT_FS_TRANSFERSH_URL" in lines["transfersh"]
+    lines = [line.split("  ", 1) for line in ran.out.splitlines() if "  " in line]
+    details = {name: rest.strip() for name, rest in lines}
+    assert details.pop("host").startswith("status ")
+    assert set(details) == set(DOMAINS)
+    assert re.match("not configured +TWAT_FS_TRANSFERSH_URL is not set", details["transfersh"])
+    assert re.fullmatch("disabled by its owner +keeps only the extension", details["www0x0"])
+    assert details["tmpfilelink"] == "available" and "ready" not in ran.out
+
+
+def test_a_host_that_was_set_up_is_configured(box, run, monkeypatch):
+    monkeypatch.setenv("TWAT_FS_TRANSFERSH_URL", "https://drop.example.org/")
+    assert re.match("transfersh +configured", run("status", "transfersh").out)
+    assert not box.tunnels
+
+
+def test_status_in_json_has_the_vocabulary_of_the_list(box, run):
+    facts = {row["host"]: row for row in json.loads(run("list", "--json").out)}
+    told = {row["host"]: row for row in map(json.loads, run("status", "--json").urls)}
+    assert list(told) == list(facts)
+    for name, row in told.items():
+        assert facts[name].items() <= row.items()
+        assert isinstance(row["success"], bool) and row["timing"] == {}
+    words = {name: (row["status"], row["reason"]) for name, row in told.items()}
+    assert words["catbox"] == ("available", "")
+    assert words["www0x0"] == ("disabled by its owner", "")
+    assert words["transfersh"] == ("not configured", "TWAT_FS_TRANSFERSH_URL is not set")
 
 
 @pytest.mark.parametrize("command", [["status"], ["upload_provider", "status"]])
 def test_status_of_one_host(box, run, command):
     ran = run(*command, "catbox")
-    assert ran.code == 0 and re.match(r"catbox +ready", ran.out)
+    assert ran.code == 0 and re.match(r"catbox +available", ran.out)
     ran = run(*command, "transfersh")
-    assert ran.code == 5 and "not ready" in ran.out and "TWAT_FS_TRANSFERSH_URL" in ran.out
+    assert ran.code == 5 and "not configured  TWAT_FS_TRANSFERSH_URL is not set" in ran.out
     assert not box.tunnels
 
 
@@ -1376,7 +1420,8 @@ def test_status_online_notices_wrong_bytes(box, run):
     box.fault("catbox.moe", "other", when="download")
     ran = run("status", "catbox", "--online", "--json")
     told = json.loads(ran.out)
-    assert ran.code == 1 and told["success"] is False and "content differs" in told["explanation"]
+    assert (ran.code, told["success"], told["status"]) == (1, False, "failed")
+    assert "content differs" in told["reason"]
 
 
 @pytest.mark.parametrize(
@@ -1385,21 +1430,40 @@ def test_status_online_notices_wrong_bytes(box, run):
 def test_status_online_of_a_host_that_does_not_work_is_not_0(box, run, kind, more):
     box.fault("x0.at", kind, **more)
     ran = run("status", "x0at", "--online", "--retry", "0")
-    assert ran.code == 1 and re.match(r"x0at +not ready", ran.out)
+    assert ran.code == 1 and re.match(r"x0at +failed +\w+: .", ran.out)
 
 
 def test_status_online_of_all_asks_only_the_default_hosts(box, run):
     box.fault("uguu.se", "status", status=403)
     ran = run("status", "--online", "--json")
-    told = {entry["provider"]: entry for entry in map(json.loads, ran.urls)}
+    told = {entry["host"]: entry for entry in map(json.loads, ran.urls)}
     assert ran.code == 0
     assert asked(box) == [DOMAINS[name] for name in CHAIN]
     assert [name for name in CHAIN if told[name]["success"]] == CHAIN[:-1]
-    assert told["termbin"]["explanation"] == "not asked"
+    assert (told["catbox"]["status"], told["uguu"]["status"]) == ("works", "failed")
+    assert (told["termbin"]["status"], told["fal"]["status"]) == ("not asked", "not configured")
+
+
+def test_status_online_without_a_network_has_one_reason(box, run, monkeypatch):
+    def offline(*args, **kwargs):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.delenv("HTTPS_PROXY")
+    monkeypatch.setattr(socket, "getaddrinfo", offline)
+    ran = run("status", "--online", "--retry", "0")
+    assert ran.code == 1
+    assert re.findall("(?m)^(.*?) +failed", ran.out) == CHAIN
+    assert "resolution" not in ran.out and " 0.0" not in ran.out
+    reason, hint = ran.err.splitlines()
+    assert reason == f"twat-fs: no network: none of the {len(CHAIN)} hosts could be resolved"
+    assert hint == "  offline? `twat-fs serve FILE` shares it from this machine"
+    (failed, *_) = map(json.loads, run("status", "--online", "--json", "--retry", "0").urls)
+    assert failed["reason"].startswith("dns: catbox.moe: "), "JSON keeps each reason"
 
 
 @pytest.mark.parametrize(
-    "args", [["version"], ["--version"], ["upload", "--version"], ["list", "--version"]]
+    "args",
+    [["version"], ["--version"], ["-V"], ["upload", "--version"], ["list", "-V"], ["-q", "-V"]],
 )
 def test_version(run, args):
     ran = run(*args)
@@ -1411,12 +1475,40 @@ def test_version(run, args):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["upload"], ["list"], ["status"], ["serve"], ["version"], ["upload_provider", "list"]],
-)
+    [
+        [], ["upload"], ["list"], ["status"], ["serve"], ["version"], ["completion"], ["help"],
+        ["upload_provider", "list"],
+    ],
+)  # fmt: skip
 def test_help(box, run, command):
     ran = run(*command, "--help")
     assert (ran.code, ran.err) == (0, "") and "usage: twat-fs" in ran.out
     assert not box.tunnels
+    assert max(map(len, ran.out.splitlines())) <= 80
+    if len(command) < 2:
+        assert run("help", *command).out == ran.out
+
+
+def test_help_is_in_groups(program):
+    text = program("--help").stdout
+    titles = re.findall("(?m)^([A-Z].*):$", text)
+    assert titles == ["Choosing hosts", "File", "Link", "Network", "Output"]
+    groups = dict(zip(titles, re.split("(?m)^[A-Z].*:$", text)[1:]))
+    for title, flag in zip(titles, ("--provider", "--name", "--expire", "--proxy", "--json")):
+        assert [name for name in titles if re.search(rf"{flag}\b", groups[name])] == [title]
+    assert text.count("(default ") >= 5
+    for command in ("list", "status", "serve"):
+        assert re.search("(?m)^Output:$", program(command, "--help").stdout)
+
+
+@pytest.mark.parametrize("words", ["help frob", "help list x", "help --frob"])
+def test_help_for_what_is_not_a_command(run, words):
+    assert run(*words.split()).code == 2
+
+
+def test_help_suggests_a_command(run):
+    ran = run("help", "statsu")
+    assert ran.err == "twat-fs: unknown command 'statsu'\n  did you mean `twat-fs status`?\n"
 
 
 def test_help_names_every_option_of_the_design(run):
@@ -1570,6 +1662,10 @@ def test_one_cause_is_said_once_for_all_hosts_that_do_not_fit(program, file):
 def test_one_host_of_the_list_is_shown_whole(program):
     ran = program("list", "litter")
     assert ran.returncode == 0 and ran.stdout.splitlines()[0] == "host      litterbox"
+    several = program("list", "litter", "s3").stdout
+    assert several == ran.stdout + "\n" + program("list", "s3").stdout
+    rows = json.loads(program("list", "s3", "catbox", "--json").stdout)
+    assert [row["host"] for row in rows] == ["s3", "catbox"]
     assert [row["host"] for row in json.loads(program("list", "litterbox", "--json").stdout)] == [
         "litterbox"
     ]
@@ -1656,17 +1752,17 @@ def test_a_bucket_without_keys_is_ready_only_if_the_machine_has_a_role(run, monk
     ran = run("status", "s3")
     assert (
         ran.code == 0
-        and "ready  only if this machine has a role: AWS credentials not found\n" in ran.out
+        and "configured  only if this machine has a role: AWS credentials not found; " in ran.out
     )
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     ran = run("status", "s3")
     assert (
         ran.code == 5
-        and "not ready  AWS credentials not found; set AWS_ACCESS_KEY_ID and" in ran.out
+        and "not configured  AWS credentials not found; set AWS_ACCESS_KEY_ID and" in ran.out
     )
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    assert run("status", "s3").out.startswith("s3  ready\n")
+    assert run("status", "s3").out.startswith("s3  configured  presigned links for ")
 
 
 def test_standard_input_does_not_fill_the_disk(run, box, monkeypatch, tmp_path):

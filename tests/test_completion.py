@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -17,29 +18,48 @@ import twat_fs
 HOSTS = [row.id for row in twat_fs.PROVIDERS]
 COMMANDS = sorted(twat_fs.COMMAND_OPTIONS)
 OFFERS = [
-    ("twat-fs ser",                   ["serve"]),
-    ("twat-fs -p cat",                ["catbox"]),
-    ("twat-fs --provider x0",         ["x0at"]),
-    ("twat-fs -p catbox,ug",          ["catbox,uguu"]),
-    ("twat-fs a.txt --lim",           ["--limit-rate"]),
-    ("twat-fs list --j",              ["--json"]),
-    ("twat-fs list --lim",            []),
-    ("twat-fs status pix",            ["pixeldrain"]),
-    ("twat-fs completion f",          ["fish"]),
-    ("file2url --fal",                ["--fallback"]),
-    ("twat-fs wor",                   ["words.txt"]),
-    ("twat-fs --cacert wor",          ["words.txt"]),
-]  # fmt: skip
+    ("twat-fs ser", ["serve"]),
+    ("twat-fs -p cat", ["catbox"]),
+    ("twat-fs --provider x0", ["x0at"]),
+    ("twat-fs -p catbox,ug", ["catbox,uguu"]),
+    ("twat-fs a.txt --lim", ["--limit-rate"]),
+    ("twat-fs list --j", ["--json"]),
+    ("twat-fs list --lim", []),
+    ("twat-fs status pix", ["pixeldrain"]),
+    ("twat-fs completion f", ["fish"]),
+    ("file2url --fal", ["--fallback"]),
+    ("twat-fs wor", ["words.txt"]),
+    ("twat-fs --cacert wor", ["words.txt"]),
+    ("twat-fs status --j", ["--json"]),
+    ("twat-fs -4 --unique -p lit", ["litterbox"]),
+    ("twat-fs --verify f", ["full"]),
+    ("twat-fs --name lis", []),
+    ("./twat_fs.py stat", ["status"]),
+    ("./twat_fs.py -p upload,cat", ["upload,catbox"]),
+]
+STAND_IN = """#!/bin/sh
+[ "$1 $2" = "completion --" ] && exec "{python}" "{program}" "$@"
+echo "<$*>"
+"""
 on_posix = pytest.mark.skipif(os.name == "nt", reason="these are the shells of POSIX systems")
 
 
 @pytest.fixture
-def script(tmp_path):
-    """A folder with one file to offer, and the script of a shell beside it."""
+def script(tmp_path, monkeypatch):
+    """A folder with a file to offer and a copy of the program; the script of a shell beside it.
+
+    The commands of OFFERS are on the PATH; all but the completion only print their arguments.
+    """
 
     def write(shell):
         (tmp_path / "here").mkdir()
         (tmp_path / "here" / "words.txt").touch()
+        (tmp_path / "bin").mkdir()
+        for name in ("bin/twat-fs", "bin/file2url", "here/twat_fs.py"):
+            text = STAND_IN.format(python=sys.executable, program=PROGRAM)
+            (tmp_path / name).write_text(text)
+            (tmp_path / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
         path = tmp_path / f"completion.{shell}"
         path.write_text(python(PROGRAM, "completion", shell))
         return path
@@ -98,9 +118,7 @@ def terminal(request, script):
         request.param
     ]
     made = Terminal(plain, path.parent / "here")
-    made.types(
-        f"PS1='ready>'; twat-fs() {{ echo \"<$*>\"; }}; file2url() {{ echo \"<$*>\"; }}; source {path}; echo lo''aded\n"
-    )
+    made.types(f"PS1='ready>'; source {path}; echo lo''aded\n")
     made.shows("loaded")
     yield made
     made.close()
@@ -133,6 +151,45 @@ def test_fish_offers(script, line, offered):
         cwd=path.parent / "here",
     )
     assert [line.partition("\t")[0] for line in told.splitlines()] == offered
+
+
+@on_posix
+@pytest.mark.needs("fish")
+@pytest.mark.parametrize(
+    ("words", "offered"), [("stat", "status"), ("-p x0", "x0at"), ("wor", "words.txt")]
+)
+def test_fish_completes_a_copy_that_python_runs(script, words, offered):
+    path = script("fish")
+    shutil.copy(PROGRAM, path.parent / "here")
+    ask = f"source {path}; complete -C 'python3 twat_fs.py {words}'; complete -C 'python3 other.py {words}'"
+    lines = good("fish", "--no-config", "-c", ask, cwd=path.parent / "here").splitlines()
+    assert [line.partition("\t")[0] for line in lines] == [offered] * (1 + (offered == "words.txt"))
+
+
+@on_posix
+@pytest.mark.needs("fish")
+def test_fish_shows_what_options_do(script):
+    path = script("fish")
+    ask = f"source {path}; complete -C 'twat-fs list --'"
+    lines = good("fish", "--no-config", "-c", ask).splitlines()
+    (help_of_json,) = (o.help for o in twat_fs.COMMAND_OPTIONS["list"] if o.flags == "--json")
+    assert f"--json\t{help_of_json}" in lines and len(lines) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ([], COMMANDS),
+        (["-p"], ["-p"]),
+        (["-p", "nonsense"], []),
+        (["serve", "--dir", ""], []),
+        (["upload", "-p", ",c"], [",catbox"]),
+        (["a file", "--", "x\n"], []),
+    ],
+)
+def test_the_program_offers_words_to_any_shell(words, offered):
+    lines = python(PROGRAM, "completion", "--", *words).splitlines()
+    assert sorted(line.partition("\t")[0] for line in lines) == offered
 
 
 @on_posix

@@ -16,8 +16,11 @@ import threading
 import time
 import unicodedata
 
+import pyte
 import pytest
 from conftest import PROGRAM, command, environment
+
+import twat_fs
 
 pty = pytest.importorskip("pty")
 fcntl = pytest.importorskip("fcntl")
@@ -72,7 +75,7 @@ class Seen:
         self.code, self.out = process.returncode, process.stdout.read().decode("utf-8")
         process.stdout.close()
         self.text = b"".join(data for _, data in pieces).decode(encoding)
-        self.times = [when for when, _ in pieces]
+        self.pieces, self.times = pieces, [when for when, _ in pieces]
         self.screen = Screen()
         self.screen.feed(self.text)
 
@@ -104,6 +107,7 @@ def watch(box, tmp_path):
         reader.start()
         try:
             if interrupt:
+                process.terminal = master
                 interrupt(process, pieces)
             process.wait(30)
             reader.join(5)
@@ -150,7 +154,7 @@ def test_name_bar_share_bytes_speed_time_left_and_host_are_shown(watch, file):
     seen = watch(*SLOW, file(), columns=120)
     assert seen.code == 0 and re.fullmatch(r"https://files\.catbox\.moe/\w+\.txt\n", seen.out)
     middle = [line for line in seen.draws if "%" in line]
-    shape = r"report\.txt  \[#* *\]  catbox  +\d+%  \d.* (bytes|KiB)  [\d.]+ (bytes|KiB)/s  \d+:\d\d left"
+    shape = r"report\.txt  \[#* *\]  catbox  +\d+%  +[\d.]+ of 97\.7 KiB  +[\d.]+ (bytes|KiB)/s  \d+:\d\d left"
     assert len(middle) >= 4 and all(re.fullmatch(shape, line) for line in middle), middle
     bars = [line.count("#") for line in middle]
     assert in_order(seen.percents()) and in_order(bars) and bars[-1] > bars[0]
@@ -237,10 +241,13 @@ def test_what_is_piped_in_shows_how_far_it_is_while_nothing_comes(watch):
 @pytest.mark.parametrize("columns", range(20, 70, 7))
 def test_on_a_narrow_terminal_whole_fields_go(watch, file, columns):
     seen = watch("--limit-rate", "150k", "-p", "x0at", file(size=60_000), columns=columns)
-    field = r"(report\.txt|rep\S*\.\.\.|\[[# ]+\]|x0at|\d+%|[\d.]+ (bytes|KiB)(/s)?|\d+:\d\d left|connecting|verifying link)"
-    assert seen.draws and all(re.fullmatch(f"{field}(  {field})*", line) for line in seen.draws), (
-        seen.draws
+    field = (
+        r"(report\.txt|rep\S*\.\.\.|\[[# ]+\]|(connecting to )?x0at|\d+%|[\d.]+ of 58.6 KiB"
+        r"|[\d.]+ (bytes|KiB)/s|\d+:\d\d left|verifying link)"
     )
+    assert seen.draws
+    for line in seen.draws:
+        assert re.fullmatch(f" *{field}(  +{field})*", line), line
 
 
 def test_several_files_in_parallel_are_one_line(watch, file):
@@ -249,8 +256,12 @@ def test_several_files_in_parallel_are_one_line(watch, file):
     assert seen.code == 0 and len(seen.out.splitlines()) == 3
     together = [line for line in seen.draws if "files" in line]
     assert len(together) >= 3
-    pattern = r"[23] files  [\d.]+ \w+ of [\d.]+ KiB  [\d.]+ \w+/s(  [12] done)?"
-    assert all(re.fullmatch(pattern, line) for line in together), together
+    numbers = (
+        r"(\[[# ]+\]  )?[012] done  +\d+%  +[\d.]+ of [\d.]+ KiB  +[\d.]+ \w+/s  \d+:\d\d left"
+    )
+    steps = r"[012] done  (connecting to catbox|verifying link)"
+    for line in together:
+        assert re.fullmatch(f"[23] files  ({numbers}|{steps})", line), line
     assert "3 files" in "".join(together) and "of 175.8 KiB" in "".join(together)
     assert (seen.screen.lines, seen.screen.line) == ([], "")
 
@@ -279,6 +290,115 @@ def test_verbose_lines_stay_above_the_meter(watch, file):
 def test_with_json_the_meter_is_the_same(watch, file):
     seen = watch("--json", *SLOW, file(size=30_000))
     assert seen.percents() and seen.out.startswith("{") and seen.screen.line == ""
+
+
+# Both ends of an upload ------------------------------------------------------------------------------------------------
+
+
+def in_that_order(seen, *texts):
+    """The draws that contain each text; all of one before all of the next."""
+    numbers = [[n for n, line in enumerate(seen.draws) if text in line] for text in texts]
+    flat = [number for found in numbers for number in found]
+    return all(numbers) and flat == sorted(flat)
+
+
+def test_each_step_has_its_words(box, watch, file):
+    box.fault("catbox.moe", "slow", when="upload", delay=2.4)
+    box.fault("files.catbox.moe", "slow", when="download", delay=0.5)
+    seen = watch(*SLOW, file(size=60_000))
+    steps = ["connecting to catbox", "%", *(f"waiting for the response, {n} s" for n in (1, 2))]
+    assert seen.code == 0 and in_that_order(seen, *steps, "verifying link"), seen.draws
+
+
+def test_a_pause_counts_down(box, watch, file):
+    box.fault("catbox.moe", "status", times=1, status=503, retry_after=2)
+    seen = watch("-p", "catbox", file())
+    assert seen.code == 0 and in_that_order(seen, "retrying in 2 s", "retrying in 1 s"), seen.draws
+
+
+def test_a_long_pause_is_explained_on_a_line_of_its_own(box, watch, file):
+    box.fault("catbox.moe", "status", times=1, status=503, retry_after=6, body="so busy")
+    seen = watch("-p", "catbox", file(), columns=120)
+    (line,) = seen.screen.lines
+    assert seen.code == 0 and re.fullmatch(
+        r"twat-fs: report\.txt: 503 .*so busy.*; retrying in [67]\.\d s", line
+    )
+    assert any("retrying in 5 s" in line for line in seen.draws)
+
+
+def test_both_numbers_have_the_unit_of_the_size_and_one_width(watch, file):
+    seen = watch("--limit-rate", "1500k", "-p", "catbox", file(size=3 << 20), columns=120)
+    amounts = re.findall(r"%  ([ \d.]+ of 3\.0 MiB)  ", seen.text)
+    assert len(set(amounts)) >= 4 and len(set(map(len, amounts))) == 1, amounts
+    assert amounts[-1] == "3.0 of 3.0 MiB"
+
+
+@pytest.mark.parametrize("host", ["catbox", "litterbox"])
+def test_40_columns_keep_the_share_and_the_time_left(watch, file, host):
+    seen = watch("--limit-rate", "100k", "-p", host, file("x" * 50, 60_000), columns=40)
+    moving = [line for line in seen.draws if "%" in line]
+    assert len(moving) >= 3
+    for line in moving:
+        assert re.fullmatch(rf"x+\.\.\.  {host}  +\d+%  \d+:\d\d left", line), line
+
+
+def test_many_small_files_at_once(box, watch, file):
+    files = [file(f"{number}.txt", number) for number in range(1, 21)]
+    seen = watch("-j", "4", "-p", "catbox", *files)
+    assert seen.code == 0 and sorted(seen.out.split()) == sorted(box.stored)
+    assert (seen.screen.lines, seen.screen.line) == ([], "")
+
+
+# Another size of the window --------------------------------------------------------------------------------------------
+
+
+def wrapped_again(screen, columns):
+    """What most terminals make of a screen in a narrower window: long lines continue below.
+
+    The cursor stays at its character; the row where it was must not be wider than the window.
+    """
+    rows = [row.rstrip() for row in screen.display[: screen.cursor.y + 1]]
+    narrow = pyte.Screen(columns, screen.lines)
+    stream = pyte.Stream(narrow)
+    stream.feed("\r\n".join(rows[:-1]) + "\r\n")
+    row = narrow.cursor.y
+    stream.feed(rows[-1])
+    assert screen.cursor.x == 0 and narrow.cursor.y > row, "the line is wrapped"
+    narrow.cursor.y, narrow.cursor.x = row, 0
+    return narrow
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_smaller_window_keeps_no_scraps(watch, file, ends):
+    split = []
+
+    def shrink(process, pieces):
+        until(lambda: any(b"%" in data for _, data in pieces))
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)  # for what is drawn already
+        split.append(len(pieces))
+        fcntl.ioctl(process.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+        process.send_signal(signal.SIGCONT)
+        if ends:
+            os.kill(process.pid, signal.SIGTERM)
+
+    seen = watch("--limit-rate", "60k", "-p", "catbox", file(size=90_000), interrupt=shrink)
+    before, after = seen.pieces[: split[0]], seen.pieces[split[0] :]
+    wide = pyte.Screen(80, 24)
+    pyte.Stream(wide).feed("one\r\n" + b"".join(data for _, data in before).decode())
+    narrow = wrapped_again(wide, 40)
+    for _, data in after:
+        pyte.Stream(narrow).feed(data.decode())
+        shown = [row.rstrip() for row in narrow.display if row.strip()]
+        assert shown[0] == "one" and len(shown) <= 2, shown
+    assert shown == ["one"]
+
+
+def until(test):
+    end = time.monotonic() + 20
+    while not test():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 # How wide --------------------------------------------------------------------------------------------------------------
@@ -398,27 +518,53 @@ def shown(box, tmp_path):
     return run
 
 
-def test_the_list_shows_on_80_columns_what_is_used_and_how_to_see_the_rest(shown):
-    *rows, more = shown("list", columns=80).splitlines()
-    assert more.endswith(" list HOST` shows all of a row") and max(map(len, rows)) <= 80
-    assert all(re.search(r"  (use|default|opt-in|your own)  ", row) for row in rows)
-    assert "shows all of a row" not in shown("list", columns=400)
+@pytest.mark.parametrize("columns", [200, 80, 40])
+@pytest.mark.parametrize("name", ["list", "status"])
+def test_the_tables_wrap_and_lose_nothing(shown, program, name, columns):
+    text = shown(name, columns=columns).replace("\r", "")
+    whole = program(name).stdout
+    assert text.split() == whole.split(), "each word, in the same order"
+    assert "..." not in text
+    too_long = [line for line in text.splitlines() if len(line) > columns]
+    assert [line for line in too_long if " " in line.strip()] == [], "only a URL cannot be wrapped"
+    assert len(whole.splitlines()) == len(twat_fs.PROVIDERS) + 1 + 3 * 2, "a pipe is not wrapped"
 
 
-def test_the_status_shows_the_remarks_on_80_columns(shown):
-    *rows, more = shown("status", columns=80).splitlines()
-    assert more.endswith(" status HOST` shows all of a row") and max(map(len, rows)) <= 80
-    assert "filebin      ready      anyone with the link can delete the file" in rows
-    assert (
-        "fal          not ready  FAL_KEY is not set  make a key at https://fal.ai/dash..." in rows
-    )
+def test_the_notes_wrap_in_their_column(shown):
+    rows = shown("list", columns=80).replace("\r", "").splitlines()
+    column = rows[0].index("notes")
+    assert column < 50
+    (first,) = [index for index, row in enumerate(rows) if row.startswith("uguu ")]
+    for row in rows[first + 1 : first + 4]:
+        assert row[:column].isspace() and row[column] != " "
+
+
+def test_notes_go_below_their_host_on_40_columns(shown):
+    rows = shown("list", columns=40).replace("\r", "").splitlines()
+    index = rows.index("litterbox  1 GiB  1h, 12h, 24h, 72h")
+    assert rows[index + 1].startswith("    blocked: ")
+    assert "www0x0  disabled by its owner" in shown("status", columns=40)
 
 
 def test_the_status_of_one_host_is_not_cut(shown):
-    shown = shown("status", "dropbox", columns=40)
-    assert "DROPBOX_ACCESS_TOKEN, for 4 hours) is not set" in shown and shown.endswith(
-        "token_access_type=offline\r\n"
-    )
+    words = " ".join(shown("status", "dropbox", columns=40).split())
+    assert words.startswith("dropbox not configured DROPBOX_REFRESH_TOKEN (or ")
+    assert "DROPBOX_ACCESS_TOKEN, for 4 hours) is not set; make" in words
+    assert words.endswith("token_access_type=offline")
+
+
+def test_all_details_of_some_hosts_fit(shown):
+    text = shown("list", "catbox", "uguu", columns=60).replace("\r", "")
+    assert max(map(len, text.splitlines())) <= 60
+    assert "verified  20" in text and text.count("\n\n") == 1
+
+
+@pytest.mark.parametrize("columns", [200, 80, 40])
+def test_the_help_fits(shown, columns):
+    for name in ("upload", "serve", "list", "status", "completion"):
+        text = shown("help", name, columns=columns).replace("\r", "")
+        lines = [line for line in text.splitlines() if len(line) > min(columns, 80)]
+        assert [line for line in lines if not line.startswith("usage:")] == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
