@@ -273,6 +273,8 @@ def limit_text(size: int) -> str:
 
 def printable(text: str, limit: int = 200) -> str:
     """Text of a host or a file name, without anything that moves a cursor or hides a character."""
+    if text.isprintable() and len(text) <= limit:
+        return text
     shown = "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:limit]
     )
@@ -1227,11 +1229,16 @@ MAX_16, MAX_32 = 2**16 - 1, 2**32 - 1  # fields with these values are continued 
 UNIX = 3 << 8  # the system that made a ZIP; the low byte is the version (APPNOTE.TXT 6.3.10)
 
 
-def zip_content(members: Iterable[Member], utc: bool, checksums: bool) -> Content:
-    """A ZIP of stored members; `utc`: its local times are those of UTC."""
+def zip_content(members: list[Member], utc: bool, checksums: bool) -> Content:
+    """A ZIP of stored members; `utc`: its local times are those of UTC.
+
+    Empties `members`: 100,000 of them take 10 MB beside the ZIP.
+    """
     pieces: list[Slice] = []
     directory, offset, count = bytearray(), 0, 0
-    for member in members:
+    members.reverse()
+    while members:
+        member = members.pop()
         crc = crc32_of(member.content) if checksums else 0
         local, central = zip_headers(member, crc, offset, utc)
         pieces += [memory_slice(local), *member.content]

@@ -1,4 +1,4 @@
-"""--zip and --tar: what readers of archives find in them, what is refused, and how much memory they take."""
+"""--zip and --tar: what readers find in an archive, what is refused, and the memory it takes."""
 
 from __future__ import annotations
 
@@ -521,7 +521,7 @@ def test_an_archive_is_sent_again_from_its_start(main, box, tree):
     assert files == {**tree, "trip/nothing/": b""}
 
 
-@pytest.mark.parametrize("host", ["catbox", "litterbox", "x0at", "tmpfiles", "filebin", "uguu"])
+@pytest.mark.parametrize("host", ["catbox", "litterbox", "x0at", "tmpfiles", "filebin"])
 def test_an_archive_goes_to_any_host(main, box, tree, host):
     done = main("-z", "trip", "-p", host, "--json")
     assert done.code == 0, done.err
@@ -564,23 +564,36 @@ sys.exit(done.returncode)
 """
 
 
-def peak(box, *arguments):
-    """The most memory that the program has used, in KiB; a child of ours would be charged for ours."""
-    env = environment(box, {"COVERAGE_PROCESS_START": None})
-    argv = [sys.executable, "-c", PEAK, *command(arguments)]
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300)
+def peak_of(box, folder, *argv):
+    """The most memory that a program uses, in KiB; a child of ours would be charged for ours."""
+    path = os.path.dirname(twat_fs.__file__)
+    env = environment(box, {"COVERAGE_PROCESS_START": None, "PYTHONPATH": path})
+    measured = [sys.executable, "-c", PEAK, *argv]
+    done = subprocess.run(
+        measured, cwd=folder, env=env, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
 
+def peak(box, *arguments):
+    return peak_of(box, None, *command(arguments))
+
+
+READ = """
+import twat_fs
+members = twat_fs.Walker([], False, None).members(["large"])
+for block in twat_fs.read_body(twat_fs.zip_content(members, utc=False, checksums=True)):
+    pass
+"""
+
+
 @posix
-def test_4_gib_take_no_more_memory_than_a_small_file(box, tmp_path):
-    (tmp_path / "small").mkdir()
-    (tmp_path / "small" / "a").write_bytes(b"a")
+def test_4_gib_are_read_in_little_memory(box, tmp_path):
     (tmp_path / "large").mkdir()
     sparse(tmp_path / "large" / "a", 4 * GIB)
-    bare = peak(box, "--version")
-    assert peak(box, "-z", tmp_path / "large", "--dry-run") - bare < 25 * 1024
+    bare = peak_of(box, tmp_path, sys.executable, "-c", "import twat_fs")
+    assert peak_of(box, tmp_path, sys.executable, "-c", READ) - bare < 25 * 1024
 
 
 @posix
