@@ -2777,6 +2777,7 @@ class Provider(NamedTuple):
     # Asks the host for the SHA-256 of what it stored.
     lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
     setup: Setup = Setup()
+    disabled: str = ""  # why nobody can upload
     note: str = ""
     evidence: Evidence = Evidence()
 
@@ -4965,7 +4966,8 @@ PROVIDERS: tuple[Provider, ...] = (
         fields=null_fields,
         retention=Retention(null_ttl, range(HOUR, 30 * DAY + 1, HOUR)),
         limits=Limits(max_size=512 * MiB, blocked=("exe", "dll", "jar", "apk", "rar", "so")),
-        note=f"disabled by its owner; {ONLY_EXTENSION}",
+        disabled="disabled by its owner",
+        note=ONLY_EXTENSION,
         evidence=Evidence(
             "2026-08-05",
             "mia-0/0x0 fhost.py 2024-03-30; irssi/scripts#910 2026-08-05: disabled, and no"
@@ -5464,34 +5466,34 @@ class Progress:
     """What the engine tells a display; every method may stay empty."""
 
     def connecting(self, provider: Provider, source: Source) -> None:
-        """A connection to a provider is begun, perhaps beside others."""
+        """The connection to a host is begun, possibly beside others."""
 
     def trying(self, provider: Provider, source: Source) -> None:
-        """A provider is asked; what was sent before does not count any more."""
+        """The upload to a host begins; bytes sent before do not count any more."""
 
     def sent(self, count: int) -> None:
-        """So many more bytes of the file have left; negative: they will be sent again."""
+        """So many more bytes of the file were sent; negative: they will be sent again."""
 
     def waiting(self, error: UploadError, seconds: float) -> None:
-        """A try failed, the next one comes after so many seconds."""
+        """A try failed; the next one follows after so many seconds."""
 
     def uploaded(self, source: Source, link: Unverified) -> None:
-        """The host has the file, and gave this link."""
+        """The host accepted the file and responded with this link."""
 
     def verifying(self) -> None:
-        """The file has been taken; now the link is looked at."""
+        """The verification of the link begins."""
 
     def verified(self, method: str, seconds: float) -> None:
-        """The link has been looked at."""
+        """The link is verified, by this method."""
 
     def failed(self, error: UploadError) -> None:
-        """This provider will not do."""
+        """The upload to this host failed."""
 
     def warn(self, text: str) -> None:
-        """Something that the user should know about a link that is good."""
+        """A warning about a good link."""
 
     def done(self, source: Source) -> None:
-        """This file is over, well or not."""
+        """The upload of this file ended, with or without success."""
 
 
 class SentBytes:
@@ -6245,8 +6247,7 @@ def setup_provider(
     if online:
         return round_trip(provider, wanted)
     status = "configured" if provider.setup.required else "available"
-    if provider.note.startswith("disabled"):
-        status = provider.note.partition(";")[0]
+    status = provider.disabled or status
     warning = provider.setup.warning and provider.setup.warning(wanted.settings)
     return ProviderInfo(True, warning or status, provider.note, status=status)
 
@@ -6285,7 +6286,7 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
 
 
 class Stopwatch(Progress):
-    """Seconds for the upload and for the proof."""
+    """Seconds of the upload and of the verification."""
 
     def __init__(self) -> None:
         self.begun, self.timing = time.monotonic(), {}  # type: float, dict[str, float]
@@ -6477,7 +6478,7 @@ class FileProgress(Progress):
         return f"waiting for the response, {now - self.last_sent:.0f} s"
 
 
-NAME_COLUMNS = 10  # minimum
+NAME_COLUMNS = 8  # minimum
 BAR_COLUMNS = 30  # maximum
 
 
@@ -6633,22 +6634,17 @@ def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows)][:-1]
     indent = sum(widths) + 2 * len(widths)
     narrow = bool(widths) and room - indent < 24
+    if narrow:
+        indent = 4
+    wrap = textwrap.TextWrapper(
+        max(room - indent, 10), break_long_words=False, break_on_hyphens=False
+    ).wrap
     texts = []
     for *cells, last in rows:
-        lines = []
         head = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths))
         if narrow:
-            lines.append("  ".join(filter(None, cells)))
-            head = " " * 4
-        lines += textwrap.wrap(
-            last,
-            room,
-            initial_indent=head,
-            subsequent_indent=" " * len(head),
-            break_long_words=False,
-            break_on_hyphens=False,
-        ) or [head.rstrip()]
-        texts.append("\n".join(filter(None, lines)))
+            head = "  ".join(filter(None, cells)) + "\n    "
+        texts.append((head + f"\n{'':{indent}}".join(wrap(last))).rstrip())
     return texts
 
 
@@ -6704,6 +6700,7 @@ def provider_facts(row: Provider) -> tuple[str, str, str, str]:
         "optional": row.setup.optional,
     }
     notes = [
+        row.disabled,
         "one download" if row.single_use == "always" else "",
         "text only" if row.limits.text_only else "",
         *(f"{title}: {', '.join(names)}" for title, names in lists.items() if names),
@@ -7465,7 +7462,7 @@ COMMAND_HELP: Mapping[str, Command] = {
     "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
     "help": Command("Show the help of a command.", "[COMMAND]"),
 }
-COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
+COMMAND_OPTIONS: dict[str, Sequence[Option]] = {
     name: [*itertools.chain.from_iterable(option_groups(command.options).values())]
     for name, command in COMMAND_HELP.items()
 }
@@ -7508,13 +7505,15 @@ def parser_class() -> Any:
             if word in HOST_OPTIONS and "[HOST]" in str(self.usage):
                 return f"`{self.prog} HOST`"
             own = self._option_string_actions
-            known = {}
-            for name, options in COMMAND_OPTIONS.items():
-                known[f"--{name}"] = f"`{program()} {name}`"
-                flags = " ".join(option.flags for option in options).split()
-                known.update((flag, f"`{program()} {name} {flag}`") for flag in flags)
-            known.update((word, alias) for alias in ALIASES.get(word, ()) if alias in own)
-            return known.get(word) or "".join(difflib.get_close_matches(word, own, 1, ALIKE))
+            for alias in ALIASES.get(word, ()):
+                if alias in own:
+                    return alias
+            for name, options in reversed(COMMAND_OPTIONS.items()):
+                if word == f"--{name}":
+                    return f"`{program()} {name}`"
+                if any(word in option.flags.split() for option in options):
+                    return f"`{program()} {name} {word}`"
+            return "".join(difflib.get_close_matches(word, own, 1, ALIKE))
 
     return Parser
 
@@ -7562,7 +7561,8 @@ def epilog(width: int) -> str:
 def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
     """The parser of a command and its arguments.
 
-    Options and files may be in any order; all that follows `--` are files; --no_check is --no-check.
+    Options and files may be in any order; all that follows `--` are files; --no_check is accepted
+    for --no-check.
     """
     parser = build_parser(name)
     cut = list(argv).index("--") if "--" in argv else len(argv)
@@ -8179,14 +8179,12 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
         choices = value.get("choices", ())
     elif word.startswith("-"):
         choices = [*flags, "--help", "--version"]
-    elif not before:
+    elif not before or command == "help":
         choices = COMMAND_OPTIONS
     elif command in ("list", "status"):
         choices = hosts
     elif command == "completion":
         choices = COMPLETION
-    elif command == "help":
-        choices = COMMAND_OPTIONS
     for choice in choices:
         if choice.startswith(word[len(prefix) :]):
             description = f"\t{flags[choice].help}" if choice in flags else ""
@@ -8211,8 +8209,7 @@ def cmd_help(argv: Sequence[str]) -> int:
     _, args = parse_args("help", argv)
     name = args.command or "upload"
     if name not in COMMAND_HELP:
-        hint = suggest_command(name) or f"`{program()} help` shows all commands"
-        raise UsageError(f"unknown command {printable(name)!r}", hint=hint)
+        raise UsageError(f"unknown command {printable(name)!r}", hint=suggest_command(name))
     return COMMANDS[name](["--help"])
 
 

@@ -783,7 +783,7 @@ def test_a_server_without_tls_is_a_sentence(main, sample):
 
 
 def test_the_name_is_sent_and_an_address_is_verified(main, box, sample):
-    """Over TLS the server's name is told (SNI), and a certificate for an address holds for it."""
+    """TLS sends the server's name (SNI), and accepts a certificate for an IP address."""
     with Server(Keeper(), context=box.notary.context("127.0.0.1")) as server:
         assert main("-p", server.at("127.0.0.1"), sample).code == 0
         assert main("-p", server.at("localhost"), "--retry", 0, sample).code == 1
@@ -1253,7 +1253,7 @@ def test_an_early_answer_at_the_head_is_read(main, big):
 
 @pytest.mark.parametrize("close", [True, False])
 def test_an_early_yes_is_no_success(main, big, close):
-    """Nobody can have taken what has not been sent."""
+    """Data that was never sent cannot have been received."""
 
     def manners(talk: Talk):
         talk.body(talk.head(), most=64 << 10)
@@ -1694,7 +1694,7 @@ def test_a_silent_address_does_not_hold_up_the_next():
 
 
 def test_an_address_that_cannot_be_used_at_all_is_passed_over(main, sample):
-    """As where IPv6 is switched off; nobody connects to everybody, so that nothing leaves."""
+    """As on a machine without IPv6; no connection succeeds, so nothing leaves."""
     with Server(Keeper()) as server:
         places = [*socket.getaddrinfo("255.255.255.255", server.port, type=socket.SOCK_STREAM)]
         places += socket.getaddrinfo("127.0.0.1", server.port, type=socket.SOCK_STREAM)
