@@ -1021,9 +1021,8 @@ def slice_body(body: Content, start: int, size: int) -> Content:
     for piece in body:
         first, end = max(start, 0), min(start + size, piece.size)
         if first < end:
-            whole = end - first == piece.size
             part = piece._replace(start=piece.start + first, size=end - first)
-            pieces.append(piece if whole else part)
+            pieces.append(piece if part == piece else part)
         start -= piece.size
         if start + size <= 0:  # an archive may have 200,000 pieces
             break
@@ -7638,7 +7637,7 @@ def cmd_upload(argv: Sequence[str]) -> int:
         stack.callback(terminal.stop)
         try:
             if archive:
-                sources = [archive_or_error(archive, args, options, stack)]
+                sources = [archive_or_error(archive, args, options, stack, terminal)]
             else:
                 sources = [source_or_error(file, options, chain, stack, terminal) for file in files]
         except KeyboardInterrupt:
@@ -7701,9 +7700,14 @@ def archive_name(args: Any) -> str:
 
 
 def archive_or_error(
-    name: str, args: Any, options: UploadOptions, stack: contextlib.ExitStack
+    name: str,
+    args: Any,
+    options: UploadOptions,
+    stack: contextlib.ExitStack,
+    terminal: Terminal,
 ) -> Found:
     """The archive of the arguments; a ZIP is read once for its checksums, unless for --dry-run."""
+    progress = FileProgress(terminal)
     try:
         name_of_epoch = "SOURCE_DATE_EPOCH"
         epoch = checked_type(name_of_epoch, options.settings.get(name_of_epoch), None)
@@ -7718,6 +7722,7 @@ def archive_or_error(
             size = sum(length(member.content) for member in members)
             names = [member.name for member in members if member.content]
             write(f"{printable(name)}: {len(names)} files, {human(size)}: {first_names(names)}")
+        progress.show(name, "reading files")
         if args.tar:
             content = spool_to_file(gzip_blocks(tar_content(members)), stack)
         else:
@@ -7725,6 +7730,8 @@ def archive_or_error(
         return Source(upload_name(name, options.unique), content, length(content), time.time())
     except UploadError as error:
         return error
+    finally:
+        progress.hide()
 
 
 def first_names(names: Sequence[str]) -> str:

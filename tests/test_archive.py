@@ -550,8 +550,8 @@ def test_an_archive_goes_to_s3_in_parts(s3, program, tmp_path):
     env = {"AWS_S3_BUCKET": s3.bucket, **s3.env()}
     done = program("-p", "s3", "--no-check", "-z", "parts", "--remote-path", folder, env=env)
     assert done.returncode == 0, done.stderr
-    found = s3.client().get_object(Bucket=s3.bucket, Key=folder + "parts.zip")
-    assert unzipped(found["Body"].read()) == contents
+    stored = s3.client().get_object(Bucket=s3.bucket, Key=folder + "parts.zip")
+    assert unzipped(stored["Body"].read()) == contents
 
 
 # Memory -------------------------------------------------------------------------------------------
