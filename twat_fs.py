@@ -733,7 +733,7 @@ def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
         folder = os.path.realpath(path) if os.path.islink(path.rstrip("/")) else path
         hint = pipe_hint("tar cf -", folder, ".tar")
         if hint:
-            hint = f"{program()} -z {shell_path(path)}\n  {hint}"
+            hint = f"{program()} -z {shell_path(path)}   or: {hint}"
         return Unreadable(f"{shown}: is a directory", hint=hint)
     file_type, hint = "a device or socket", ""
     if stat.S_ISFIFO(mode):
