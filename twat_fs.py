@@ -472,7 +472,8 @@ class ProviderInfo(NamedTuple):
     """Whether a provider can be used; `timing`: seconds for each phase of a round trip.
 
     `status`: "available" (needs no setting), "configured", "not configured" or "disabled by its
-    owner"; online "works", "failed" or "not asked".  `explanation`: the reason, or the status again.
+    owner"; online "works", "failed" or "not asked".
+    `explanation`: the reason, or the status again.
     """
 
     success: bool
@@ -485,18 +486,18 @@ class ProviderInfo(NamedTuple):
 # 3  What goes wrong -------------------------------------------------------------------------------
 #
 #    UploadError
-#      RetryableError        Unreachable  Busy  NotYet                        retry, then the next host
-#      NonRetryableError     Refused  NoLink  NotVerified                     the next host
-#                            Unsuitable  NotConfigured                        nothing was sent there
-#                            SourceChanged  Unreadable  UsageError  TimedOut  no host can help
-#                            AllProvidersFailed                               has every failure, in order
+#      RetryableError     Unreachable  Busy  NotYet                        retry, then next host
+#      NonRetryableError  Refused  NoLink  NotVerified                     next host
+#                         Unsuitable  NotConfigured                        nothing was sent there
+#                         SourceChanged  Unreadable  UsageError  TimedOut  no host can help
+#                         AllProvidersFailed                               all failures, in order
 
 
 class UploadError(Exception):
     """Why there is no URL.
 
-    `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send", "reply",
-    "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`: part of the
+    `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send",
+    "reply", "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`: part of the
     body was sent; `everywhere`: all other hosts would fail in the same way; `timed_out`; `hint`:
     what the user can do; `unverified`: links that may have a copy of the file.
     """
@@ -627,7 +628,10 @@ class AllProvidersFailed(NonRetryableError):
         return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
 
     def reasons(self) -> list[str]:
-        """A line for each host that was asked, or for several that do not fit for one reason; a repeated hint comes last."""
+        """A line for each host that was tried, and for several that are unsuitable for one reason.
+
+        A repeated hint comes last.
+        """
         hosts: dict[tuple[object, str, str, str], list[str]] = {}
         for f in self.failures:
             if self.no_network and f.phase == "dns":
@@ -2951,7 +2955,7 @@ def catbox_retention(options: UploadOptions) -> Retention:
 
 
 def catbox_error(response: Response) -> Optional[UploadError]:
-    """Anonymous uploads are paused at times for hours, by any status (SpotCompiled#82 2025-08-24)."""
+    """Anonymous uploads are paused at times, by any status (SpotCompiled#82, 2025-08-24)."""
     if re.search("uploads are [a-z ]*paused", response.text(), re.I):
         return busy_error(response, HOUR)
     return empty_means_busy(response)
@@ -3008,7 +3012,7 @@ def filebin_read(response: Response) -> Link:
 
 
 def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
-    """Read the list of the bin, which any client gets as JSON (filebin2 http_bin.go, 2026-06-08)."""
+    """Read the list of the bin, which is public as JSON (filebin2 http_bin.go, 2026-06-08)."""
     base, _, name = link.url.rpartition("/")
     listed = send(Request("GET", base, (("Accept", "application/json"),), idempotent=True))
     if quote_segment(json_at("files", 0, "filename")(listed)) != name:
@@ -3259,7 +3263,7 @@ def etag_of(response: Response) -> str:
 
 
 class Tokens:
-    """Sends requests with a token that may expire meanwhile: a 401 renews it once for all threads."""
+    """Sends requests with a token that may expire: a 401 renews it once for all threads."""
 
     def __init__(self, send: Send, renewed: Optional[Callable[[], Any]], token: Any = "") -> None:
         self.send, self.renewed, self.token = send, renewed, token
@@ -3998,12 +4002,12 @@ class Aws:
         return self.from_cli() if self.signs_on(self.name) else self.own_keys(self.name)
 
     def signs_on(self, name: str) -> bool:
-        """Whether a profile needs `aws sso login`, or `aws login`, which the credentials file beats."""
+        """Whether a profile needs `aws sso login`, or `aws login` (unless it has static keys)."""
         profile, static = self.profile_of(name), "aws_access_key_id" in self.shared.get(name, {})
         return "sso_account_id" in profile or ("login_session" in profile and not static)
 
     def from_cli(self) -> Credentials:
-        """The keys from the AWS CLI (2.9 or newer): it refreshes, asks for codes, and has a cache."""
+        """The keys from the AWS CLI (2.9 or newer), which refreshes, prompts and caches."""
         name = shlex.quote(self.name)
         command = f"aws configure export-credentials --profile {name} --format process"
         try:
@@ -4012,7 +4016,7 @@ class Aws:
             raise not_configured(str(error), command) from error
 
     def own_keys(self, name: str) -> Optional[Credentials]:
-        """The keys of one file, the credentials file first: keys of two files do not fit together."""
+        """The keys of one file, the credentials file first: files are not mixed."""
         profile, shared = self.profile_of(name), self.shared.get(name, {})
         fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
         if "credential_process" in profile and fields[0] not in shared:
@@ -4105,7 +4109,7 @@ class Aws:
         return parse_credentials(json_object(response.body), who)
 
     def from_imds(self) -> Optional[Credentials]:
-        """The keys of an EC2 machine (IMDSv2); one second is enough for the service on the machine."""
+        """The keys of an EC2 machine (IMDSv2), whose service responds within a second."""
         if parse_bool(self.settings.get("AWS_EC2_METADATA_DISABLED", "")):
             return None
         server = self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
@@ -4185,7 +4189,8 @@ def read_ini(path: str) -> Sections:
     """
     if not os.path.exists(os.path.expanduser(path)):
         return {}
-    parser = configparser.RawConfigParser(default_section=None, strict=False)  # type: ignore[call-overload]
+    no_default: Any = None
+    parser = configparser.RawConfigParser(default_section=no_default, strict=False)
     try:
         parser.read_string(text_file(path))
     except configparser.Error as error:  # its message repeats the line, which may be a secret
@@ -4338,7 +4343,8 @@ def s3_error(response: Response) -> Optional[UploadError]:
     return Refused(message, phase="reply", status=status) if code and status == 200 else None
 
 
-# "expecting 'X'" (AWS, Scaleway), "expected: 20261128/X/s3/..." (Garage), "must be one of: X, ..." (R2).
+# "expecting 'X'" (AWS, Scaleway), "expected: 20261128/X/s3/..." (Garage), "must be one of: X, ..."
+# (R2).
 REGION_IN_TEXT = (
     r"\b(?:expecting|expected|in this region|one of):? ['\"]?(?:[0-9]{8}/)?([A-Za-z0-9-]+)"
 )
@@ -4558,7 +4564,7 @@ S3_ERRORS = {  # code: message and hint
 
 
 def digests(part: Content, sha256: bool, crc32: bool) -> tuple[str, str]:
-    """SHA-256 (hex) and CRC-32 (base64) of a part, read once before it is sent; "" if not wanted."""
+    """SHA-256 (hex) and CRC-32 (base64) of a part, which is read once; "" if not wanted."""
     digest, crc = hashlib.sha256(), 0
     for data in read_body(part) if sha256 or crc32 else ():
         crc = zlib.crc32(data, crc) if crc32 else 0
@@ -5664,7 +5670,7 @@ def origin_of(provider: Provider) -> Target:
 
 
 class Uploader:
-    """Uploads files to one chain of hosts, from several threads; skips hosts that failed for good."""
+    """Uploads files to one chain of hosts, from several threads; skips hosts that failed."""
 
     def __init__(self, options: UploadOptions, chain: Sequence[Provider]) -> None:
         self.options, self.chain, self.transport = options, chain, Transport(network_of(options))
@@ -6678,16 +6684,21 @@ def retention_text(retention: Retention) -> str:
 
 # 15  serve ----------------------------------------------------------------------------------------
 #
-#    serve: this machine is the host.  With files it gives those and nothing else; without, it receives by the protocol
-#    of transfer.sh.  GET /TOKEN/NAME  PUT /NAME  POST / (multipart)  DELETE /TOKEN/NAME/DELETE-TOKEN
+#    This machine is the host.  With files it serves those and nothing else; without, it receives
+#    files by the protocol of transfer.sh:
+#
+#    GET /TOKEN/NAME   PUT /NAME   POST / (multipart)   DELETE /TOKEN/NAME/DELETE-TOKEN
 
 
 class HTTPError(Exception):
-    """A response that is no success: status and one sentence."""
+    """An error response: status and one sentence."""
 
 
 class StoredFile(NamedTuple):
-    """A file that is served until a time (seconds since 1970); only a received one can be deleted."""
+    """A file that is served until it expires (seconds since 1970).
+
+    Only a received file has a delete token.
+    """
 
     path: str
     name: str
@@ -6697,7 +6708,7 @@ class StoredFile(NamedTuple):
 
 
 class Store:
-    """The files by their unguessable tokens; with a folder also the rules for receiving more."""
+    """The served files by unguessable token; `folder` and limits are for received files."""
 
     def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER) -> None:
         self.folder, self.max_size, self.keep = folder, max_size, keep
@@ -6708,7 +6719,10 @@ class Store:
     def receive(
         self, name: str, blocks: Iterable[bytes], expires: float, downloads: float
     ) -> tuple[str, StoredFile]:
-        """Write a file under another name, and rename it when it is complete; a failed one is deleted."""
+        """Write a file, and rename it once it is complete; an incomplete one is deleted.
+
+        Raises HTTPError.
+        """
         token, name = random_name(), stored_name(name)
         folder = os.path.join(self.folder, token)
         stored = StoredFile(os.path.join(folder, name), name, random_name(), expires, downloads)
@@ -6736,21 +6750,16 @@ class Store:
         return token, stored
 
     def check_space(self, size: int) -> None:
-        """Refuse to fill the disk.  An unreadable folder is reported by writing into it."""
+        """Keep RESERVE bytes of the disk free; an unreadable folder fails when it is written to."""
         with contextlib.suppress(OSError):
             if shutil.disk_usage(self.folder).free < size + RESERVE:
                 raise HTTPError(507, "Disk is full")
 
     def find(self, token: str, name: str, take: bool = False) -> StoredFile:
-        """The file, if it may still be fetched; `take` uses up one of its downloads."""
+        """A file that has not expired; `take` counts a download.  Raises HTTPError 404."""
         with self.lock:
             stored = self.files.get(token)
-            if (
-                not stored
-                or stored.name != name
-                or stored.downloads_left <= 0
-                or stored.expires <= time.time()
-            ):
+            if not stored or stored.name != name or is_over(stored):
                 raise HTTPError(404, "Not found")
             self.files[token] = stored._replace(downloads_left=stored.downloads_left - take)
             return stored
@@ -6762,14 +6771,19 @@ class Store:
             remove_tree(os.path.dirname(stored.path))
 
     def sweep(self) -> None:
+        """Delete what has expired."""
         for token, stored in list(self.files.items()):
-            if stored.expires <= time.time() or stored.downloads_left <= 0:
+            if is_over(stored):
                 self.remove(token)
 
     def close(self) -> None:
-        """Leaves nothing half-written behind."""
+        """Delete incomplete files."""
         for folder in list(self.unfinished):
             remove_tree(folder)
+
+
+def is_over(stored: StoredFile) -> bool:
+    return stored.expires <= time.time() or stored.downloads_left <= 0
 
 
 def random_name() -> str:
@@ -6781,19 +6795,22 @@ def remove_tree(folder: str) -> None:
 
 
 def open_nofollow(path: str, flags: int) -> int:
-    """An opener of this very file, and of none to which a link in its place leads."""
+    """An opener for `open` that follows no symbolic link."""
     return open_nonblocking(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def stored_name(name: str) -> str:
-    """A name for our own disk: not hidden, and none that Windows keeps for itself."""
+    """A file name for this disk: not hidden, and not reserved by Windows."""
     clean = re.sub(r'[<>:"|?*]', "_", safe_name(name)).strip(". ") or "file"
     reserved = r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)"
     return safe_name("_" + clean) if re.match(reserved, clean) else clean
 
 
 class HeadReader(io.BufferedReader):
-    """What a client sends.  Its lines hold no control characters: Python's parser, and proxies, differ about them."""
+    """The bytes from a client, without control characters in lines.
+
+    Python's parser and proxies read such characters in different ways.
+    """
 
     def readline(self, size: Optional[int] = -1) -> bytes:
         line = super().readline(size)
@@ -6803,7 +6820,7 @@ class HeadReader(io.BufferedReader):
 
 
 class ServeHandler(RequestHandler):
-    """Answers the requests of one connection; `start_server` joins it with http.server's handler."""
+    """The requests of one connection; `start_server` combines it with http.server's handler."""
 
     store: Store
     token, url, quiet = "", "", False
@@ -6827,23 +6844,29 @@ class ServeHandler(RequestHandler):
             self.reject(error)
 
     def parse_request(self) -> bool:
-        """A proxy before us must see the same end of the request, or it takes the rest for a second one."""
+        """Parse the head, and reject a request whose end a proxy could see elsewhere.
+
+        The proxy would read the rest as a second request (request smuggling).
+        """
         if not super().parse_request():
             return False
         sizes = self.headers.get_all("Content-Length", [])
         codings = self.headers.get_all("Transfer-Encoding", [])
-        # what the parser holds for a body stands after a line that is no header
+        # What Python's parser calls the payload is after an invalid header line.
         if len(sizes) + len(codings) > 1 or self.headers.get_payload():
             raise HTTPError(400, "Malformed request")
         if codings and codings[0].strip().lower() != "chunked":
             raise HTTPError(501, "Unsupported Transfer-Encoding")
         if self.command not in ("PUT", "POST") and (codings or sizes not in ([], ["0"])):
-            self.close_connection = True  # nobody reads the body
+            self.close_connection = True  # the body is not read
         self.expect(FOREVER, busy=True)
         return True
 
     def expect(self, limit: float, busy: bool) -> None:
-        """The next bytes may take 20 seconds, and one more for each 500 bytes (so does Apache's mod_reqtimeout)."""
+        """Allow 20 seconds for the next bytes, and one more for each 500 bytes.
+
+        Apache's mod_reqtimeout does the same.
+        """
         self.limit, self.busy, self.progress = limit, busy, time.monotonic()
         self.deadline = self.progress + 20
         self.server.handlers[self.connection] = self
@@ -6872,13 +6895,10 @@ class ServeHandler(RequestHandler):
                 raise HTTPError(404, "Not found")
             size, etag = info.st_size, f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
             modified = self.date_time_string(info.st_mtime)
-            sample = file.read(CHUNK)
-            if size > CHUNK:  # up to a whole line: no character is cut
-                sample = sample.rpartition(b"\n")[0] or sample
-            headers = file_headers(stored, (memory_slice(sample),))
+            headers = file_headers(stored, text_sample(file, size))
             headers += [("ETag", etag), ("Last-Modified", modified)]
-            known = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
-            if etag in known or known == modified:
+            cached = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
+            if etag in cached or cached == modified:
                 self.head(304, *headers)
                 return
             same = self.headers.get("If-Range", etag) in (etag, modified)
@@ -6896,7 +6916,7 @@ class ServeHandler(RequestHandler):
         for offset in range(start, end, 256 * KiB):
             size = min(end - offset, 256 * KiB)
             if self.connection.sendfile(file, offset, size) < size:
-                self.close_connection = True  # the file became shorter: the client must notice
+                self.close_connection = True  # the file became shorter: the client sees an error
                 return
             self.progress = time.monotonic()
 
@@ -6918,25 +6938,27 @@ class ServeHandler(RequestHandler):
                 links.append(self.save(*part))
             if not links:
                 raise HTTPError(400, "No file in the form")
-        except (HTTPError, OSError):  # nobody would learn where the first ones are
+        except (HTTPError, OSError):  # the links of the first files would be lost
             for url, _ in links:
                 self.store.remove(url.split("/")[-2])
             raise
         self.reply_links(links)
 
     def do_DELETE(self) -> None:
-        token, name, delete = self.parts(3)
+        token, name, delete_token = self.parts(3)
         stored = self.store.find(token, name)
-        if not stored.delete_token or not hmac.compare_digest(
-            delete.encode(), stored.delete_token.encode()
-        ):
+        same = hmac.compare_digest(delete_token.encode(), stored.delete_token.encode())
+        if not (stored.delete_token and same):
             raise HTTPError(404, "Not found")
         self.store.remove(token)
         self.reply(200, "")
 
     def parts(self, count: int = 0) -> list[str]:
-        """The segments of the path below --url, unquoted; a quoted slash stays within its segment."""
-        prefix = re.escape(urllib.parse.urlsplit(self.url).path)  # which a proxy may have removed
+        """The unquoted segments of the path below --url; a quoted slash stays in its segment.
+
+        A proxy may have removed the path of --url.
+        """
+        prefix = re.escape(urllib.parse.urlsplit(self.url).path)
         path = re.sub(f"^{prefix}(?=/)", "", self.path.partition("?")[0])
         segments = [urllib.parse.unquote(segment) for segment in path.split("/")[1:]]
         if count and len(segments) != count:
@@ -6959,7 +6981,7 @@ class ServeHandler(RequestHandler):
             self.wfile.write(data)
 
     def reject(self, error: HTTPError) -> None:
-        """Answer, and listen a moment longer: a client that still sends would lose the response."""
+        """Respond with an error, then read on, so that a client that still sends can read it."""
         self.close_connection = True
         status, message = error.args
         challenge = [("WWW-Authenticate", 'Basic realm="twat-fs"')] if status == 401 else []
@@ -6975,18 +6997,15 @@ class ServeHandler(RequestHandler):
         days = self.positive_int_header("Max-Days")
         downloads = self.positive_int_header("Max-Downloads")
         if days < FOREVER and days * DAY > self.store.keep:
-            raise HTTPError(400, f"Kept for {duration(self.store.keep)} at most")
+            raise HTTPError(400, f"Max-Days is limited to {duration(self.store.keep)}")
         expires = time.time() + min(days * DAY, self.store.keep)
         token, stored = self.store.receive(name, blocks, expires, downloads)
         url = f"{self.base_url()}/{token}/{quote_segment(stored.name)}"
         return url, f"{url}/{stored.delete_token}"
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
-        self.reply(
-            200,
-            "\n".join(url for url, _ in links),
-            *(("X-Url-Delete", delete) for _, delete in links),
-        )
+        urls = "\n".join(url for url, _ in links)
+        self.reply(200, urls, *(("X-Url-Delete", delete) for _, delete in links))
 
     def positive_int_header(self, name: str) -> float:
         value = self.headers.get(name)
@@ -6996,22 +7015,25 @@ class ServeHandler(RequestHandler):
         return number or FOREVER
 
     def forwarded(self, name: str) -> str:
-        """What the proxy before us has added last to an X-Forwarded header; only one on this machine is trusted."""
+        """The last value in an X-Forwarded header; only a proxy on this machine is trusted."""
         if not is_loopback(self.client_address[0]):
             return ""
         return str(self.headers.get(f"X-Forwarded-{name}", "")).rpartition(",")[2].strip()
 
     def base_url(self) -> str:
-        """Where the client sees us: its own Host header, which goes back to it alone."""
+        """The URL of this server as the client sees it, by its own Host header."""
         host = self.forwarded("Host") or self.headers.get("Host", "")
         scheme = "https" if self.forwarded("Proto").lower() == "https" else "http"
         good = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", host)
         return self.url or (f"{scheme}://{host}" if good else address_of(self.server))
 
     def check_origin(self) -> None:
-        """Refuse what a page of another site sends: by a form or script (CSRF), or under a name of its own that was
-        made to lead here (DNS rebinding).  Such a page can send X-Forwarded-Host, but it reaches our own port; a
-        proxy listens on another."""
+        """Reject requests of pages of other sites.
+
+        They come from a form or a script (CSRF), or under a domain of the site that was pointed to
+        this machine (DNS rebinding).  Such a page can send X-Forwarded-Host, but only to the port
+        of this server; a proxy listens on another.
+        """
         host, forwarded = self.headers.get("Host", "").lower(), self.forwarded("Host").lower()
         ours = urllib.parse.urlsplit(self.url).netloc
         origin = re.sub("^https?://", "", self.headers.get("Origin", ""))
@@ -7026,7 +7048,7 @@ class ServeHandler(RequestHandler):
             raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (serve --url or --token)")
 
     def check_upload_allowed(self) -> int:
-        """The length of a body that may be sent, or -1 if it comes in chunks."""
+        """The size of a body that may be uploaded, -1 if it is chunked; raises HTTPError."""
         if not self.store.folder:
             raise HTTPError(405, "Uploads are disabled")
         self.check_origin()
@@ -7045,7 +7067,7 @@ class ServeHandler(RequestHandler):
         return size
 
     def handle_expect_100(self) -> bool:
-        """curl asks before it sends much: refuse before, not after."""
+        """Reject before the body is sent: curl waits for this with large bodies."""
         self.check_upload_allowed()
         return super().handle_expect_100()
 
@@ -7065,17 +7087,18 @@ class ServeHandler(RequestHandler):
     def read_chunked(self) -> Iterator[bytes]:
         size, left = -1, self.store.max_size
         while size:
-            head = re.fullmatch(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n", self.rfile.readline(KiB))
-            if not head:
+            line = self.rfile.readline(KiB)
+            match = re.fullmatch(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n", line)
+            if not match:
                 raise HTTPError(400, "Malformed chunk")
-            size = int(head.group(1), 16)
+            size = int(match[1], 16)
             left -= size
             if left < 0:
                 raise HTTPError(413, f"File too large: at most {human(self.store.max_size)}")
             yield from self.read_exactly(size)
-            # the end of the chunk; after the last one, trailers
+            # The end of the chunk; after the last one come trailers.
             ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))
-            if all(line.strip() for line in ends):
+            if all(end.strip() for end in ends):
                 raise HTTPError(400, "Malformed chunk")
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -7084,7 +7107,7 @@ class ServeHandler(RequestHandler):
 
 
 def same_token(header: str, token: str) -> bool:
-    """Whether it is "Bearer TOKEN", or Basic with the token as password of whatever user."""
+    """Whether an Authorization header has the token: as Bearer, or as the password of any user."""
     scheme, _, encoded = header.partition(" ")
     password = encoded.strip().encode("latin-1")
     if scheme.lower() != "bearer":
@@ -7095,8 +7118,16 @@ def same_token(header: str, token: str) -> bool:
     return hmac.compare_digest(password, token.encode())
 
 
+def text_sample(file: Any, size: int) -> Content:
+    """The start of a file up to a line end, so that no character is cut."""
+    sample = file.read(CHUNK)
+    if size > CHUNK:
+        sample = sample.rpartition(b"\n")[0] or sample
+    return (Slice(sample, 0, len(sample)),)
+
+
 def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
-    """Never shown as a page of this machine: always saved, under its name."""
+    """The headers of a download: the file is saved under its name, never shown as a page."""
     plain = re.sub(r'[^ -~]|["\\]', "_", stored.name)
     name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote_segment(stored.name)}"
     return [
@@ -7104,12 +7135,12 @@ def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
         ("Content-Disposition", name),
         ("X-Content-Type-Options", "nosniff"),
         ("Accept-Ranges", "bytes"),
-        ("Cache-Control", "no-cache"),  # a copy is asked about: the file may be deleted, or used up
+        ("Cache-Control", "no-cache"),  # the file may be deleted meanwhile
     ]
 
 
 def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
-    """Start and end of a single range (RFC 9110); what is no such range asks for the whole."""
+    """Start and end of a single range (RFC 9110); of the whole file for any other value."""
     match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header or "", re.ASCII)
     if not match or match.group() == "bytes=-":
         return 0, size
@@ -7122,53 +7153,53 @@ def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
 
 
 class MultipartReader:
-    """A multipart body, read while it comes; after it we add an empty line, which then ends whatever is its last head."""
+    """A multipart body, parsed while it arrives.
+
+    An empty line is added after it: it ends the head of the closing delimiter.
+    """
 
     def __init__(self, blocks: Iterator[bytes], boundary: bytes) -> None:
-        self.blocks, self.mark, self.data = (
-            itertools.chain(blocks, (b"\r\n\r\n",)),
-            b"\r\n--" + boundary,
-            b"\r\n",
-        )
+        self.blocks = itertools.chain(blocks, (b"\r\n\r\n",))
+        self.delimiter, self.data = b"\r\n--" + boundary, b"\r\n"
 
     def files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
-        """Name and bytes of each file, one after the other; plain fields are passed over."""
-        part = self.until(self.mark)  # first, what may stand before the first one
+        """Yield name and content of each file, one after the other; plain fields are skipped."""
+        part = self.read_until(self.delimiter)  # the preamble
         while True:
-            for _ in part:  # whatever of it nobody has read
+            for _ in part:  # the rest of a part that the caller did not read
                 pass
             head = self.head()
             if head.startswith(b"--"):
                 break
-            name, part = file_name_of(head), self.until(self.mark)
+            name, part = file_name_of(head), self.read_until(self.delimiter)
             if name is not None:
                 yield name, part
-        for _ in self.blocks:  # what may follow the end
+        for _ in self.blocks:  # the epilogue
             pass
 
     def head(self) -> bytes:
         data = b""
-        for piece in self.until(b"\r\n\r\n"):
+        for piece in self.read_until(b"\r\n\r\n"):
             data += piece
             if len(data) > 16 * KiB:
-                raise HTTPError(400, "The head of a part is too long")
+                raise HTTPError(400, "Head of a part too long")
         return data
 
-    def until(self, mark: bytes) -> Iterator[bytes]:
-        """What stands before the next mark, which is taken away too."""
-        while mark not in self.data:
-            safe = max(0, len(self.data) - len(mark) + 1)
+    def read_until(self, delimiter: bytes) -> Iterator[bytes]:
+        """Yield the bytes before the next delimiter, and skip the delimiter."""
+        while delimiter not in self.data:
+            safe = max(0, len(self.data) - len(delimiter) + 1)
             yield self.data[:safe]
             block = next(self.blocks, b"")
             if not block:
                 raise HTTPError(400, "Form ended too early")
             self.data = self.data[safe:] + block
-        before, _, self.data = self.data.partition(mark)
+        before, _, self.data = self.data.partition(delimiter)
         yield before
 
 
 def file_name_of(head: bytes) -> Optional[str]:
-    """The file name in the head of a part, or its `filename*` (RFC 8187); None if the part is a plain field."""
+    """The `filename` or `filename*` (RFC 8187) in the head of a part; None for a plain field."""
     plain = rb'=(?:"((?:[^"\\]|\\.)*)"|([^;\r\n]*))'
     start = rb"(?im)^content-disposition:[^\n]*?;\s*filename"
     match = re.search(start + rb"(?:" + plain + rb"|\*=utf-8'[^']*'([^;\s]*))", head)
@@ -7181,7 +7212,7 @@ def file_name_of(head: bytes) -> Optional[str]:
 
 
 class Accepted(NamedTuple):
-    """A connection whose handler is still being made, but which counts already."""
+    """A connection without a handler yet; it counts for `max_connections`."""
 
     connection: Any
     progress: float
@@ -7189,29 +7220,27 @@ class Accepted(NamedTuple):
 
 
 class Server(ThreadingHTTPServer):
-    """A thread for each connection; `start_server` joins it with http.server's class."""
+    """A thread for each connection; `start_server` combines it with http.server's class."""
 
-    allow_reuse_address = sys.platform != "win32"  # there it would share the port with another
+    allow_reuse_address = sys.platform != "win32"  # there two programs would share the port
     request_queue_size = 128
     store: Store
     handlers: dict[Any, Any]  # by connection: a ServeHandler
-    max_connections = 256  # the others wait in the system's queue
+    max_connections = 256  # further ones wait in the queue of the system
 
     def server_bind(self) -> None:
-        if sys.platform == "win32":  # nor may others share it with us
+        if sys.platform == "win32":  # keep other programs from sharing the port
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        super(http.server.HTTPServer, self).server_bind()  # its own asks the name server who we are
+        super(http.server.HTTPServer, self).server_bind()  # HTTPServer's does a DNS lookup
         self.server_port = self.server_address[1]
 
     def get_request(self) -> Any:
-        """Accept a connection.  Where there is no room for it, or no descriptor, pause: it is offered again."""
+        """Accept a connection; pause if there are too many, or no descriptors: it stays queued."""
         try:
             while len(self.handlers) >= self.max_connections:
                 self.make_room()
             request, address = super().get_request()
-            self.handlers[request] = Accepted(
-                request, time.monotonic()
-            )  # until its thread has begun
+            self.handlers[request] = Accepted(request, time.monotonic())
             return request, address
         except OSError as error:
             if error.errno == errno.EMFILE:  # files need descriptors, too
@@ -7220,7 +7249,7 @@ class Server(ThreadingHTTPServer):
             raise
 
     def make_room(self) -> None:
-        """Close the connection that is idle longest, else that made no progress longest, if for a minute."""
+        """Close the connection that is idle longest, or that made no progress for a minute."""
         handlers = list(self.handlers.values())
         handler = min(handlers, key=lambda handler: (handler.busy, handler.progress))
         if handler.busy and handler.progress > time.monotonic() - 60:
@@ -7230,7 +7259,7 @@ class Server(ThreadingHTTPServer):
             handler.connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
-        """Called forevery connection, also where no thread could be started for it."""
+        """Forget the connection; also called if no thread could be started for it."""
         super().shutdown_request(request)
         self.handlers.pop(request, None)
 
@@ -7238,11 +7267,11 @@ class Server(ThreadingHTTPServer):
         self.store.sweep()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """The other side went away."""
+        """Ignore errors of connections that clients have closed."""
 
 
 def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any) -> Any:
-    """A server that already listens; another port is taken if this one is not free and nobody insists."""
+    """A server that listens; on another port if this one is in use, unless `strict`."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     own = {"store": store, "handlers": {}, "address_family": family}
     server = type("BoundServer", (Server, http.server.ThreadingHTTPServer), own)
@@ -7251,16 +7280,15 @@ def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any
     try:
         return server((bind, port), handler)
     except OSError as error:
-        # Windows: taken alone, or kept for Hyper-V
+        # EACCES on Windows: in exclusive use, or reserved for Hyper-V.
         if not strict and error.errno in (errno.EADDRINUSE, errno.EACCES):
             return server((bind, 0), handler)
-        raise UsageError(
-            f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}", phase="serve"
-        ) from error
+        reason = f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}"
+        raise UsageError(reason, phase="serve") from error
 
 
 def address_of(server: Any) -> str:
-    """The URL under which others reach the server."""
+    """The URL of the server for other machines."""
     host, port = server.server_address[:2]
     if host in ("0.0.0.0", "::"):
         host = own_address() or "127.0.0.1"
