@@ -497,9 +497,10 @@ class UploadError(Exception):
     """Why there is no URL.
 
     `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send",
-    "reply", "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`: part of the
-    body was sent; `everywhere`: all other hosts would fail in the same way; `timed_out`; `hint`:
-    what the user can do; `unverified`: links that may have a copy of the file.
+    "reply", "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`:
+    part of the body was sent; `everywhere`: all other hosts would fail in the same way;
+    `timed_out`; `hint`: what the user can do; `unverified`: links that may have a copy of the
+    file.
     """
 
     exit_code = 1
@@ -6558,11 +6559,8 @@ def copy_line(link: Unverified) -> str:
 def failure_lines(outcome: Outcome) -> list[str]:
     """The file and the reason; then a line for each host that was asked."""
     error = outcome.error
-    head = (
-        f"{printable(outcome.file)}: "
-        if outcome.file and not isinstance(error, (Unreadable, SourceChanged))
-        else ""
-    )
+    named = isinstance(error, (Unreadable, SourceChanged))  # by its own message
+    head = f"{printable(outcome.file)}: " if outcome.file and not named else ""
     lines = [f"twat-fs: {head}{error and error.summary}"]
     if isinstance(error, AllProvidersFailed):
         lines += [f"  {line}" for line in error.reasons()]
@@ -7123,7 +7121,7 @@ def text_sample(file: Any, size: int) -> Content:
     sample = file.read(CHUNK)
     if size > CHUNK:
         sample = sample.rpartition(b"\n")[0] or sample
-    return (Slice(sample, 0, len(sample)),)
+    return (memory_slice(sample),)
 
 
 def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
