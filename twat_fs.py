@@ -205,9 +205,8 @@ def parse_duration(value: str) -> Optional[int]:
 
 def short_duration(seconds: float) -> str:
     """For --expire: 1h, 36h, 3d."""
-    return next(
-        f"{int(seconds // UNITS[unit])}{unit}" for unit in "ydhms" if not seconds % UNITS[unit]
-    )
+    whole = round(seconds)
+    return next(f"{whole // UNITS[unit]}{unit}" for unit in "ydhms" if not whole % UNITS[unit])
 
 
 def parse_seconds(value: str) -> Optional[float]:

@@ -992,7 +992,7 @@ def test_storage_to_is_asked_in_three_steps_by_one_visitor(net, put):
     [
         ([], None),
         (["--expire", "3d"], None),
-        (["--expire", "1h"], 1),
+        (["--expire", "12h"], 1),
         (["--keep", "4d"], 4),
         (["--expire", "7d"], 7),
     ],

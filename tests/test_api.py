@@ -75,7 +75,7 @@ RESULTS = [
     ("catbox", "full", 2 * t.YEAR, False, {}),
     ("catbox", "full", FOREVER, False, {"settings": {"CATBOX_USERHASH": "h"}}),
     ("litterbox", "full", 3 * DAY, False, {}),
-    ("litterbox", "full", 12 * t.HOUR, False, {"expire": 2 * t.HOUR}),
+    ("litterbox", "full", t.HOUR, False, {"expire": 2 * t.HOUR}),
     ("x0at", "full", t.x0at_ttl(len(DATA)), False, {}),
     ("tmpfilelink", "full", 7 * DAY, False, {}),
     ("tmpfilesorg", "full", DAY, False, {}),
@@ -294,7 +294,7 @@ WRONG_CALLS = [
     (None, None, {"name": "a/b"}, t.UsageError),
     (None, None, {"proxy": "ftp://h:1"}, t.UsageError),
     (None, None, {"cacert": "missing.pem"}, t.UsageError),
-    (None, None, {"expire": 400 * DAY}, t.AllProvidersFailed),
+    (None, None, {"expire": 4000 * DAY}, t.AllProvidersFailed),
     (None, "catbox", {"once": True}, t.AllProvidersFailed),
     (None, "transfersh", {}, t.AllProvidersFailed),
 ]

@@ -959,9 +959,15 @@ def test_a_wrong_litterbox_expiration_puts_it_out_and_no_other_host(box, run, fi
 # How long -----------------------------------------------------------------------------------------
 
 WISHES = {
-    "--expire 10m": ("litterbox", "time", b"1h"),
+    "--expire 10m": ("tmpfilesorg", "expire", b"600"),
     "--expire 1h": ("litterbox", "time", b"1h"),
-    "--expire 13h": ("litterbox", "time", b"24h"),
+    "--expire 2h": ("tmpfilesorg", "expire", b"7200"),
+    "--expire 1d12h": ("tmpfilesorg", "expire", b"129600"),
+    "--expire 6d": ("filebin", None, None),
+    "--expire 10h -p litterbox": ("litterbox", "time", b"12h"),
+    "--expire 20h -p litterbox,tmpfilesorg": ("litterbox", "time", b"24h"),
+    "--expire 2h -p uguu": ("uguu", None, None),
+    "--expire 2h --keep 3h -p tmpfilesorg": None,
     "--expire 3d": ("litterbox", "time", b"72h"),
     "--expire 10m -p tmpfilesorg": ("tmpfilesorg", "expire", b"600"),
     "--expire 10m -p uguu,tmpfilesorg,litterbox": ("tmpfilesorg", "expire", b"600"),
@@ -977,6 +983,9 @@ WISHES = {
 
 @pytest.mark.parametrize("line", WISHES)
 def test_a_wished_life_chooses_the_host_and_its_field(box, run, file, line):
+    if not WISHES[line]:
+        assert run(file(), *line.split()).code == 2 and not box.uploads()
+        return
     provider, field, value = WISHES[line]
     assert run(file(), *line.split()).code == 0
     (seen,) = box.uploads()
@@ -1761,16 +1770,24 @@ def test_verbose_says_how_long_it_is_kept_and_how_to_remove_it(run, file):
 
 
 def test_a_longer_expiry_than_requested_is_reported(run, file):
-    ran = run("-e", "10m", file())
-    assert (
-        ran.code == 0
-        and "litterbox: link expires in 1 hour (closest available to 10 minutes)\n" in ran.err
-    )
-    assert "nearer" not in run("-e", "12h", file()).err
-    assert (
-        "litterbox (1 hour), tmpfilesorg (10 minutes)\n"
-        in run("-e", "10m", "--dry-run", file()).out
-    )
+    ran = run("-e", "2h", "-p", "litterbox", file())
+    sentence = "litterbox: link expires in 1 hour (closest available to 2 hours)\n"
+    assert ran.code == 0 and sentence in ran.err
+    assert run("-e", "12h", "-p", "litterbox", file()).err == ""
+    order = "tmpfilesorg (2 hours), uguu (3 hours), litterbox (1 hour)\n"
+    assert order in run("-e", "2h", "--dry-run", file()).out
+
+
+def test_another_expiry_is_reported_before_the_upload(run, file, box):
+    box.fault("litterbox.catbox.moe", "status", status=403)
+    ran = run("-e", "10h", "-p", "litterbox", file())
+    assert ran.code == 1 and "link expires in 12 hours (closest available to 10 h" in ran.err
+
+
+def test_a_host_that_does_not_fit_names_the_closest_expiry(run, file, box):
+    ran = run("-e", "4h", "-p", "litterbox", file())
+    assert ran.code == 5 and not box.uploads()
+    assert "closest expiry is 12 hours   use --expire 12h" in ran.err
 
 
 def test_what_was_not_sent_because_another_file_was_not_proven_is_not_uploaded(run, file, box):

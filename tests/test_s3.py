@@ -827,7 +827,9 @@ def test_temporary_credentials_and_when_their_link_ends(moto, program, tmp_path)
     done = program("-p", "s3", "--json", "--no-check", file_of(tmp_path, 10, "temporary"), env=env)
     result = json.loads(done.stdout)
     assert done.returncode == 0 and result["expires"] == credentials["AWS_CREDENTIAL_EXPIRATION"]
-    assert "the link ends with the temporary credentials (" + result["expires"][:10] in done.stderr
+    assert (
+        "the link expires with its temporary credentials (" + result["expires"][:10] in done.stderr
+    )
     assert (
         "X-Amz-Security-Token=" + quote(credentials["AWS_SESSION_TOKEN"], safe="") in result["url"]
     )
@@ -840,12 +842,13 @@ def test_a_link_is_not_promised_longer_than_its_credentials_live(moto, program, 
     assert (done.returncode, done.stdout) == (
         5,
         "",
-    ) and "the credentials are temporary, and a link ends with them" in done.stderr
+    ) and "with its temporary credentials" in done.stderr
     done = program(
         "-p", "s3", "--keep", "10m", "--no-check", file_of(tmp_path, 10, "kept"), env=env
     )
     assert (
-        done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr
+        done.returncode == 0
+        and "the link expires with its temporary credentials (20" in done.stderr
     )
 
 
@@ -862,7 +865,8 @@ def test_what_has_been_stored_is_told_though_its_credentials_live_too_short_by_t
     path = file_of(tmp_path, 80_000, "slowly")
     done = program("-p", "s3", "--keep", "1m", "--limit-rate", "10K", "--no-check", path, env=env)
     assert (
-        done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr
+        done.returncode == 0
+        and "the link expires with its temporary credentials (20" in done.stderr
     ), done.stderr
     assert (
         int(re.search("X-Amz-Expires=([0-9]+)", done.stdout).group(1)) < 60

@@ -446,7 +446,8 @@ def test_a_role(aws, box, small):
 
 def good_but_ending(done):
     assert (
-        done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr
+        done.returncode == 0
+        and "the link expires with its temporary credentials (20" in done.stderr
     ), done.stderr
     assert len(done.stderr.splitlines()) == 1
     return done.stdout.strip()
