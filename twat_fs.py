@@ -205,8 +205,8 @@ def parse_duration(value: str) -> Optional[int]:
 
 def short_duration(seconds: float) -> str:
     """For --expire: 1h, 36h, 3d."""
-    whole = round(seconds)
-    return next(f"{whole // UNITS[unit]}{unit}" for unit in "ydhms" if not whole % UNITS[unit])
+    rounded = round(seconds)
+    return next(f"{rounded // UNITS[unit]}{unit}" for unit in "ydhms" if not rounded % UNITS[unit])
 
 
 def parse_seconds(value: str) -> Optional[float]:
