@@ -38,11 +38,12 @@ The chapters, bottom-up; each needs only earlier ones:
      8  Hosts that take several requests
      9  Amazon S3
     10  The hosts
-    11  Settings
-    12  The engine
-    13  Progress and output
-    14  serve
-    15  The command line
+    11  Custom hosts
+    12  Settings
+    13  The engine
+    14  Progress and output
+    15  serve
+    16  The command line
 
 A provider is a function (source, options, send) -> Link, whose only way to the network is `send`.
 
@@ -335,6 +336,7 @@ class Request(NamedTuple):
     response_timeout: Optional[float] = None  # after the body; None: the stall timeout
     stop: Any = None  # a threading.Event that ends the sending
     ca_bundle: Optional[str] = None  # certificates for this host, unless --cacert is used
+    secrets: tuple[str, ...] = ()  # more values that are masked in messages
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {redact_url(self.url)} {length(self.body)} bytes>"
@@ -373,6 +375,8 @@ class Link(NamedTuple):
     warning: str = ""
     hint: str = ""  # if the link cannot be downloaded
     denied: str = ""  # the hint for 401 and 403
+    delete_page: Optional[str] = None  # URL that deletes the file when it is opened, or asks
+    thumbnail: Optional[str] = None  # URL of a small picture
 
 
 class UploadOptions(NamedTuple):
@@ -1169,6 +1173,20 @@ def is_spared(target: Target, no_proxy: str) -> bool:
             if ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False):
                 return True
     return False
+
+
+def address_of(host: str) -> Any:
+    """The address in a URL, also spelled as 127.1, as one number, or inside an IPv6 address."""
+    host = host.partition("%")[0].rstrip(".")
+    with contextlib.suppress(OSError, UnicodeError):
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    with contextlib.suppress(ValueError):
+        address = ipaddress.IPv6Address(host)
+        network = int(address) >> 32
+        if network in (0, 0xFFFF, 0x64FF9B << 64) and int(address) > 1:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return address.sixtofour or address
+    return None
 
 
 def is_loopback(host: str) -> bool:
@@ -2044,7 +2062,7 @@ class Transport:
 
     def redact(self, request: Request, body: bytes) -> bytes:
         """Masks the secrets of a request, which some hosts repeat in their error messages."""
-        secrets = list(self.secrets)
+        secrets = [*self.secrets, *request.secrets]
         for name, value in request.headers:
             if re.search("(authorization|token)$", name, re.I):
                 scheme, _, secret = value.rpartition(" ")
@@ -2473,6 +2491,8 @@ class Provider(NamedTuple):
     setup: Setup = Setup()
     note: str = ""
     evidence: Evidence = Evidence()
+    # Raises UsageError if this file cannot be uploaded with these options.
+    check: Optional[Callable[[Source, UploadOptions], object]] = None
 
 
 def retention_for(provider: Provider, options: UploadOptions) -> Retention:
@@ -4900,13 +4920,767 @@ DEAD = {
 }
 
 
-# 11  Settings -------------------------------------------------------------------------------------
+# 11  Custom hosts ---------------------------------------------------------------------------------
+#
+#    A .sxcu file describes a "custom uploader" of ShareX in JSON: where a file goes, and how to read
+#    the link from the response.  It becomes a row like any other.  Files of ShareX 14 to 20 are
+#    read, older ones are converted; nine of its functions are enough for all 143 public files that
+#    accept a file (ShareX/CustomUploaders, SnapXL/CustomUploaders, 2026-11-27).
+
+MAX_SXCU = 256 * KiB
+MAX_CALLS = 20  # in one text, and so the depth of them
+MAX_REGEX, MAX_REGEX_INPUT = 1000, 64 * KiB  # characters
+REGEX_TIME = 5  # seconds, with the start of a process
+REGEX_COMMAND = "match-regex"  # a hidden command: the frozen program cannot run Python code
+REGEX_CHILD = """import json, re, sys
+pattern, text, group = json.load(sys.stdin)
+match = re.search(pattern, text)
+print(json.dumps(match[int(group) if group.isdigit() else group] if match else ""))"""
+
+CONTROL = r"[\0-\x1f\x7f]"
+VARIABLE = r"\$\{(?!(?:filename|input)\})([A-Za-z_][A-Za-z0-9_]*)\}"
+NAME_OF_HOST = "[a-z0-9][a-z0-9._-]{0,63}"
+PLACEHOLDER = (
+    r"(?i)\byour[ ._-]?(own|api|access|auth|secret|token|key|domain|host|server|instance|user"
+    r"|pass|upload|name|site|url)|\bYOUR_|<[^<>]+>|^([a-z]+ |https?://)?\[[^]\"]*[a-z][^]\":]*\]"
+    r"|\{\{.*\}\}|change[ _-]?me|\b(token|key) here"
+)
+FORBIDDEN_HEADERS = (
+    "host|content-length|transfer-encoding|connection|expect|proxy-.*|te|trailer|upgrade|keep-alive"
+)
+
+
+class Call(NamedTuple):
+    """A function in a text, such as {json:url}."""
+
+    name: str
+    parameters: tuple["Text", ...] = ()
+
+
+Text = tuple[Union[str, Call], ...]
+NamedTexts = tuple[tuple[str, Text], ...]
+
+
+class CustomUploader(NamedTuple):
+    """A .sxcu file, checked; `problem`: a field that still has a placeholder."""
+
+    title: str
+    method: str
+    url: Text
+    host: str
+    file_field: str  # "" for a binary body
+    parameters: NamedTexts
+    headers: NamedTexts
+    arguments: NamedTexts
+    link: Text
+    thumbnail: Text
+    delete_page: Text
+    error: Text
+    variables: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class Scope(NamedTuple):
+    """The values that a text can use."""
+
+    filename: str
+    settings: Mapping[str, str] = {}
+    response: Response = Response(0, {}, b"", "")
+
+
+# -- functions
+
+
+def json_function(scope: Scope, values: Sequence[str]) -> str:
+    response = scope.response
+    if len(values) > 1:
+        response = response._replace(body=values[0].encode())
+    candidates = [json_of(response)]
+    for recursive, key in json_path(values[-1]):
+        if recursive:
+            candidates = list(descendants(candidates[0]))
+        expected = list if isinstance(key, int) else dict
+        parents = [each for each in candidates if isinstance(each, expected)]
+        candidates = [each[key] for each in parents if key in indexes(each)]
+        if not candidates:
+            return ""
+    value = candidates[0]
+    if len(candidates) > 1 or isinstance(value, (dict, list)):
+        raise no_link(scope.response)
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value)
+
+
+def indexes(value: Any) -> Any:
+    return range(len(value)) if isinstance(value, list) else value
+
+
+def descendants(value: Any) -> Iterator[Any]:
+    todo = [value]
+    while todo:
+        value = todo.pop()
+        yield value
+        if isinstance(value, (dict, list)):
+            todo += value.values() if isinstance(value, dict) else value
+
+
+def json_path(path: str) -> list[tuple[bool, Union[str, int]]]:
+    """The steps of a path such as data[0].url; "..name" is found at any depth."""
+    rest = path[1:] if path.startswith("$") else f".{path}"
+    step = r"(\.{0,2})(?:\[([0-9]{1,9})\]|\[(['\"])([^'\"]*)\3\]|(?<=\.)([^][.'\"()*?@,]+))"
+    matches = list(re.finditer(step, rest))
+    steps = [
+        (match[1] == "..", int(match[2]) if match[2] else match[4] or match[5] or "")
+        for match in matches
+    ]
+    complete = "".join(match[0] for match in matches) == rest
+    if not complete or len(steps) > 100 or sum(step[0] for step in steps) > 1:
+        raise UsageError("unsupported JSON path")
+    return steps
+
+
+def regex_function(scope: Scope, values: Sequence[str]) -> str:
+    text = values[0] if len(values) > 2 else scope.response.text()
+    pattern = values[1] if len(values) > 2 else values[0]
+    group = values[-1] if len(values) > 1 else "0"
+    return search_regex(python_regex(pattern, group), text[:MAX_REGEX_INPUT], group)
+
+
+def python_regex(pattern: str, group: str) -> str:
+    """A regular expression of .NET in Python's syntax, checked."""
+    pattern = re.sub(r"\(\?<(?![=!])", "(?P<", pattern)
+    pattern = re.sub(r"\\k<(\w+)>", r"(?P=\1)", pattern)
+    try:
+        compiled = re.compile(pattern[: MAX_REGEX + 1])
+    except (re.error, RecursionError, OverflowError) as error:
+        raise UsageError("unsupported regular expression") from error
+    has_group = group in compiled.groupindex or (parse_number(group) or 0) <= compiled.groups
+    if len(pattern) > MAX_REGEX or not has_group:
+        raise UsageError("invalid regular expression (too long, or without this group)")
+    return pattern
+
+
+def search_regex(pattern: str, text: str, group: str) -> str:
+    """Match in a process that can be stopped: some patterns take years; no match is ""."""
+    command = [sys.executable, "-I", "-c", REGEX_CHILD]
+    if getattr(sys, "frozen", False):
+        command = [sys.executable, REGEX_COMMAND]
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps([pattern, text, group]),
+            capture_output=True,
+            text=True,
+            timeout=REGEX_TIME,
+        )
+        return json.loads(done.stdout) or ""
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise NoLink("the regular expression failed or timed out", phase="reply") from error
+
+
+# Functions of a text: how many parameters they need at least, and their value.
+FUNCTIONS: Mapping[str, tuple[int, Callable[[Scope, Sequence[str]], str]]] = {
+    "filename": (0, lambda scope, values: scope.filename),
+    "input": (0, lambda scope, values: ""),  # the text of a text upload
+    "base64": (1, lambda scope, values: base64.b64encode(values[0].encode()).decode()),
+    "random": (2, lambda scope, values: values[os.urandom(1)[0] % len(values)]),
+    "inputbox": (2, lambda scope, values: values[1]),  # a question, with its default
+    "prompt": (2, lambda scope, values: values[1]),
+    "$": (1, lambda scope, values: scope.settings[values[0]]),  # ${NAME}
+    "response": (0, lambda scope, values: scope.response.text()),
+    "responseurl": (0, lambda scope, values: scope.response.url),
+    "header": (1, lambda scope, values: scope.response.headers.get(values[0], "")),
+    "json": (1, json_function),
+    "regex": (1, regex_function),
+}
+OF_RESPONSE = ("response", "responseurl", "header", "json", "regex")
+UNSUPPORTED = ("xml", "select", "outputbox")
+FUNCTION_NAMES = "|".join((*FUNCTIONS, *UNSUPPORTED)).replace("|$|", "|")
+
+
+class TextParser:
+    """Parses one text; `regexes` is the RegexList of an old file."""
+
+    def __init__(self, field: str, regexes: Sequence[str] = ()) -> None:
+        self.field, self.regexes, self.calls = field, regexes, 0
+        self.is_response = field in RESPONSE_FIELDS
+        self.in_map = field not in (*RESPONSE_FIELDS, "RequestURL")
+
+    def parse(self, text: str) -> Text:
+        """Raises UsageError.  A bar or a brace at top level ends the text, as in ShareX."""
+        variable = VARIABLE.replace("([", "(?:[") if self.in_map else "(?!)"
+        self.tokens = iter(re.findall(rf"(?s){variable}|\\.?|[{{}}|:]|[^\\{{}}|:$]+|\$", text))
+        return self.sequence()[0]
+
+    def error(self, message: str) -> UsageError:
+        """Without a value of the file, which may be a secret."""
+        return UsageError(f"{self.field}: {message}")
+
+    def sequence(self) -> tuple[Text, str]:
+        pieces: list[Union[str, Call]] = []
+        for token in self.tokens:
+            if token in ("|", "}"):
+                return tuple(pieces), token
+            if token == "{":
+                pieces.append(self.call())
+            elif token.startswith("${"):
+                pieces.append(Call("$", ((token[2:-1],),)))
+            else:
+                pieces.append(token[1:] if token[0] == "\\" else token)
+        return tuple(pieces), ""
+
+    def call(self) -> Call:
+        name = end = ""
+        for end in self.tokens:
+            if end in (":", "}"):
+                break
+            name += end
+        parameters: list[Text] = []
+        end = "|" if end == ":" else end
+        while end == "|":
+            parameter, end = self.sequence()
+            parameters.append(parameter)
+        self.calls += 1
+        return self.checked(name.lower(), parameters)
+
+    def checked(self, name: str, parameters: list[Text]) -> Call:
+        if self.calls > MAX_CALLS:
+            raise self.error("too many functions")
+        if name in UNSUPPORTED:
+            raise self.error(f"unsupported function {{{name}}}")
+        if name not in FUNCTIONS or name == "$":
+            raise self.error("unknown function (write \\{ for a brace)")
+        if len(parameters) < FUNCTIONS[name][0]:
+            raise self.error(f"{{{name}}}: too few parameters")
+        if name in OF_RESPONSE and not self.is_response:
+            raise self.error(f"{{{name}}} is known only after the upload")
+        if name in ("json", "regex"):
+            constants = parameters[-1:] if len(parameters) < 3 else parameters[1:]
+            constants = parameters if name == "regex" and len(parameters) < 3 else constants
+            if any(isinstance(piece, Call) for text in constants for piece in text):
+                raise self.error(f"{{{name}}}: unsupported function in a pattern or path")
+            self.check_constants(name, parameters, ["".join(map(str, c)) for c in constants])
+        return Call(name, tuple(parameters))
+
+    def check_constants(self, name: str, parameters: list[Text], constants: list[str]) -> None:
+        number = parse_number(constants[0]) or 0
+        if name == "regex" and 1 <= number <= len(self.regexes):
+            constants[0] = self.regexes[number - 1]
+            parameters[0] = (constants[0],)
+        try:
+            if name == "json":
+                json_path(constants[0])
+            else:
+                python_regex(constants[0], constants[1] if len(constants) > 1 else "0")
+        except UsageError as error:
+            raise self.error(str(error)) from error
+
+
+RESPONSE_FIELDS = ("URL", "ThumbnailURL", "DeletionURL", "ErrorMessage")
+
+
+def evaluate(text: Text, scope: Scope) -> str:
+    """The value of a text; raises NoLink if the response does not have it."""
+    value = ""
+    for piece in text:
+        if isinstance(piece, Call):
+            values = [evaluate(parameter, scope) for parameter in piece.parameters]
+            piece = FUNCTIONS[piece.name][1](scope, values)
+        value += piece
+        if len(value) > MAX_RESPONSE:
+            raise NoLink("the value is too long", phase="reply")
+    return value
+
+
+# -- the file
+
+
+def lenient_json(content: bytes) -> Mapping[str, Any]:
+    """The fields by their names in lower case: also with comments and trailing commas."""
+    string = r'("(?:[^"\\]|\\.)*")'
+    try:
+        text = content.decode("utf-8-sig")
+        for noise in (r"//[^\n]*|/\*.*?\*/", r",(?=\s*[}\]])"):
+            text = re.sub(f"(?s){string}|{noise}", lambda match: match[1] or "", text)
+        fields = json.loads(text, strict=False)
+        return {name.lower(): value for name, value in fields.items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise UsageError(f"invalid .sxcu file: invalid JSON{where}") from error
+
+
+def scalar(field: str, value: Any) -> Optional[str]:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (dict, list)):
+        raise UsageError(f"{field}: expected text")
+    return json.dumps(value)
+
+
+def converted(texts: Mapping[str, str], version: str) -> Callable[[str], str]:
+    """How a text of this file becomes one of today's syntax.
+
+    The version says little: new syntax occurs in files of "1.0.0".  What the file contains decides.
+    """
+    everything = "\n".join(texts.values())
+    is_new = re.search(rf"(?i)\{{({FUNCTION_NAMES})[}}:]", everything)
+    if re.search(rf"(?i)\$({FUNCTION_NAMES})[$:]", everything) and not is_new:
+        return modern_syntax
+    numbers = [int(number) for number in re.findall("[0-9]{1,6}", version)]
+    if numbers and numbers <= [13, 7, 1] and not is_new:
+        return lambda text: re.sub(rf"{VARIABLE}|[\\{{}}|]", keep_variable, text)
+    return str
+
+
+def keep_variable(match: "re.Match[str]") -> str:
+    return match[0] if match[1] else f"\\{match[0]}"
+
+
+def modern_syntax(text: str) -> str:
+    """$json:url$ becomes {json:url}; a backslash and its character are dropped, as ShareX does."""
+    braces = itertools.cycle("{}")
+
+    def convert(match: "re.Match[str]") -> str:
+        if match[0] == "$":
+            return next(braces)
+        return "" if match[0][0] == "\\" else keep_variable(match)
+
+    return re.sub(rf"(?s){VARIABLE}|\\.?|[${{}}]", convert, text)
+
+
+def parse_sxcu(content: bytes) -> CustomUploader:
+    """Raises UsageError for what is invalid or not supported, without a value of the file."""
+    if len(content) > MAX_SXCU:
+        raise UsageError("invalid .sxcu file: too large")
+    fields = lenient_json(content)
+
+    def text_of(*names: str) -> str:
+        values = [scalar(name, fields.get(name.lower())) for name in names]
+        return next(filter(None, values), "")
+
+    texts = {name: text_of(name) for name in ("RequestURL", *RESPONSE_FIELDS)}
+    address, _, query = texts["RequestURL"].partition("?")
+    texts["RequestURL"] = address
+    maps = {name: fields.get(name.lower()) or {} for name in ("Parameters", "Headers", "Arguments")}
+    if not all(isinstance(each, dict) for each in maps.values()):
+        raise UsageError("Parameters, Headers, Arguments: expected objects")
+    pairs = urllib.parse.parse_qsl(query, keep_blank_values=True)
+    maps["Parameters"] = {**dict(pairs), **maps["Parameters"]}
+    for field, values in maps.items():
+        for name, value in values.items():
+            text = scalar(f"{field} {printable(name)}", value)
+            if text is not None and is_sent(field, name):
+                texts[f"{field} {name}"] = text
+    check_destination(text_of("DestinationType"))
+    method = text_of("RequestMethod", "RequestType").upper() or "POST"
+    if method not in ("POST", "PUT", "PATCH"):
+        raise UsageError("RequestMethod: not supported (use POST, PUT or PATCH)")
+    file_field = text_of("FileFormName")
+    if text_of("Body", "RequestFormat").lower() == "binary":
+        file_field = ""
+    elif not file_field:
+        raise UsageError("FileFormName is missing (required unless Body is Binary)")
+    if re.search(CONTROL, file_field):
+        raise UsageError("FileFormName contains an invalid character")
+    convert, variables, problem = converted(texts, text_of("Version")), [], ""
+    regexes = [str(each) for each in fields.get("regexlist") or ()]
+    parsed: dict[str, Text] = {}
+    for field, text in texts.items():
+        is_request = field not in RESPONSE_FIELDS
+        if is_request and re.search(PLACEHOLDER, text):
+            problem = problem or f"{printable(field)} has a placeholder"
+            continue
+        parsed[field] = TextParser(printable(field), regexes).parse(convert(text))
+        variables += [p.parameters[0][0] for p in parsed[field] if p[:1] == ("$",)]
+
+    def named(field: str) -> NamedTexts:
+        start = len(field) + 1
+        return tuple((key[start:], parsed[key]) for key in parsed if key.startswith(f"{field} "))
+
+    url, host = checked_url(parsed.get("RequestURL"))
+    return CustomUploader(
+        printable(text_of("Name")),
+        method,
+        url,
+        host,
+        file_field,
+        named("Parameters"),
+        named("Headers"),
+        named("Arguments"),
+        *(parsed[field] for field in RESPONSE_FIELDS),
+        tuple(map(str, variables)),
+        problem,
+    )
+
+
+def check_destination(types: str) -> None:
+    uploaders = ("", "none", "imageuploader", "textuploader", "fileuploader")
+    if not any(each.strip().lower() in uploaders for each in types.split(",")):
+        raise UsageError("DestinationType: accepts no files (a URL shortener?)")
+
+
+def is_sent(field: str, name: str) -> bool:
+    """Raises UsageError for a name that cannot be sent.
+
+    A form has its own Content-Type: some files have one without a boundary.
+    """
+    if field == "Headers":
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+            raise UsageError("Headers: invalid header name")
+        if re.fullmatch(FORBIDDEN_HEADERS, name, re.I):
+            raise UsageError(f"Headers: {name} is not allowed")
+    if re.search(CONTROL, name):
+        raise UsageError(f"{field}: invalid character in a name")
+    return True
+
+
+def checked_url(url: Optional[Text]) -> tuple[Text, str]:
+    """The RequestURL with its scheme, and its host, in which no function can stand."""
+    if url is None:
+        return (), "-"
+    start = "".join(itertools.takewhile(lambda piece: isinstance(piece, str), url))
+    rest = url[len(list(itertools.takewhile(lambda piece: isinstance(piece, str), url))) :]
+    if "://" not in start:
+        start = f"https://{start}"
+    match = re.match(r"(?i)https?://[^\s/?#@\\]+" + ("/" if rest else "(/|$)"), start)
+    if not match or "#" in start:
+        raise UsageError("RequestURL: invalid or unsupported URL (expected https://HOST/)")
+    try:
+        return (start, *rest), parse_target(match[0]).netloc()
+    except NoLink as error:
+        raise UsageError("RequestURL: invalid host") from error
+
+
+# -- request and link
+
+
+def sxcu_request(uploader: CustomUploader, source: Source, options: UploadOptions) -> Request:
+    """Raises UsageError for a value that cannot be sent, and for an unencrypted public host."""
+    scope = Scope(source.name, options.settings)
+    parameters, headers, arguments = (
+        [(name, evaluate(text, scope)) for name, text in texts]
+        for texts in (uploader.parameters, uploader.headers, uploader.arguments)
+    )
+    url = iri_to_uri(evaluate(uploader.url, scope._replace(filename=quote_segment(source.name))))
+    target = parse_target(url)
+    if target.scheme == "http" and not (is_private(target.host) or options.insecure):
+        raise UsageError(
+            f"{target.host}: http is not encrypted", hint="use --insecure to upload readably"
+        )
+    for field, value in (("RequestURL", url), *parameters, *headers, *arguments):
+        if re.search(CONTROL, value) or not value.isprintable() and re.search(UNSAFE_CHARACTER, value):
+            raise UsageError(f"{printable(field)}: invalid character in its value")
+    query = "&".join(
+        urllib.parse.quote_plus(name) + ("=" + urllib.parse.quote_plus(value) if value else "")
+        for name, value in parameters
+    )
+    own = {name.lower() for name, _ in headers}
+    content_type, body = guess_type(source.name), source.body  # type: str, Body
+    if uploader.file_field:
+        content_type, body = multipart(quoted_names(arguments), uploader.file_field, source)
+    if uploader.file_field or "content-type" not in own:
+        headers = [header for header in headers if header[0].lower() != "content-type"]
+        headers.append(("Content-Type", content_type))
+    return Request(
+        uploader.method,
+        f"{url}?{query}" if query else url,
+        tuple((name, ascii_header(value)) for name, value in headers),
+        body,
+        accepted_statuses=(301, 302, 303),
+        error_reader=functools.partial(sxcu_error, uploader, source.name),
+        secrets=tuple(secrets_of(value for _, value in (*parameters, *headers[:-1], *arguments))),
+    )
+
+
+def quoted_names(fields: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name.replace('"', "%22"), value) for name, value in fields]
+
+
+def ascii_header(value: str) -> str:
+    return re.sub("[^ -~]+", lambda match: quote_segment(match[0]), value)
+
+
+def secrets_of(values: Iterable[str]) -> Iterator[str]:
+    """The values and their words; no short ones, which would mask half of each message."""
+    for value in values:
+        yield from (word for word in {value, *re.split(r"[\s;=]+", value)} if len(word) > 3)
+
+
+def sxcu_error(uploader: CustomUploader, name: str, response: Response) -> Optional[UploadError]:
+    """The host's error in the words of ErrorMessage, unless a retry may help."""
+    status = response.status
+    if not 400 <= status <= 501 or status in (408, 425, 429):
+        return None
+    message = error_message(uploader, name, response)
+    if not message:
+        return None
+    return Refused(f"{status}: {message}", phase="reply", status=status, started=True)
+
+
+def error_message(uploader: CustomUploader, name: str, response: Response) -> str:
+    with contextlib.suppress(NoLink):
+        return printable(evaluate(uploader.error, Scope(name, {}, response.redacted())))
+    return ""
+
+
+def sxcu_link(uploader: CustomUploader, name: str, response: Response) -> Link:
+    """Raises NoLink."""
+    scope = Scope(quote_segment(name), {}, response)
+
+    def url_of(text: Text) -> Optional[str]:
+        with contextlib.suppress(NoLink):
+            return result_url(evaluate(text, scope), uploader, response) if text else None
+        return None
+
+    try:
+        text = evaluate(uploader.link, scope) if uploader.link else response.text()
+        url = result_url(text, uploader, response)
+    except NoLink as error:
+        message = error_message(uploader, name, response)  # catbox: 200, and an error
+        raise no_link(response, message) if message else error
+    return Link(
+        url, delete_page=url_of(uploader.delete_page), thumbnail=url_of(uploader.thumbnail)
+    )
+
+
+def result_url(text: str, uploader: CustomUploader, response: Response) -> str:
+    """An absolute URL with http or https; NoLink for leftover syntax and for local addresses."""
+    text = text.strip(BLANK)
+    leftover = rf"(?i)[\s{{}}]|\$({FUNCTION_NAMES})[$:]|{UNSAFE_CHARACTER}"
+    if not text or re.search(leftover, text) or len(text) > 2048:
+        raise no_link(response)
+    if re.match(r"[\w-]+(\.[\w-]+)+(:[0-9]+)?/", text):  # tsunyoku/Katagami: no scheme
+        text = "//" + text
+    try:
+        url = urllib.parse.urljoin(response.url, text)
+        target, fragment = parse_target(url), urllib.parse.urlsplit(url).fragment
+    except ValueError as error:
+        raise no_link(response) from error
+    if target.scheme == "tcp":
+        raise no_link(response)
+    check_public(target, uploader, response)
+    return f"{target.scheme}://{target.netloc()}{target.path}" + (
+        f"#{iri_to_uri(fragment)}" if fragment else ""
+    )
+
+
+def check_public(target: Target, uploader: CustomUploader, response: Response) -> None:
+    """A public host must not send anybody's program to the local machine or network."""
+    if is_local(target.host) and not is_private(parse_target(f"https://{uploader.host}/").host):
+        raise no_link(response, f"link points to a local address, {target.netloc()}")
+
+
+def is_local(host: str) -> bool:
+    """Whether this is the local machine, a link-local or an unspecified address."""
+    address = address_of(host)
+    if address is None:
+        return bool(re.search(r"(^|\.)localhost\.?$", host, re.I))
+    in_zero_net = address.version == 4 and int(address) < 1 << 24
+    return address.is_loopback or address.is_link_local or address.is_unspecified or in_zero_net
+
+
+def is_private(host: str) -> bool:
+    address = address_of(host)
+    is_name = host.lower().rstrip(".").endswith(".local")
+    return is_local(host) or is_name or bool(address and address.is_private)
+
+
+def follow_redirects(uploader: CustomUploader, response: Response, send: Send) -> Response:
+    """The page to which the response of an upload redirects, without the headers of the upload."""
+    for _ in range(MAX_REDIRECTS):
+        onward = redirected(Request("GET", response.url), response)
+        if not onward:
+            return response
+        check_public(parse_target(onward.url), uploader, response)
+        statuses = (301, 302, 303, 307, 308)
+        redact = response.redact
+        response = send(onward._replace(idempotent=True, accepted_statuses=statuses))
+        response = response._replace(redact=redact)
+    raise no_link(response, "too many redirects")
+
+
+# -- rows
+
+
+def custom_host(id: str, uploader: CustomUploader, path: str, allowed: Sequence[str]) -> Provider:
+    """The row of a .sxcu file; `allowed`: environment variables that it can use."""
+
+    def upload(source: Source, options: UploadOptions, send: Send) -> Link:
+        response = send(sxcu_request(uploader, source, options))
+        return sxcu_link(uploader, source.name, follow_redirects(uploader, response, send))
+
+    def problem(settings: Mapping[str, str]) -> str:
+        for name in uploader.variables:
+            if name not in allowed:
+                return f"${{{name}}} is not allowed (see `hosts add --allow-env`)"
+            if not settings.get(name):
+                return missing_setting(name, settings)
+        return uploader.problem
+
+    names = tuple(name for name in uploader.variables if name in allowed)
+    return Provider(
+        id,
+        uploader.host,
+        upload,
+        Retention(None),
+        use="own",
+        limits=Limits(empty=True),
+        setup=Setup(required=names, secret=names, check=problem, help=f"edit {printable(path)}"),
+        note=uploader.title,
+        check=functools.partial(sxcu_request, uploader),
+    )
+
+
+def hosts_folder(settings: Mapping[str, str]) -> str:
+    base = settings.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME")
+    return os.path.join(base or os.path.expanduser("~/.config"), "twat-fs", "hosts")
+
+
+def read_sxcu(path: str) -> bytes:
+    try:
+        stat_regular_file(path)
+        with open(path, "rb") as file:
+            return file.read(MAX_SXCU + 1)
+    except (OSError, Unreadable) as error:
+        raise UsageError(f"{printable(path)}: {local_reason(error)}") from error
+
+
+def added_names(settings: Mapping[str, str]) -> list[str]:
+    names = []
+    with contextlib.suppress(OSError):
+        names = sorted(os.listdir(hosts_folder(settings)))
+    return [name[:-5] for name in names if re.fullmatch(NAME_OF_HOST + r"\.sxcu", name)]
+
+
+def allowed_variables(settings: Mapping[str, str], name: str) -> list[str]:
+    """The names given with --allow-env, one a line."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        with open(os.path.join(hosts_folder(settings), f"{name}.env"), encoding="ascii") as file:
+            return file.read().split()
+    return []
+
+
+def load_host(name: str, settings: Mapping[str, str]) -> Optional[Provider]:
+    """The row of a .sxcu file by path, or by the name of an added host; raises UsageError."""
+    path, allowed = name, []  # type: str, list[str]
+    if not name.lower().endswith(".sxcu"):
+        if name not in added_names(settings):
+            return None
+        path, allowed = added_path(name, settings), allowed_variables(settings, name)
+    else:
+        name = os.path.basename(name)
+        stem = name[:-5].lower()
+        reserved = {row.id for row in PROVIDERS}
+        name = stem if re.fullmatch(NAME_OF_HOST, stem) and stem not in reserved else name
+    try:
+        return custom_host(name, parse_sxcu(read_sxcu(path)), path, allowed)
+    except UsageError as error:
+        raise UsageError(f"{printable(path)}: {error}", hint=error.hint) from error
+
+
+def added_path(name: str, settings: Mapping[str, str]) -> str:
+    path = os.path.join(hosts_folder(settings), f"{name}.sxcu")
+    if os.name != "nt" and os.path.exists(path) and os.stat(path).st_mode & 0o022:
+        raise UsageError(f"{printable(path)}: others can write to it", hint=f"chmod 600 {path}")
+    return path
+
+
+def custom_hosts(settings: Mapping[str, str]) -> list[Provider]:
+    """The added hosts; of a broken file a row that says so."""
+    rows = []
+    for name in added_names(settings):
+        try:
+            row = load_host(name, settings)
+        except UsageError as error:
+            broken = CustomUploader("", "POST", (), "-", "", *[()] * 7, (), str(error))
+            row = custom_host(name, broken, "", ())._replace(note=str(error))
+        rows += [row] if row else []
+    return rows
+
+
+def sxcu_of(row: Provider) -> dict[str, Any]:
+    """A row of one request as a .sxcu file; the recorded response shows where the link stands.
+
+    Raises UsageError if the result does not read the same link from it.
+    """
+    failure = UsageError(f"{row.id} cannot be written as .sxcu")
+    requests: list[Request] = []
+
+    def send(request: Request) -> Response:
+        requests.append(request)
+        raise failure
+
+    sample = row.evidence.sample
+    if not sample or not row.evidence.read or row.setup.required:
+        raise failure
+    for _ in range(2):  # a new name for each upload cannot be written
+        with contextlib.suppress(UsageError):
+            row.upload(Source("FILENAME", (), 0, 0.0), UploadOptions(), send)
+    request = requests[0]
+    if requests[1].url != request.url or not request.url.startswith("https:"):
+        raise failure
+    content = b"".join(bytes(piece) for piece in request.body if isinstance(piece, bytes)).decode()
+    field = re.search(r'name="([^"]*)"; filename=', content)
+    fields = re.findall(r'form-data; name="([^"]*)"\r\n\r\n(.*?)\r\n--', content, re.S)
+    headers = [header for header in request.headers if header[0] != "Content-Type"]
+    description = {
+        "Version": "17.0.0",
+        "Name": row.id,
+        "DestinationType": "ImageUploader, TextUploader, FileUploader",
+        "RequestMethod": request.method,
+        "RequestURL": escaped(request.url).replace("FILENAME", "{filename}"),
+        "Headers": {name: escaped(value) for name, value in headers},
+        "Body": "MultipartFormData" if field else "Binary",
+        "Arguments": {name: escaped(value) for name, value in fields},
+        "FileFormName": field[1] if field else "",
+        "URL": url_text(sample),
+    }
+    response = Response(200, dict(sample.headers), sample.body.encode(), request.url)
+    try:
+        uploader = parse_sxcu(json.dumps(description).encode())
+        same = sxcu_link(uploader, "FILENAME", response).url == sample.url
+    except NoLink:
+        same = False
+    if not same:
+        raise failure
+    return {name: value for name, value in description.items() if value}
+
+
+def escaped(text: str) -> str:
+    return re.sub(r"[\\{}|]", r"\\\g<0>", text)
+
+
+def url_text(sample: Sample) -> str:
+    """The syntax that reads the link of a recorded response."""
+    with contextlib.suppress(ValueError):
+        for path, value in json_leaves(json.loads(sample.body)):
+            if isinstance(value, str) and len(value) > 3 and value in sample.url:
+                return escaped(sample.url).replace(value, f"{{json:{path}}}")
+    return "{response}"
+
+
+def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield from json_leaves(child, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from json_leaves(child, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+# 12  Settings -------------------------------------------------------------------------------------
 
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies of this process; nothing else reads the environment."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
     names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"}
+    config = "APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME"
+    base = {config: os.environ.get(config, "")}
+    names |= {config, *(each for name in added_names(base) for each in allowed_variables(base, name))}
     names |= {name for name in os.environ if name.startswith("AWS_")}
     settings = {name: os.environ[name].strip() for name in sorted(names) if name in os.environ}
     proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
@@ -5018,7 +5792,7 @@ def check_name(name: str) -> None:
         raise UsageError(f"--name {printable(name, 60)!r}: {reasons[0]}")
 
 
-# 12  The engine -----------------------------------------------------------------------------------
+# 13  The engine -----------------------------------------------------------------------------------
 
 
 def objection(provider: Provider, source: Source, options: UploadOptions) -> Optional[UploadError]:
@@ -5033,6 +5807,8 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
     if reason:
         return Unsuitable(reason, phase="file")
     try:
+        if provider.check:
+            provider.check(source, options)
         choose_lifetime(retention_for(provider, options), source.size, options)
     except UploadError as error:
         return error
@@ -5265,6 +6041,9 @@ def find_provider(name: str) -> Provider:
     if wanted in DEAD:
         raise UsageError(f"{wanted} {DEAD[wanted]}")
     exact = [row for row in PROVIDERS if wanted in (row.id, row.domain)]
+    own = None if exact else load_host(name, environment()[0])
+    if own:
+        return own
     matches = exact or [
         row
         for row in PROVIDERS
@@ -5276,6 +6055,11 @@ def find_provider(name: str) -> Provider:
     if matches:
         raise UsageError(f"ambiguous host {shown!r}: {' or '.join(row.id for row in matches)}")
     raise UsageError(f"unknown host {shown!r}", hint=suggest_host(name))
+
+
+def all_hosts() -> list[Provider]:
+    """The table, and the custom hosts that were added."""
+    return [*PROVIDERS, *custom_hosts(environment()[0])]
 
 
 ALIKE = 0.75  # at 0.6 "gofile" means filebin
@@ -5629,7 +6413,7 @@ class Health:
         self.failed = {**self.read(), **failed}
         self.failed.pop(self.key(good), None)
         with contextlib.suppress(OSError):
-            replace_file(self.path, json.dumps(self.failed))
+            replace_file(self.path, json.dumps(self.failed).encode())
 
 
 def cache_folder(settings: Mapping[str, str]) -> str:
@@ -5637,14 +6421,14 @@ def cache_folder(settings: Mapping[str, str]) -> str:
     return os.path.join(base or os.path.expanduser("~/.cache"), "twat-fs")
 
 
-def replace_file(path: str, text: str) -> None:
+def replace_file(path: str, content: bytes) -> None:
     """Write a file that only this user can read, completely or not at all."""
     folder = os.path.dirname(path)
     os.makedirs(folder, 0o700, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder)
     try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(handle, "wb") as file:
+            file.write(content)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -5974,7 +6758,7 @@ class Stopwatch(Progress):
         self.timing["proof"] = round(seconds, 3)
 
 
-# 13  Progress and output --------------------------------------------------------------------------
+# 14  Progress and output --------------------------------------------------------------------------
 
 
 def in_encoding(text: str, stream: Any, errors: str) -> str:
@@ -6372,7 +7156,7 @@ def retention_text(keeps: Retention) -> str:
     return duration(usual) if usual else "?"
 
 
-# 14  serve ----------------------------------------------------------------------------------------
+# 15  serve ----------------------------------------------------------------------------------------
 #
 #    serve: this machine is the host.  With files it gives those and nothing else; without, it receives by the protocol
 #    of transfer.sh.  GET /TOKEN/NAME  PUT /NAME  POST / (multipart)  DELETE /TOKEN/NAME/DELETE-TOKEN
@@ -6963,7 +7747,7 @@ def address_of(server: Any) -> str:
     return f"http://{bracketed(host)}:{port}"
 
 
-# 15  The command line -----------------------------------------------------------------------------
+# 16  The command line -----------------------------------------------------------------------------
 
 
 FLAG = {"action": "store_true"}
