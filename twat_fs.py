@@ -110,7 +110,7 @@ if TYPE_CHECKING:
     import ipaddress
     import json
     import queue
-    import select
+    import selectors
     import shlex
     import shutil
     import signal
@@ -129,7 +129,7 @@ if TYPE_CHECKING:
 else:
     LAZY = (
         "argparse base64 bisect calendar codecs configparser difflib email "
-        "fnmatch hashlib hmac html http ipaddress json queue select shlex shutil signal "
+        "fnmatch hashlib hmac html http ipaddress json queue selectors shlex shutil signal "
         "socket ssl subprocess tempfile threading unicodedata urllib zlib"
     )
     globals().update((name, Lazy(name)) for name in LAZY.split())
@@ -208,6 +208,16 @@ def parse_size(text: str) -> Optional[int]:
     if not match:
         return None
     return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " ")) or None
+
+
+def parse_number(text: Optional[str]) -> Optional[int]:
+    """The decimal number of a header, or None: hosts send "²", "-1" and worse."""
+    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text.strip(), re.ASCII) else None
+
+
+def redact_url(url: str) -> str:
+    """A URL without the parts that may be secret: user, password and query."""
+    return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
 
 
 def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
@@ -432,6 +442,7 @@ class Unverified(NamedTuple):
     provider: str
     url: str
     delete: Optional[str] = None
+    delete_page: Optional[str] = None
 
 
 class UploadResult(NamedTuple):
@@ -440,7 +451,9 @@ class UploadResult(NamedTuple):
     `size` in bytes; `sha256` in hex, None if nothing needed it; `expires` as UTC time (ISO 8601),
     None if it is unknown or never; `delete`: a URL that accepts DELETE; `verified`: "host-hash",
     "full", "sample", "size" or "none"; `seconds` for upload and verification; `attempts`: the
-    providers that failed before; `unverified`: the links of those among them that may have a copy.
+    providers that failed before; `unverified`: the links of those among them that may have a copy;
+    `delete_page`: a URL that deletes the file when a browser opens it, or asks first; `thumbnail`:
+    the URL of a small picture.
     """
 
     url: str
@@ -453,15 +466,22 @@ class UploadResult(NamedTuple):
     seconds: float = 0.0
     attempts: tuple[Attempt, ...] = ()
     unverified: tuple[Unverified, ...] = ()
+    delete_page: Optional[str] = None
+    thumbnail: Optional[str] = None
 
 
 class ProviderInfo(NamedTuple):
-    """Whether a provider can be used; `timing`: seconds for each phase of a round trip."""
+    """Whether a provider can be used; `timing`: seconds for each phase of a round trip.
+
+    `status`: "available" (needs no setting), "configured", "not configured" or "disabled by its
+    owner"; online "works", "failed" or "not asked".  `explanation`: the reason, or the status again.
+    """
 
     success: bool
     explanation: str
     help_info: str = ""
     timing: Mapping[str, float] = {}
+    status: str = ""
 
 
 # 3  What goes wrong -------------------------------------------------------------------------------
@@ -597,6 +617,9 @@ class AllProvidersFailed(NonRetryableError):
         if uploaded:
             message = f"uploaded, but no link could be verified ({len(tried)} tried)"
             self.exit_code = NotVerified.exit_code
+        self.no_network = len(tried) > 1 and all(f.phase == "dns" for f in tried)
+        if self.no_network:
+            message = f"no network: none of the {len(tried)} hosts could be resolved"
         super().__init__(message if tried else "no suitable host; nothing was uploaded")
         self.args = (self.failures, self.attempts)  # for pickle, which calls the class with them
         for name in ("provider", "phase", "status", "retry_after") if len(failures) == 1 else ():
@@ -609,6 +632,8 @@ class AllProvidersFailed(NonRetryableError):
         """A line for each host that was asked, or for several that do not fit for one reason; a repeated hint comes last."""
         hosts: dict[tuple[object, str, str, str], list[str]] = {}
         for f in self.failures:
+            if self.no_network and f.phase == "dns":
+                continue
             which = None if f.exit_code == 5 else f.provider
             hosts.setdefault((which, f.phase, str(f), f.hint), []).append(f.provider or "-")
         hints = [hint for *_, hint in hosts if hint]
@@ -666,49 +691,56 @@ class Source(NamedTuple):
 
 
 def stat_regular_file(path: str) -> os.stat_result:
-    """What the system says of a regular file that we may read; foreverything else Unreadable names the way out."""
+    """The status of a regular file that can be read.
+
+    Raises Unreadable for anything else, with a command as a hint where one helps.
+    """
     shown = printable(path)
     try:
         stat_result = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise Unreadable(f"{shown or repr('')}: {local_reason(error)}") from error
-    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(stat_result.st_mode) else 0)):
+    mode = stat_result.st_mode
+    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
         raise Unreadable(f"{shown}: permission denied")
-    if not stat.S_ISREG(stat_result.st_mode):
-        raise not_a_file_error(path, shown, stat_result.st_mode)
-    if not stat_result.st_size and has_content(path):
-        raise not_a_file_error(path, shown, stat_result.st_mode)
+    if not stat.S_ISREG(mode) or (not stat_result.st_size and has_content(path)):
+        raise not_a_file_error(path, shown, mode)
     return stat_result
 
 
 def has_content(path: str) -> bool:
-    """Whether a file that says 0 bytes gives some, like those of /proc."""
+    """Whether a file of 0 bytes has content all the same, like those of /proc."""
     with contextlib.suppress(OSError), open(path, "rb", 0, opener=open_nonblocking) as file:
         return bool(file.read(1))
     return False
 
 
 def open_nonblocking(path: str, flags: int) -> int:
-    """An opener to whom a pipe that has come into the place of a file is no endless wait."""
+    """An opener that does not wait if a pipe has replaced the file."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
-    """What it is instead, and a command that makes a file of it."""
+    """The error that says what `path` is, with a command that makes a file of it."""
     if stat.S_ISDIR(mode):
-        # tar stores a symbolic link as such
+        # tar stores a symbolic link as such.
         folder = os.path.realpath(path) if os.path.islink(path.rstrip("/")) else path
         hint = pipe_hint("tar cf -", folder, ".tar")
         return Unreadable(f"{shown}: is a directory", hint=hint)
-    made = "written by the system as it is read" if stat.S_ISREG(mode) else "a device or socket"
-    file_type = "a pipe" if stat.S_ISFIFO(mode) else made
-    hint = "" if stat.S_ISCHR(mode) or stat.S_ISSOCK(mode) else pipe_hint("cat", path)
+    file_type, hint = "a device or socket", ""
+    if stat.S_ISFIFO(mode):
+        file_type = "a pipe"
+    elif stat.S_ISREG(mode):
+        file_type = "written by the system as it is read"
+    if not stat.S_ISCHR(mode) and not stat.S_ISSOCK(mode):
+        hint = pipe_hint("cat", path)
     return Unreadable(f"{shown}: is {file_type}, not a file", hint=hint)
 
 
 def pipe_hint(reader: str, path: str, extension: str = "") -> str:
-    """A command that uploads what `reader` reads there; no command for a path that cannot be typed."""
-    if re.match("/dev/(fd/|std)|/proc/[^/]+/fd/", path):  # `<(...)` of a shell is gone by then
+    """A command that uploads what `reader` reads from `path`; "" if the path cannot be typed."""
+    # The `<(...)` of a shell is gone when the hint is read.
+    if re.match("/dev/(fd/|std)|/proc/[^/]+/fd/", path):
         return f"pipe it: COMMAND | {program()} -"
     if not path.isprintable():
         return ""
@@ -719,14 +751,14 @@ def pipe_hint(reader: str, path: str, extension: str = "") -> str:
 
 
 def local_reason(error: Exception) -> str:
-    if isinstance(
-        error, FileNotFoundError
-    ):  # Windows has several words for it, in the language of its user
+    """The reason of an error of the system, in lower case."""
+    if isinstance(error, FileNotFoundError):
+        # Windows has several phrases for it, in the language of its user.
         return "no such file or directory"
     return str(getattr(error, "strerror", None) or error).lower()
 
 
-UNSAFE = {  # what no name has, and its characters
+UNSAFE = {  # what a name must not contain
     "a control character": r"[\0-\x1f\x7f-\x9f]",
     "a line separator": r"[\u2028\u2029]",
     "a character that reverses text": r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]",
@@ -736,19 +768,27 @@ UNSAFE_CHARACTER = "|".join(UNSAFE.values())
 
 
 def safe_name(name: str, limit: int = MAX_NAME) -> str:
-    """The name as it may stand in a multipart header or a URL: no path, no control or bidi character, <= 255 bytes.
+    """The name as it may stand in a multipart header or a URL.
 
-    Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need U+200C and U+200D.
-    Raw UTF-8 is what PHP, Go, busboy and Werkzeug read right (compared 2026-11-23); a lone surrogate is no UTF-8.
+    It has no path, no control characters, none that reverse text, and at most `limit` bytes.
+    Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need
+    U+200C and U+200D.  PHP, Go, busboy and Werkzeug read raw UTF-8 right (compared 2026-11-23); a
+    lone surrogate is not UTF-8.
     """
     base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     clean = re.sub(UNSAFE_CHARACTER, "_", base).strip(" ")
     if not clean.strip("."):
         return "file"
     stem, dot, extension = clean.rpartition(".") if "." in clean[1:] else (clean, "", "")
-    room = limit - len((dot + extension).encode())
-    shortened = stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
-    return (shortened if room > 0 else clean.encode()[:limit].decode("utf-8", "ignore")).strip(" ")
+    return shortened(stem, dot + extension, limit).strip(" ")
+
+
+def shortened(stem: str, ending: str, limit: int = MAX_NAME) -> str:
+    """Both in at most `limit` bytes of UTF-8; an ending that leaves no room is cut too."""
+    room = limit - len(ending.encode())
+    if room <= 0:
+        stem, ending, room = stem + ending, "", limit
+    return stem.encode()[:room].decode("utf-8", "ignore") + ending
 
 
 def upload_name(name: str, unique: bool) -> str:
@@ -757,32 +797,32 @@ def upload_name(name: str, unique: bool) -> str:
 
 @functools.cache
 def uses(name: str) -> Iterator[int]:
-    """Counts how often this process has wanted a unique name."""
+    """Counts how often this process has used a unique name."""
     return itertools.count()
 
 
 def new_name(name: str) -> str:
-    """A name with the time (UTC) in it, different from all that were made before."""
+    """The name with the time (UTC) in it, different from all names made before."""
     unique = unique_name(name, time.gmtime())
     return varied_name(unique) if next(uses(unique)) else unique
 
 
 def varied_name(name: str) -> str:
-    """Another name in the same second; at random, because another process may look for one too."""
+    """The name with random digits in it, because other processes may want the same name."""
     return unique_name(name, time.gmtime(), f"_{os.urandom(3).hex()}")
 
 
 def unique_name(name: str, now: time.struct_time, pattern: str = "_%Y%m%d_%H%M%S") -> str:
     stem, extension = os.path.splitext(name)
     stamp = time.strftime(pattern, now)
-    room = MAX_NAME - len((stamp + extension).encode())
-    if room < 0:  # that is no extension
-        stem, extension, room = name, "", MAX_NAME - len(stamp)
-    return stem.encode()[:room].decode("utf-8", "ignore") + stamp + extension
+    if len((stamp + extension).encode()) > MAX_NAME:  # too long for an extension
+        stem, extension = name, ""
+    return shortened(stem, stamp + extension)
 
 
-# By IANA's registry (November 2026), else as browsers and Debian's media-types say.  Python's own table differs from
-# version to version, and lacks half of these in 3.9; a system's table differs from machine to machine.
+# From IANA's registry (November 2026), else from browsers and Debian's media-types.  Python's own
+# table differs from version to version, and lacks half of these in 3.9; a system's table differs
+# from machine to machine.
 CONTENT_TYPE_ROWS = """
 application/epub+zip epub
 application/gzip gz tgz
@@ -877,7 +917,8 @@ text/html html htm
 text/javascript js mjs cjs
 text/markdown md markdown
 text/n3 n3
-text/plain txt log text ini cfg conf c h cc cpp hpp go rs java jsx tsx ksh pl rb php lua bat ps1 diff patch env srt
+text/plain txt log text ini cfg conf c h cc cpp hpp go rs java jsx tsx ksh pl rb php lua bat
+text/plain ps1 diff patch env srt
 text/rtf rtf
 text/tab-separated-values tsv
 text/turtle ttl
@@ -908,19 +949,24 @@ CONTENT_TYPES = {
 
 
 def guess_type(name: str) -> str:
-    """Guessed from what follows the last dot of the name."""
-    extension = os.path.splitext(name.rpartition("/")[2])[1]
+    """The content type for the extension of a name."""
+    extension = os.path.splitext(name)[1]
     return CONTENT_TYPES.get(extension[1:].lower(), "application/octet-stream")
 
 
 def type_with_charset(name: str, body: Content) -> str:
-    """The type for a host that shows what it stores: browsers take text without a charset for Latin-1 or worse."""
-    guessed = guess_type(name)
-    return f"{guessed}; charset=utf-8" if guessed[:5] == "text/" and is_text(body) else guessed
+    """The content type for a host that shows files in the browser.
+
+    Browsers read text without a charset as Latin-1 or worse.
+    """
+    content_type = guess_type(name)
+    if content_type.startswith("text/") and is_text(body):
+        content_type += "; charset=utf-8"
+    return content_type
 
 
 def is_text(body: Content, limit: int = sys.maxsize) -> bool:
-    """UTF-8 without a NUL, as far as the first `limit` bytes show; their last character may be cut."""
+    """Whether the first `limit` bytes are UTF-8 without NUL; their last character may be cut."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with contextlib.suppress(UnicodeDecodeError):
         blocks = map(decoder.decode, read_body(slice_body(body, 0, limit)))
@@ -930,7 +976,7 @@ def is_text(body: Content, limit: int = sys.maxsize) -> bool:
 
 
 def iri_to_uri(url: str) -> str:
-    """A URL whose foreign letters and spaces are percent-encoded; what is encoded already stays as it is."""
+    """The URL with letters outside ASCII and spaces percent-encoded; "%" stays as it is."""
     return urllib.parse.quote(url.encode("utf-8", "surrogateescape"), safe="%/:?#[]@!$&'()*+,;=~")
 
 
@@ -943,26 +989,22 @@ def multipart(
 ) -> tuple[str, Body]:
     """Content-Type and body of a form: text fields first, the file last (RFC 7578).
 
-    A quote in the name goes as \\" because only Werkzeug undoes %22; there is no filename* because PHP loses the file.
+    A quote in the name is sent as \\" because only Werkzeug decodes %22; there is no filename*,
+    because PHP loses the file then.
     """
     boundary = "twat-fs-" + os.urandom(16).hex()
-    head = "".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'
-        for k, v in fields
-    )
-    name = source.name.replace('"', '\\"')
-    head += f'--{boundary}\r\nContent-Disposition: form-data; name="{file_field}"; filename="{name}"\r\n'
+    start = f"--{boundary}\r\nContent-Disposition: form-data; name="
+    head = "".join(f'{start}"{name}"\r\n\r\n{value}\r\n' for name, value in fields)
+    file_name = source.name.replace('"', '\\"')
+    head += f'{start}"{file_field}"; filename="{file_name}"\r\n'
     head += f"Content-Type: {guess_type(source.name)}\r\n\r\n"
     tail = f"\r\n--{boundary}--\r\n"
-    return f"multipart/form-data; boundary={boundary}", (
-        head.encode(),
-        *source.body,
-        tail.encode(),
-    )
+    body: Body = (head.encode(), *source.body, tail.encode())
+    return f"multipart/form-data; boundary={boundary}", body
 
 
 def slice_body(body: Content, start: int, size: int) -> Content:
-    """A range of a body, which is a body too; nothing is read or copied."""
+    """A range of a body, as a body; nothing is read or copied."""
     pieces = []
     for piece in body:
         first, end = max(start, 0), min(start + size, piece.size)
@@ -978,11 +1020,15 @@ def parts_of(body: Content, size: int) -> list[Content]:
 
 @contextlib.contextmanager
 def open_slice(piece: Slice) -> Iterator[Any]:
-    """The file behind a slice, unbuffered, if it is still the file of the first look; checked again after."""
+    """The file of a slice, unbuffered.
+
+    Raises SourceChanged if the file changed since it was chosen, or changes while it is read.
+    """
     if isinstance(piece.origin, bytes):
         yield io.BytesIO(piece.origin)
         return
-    try:  # closed below; here only a failure to open counts
+    # Closed below; here only a failure to open counts.
+    try:
         file = open(piece.origin, "rb", 0, opener=open_nonblocking)  # noqa: SIM115
     except OSError as error:
         raise SourceChanged(f"no longer readable: {local_reason(error)}") from error
@@ -994,14 +1040,18 @@ def open_slice(piece: Slice) -> Iterator[Any]:
 
 def check_unchanged(file: Any, piece: Slice) -> None:
     if FileVersion.of(os.fstat(file.fileno())) != piece.stamp:
-        raise SourceChanged(
-            "changed while being read",
-            hint=pipe_hint("cat", os.fsdecode(piece.origin)),
-        )
+        raise changed_error(piece, "changed while being read")
+
+
+def changed_error(piece: Slice, message: str) -> SourceChanged:
+    return SourceChanged(message, hint=pipe_hint("cat", os.fsdecode(piece.origin)))
 
 
 def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
-    """The bytes of a slice, through one buffer; a file that ends too early is a SourceChanged."""
+    """The bytes of a slice, in blocks of up to `step` bytes that share one buffer.
+
+    Raises SourceChanged for a file that ends too early, Unreadable if reading fails.
+    """
     buffer = memoryview(bytearray(min(step, max(piece.size, 1))))
     left = piece.size
     with open_slice(piece) as file:
@@ -1012,8 +1062,7 @@ def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             except OSError as error:
                 raise Unreadable(f"read failed: {local_reason(error)}") from error
             if not count:
-                hint = pipe_hint("cat", os.fsdecode(piece.origin))
-                raise SourceChanged("became shorter while being read", hint=hint)
+                raise changed_error(piece, "became shorter while being read")
             left -= count
             yield buffer[:count]
 
@@ -1036,26 +1085,63 @@ def digest_of(body: Content, digest: Any) -> str:
 
 # 5  The wire --------------------------------------------------------------------------------------
 #
-#    Transport.send(request)
-#       line   = a kept connection, or a new one:  resolve -> connect -> [proxy] -> [TLS]
-#       head   by http.client;  body by Stream, in large steps;  answer by http.client
+#    Transport.send(request)     a stream for this host: an idle one, or a new one by the Connector
+#       Connector.connect        resolve -> connect -> [proxy] -> [TLS]
+#       Exchange.run             head by http.client, body in large steps, response by http.client
 #
-#    A Stream is full duplex: a host that answers 413 and hangs up while we still send has said why, and urllib would
-#    lose its answer.  TLS is done in memory (SSLObject): one large send where SSLSocket makes a system call for each
-#    record of 16 KiB (0.65 of its time for 1 GiB), and TLS within TLS (an https proxy) costs nothing extra.
+#    The states of a Stream.  Each thread has its own streams, one for each host and port.
+#
+#        +------------+  TLS ready   +------+  next request   +---------+
+#        | connecting |------------->| idle |---------------->| sending |----+
+#        +------------+              +------+                 +---------+    | host sends, or
+#              |                      |   ^        all is sent  |            | the write fails
+#              | fails                |   | complete            v            v
+#              v                      |   |          +---------+  listens  +----------------+
+#        +------------+   host closes |   +----------| reading |<----------| early response |
+#        |   closed   |<--------------+              +---------+           +----------------+
+#        +------------+<-------------------------------------+  cut short, late or not reusable
+#
+#    connecting      The Connector reads and writes: CONNECT or SOCKS5, then the handshake of TLS.
+#                    It does not listen while it writes, because a host has nothing to say before
+#                    that.  An address that accepts and stays silent gives way to the next one.
+#    idle            No code uses the stream.  Session tickets of TLS 1.3 may arrive.  Before the
+#                    next request `is_reusable` reads once: data, or the end of the stream, mean
+#                    closed.
+#    sending         The Exchange writes, and listens before each write.  "100 Continue" is dropped.
+#                    A write waits at most `idle_timeout`; each byte that leaves restarts that time.
+#    early response  The host sent something or closed, so writing stops at once: a host that sends
+#                    413 and closes has said why, and urllib loses that response.  A failed write
+#                    leads here too, with 5 seconds of patience.  A success is an error here, a
+#                    refusal is returned; then the stream is closed, because the host may still
+#                    expect the rest of the body.
+#    reading         http.client reads through `makefile`.  The head must begin within
+#                    `idle_timeout`, and all must arrive within twice that time; a download has more
+#                    time, by its size.
+#    closed          Final.  If the host closed an idle stream at the moment of its use, a request
+#                    without a body that may be repeated is sent again on a new stream.
+#
+#    In every state a stream raises TimeoutError at its `deadline`, and ConnectionAbortedError once
+#    the Event `stop` is set.  Sockets never block; waits come in steps of TICK.
+#
+#    TLS is done in memory (SSLObject): one large send where SSLSocket makes a system call for each
+#    record of 16 KiB (0.65 of its time for 1 GiB), and TLS within TLS (an https proxy) is just a
+#    second layer.
 
 
 class EarlyResponse(Exception):
-    """The host speaks while we are still sending: listen before anything else."""
+    """The host sent something, or closed the connection, while the request was being sent."""
 
 
 def bracketed(host: str) -> str:
-    """A name or address as it stands in a URL."""
+    """A host name or address as it stands in a URL."""
     return f"[{host}]" if ":" in host else host
 
 
 class Proxy(NamedTuple):
-    """A proxy's address; `scheme` is http, https, socks5 (names are looked up here) or socks5h (there)."""
+    """The address of a proxy.
+
+    `scheme` is http, https, socks5 (names are resolved here) or socks5h (names are resolved there).
+    """
 
     scheme: str
     host: str
@@ -1067,53 +1153,76 @@ class Proxy(NamedTuple):
         return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
 
     def authorization(self) -> tuple[Header, ...]:
-        return (
-            (("Proxy-Authorization", basic(self.user, self.password)),)
-            if self.user or self.password
-            else ()
-        )
+        if not (self.user or self.password):
+            return ()
+        return (("Proxy-Authorization", basic(self.user, self.password)),)
 
 
 def basic(user: str, password: str) -> str:
-    return (
-        "Basic "
-        + base64.b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode()
-    )
+    """The value of an Authorization header (RFC 7617)."""
+    credentials = f"{user}:{password}".encode("utf-8", "surrogateescape")
+    return "Basic " + base64.b64encode(credentials).decode()
 
 
-PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 PORTS = {"http": 80, "https": 443}
+PROXY_PORTS = {**PORTS, "socks5": 1080, "socks5h": 1080}
+
+
+def ascii_host(url: Any) -> str:
+    """The host of a split URL, in IDNA; raises ValueError."""
+    host = url.hostname or ""
+    return host if host.isascii() else host.encode("idna").decode()
 
 
 def parse_proxy(text: str) -> Proxy:
-    """Raises UsageError; the text may hold a password, so that no message repeats it."""
+    """Raises UsageError; its message never repeats the text, which may contain a password."""
     text = text if "://" in text else "http://" + text
     try:
         url = urllib.parse.urlsplit(text)
-        # desktops write socks:// for a proxy that looks up names itself
-        scheme = re.sub("^socks$", "socks5h", url.scheme.lower())
-        host, port = url.hostname, url.port
+        host, port = ascii_host(url), url.port
         if not host or re.search(r"[]#/?[]", text.partition("://")[2].rpartition("@")[0]):
             raise ValueError
     except ValueError as error:
+        encode = "in its password write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D"
         raise UsageError(
             "invalid proxy URL (expected http://HOST:PORT)",
             phase="proxy",
-            hint="in its password write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D"
-            if "@" in text
-            else "",
+            hint=encode if "@" in text else "",
         ) from error
+    # Desktops write socks:// for a proxy that resolves names itself.
+    scheme = "socks5h" if url.scheme == "socks" else url.scheme
     if scheme not in PROXY_PORTS:
-        raise UsageError(
-            f"unsupported proxy scheme {printable(scheme)!r} (use {', '.join(PROXY_PORTS)})",
-            phase="proxy",
-        )
+        supported = "http, https, socks5 or socks5h"
+        message = f"unsupported proxy scheme {printable(scheme)!r} (use {supported})"
+        raise UsageError(message, phase="proxy")
     user, password = (urllib.parse.unquote(secret or "") for secret in (url.username, url.password))
     return Proxy(scheme, host, port or PROXY_PORTS[scheme], user, password)
 
 
+class Network(NamedTuple):
+    """How to reach hosts: all that a Transport needs to know.  Times are seconds.
+
+    `proxy` is for every host; `proxies` are those of the environment, by scheme, and "no" lists the
+    hosts that need none.  `secrets` are values to mask in responses.
+    """
+
+    proxy: Optional[Proxy] = None
+    proxies: Mapping[str, str] = {}
+    cacert: Optional[str] = None
+    insecure: bool = False
+    ip_version: Optional[int] = None
+    connect_timeout: float = 15.0
+    idle_timeout: float = STALL
+    max_time: Optional[float] = None
+    limit_rate: Optional[int] = None
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Network proxy={self.proxy!r} ip_version={self.ip_version}>"
+
+
 class Target(NamedTuple):
-    """Where a URL leads, and which certificates count there if not the default ones."""
+    """The server and path of a URL; `ca_bundle` replaces the default certificates for this host."""
 
     scheme: str
     host: str
@@ -1126,48 +1235,45 @@ class Target(NamedTuple):
         return host if self.port == PORTS.get(self.scheme) else f"{host}:{self.port}"
 
 
+HOST_PATTERN = (
+    r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?"
+    r"|(?=.*:)[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?"
+)
+
+
 @functools.lru_cache(maxsize=64)
 def parse_target(url: str) -> Target:
+    """Raises NoLink for an invalid URL, and for any scheme but http, https and tcp."""
     try:
         parts = urllib.parse.urlsplit(url)
-        host = (parts.hostname or "").encode("idna" if not url.isascii() else "ascii").decode()
-        port = parts.port or PORTS.get(parts.scheme, 0)
-    except (ValueError, UnicodeError) as error:
+        host, port = ascii_host(parts), parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError as error:
         raise NoLink(f"invalid URL: {printable(redact_url(url))}", phase="link") from error
-    good = re.fullmatch(
-        r"([A-Za-z0-9_~-]{1,63}\.)*[A-Za-z0-9_~-]{1,63}\.?|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,16})?",
-        host,
-    )
-    if len(host) > 253 or ".." in host or parts.scheme not in ("http", "https", "tcp") or not good:
+    valid = re.fullmatch(HOST_PATTERN, host) and len(host) <= 253
+    if not valid or parts.scheme not in ("http", "https", "tcp"):
         raise NoLink(f"unsupported URL: {printable(redact_url(url))}", phase="link")
-    return Target(
-        parts.scheme,
-        host,
-        port,
-        iri_to_uri((parts.path or "/") + ("?" + parts.query if parts.query else "")),
-    )
+    path = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+    return Target(parts.scheme, host, port, iri_to_uri(path))
 
 
 def base_url(url: str) -> str:
-    """The URL of a server as it travels, without a slash at its end: its name in IDNA, its path in ASCII."""
+    """The URL of a server without a final slash: its host name in IDNA, its path in ASCII."""
     target = parse_target(url)
     return f"{target.scheme}://{target.netloc()}{target.path.partition('?')[0].rstrip('/')}"
 
 
-def redact_url(url: str) -> str:
-    """A URL without what may be secret in it: user, password, query."""
-    return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
-
-
 def is_spared(target: Target, no_proxy: str) -> bool:
-    """Whether NO_PROXY lists this host: by name, parent domain, address or network, with or without a port."""
+    """Whether NO_PROXY lists this host.
+
+    An entry is a name, a parent domain, an address or a network, with or without a port.
+    """
     host = target.host.rstrip(".")
     for entry in re.findall(r"[^\s,;]+", no_proxy.lower()):
         if entry == "*":
             return True
         name = re.sub(rf"(^[^:]*|\]):{target.port}$", r"\1", entry)
         name = re.sub(r"^\*?\.?|[][]|\.$", "", name)
-        with contextlib.suppress(ValueError):  # no name, or no network
+        with contextlib.suppress(ValueError):  # not a name, or not a network
             if f".{host}".endswith("." + name.encode("idna").decode()):
                 return True
             if ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False):
@@ -1175,7 +1281,7 @@ def is_spared(target: Target, no_proxy: str) -> bool:
     return False
 
 
-def address_of(host: str) -> Any:
+def parse_address(host: str) -> Any:
     """The address in a URL, also spelled as 127.1, as one number, or inside an IPv6 address."""
     host = host.partition("%")[0].rstrip(".")
     with contextlib.suppress(OSError, UnicodeError):
@@ -1193,104 +1299,58 @@ def is_loopback(host: str) -> bool:
     return bool(re.fullmatch(r"localhost\.?|::1|(::ffff:)?127(\.[0-9]{1,3}){3}", host))
 
 
+Sink = Callable[[bytes], object]
+Receive = Callable[[int], bytes]  # up to so many bytes; b"" at the end of the connection
+
+
 class Tls:
-    """TLS over any channel that never blocks; what it encrypts leaves in sends as large as what it is given."""
+    """One layer of TLS in memory; `receive` reads from the layer below, and never blocks."""
 
-    def __init__(self, channel: Any, context: Any, host: str) -> None:
-        self.channel, self.unsent = channel, memoryview(b"")
-        self.wants_read, self.ends = ssl.SSLWantReadError, (ssl.SSLZeroReturnError, ssl.SSLEOFError)
+    def __init__(self, receive: Receive, context: Any, host: str) -> None:
+        self.receive = receive
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
+        self.session = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
 
-    def flush(self) -> None:
-        """Sends what is encrypted; BlockingIOError while the channel cannot take it all."""
-        while self.unsent or self.outgoing.pending:
-            self.unsent = self.unsent or memoryview(self.outgoing.read())
-            self.unsent = self.unsent[self.channel.send(self.unsent) :]
-        flush(self.channel)
+    def encrypt(self, data: Any) -> bytes:
+        """The records for these bytes, after those that TLS has to send for itself."""
+        view = memoryview(data)
+        while view:
+            view = view[self.session.write(view) :]
+        return bytes(self.outgoing.read())
 
-    def feed(self) -> None:
-        with contextlib.suppress(
-            OSError
-        ):  # would block; or broken, and then there may still be something to read
-            self.flush()
-        data = self.channel.recv(256 * KiB)
+    def feed(self, data: bytes) -> None:
+        """Add bytes from the layer below; b"" is the end of the connection."""
         if data:
             self.incoming.write(data)
         else:
             self.incoming.write_eof()
 
-    def handshake(self) -> None:
-        while True:
-            try:
-                self.tls.do_handshake()
-                return self.flush()
-            except self.wants_read:
-                self.feed()
-            except Exception:
-                with contextlib.suppress(OSError):  # the alert that tells the other side why
-                    self.flush()
-                raise
-
-    def send(self, data: memoryview) -> int:
-        self.flush()
-        count = int(self.tls.write(data))
-        with contextlib.suppress(BlockingIOError):
-            self.flush()
-        return count
-
     def recv(self, size: int) -> bytes:
         while True:
             try:
-                return bytes(self.tls.read(size))
-            except self.wants_read:
-                self.feed()
-            except self.ends:
+                return bytes(self.session.read(size))
+            except ssl.SSLWantReadError:
+                self.feed(self.receive(256 * KiB))
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
-
-    def fileno(self) -> int:
-        return int(self.channel.fileno())
-
-    def shutdown(self, direction: int) -> None:
-        """TLS has no half-closed state that proxies agree on; termbin ends by itself after 5 idle seconds."""
-
-    def close(self) -> None:
-        self.channel.close()
-
-
-def backlog(channel: Any) -> int:
-    """The bytes that TLS, or TLS within TLS, has taken and that have not left."""
-    return (
-        len(channel.unsent) + channel.outgoing.pending + backlog(channel.channel)
-        if isinstance(channel, Tls)
-        else 0
-    )
-
-
-def flush(channel: Any) -> int:
-    if isinstance(channel, Tls):
-        channel.flush()
-    return 0
 
 
 def wait_ready(channels: Sequence[Any], read: bool, write: bool, seconds: float) -> list[Any]:
-    """Those that can be read or written, or have failed, within that time; select() knows no descriptor above 1023."""
-    if not hasattr(select, "poll"):  # Windows
-        selected = select.select(
-            channels if read else [], channels if write else [], channels, seconds
-        )
-        return list({*selected[0], *selected[1], *selected[2]})
-    poll = select.poll()
-    for channel in channels:
-        poll.register(channel, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-    ended = {fd for fd, _ in poll.poll(seconds * 1000)}
-    return [channel for channel in channels if channel.fileno() in ended]
+    """The channels that are readable, writable or in error; empty after that time.
+
+    Windows has select() only, which does not support descriptors above 1023.
+    """
+    events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
+    with getattr(selectors, "PollSelector", selectors.SelectSelector)() as selector:
+        for channel in channels:
+            selector.register(channel, events)
+        return [key.fileobj for key, _ in selector.select(max(0, seconds))]
 
 
 class Incoming(io.RawIOBase):
-    """What a connection receives, as a file."""
+    """The bytes that a connection receives, as a file."""
 
-    def __init__(self, receive: Callable[[int], bytes]) -> None:
+    def __init__(self, receive: Receive) -> None:
         self.receive = receive
 
     def readable(self) -> bool:
@@ -1302,103 +1362,108 @@ class Incoming(io.RawIOBase):
         return len(data)
 
     def readall(self) -> bytes:
-        """Nobody reads without a bound, except http.client for a chunk of -1 bytes."""
+        """Never read without a limit; only http.client does, for a chunk of -1 bytes."""
         raise ValueError("a negative size")
 
 
+INFORMATIONAL = rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+"
+
+
 class Stream:
-    """One connection, sending and listening at once; TimeoutError when nothing moves for `stall` seconds, or at `until`."""
+    """One connection that sends and listens at the same time; the states are drawn above.
 
-    def __init__(self, channel: Any, stall: float, until: float, peer: Any = None) -> None:
-        self.channel, self.idle_timeout, self.deadline, self.peer = channel, stall, until, peer
-        self.early_data = b""  # of the answer, while we were still sending
-        self.stop: Any = None
+    Raises TimeoutError if nothing moves for `idle_timeout` seconds, and at `deadline`, which is a
+    value of time.monotonic().
+    """
 
-    def check_deadline(self) -> None:
-        """A line that never blocks would never notice the end of its time."""
-        if time.monotonic() >= self.deadline:
+    def __init__(self, sock: Any, idle_timeout: float, deadline: float, peer: Any = None) -> None:
+        self.sock, self.peer = sock, peer
+        self.idle_timeout, self.deadline = idle_timeout, deadline
+        self.layers: list[Tls] = []  # that of a proxy before that of the host
+        self.recv = sock.recv  # of the last layer
+        self.proxy: Optional[Proxy] = None  # if it forwards requests instead of bytes
+        self.early_data = b""  # of the response, received while sending
+        self.listening = False  # before each write, for an early response
+        self.stop: Any = None  # a threading.Event
+
+    def begin(self, idle_timeout: float, deadline: float, stop: Any) -> None:
+        """Begin a request: from now on listen while sending."""
+        self.idle_timeout, self.deadline, self.stop = idle_timeout, deadline, stop
+        self.listening = True
+
+    def check_time(self, idle_deadline: float) -> None:
+        now = time.monotonic()
+        if now >= self.deadline:
             raise TimeoutError("timed out")
+        if now >= idle_deadline:
+            raise TimeoutError(f"timed out (no data for {self.idle_timeout:.3g} s)")
         if self.stop and self.stop.is_set():
             raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")
 
-    def wait(self, read: bool, write: bool, give_up: float = FOREVER) -> None:
-        patience = min(self.idle_timeout, give_up - time.monotonic())
-        give_up = min(time.monotonic() + patience, self.deadline)
-        while not wait_ready(
-            [self.channel], read, write, max(0, min(TICK, give_up - time.monotonic()))
-        ):
-            self.check_deadline()
-            if time.monotonic() >= give_up:
-                raise TimeoutError(f"timed out (no data for {patience:.3g} s)")
-
     def secure(self, context: Any, host: str) -> None:
-        tls = Tls(self.channel, context, host)
+        """Add a layer of TLS."""
+        tls = Tls(self.recv, context, host)
         while True:
             try:
-                tls.handshake()
+                tls.session.do_handshake()
                 break
-            except BlockingIOError:
-                self.wait(read=True, write=bool(tls.unsent))
-        self.channel = tls
+            except ssl.SSLWantReadError:
+                self.sendall(tls.encrypt(b""))
+                tls.feed(self.receive(256 * KiB))
+            except ssl.SSLError:
+                with contextlib.suppress(OSError):  # the alert tells the server why
+                    self.sendall(tls.encrypt(b""))
+                raise
+        self.sendall(tls.encrypt(b""))
+        self.layers.append(tls)
+        self.recv = tls.recv
 
-    def write_when_ready(self, act: Callable[..., int], *args: Any) -> int:
-        """One step of sending, as soon as the wire takes it; Answered if the host speaks first.
-
-        A host that says "100 Continue" again and again, and takes nothing, is as silent as one that says nothing.
-        """
-        give_up, held = FOREVER, -1
-        while True:
-            self.check_deadline()
-            self.check_early_response()
-            try:
-                return act(*args)
-            except BlockingIOError:
-                if backlog(self.channel) != held:  # some of it has left
-                    held, give_up = backlog(self.channel), time.monotonic() + self.idle_timeout
-                self.wait(True, True, give_up)
-                if time.monotonic() >= give_up:
-                    raise TimeoutError from None
-
-    def check_early_response(self) -> None:
-        """Answered if the host speaks, or hangs up; "100 Continue" is no answer."""
-        try:
-            data = self.channel.recv(16 * KiB)
-        except BlockingIOError:
-            return
-        self.early_data = re.sub(
-            rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+",
-            b"",
-            self.early_data + data,
-        )
-        if (
-            not data
-            or len(self.early_data) > 64 * KiB
-            or not re.match(rb"HTTP/1\.[01] 1|\Z", self.early_data)
-        ):
-            raise EarlyResponse
-
-    def sendall(self, data: "Union[bytes, memoryview]") -> None:
+    def sendall(self, data: Any) -> None:
+        """Send `data`, and what TLS has to send for itself."""
+        for tls in reversed(self.layers):
+            data = tls.encrypt(data)
         view = memoryview(data)
         while view:
-            view = view[self.write_when_ready(self.channel.send, view) :]
+            view = view[self.when_ready(self.sock.send, view, write=True) :]
 
-    def flush(self) -> None:
-        """Sends what TLS still holds; once all has left, an answer is no early one."""
+    def when_ready(self, act: Callable[[Any], Any], argument: Any, write: bool) -> Any:
+        """The result of `act`, called again until it does not block.
+
+        While sending, only bytes that leave count as movement: a host that repeats "100 Continue"
+        and accepts no data is as idle as a silent one.
+        """
+        idle_deadline = time.monotonic() + self.idle_timeout
+        while True:
+            self.check_time(idle_deadline)
+            if write and self.listening:
+                self.check_early_response()
+            try:
+                return act(argument)
+            except BlockingIOError:
+                if not write:
+                    self.sendall(b"")  # TLS may have to send something before it can read
+                seconds = min(TICK, min(idle_deadline, self.deadline) - time.monotonic())
+                read = self.listening or not write
+                if wait_ready([self.sock], read, write, seconds) and not write:
+                    idle_deadline = time.monotonic() + self.idle_timeout
+
+    def check_early_response(self) -> None:
+        """Raise EarlyResponse if the host sent something or closed; drop "100 Continue"."""
         try:
-            flush(self.channel)
+            data = self.recv(16 * KiB)
         except BlockingIOError:
-            self.write_when_ready(flush, self.channel)
+            return
+        self.early_data = re.sub(INFORMATIONAL, b"", self.early_data + data)
+        incomplete = re.match(rb"HTTP/1\.[01] 1|\Z", self.early_data)
+        if not data or not incomplete or len(self.early_data) > 64 * KiB:
+            raise EarlyResponse
 
     def receive(self, size: int) -> bytes:
+        """Up to `size` bytes as soon as there are some; b"" at the end of the connection."""
         if self.early_data:
             data, self.early_data = self.early_data[:size], self.early_data[size:]
             return data
-        while True:
-            self.check_deadline()
-            try:
-                return bytes(self.channel.recv(size))
-            except BlockingIOError:
-                self.wait(read=True, write=False)
+        return self.when_ready(self.recv, size, write=False)  # type: ignore[no-any-return]
 
     def read_exactly(self, count: int) -> bytes:
         data = b""
@@ -1410,107 +1475,118 @@ class Stream:
         return data
 
     def makefile(self, mode: str) -> Any:
-        """For http.client, which reads the answer from here."""
+        """A file to read from, for http.client."""
         return io.BufferedReader(Incoming(self.receive), 64 * KiB)
 
     def close(self) -> None:
-        """Nothing: http.client closes before the body of the answer is read.  We hang up."""
+        """Do nothing: http.client closes before the body of the response is read."""
 
     def hang_up(self) -> None:
-        self.channel.close()
+        self.sock.close()
 
     __del__ = hang_up  # the connections of a thread end with it
 
     def is_reusable(self) -> bool:
-        """Whether an idle connection is still good: not closed, and nothing but session tickets of TLS came unasked."""
+        """Whether an idle connection is still open, and got nothing but session tickets of TLS."""
         try:
-            self.early_data += self.channel.recv(1)
+            self.early_data += self.recv(1)
         except OSError as error:
             return isinstance(error, BlockingIOError) and not self.early_data
         return False
 
 
-def resolve(host: str, port: int, seconds: float, ip_version: Optional[int] = None) -> list[Any]:
-    """The addresses of a host; in a thread of its own because nothing can interrupt getaddrinfo."""
-    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+def resolve(host: str, port: int, deadline: float, ip_version: Optional[int] = None) -> list[Any]:
+    """The addresses of a host, as getaddrinfo returns them; raises OSError.
+
+    Nothing can interrupt getaddrinfo, so it runs in a thread of its own.
+    """
+    results: queue.SimpleQueue[Any] = queue.SimpleQueue()
     family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(ip_version or 0, socket.AF_UNSPEC)
     begun = time.monotonic()
 
-    def look() -> None:
+    def look_up() -> None:
         try:
-            name = host.encode() if host.isascii() else host  # text would load the tables of IDNA
-            answer.put(socket.getaddrinfo(name, port, family, socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            answer.put(error)
+            # As bytes, because text loads the tables of IDNA.
+            results.put(socket.getaddrinfo(host.encode(), port, family, socket.SOCK_STREAM))
+        except OSError as error:
+            results.put(error)
 
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=look_up, daemon=True).start()
     try:
-        addresses = answer.get(timeout=max(min(seconds, DNS_TIME), 0.001))
+        addresses = results.get(timeout=max(min(deadline - begun, DNS_TIME), 0.001))
     except queue.Empty:
-        raise Unreachable(f"{host}: DNS lookup timed out", phase="dns", timed_out=True) from None
-    if isinstance(addresses, Exception):
-        # the resolver has its own time-outs, and calls them a temporary failure
-        silent = time.monotonic() - begun > DNS_TIME / 2 - 1
-        reason = (
-            "invalid host name" if isinstance(addresses, UnicodeError) else local_reason(addresses)
-        )
-        raise Unreachable(f"{host}: {reason}", phase="dns", timed_out=silent) from addresses
+        raise TimeoutError("DNS lookup timed out") from None
+    if isinstance(addresses, OSError):
+        # The resolver has time-outs of its own, and calls them a temporary failure.
+        if time.monotonic() - begun > DNS_TIME / 2 - 1:
+            raise TimeoutError(local_reason(addresses)) from addresses
+        raise addresses
     return list(addresses)
 
 
-def connect_fastest(addresses: Sequence[Any], seconds: float) -> Any:
-    """The first address that answers; the next one is tried when one fails or is silent for 0.25 s (RFC 8305)."""
+def connect_fastest(addresses: Sequence[Any], deadline: float) -> Any:
+    """A socket for the first address that accepts; raises OSError.
+
+    The next address is tried when one fails, or is silent for 0.25 s (RFC 8305).
+    """
+    untried = list(addresses)
     waiting: list[Any] = []
-    queue, last = list(addresses), OSError(errno.ETIMEDOUT, "timed out")
-    give_up = time.monotonic() + seconds
+    last_error: OSError = TimeoutError("timed out")
     try:
-        while (queue or waiting) and time.monotonic() < give_up:
-            if queue:
+        while (untried or waiting) and time.monotonic() < deadline:
+            if untried:
                 try:
-                    waiting.append(start_connecting(queue.pop(0)))
-                except OSError as error:  # no IPv6 here, for instance
-                    last = error
+                    waiting.append(start_connecting(untried.pop(0)))
+                except OSError as error:  # for example without IPv6 on this machine
+                    last_error = error
                     continue
-            left = give_up - time.monotonic()
-            for sock in wait_ready(
-                waiting, False, True, max(0, min(0.25, left) if queue else left)
-            ):
+            seconds = deadline - time.monotonic()
+            if untried:
+                seconds = min(0.25, seconds)
+            for sock in wait_ready(waiting, False, True, seconds):
                 waiting.remove(sock)
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
                     return sock
-                last = OSError(code, os.strerror(code))
+                last_error = OSError(code, os.strerror(code))
                 sock.close()
-        raise last
+        raise last_error
     finally:
         for sock in waiting:
             sock.close()
 
 
 def start_connecting(address: Any) -> Any:
+    """A socket that is connecting to an address of getaddrinfo; raises OSError."""
     family, sock_type, protocol, _, sockaddr = address
     sock = socket.socket(family, sock_type, protocol)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    code = sock.connect_ex(sockaddr)
-    if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)):
+    try:
+        sock.connect(sockaddr)
+    except BlockingIOError:
+        pass
+    except OSError:
         sock.close()
-        raise OSError(code, os.strerror(code))
+        raise
     return sock
 
 
-BUNDLES = (  # Debian; RHEL; SUSE; macOS and Alpine
-    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
-)  # fmt: skip
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian
+    "/etc/pki/tls/certs/ca-bundle.crt",  # RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # macOS and Alpine
+)
 
 
 def system_ca_bundle() -> Optional[str]:
-    """A frozen OpenSSL looks where the machine that built it kept its certificates: so name those of this one."""
-    if (
-        not getattr(sys, "frozen", False)
-        or sys.platform == "win32"
-        or {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)
-    ):
+    """The certificates of this machine, for a frozen program.
+
+    Its OpenSSL expects them where the machine that built it had them.
+    """
+    configured = {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)
+    if configured or sys.platform == "win32" or not getattr(sys, "frozen", False):
         return None
     return next(filter(os.path.isfile, BUNDLES), None)
 
@@ -1524,7 +1600,7 @@ CERTIFICATE_HINTS = {  # by X509_V_ERR_* of OpenSSL
 
 
 def missing_ca_hint() -> str:
-    """OpenSSL says nothing of an SSL_CERT_FILE that is not there; other programs have bundles of their own."""
+    """How to name a CA bundle: OpenSSL ignores an SSL_CERT_FILE that does not exist."""
     configured = os.environ.get("SSL_CERT_FILE", "")
     if configured and not os.path.isfile(configured):
         return f"SSL_CERT_FILE: no such file: {printable(configured)}"
@@ -1535,61 +1611,126 @@ def missing_ca_hint() -> str:
 
 
 def tls_context(cacert: Optional[str], insecure: bool) -> Any:
-    """The system's certificates (which SSL_CERT_FILE replaces), or those of `cacert`; verified unless told otherwise."""
+    """An SSLContext with the certificates of `cacert`, or those of the system; raises UsageError.
+
+    SSL_CERT_FILE replaces those of the system.
+    """
+    bundle = os.path.expanduser(cacert) if cacert else system_ca_bundle()
     try:
-        bundle = os.path.expanduser(cacert) if cacert else system_ca_bundle()
         context = ssl.create_default_context(cafile=bundle)
     except OSError as error:
-        why = (
-            "no certificates in PEM format"
-            if isinstance(error, ssl.SSLError)
-            else local_reason(error)
-        )
-        raise UsageError(
-            f"CA bundle {printable(cacert or 'of the system')}: {why}", phase="tls"
-        ) from error
+        reason = local_reason(error)
+        if isinstance(error, ssl.SSLError):
+            reason = "no certificates in PEM format"
+        message = f"CA bundle {printable(cacert or 'of the system')}: {reason}"
+        raise UsageError(message, phase="tls") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The default of 3.13 on every Python, but for STRICT, which refuses many a company's CA (no key identifier or usage).
-    # 3.9 has no name for PARTIAL_CHAIN: a trusted certificate need not be a root.
+    # The default of Python 3.13 for every version, without STRICT, which rejects the CA of many a
+    # company (no key identifier or usage).  0x80000 is PARTIAL_CHAIN, which has no name in 3.9: a
+    # trusted certificate need not be a root.
     context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | 0x80000
     if insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
-    """CONNECT: from here on the proxy only passes bytes."""
-    authority = f"{bracketed(target.host)}:{target.port}"
-    headers = (
-        ("Host", authority),
-        ("User-Agent", USER_AGENT),
-        *proxy.authorization(),
+@contextlib.contextmanager
+def translate_errors(phase: str, host: str, started: bool = False) -> Iterator[None]:
+    """Raise the errors of the system, of TLS and of http.client as an UploadError of this phase."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        raise connection_error(error, phase, host, started) from error
+
+
+def connection_error(error: Exception, phase: str, host: str, started: bool = False) -> UploadError:
+    """Refused for an invalid certificate, else Unreachable.
+
+    A proxy that fails does so for every host.
+    """
+    message, hint = error_message(error, started)
+    if phase == "proxy":
+        host = f"proxy: {host}"
+        hint = hint or "check --proxy and *_PROXY"
+    elif isinstance(error, ssl.SSLError):
+        phase = "tls"
+    invalid = isinstance(error, ssl.SSLCertVerificationError)
+    return (Refused if invalid else Unreachable)(
+        f"{host}: {message}",
+        phase=phase,
+        started=started,
+        everywhere=phase == "proxy",
+        timed_out=isinstance(error, TimeoutError),
+        hint=hint,
     )
-    head = f"CONNECT {authority} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers)
-    stream.sendall(head.encode("latin-1") + b"\r\n")
-    answer = http.client.HTTPResponse(stream, method="CONNECT")  # type: ignore[arg-type]
-    answer.begin()
-    if answer.status == 407:
-        raise proxy_auth_error(proxy, answer.headers)
-    if answer.status // 100 != 2:
-        reason = printable(f"{answer.status} {answer.reason}")
-        raise Unreachable(
-            f"proxy {proxy!r}: could not reach {target.host}: {reason}",
-            phase="proxy",
-            status=answer.status,
-        )
+
+
+HTTP_ERRORS = {
+    "RemoteDisconnected": "closed the connection without a response",
+    "IncompleteRead": "closed the connection before the response was complete",
+}
+
+
+def error_message(error: Any, started: bool) -> tuple[str, str]:
+    """The fixed phrase for an error, and a hint."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = CERTIFICATE_HINTS.get(error.verify_code) or missing_ca_hint()
+        return f"certificate verification failed: {error.verify_message}", hint
+    if isinstance(error, ssl.SSLError):
+        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+            return "no TLS on this port", "did you mean http://?"
+        return error.reason or str(error), ""
+    if isinstance(error, TimeoutError):
+        return error.args[0] if len(error.args) == 1 else "timed out", ""
+    if isinstance(error, http.client.HTTPException):
+        unknown = f"invalid HTTP response: {printable(repr(error), 80)}"
+        return HTTP_ERRORS.get(type(error).__name__, unknown), ""
+    return ("connection lost: " if started else "") + local_reason(error), ""
+
+
+def send_head(
+    stream: Stream, target: Target, method: str, url: str, headers: Iterable[Header]
+) -> Any:
+    """Send the head of a request; returns the HTTPConnection that reads the response."""
+    connection = http.client.HTTPConnection(target.host, target.port)
+    connection.sock = stream
+    connection.putrequest(method, url, skip_host=True, skip_accept_encoding=True)
+    for name, value in headers:
+        connection.putheader(name, value)
+    connection.endheaders()
+    return connection
+
+
+def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
+    """Send CONNECT: from then on the proxy only passes bytes."""
+    authority = f"{bracketed(target.host)}:{target.port}"
+    headers = (("Host", authority), ("User-Agent", USER_AGENT), *proxy.authorization())
+    response = send_head(stream, target, "CONNECT", authority, headers).getresponse()
+    if response.status == 407:
+        raise proxy_auth_error(proxy, response.headers)
+    if response.status // 100 != 2:
+        reason = printable(f"{response.status} {response.reason}")
+        raise unreachable_by(proxy, target, reason, response.status)
+
+
+def unreachable_by(
+    proxy: Proxy, target: Target, reason: str, status: Optional[int] = None
+) -> Unreachable:
+    message = f"proxy {proxy!r}: could not reach {target.host}: {reason}"
+    return Unreachable(message, phase="proxy", status=status)
 
 
 def proxy_auth_error(proxy: Proxy, headers: Any = None) -> UploadError:
-    failed = f"authentication {'failed' if proxy.user else 'required'}"
+    """The error for a proxy that rejects the user and password, or requires them."""
+    reason = f"authentication {'failed' if proxy.user else 'required'}"
     hint = "use --proxy " + repr(proxy).replace("//", "//USER:PASSWORD@")
     schemes = ", ".join(headers.get_all("Proxy-Authenticate", ()) if headers else ())
     if schemes and "basic" not in schemes.lower():
-        failed = f"unsupported authentication: {printable(schemes, 60)}"
+        reason = f"unsupported authentication: {printable(schemes, 60)}"
         hint = "run a local proxy that signs in for you (cntlm or px), and use --proxy with its URL"
-    return Refused(
-        f"proxy {proxy!r}: {failed}", phase="proxy", status=407, everywhere=True, hint=hint
-    )
+    message = f"proxy {proxy!r}: {reason}"
+    return Refused(message, phase="proxy", status=407, everywhere=True, hint=hint)
 
 
 SOCKS_REPLIES = (
@@ -1603,111 +1744,164 @@ SOCKS_REPLIES = (
 )
 
 
-def socks5_login(stream: Stream, proxy: Proxy) -> None:
-    """Agrees on a method (RFC 1928), and gives user and password (RFC 1929)."""
-    stream.sendall(b"\x05\x02\x00\x02" if proxy.user else b"\x05\x01\x00")
-    version, method = stream.read_exactly(2)
-    if version != 5:
+def socks5_reply(stream: Stream, proxy: Proxy, count: int) -> bytes:
+    """The first bytes of a reply; raises Unreachable if it does not begin with the version."""
+    reply = stream.read_exactly(count)
+    if reply[0] != 5:
         raise Unreachable(f"{proxy!r}: not a SOCKS5 proxy", phase="proxy", everywhere=True)
+    return reply
+
+
+def socks5_login(stream: Stream, proxy: Proxy) -> None:
+    """Agree on a method (RFC 1928), and send user and password (RFC 1929)."""
+    stream.sendall(b"\x05\x02\x00\x02" if proxy.user else b"\x05\x01\x00")
+    method = socks5_reply(stream, proxy, 2)[1]
     if method == 2 and proxy.user:
-        user, password = (
-            text.encode("utf-8", "surrogateescape")[:255] for text in (proxy.user, proxy.password)
-        )
-        stream.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
-        method = stream.read_exactly(2)[1]  # 0 is welcome
+        login = b"\x01"
+        for text in (proxy.user, proxy.password):
+            field = text.encode("utf-8", "surrogateescape")[:255]
+            login += bytes([len(field)]) + field
+        stream.sendall(login)
+        method = stream.read_exactly(2)[1]  # 0 is success
     if method:
         raise proxy_auth_error(proxy)
 
 
 def socks5_connect(stream: Stream, target: Target, proxy: Proxy, address: bytes) -> None:
+    """Let the proxy connect to `address`, which is the type and the bytes of RFC 1928."""
     stream.sendall(b"\x05\x01\x00" + address + target.port.to_bytes(2, "big"))
-    _, code, _, address_type = stream.read_exactly(4)
+    _, code, _, address_type = socks5_reply(stream, proxy, 4)
     if code:
         reason = SOCKS_REPLIES[code] if code < len(SOCKS_REPLIES) else f"error {code}"
-        raise Unreachable(
-            f"proxy {proxy!r}: could not reach {target.host}: {reason}", phase="proxy"
-        )
+        raise unreachable_by(proxy, target, reason)
     stream.read_exactly({1: 4, 4: 16}.get(address_type) or stream.read_exactly(1)[0])
     stream.read_exactly(2)
 
 
-def socks_address(target: Target, proxy: Proxy, options: UploadOptions) -> bytes:
-    """Type and address: as a name for socks5h, looked up here for socks5."""
-    host = target.host
-    try:
-        numeric = ipaddress.ip_address(host)
-    except ValueError:
-        if proxy.scheme == "socks5h":
-            return b"\x03" + bytes([len(host)]) + host.encode()
-        addresses = resolve(host, target.port, options.connect_timeout, options.ip_version)
-        numeric = ipaddress.ip_address(addresses[0][4][0])
-    return (b"\x04" if numeric.version == 6 else b"\x01") + numeric.packed
+LINK_LOCAL = ("169.254.", "fe80:", "fd00:ec2:")
 
 
-def as_proxy_error(error: UploadError) -> UploadError:
-    """A proxy that is not there, or is none, will not be there for the next host either."""
-    hint = error.hint or "check --proxy and *_PROXY"
-    return type(error)(f"proxy: {error}", phase="proxy", everywhere=True, hint=hint)
+class Connector:
+    """Opens connections; remembers the addresses that accepted one and then stayed silent."""
 
-
-class Limiter:
-    """Paces all threads together to so many bytes a second."""
-
-    def __init__(self, rate: float) -> None:
-        self.rate, self.free, self.lock = rate, time.monotonic(), threading.Lock()
-        self.step = int(max(KiB, min(CHUNK, rate / 8)))
-
-    def take(self, count: int, patience: float) -> None:
-        """Returns when the line is free for so many bytes, or after so many seconds."""
-        with self.lock:
-            now = time.monotonic()
-            self.free = max(self.free, now) + count / self.rate
-            delay = self.free - now
-        time.sleep(max(0, min(delay, patience)))
-
-
-@contextlib.contextmanager
-def translate_errors(phase: str, host: str, started: bool = False) -> Iterator[None]:
-    """What the system, TLS and http.client raise becomes Unreachable, with the phase in which it happened."""
-    try:
-        yield
-    except (OSError, http.client.HTTPException) as error:
-        raise to_upload_error(error, phase, host, started) from error
-
-
-def to_upload_error(error: Exception, phase: str, host: str, started: bool) -> UploadError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return Refused(
-            f"{host}: certificate verification failed: {error.verify_message}",
-            phase="tls",
-            hint=CERTIFICATE_HINTS.get(error.verify_code) or missing_ca_hint(),
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.tls = functools.cache(
+            lambda bundle: tls_context(network.cacert or bundle, network.insecure)
         )
-    if isinstance(error, ssl.SSLError):
-        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-            return Unreachable(
-                f"{host}: no TLS on this port",
-                phase="tls",
-                hint="did you mean http://?",
-            )
-        return Unreachable(f"{host}: {error.reason or error}", phase="tls", started=started)
-    if isinstance(error, TimeoutError):
-        why = error.args[0] if len(error.args) == 1 else "timed out"
-    elif isinstance(error, http.client.RemoteDisconnected):
-        why = "closed the connection without a response"
-    elif isinstance(error, http.client.IncompleteRead):
-        why = "closed the connection before the response was complete"
-    elif isinstance(error, http.client.HTTPException):
-        why = f"invalid HTTP response: {printable(repr(error), 80)}"
-    elif started:
-        why = f"connection lost: {local_reason(error)}"
-    else:
-        return Unreachable(f"{host}: {local_reason(error)}", phase=phase)
-    timed_out = isinstance(error, TimeoutError)
-    return Unreachable(f"{host}: {why}", phase=phase, started=started, timed_out=timed_out)
+        if network.cacert:  # report an invalid file before anything is sent
+            self.tls(None)
+        self.silent: set[Any] = set()
+        self.resolved = False  # a name server works
+
+    def connect(self, target: Target, deadline: float) -> Stream:
+        """A new connection: resolve, connect, then the proxy for this host, then TLS for https.
+
+        An address that accepts and stays silent gives way to the next one: where IPv6 loses large
+        packets, TLS begins and never ends.  Raises Unreachable, Refused or UsageError.
+        """
+        deadline = min(time.monotonic() + self.network.connect_timeout, deadline)
+        if deadline <= time.monotonic():
+            raise Unreachable("no time left to connect", phase="connect")
+        proxy = self.proxy_for(target)
+        server = proxy or target
+        addresses = self.addresses_of(server, "proxy" if proxy else "dns", deadline)
+        while True:
+            with translate_errors("proxy" if proxy else "connect", server.host):
+                sock = connect_fastest(addresses, deadline)
+                peer = sock.getpeername()
+            addresses = [address for address in addresses if address[4] != peer]
+            patience = MUTE_TIME if addresses else self.network.connect_timeout
+            stream = Stream(sock, patience, deadline, peer)
+            try:
+                self.negotiate(stream, target, proxy)
+                return stream
+            except Unreachable as error:
+                stream.hang_up()
+                if error.timed_out:
+                    self.silent.add(peer)
+                if not error.timed_out or not addresses or time.monotonic() >= deadline:
+                    raise
+
+    def addresses_of(self, server: Union[Proxy, Target], phase: str, deadline: float) -> list[Any]:
+        """The addresses of a server; those that stayed silent before come last."""
+        try:
+            with translate_errors(phase, server.host):
+                addresses = resolve(server.host, server.port, deadline, self.network.ip_version)
+        except UploadError as error:
+            # A silent name server is the same for every host.
+            error.everywhere |= error.timed_out and not self.resolved
+            raise
+        self.resolved = True
+        return sorted(addresses, key=lambda address: address[4] in self.silent)
+
+    def negotiate(self, stream: Stream, target: Target, proxy: Optional[Proxy]) -> None:
+        """Agree with the proxy and on TLS, until the stream leads to the target."""
+        if proxy:
+            with translate_errors("proxy", repr(proxy)):
+                self.negotiate_proxy(stream, target, proxy)
+        if target.scheme == "https":
+            with translate_errors("tls", target.host):
+                stream.secure(self.tls(target.ca_bundle), target.host)
+
+    def negotiate_proxy(self, stream: Stream, target: Target, proxy: Proxy) -> None:
+        """Let the proxy pass bytes; an HTTP proxy forwards requests for http instead."""
+        if proxy.scheme == "https":
+            stream.secure(self.tls(None), proxy.host)
+        address = b""
+        if proxy.scheme not in PORTS:
+            socks5_login(stream, proxy)
+            address = self.socks5_address(target, proxy, stream.deadline)
+        elif target.scheme == "http":
+            stream.proxy = proxy
+            return
+        try:
+            if address:
+                socks5_connect(stream, target, proxy, address)
+            else:
+                tunnel(stream, target, proxy)
+        except TimeoutError as error:  # the proxy works: the host behind it is silent
+            host = f"{target.host} (through {proxy!r})"
+            raise connection_error(error, "connect", host) from error
+
+    def socks5_address(self, target: Target, proxy: Proxy, deadline: float) -> bytes:
+        """Type and address: the name for socks5h, resolved here for socks5."""
+        host = target.host
+        if proxy.scheme == "socks5":
+            host = self.addresses_of(target, "dns", deadline)[0][4][0]
+        try:
+            packed = ipaddress.ip_address(host).packed
+        except ValueError:
+            return b"\x03" + bytes([len(host)]) + host.encode()
+        return (b"\x01" if len(packed) == 4 else b"\x04") + packed
+
+    def proxy_for(self, target: Target) -> Optional[Proxy]:
+        """The proxy for a host.
+
+        --proxy is for every host; the proxies of the environment are not for NO_PROXY and this
+        machine.  A link-local address (where clouds keep credentials) is never requested through a
+        proxy, because there it belongs to another machine.  Raises UsageError.
+        """
+        if target.host.startswith(LINK_LOCAL):
+            return None
+        if self.network.proxy or is_loopback(target.host):
+            return self.network.proxy
+        proxies = self.network.proxies
+        scheme = "https" if target.scheme == "tcp" else target.scheme
+        scheme = scheme if proxies.get(scheme) else "all"
+        proxy = proxies.get(scheme)
+        spared = is_spared(target, proxies.get("no", ""))
+        if not proxy or spared or urllib.request.proxy_bypass(target.netloc()):
+            return None
+        with naming_setting(f"{scheme}_proxy".upper()):
+            return parse_proxy(proxy)
 
 
 def local_address(family: int, remote: str) -> str:
-    """Our address on the way there, or ""; nothing is sent, the system only picks the interface."""
+    """The address of this machine on the route to `remote`, or "".
+
+    Nothing is sent: connecting a datagram socket only selects the interface.
+    """
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.connect((remote, 9))
         return str(sock.getsockname()[0])
@@ -1719,7 +1913,10 @@ def own_address() -> str:
 
 
 def network_id(proxy: Optional[Proxy]) -> str:
-    """A name for the network that this machine is in: a hash of its address there, cut to a /24 or /64, and of the proxy."""
+    """An identifier of the network of this machine.
+
+    It is a hash of the proxy and of the address of this machine, cut to a /24 or /64.
+    """
     prefix = own_address().rpartition(".")[0]
     if not prefix:
         address = local_address(socket.AF_INET6, "2001:db8::1") or "::"
@@ -1727,395 +1924,271 @@ def network_id(proxy: Optional[Proxy]) -> str:
     return hashlib.sha256(f"{prefix} {proxy}".encode()).hexdigest()[:16]
 
 
-class Connection(NamedTuple):
-    """A connection ready for requests; through an http proxy the request line holds the whole URL."""
+class Limiter:
+    """Limits all threads together to `rate` bytes a second."""
 
-    http: Any  # http.client.HTTPConnection
-    stream: Stream
-    proxy: Optional[Proxy]  # that passes on our requests instead of our bytes
+    def __init__(self, rate: float) -> None:
+        self.rate, self.free, self.lock = rate, time.monotonic(), threading.Lock()
+        self.step = int(max(KiB, min(CHUNK, rate / 8)))
+
+    def take(self, count: int, deadline: float) -> None:
+        """Sleep until so many bytes may be sent, or until the deadline."""
+        with self.lock:
+            now = time.monotonic()
+            self.free = max(self.free, now) + count / self.rate
+            wake = min(self.free, deadline)
+        time.sleep(max(0, wake - now))
+
+
+Sent = Callable[[int], object]  # called with the number of bytes of the file that were sent
+
+
+class Exchange:
+    """One request and its response over one stream, which is idle again if `reusable`."""
+
+    def __init__(self, stream: Stream, target: Target, request: Request, sent: Sent) -> None:
+        self.stream, self.target, self.request, self.sent = stream, target, request, sent
+        self.limiter: Optional[Limiter] = None
+        self.started = False  # a part of the body may have arrived
+        self.reusable = False
+
+    def run(self) -> Response:
+        """Send the request, and return the response; an early one only if it is a refusal."""
+        has_http = self.target.scheme != "tcp"
+        broken: Optional[UploadError] = None
+        try:
+            (self.send_http if has_http else self.send_raw)()
+        except EarlyResponse:
+            message = f"{self.target.host}: connection closed during upload"
+            broken = Unreachable(message, phase="send", started=self.started)
+        except (OSError, http.client.HTTPException) as error:
+            broken = self.error("send", error)
+            self.stream.idle_timeout = min(5.0, self.stream.idle_timeout)
+        self.begin_reading()
+        try:
+            response = self.read_http() if has_http else self.read_raw()
+        except (OSError, http.client.HTTPException) as error:
+            raise broken or self.error("reply", error) from error
+        if broken:
+            self.reusable = False
+            if response.status < 300:  # the host cannot have stored what it did not receive
+                raise broken
+        if self.stream.proxy and response.status == 407:
+            raise proxy_auth_error(self.stream.proxy, response.headers)
+        return response
+
+    def error(self, phase: str, error: Exception) -> UploadError:
+        return connection_error(error, phase, self.target.host, self.started)
+
+    def send_raw(self) -> None:
+        """Send the body alone, and the end of it."""
+        with contextlib.suppress(EarlyResponse):
+            self.send_body()
+            # TLS has no half-closed state that proxies agree on; termbin.com waits 5 s instead.
+            if not self.stream.layers:
+                self.stream.sock.shutdown(socket.SHUT_WR)
+
+    def send_http(self) -> None:
+        if self.request.auth:  # now, because a signature expires after some minutes
+            more = self.request.auth(self.request, time.time())
+            self.request = self.request._replace(headers=(*self.request.headers, *more))
+        request, target, proxy = self.request, self.target, self.stream.proxy
+        headers = {
+            "Host": target.netloc(),
+            "User-Agent": USER_AGENT,
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            **dict(request.headers),
+            **dict(proxy.authorization() if proxy else ()),
+        }
+        if request.method not in ("GET", "HEAD"):
+            headers["Content-Length"] = str(length(request.body))
+        url = f"http://{target.netloc()}{target.path}" if proxy else target.path
+        self.connection = send_head(self.stream, target, request.method, url, headers.items())
+        self.send_body()
+
+    def send_body(self) -> None:
+        """Send the body, and hash the file's content if the request has a hash."""
+        self.started = bool(self.request.body)
+        step = self.limiter.step if self.limiter else CHUNK
+        for piece in self.request.body:
+            if isinstance(piece, bytes):
+                self.stream.sendall(piece)
+                continue
+            for data in read_slice(piece, step):
+                if self.limiter:
+                    self.limiter.take(len(data), self.stream.deadline)
+                if self.request.content_hash:
+                    self.request.content_hash.update(data)
+                self.stream.sendall(data)
+                self.sent(len(data))
+
+    def begin_reading(self) -> None:
+        """Stop listening, and limit the time; a download may be as slow as 10 KiB/s."""
+        stream, request = self.stream, self.request
+        stream.listening = False
+        slow = request.max_response / (10 * KiB) if request.sink else 0
+        stream.idle_timeout = min(stream.idle_timeout, request.response_timeout or FOREVER)
+        stream.deadline = min(stream.deadline, time.monotonic() + 2 * stream.idle_timeout + slow)
+
+    def read_raw(self) -> Response:
+        """The bytes that a host without HTTP sends before it closes."""
+        data = self.stream.makefile("rb").read(self.request.max_response)
+        return Response(200, {}, data, self.request.url)
+
+    def read_http(self) -> Response:
+        request = self.request
+        chunks: list[bytes] = []
+        response = self.connection.getresponse()
+        while 101 < response.status < 200:  # hints; http.client skips only 100
+            response.headers = None
+            response.begin()
+        succeeded = response.status in (200, 206)
+        sink = request.sink() if request.sink and succeeded else chunks.append
+        limit = request.max_response
+        if response.status >= 300:
+            limit = max(limit, 64 * KiB)
+        encoding = packing(response)
+        size = None if encoding else response.length
+        if encoding and not still_packed(response):
+            sink = unpacking(sink, encoding, limit)
+            limit = 2 * limit + SAMPLE
+        complete = copy_body(response, sink, limit)
+        self.reusable = complete and not response.will_close
+        body = b"".join(chunks)
+        return Response(response.status, response.headers, body, request.url, size=size)
+
+
+def redact_secrets(request: Request, secrets: Iterable[str], body: bytes) -> bytes:
+    """Mask the secrets of a request, and others; some hosts repeat them in error messages."""
+    values = [*secrets, *request.secrets]
+    for name, value in request.headers:
+        if re.search("(authorization|token)$", name, re.I):
+            scheme, _, secret = value.rpartition(" ")
+            values.append(secret)
+            if scheme == "Basic":
+                credentials = base64.b64decode(secret).decode("utf-8", "replace")
+                values.append(credentials.partition(":")[2])
+    for spelling in itertools.chain(*map(encoded_spellings, values)):
+        body = body.replace(spelling, b"***")
+    return body
+
+
+def encoded_spellings(secret: str) -> set[bytes]:
+    """The spellings of a secret in text, JSON (PHP escapes slashes), HTML and URLs; none of ""."""
+    spellings = {
+        secret,
+        secret.replace("/", "\\/"),
+        html.escape(secret),
+        urllib.parse.quote(secret, safe="", errors="replace"),
+    }
+    return {spelling.encode("utf-8", "surrogateescape") for spelling in spellings if spelling}
 
 
 class Transport:
-    """The only code that opens a socket.  Can be used from several threads: each keeps its own connections."""
+    """Sends requests: the only code that opens sockets.
 
-    def __init__(self, options: UploadOptions) -> None:
-        self.options, self.idle_timeout = options, options.timeout or STALL
-        self.proxy = parse_proxy(options.proxy) if options.proxy else None
-        self.tls = functools.cache(
-            lambda bundle: tls_context(options.cacert or bundle, options.insecure)
-        )
-        if options.cacert:  # a bad file: at once
-            self.tls(None)
-        self.secrets = [
-            value for name, value in options.settings.items() if name in SECRET_SETTINGS
-        ]
-        self.lines = threading.local()
-        self.mute: set[Any] = set()  # addresses that accepted a connection and were silent
-        self.resolved = False  # a name server has answered
-        self.limiter = Limiter(options.limit_rate) if options.limit_rate else None
-        self.deadline = time.monotonic() + options.max_time if options.max_time else FOREVER
+    It can be used from several threads; each thread has its own connections.
+    """
 
-    def send(
-        self, request: Request, sent: Callable[[int], object] = lambda count: None
-    ) -> Response:
-        """One request, one answer; raises Unreachable, SourceChanged, TimedOut, and Refused for a redirect of an upload."""
+    def __init__(self, network: Network) -> None:
+        self.network, self.connector = network, Connector(network)
+        self.local = threading.local()
+        self.limiter = Limiter(network.limit_rate) if network.limit_rate else None
+        self.deadline = time.monotonic() + (network.max_time or FOREVER)
+
+    def send(self, request: Request, sent: Sent = lambda count: None) -> Response:
+        """Send a request, and return the response, also that of a redirect.
+
+        Raises Unreachable, SourceChanged, Unreadable, TimedOut, NoLink, and Refused if an upload is
+        redirected.
+        """
         for _ in range(MAX_REDIRECTS + 1):
             response = self.send_once(request, sent)
             onward = redirected(request, response)
             if not onward:
                 return response
             request = onward
-        raise Refused(
-            f"too many redirects (over {MAX_REDIRECTS})", phase="reply", status=response.status
-        )
+        message = f"too many redirects (over {MAX_REDIRECTS})"
+        raise Refused(message, phase="reply", status=response.status)
 
-    def time_left(self) -> float:
-        return self.deadline - time.monotonic()
-
-    def deadline_for(self, request: Request) -> float:
-        return (
-            time.monotonic() + request.time_limit if request.time_limit else self.deadline
-        )  # clean-up may outlive --max-time
-
-    def send_once(self, request: Request, sent: Callable[[int], object]) -> Response:
-        target, line = parse_target(request.url)._replace(ca_bundle=request.ca_bundle), None
-        earlier = self.connections().get(target[:3])
+    def send_once(self, request: Request, sent: Sent) -> Response:
+        """Send a request without following redirects."""
+        target = parse_target(request.url)._replace(ca_bundle=request.ca_bundle)
+        limit = request.time_limit  # clean-up may take longer than --max-time
+        deadline = time.monotonic() + limit if limit else self.deadline
+        reused = self.has_connection(target)
         try:
-            line = self.get_connection(target, self.deadline_for(request))
-            line.stream.idle_timeout, line.stream.deadline, line.stream.stop = (
-                self.idle_timeout,
-                self.deadline_for(request),
-                request.stop,
-            )
-            try:
-                return (
-                    self.tcp_exchange(line, request, sent)
-                    if target.scheme == "tcp"
-                    else self.http_exchange(line, target, request, sent)
-                )
-            except BaseException:
-                self.drop_connection(target, line)
-                raise
+            if not reused:
+                self.adopt(target, self.connector.connect(target, deadline))
+            stream = self.connections()[target[:3]]
+            stream.begin(self.network.idle_timeout, deadline, request.stop)
+            return self.exchange(stream, target, request, sent)
         except Unreachable as error:
-            if error.timed_out and line:
-                self.mute.add(line.stream.peer)
             if self.time_left() <= 0:
                 raise self.max_time_error(error) from error
-            hung_up = (
-                line and line is earlier and isinstance(error.__cause__, ConnectionError)
-            )  # while nobody looked
-            if hung_up and request.idempotent and not request.body:
-                return self.send_once(request, sent)  # on a new one
+            # The host closed an idle connection at the moment of its use.
+            closed = reused and isinstance(error.__cause__, ConnectionError)
+            if closed and request.idempotent and not request.body:
+                return self.send_once(request, sent)
             raise
+
+    def exchange(self, stream: Stream, target: Target, request: Request, sent: Sent) -> Response:
+        exchange = Exchange(stream, target, request, sent)
+        exchange.limiter = self.limiter
+        try:
+            response = exchange.run()
+        except Unreachable as error:
+            if error.timed_out:
+                self.connector.silent.add(stream.peer)
+            raise
+        finally:
+            if not exchange.reusable:
+                self.drop_connection(target)
+        redact = functools.partial(redact_secrets, exchange.request, self.network.secrets)
+        return response._replace(redact=redact)
+
+    def time_left(self) -> float:
+        """Seconds until --max-time is exceeded."""
+        return self.deadline - time.monotonic()
 
     def max_time_error(self, error: UploadError) -> UploadError:
-        return TimedOut(
-            f"--max-time exceeded ({self.options.max_time:g} s): {error}",
-            phase=error.phase,
-            everywhere=True,
-        )
+        message = f"--max-time exceeded ({self.network.max_time:g} s): {error}"
+        return TimedOut(message, phase=error.phase, everywhere=True)
 
-    # Connections
-
-    def connections(self) -> dict[tuple[str, str, int], Connection]:
-        if not hasattr(self.lines, "open"):
-            self.lines.open = {}
-        return self.lines.open  # type: ignore[no-any-return]
-
-    def get_connection(self, target: Target, until: float) -> Connection:
-        if not self.has_connection(target):
-            self.adopt(target, self.connect(target, until))
-        return self.connections()[target[:3]]
+    def connections(self) -> dict[tuple[str, str, int], Stream]:
+        """The connections of this thread, by scheme, host and port."""
+        return vars(self.local).setdefault("streams", {})  # type: ignore[no-any-return]
 
     def has_connection(self, target: Target) -> bool:
-        """Whether this thread has a connection to that host which is still good."""
-        line = self.connections().get(target[:3])
-        if line and not line.stream.is_reusable():
-            self.drop_connection(target, line)
+        """Whether this thread has a connection to that host that is still open."""
+        stream = self.connections().get(target[:3])
+        if stream and not stream.is_reusable():
+            self.drop_connection(target)
         return target[:3] in self.connections()
 
-    def adopt(self, target: Target, line: Connection) -> None:
-        """Makes a connection, whichever thread has opened it, one of this thread's own."""
-        self.connections()[target[:3]] = line
+    def adopt(self, target: Target, stream: Stream) -> None:
+        """Give this thread a connection, whichever thread has opened it."""
+        self.connections()[target[:3]] = stream
 
-    def drop_connection(self, target: Target, line: Connection) -> None:
-        self.connections().pop(target[:3], None)
-        line.stream.hang_up()
+    def drop_connection(self, target: Target) -> None:
+        self.connections().pop(target[:3]).hang_up()
 
     def close(self) -> None:
-        """Hangs up the connections of this thread."""
+        """Close the connections of this thread."""
         while self.connections():
-            self.connections().popitem()[1].stream.hang_up()
-
-    def connect(self, target: Target, until: float) -> Connection:
-        """A new connection, through the proxy that is meant for this host, with TLS where the URL says https.
-
-        An address that accepts and is then mute makes way for the next one: where IPv6 loses large packets, TLS
-        begins and never ends.
-        """
-        until = min(time.monotonic() + self.options.connect_timeout, until)
-        if until <= time.monotonic():
-            raise Unreachable("no time left to connect", phase="connect")
-        proxy = self.proxy_for(target)
-        try:
-            addresses = self.addresses_of(*(proxy or target)[1:3], until)
-        except Unreachable as error:
-            raise as_proxy_error(error) if proxy else error from error
-        while True:
-            stream, addresses = self.open_stream(addresses, target, proxy, until)
-            try:
-                return self.negotiate(stream, target, proxy)
-            except Unreachable as error:
-                if not error.timed_out:
-                    raise
-                self.mute.add(stream.peer)
-                if not addresses or time.monotonic() >= until:
-                    raise
-
-    def addresses_of(self, host: str, port: int, until: float) -> list[Any]:
-        """Those that have been mute before come last."""
-        try:
-            addresses = resolve(host, port, until - time.monotonic(), self.options.ip_version)
-        except Unreachable as error:
-            error.everywhere = error.timed_out and not self.resolved  # a mute name server
-            raise
-        self.resolved = True
-        return sorted(addresses, key=lambda address: address[4] in self.mute)
-
-    def open_stream(
-        self, addresses: Sequence[Any], target: Target, proxy: Optional[Proxy], until: float
-    ) -> tuple[Stream, list[Any]]:
-        """A stream to the first address that accepts, and the other addresses."""
-        phase, host = ("proxy", proxy.host) if proxy else ("connect", target.host)
-        try:
-            with translate_errors(phase, host):
-                sock = connect_fastest(addresses, until - time.monotonic())
-        except Unreachable as error:
-            raise as_proxy_error(error) if proxy else error from error
-        with translate_errors(phase, host):
-            peer = sock.getpeername()
-        others = [address for address in addresses if address[4] != peer]
-        stall = min(MUTE_TIME if others else FOREVER, self.options.connect_timeout)
-        return Stream(sock, stall, until, peer), others
-
-    def negotiate(self, stream: Stream, target: Target, proxy: Optional[Proxy]) -> Connection:
-        """The proxy and TLS have their say."""
-        try:
-            if proxy:
-                self.negotiate_proxy(stream, target, proxy)
-            if target.scheme == "https":
-                with translate_errors("tls", target.host):
-                    stream.secure(self.tls(target.ca_bundle), target.host)
-        except BaseException:
-            stream.hang_up()
-            raise
-        line = http.client.HTTPConnection(target.host, target.port)
-        line.sock = stream
-        passes_requests = proxy and proxy.scheme in PORTS and target.scheme == "http"
-        return Connection(line, stream, proxy if passes_requests else None)
-
-    def negotiate_proxy(self, stream: Stream, target: Target, proxy: Proxy) -> None:
-        """Makes the proxy pass our bytes; for plain http it will pass our requests, and nothing is to be done."""
-        asked = False
-        try:
-            if proxy.scheme == "https":
-                stream.secure(self.tls(None), proxy.host)
-            if proxy.scheme not in PORTS:
-                socks5_login(stream, proxy)
-                address = socks_address(target, proxy, self.options)
-                asked = True
-                socks5_connect(stream, target, proxy, address)
-            elif target.scheme != "http":
-                asked = True
-                tunnel(stream, target, proxy)
-        except EarlyResponse:
-            raise as_proxy_error(Unreachable(f"{proxy!r}: not an HTTP or SOCKS5 proxy")) from None
-        except (OSError, http.client.HTTPException) as error:
-            if asked and isinstance(error, TimeoutError):  # what is silent is the host behind it
-                raise to_upload_error(
-                    error, "connect", f"{target.host} (through {proxy!r})", False
-                ) from error
-            raise as_proxy_error(to_upload_error(error, "proxy", repr(proxy), False)) from error
-
-    def proxy_for(self, target: Target) -> Optional[Proxy]:
-        """--proxy is forevery host; the environment's proxies spare NO_PROXY and this machine itself.
-
-        A link-local address (where clouds keep credentials) is never asked through a proxy: it would be another one's.
-        """
-        proxies = self.options.proxies
-        if target.host.startswith(("169.254.", "fe80:", "fd00:ec2:")) or not (
-            self.proxy or proxies
-        ):
-            return None
-        if self.proxy or is_loopback(target.host):
-            return self.proxy
-        scheme = "https" if target.scheme == "tcp" else target.scheme
-        named = proxies.get(scheme) or proxies.get("all")
-        spared = is_spared(target, proxies.get("no", ""))
-        if not named or spared or urllib.request.proxy_bypass(target.netloc()):
-            return None
-        with naming_setting(f"{scheme if proxies.get(scheme) else 'all'}_proxy".upper()):
-            return parse_proxy(named)
-
-    # One exchange
-
-    def http_exchange(
-        self, line: Connection, target: Target, request: Request, sent: Callable[[int], object]
-    ) -> Response:
-        stream = line.stream
-        broken, started = None, False
-        if request.auth:  # now: a signature is stale after some minutes
-            request = request._replace(
-                headers=(*request.headers, *request.auth(request, time.time()))
-            )
-        try:
-            with translate_errors("send", target.host):
-                self.send_head(line, target, request)
-            started = bool(request.body)
-            with translate_errors("send", target.host, started):
-                self.send_body(line, request, sent)
-        except EarlyResponse:
-            broken = Unreachable(
-                f"{target.host}: connection closed during upload", phase="send", started=started
-            )
-        except Unreachable as error:  # listen before giving up: why may be there to read
-            broken = error
-            stream.idle_timeout = min(5.0, self.idle_timeout)
-        try:
-            with translate_errors("reply", target.host, started):
-                response = self.read_answer(line, target, request)
-        except Unreachable as error:
-            raise broken or error from error.__cause__
-        if broken and response.status < 300:  # nobody can have taken what has not been sent
-            raise broken
-        if line.proxy and response.status == 407:
-            raise proxy_auth_error(line.proxy, response.headers)
-        if broken:
-            self.drop_connection(target, line)
-        return response
-
-    def send_head(self, line: Connection, target: Target, request: Request) -> None:
-        request_target = f"http://{target.netloc()}{target.path}" if line.proxy else target.path
-        proxy = line.proxy.authorization() if line.proxy else ()
-        line.http.putrequest(
-            request.method, request_target, skip_host=True, skip_accept_encoding=True
-        )
-        fixed = (
-            ("Host", target.netloc()),
-            ("User-Agent", USER_AGENT),
-            ("Accept", "*/*"),
-            ("Accept-Encoding", "identity"),
-        )
-        for name, value in dict((*fixed, *request.headers, *proxy)).items():
-            line.http.putheader(name, value)
-        if request.method not in ("GET", "HEAD"):
-            line.http.putheader("Content-Length", str(length(request.body)))
-        line.http.endheaders()
-
-    def send_body(self, line: Connection, request: Request, sent: Callable[[int], object]) -> None:
-        """Send the pieces of the body, and hash the file's content if the request has a hash."""
-        for piece in request.body:
-            if isinstance(piece, bytes):
-                line.stream.sendall(piece)
-            else:
-                self.send_slice(line.stream, piece, request.content_hash, sent)
-        line.stream.flush()
-
-    def send_slice(
-        self, stream: Stream, piece: Slice, digest: Any, sent: Callable[[int], object]
-    ) -> None:
-        for data in read_slice(piece, self.limiter.step if self.limiter else CHUNK):
-            if self.limiter:
-                self.limiter.take(len(data), self.time_left())
-            if digest:
-                digest.update(data)
-            stream.sendall(data)
-            sent(len(data))
-
-    def read_answer(self, line: Connection, target: Target, request: Request) -> Response:
-        """The head within the stall time, all of it within as much again; a download may take as long as 10 KiB/s need."""
-        stream = line.stream
-        slow = request.max_response / (10 * KiB) if request.sink else 0
-        stream.idle_timeout = min(stream.idle_timeout, request.response_timeout or FOREVER)
-        stream.deadline = min(stream.deadline, time.monotonic() + 2 * stream.idle_timeout + slow)
-        answer = line.http.getresponse()
-        while (
-            101 < answer.status < 200
-        ):  # hints before the answer itself; http.client passes over 100 only
-            answer.headers = None
-            answer.begin()
-        chunks: list[bytes] = []
-        sink = request.sink() if request.sink and answer.status in (200, 206) else chunks.append
-        size = None if packing(answer) else answer.length
-        limit = request.max_response if answer.status < 300 else max(request.max_response, 64 * KiB)
-        if packing(answer) and not still_packed(answer):
-            sink = unpacking(sink, packing(answer), limit)
-            limit = 2 * limit + SAMPLE
-        complete = copy_body(answer, sink, limit)
-        if complete and not answer.will_close:
-            answer.close()
-        else:
-            self.drop_connection(target, line)
-        redact = functools.partial(self.redact, request)
-        body = b"".join(chunks)
-        return Response(answer.status, answer.headers, body, request.url, size=size, redact=redact)
-
-    def redact(self, request: Request, body: bytes) -> bytes:
-        """Masks the secrets of a request, which some hosts repeat in their error messages."""
-        secrets = [*self.secrets, *request.secrets]
-        for name, value in request.headers:
-            if re.search("(authorization|token)$", name, re.I):
-                scheme, _, secret = value.rpartition(" ")
-                secrets.append(secret)
-                if scheme == "Basic":
-                    decoded = base64.b64decode(secret).decode("utf-8", "replace")
-                    secrets.append(decoded.partition(":")[2])
-        for spelling in itertools.chain(*map(encoded_forms, secrets)):
-            body = body.replace(spelling, b"***")
-        return body
-
-    def tcp_exchange(
-        self, line: Connection, request: Request, sent: Callable[[int], object]
-    ) -> Response:
-        """No HTTP: the bytes, the end of them, and what comes back until the other side ends too."""
-        stream, host = line.stream, parse_target(request.url).host
-        with translate_errors("send", host, True), contextlib.suppress(EarlyResponse):
-            self.send_body(line, request, sent)
-            stream.channel.shutdown(socket.SHUT_WR)
-        received = b""
-        with translate_errors("reply", host, True):
-            stream.deadline = min(stream.deadline, time.monotonic() + 2 * stream.idle_timeout)
-            while len(received) < request.max_response:
-                data = stream.receive(request.max_response - len(received))
-                if not data:
-                    break
-                received += data
-        self.drop_connection(parse_target(request.url), line)
-        return Response(200, {}, received, request.url)
+            self.connections().popitem()[1].hang_up()
 
 
-def encoded_forms(secret: str) -> set[bytes]:
-    """How a host may write it in text, JSON (PHP escapes its slashes), HTML and URLs; none for nothing."""
-    ways = {
-        secret,
-        secret.replace("/", "\\/"),
-        html.escape(secret),
-        urllib.parse.quote(secret, safe="", errors="replace"),
-    }
-    return {way.encode("utf-8", "surrogateescape") for way in ways if way}
+def copy_body(response: Any, sink: Sink, limit: int) -> bool:
+    """Copy up to `limit` bytes of a response to `sink`; returns False if more remain.
 
-
-def parse_number(text: Optional[str]) -> Optional[int]:
-    """A decimal number of a header; hosts send "²", "-1" and worse."""
-    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text.strip(), re.ASCII) else None
-
-
-def copy_body(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
-    """Hands on at most `limit` bytes of an answer; whether that was all of it.  An answer cut short is an error."""
+    Raises HTTPException for a response that is cut short.
+    """
     left = limit
     while left:
         try:
-            data = answer.read(min(left, 256 * KiB))
+            data = response.read(min(left, 256 * KiB))
         except ValueError as error:
             raise http.client.HTTPException("a chunk of a negative size") from error
         if not data:
@@ -2123,90 +2196,87 @@ def copy_body(answer: Any, sink: Callable[[bytes], object], limit: int) -> bool:
         left -= len(data)
         sink(data)
     if not left:
-        return not answer.length and not answer.read(1)
-    if answer.length:  # Content-Length promised more
-        raise http.client.IncompleteRead(b"", answer.length)
+        return not response.length and not response.read(1)
+    if response.length:  # Content-Length promised more
+        raise http.client.IncompleteRead(b"", response.length)
     return True
 
 
-UNPACKED = ("", "gzip", "x-gzip", "deflate")  # every Content-Encoding that the transport undoes
+UNPACKED = ("", "gzip", "x-gzip", "deflate")  # every Content-Encoding that the transport decodes
 
 
-def packing(answer: Any) -> str:
-    """The Content-Encoding, though we asked for identity."""
-    encoding = str(answer.headers.get("Content-Encoding", "")).strip().lower()
+def packing(response: Any) -> str:
+    """The Content-Encoding, "" for none; some hosts ignore the request for identity."""
+    encoding = str(response.headers.get("Content-Encoding", "")).strip().lower()
     return "" if encoding == "identity" else encoding
 
 
-def still_packed(answer: Any) -> bool:
-    """Whether readers will see other bytes than those which the transport gives; a part cannot be unpacked alone."""
-    return packing(answer) not in (("",) if answer.status == 206 else UNPACKED)
+def still_packed(response: Any) -> bool:
+    """Whether readers get encoded bytes: a part of a file cannot be decoded alone."""
+    return packing(response) not in (("",) if response.status == 206 else UNPACKED)
 
 
-def unpacking(
-    sink: Callable[[bytes], object], encoding: str, limit: int
-) -> Callable[[bytes], object]:
-    """A sink that undoes gzip or deflate, as browsers do, up to `limit` bytes: a few may stand for a gigabyte."""
-    engine: Any = None
+def unpacking(sink: Sink, encoding: str, limit: int) -> Sink:
+    """A sink that decodes gzip or deflate for `sink`.
+
+    It decodes up to `limit` bytes, because a few bytes may stand for a gigabyte.
+    """
+    decoder: Any = None
     left = limit
 
-    def take(data: bytes) -> None:
-        nonlocal engine, left
-        if not engine:
-            without_head = encoding == "deflate" and data[0] & 15 != 8  # so some servers send it
-            engine = zlib.decompressobj(-15 if without_head else 47)
+    def unpack(data: bytes) -> None:
+        nonlocal decoder, left
+        if not decoder:
+            headless = encoding == "deflate" and data[0] & 15 != 8  # as some servers send it
+            decoder = zlib.decompressobj(-15 if headless else 47)
         block = data
-        while block and left and not engine.eof:
+        while block and left and not decoder.eof:
             try:
-                block = engine.decompress(data, min(left, CHUNK))
+                block = decoder.decompress(data, min(left, CHUNK))
             except zlib.error as error:
                 raise NoLink(f"invalid {encoding} data", phase="reply", started=True) from error
             sink(block)
             left -= len(block)
-            data = engine.unconsumed_tail
+            data = decoder.unconsumed_tail
 
-    return take
+    return unpack
 
 
 def redirected(request: Request, response: Response) -> Optional[Request]:
-    """The request that follows a redirect, or None if there is none to follow.
+    """The request that follows a redirect, or None for any other response.
 
-    Uploads are never sent elsewhere: no host here needs it, and a second place is one the user did not choose.
+    Uploads are never redirected: no host here needs it, and the user did not choose the new host.
+    Raises Refused for a redirected upload, NoLink for a URL that is invalid or insecure.
     """
-    if response.status not in (301, 302, 303, 307, 308) or not response.headers.get("Location"):
+    status, location = response.status, response.headers.get("Location")
+    if not location or status not in (301, 302, 303, 307, 308):
         return None
-    if response.status in request.accepted_statuses:
+    if status in request.accepted_statuses:
         return None
+    # http.client decodes headers as Latin-1, and many servers send plain UTF-8.
+    text = location.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
     try:
-        location = response.headers["Location"].encode(
-            "latin-1", "replace"
-        )  # so http.client reads headers
-        next_url = urllib.parse.urljoin(
-            request.url, iri_to_uri(location.decode("utf-8", "surrogateescape"))
-        )
+        next_url = urllib.parse.urljoin(request.url, iri_to_uri(text))
     except ValueError as error:
-        raise NoLink("invalid redirect URL", phase="reply", status=response.status) from error
+        raise NoLink("invalid redirect URL", phase="reply", status=status) from error
+    shown = printable(redact_url(next_url))
     if request.method not in ("GET", "HEAD"):
-        raise Refused(
-            f"unexpected redirect; uploads do not follow redirects: {printable(redact_url(next_url))}",
-            phase="reply",
-            status=response.status,
-        )
+        message = f"unexpected redirect; uploads do not follow redirects: {shown}"
+        raise Refused(message, phase="reply", status=status)
     old, new = parse_target(request.url), parse_target(next_url)
     if (old.scheme, new.scheme) == ("https", "http") or new.scheme == "tcp":
-        raise NoLink(
-            f"refused redirect to insecure URL {printable(redact_url(next_url))}", phase="proof"
-        )
-    same = old[:3] == new[:3]
-    headers = tuple(
-        h for h in request.headers if same or h[0] == "Range"
-    )  # any other may be a key, as those of clouds are
-    return request._replace(url=next_url, headers=headers, auth=request.auth if same else None)
+        raise NoLink(f"refused redirect to insecure URL {shown}", phase="proof")
+    if old[:3] == new[:3]:
+        return request._replace(url=next_url)
+    # Any other header may be a key, for example those of clouds.
+    headers = tuple(header for header in request.headers if header[0] == "Range")
+    return request._replace(url=next_url, headers=headers, auth=None)
 
 
 # 6  Reading responses -----------------------------------------------------------------------------
 #
-#    A reader takes a Response and gives the text that should be the link; check_link decides whether it is one.
+#    A reader returns the text of a Response that should be the link; check_link decides whether it
+#    is one.
 
 
 Reader = Callable[[Response], str]
@@ -2219,7 +2289,10 @@ def body_text(response: Response) -> str:
 
 
 def json_of(response: Response) -> Any:
-    """JSON, also after a byte order mark or a warning of PHP, and with bytes that are not UTF-8."""
+    """The JSON of a response; raises NoLink.
+
+    It may follow a byte order mark or a warning of PHP, and contain bytes that are not UTF-8.
+    """
     body = body_text(response)
     for start in (0, body.find('{"')):
         with contextlib.suppress(ValueError, RecursionError):
@@ -2228,7 +2301,7 @@ def json_of(response: Response) -> Any:
 
 
 def json_value(response: Response, *path: Union[str, int]) -> Any:
-    """What stands at this place of a JSON answer; NoLink if there is no such place."""
+    """The value at this path of a JSON response; raises NoLink if it has no such path."""
     value = json_of(response)
     for step in path:
         fits = isinstance(value, dict if isinstance(step, str) else list)
@@ -2250,7 +2323,7 @@ def json_at(*path: Union[str, int]) -> Reader:
 
 
 def sha256_at(response: Response, *path: Union[str, int]) -> Optional[str]:
-    """The digest at this place of a JSON answer, if it is one."""
+    """The SHA-256 at this path of a JSON response, or None."""
     with contextlib.suppress(NoLink):
         digest = json_at(*path)(response).lower()
         return digest if re.fullmatch("[0-9a-f]{64}", digest) else None
@@ -2258,7 +2331,7 @@ def sha256_at(response: Response, *path: Union[str, int]) -> Optional[str]:
 
 
 def first_of(*readers: Reader) -> Reader:
-    """The first reader that finds something."""
+    """A reader that returns the first result of several readers that is not empty."""
 
     def read(response: Response) -> str:
         for reader in readers[:-1]:
@@ -2272,7 +2345,7 @@ def first_of(*readers: Reader) -> Reader:
 
 
 def without_query(reader: Reader) -> Reader:
-    """For a host whose links have no query: a "?" or "#" belongs to the name."""
+    """A reader for a host whose links have no query: "?" and "#" belong to the file name."""
     return lambda response: re.sub(
         "[?#]", lambda match: quote_segment(match.group()), reader(response)
     )
@@ -2285,15 +2358,16 @@ def last_url(domain: str) -> Reader:
 
 
 def error_text(response: Response) -> str:
-    """The host's own words, short enough for a line: a message in JSON or XML, the title of a page, else its text."""
+    """The host's own message in one line: from JSON or XML, the title of a page, or its text."""
     message = response.redacted().text().strip()
-    with contextlib.suppress(ValueError):  # an escape that is none
-        message = (message[:1] in ("{", "[") and json_message(message)) or message
-    message = re.sub(
-        r'("[a-z_]*token": *")[^"]+', r"\1***", re.sub(r"\?[^\s\"'<>]{8,}", "?***", message)
-    )  # keys to a place
+    if message[:1] in ("{", "["):
+        with contextlib.suppress(ValueError):  # an invalid escape
+            message = json_message(message) or message
+    # The query of a URL, and a token, may give access to a file.
+    message = re.sub(r"\?[^\s\"'<>]{8,}", "?***", message)
+    message = re.sub(r'("[a-z_]*token": *")[^"]+', r"\1***", message)
     title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", message, re.I)
-    code = re.search("<Code>([^<]+)</Code>", message)  # Ceph has no message
+    code = re.search("<Code>([^<]+)</Code>", message)  # Ceph sends no message
     message = (title or code or ["", message[:2000]])[1]
     if message[:1] in ("{", "[", "<"):
         message = re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>|[][{}\"]", " ", message)
@@ -2302,18 +2376,9 @@ def error_text(response: Response) -> str:
 
 
 def is_challenge(response: Response) -> bool:
-    """Whether Cloudflare lets only a browser pass (its docs on cf-mitigated; its page, 2026-11)."""
+    """Whether Cloudflare accepts only browsers (its docs on cf-mitigated; its page, 2026-11)."""
     page = r"<title>Just a moment|_cf_chl_opt|challenges\.cloudflare\.com/"
     return "cf-mitigated" in response.headers or bool(re.search(page, response.text(), re.I))
-
-
-def json_message(text: str) -> str:
-    """The sentence of an error in JSON, which hosts put under several names and at any depth."""
-    for name in MESSAGE_NAMES:
-        match = re.search(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)+")', text)
-        if match:
-            return str(json.loads(match[1], strict=False))
-    return ""
 
 
 MESSAGE_NAMES = (
@@ -2321,8 +2386,17 @@ MESSAGE_NAMES = (
 )
 
 
+def json_message(text: str) -> str:
+    """The message of an error in JSON, at any depth; hosts have several names for it."""
+    for name in MESSAGE_NAMES:
+        match = re.search(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)+")', text)
+        if match:
+            return str(json.loads(match[1], strict=False))
+    return ""
+
+
 def refusal_text(response: Response, name: str = "") -> str:
-    """Status, the name of the error, and the host's words if they say more."""
+    """Status, name of the error, and the host's message if that says more."""
     own, name = error_text(response), name or phrase(response.status)
     usual = f"{response.status} {name}".strip()
     return usual if own in ("", usual, name) else f"{usual}: {own}"
@@ -2344,7 +2418,10 @@ def no_link(response: Response, what: str = "") -> NoLink:
 
 
 def check_link(text: str, response: Response, *domains: str) -> str:
-    """The link in the first line; NoLink if that is none, or if a further line has a URL of another host."""
+    """The link in the first line.
+
+    Raises NoLink for anything else, and for a URL of another host in a further line.
+    """
     first, _, rest = text.strip(BLANK).partition("\n")
     link = own_url(first.rstrip(BLANK), response, domains)
     for url in re.findall(URL_IN_TEXT, rest):
@@ -2355,14 +2432,15 @@ def check_link(text: str, response: Response, *domains: str) -> str:
 
 
 def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
-    """The URL as browsers ask for it; NoLink if it leads to another host.
+    """The URL as browsers request it.
 
-    It must lead to one of the domains or, where none are given, to the server that responded.
+    Raises NoLink if it does not lead to one of the domains or, without domains, to the server that
+    responded.
     """
     if re.match("/[^/]", url):
         url = urllib.parse.urljoin(response.url, url)
     match = re.match(r"(?i)https?://[^/?#@\\]+(?=[/?#]|$)", url)
-    # Spaces of all kinds are encoded below, but no host name has one.
+    # Spaces of all kinds are encoded below, but a host name must not contain one.
     unsafe = not match or not match.group().isprintable() or re.search(UNSAFE_CHARACTER, url)
     if not match or unsafe or len(url) > 2048:
         raise no_link(response)
@@ -2395,7 +2473,10 @@ def link_reader(reader: Reader, *domains: str) -> Callable[[Response], Link]:
 
 
 def empty_means_busy(response: Response) -> Optional[UploadError]:
-    """A 200 with an empty body is catbox' way to be overloaded (ShareX#8376 2026-02-03, #8410 2026-05-31)."""
+    """Busy for 200 with an empty body, which catbox sends when it is overloaded.
+
+    Evidence: ShareX#8376 (2026-02-03) and #8410 (2026-05-31).
+    """
     if response.status == 200 and not response.body.strip():
         return Busy("200 OK, but an empty response", phase="reply", status=200, started=True)
     return None
@@ -2489,6 +2570,7 @@ class Provider(NamedTuple):
     # Asks the host for the SHA-256 of what it stored.
     lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
     setup: Setup = Setup()
+    disabled: str = ""  # why nobody can upload
     note: str = ""
     evidence: Evidence = Evidence()
     # Raises UsageError if this file cannot be uploaded with these options.
@@ -4679,7 +4761,8 @@ PROVIDERS: tuple[Provider, ...] = (
         fields=null_fields,
         retention=Retention(null_ttl, range(HOUR, 30 * DAY + 1, HOUR)),
         limits=Limits(max_size=512 * MiB, blocked=("exe", "dll", "jar", "apk", "rar", "so")),
-        note=f"disabled by its owner; {ONLY_EXTENSION}",
+        disabled="disabled by its owner",
+        note=ONLY_EXTENSION,
         evidence=Evidence(
             "2026-08-05",
             "mia-0/0x0 fhost.py 2024-03-30; irssi/scripts#910 2026-08-05: disabled, and no"
@@ -4920,64 +5003,69 @@ DEAD = {
 }
 
 
-# 11  Custom hosts ---------------------------------------------------------------------------------
+# 99  Custom hosts ---------------------------------------------------------------------------------
 #
 #    A .sxcu file describes a "custom uploader" of ShareX in JSON: where a file goes, and how to read
 #    the link from the response.  It becomes a row like any other.  Files of ShareX 14 to 20 are
-#    read, older ones are converted; nine of its functions are enough for all 143 public files that
-#    accept a file (ShareX/CustomUploaders, SnapXL/CustomUploaders, 2026-11-27).
+#    read, older ones are converted; nine functions are enough for all 143 public files that accept
+#    a file (ShareX/CustomUploaders, SnapXL/CustomUploaders, 2026-11-27).
 
 MAX_SXCU = 256 * KiB
-MAX_CALLS = 20  # in one text, and so the depth of them
+MAX_CALLS = 20  # in one text, and so also their depth
 MAX_REGEX, MAX_REGEX_INPUT = 1000, 64 * KiB  # characters
 REGEX_TIME = 5  # seconds, with the start of a process
-REGEX_COMMAND = "match-regex"  # a hidden command: the frozen program cannot run Python code
+REGEX_COMMAND = "_regex"  # a hidden command: the frozen program cannot run Python code
 REGEX_CHILD = """import json, re, sys
 pattern, text, group = json.load(sys.stdin)
 match = re.search(pattern, text)
 print(json.dumps(match[int(group) if group.isdigit() else group] if match else ""))"""
 
-CONTROL = r"[\0-\x1f\x7f]"
-VARIABLE = r"\$\{(?!(?:filename|input)\})([A-Za-z_][A-Za-z0-9_]*)\}"
-NAME_OF_HOST = "[a-z0-9][a-z0-9._-]{0,63}"
+VARIABLE = r"\$\{(?!(?:filename|input)\})[A-Za-z_][A-Za-z0-9_]*\}"
+HOST_NAME = "[a-z0-9][a-z0-9._-]{0,63}"
 PLACEHOLDER = (
     r"(?i)\byour[ ._-]?(own|api|access|auth|secret|token|key|domain|host|server|instance|user"
     r"|pass|upload|name|site|url)|\bYOUR_|<[^<>]+>|^([a-z]+ |https?://)?\[[^]\"]*[a-z][^]\":]*\]"
     r"|\{\{.*\}\}|change[ _-]?me|\b(token|key) here"
 )
 FORBIDDEN_HEADERS = (
-    "host|content-length|transfer-encoding|connection|expect|proxy-.*|te|trailer|upgrade|keep-alive"
+    "(?i)host|content-length|transfer-encoding|connection|expect|proxy-.*|te|trailer|upgrade"
+    "|keep-alive"
 )
+RESPONSE_FIELDS = ("URL", "ThumbnailURL", "DeletionURL", "ErrorMessage")
+UPLOADER_TYPES = ("", "none", "imageuploader", "textuploader", "fileuploader")
 
 
 class Call(NamedTuple):
-    """A function in a text, such as {json:url}."""
+    """A function in a text, such as {json:url}; `constant`: its path or pattern, parsed."""
 
     name: str
     parameters: tuple["Text", ...] = ()
+    constant: Any = None
 
 
 Text = tuple[Union[str, Call], ...]
-NamedTexts = tuple[tuple[str, Text], ...]
 
 
 class CustomUploader(NamedTuple):
-    """A .sxcu file, checked; `problem`: a field that still has a placeholder."""
+    """A .sxcu file, checked.
+
+    `texts` by field: "URL", "Headers Authorization"; `file_field` is "" for a binary body;
+    `problem`: a field that still has a placeholder.
+    """
 
     title: str
     method: str
-    url: Text
     host: str
-    file_field: str  # "" for a binary body
-    parameters: NamedTexts
-    headers: NamedTexts
-    arguments: NamedTexts
-    link: Text
-    thumbnail: Text
-    delete_page: Text
-    error: Text
+    file_field: str
+    texts: Mapping[str, Text]
     variables: tuple[str, ...] = ()
     problem: str = ""
+
+    def texts_of(self, field: str) -> dict[str, Text]:
+        """The texts of Headers, Parameters or Arguments by name."""
+        prefix = f"{field} "
+        names = [name for name in self.texts if name.startswith(prefix)]
+        return {name[len(prefix) :]: self.texts[name] for name in names}
 
 
 class Scope(NamedTuple):
@@ -4991,42 +5079,11 @@ class Scope(NamedTuple):
 # -- functions
 
 
-def json_function(scope: Scope, values: Sequence[str]) -> str:
-    response = scope.response
-    if len(values) > 1:
-        response = response._replace(body=values[0].encode())
-    candidates = [json_of(response)]
-    for recursive, key in json_path(values[-1]):
-        if recursive:
-            candidates = list(descendants(candidates[0]))
-        expected = list if isinstance(key, int) else dict
-        parents = [each for each in candidates if isinstance(each, expected)]
-        candidates = [each[key] for each in parents if key in indexes(each)]
-        if not candidates:
-            return ""
-    value = candidates[0]
-    if len(candidates) > 1 or isinstance(value, (dict, list)):
-        raise no_link(scope.response)
-    if value is None or isinstance(value, str):
-        return value or ""
-    return json.dumps(value)
+JsonPath = list[tuple[bool, Union[str, int]]]
 
 
-def indexes(value: Any) -> Any:
-    return range(len(value)) if isinstance(value, list) else value
-
-
-def descendants(value: Any) -> Iterator[Any]:
-    todo = [value]
-    while todo:
-        value = todo.pop()
-        yield value
-        if isinstance(value, (dict, list)):
-            todo += value.values() if isinstance(value, dict) else value
-
-
-def json_path(path: str) -> list[tuple[bool, Union[str, int]]]:
-    """The steps of a path such as data[0].url; "..name" is found at any depth."""
+def json_path(path: str) -> JsonPath:
+    """The steps of a path such as data[0].url; "..name" is searched at any depth."""
     rest = path[1:] if path.startswith("$") else f".{path}"
     step = r"(\.{0,2})(?:\[([0-9]{1,9})\]|\[(['\"])([^'\"]*)\3\]|(?<=\.)([^][.'\"()*?@,]+))"
     matches = list(re.finditer(step, rest))
@@ -5035,89 +5092,102 @@ def json_path(path: str) -> list[tuple[bool, Union[str, int]]]:
         for match in matches
     ]
     complete = "".join(match[0] for match in matches) == rest
-    if not complete or len(steps) > 100 or sum(step[0] for step in steps) > 1:
+    if not complete or len(steps) > 100 or sum(recursive for recursive, _ in steps) > 1:
         raise UsageError("unsupported JSON path")
     return steps
 
 
-def regex_function(scope: Scope, values: Sequence[str]) -> str:
-    text = values[0] if len(values) > 2 else scope.response.text()
-    pattern = values[1] if len(values) > 2 else values[0]
-    group = values[-1] if len(values) > 1 else "0"
-    return search_regex(python_regex(pattern, group), text[:MAX_REGEX_INPUT], group)
+def json_function(scope: Scope, values: Sequence[str], path: JsonPath) -> str:
+    candidates = [json_of(scope.response._replace(body=values[0].encode()))]
+    for recursive, key in path:
+        parents = list(descendants(candidates)) if recursive else candidates
+        candidates = []
+        for parent in parents:  # type: Any
+            if isinstance(parent, list if isinstance(key, int) else dict):
+                known = range(len(parent)) if isinstance(parent, list) else parent
+                candidates += [parent[key]] if key in known else []
+    value = candidates[0] if candidates else ""
+    if len(candidates) > 1 or isinstance(value, (dict, list)):
+        raise no_link(scope.response)
+    return scalar("", value) or ""
 
 
-def python_regex(pattern: str, group: str) -> str:
-    """A regular expression of .NET in Python's syntax, checked."""
+def descendants(values: Sequence[Any]) -> Iterator[Any]:
+    todo = [*values]
+    while todo:
+        value = todo.pop()
+        yield value
+        if isinstance(value, (dict, list)):
+            todo += value.values() if isinstance(value, dict) else value
+
+
+def regex_of(pattern: str, group: str) -> tuple[str, str]:
+    """A regular expression of .NET in Python's syntax, checked, and its group."""
     pattern = re.sub(r"\(\?<(?![=!])", "(?P<", pattern)
     pattern = re.sub(r"\\k<(\w+)>", r"(?P=\1)", pattern)
     try:
-        compiled = re.compile(pattern[: MAX_REGEX + 1])
-    except (re.error, RecursionError, OverflowError) as error:
+        compiled = re.compile(pattern if len(pattern) <= MAX_REGEX else "(")
+        known = group in compiled.groupindex or int(group) <= compiled.groups
+    except (re.error, ValueError, RecursionError, OverflowError) as error:
         raise UsageError("unsupported regular expression") from error
-    has_group = group in compiled.groupindex or (parse_number(group) or 0) <= compiled.groups
-    if len(pattern) > MAX_REGEX or not has_group:
-        raise UsageError("invalid regular expression (too long, or without this group)")
-    return pattern
+    if not known:
+        raise UsageError(f"regular expression without group {group}")
+    return pattern, group
 
 
-def search_regex(pattern: str, text: str, group: str) -> str:
+def regex_function(scope: Scope, values: Sequence[str], regex: tuple[str, str]) -> str:
     """Match in a process that can be stopped: some patterns take years; no match is ""."""
     command = [sys.executable, "-I", "-c", REGEX_CHILD]
     if getattr(sys, "frozen", False):
         command = [sys.executable, REGEX_COMMAND]
+    pattern, group = regex
+    task = json.dumps([pattern, values[0][:MAX_REGEX_INPUT], group])
     try:
         done = subprocess.run(
-            command,
-            input=json.dumps([pattern, text, group]),
-            capture_output=True,
-            text=True,
-            timeout=REGEX_TIME,
+            command, input=task, capture_output=True, text=True, timeout=REGEX_TIME
         )
         return json.loads(done.stdout) or ""
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise NoLink("the regular expression failed or timed out", phase="reply") from error
 
 
-# Functions of a text: how many parameters they need at least, and their value.
-FUNCTIONS: Mapping[str, tuple[int, Callable[[Scope, Sequence[str]], str]]] = {
-    "filename": (0, lambda scope, values: scope.filename),
-    "input": (0, lambda scope, values: ""),  # the text of a text upload
-    "base64": (1, lambda scope, values: base64.b64encode(values[0].encode()).decode()),
-    "random": (2, lambda scope, values: values[os.urandom(1)[0] % len(values)]),
-    "inputbox": (2, lambda scope, values: values[1]),  # a question, with its default
-    "prompt": (2, lambda scope, values: values[1]),
-    "$": (1, lambda scope, values: scope.settings[values[0]]),  # ${NAME}
-    "response": (0, lambda scope, values: scope.response.text()),
-    "responseurl": (0, lambda scope, values: scope.response.url),
-    "header": (1, lambda scope, values: scope.response.headers.get(values[0], "")),
+Function = Callable[[Scope, Sequence[str], Any], str]
+# How many parameters a function needs at least, and its value.
+FUNCTIONS: Mapping[str, tuple[int, Function]] = {
+    "filename": (0, lambda scope, values, _: scope.filename),
+    "input": (0, lambda scope, values, _: ""),  # the text of a text upload
+    "base64": (1, lambda scope, values, _: base64.b64encode(values[0].encode()).decode()),
+    "random": (2, lambda scope, values, _: values[os.urandom(1)[0] % len(values)]),
+    "inputbox": (2, lambda scope, values, _: values[1]),  # a question, with its default
+    "prompt": (2, lambda scope, values, _: values[1]),
+    "response": (0, lambda scope, values, _: scope.response.text()),
+    "responseurl": (0, lambda scope, values, _: scope.response.url),
+    "header": (1, lambda scope, values, _: scope.response.headers.get(values[0], "")),
     "json": (1, json_function),
     "regex": (1, regex_function),
 }
 OF_RESPONSE = ("response", "responseurl", "header", "json", "regex")
 UNSUPPORTED = ("xml", "select", "outputbox")
-FUNCTION_NAMES = "|".join((*FUNCTIONS, *UNSUPPORTED)).replace("|$|", "|")
+FUNCTION_NAMES = "|".join((*FUNCTIONS, *UNSUPPORTED))
 
 
 class TextParser:
-    """Parses one text; `regexes` is the RegexList of an old file."""
+    """Parses the text of a field; `regexes` is the RegexList of an old file.
+
+    Its messages have no value of the file, which may be a secret.
+    """
 
     def __init__(self, field: str, regexes: Sequence[str] = ()) -> None:
         self.field, self.regexes, self.calls = field, regexes, 0
-        self.is_response = field in RESPONSE_FIELDS
-        self.in_map = field not in (*RESPONSE_FIELDS, "RequestURL")
 
     def parse(self, text: str) -> Text:
         """Raises UsageError.  A bar or a brace at top level ends the text, as in ShareX."""
-        variable = VARIABLE.replace("([", "(?:[") if self.in_map else "(?!)"
-        self.tokens = iter(re.findall(rf"(?s){variable}|\\.?|[{{}}|:]|[^\\{{}}|:$]+|\$", text))
+        variable = VARIABLE if " " in self.field else "(?!)"  # only in a map
+        self.tokens = iter(re.findall(rf"(?s){variable}|\\.?|[{{}}|:$]|[^\\{{}}|:$]+", text))
         return self.sequence()[0]
 
-    def error(self, message: str) -> UsageError:
-        """Without a value of the file, which may be a secret."""
-        return UsageError(f"{self.field}: {message}")
-
     def sequence(self) -> tuple[Text, str]:
+        """The text up to a bar or a closing brace, and that character."""
         pieces: list[Union[str, Call]] = []
         for token in self.tokens:
             if token in ("|", "}"):
@@ -5125,69 +5195,73 @@ class TextParser:
             if token == "{":
                 pieces.append(self.call())
             elif token.startswith("${"):
-                pieces.append(Call("$", ((token[2:-1],),)))
+                pieces.append(Call("", constant=token[2:-1]))
             else:
                 pieces.append(token[1:] if token[0] == "\\" else token)
         return tuple(pieces), ""
 
     def call(self) -> Call:
+        self.calls += 1
+        if self.calls > MAX_CALLS:
+            raise UsageError(f"{self.field}: too many functions")
         name = end = ""
         for end in self.tokens:
             if end in (":", "}"):
                 break
             name += end
         parameters: list[Text] = []
-        end = "|" if end == ":" else end
+        end = "|" if end == ":" else ""
         while end == "|":
             parameter, end = self.sequence()
             parameters.append(parameter)
-        self.calls += 1
         return self.checked(name.lower(), parameters)
 
     def checked(self, name: str, parameters: list[Text]) -> Call:
-        if self.calls > MAX_CALLS:
-            raise self.error("too many functions")
+        """The call; json and regex with the text to search as their only parameter."""
+        problem = ""
         if name in UNSUPPORTED:
-            raise self.error(f"unsupported function {{{name}}}")
-        if name not in FUNCTIONS or name == "$":
-            raise self.error("unknown function (write \\{ for a brace)")
-        if len(parameters) < FUNCTIONS[name][0]:
-            raise self.error(f"{{{name}}}: too few parameters")
-        if name in OF_RESPONSE and not self.is_response:
-            raise self.error(f"{{{name}}} is known only after the upload")
-        if name in ("json", "regex"):
-            constants = parameters[-1:] if len(parameters) < 3 else parameters[1:]
-            constants = parameters if name == "regex" and len(parameters) < 3 else constants
-            if any(isinstance(piece, Call) for text in constants for piece in text):
-                raise self.error(f"{{{name}}}: unsupported function in a pattern or path")
-            self.check_constants(name, parameters, ["".join(map(str, c)) for c in constants])
-        return Call(name, tuple(parameters))
-
-    def check_constants(self, name: str, parameters: list[Text], constants: list[str]) -> None:
-        number = parse_number(constants[0]) or 0
-        if name == "regex" and 1 <= number <= len(self.regexes):
-            constants[0] = self.regexes[number - 1]
-            parameters[0] = (constants[0],)
+            problem = f"unsupported function {{{name}}}"
+        elif name not in FUNCTIONS:
+            problem = "unknown function (write \\{ for a brace)"
+        elif len(parameters) < FUNCTIONS[name][0]:
+            problem = f"{{{name}}}: too few parameters"
+        elif name in OF_RESPONSE and self.field not in RESPONSE_FIELDS:
+            problem = f"{{{name}}} is known only after the upload"
+        if problem:
+            raise UsageError(f"{self.field}: {problem}")
+        if name not in ("json", "regex"):
+            return Call(name, tuple(parameters))
+        first = 1 if len(parameters) > (1 if name == "json" else 2) else 0
+        searched = parameters[0] if first else (Call("response"),)
         try:
-            if name == "json":
-                json_path(constants[0])
-            else:
-                python_regex(constants[0], constants[1] if len(constants) > 1 else "0")
+            return Call(name, (searched,), self.constant(name, parameters[first:]))
         except UsageError as error:
-            raise self.error(str(error)) from error
+            raise UsageError(f"{self.field}: {error}") from error
 
-
-RESPONSE_FIELDS = ("URL", "ThumbnailURL", "DeletionURL", "ErrorMessage")
+    def constant(self, name: str, texts: Sequence[Text]) -> Any:
+        """The path, or the pattern and the group, in which no function can stand."""
+        if any(isinstance(piece, Call) for text in texts for piece in text):
+            raise UsageError(f"{{{name}}}: unsupported function in a pattern or path")
+        constants = ["".join(map(str, text)) for text in texts]
+        if name == "json":
+            return json_path(constants[0])
+        number = parse_number(constants[0]) or 0
+        if 1 <= number <= len(self.regexes):
+            constants[0] = self.regexes[number - 1]
+        return regex_of(*[*constants, "0"][:2])
 
 
 def evaluate(text: Text, scope: Scope) -> str:
     """The value of a text; raises NoLink if the response does not have it."""
     value = ""
     for piece in text:
-        if isinstance(piece, Call):
+        if isinstance(piece, str):
+            value += piece
+        elif not piece.name:  # ${NAME}
+            value += scope.settings.get(piece.constant, "")
+        else:
             values = [evaluate(parameter, scope) for parameter in piece.parameters]
-            piece = FUNCTIONS[piece.name][1](scope, values)
-        value += piece
+            value += FUNCTIONS[piece.name][1](scope, values, piece.constant)
         if len(value) > MAX_RESPONSE:
             raise NoLink("the value is too long", phase="reply")
     return value
@@ -5200,10 +5274,10 @@ def lenient_json(content: bytes) -> Mapping[str, Any]:
     """The fields by their names in lower case: also with comments and trailing commas."""
     string = r'("(?:[^"\\]|\\.)*")'
     try:
-        text = content.decode("utf-8-sig")
+        text = content[: MAX_SXCU + 1].decode("utf-8-sig")
         for noise in (r"//[^\n]*|/\*.*?\*/", r",(?=\s*[}\]])"):
             text = re.sub(f"(?s){string}|{noise}", lambda match: match[1] or "", text)
-        fields = json.loads(text, strict=False)
+        fields = json.loads(text if len(content) <= MAX_SXCU else "", strict=False)
         return {name.lower(): value for name, value in fields.items()}
     except (ValueError, AttributeError, RecursionError) as error:
         where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
@@ -5218,23 +5292,24 @@ def scalar(field: str, value: Any) -> Optional[str]:
     return json.dumps(value)
 
 
-def converted(texts: Mapping[str, str], version: str) -> Callable[[str], str]:
+def converter(texts: Iterable[str], version: str) -> Callable[[str], str]:
     """How a text of this file becomes one of today's syntax.
 
     The version says little: new syntax occurs in files of "1.0.0".  What the file contains decides.
     """
-    everything = "\n".join(texts.values())
-    is_new = re.search(rf"(?i)\{{({FUNCTION_NAMES})[}}:]", everything)
-    if re.search(rf"(?i)\$({FUNCTION_NAMES})[$:]", everything) and not is_new:
-        return modern_syntax
+    everything = "\n".join(texts)
     numbers = [int(number) for number in re.findall("[0-9]{1,6}", version)]
-    if numbers and numbers <= [13, 7, 1] and not is_new:
-        return lambda text: re.sub(rf"{VARIABLE}|[\\{{}}|]", keep_variable, text)
-    return str
+    if re.search(rf"(?i)\{{({FUNCTION_NAMES})[}}:]", everything):
+        return str
+    if re.search(rf"(?i)\$({FUNCTION_NAMES})[$:]", everything):
+        return modern_syntax
+    return literal if numbers and numbers <= [13, 7, 1] else str
 
 
-def keep_variable(match: "re.Match[str]") -> str:
-    return match[0] if match[1] else f"\\{match[0]}"
+def literal(text: str) -> str:
+    """The text with its braces, bars and backslashes escaped; ${NAME} stays."""
+    escape = r"(?s)(\$\{[A-Za-z_]\w*\})|([\\{}|])"
+    return re.sub(escape, lambda match: match[1] or "\\" + match[2], text)
 
 
 def modern_syntax(text: str) -> str:
@@ -5244,112 +5319,89 @@ def modern_syntax(text: str) -> str:
     def convert(match: "re.Match[str]") -> str:
         if match[0] == "$":
             return next(braces)
-        return "" if match[0][0] == "\\" else keep_variable(match)
+        return "" if match[0].startswith("\\") else literal(match[0])
 
     return re.sub(rf"(?s){VARIABLE}|\\.?|[${{}}]", convert, text)
 
 
 def parse_sxcu(content: bytes) -> CustomUploader:
     """Raises UsageError for what is invalid or not supported, without a value of the file."""
-    if len(content) > MAX_SXCU:
-        raise UsageError("invalid .sxcu file: too large")
     fields = lenient_json(content)
 
-    def text_of(*names: str) -> str:
+    def field(*names: str) -> str:
         values = [scalar(name, fields.get(name.lower())) for name in names]
         return next(filter(None, values), "")
 
-    texts = {name: text_of(name) for name in ("RequestURL", *RESPONSE_FIELDS)}
-    address, _, query = texts["RequestURL"].partition("?")
-    texts["RequestURL"] = address
-    maps = {name: fields.get(name.lower()) or {} for name in ("Parameters", "Headers", "Arguments")}
-    if not all(isinstance(each, dict) for each in maps.values()):
-        raise UsageError("Parameters, Headers, Arguments: expected objects")
-    pairs = urllib.parse.parse_qsl(query, keep_blank_values=True)
-    maps["Parameters"] = {**dict(pairs), **maps["Parameters"]}
-    for field, values in maps.items():
-        for name, value in values.items():
-            text = scalar(f"{field} {printable(name)}", value)
-            if text is not None and is_sent(field, name):
-                texts[f"{field} {name}"] = text
-    check_destination(text_of("DestinationType"))
-    method = text_of("RequestMethod", "RequestType").upper() or "POST"
+    types = field("DestinationType").lower().split(",") or [""]
+    if not any(each.strip() in UPLOADER_TYPES for each in types):
+        raise UsageError("DestinationType: accepts no files (a URL shortener?)")
+    method = field("RequestMethod", "RequestType").upper() or "POST"
     if method not in ("POST", "PUT", "PATCH"):
         raise UsageError("RequestMethod: not supported (use POST, PUT or PATCH)")
-    file_field = text_of("FileFormName")
-    if text_of("Body", "RequestFormat").lower() == "binary":
-        file_field = ""
-    elif not file_field:
+    is_binary = field("Body", "RequestFormat").lower() == "binary"
+    file_field = "" if is_binary else field("FileFormName")
+    if not file_field and not is_binary:
         raise UsageError("FileFormName is missing (required unless Body is Binary)")
-    if re.search(CONTROL, file_field):
-        raise UsageError("FileFormName contains an invalid character")
-    convert, variables, problem = converted(texts, text_of("Version")), [], ""
-    regexes = [str(each) for each in fields.get("regexlist") or ()]
-    parsed: dict[str, Text] = {}
-    for field, text in texts.items():
-        is_request = field not in RESPONSE_FIELDS
-        if is_request and re.search(PLACEHOLDER, text):
-            problem = problem or f"{printable(field)} has a placeholder"
-            continue
-        parsed[field] = TextParser(printable(field), regexes).parse(convert(text))
-        variables += [p.parameters[0][0] for p in parsed[field] if p[:1] == ("$",)]
-
-    def named(field: str) -> NamedTexts:
-        start = len(field) + 1
-        return tuple((key[start:], parsed[key]) for key in parsed if key.startswith(f"{field} "))
-
-    url, host = checked_url(parsed.get("RequestURL"))
-    return CustomUploader(
-        printable(text_of("Name")),
-        method,
-        url,
-        host,
-        file_field,
-        named("Parameters"),
-        named("Headers"),
-        named("Arguments"),
-        *(parsed[field] for field in RESPONSE_FIELDS),
-        tuple(map(str, variables)),
-        problem,
-    )
+    check_name_of("FileFormName", file_field)
+    url, _, query = field("RequestURL").partition("?")
+    raw = {"RequestURL": url, **{name: field(name) for name in RESPONSE_FIELDS}}
+    raw.update(named_values(fields, query))
+    convert = converter(raw.values(), field("Version"))
+    regexes = list(map(str, fields.get("regexlist") or ()))
+    texts: dict[str, Text] = {}
+    problem = ""
+    for name, text in raw.items():
+        if name not in RESPONSE_FIELDS and re.search(PLACEHOLDER, text):
+            problem = problem or f"{printable(name)} has a placeholder"
+        else:
+            texts[name] = TextParser(name, regexes).parse(convert(text))
+    host = "-"
+    if "RequestURL" in texts:
+        texts["RequestURL"], host = checked_url(texts["RequestURL"])
+    pieces = itertools.chain(*texts.values())
+    variables = [p.constant for p in pieces if isinstance(p, Call) and not p.name]
+    title = printable(field("Name"))
+    return CustomUploader(title, method, host, file_field, texts, tuple(variables), problem)
 
 
-def check_destination(types: str) -> None:
-    uploaders = ("", "none", "imageuploader", "textuploader", "fileuploader")
-    if not any(each.strip().lower() in uploaders for each in types.split(",")):
-        raise UsageError("DestinationType: accepts no files (a URL shortener?)")
+def named_values(fields: Mapping[str, Any], query: str) -> Iterator[tuple[str, str]]:
+    """The values of the three maps as "Headers NAME"; the query of RequestURL is among them."""
+    parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    for field in ("Parameters", "Headers", "Arguments"):
+        values = fields.get(field.lower()) or {}
+        if not isinstance(values, dict):
+            raise UsageError(f"{field}: expected an object")
+        if field == "Parameters":
+            values = {**parameters, **values}
+        for name, value in values.items():
+            check_name_of(field, name)
+            text = scalar(f"{field} {name}", value)
+            if text is not None:
+                yield f"{field} {name}", text
 
 
-def is_sent(field: str, name: str) -> bool:
-    """Raises UsageError for a name that cannot be sent.
-
-    A form has its own Content-Type: some files have one without a boundary.
-    """
-    if field == "Headers":
-        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
-            raise UsageError("Headers: invalid header name")
-        if re.fullmatch(FORBIDDEN_HEADERS, name, re.I):
-            raise UsageError(f"Headers: {name} is not allowed")
-    if re.search(CONTROL, name):
-        raise UsageError(f"{field}: invalid character in a name")
-    return True
+def check_name_of(field: str, name: str) -> None:
+    """Raises UsageError for a name that cannot be sent."""
+    if field == "Headers" and re.fullmatch(FORBIDDEN_HEADERS, name):
+        raise UsageError(f"Headers: {name} is not allowed")
+    allowed = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+" if field == "Headers" else r"[^\0-\x1f\x7f]*"
+    if not re.fullmatch(allowed, name) or re.search(UNSAFE_CHARACTER, name):
+        raise UsageError(f"{field}: a name with an invalid character")
 
 
-def checked_url(url: Optional[Text]) -> tuple[Text, str]:
+def checked_url(url: Text) -> tuple[Text, str]:
     """The RequestURL with its scheme, and its host, in which no function can stand."""
-    if url is None:
-        return (), "-"
-    start = "".join(itertools.takewhile(lambda piece: isinstance(piece, str), url))
-    rest = url[len(list(itertools.takewhile(lambda piece: isinstance(piece, str), url))) :]
+    strings = list(itertools.takewhile(lambda piece: isinstance(piece, str), url))
+    start, rest = "".join(map(str, strings)), url[len(strings) :]
     if "://" not in start:
         start = f"https://{start}"
     match = re.match(r"(?i)https?://[^\s/?#@\\]+" + ("/" if rest else "(/|$)"), start)
-    if not match or "#" in start:
-        raise UsageError("RequestURL: invalid or unsupported URL (expected https://HOST/)")
     try:
-        return (start, *rest), parse_target(match[0]).netloc()
-    except NoLink as error:
-        raise UsageError("RequestURL: invalid host") from error
+        if match and "#" not in start:
+            return (start, *rest), parse_target(match[0]).netloc()
+    except NoLink:
+        pass
+    raise UsageError("RequestURL: invalid or unsupported URL (expected https://HOST/)")
 
 
 # -- request and link
@@ -5357,44 +5409,41 @@ def checked_url(url: Optional[Text]) -> tuple[Text, str]:
 
 def sxcu_request(uploader: CustomUploader, source: Source, options: UploadOptions) -> Request:
     """Raises UsageError for a value that cannot be sent, and for an unencrypted public host."""
-    scope = Scope(source.name, options.settings)
-    parameters, headers, arguments = (
-        [(name, evaluate(text, scope)) for name, text in texts]
-        for texts in (uploader.parameters, uploader.headers, uploader.arguments)
-    )
-    url = iri_to_uri(evaluate(uploader.url, scope._replace(filename=quote_segment(source.name))))
+    scope = Scope(quote_segment(source.name), options.settings)
+    url = iri_to_uri(evaluate(uploader.texts["RequestURL"], scope))
     target = parse_target(url)
     if target.scheme == "http" and not (is_private(target.host) or options.insecure):
-        raise UsageError(
-            f"{target.host}: http is not encrypted", hint="use --insecure to upload readably"
-        )
-    for field, value in (("RequestURL", url), *parameters, *headers, *arguments):
-        if re.search(CONTROL, value) or not value.isprintable() and re.search(UNSAFE_CHARACTER, value):
-            raise UsageError(f"{printable(field)}: invalid character in its value")
-    query = "&".join(
-        urllib.parse.quote_plus(name) + ("=" + urllib.parse.quote_plus(value) if value else "")
-        for name, value in parameters
+        hint = "use --insecure to upload without encryption"
+        raise UsageError(f"{target.host}: http is not encrypted", hint=hint)
+    scope = scope._replace(filename=source.name)
+    parameters, headers, arguments = (
+        {name: evaluate(text, scope) for name, text in uploader.texts_of(field).items()}
+        for field in ("Parameters", "Headers", "Arguments")
     )
-    own = {name.lower() for name, _ in headers}
-    content_type, body = guess_type(source.name), source.body  # type: str, Body
+    values = {**parameters, **headers, **arguments}
+    for name, value in (("RequestURL", url), *values.items()):
+        if re.search(UNSAFE_CHARACTER, value):
+            raise UsageError(f"{printable(name)}: invalid character in the value")
+    if parameters:
+        quote = urllib.parse.quote_plus
+        pairs = [quote(k) + ("=" + quote(v) if v else "") for k, v in parameters.items()]
+        url += "?" + "&".join(pairs)
+    content_type, body = "", source.body  # type: str, Body
     if uploader.file_field:
-        content_type, body = multipart(quoted_names(arguments), uploader.file_field, source)
-    if uploader.file_field or "content-type" not in own:
-        headers = [header for header in headers if header[0].lower() != "content-type"]
-        headers.append(("Content-Type", content_type))
+        fields = [(name.replace('"', "%22"), value) for name, value in arguments.items()]
+        content_type, body = multipart(fields, uploader.file_field, source)
+    named = {name.lower(): (name, ascii_header(value)) for name, value in headers.items()}
+    if content_type or "content-type" not in named:  # the file's own has no boundary
+        named["content-type"] = ("Content-Type", content_type or guess_type(source.name))
     return Request(
         uploader.method,
-        f"{url}?{query}" if query else url,
-        tuple((name, ascii_header(value)) for name, value in headers),
+        url,
+        tuple(named.values()),
         body,
         accepted_statuses=(301, 302, 303),
         error_reader=functools.partial(sxcu_error, uploader, source.name),
-        secrets=tuple(secrets_of(value for _, value in (*parameters, *headers[:-1], *arguments))),
+        secrets=tuple(secrets_of([*parameters.values(), *headers.values(), *arguments.values()])),
     )
-
-
-def quoted_names(fields: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name.replace('"', "%22"), value) for name, value in fields]
 
 
 def ascii_header(value: str) -> str:
@@ -5404,23 +5453,23 @@ def ascii_header(value: str) -> str:
 def secrets_of(values: Iterable[str]) -> Iterator[str]:
     """The values and their words; no short ones, which would mask half of each message."""
     for value in values:
-        yield from (word for word in {value, *re.split(r"[\s;=]+", value)} if len(word) > 3)
+        yield from (word for word in [value, *re.split(r"[\s;=]+", value)] if len(word) > 3)
 
 
 def sxcu_error(uploader: CustomUploader, name: str, response: Response) -> Optional[UploadError]:
     """The host's error in the words of ErrorMessage, unless a retry may help."""
     status = response.status
-    if not 400 <= status <= 501 or status in (408, 425, 429):
-        return None
-    message = error_message(uploader, name, response)
+    retry_helps = status in (408, 425, 429) or status > 501
+    message = "" if status < 400 or retry_helps else host_message(uploader, name, response)
     if not message:
         return None
     return Refused(f"{status}: {message}", phase="reply", status=status, started=True)
 
 
-def error_message(uploader: CustomUploader, name: str, response: Response) -> str:
+def host_message(uploader: CustomUploader, name: str, response: Response) -> str:
     with contextlib.suppress(NoLink):
-        return printable(evaluate(uploader.error, Scope(name, {}, response.redacted())))
+        scope = Scope(name, {}, response.redacted())
+        return printable(evaluate(uploader.texts["ErrorMessage"], scope))
     return ""
 
 
@@ -5428,60 +5477,63 @@ def sxcu_link(uploader: CustomUploader, name: str, response: Response) -> Link:
     """Raises NoLink."""
     scope = Scope(quote_segment(name), {}, response)
 
-    def url_of(text: Text) -> Optional[str]:
+    def url(field: str) -> str:
+        text = uploader.texts[field] or (Call("response"),)
+        return result_url(evaluate(text, scope), uploader, response)
+
+    def optional_url(field: str) -> Optional[str]:
         with contextlib.suppress(NoLink):
-            return result_url(evaluate(text, scope), uploader, response) if text else None
+            return url(field) if uploader.texts[field] else None
         return None
 
     try:
-        text = evaluate(uploader.link, scope) if uploader.link else response.text()
-        url = result_url(text, uploader, response)
+        link = Link(url("URL"))
     except NoLink as error:
-        message = error_message(uploader, name, response)  # catbox: 200, and an error
-        raise no_link(response, message) if message else error
-    return Link(
-        url, delete_page=url_of(uploader.delete_page), thumbnail=url_of(uploader.thumbnail)
-    )
+        message = host_message(uploader, name, response)  # catbox: 200, and an error
+        if message:
+            raise no_link(response, message) from error
+        raise
+    delete_page, thumbnail = optional_url("DeletionURL"), optional_url("ThumbnailURL")
+    return link._replace(delete_page=delete_page, thumbnail=thumbnail)
 
 
 def result_url(text: str, uploader: CustomUploader, response: Response) -> str:
     """An absolute URL with http or https; NoLink for leftover syntax and for local addresses."""
     text = text.strip(BLANK)
     leftover = rf"(?i)[\s{{}}]|\$({FUNCTION_NAMES})[$:]|{UNSAFE_CHARACTER}"
-    if not text or re.search(leftover, text) or len(text) > 2048:
+    if not text or len(text) > 2048 or re.search(leftover, text):
         raise no_link(response)
     if re.match(r"[\w-]+(\.[\w-]+)+(:[0-9]+)?/", text):  # tsunyoku/Katagami: no scheme
-        text = "//" + text
+        text = f"//{text}"
     try:
         url = urllib.parse.urljoin(response.url, text)
-        target, fragment = parse_target(url), urllib.parse.urlsplit(url).fragment
+        target, fragment = parse_target(url), iri_to_uri(urllib.parse.urlsplit(url).fragment)
     except ValueError as error:
         raise no_link(response) from error
     if target.scheme == "tcp":
         raise no_link(response)
     check_public(target, uploader, response)
-    return f"{target.scheme}://{target.netloc()}{target.path}" + (
-        f"#{iri_to_uri(fragment)}" if fragment else ""
-    )
+    base = f"{target.scheme}://{target.netloc()}{target.path}"
+    return f"{base}#{fragment}" if fragment else base
 
 
 def check_public(target: Target, uploader: CustomUploader, response: Response) -> None:
-    """A public host must not send anybody's program to the local machine or network."""
-    if is_local(target.host) and not is_private(parse_target(f"https://{uploader.host}/").host):
+    """NoLink if a public host names an address of this machine or its link."""
+    if is_local(target.host) and not is_private(parse_target(f"https://{uploader.host}").host):
         raise no_link(response, f"link points to a local address, {target.netloc()}")
 
 
 def is_local(host: str) -> bool:
     """Whether this is the local machine, a link-local or an unspecified address."""
-    address = address_of(host)
-    if address is None:
+    address = parse_address(host)
+    if not address:
         return bool(re.search(r"(^|\.)localhost\.?$", host, re.I))
-    in_zero_net = address.version == 4 and int(address) < 1 << 24
-    return address.is_loopback or address.is_link_local or address.is_unspecified or in_zero_net
+    is_zero = address.version == 4 and int(address) < 1 << 24
+    return address.is_loopback or address.is_link_local or address.is_unspecified or is_zero
 
 
 def is_private(host: str) -> bool:
-    address = address_of(host)
+    address = parse_address(host)
     is_name = host.lower().rstrip(".").endswith(".local")
     return is_local(host) or is_name or bool(address and address.is_private)
 
@@ -5493,17 +5545,18 @@ def follow_redirects(uploader: CustomUploader, response: Response, send: Send) -
         if not onward:
             return response
         check_public(parse_target(onward.url), uploader, response)
-        statuses = (301, 302, 303, 307, 308)
-        redact = response.redact
-        response = send(onward._replace(idempotent=True, accepted_statuses=statuses))
-        response = response._replace(redact=redact)
+        redirects = (301, 302, 303, 307, 308)
+        following = send(onward._replace(idempotent=True, accepted_statuses=redirects))
+        response = following._replace(redact=response.redact)
     raise no_link(response, "too many redirects")
 
 
 # -- rows
 
 
-def custom_host(id: str, uploader: CustomUploader, path: str, allowed: Sequence[str]) -> Provider:
+def custom_host(
+    id: str, uploader: CustomUploader, path: str = "", allowed: Sequence[str] = ()
+) -> Provider:
     """The row of a .sxcu file; `allowed`: environment variables that it can use."""
 
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
@@ -5527,7 +5580,7 @@ def custom_host(id: str, uploader: CustomUploader, path: str, allowed: Sequence[
         use="own",
         limits=Limits(empty=True),
         setup=Setup(required=names, secret=names, check=problem, help=f"edit {printable(path)}"),
-        note=uploader.title,
+        note=f"{uploader.title} (.sxcu, only if named)".lstrip(),
         check=functools.partial(sxcu_request, uploader),
     )
 
@@ -5542,65 +5595,62 @@ def read_sxcu(path: str) -> bytes:
         stat_regular_file(path)
         with open(path, "rb") as file:
             return file.read(MAX_SXCU + 1)
-    except (OSError, Unreadable) as error:
+    except OSError as error:
         raise UsageError(f"{printable(path)}: {local_reason(error)}") from error
+    except Unreadable as error:
+        raise UsageError(str(error)) from error
 
 
 def added_names(settings: Mapping[str, str]) -> list[str]:
-    names = []
     with contextlib.suppress(OSError):
         names = sorted(os.listdir(hosts_folder(settings)))
-    return [name[:-5] for name in names if re.fullmatch(NAME_OF_HOST + r"\.sxcu", name)]
+        return [name[:-5] for name in names if re.fullmatch(rf"{HOST_NAME}\.sxcu", name)]
+    return []
 
 
 def allowed_variables(settings: Mapping[str, str], name: str) -> list[str]:
     """The names given with --allow-env, one a line."""
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        with open(os.path.join(hosts_folder(settings), f"{name}.env"), encoding="ascii") as file:
-            return file.read().split()
+    path = os.path.join(hosts_folder(settings), f"{name}.env")
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+        return file.read().split()
     return []
 
 
 def load_host(name: str, settings: Mapping[str, str]) -> Optional[Provider]:
     """The row of a .sxcu file by path, or by the name of an added host; raises UsageError."""
     path, allowed = name, []  # type: str, list[str]
-    if not name.lower().endswith(".sxcu"):
-        if name not in added_names(settings):
-            return None
-        path, allowed = added_path(name, settings), allowed_variables(settings, name)
+    if name.lower().endswith(".sxcu"):
+        stem = os.path.basename(name)[:-5]
+        is_known = any(stem == row.id for row in PROVIDERS)
+        name = os.path.basename(name) if is_known else printable(stem)
+    elif name in added_names(settings):
+        path = os.path.join(hosts_folder(settings), f"{name}.sxcu")
+        allowed = allowed_variables(settings, name)
+        if os.name != "nt" and os.stat(path).st_mode & 0o022:
+            raise UsageError(f"{path}: others can write to it", hint=f"chmod 600 {path}")
     else:
-        name = os.path.basename(name)
-        stem = name[:-5].lower()
-        reserved = {row.id for row in PROVIDERS}
-        name = stem if re.fullmatch(NAME_OF_HOST, stem) and stem not in reserved else name
+        return None
+    content = read_sxcu(path)
     try:
-        return custom_host(name, parse_sxcu(read_sxcu(path)), path, allowed)
+        return custom_host(name, parse_sxcu(content), path, allowed)
     except UsageError as error:
-        raise UsageError(f"{printable(path)}: {error}", hint=error.hint) from error
+        raise UsageError(f"{printable(path)}: {error}") from error
 
 
-def added_path(name: str, settings: Mapping[str, str]) -> str:
-    path = os.path.join(hosts_folder(settings), f"{name}.sxcu")
-    if os.name != "nt" and os.path.exists(path) and os.stat(path).st_mode & 0o022:
-        raise UsageError(f"{printable(path)}: others can write to it", hint=f"chmod 600 {path}")
-    return path
-
-
-def custom_hosts(settings: Mapping[str, str]) -> list[Provider]:
+def custom_hosts(settings: Mapping[str, str]) -> Iterator[Provider]:
     """The added hosts; of a broken file a row that says so."""
-    rows = []
     for name in added_names(settings):
         try:
             row = load_host(name, settings)
-        except UsageError as error:
-            broken = CustomUploader("", "POST", (), "-", "", *[()] * 7, (), str(error))
-            row = custom_host(name, broken, "", ())._replace(note=str(error))
-        rows += [row] if row else []
-    return rows
+        except (UsageError, OSError) as error:
+            broken = CustomUploader("", "", "-", "", {}, problem=str(error))
+            row = custom_host(name, broken)._replace(note=str(error))
+        if row:
+            yield row
 
 
 def sxcu_of(row: Provider) -> dict[str, Any]:
-    """A row of one request as a .sxcu file; the recorded response shows where the link stands.
+    """A row of one request as a .sxcu file; its recorded response shows where the link stands.
 
     Raises UsageError if the result does not read the same link from it.
     """
@@ -5614,60 +5664,55 @@ def sxcu_of(row: Provider) -> dict[str, Any]:
     sample = row.evidence.sample
     if not sample or not row.evidence.read or row.setup.required:
         raise failure
-    for _ in range(2):  # a new name for each upload cannot be written
+    for _ in range(2):
         with contextlib.suppress(UsageError):
             row.upload(Source("FILENAME", (), 0, 0.0), UploadOptions(), send)
-    request = requests[0]
-    if requests[1].url != request.url or not request.url.startswith("https:"):
+    request, url = requests[0], requests[0].url
+    if url != requests[1].url or not url.startswith("https:"):  # a new folder for each upload
         raise failure
-    content = b"".join(bytes(piece) for piece in request.body if isinstance(piece, bytes)).decode()
-    field = re.search(r'name="([^"]*)"; filename=', content)
-    fields = re.findall(r'form-data; name="([^"]*)"\r\n\r\n(.*?)\r\n--', content, re.S)
-    headers = [header for header in request.headers if header[0] != "Content-Type"]
+    content = b"".join(piece for piece in request.body if isinstance(piece, bytes)).decode()
+    fields = dict(re.findall(r'data; name="([^"]*)"\r\n\r\n(.*?)\r\n--', content, re.S))
+    file_field = re.search(r'name="([^"]*)"; filename=', content)
+    headers = dict(request.headers)
+    headers.pop("Content-Type", None)
     description = {
         "Version": "17.0.0",
         "Name": row.id,
         "DestinationType": "ImageUploader, TextUploader, FileUploader",
         "RequestMethod": request.method,
-        "RequestURL": escaped(request.url).replace("FILENAME", "{filename}"),
-        "Headers": {name: escaped(value) for name, value in headers},
-        "Body": "MultipartFormData" if field else "Binary",
-        "Arguments": {name: escaped(value) for name, value in fields},
-        "FileFormName": field[1] if field else "",
+        "RequestURL": literal(url).replace("FILENAME", "{filename}"),
+        "Headers": {name: literal(value) for name, value in headers.items()},
+        "Body": "MultipartFormData" if file_field else "Binary",
+        "Arguments": {name: literal(value) for name, value in fields.items()},
+        "FileFormName": file_field[1] if file_field else "",
         "URL": url_text(sample),
     }
-    response = Response(200, dict(sample.headers), sample.body.encode(), request.url)
-    try:
+    response = Response(200, dict(sample.headers), sample.body.encode(), url)
+    with contextlib.suppress(NoLink):
         uploader = parse_sxcu(json.dumps(description).encode())
-        same = sxcu_link(uploader, "FILENAME", response).url == sample.url
-    except NoLink:
-        same = False
-    if not same:
-        raise failure
-    return {name: value for name, value in description.items() if value}
-
-
-def escaped(text: str) -> str:
-    return re.sub(r"[\\{}|]", r"\\\g<0>", text)
+        if sxcu_link(uploader, "FILENAME", response).url == sample.url:
+            return {name: value for name, value in description.items() if value}
+    raise failure
 
 
 def url_text(sample: Sample) -> str:
     """The syntax that reads the link of a recorded response."""
     with contextlib.suppress(ValueError):
         for path, value in json_leaves(json.loads(sample.body)):
-            if isinstance(value, str) and len(value) > 3 and value in sample.url:
-                return escaped(sample.url).replace(value, f"{{json:{path}}}")
+            if len(value) > 3 and value in sample.url:
+                return literal(sample.url).replace(value, f"{{json:{path}}}")
     return "{response}"
 
 
-def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """The strings of a JSON value with their paths."""
     if isinstance(value, dict):
         for name, child in value.items():
             yield from json_leaves(child, f"{path}.{name}".lstrip("."))
     elif isinstance(value, list):
         for index, child in enumerate(value):
             yield from json_leaves(child, f"{path}[{index}]")
-    else:
+    elif isinstance(value, str):
         yield path, value
 
 
@@ -5680,7 +5725,10 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"}
     config = "APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME"
     base = {config: os.environ.get(config, "")}
-    names |= {config, *(each for name in added_names(base) for each in allowed_variables(base, name))}
+    names |= {
+        config,
+        *(each for name in added_names(base) for each in allowed_variables(base, name)),
+    }
     names |= {name for name in os.environ if name.startswith("AWS_")}
     settings = {name: os.environ[name].strip() for name in sorted(names) if name in os.environ}
     proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
@@ -5759,6 +5807,23 @@ def with_environment(options: UploadOptions) -> UploadOptions:
             options = options._replace(timeout=checked_type("timeout", timeout, None))
     check_options(options)
     return options
+
+
+def network_of(options: UploadOptions) -> Network:
+    """The part of the options that a Transport needs; raises UsageError."""
+    settings = options.settings.items()
+    return Network(
+        proxy=parse_proxy(options.proxy) if options.proxy else None,
+        proxies=options.proxies,
+        cacert=options.cacert,
+        insecure=options.insecure,
+        ip_version=options.ip_version,
+        connect_timeout=options.connect_timeout,
+        idle_timeout=options.timeout or STALL,
+        max_time=options.max_time,
+        limit_rate=options.limit_rate,
+        secrets=tuple(value for name, value in settings if name in SECRET_SETTINGS),
+    )
 
 
 def check_options(options: UploadOptions) -> None:
@@ -5916,34 +5981,34 @@ class Progress:
     """What the engine tells a display; every method may stay empty."""
 
     def connecting(self, provider: Provider, source: Source) -> None:
-        """A connection to a provider is begun, perhaps beside others."""
+        """The connection to a host is begun, possibly beside others."""
 
     def trying(self, provider: Provider, source: Source) -> None:
-        """A provider is asked; what was sent before does not count any more."""
+        """The upload to a host begins; bytes sent before do not count any more."""
 
     def sent(self, count: int) -> None:
-        """So many more bytes of the file have left; negative: they will be sent again."""
+        """So many more bytes of the file were sent; negative: they will be sent again."""
 
     def waiting(self, error: UploadError, seconds: float) -> None:
-        """A try failed, the next one comes after so many seconds."""
+        """A try failed; the next one follows after so many seconds."""
 
     def uploaded(self, source: Source, link: Unverified) -> None:
-        """The host has the file, and gave this link."""
+        """The host accepted the file and responded with this link."""
 
     def verifying(self) -> None:
-        """The file has been taken; now the link is looked at."""
+        """The verification of the link begins."""
 
     def verified(self, method: str, seconds: float) -> None:
-        """The link has been looked at."""
+        """The link is verified, by this method."""
 
     def failed(self, error: UploadError) -> None:
-        """This provider will not do."""
+        """The upload to this host failed."""
 
     def warn(self, text: str) -> None:
-        """Something that the user should know about a link that is good."""
+        """A warning about a good link."""
 
     def done(self, source: Source) -> None:
-        """This file is over, well or not."""
+        """The upload of this file ended, with or without success."""
 
 
 class SentBytes:
@@ -6128,7 +6193,7 @@ class Race:
     def connect(self, provider: Provider) -> None:
         result: Any = Unreachable(f"{provider.domain}: connection failed", phase="connect")
         try:
-            result = self.transport.connect(origin_of(provider), self.transport.deadline)
+            result = self.transport.connector.connect(origin_of(provider), self.transport.deadline)
         except UploadError as error:
             in_time = self.transport.time_left() > 0
             result = error if in_time else self.transport.max_time_error(error)
@@ -6165,7 +6230,7 @@ class Race:
                 if isinstance(result, UploadError):
                     phases[provider.id] = network_phase(result)
                 else:
-                    result.stream.hang_up()
+                    result.hang_up()
         return phases
 
 
@@ -6177,12 +6242,12 @@ class Uploader:
     """Uploads files to one chain of hosts, from several threads; skips hosts that failed for good."""
 
     def __init__(self, options: UploadOptions, chain: Sequence[Provider]) -> None:
-        self.options, self.chain, self.transport = options, chain, Transport(options)
+        self.options, self.chain, self.transport = options, chain, Transport(network_of(options))
         self.broken: dict[str, UploadError] = {}
 
     @functools.cached_property
     def health(self) -> "Health":
-        proxy = self.transport.proxy_for(parse_target(HOMEPAGE))  # as for any public host
+        proxy = self.transport.connector.proxy_for(parse_target(HOMEPAGE))  # as for any public host
         return Health(cache_folder(self.options.settings), network_id(proxy))
 
     def ordered(self) -> list[Provider]:
@@ -6281,7 +6346,7 @@ class Uploader:
         if not (turn.last or options.timeout):
             send.fields["response_timeout"] = 30 + source.size / (10 * MiB)
         link = self.send_file(provider, source, send)
-        public = Unverified(provider.id, link.url, link.delete)
+        public = Unverified(provider.id, link.url, link.delete, link.delete_page)
         progress.uploaded(source, public)
         if link.warning:
             progress.warn(link.warning)
@@ -6299,7 +6364,15 @@ class Uploader:
         progress.verified(method, time.monotonic() - started)
         expires = self.expiry(provider, source, link, progress)
         return UploadResult(
-            link.url, provider.id, source.size, sha256, expires, link.delete, method
+            link.url,
+            provider.id,
+            source.size,
+            sha256,
+            expires,
+            link.delete,
+            method,
+            delete_page=link.delete_page,
+            thumbnail=link.thumbnail,
         )
 
     def skipped(self, provider: Provider) -> Optional[UploadError]:
@@ -6692,40 +6765,44 @@ def default_names(options: UploadOptions) -> list[str]:
 def setup_provider(
     name: str, online: bool = False, options: Optional[UploadOptions] = None
 ) -> ProviderInfo:
-    """Whether a provider is ready; `online` proves it by a timed round trip.  Raises UsageError for an unknown name."""
+    """Whether a provider can be used; `online`: by a timed round trip.
+
+    Raises UsageError for an unknown name.
+    """
     wanted = with_environment(with_wishes(options or UploadOptions(), {}))
-    provider = find_provider(name)
+    return provider_info(find_provider(name), online, wanted)
+
+
+def provider_info(provider: Provider, online: bool, wanted: UploadOptions) -> ProviderInfo:
     lacks = setup_problem(provider, wanted.settings)
     if lacks:
-        return ProviderInfo(False, lacks, setup_help(provider, wanted.settings))
+        hint = setup_help(provider, wanted.settings)
+        return ProviderInfo(False, lacks, hint, status="not configured")
     if online:
         return round_trip(provider, wanted)
-    return ProviderInfo(
-        True,
-        (provider.setup.warning and provider.setup.warning(wanted.settings)) or "ready",
-        provider.note,
-    )
+    status = "configured" if provider.setup.required else "available"
+    status = provider.disabled or status
+    warning = provider.setup.warning and provider.setup.warning(wanted.settings)
+    return ProviderInfo(True, warning or status, provider.note, status=status)
 
 
 def setup_providers(
     online: bool = False, options: Optional[UploadOptions] = None
 ) -> dict[str, ProviderInfo]:
-    """The same for all providers; online only the default chain and your own are asked: the others want to be named."""
-    infos = {
-        row.id: setup_provider(row.id, online and (row.use != "opt-in"), options)
-        for row in PROVIDERS
-    }
-    unasked = [
-        row.id for row in PROVIDERS if online and row.use == "opt-in" and infos[row.id].success
-    ]
-    return {
-        **infos,
-        **{name: infos[name]._replace(explanation="not asked") for name in unasked},
-    }
+    """The same for all providers; online, those that must be named are not asked."""
+    wanted = with_environment(with_wishes(options or UploadOptions(), {}))
+    infos = {}
+    for row in all_hosts():
+        by_name = online and row.use == "opt-in"
+        info = provider_info(row, online and not by_name, wanted)
+        if by_name and info.success:
+            info = info._replace(status="not asked", explanation="not asked")
+        infos[row.id] = info
+    return infos
 
 
 def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
-    """Uploads a few random words, and fetches them back by their hash where that does not use up the link."""
+    """Upload a few random words, and download them again unless that uses up the link."""
     with tempfile.TemporaryDirectory(prefix="twat-fs-") as folder:
         path = os.path.join(folder, "twat-fs-status.txt")
         with open(path, "w", encoding="ascii") as file:
@@ -6735,18 +6812,16 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
             result = uploader.upload(Source.of(path), clock)
         except UploadError as error:
             cause = error.failures[0] if isinstance(error, AllProvidersFailed) else error
-            return ProviderInfo(
-                False, f"{cause.phase}: {cause}", cause.hint or provider.note, clock.timing
-            )
+            reason, hint = f"{cause.phase}: {cause}", cause.hint or provider.note
+            return ProviderInfo(False, reason, hint, clock.timing, "failed")
         finally:
             uploader.transport.close()
-    return ProviderInfo(
-        True, f"{redact_url(result.url)} (verified: {result.verified})", provider.note, clock.timing
-    )
+    link = f"{redact_url(result.url)} (verified: {result.verified})"
+    return ProviderInfo(True, link, provider.note, clock.timing, "works")
 
 
 class Stopwatch(Progress):
-    """Seconds for the upload and for the proof."""
+    """Seconds of the upload and of the verification."""
 
     def __init__(self) -> None:
         self.begun, self.timing = time.monotonic(), {}  # type: float, dict[str, float]
@@ -6938,7 +7013,7 @@ class FileProgress(Progress):
         return f"waiting for the response, {now - self.last_sent:.0f} s"
 
 
-NAME_COLUMNS = 10  # minimum
+NAME_COLUMNS = 8  # minimum
 BAR_COLUMNS = 30  # maximum
 
 
@@ -7005,21 +7080,22 @@ def truncate(text: str, room: int) -> str:
     return text + "..."
 
 
-def terminal_width(stream: Any) -> int:
+def terminal_width(stream: Any, otherwise: int = 80) -> int:
+    """The columns of a terminal; `otherwise` if the stream is not one."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80  # some terminals report 0
     except (OSError, ValueError, AttributeError):
-        return 80
+        return otherwise
 
 
 class Outcome(NamedTuple):
     """What became of one file of the command line."""
 
-    file: str
-    size: Optional[int]
-    result: Optional[UploadResult]
-    error: Optional[UploadError]
-    seconds: float
+    file: str = ""
+    size: Optional[int] = None
+    result: Optional[UploadResult] = None
+    error: Optional[UploadError] = None
+    seconds: float = 0.0
 
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
@@ -7034,10 +7110,10 @@ def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
     fields: dict[str, Any] = {
         "file": valid_unicode(outcome.file),
-        **dict.fromkeys(UploadResult._fields),
+        **dict.fromkeys(("host", *UploadResult._fields)),
     }
     if outcome.result:
-        fields.update(outcome.result._asdict())
+        fields.update(outcome.result._asdict(), host=outcome.result.provider)
     if outcome.error:
         fields.update(
             size=outcome.size,
@@ -7045,17 +7121,18 @@ def json_line(outcome: Outcome) -> str:
             error=printable(outcome.error.summary, 400),
         )
     for name in ("attempts", "unverified"):
-        fields[name] = [one._asdict() for one in getattr(outcome.result or outcome.error, name)]
+        entries = getattr(outcome.result or outcome.error, name)
+        fields[name] = [{"host": entry.provider, **entry._asdict()} for entry in entries]
     return json.dumps(fields)
 
 
 def copy_line(link: Unverified) -> str:
     """Where a copy may be, and how to delete it; what opens a private link is for stdout only."""
-    removal = (
-        f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
-        if link.delete
-        else "no delete link"
-    )
+    removal = "no delete link"
+    if link.delete:
+        removal = f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
+    elif link.delete_page:
+        removal = f"to delete it, open {link.delete_page}"
     return f"a copy may remain on {link.provider} (unverified): {redact_url(link.url)}   {removal}"
 
 
@@ -7080,17 +7157,39 @@ def failure_lines(outcome: Outcome) -> list[str]:
     return lines
 
 
-def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    used = [column for column in zip(*rows) if any(column)]
-    widths = [max(map(len, column)) for column in used]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip()
-        for row in zip(*used)
-    ]
+def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
+    """Each row as text in columns, of which the last is wrapped.
+
+    Where fewer than 24 columns are left for the last one, it goes below the others.
+    """
+    import textwrap
+
+    widths = [max(map(len, column)) for column in zip(*rows)][:-1]
+    indent = sum(widths) + 2 * len(widths)
+    narrow = bool(widths) and room - indent < 24
+    if narrow:
+        indent = 4
+    wrap = textwrap.TextWrapper(
+        max(room - indent, 10), break_long_words=False, break_on_hyphens=False
+    ).wrap
+    texts = []
+    for *cells, last in rows:
+        head = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths))
+        if narrow:
+            head = "  ".join(filter(None, cells)) + "\n    "
+        texts.append((head + f"\n{'':{indent}}".join(wrap(last))).rstrip())
+    return texts
+
+
+HOST_GROUPS = {
+    "default": "default (tried in this order)",
+    "opt-in": "opt-in (only if named: -p HOST)",
+    "own": "your own (once set up, used by default)",
+}
 
 
 def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]]:
-    """The hosts as rows of text, the head first: id, domain, when used, limit, how long, notes, last checked."""
+    """The hosts as rows of text, after a header: id, domain, use, max size, expiry, notes, date."""
     head = ("host", "domain", "use", "max size", "expires", "notes", "verified")
     return [
         head,
@@ -7099,16 +7198,18 @@ def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]
 
 
 def host_json(row: Provider) -> dict[str, Any]:
-    """The facts of a host, with numbers as numbers; a lifetime that depends on the size is that of the largest file."""
+    """The facts of a host, with numbers as numbers.
+
+    A lifetime that depends on the size is that of the largest file.
+    """
     use, _, _, notes = provider_facts(row)
-    keeps = retention_for(row, UploadOptions())
-    ttl = (
-        keeps.default_ttl(row.limits.max_size or GiB)
-        if callable(keeps.default_ttl)
-        else keeps.default_ttl
-    )
-    spread = isinstance(keeps.choices, range)
-    choices = {"min": keeps.choices[0], "max": keeps.choices[-1]} if spread else [*keeps.choices]
+    retention = retention_for(row, UploadOptions())
+    ttl = retention.default_ttl
+    if callable(ttl):
+        ttl = ttl(row.limits.max_size or GiB)
+    choices: Any = retention.choices
+    if isinstance(choices, range):
+        choices = {"min": choices[0], "max": choices[-1]}
     return {
         "host": row.id,
         "domain": row.domain,
@@ -7125,35 +7226,39 @@ def host_json(row: Provider) -> dict[str, Any]:
 
 
 def provider_facts(row: Provider) -> tuple[str, str, str, str]:
-    used = "default" if row.use == "default" else "your own" if row.use == "own" else "opt-in"
-    remarks = [
+    """Use, max size, expiry and notes of a host, as text."""
+    lists = {
+        "blocked": row.limits.blocked,
+        "required": row.setup.required,
+        "optional": row.setup.optional,
+    }
+    notes = [
+        row.disabled,
         "one download" if row.single_use == "always" else "",
         "text only" if row.limits.text_only else "",
-        "blocked: " + ", ".join(row.limits.blocked) if row.limits.blocked else "",
-        "required: " + ", ".join(row.setup.required) if row.setup.required else "",
-        "optional: " + ", ".join(row.setup.optional) if row.setup.optional else "",
+        *(f"{title}: {', '.join(names)}" for title, names in lists.items() if names),
         row.note,
     ]
-    size = limit_text(row.limits.max_size) if row.limits.max_size else "?"
     return (
-        used,
-        size,
+        "your own" if row.use == "own" else row.use,
+        limit_text(row.limits.max_size) if row.limits.max_size else "?",
         retention_text(retention_for(row, UploadOptions())),
-        "; ".join(filter(None, remarks)),
+        "; ".join(filter(None, notes)),
     )
 
 
-def retention_text(keeps: Retention) -> str:
-    usual = keeps.default_ttl
-    if callable(usual):
-        return f"{duration(usual(GiB))} to {duration(usual(0))}"
-    if usual == FOREVER and keeps.choices:
+def retention_text(retention: Retention) -> str:
+    """The lifetimes that a host offers, as text."""
+    default, choices = retention.default_ttl, retention.choices
+    if callable(default):
+        return f"{duration(default(GiB))} to {duration(default(0))}"
+    if default == FOREVER and choices:
         return "forever, or any time"
-    if isinstance(keeps.choices, range):
-        return f"{duration(keeps.choices[0])} to {duration(keeps.choices[-1])}"
-    if keeps.choices:
-        return ", ".join(f"{choice // HOUR}h" for choice in keeps.choices)
-    return duration(usual) if usual else "?"
+    if isinstance(choices, range):
+        return f"{duration(choices[0])} to {duration(choices[-1])}"
+    if choices:
+        return ", ".join(f"{choice // HOUR}h" for choice in choices)
+    return duration(default) if default else "?"
 
 
 # 15  serve ----------------------------------------------------------------------------------------
@@ -7750,138 +7855,171 @@ def address_of(server: Any) -> str:
 # 16  The command line -----------------------------------------------------------------------------
 
 
-FLAG = {"action": "store_true"}
-
-
 class Option(NamedTuple):
-    """One option of a command: its spellings, what it does, and how argparse is told."""
+    """One option of a command: its spellings, its help, and further arguments for argparse."""
 
     flags: str
     help: str
-    kwargs: Mapping[str, Any] = FLAG
+    kwargs: Mapping[str, Any]
 
 
-IP_VERSION = {"dest": "ip_version", "action": "store_const"}
-DURATION = {"metavar": "TIME", "type": NUMBERS["expire"]}
-SECONDS = {"metavar": "SECONDS", "type": NUMBERS["timeout"]}
-SIZE = {"metavar": "SIZE", "type": NUMBERS["limit_rate"]}
+class Command(NamedTuple):
+    """What --help, the man page and completion need to know about a command."""
 
-WIRE_OPTIONS = (
-    Option(
-        "--retry",
-        "retries per host (default 2)",
-        {"metavar": "N", "type": NUMBERS["retry"]},
-    ),
-    Option("--connect-timeout", "connection timeout (default 15)", SECONDS),
-    Option("--timeout", "stall timeout: give up if no data moves (default 60)", SECONDS),
-    Option("--max-time", "limit for the whole run", SECONDS),
-    Option("--limit-rate", "maximum transfer rate in bytes per second, like 500k", SIZE),
-    Option("-4 --ipv4", "connect over IPv4 only", {**IP_VERSION, "const": 4}),
-    Option("-6 --ipv6", "connect over IPv6 only", {**IP_VERSION, "const": 6}),
-    Option(
-        "-x --proxy",
-        "http, https, socks5 or socks5h://[USER:PASSWORD@]HOST:PORT; '' for none",
-        {"metavar": "URL"},
-    ),
-    Option("--cacert", "CA certificates (PEM) to use instead of the system's", {"metavar": "FILE"}),
-    Option("--insecure", "do not verify certificates"),
-    Option("-q --quiet", "print errors only"),
-    Option("-v --verbose", "print each step on stderr"),
-    Option("--json", "print one JSON object per file or host"),
-)
+    about: str
+    arguments: str = ""  # as in the usage
+    options: str = ""  # see option_groups
 
-UPLOAD_OPTIONS = (
-    Option(
-        "-p --provider",
-        "use only these hosts, in this order: A,B; or the https://HOST/ of a transfer.sh server",
-        {"metavar": "A,B", "type": parse_names, "action": "extend"},
-    ),
-    Option("--fallback", "then try the public hosts, after the named ones or your own storage"),
-    Option("--fragile", "stop at the first failure"),
-    Option("-n --name", "upload under this name", {"metavar": "NAME"}),
-    Option("--unique", "add the time to the name"),
-    Option(
-        "--remote-path",
-        "destination FOLDER/ or full path (S3, Dropbox)",
-        {"metavar": "PATH"},
-    ),
-    Option("--force", "overwrite an existing file (S3, Dropbox)"),
-    Option("--public", "objects are public: print plain, unsigned links (S3)"),
-    Option("-e --expire", "expire the link after about this time: 10m, 12h, 7d, 4w, 1y", DURATION),
-    Option("--keep", "require a link that lives at least this long", DURATION),
-    Option("--once", "allow one download only"),
-    Option(
-        "--no-check",
-        "do not verify the link",
-        {"dest": "verify", "action": "append_const", "const": "none"},
-    ),
-    Option(
-        "--verify",
-        "verify by downloading the whole file",
-        {"action": "append", "choices": ["full"]},
-    ),
-    Option("--dry-run", "show which hosts would be tried and why not the others; upload nothing"),
-    Option(
-        "-j --jobs",
-        "parallel transfers: files (default 1) or parts of one file (default 8)",
-        {"metavar": "N", "type": NUMBERS["jobs"]},
-    ),
-    Option("--no-progress", "show no progress"),
-)
 
-SERVE_OPTIONS = (
-    Option(
-        "--bind",
-        "listen on this address (default: all for FILEs, else 127.0.0.1)",
-        {"metavar": "ADDRESS"},
-    ),
-    Option(
-        "--port",
-        "listen on this port (default 8080, or any free one)",
-        {"metavar": "N", "type": number_type(parse_number, "0 to 65535", 0, 65535)},
-    ),
-    Option(
-        "--dir",
-        "keep received files here; without it they are deleted at the end",
-        {"metavar": "FOLDER"},
-    ),
-    Option("--max-size", "largest file accepted (default 1 GiB)", SIZE),
-    Option("--keep", "delete received files after this time", DURATION),
-    Option(
-        "--token",
-        "password for uploads (or TWAT_FS_SERVE_TOKEN); required to receive from other machines",
-        {"metavar": "TEXT"},
-    ),
-    Option("--url", "public URL of this server behind a proxy", {"metavar": "URL"}),
-    Option("-q --quiet", "print no line per request"),
-)
+def option_groups(text: str) -> dict[str, list[Option]]:
+    """The options by heading, from lines like those of --help."""
+    groups: dict[str, list[Option]] = {}
+    options: list[Option] = []
+    for line in text.splitlines():
+        spelling, _, help = line.partition("  ")
+        if help:
+            options.append(make_option(spelling, help.strip()))
+        else:
+            options = groups.setdefault(line, [])
+    return groups
 
-ONLINE = Option("--online", "upload a few bytes and download them again")
-LIST_OPTIONS = (Option("--json", "as JSON"), ONLINE)
-COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
-    "list": LIST_OPTIONS, "status": (ONLINE, *WIRE_OPTIONS), "serve": SERVE_OPTIONS, "version": (), "completion": (),
-    "upload": (*UPLOAD_OPTIONS, *WIRE_OPTIONS),
-}  # fmt: skip
 
-EPILOG = """commands (write ./list for a file named "list"):
-  FILE... | -                the same as upload FILE...
-  list                       show the hosts and what is known about them
-  status [HOST] [--online]   show whether a host is set up; --online tries it
-  serve [FILE...]            this machine is the host
-  version
-  completion SHELL           print a completion script: eval "$(twat-fs completion bash)"
+SPECIAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "--provider": {"type": parse_names, "action": "extend"},
+    "--no-check": {"dest": "verify", "action": "append_const", "const": "none"},
+    "--verify": {"action": "append", "choices": ["full"]},
+    "--ipv4": {"dest": "ip_version", "action": "store_const", "const": 4},
+    "--ipv6": {"dest": "ip_version", "action": "store_const", "const": 6},
+    "--max-size": {"type": NUMBERS["limit_rate"]},
+    "--port": {"type": number_type(parse_number, "0 to 65535", 0, 65535)},
+    "--allow-env": {"action": "append"},
+    "--help": {"action": "help"},
+}
 
-exit codes:
-  0  every file has a verified URL
-  1  no file could be uploaded
-  2  wrong command line; nothing was uploaded
-  3  some files failed
-  4  uploaded, but the host does not serve the same bytes
-  5  no suitable host (size, type, expiry, not configured); nothing was uploaded
-  6  local problem (missing, unreadable, changed while being read)
-  130  interrupted
+
+def make_option(spelling: str, help: str) -> Option:
+    """An option like "-n --name NAME"; without a value it is a flag."""
+    flags = re.findall(r"-\S+", spelling)
+    value = spelling.split()[-1]
+    kwargs: dict[str, Any] = {"action": "store_true"}
+    if value not in flags:
+        name = flags[-1][2:].replace("-", "_")
+        kwargs = {"metavar": value, "type": NUMBERS.get(name)}
+    kwargs.update(SPECIAL_OPTIONS.get(flags[-1], {}))
+    return Option(" ".join(flags), help, kwargs)
+
+
+NETWORK_OPTIONS = """Network
+-x --proxy URL             use an http, https or socks5(h) proxy; '' for none
+-4 --ipv4                  use IPv4 only
+-6 --ipv6                  use IPv6 only
+--cacert FILE              trust these CAs (PEM) instead of the system's
+--insecure                 do not verify certificates
+--retry N                  retry a host N times (default 2)
+--connect-timeout SECONDS  limit the time to connect (default 15)
+--timeout SECONDS          give up if no data moves (default 60)
+--max-time SECONDS         limit the time of the whole run (default none)
+--limit-rate SIZE          limit the bytes per second, like 500k
+"""
+JSON_OPTION = """Output
+--json                     print one JSON object per file or host
+"""
+LOG_OPTIONS = """Output
+-q --quiet                 print errors only
+-v --verbose               print each step on stderr
+"""
+ONLINE_OPTION = """Network
+--online                   upload a few bytes and download them again
+"""
+HELP_OPTIONS = """Output
+-h --help                  print this help
+-V --version               print the version
+"""
+UPLOAD_OPTIONS = """Choosing hosts
+-p --provider A,B          use these hosts, in this order, or a transfer.sh URL
+--fallback                 then try the default hosts, too
+--fragile                  stop at the first failure
+--dry-run                  show which hosts would be tried; upload nothing
+File
+-n --name NAME             upload under this name
+--unique                   add the time to the name
+--remote-path PATH         upload to FOLDER/ or a full path (S3, Dropbox)
+--force                    overwrite an existing file (S3, Dropbox)
+Link
+-e --expire TIME           expire after about this time: 10m, 12h, 7d, 4w, 1y
+--keep TIME                require a link that lives at least this long
+--once                     allow one download only
+--public                   print plain, unsigned links of a public bucket (S3)
+--no-check                 do not verify the link
+--verify full              verify by downloading the whole file
+"""
+PARALLEL_OPTIONS = """Network
+-j --jobs N                run N transfers: files (default 1), parts (default 8)
+Output
+--no-progress              show no progress
+"""
+SERVE_OPTIONS = """Network
+--bind ADDRESS             listen here (default: all for FILE, else 127.0.0.1)
+--port N                   listen on this port (default 8080, or any free one)
+--url URL                  print this public URL (behind a proxy)
+Receiving
+--token TEXT               require this password (or TWAT_FS_SERVE_TOKEN)
+--dir FOLDER               keep received files here (default: delete at the end)
+--max-size SIZE            limit the size of a file (default 1 GiB)
+--keep TIME                delete received files after this time
+Output
+-q --quiet                 print no line per request
+"""
+ADD_OPTIONS = """Adding a .sxcu file
+--name NAME                use this name for -p
+--allow-env NAME           let ${NAME} in the file read this variable
+--yes                      do not ask
 """
 
+COMMAND_HELP: Mapping[str, Command] = {
+    "upload": Command(
+        "Turn files into URLs. The URL goes to stdout, everything else to stderr.",
+        "[FILE]...",
+        UPLOAD_OPTIONS + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION + PARALLEL_OPTIONS,
+    ),
+    "list": Command(
+        "Show the hosts and what is known about them.", "[HOST]...", ONLINE_OPTION + JSON_OPTION
+    ),
+    "status": Command(
+        "Show which hosts are set up; with --online, which work.",
+        "[HOST]",
+        ONLINE_OPTION + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION,
+    ),
+    "serve": Command(
+        "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
+    ),
+    "hosts": Command("Add FILE, remove NAME or export HOST as .sxcu.", "[ACTION]...", ADD_OPTIONS),
+    "version": Command("Print the version."),
+    "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
+    "help": Command("Show the help of a command.", "[COMMAND]"),
+}
+COMMAND_OPTIONS: dict[str, Sequence[Option]] = {
+    name: [*itertools.chain.from_iterable(option_groups(command.options).values())]
+    for name, command in COMMAND_HELP.items()
+}
+
+EXIT_CODES = {
+    0: "every file has a verified URL",
+    1: "no file could be uploaded",
+    2: "wrong command line; nothing was uploaded",
+    3: "some files failed",
+    4: "uploaded, but the host does not serve the same bytes",
+    5: "no suitable host (size, type, expiry, setup); nothing was uploaded",
+    6: "local problem (missing, unreadable, changed while being read)",
+    130: "interrupted",
+}
+EXAMPLES = (
+    ("report.pdf", "upload a file, print its URL"),
+    ("-e 12h a.zip b.zip", "two files, links expire after 12 hours"),
+    ("-n log.txt -", "upload standard input"),
+    ("serve report.pdf", "share it from this machine"),
+    ("--help", "all options and commands"),
+)
 
 HOST_OPTIONS = ("-p", "--provider", "--host")
 ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other programs
@@ -7891,7 +8029,7 @@ ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other
 def parser_class() -> Any:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            """Names the option or command that a wrong one may mean."""
+            """Print the message with the option or command that was probably meant; exit."""
             unknown = message if message.startswith("unrecognized") else ""
             wrong = re.findall(r"(?<!\S)--?[a-z][a-z-]*", unknown)
             close = ", ".join(filter(None, map(self.nearest, wrong)))
@@ -7903,47 +8041,66 @@ def parser_class() -> Any:
             if word in HOST_OPTIONS and "[HOST]" in str(self.usage):
                 return f"`{self.prog} HOST`"
             own = self._option_string_actions
-            known = {}
-            for name, options in COMMAND_OPTIONS.items():
-                known[f"--{name}"] = f"`{program()} {name}`"
-                flags = " ".join(option.flags for option in options).split()
-                known.update((flag, f"`{program()} {name} {flag}`") for flag in flags)
-            known.update((word, alias) for alias in ALIASES.get(word, ()) if alias in own)
-            return known.get(word) or "".join(difflib.get_close_matches(word, own, 1, ALIKE))
+            for alias in ALIASES.get(word, ()):
+                if alias in own:
+                    return alias
+            for name, options in reversed(COMMAND_OPTIONS.items()):
+                if word == f"--{name}":
+                    return f"`{program()} {name}`"
+                if any(word in option.flags.split() for option in options):
+                    return f"`{program()} {name} {word}`"
+            return "".join(difflib.get_close_matches(word, own, 1, ALIKE))
 
     return Parser
 
 
-def build_parser(
-    command: str,
-    about: str,
-    options: Iterable[Option],
-    positional: str = "",
-    many: bool = True,
-    more: str = "",
-) -> Any:
-    # With the width given, argparse need not import shutil (a tenth of an upload of 1 KiB) to find it out.
-    plain = functools.partial(
-        argparse.RawDescriptionHelpFormatter, width=terminal_width(sys.stdout) - 2
+def build_parser(name: str) -> Any:
+    """The argument parser of a command."""
+    about, arguments, options = COMMAND_HELP[name]
+    # Without a width, argparse imports shutil (a tenth of the time of an upload of 1 KiB).
+    width = min(terminal_width(sys.stdout), 80) - 2
+    formatter = functools.partial(argparse.RawDescriptionHelpFormatter, width=width)
+    is_upload = name == "upload"
+    parser = parser_class()(
+        prog=program() if is_upload else f"{program()} {name}",
+        # The usage of argparse itself would have eight lines.
+        usage=f"%(prog)s [OPTION]... {arguments}".rstrip(),
+        description=layout([[about]], width)[0],
+        epilog=epilog(width) if is_upload else "",
+        formatter_class=formatter,
+        allow_abbrev=False,
+        add_help=False,
     )
-    positionals = f"[{positional.upper()}]{'...' * many}" if positional else ""
-    usage = " ".join(
-        filter(None, ("%(prog)s", "[OPTION]..." * bool(options), positionals))
-    )  # argparse's own takes eight lines
-    name = f"{program()} {command}".strip()
-    wishes = {"description": about, "epilog": more, "formatter_class": plain, "allow_abbrev": False}
-    parser = parser_class()(prog=name, usage=usage, **wishes)
-    if positional:
-        parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
-    for option in options:
-        parser.add_argument(*option.flags.split(), help=option.help, **option.kwargs)
-    parser._has_negative_number_optionals = []  # or -4 would make an option of each negative number
-    parser.add_argument("--version", action="store_true", help="print the version")
+    if arguments:
+        nargs = "*" if arguments.endswith("...") else "?"
+        parser.add_argument(arguments.strip("[].").lower(), nargs=nargs, help=argparse.SUPPRESS)
+    for title, group in option_groups(options + HELP_OPTIONS).items():
+        section = parser.add_argument_group(title)
+        for flags, help, kwargs in group:
+            section.add_argument(*flags.split(), help=help, **kwargs)
+    parser._has_negative_number_optionals = []  # -4 would turn negative numbers into options
     return parser
 
 
-def parse_args(parser: Any, argv: Sequence[str]) -> Any:
-    """Options and files in any order; what follows `--` are files; --no_check is --no-check."""
+def epilog(width: int) -> str:
+    """The commands and the exit codes, below the options of --help."""
+    commands = [
+        (f"  {name} {command.arguments}", command.about.partition(". ")[0].rstrip("."))
+        for name, command in COMMAND_HELP.items()
+    ]
+    codes = [(f"  {code}", meaning) for code, meaning in EXIT_CODES.items()]
+    title = "commands (a file named list is ./list):"
+    lines = [title, *layout(commands, width), "", "exit codes:", *layout(codes, width)]
+    return "\n".join(lines)
+
+
+def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
+    """The parser of a command and its arguments.
+
+    Options and files may be in any order; all that follows `--` are files; --no_check is accepted
+    for --no-check.
+    """
+    parser = build_parser(name)
     cut = list(argv).index("--") if "--" in argv else len(argv)
     dashed = [
         re.sub("^--[^=]+", lambda m: m.group().replace("_", "-"), word) for word in argv[:cut]
@@ -7958,7 +8115,7 @@ def parse_args(parser: Any, argv: Sequence[str]) -> Any:
         if not hasattr(args, "file"):
             parser.error("unexpected FILE")
         args.file += argv[cut + 1 :]
-    return args
+    return parser, args
 
 
 def options_of(args: Any) -> UploadOptions:
@@ -7968,46 +8125,41 @@ def options_of(args: Any) -> UploadOptions:
         for name, value in vars(args).items()
         if name in UploadOptions._fields and value is not None
     }
-    checks = set(values.pop("verify", ()))
+    checks = set(values.pop("verify", ())) or {"auto"}
     if len(checks) > 1:
         raise UsageError("--no-check conflicts with --verify")
-    options = with_environment(
-        UploadOptions(**values, verify=(checks or {"auto"}).pop(), sha256=bool(args.json))
-    )
+    values.update(verify=checks.pop(), sha256=bool(args.json))
+    options = with_environment(UploadOptions(**values))
     if options.insecure:
         print_line(
-            "twat-fs: warning: --insecure: certificates are not verified; the connection can be intercepted"
+            "twat-fs: warning: --insecure: certificates are not verified;"
+            " the connection can be intercepted"
         )
     return options
 
 
 def cmd_upload(argv: Sequence[str]) -> int:
-    about = "Turn files into URLs. The URL goes to stdout, everything else to stderr."
-    parser = build_parser("", about, COMMAND_OPTIONS["upload"], "file", more=EPILOG)
-    args = parse_args(parser, argv)
-    files = args.file or ([] if sys.stdin is None or sys.stdin.isatty() else ["-"])
+    parser, args = parse_args("upload", argv)
+    files = args.file
     if not files:
-        parser.error(f"name a FILE, or pipe something in ({program()} --help shows more)")
-    if files.count("-") > 1 or (len(files) > 1 and args.name):
-        parser.error(
-            "standard input can be read only once"
-            if not args.name
-            else "--name requires a single FILE"
-        )
+        if sys.stdin is None or sys.stdin.isatty():
+            return print_examples(parser)
+        files = ["-"]
+    if files.count("-") > 1:
+        parser.error("standard input can be read only once")
     options = options_of(args)
     if len(files) > 1:
+        if args.name:
+            parser.error("--name requires a single FILE")
         meant = suggest_command(files[0])
-        if meant:  # whoever wanted `serve FILE` must not publish it
-            raise UsageError(
-                f"{files[0]}: no such file or directory; nothing was sent",
-                hint=meant,
-            )
+        if meant:  # a mistyped `serve FILE` must not publish the file
+            message = f"{files[0]}: no such file or directory; nothing was uploaded"
+            raise UsageError(message, hint=meant)
         if options.remote_path and not options.remote_path.endswith("/"):
             parser.error("--remote-path must end in / for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
-    chain = choose_chain(
-        args.provider or default_names(options), options.fallback, options.settings
-    )
+    names = args.provider or default_names(options)
+    chain = choose_chain(names, options.fallback, options.settings)
     if args.provider == []:
         parser.error("--provider: no host given")
     if sys.stdout is None:
@@ -8024,10 +8176,16 @@ def cmd_upload(argv: Sequence[str]) -> int:
         uploader = Uploader(options, chain)
         if args.dry_run:
             pairs = zip(files, sources)
-            return combined_exit_code(
-                [dry_run(file, source, uploader, args.json) for file, source in pairs]
-            )
+            return combined_exit_code([dry_run(*pair, uploader, args.json) for pair in pairs])
         return upload_all(files, sources, uploader, args, terminal)
+
+
+def print_examples(parser: Any) -> int:
+    """What to type, where no file is given; returns the exit code."""
+    parser.print_usage(sys.stderr)
+    rows = [(f"  {program()} {arguments}", meaning) for arguments, meaning in EXAMPLES]
+    print_line("\n".join(layout(rows, terminal_width(sys.stderr))))
+    return 2
 
 
 Found = Union[Source, UploadError]
@@ -8181,7 +8339,7 @@ def upload_all(
             error = NotVerified("stopped before the link was verified", phase="proof")
             error.unverified = tuple(progress.links)
             if error.unverified and index not in codes:
-                early.setdefault(index, Outcome(files[index], None, None, error, 0.0))
+                early.setdefault(index, Outcome(files[index], error=error))
         for index in sorted(early):
             with contextlib.suppress(Unreadable):  # then the URL is on stderr
                 report(index)
@@ -8191,7 +8349,7 @@ def upload_all(
 def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:
     begun = time.monotonic()
     if isinstance(source, UploadError):
-        return Outcome(file, None, None, source, 0.0)
+        return Outcome(file, error=source)
     try:
         result = uploader.upload(source, progress)
         return Outcome(file, source.size, result, None, result.seconds)
@@ -8218,9 +8376,11 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
         terminal.print(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
     elif result and args.verbose:
         expiry = f"expires {result.expires}" if result.expires else "expiry unknown"
-        delete = (
-            f"; delete with: curl -X DELETE {shlex.quote(result.delete)}" if result.delete else ""
-        )
+        delete = ""
+        if result.delete:
+            delete = f"; delete with: curl -X DELETE {shlex.quote(result.delete)}"
+        elif result.delete_page:
+            delete = f"; to delete it, open {result.delete_page}"
         terminal.print(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
     line = json_line(outcome) if args.json else result.url if result else ""
     if not line:
@@ -8250,50 +8410,39 @@ def combined_exit_code(codes: Sequence[int]) -> int:
 
 
 def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
-    options, chain = uploader.options, uploader.ordered()
+    """Print which hosts would be tried for a file, and why the others would not."""
+    options = uploader.options
+    report: dict[str, Any] = {"file": valid_unicode(file), "size": None, "hosts": [], "skipped": []}
     if isinstance(source, UploadError):
         if as_json:
-            put_line(
-                json.dumps(
-                    {
-                        "file": valid_unicode(file),
-                        "size": None,
-                        "hosts": [],
-                        "out": {},
-                        "error": printable(str(source), 400),
-                    }
-                )
-            )
-        return print_failure(Outcome(file, None, None, source, 0.0))
-    verdicts = [(row.id, objection(row, source, options)) for row in chain]
-    fits = [name for name, against in verdicts if not against]
-    lives = [
-        f" ({duration(choose_lifetime(retention_for(row, options), source.size, options))})"
-        for row in chain
-        if row.id in fits
-    ]
+            put_line(json.dumps({**report, "error": printable(str(source), 400)}))
+        return print_failure(Outcome(file, error=source))
+    report["size"] = source.size
+    names: list[str] = []
+    notes: list[str] = []
+    skipped: dict[str, list[str]] = {}
+    for row in uploader.ordered():
+        error = objection(row, source, options)
+        if error:
+            report["skipped"].append({"host": row.id, "reason": str(error)})
+            skipped.setdefault(f"{error}   {error.hint}".rstrip(), []).append(row.id)
+            continue
+        report["hosts"].append(row.id)
+        name = row.id
+        if options.expire or options.keep:
+            ttl = choose_lifetime(retention_for(row, options), source.size, options)
+            name += f" ({duration(ttl)})"
+        names.append(name)
+        if row.use == "default" and uploader.health.note(row.id):
+            notes.append(f"  {row.id:<16} {uploader.health.note(row.id)}")
     if as_json:
-        reasons = {name: str(against) for name, against in verdicts if against}
-        put_line(
-            json.dumps(
-                {"file": valid_unicode(file), "size": source.size, "hosts": fits, "out": reasons}
-            )
-        )
+        put_line(json.dumps(report))
     else:
-        hosts = map(str.__add__, fits, lives) if options.expire or options.keep else fits
-        put_line(
-            f"{printable(file)}  {human(source.size)}  would try: {', '.join(hosts) or 'no suitable host'}"
-        )
-        for row in chain:
-            note = uploader.health.note(row.id) if row.use == "default" and row.id in fits else ""
-            if note:
-                put_line(f"  {row.id:<16} {note}")
-        for name, against in verdicts:
-            if against:
-                put_line(
-                    f"  not {name:<12} {against}" + (f"   {against.hint}" if against.hint else "")
-                )
-    return 0 if fits else 5
+        verdict = f"would try: {', '.join(names)}" if names else "no suitable host"
+        reasons = [f"  not {', '.join(hosts)}: {reason}" for reason, hosts in skipped.items()]
+        head = f"{printable(file)}  {human(source.size)}  {verdict}"
+        put_line("\n".join((head, *notes, *reasons)))
+    return 0 if names else 5
 
 
 def print_failure(outcome: Outcome) -> int:
@@ -8302,88 +8451,168 @@ def print_failure(outcome: Outcome) -> int:
     return outcome.code()
 
 
-def put_table(rows: Sequence[Sequence[str]], command: str) -> None:
-    """On a terminal each row is one line: what does not fit is cut, and stands whole in a pipe or in --json."""
-    room = terminal_width(sys.stdout) if sys.stdout and sys.stdout.isatty() else sys.maxsize
-    lines = align_columns(rows)
-    put_line("\n".join(truncate(line, room) for line in lines))
-    if any(display_width(line) > room for line in lines):
-        print_line(f"`{program()} {command} HOST` shows all of a row")
+def put_table(rows: Sequence[Sequence[str]]) -> None:
+    put_line("\n".join(layout(rows, terminal_width(sys.stdout, sys.maxsize))))
+
+
+def put_host_table(hosts: Iterable[Provider], *rows: Sequence[str]) -> None:
+    """Print a header, and a row for each host below the heading of its group."""
+    first, *texts = layout(rows, terminal_width(sys.stdout, sys.maxsize))
+    put_line(first)
+    for use, title in HOST_GROUPS.items():
+        put_line(f"\n{title}")
+        for row, text in zip(hosts, texts):
+            if row.use == use:
+                put_line(text)
 
 
 def cmd_list(argv: Sequence[str]) -> int:
-    parser = build_parser(
-        "list", "Show the hosts and what is known about them.", LIST_OPTIONS, "host", many=False
-    )
-    args = parse_args(parser, argv)
+    _, args = parse_args("list", argv)
     if args.online:
         return cmd_status(argv)
-    hosts = [find_provider(args.host)] if args.host else PROVIDERS
-    rows = provider_table(hosts)
+    hosts = [find_provider(name) for name in args.host] or all_hosts()
+    header, *rows = provider_table(hosts)
     if args.json:
         put_line(json.dumps([host_json(row) for row in hosts], indent=1))
     elif args.host:
-        put_line("\n".join(f"{name:<8}  {value}" for name, value in zip(*rows)))
+        for index, row in enumerate(rows):
+            if index:
+                put_line("")
+            put_table([*zip(header, row)])
     else:
-        put_table(rows, "list")
+        # The host without its domain and use; the date is for `list HOST`.
+        put_host_table(hosts, *((row[0], *row[3:6]) for row in (header, *rows)))
     return 0
 
 
 def cmd_status(argv: Sequence[str]) -> int:
-    """0 if the host (without a name: any host) is ready."""
-    parser = build_parser(
-        "status",
-        "Show whether hosts are set up; with --online, whether they work.",
-        COMMAND_OPTIONS["status"],
-        "host",
-        many=False,
-    )
-    args = parse_args(parser, argv)
+    """Print the state of one host, or of all; 0 if it (any of them) can be used."""
+    _, args = parse_args("status", argv)
     options = options_of(args)
-    rows = [find_provider(args.host)] if args.host else PROVIDERS
-    infos = (
-        {rows[0].id: setup_provider(args.host, args.online, options)}
-        if args.host
-        else setup_providers(args.online, options)
-    )
-    show_status(infos, args.json)
-    good = any(info.success for info in infos.values())
-    asked = args.online and any(not setup_problem(row, options.settings) for row in rows)
-    return 0 if good else 1 if asked else 5
+    if args.host:
+        hosts: Sequence[Provider] = [find_provider(args.host)]
+        infos = [setup_provider(args.host, args.online, options)]
+    else:
+        hosts, infos = all_hosts(), [*setup_providers(args.online, options).values()]
+    tried = [info for info in infos if info.status in ("works", "failed")]
+    no_network = len(tried) > 1 and all(info.explanation.startswith("dns: ") for info in tried)
+    rows: list[tuple[str, str, str]] = []
+    for host, info in zip(hosts, infos):
+        reason = "" if info.explanation == info.status else info.explanation
+        if args.json:
+            put_line(json.dumps({**host_json(host), **info._asdict(), "reason": reason}))
+        timing = "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
+        if no_network and info in tried:
+            reason = ""
+        hint = info.help_info.replace(f"{info.status}; ", "")
+        details = "; ".join(filter(None, (reason, timing, hint)))
+        rows.append((host.id, info.status, details))
+    if args.host and not args.json:
+        put_table(rows)
+    elif not args.json:
+        put_host_table(hosts, ("host", "status", "details"), *rows)
+    if no_network:
+        failures = [Unreachable("", phase="dns")] * len(tried)
+        print_failure(Outcome(error=AllProvidersFailed(failures)))
+    if any(info.success for info in tried or infos):
+        return 0
+    return 1 if tried else 5
 
 
-def show_status(infos: Mapping[str, ProviderInfo], as_json: bool) -> None:
-    if as_json:
-        for name, info in infos.items():
-            put_line(json.dumps({"provider": name, **info._asdict()}))
-        return
-    ready = {True: "ready", False: "not ready"}
-    labels = {
-        name: "" if info.explanation == "ready" else info.explanation
-        for name, info in infos.items()
-    }
-    rows = [
-        (name, ready[info.success], labels[name], timing_text(info), info.help_info)
-        for name, info in infos.items()
+def cmd_hosts(argv: Sequence[str]) -> int:
+    """Without arguments as `list`."""
+    parser, args = parse_args("hosts", argv)
+    if not args.action:
+        return cmd_list(argv)
+    action = HOST_ACTIONS.get(args.action[0])
+    if not action or len(args.action) != 2:
+        parser.error("expected add FILE, remove NAME or export HOST")
+    return action(args.action[1], args, environment()[0])
+
+
+def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
+    content = sys.stdin.buffer.read(MAX_SXCU + 1) if file == "-" else read_sxcu(file)
+    uploader = parse_sxcu(content)
+    stem = uploader.title or uploader.host if file == "-" else os.path.basename(file)
+    stem = re.sub(r"\.sxcu$", "", stem.lower())
+    name = args.name or re.sub("[^a-z0-9._-]+", "-", stem).strip("-._")[:64]
+    path = host_path(name, settings)
+    if any(name in (row.id, row.domain) for row in PROVIDERS) or name in DEAD:
+        raise UsageError(f"{name} is the name of a known host", hint="use --name NAME")
+    if os.path.lexists(path):
+        raise UsageError(f"{name} exists", hint=f"run `{program()} hosts remove {name}` first")
+    allowed = args.allow_env or []
+    if not all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", variable) for variable in allowed):
+        raise UsageError("--allow-env: expected the name of a variable")
+    put_table([*describe_uploader(name, uploader)])
+    if not args.yes and sys.stdin and sys.stdin.isatty():
+        print_line(f"add {name}? [y/N] ", end="")
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 1
+    if allowed:
+        replace_file(f"{path[:-5]}.env", "\n".join(allowed).encode())
+    replace_file(path, content)
+    return 0
+
+
+def describe_uploader(name: str, uploader: CustomUploader) -> Iterator[tuple[str, str]]:
+    """The facts to see before a file is trusted, without a value of it."""
+    yield "host", name
+    yield "uploads to", f"{uploader.method} {uploader.host}"
+    for field in ("Headers", "Parameters", "Arguments"):
+        yield field.lower(), ", ".join(map(printable, uploader.texts_of(field))) or "none"
+    link = uploader.texts["URL"][:1]
+    fixed = re.match("https?://[^/]+/", str(*link)) if link else None
+    yield "link", f"at {printable(fixed[0])}" if fixed else "from the response"
+    yield "variables", ", ".join(uploader.variables) or "none"
+    keys = [
+        printable(field)
+        for field, text in uploader.texts.items()
+        if re.search(r" .*(auth|token|key|secret|pass|cookie|hash)", field, re.I)
+        and any(isinstance(piece, str) and piece.strip() for piece in text)
+        and not any(isinstance(piece, Call) and not piece.name for piece in text)
     ]
-    if len(rows) == 1:  # who asks about one host wants all of it
-        put_line("  ".join(filter(None, rows[0][:4])) + (f"\n  {rows[0][4]}" if rows[0][4] else ""))
-    else:  # a column of reasons would be as wide as the longest, and push all remarks off the terminal
-        put_table(
-            [(*row[:2], row[3], "  ".join(filter(None, (row[2], row[4])))) for row in rows],
-            "status",
-        )
+    if keys:
+        yield "warning", f"the file brings its own key ({', '.join(keys)})"
+    if uploader.problem:
+        yield "warning", uploader.problem
 
 
-def timing_text(info: ProviderInfo) -> str:
-    return "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
+def host_path(name: str, settings: Mapping[str, str]) -> str:
+    if not re.fullmatch(HOST_NAME, name):
+        raise UsageError("invalid name (use up to 64 of a-z 0-9 . _ -)", hint="use --name NAME")
+    return os.path.join(hosts_folder(settings), f"{name}.sxcu")
+
+
+def hosts_remove(name: str, args: Any, settings: Mapping[str, str]) -> int:
+    path = host_path(name, settings)
+    if not os.path.lexists(path):
+        raise UsageError(f"host not found: {name}", hint=f"run `{program()} hosts` to see them")
+    unlink_quietly(path)
+    unlink_quietly(f"{path[:-5]}.env")
+    return 0
+
+
+def hosts_export(name: str, args: Any, settings: Mapping[str, str]) -> int:
+    put_line(json.dumps(sxcu_of(find_provider(name)), indent=2))
+    return 0
+
+
+HOST_ACTIONS: Mapping[str, Callable[[str, Any, Mapping[str, str]], int]] = {
+    "add": hosts_add,
+    "remove": hosts_remove,
+    "export": hosts_export,
+}
+
+
+def cmd_regex(argv: Sequence[str]) -> int:
+    """The child of regex_function in the frozen program, which cannot run Python code."""
+    exec(REGEX_CHILD)
+    return 0
 
 
 def cmd_serve(argv: Sequence[str]) -> int:
-    parser = build_parser(
-        "serve", "Serve FILEs from this machine, or receive uploads.", SERVE_OPTIONS, "file"
-    )
-    args = parse_args(parser, argv)
+    parser, args = parse_args("serve", argv)
     taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
     if args.file and taking:
         parser.error(f"--{taking[0].replace('_', '-')} cannot be used with FILE")
@@ -8392,44 +8621,41 @@ def cmd_serve(argv: Sequence[str]) -> int:
     if args.url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", args.url):
         parser.error("--url: invalid URL (expected https://HOST/drop/)")
     bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
-    if not args.file:  # the words of a command line can be read by all users of a machine
+    if not args.file:  # an argument of a command can be seen by all users of a machine
         args.token = args.token or environment()[0].get("TWAT_FS_SERVE_TOKEN", "")
         if not args.token and not is_loopback(bind):
             parser.error(
                 "--token (or TWAT_FS_SERVE_TOKEN) is required unless --bind is a loopback address"
             )
+    strict = args.port is not None
+    port = int(args.port) if strict else 8080
+    url = base_url(args.url) if args.url else ""
+    fields = {"token": args.token, "url": url, "quiet": args.quiet}
     with contextlib.ExitStack() as stack:
         store = open_store(args, stack)
         stack.callback(store.close)
-        port = 8080 if args.port is None else int(args.port)
-        strict, url = args.port is not None, args.url and base_url(args.url)
-        server = stack.enter_context(
-            start_server(
-                store, bind, port, strict, token=args.token, url=url or "", quiet=args.quiet
-            )
-        )
+        server = stack.enter_context(start_server(store, bind, port, strict, **fields))
         if url:
             print_line(f"twat-fs: listening on {address_of(server)}/")
         announce(store, url or address_of(server), args.token)
         try:
             server.serve_forever(0.2)
-        except KeyboardInterrupt:  # the usual end
+        except KeyboardInterrupt:
             print_line(line_start() + "twat-fs: stopped")
     return 130
 
 
 def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
+    """The store of the named files, or a folder for uploads."""
+    if "-" in args.file:
+        message = "serve: standard input not supported; write it to a file first"
+        raise UsageError(message, phase="serve")
     if args.file:
-        if "-" in args.file:
-            raise UsageError(
-                "serve: standard input not supported; write it to a file first", phase="serve"
-            )
         try:
             files = [StoredFile(os.path.realpath(file), Source.of(file).name) for file in args.file]
-        except Unreadable as error:  # its own way out would make public what is to stay here
-            error.hint = (
-                error.hint and "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
-            )
+        except Unreadable as error:  # its own hint would upload the file to a public host
+            if error.hint:
+                error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
             raise
         store = Store()
         store.files = {random_name(): stored for stored in files}
@@ -8443,47 +8669,41 @@ def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
 
 
 def announce(store: Store, address: str, token: str) -> None:
-    if store.folder:
-        user, base = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if token else ("", address)
-        print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
-        print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")
+    """Print the URLs of the files, or how to upload."""
+    for file_token, stored in store.files.items():
+        put_line(f"{address}/{file_token}/{quote_segment(stored.name)}")
+    if not store.folder:
+        print_line("twat-fs: serving until Ctrl-C")
         return
-    for token, stored in store.files.items():
-        put_line(f"{address}/{token}/{quote_segment(stored.name)}")
-    print_line("twat-fs: serving until Ctrl-C")
+    user, base = "", address
+    if token:
+        user, base = "-u :TOKEN ", address.replace("//", "//:TOKEN@")
+    print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
+    print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")
 
 
 def cmd_version(argv: Sequence[str]) -> int:
     if argv:
-        parse_args(build_parser("version", "Print the version.", ()), argv)
+        parse_args("version", argv)
     put_line(version_line())
     return 0
 
 
 def version_line() -> str:
-    """In a checkout, where no build has written the version into this file, with what git says of the tree."""
+    """The version; in a checkout, into which no build has written one, with `git describe`."""
     folder = os.path.dirname(os.path.abspath(__file__))
     git_dir = os.path.join(folder, ".git")
+    marks = (git_dir, os.path.join(folder, "tools", "version.py"))
     description = ""
-    if __version__ == "0+unknown" and all(
-        map(os.path.exists, (git_dir, os.path.join(folder, "tools", "version.py")))
-    ):
-        git = [
-            "git",
-            "--git-dir",
-            git_dir,
-            "--work-tree",
-            folder,
-            "describe",
-            "--tags",
-            "--always",
-            "--dirty",
-        ]
-        with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no answer
-            description = subprocess.run(
-                git, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
-            ).stdout.strip()
-    return f"twat-fs {__version__}" + f" (git {printable(description)})" * bool(description)
+    if __version__ == "0+unknown" and all(map(os.path.exists, marks)):
+        git = ["git", "--git-dir", git_dir, "--work-tree", folder]
+        git += "describe --tags --always --dirty".split()
+        null = subprocess.DEVNULL
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no response
+            output = subprocess.check_output(git, stdin=null, stderr=null, text=True, timeout=5)
+            description = output.strip()
+    suffix = f" (git {printable(description)})" if description else ""
+    return f"twat-fs {__version__}{suffix}"
 
 
 # Each script runs the program of the command line: `twat-fs completion -- ARGUMENTS`.
@@ -8526,8 +8746,8 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
     *before, word = argv or [""]
     command = before[0] if before and before[0] in COMMAND_OPTIONS else "upload"
     flags = {flag: option for option in COMMAND_OPTIONS[command] for flag in option.flags.split()}
-    value = flags[before[-1]].kwargs if before and before[-1] in flags else FLAG
-    hosts = [row.id for row in PROVIDERS]
+    value = flags[before[-1]].kwargs if before and before[-1] in flags else {}
+    hosts = [row.id for row in all_hosts()]
     choices: Iterable[str] = ()
     prefix = ""
     if value.get("metavar") == "A,B":
@@ -8537,12 +8757,14 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
         choices = value.get("choices", ())
     elif word.startswith("-"):
         choices = [*flags, "--help", "--version"]
-    elif not before:
+    elif not before or command == "help":
         choices = COMMAND_OPTIONS
     elif command in ("list", "status"):
         choices = hosts
     elif command == "completion":
         choices = COMPLETION
+    elif command == "hosts" and len(before) == 1:
+        choices = HOST_ACTIONS
     for choice in choices:
         if choice.startswith(word[len(prefix) :]):
             description = f"\t{flags[choice].help}" if choice in flags else ""
@@ -8555,17 +8777,24 @@ def cmd_completion(argv: Sequence[str]) -> int:
         for candidate in candidates(argv[1:]):
             put_line(candidate)
         return 0
-    about = "Print a completion script for bash, fish or zsh."
-    parser = build_parser("completion", about, (), "shell", many=False)
-    shell = parse_args(parser, argv).shell
+    shell = parse_args("completion", argv)[1].shell
     if shell not in COMPLETION:
         raise UsageError("expected a shell: bash, fish or zsh")
     put_line(COMPLETION[shell])
     return 0
 
 
+def cmd_help(argv: Sequence[str]) -> int:
+    """`help COMMAND` is `COMMAND --help`."""
+    _, args = parse_args("help", argv)
+    name = args.command or "upload"
+    if name not in COMMAND_HELP:
+        raise UsageError(f"unknown command {printable(name)!r}", hint=suggest_command(name))
+    return COMMANDS[name](["--help"])
+
+
 def cmd_upload_provider(argv: Sequence[str]) -> int:
-    """The spelling of earlier versions: upload_provider status|list."""
+    """Run `upload_provider status|list`, as in earlier versions."""
     command = {"status": cmd_status, "list": cmd_list}.get(argv[0] if argv else "")
     if not command:
         raise UsageError("expected status or list after upload_provider")
@@ -8573,15 +8802,24 @@ def cmd_upload_provider(argv: Sequence[str]) -> int:
 
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
-    "upload": cmd_upload, "list": cmd_list, "status": cmd_status, "serve": cmd_serve, "version": cmd_version,
+    "upload": cmd_upload,
+    "list": cmd_list,
+    "status": cmd_status,
+    "serve": cmd_serve,
+    "hosts": cmd_hosts,
+    REGEX_COMMAND: cmd_regex,
+    "version": cmd_version,
     "completion": cmd_completion,
-    "--version": cmd_version, "help": lambda argv: cmd_upload(["--help"]),
-    "upload_provider": cmd_upload_provider, "upload-provider": cmd_upload_provider,
-}  # fmt: skip
+    "help": cmd_help,
+    "-V": cmd_version,
+    "--version": cmd_version,
+    "upload_provider": cmd_upload_provider,
+    "upload-provider": cmd_upload_provider,
+}
 
 
 def console_main() -> int:
-    """The entry point of the command; for Python programs there is `main`.
+    """The entry point of the command; Python programs call `main`.
 
     After Ctrl-C the process ends by that signal: bash ends a loop only if its child died of it.
     """
@@ -8594,16 +8832,19 @@ def console_main() -> int:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """The program; returns the exit code.  It raises nothing, but SystemExit for `twat`, which drops what we return."""
-    if argv is None and sys.argv[0] == "twat.fs":  # so twat 2.7 calls a plugin, and ends with 0
+    """Run the program; return its exit code.
+
+    Raises nothing, except SystemExit as a plugin of `twat`, which ignores the returned code.
+    """
+    if argv is None and sys.argv[0] == "twat.fs":  # set by twat 2.7, which would exit with 0
         raise SystemExit(console_main())
     return run(list(sys.argv[1:] if argv is None else argv))
 
 
 def install_signal_handlers() -> None:
-    """The first signal ends the program, which tidies up; the others do not disturb that.
+    """Let the first signal end the program, and ignore the others, so that it can clean up.
 
-    The frozen program receives each Ctrl-C twice: from the terminal, and from its parent, the boot loader.
+    A frozen program receives each Ctrl-C twice: from the terminal, and from its boot loader.
     """
     received: list[int] = []
 
@@ -8613,7 +8854,7 @@ def install_signal_handlers() -> None:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     def repeat(lost: Any) -> None:
-        """Python drops what is raised in a destructor or in the callback of an import: signal again, outside of it."""
+        """Send the signal again if Python dropped the exception, as in a destructor or import."""
         if received and lost.exc_type in (KeyboardInterrupt, SystemExit):
             threading.Timer(0.01, os.kill, (os.getpid(), received.pop())).start()
         else:
@@ -8623,19 +8864,19 @@ def install_signal_handlers() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            with contextlib.suppress(ValueError):  # a plugin in a thread
+            with contextlib.suppress(ValueError):  # a plugin that runs in a thread
                 signal.signal(number, end)
 
 
 def run(argv: Sequence[str]) -> int:
-    """The exit code of a command line; whatever goes wrong is told."""
+    """Run a command line, and print its errors; return the exit code."""
     command = COMMANDS.get(argv[0]) if argv else None
     try:
         return command(argv[1:]) if command else cmd_upload(argv)
     except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
         return int(end.code or 0)
     except UploadError as error:
-        return print_failure(Outcome("", None, None, error, 0.0))
+        return print_failure(Outcome(error=error))
     except KeyboardInterrupt as stop:  # its arguments are the files that were not uploaded
         names = printable(", ".join(stop.args), 400)
         print_line(f"{line_start()}twat-fs: interrupted" + f"; not uploaded: {names}" * bool(names))
@@ -8643,9 +8884,8 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0
     except OSError as error:
-        return print_failure(
-            Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0)
-        )
+        failure = Unreadable(f"standard output: {local_reason(error)}")
+        return print_failure(Outcome(error=failure))
     finally:
         for stream in (sys.stdout, sys.stderr):
             print_line("", stream, end="")

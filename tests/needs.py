@@ -1,4 +1,4 @@
-"""The programs that tests run beside Python: what is missing here, and how to install it.
+"""The programs that tests run beside Python: which are missing here, and how to install them.
 
     @pytest.mark.needs("nginx", "curl")    before a test, or on a parameter
     need("mksh")                           inside a test or a fixture; returns the path

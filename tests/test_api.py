@@ -135,7 +135,7 @@ def test_a_result_can_be_handed_on(online_box, file):
     assert result.url in repr(result)
 
 
-def test_the_attempts_tell_who_failed_before(online_box, file):
+def test_the_attempts_list_earlier_failures(online_box, file):
     online_box.fault("x0.at", "status", status=403, body="not you\n")
     online_box.fault("catbox.moe", "html", when="upload")
     result = t.upload(file, ["x0at", "catbox", "litterbox"], **QUICK)
@@ -325,7 +325,7 @@ def test_an_unknown_option_is_a_type_error_that_names_it(online_box, file, funct
     assert not online_box.requests
 
 
-def test_a_file_that_changes_meanwhile_is_no_hosts_fault(online_box, file):
+def test_a_file_that_changes_meanwhile_is_not_blamed_on_the_host(online_box, file):
     class Meddler(t.Progress):
         def trying(self, provider, source):
             file.write_bytes(DATA + b"more")
@@ -423,7 +423,7 @@ def test_fragile_stops_at_the_first_failure(online_box, file):
     assert {seen.host for seen in online_box.requests} == {"catbox.moe"}
 
 
-def test_a_server_of_ones_own_is_named_by_its_address(online_box, file):
+def test_a_private_server_is_named_by_its_address(online_box, file):
     result = t.upload(file, "https://drop.example.org/")
     assert (
         result.url.startswith("https://drop.example.org/") and result.provider == "drop.example.org"
@@ -537,7 +537,7 @@ def test_an_empty_proxy_means_none(clean_env, file):
 # 6 Whether a host is ready ------------------------------------------------------------------------
 
 
-def test_offline_nobody_is_asked(online_box):
+def test_offline_no_host_is_contacted(online_box):
     infos = t.setup_providers()
     assert list(infos) == [row.id for row in t.PROVIDERS]
     assert {name for name, info in infos.items() if not info.success} == {
@@ -599,7 +599,7 @@ def test_online_only_the_default_hosts_are_asked(online_box):
 
 
 class Diary(t.Progress):
-    """Writes down what it is told; `sent` only once in a row, with the sum."""
+    """Log each call; consecutive calls of `sent` are one entry with their sum."""
 
     def __init__(self):
         self.calls = []

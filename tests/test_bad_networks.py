@@ -1,4 +1,4 @@
-"""Bad networks: how long dead hosts hold up an upload, who gets the file, and what is remembered.
+"""Bad networks: the delay by dead hosts, the host that gets the file, the remembered failures.
 
 The program runs as a process through the internet in a box, whose hosts drop, mute, hold and
 refuse. Times are bounds with room for a busy machine; tools/bench.py measures them.
@@ -72,7 +72,7 @@ def test_a_host_that_refuses_is_not_asked_again_while_others_are_left(box, uploa
 
 
 def test_the_last_host_is_asked_again(box, upload):
-    """Nobody else is left: a short failure of the network is waited for."""
+    """At the last host a short failure of the network is waited for."""
     for name in CHAIN[:-1]:
         box.fault(DOMAINS[name], "refuse")
     done = upload(dead=CHAIN[-1:], fault="reset-connect", times=2)
@@ -162,7 +162,7 @@ def test_a_short_rate_limit_is_waited_for(box, upload):
     assert (done.returncode, uploaded_to(box)) == (0, ["catbox.moe", "catbox.moe"])
 
 
-def test_waiting_at_the_last_host_is_said_without_a_terminal(box, upload):
+def test_waiting_at_the_last_host_is_reported_without_a_terminal(box, upload):
     arguments = {"fault": "status", "status": 429, "retry_after": 6, "times": 1}
     done = upload("-p", "x0at", dead=["x0at"], **arguments)
     assert done.returncode == 0
@@ -216,7 +216,7 @@ def test_what_the_network_did_is_remembered(box, upload, home, fault, details, p
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 403, 413])
-def test_what_the_host_said_is_not_remembered(box, upload, home, status):
+def test_a_refusal_of_the_host_is_not_remembered(box, upload, home, status):
     assert upload(dead=["catbox"], fault="status", status=status).returncode == 0
     assert not (home / ".cache").exists()
 
@@ -263,7 +263,7 @@ def test_six_hours_are_enough(box, upload, home):
         "[" * 5000,
     ],
 )
-def test_a_broken_memory_is_no_failure(box, upload, home, content):
+def test_a_corrupt_failure_cache_does_no_harm(box, upload, home, content):
     folder = home / ".cache" / "twat-fs"
     folder.mkdir(parents=True)
     (folder / "health.json").write_text(content, encoding="latin-1")
@@ -272,7 +272,7 @@ def test_a_broken_memory_is_no_failure(box, upload, home, content):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
-def test_a_memory_that_cannot_be_written_or_is_no_file_is_no_failure(box, upload, home, tmp_path):
+def test_an_unwritable_failure_cache_does_no_harm(box, upload, home, tmp_path):
     (home / ".cache").write_text("a file")
     assert upload(dead=["catbox"], fault="refuse").returncode == 0
     cache = tmp_path / "cache"
@@ -307,7 +307,7 @@ def test_python_programs_remember_too(online_box, file, home):
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs a network of its own")
 @pytest.mark.needs("unshare", "ip")
-def test_a_mute_name_server_is_the_same_for_every_host(file, tmp_path):
+def test_a_mute_name_server_fails_every_host(file, tmp_path):
     """The real resolver in its own network, with a name server that receives and never responds."""
     server = (
         "import socket, subprocess, sys, time\n"

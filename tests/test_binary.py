@@ -53,7 +53,7 @@ def test_the_binary_has_the_name_that_installers_look_for(system, machine, name)
         ("0+unknown", "(0, 0, 0, 0)"),
     ],
 )
-def test_windows_is_told_the_version(version, numbers, tmp_path):
+def test_the_version_resource_of_windows_has_the_version(version, numbers, tmp_path):
     """PyInstaller evaluates the file as Python; its own classes exist on Windows only."""
     text = tool.windows_resource(version)
     assert text.count(f"vers={numbers}") == 2 and text.count(f"'{version}'") == 2

@@ -1,4 +1,4 @@
-"""What leaves for a host is what was meant, for any file, any name and any fields.
+"""Request bodies are as intended, for any file, any name and any fields.
 
 Other people's parsers judge: the standard library's `email` reads our forms, and so does our own
 receiving end. Chapters: 1 Forms, 2 Names, 3 Our own receiving parser, 4 Files that change.
@@ -343,7 +343,7 @@ def test_what_we_store_under_can_be_found_again(name):
 
 @SOME
 @given(NAMES)
-def test_headers_of_ours_are_one_line_of_ascii_whatever_the_name(name):
+def test_our_headers_are_one_line_of_ascii_for_any_name(name):
     entry = t.StoredFile("nowhere", t.safe_name(name), downloads_left=3, expires=t.FOREVER)
     for key, value in t.file_headers(entry, ()):
         assert key.isascii() and value.isascii() and value.isprintable()
@@ -583,7 +583,7 @@ def become_a_folder(path):
 
 
 def become_a_pipe(path):
-    """Who opens it waits for somebody who writes, forever."""
+    """Opening it blocks until another process writes."""
     os.unlink(path)
     os.mkfifo(path)
 
@@ -636,7 +636,7 @@ def test_a_hash_of_a_file_that_changed_is_never_given(write, tmp_path, change):
         t.sha256_of(source.body)
 
 
-def test_the_file_is_closed_whatever_happens(write, tmp_path):
+def test_the_file_is_always_closed(write, tmp_path):
     proc = "/proc/self/fd"
     if not os.path.isdir(proc):
         pytest.skip("needs /proc")
@@ -671,7 +671,7 @@ UNREADABLE = [
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX files")
 @pytest.mark.parametrize("make, message, hint", UNREADABLE)
-def test_what_is_no_file_is_refused_with_the_way_out(tmp_path, make, message, hint):
+def test_anything_but_a_file_is_rejected_with_a_hint(tmp_path, make, message, hint):
     make(tmp_path / "odd")
     with pytest.raises(t.Unreadable) as caught:
         t.Source.of(tmp_path / "odd")

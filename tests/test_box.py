@@ -393,7 +393,7 @@ def test_a_download_can_stop_short(box, link):
 # Faults of uploads --------------------------------------------------------------------------------
 
 
-def test_a_status_strikes_as_often_as_told(box, sample):
+def test_a_status_occurs_the_requested_number_of_times(box, sample):
     box.fault("catbox.moe", "status", times=1, skip=1, status=503, body="later", retry_after=2)
     assert catbox(box, sample)[0] == 200
     status, headers, body = catbox(box, sample)
@@ -454,7 +454,7 @@ def test_an_answer_can_have_no_end(box, fault):
 
 
 @pytest.mark.parametrize("fault", ["early", "early-open"])
-def test_an_early_answer_can_be_read_by_those_who_listen(box, fault):
+def test_an_early_response_can_be_read_during_the_upload(box, fault):
     box.fault("catbox.moe", fault, status=413, after=1000)
     with through(box, "catbox.moe") as sock:
         sock.sendall(head("POST", "/user/api.php", "catbox.moe", "Content-Length: 50000000"))
@@ -722,7 +722,7 @@ def test_termbin_ends_by_itself_and_can_be_faulty(box):
 # The box as a whole -------------------------------------------------------------------------------
 
 
-def test_big_bodies_are_spooled_and_forgotten(box, tmp_path):
+def test_big_bodies_are_spooled_and_deleted(box, tmp_path):
     path = tmp_path / "big.bin"
     path.write_bytes(os.urandom(1 << 20) * 20)
     link = catbox(box, path)[2].decode()

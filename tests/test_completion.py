@@ -1,4 +1,4 @@
-"""`twat-fs completion` in the real shells: what they offer after some words; and the man page under mandoc."""
+"""`twat-fs completion` in the real shells, and the man page under mandoc."""
 
 from __future__ import annotations
 
@@ -67,11 +67,12 @@ def script(tmp_path, monkeypatch):
     return write
 
 
-# bash lets a script ask only for what a function answers: its file names come from readline, so a real terminal is asked.
+# In bash a script can only call the completion function.  File names come from readline, so this
+# needs a real terminal.
 class Terminal:
     """A shell at a pseudo terminal: type, and read what it shows until it is quiet."""
 
-    def __init__(self, words, cwd):
+    def __init__(self, argv, cwd):
         import pty
 
         env = {
@@ -83,7 +84,7 @@ class Terminal:
         }
         self.master, slave = pty.openpty()
         self.shell = subprocess.Popen(
-            words, stdin=slave, stdout=slave, stderr=slave, cwd=cwd, env=env, start_new_session=True
+            argv, stdin=slave, stdout=slave, stderr=slave, cwd=cwd, env=env, start_new_session=True
         )
         os.close(slave)
 
@@ -128,13 +129,13 @@ def terminal(request, script):
 def test_tab_completes_the_line_in_bash_and_zsh(terminal):
     wrong = []
     for line, offered in OFFERS:
-        words = line.split(" ")[1:]
+        argv = line.split(" ")[1:]
         terminal.types(f"{line}\t")
         time.sleep(0.15)
         terminal.types("\n")
-        said = terminal.shows(">\r\n").rpartition("<")[2].partition(">")[0].split()
-        if said != [*words[:-1], *(offered or words[-1:])]:
-            wrong.append((line, said))
+        shown = terminal.shows(">\r\n").rpartition("<")[2].partition(">")[0].split()
+        if shown != [*argv[:-1], *(offered or argv[-1:])]:
+            wrong.append((line, shown))
     assert not wrong
 
 
@@ -143,25 +144,26 @@ def test_tab_completes_the_line_in_bash_and_zsh(terminal):
 @pytest.mark.parametrize(("line", "offered"), OFFERS)
 def test_fish_offers(script, line, offered):
     path = script("fish")
-    told = good(
+    output = good(
         "fish",
         "--no-config",
         "-c",
         f"source {path}; complete -C '{line}'",
         cwd=path.parent / "here",
     )
-    assert [line.partition("\t")[0] for line in told.splitlines()] == offered
+    assert [line.partition("\t")[0] for line in output.splitlines()] == offered
 
 
 @on_posix
 @pytest.mark.needs("fish")
 @pytest.mark.parametrize(
-    ("words", "offered"), [("stat", "status"), ("-p x0", "x0at"), ("wor", "words.txt")]
+    ("argv", "offered"), [("stat", "status"), ("-p x0", "x0at"), ("wor", "words.txt")]
 )
-def test_fish_completes_a_copy_that_python_runs(script, words, offered):
+def test_fish_completes_a_copy_that_python_runs(script, argv, offered):
     path = script("fish")
     shutil.copy(PROGRAM, path.parent / "here")
-    ask = f"source {path}; complete -C 'python3 twat_fs.py {words}'; complete -C 'python3 other.py {words}'"
+    ask = f"source {path}; complete -C 'python3 twat_fs.py {argv}'"
+    ask += f"; complete -C 'python3 other.py {argv}'"
     lines = good("fish", "--no-config", "-c", ask, cwd=path.parent / "here").splitlines()
     assert [line.partition("\t")[0] for line in lines] == [offered] * (1 + (offered == "words.txt"))
 
@@ -172,11 +174,12 @@ def test_fish_shows_what_options_do(script):
     path = script("fish")
     ask = f"source {path}; complete -C 'twat-fs list --'"
     lines = good("fish", "--no-config", "-c", ask).splitlines()
-    assert f"--json\t{twat_fs.LIST_OPTIONS[0].help}" in lines and len(lines) == 4
+    (help_of_json,) = (o.help for o in twat_fs.COMMAND_OPTIONS["list"] if o.flags == "--json")
+    assert f"--json\t{help_of_json}" in lines and len(lines) == 4
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"),
+    ("argv", "offered"),
     [
         ([], COMMANDS),
         (["-p"], ["-p"]),
@@ -186,8 +189,8 @@ def test_fish_shows_what_options_do(script):
         (["a file", "--", "x\n"], []),
     ],
 )
-def test_the_program_offers_words_to_any_shell(words, offered):
-    lines = python(PROGRAM, "completion", "--", *words).splitlines()
+def test_the_program_offers_words_to_any_shell(argv, offered):
+    lines = python(PROGRAM, "completion", "--", *argv).splitlines()
     assert sorted(line.partition("\t")[0] for line in lines) == offered
 
 
@@ -195,8 +198,9 @@ def test_the_program_offers_words_to_any_shell(words, offered):
 @pytest.mark.needs("bash")
 def test_bash_knows_every_command_option_and_host(script):
     path = script("bash")
-    ask = f'source {path}; try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _twat_fs; echo "${{COMPREPLY[@]}}"; }}'
-    told = good(
+    ask = f'source {path}; try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _twat_fs;'
+    ask += ' echo "${COMPREPLY[@]}"; }'
+    output = good(
         "bash",
         "-c",
         f"{ask}; try twat-fs ''; try twat-fs -p ''; try twat-fs x -; try twat-fs serve -",
@@ -205,19 +209,19 @@ def test_bash_knows_every_command_option_and_host(script):
     def flags(name):
         return {flag for option in twat_fs.COMMAND_OPTIONS[name] for flag in option.flags.split()}
 
-    assert sorted(told[0].split()) == COMMANDS
-    assert told[1].split() == HOSTS
-    assert set(told[2].split()) == flags("upload") | {"--help", "--version"}
-    assert set(told[3].split()) == flags("serve") | {"--help", "--version"}
+    assert sorted(output[0].split()) == COMMANDS
+    assert output[1].split() == HOSTS
+    assert set(output[2].split()) == flags("upload") | {"--help", "--version"}
+    assert set(output[3].split()) == flags("serve") | {"--help", "--version"}
 
 
-@pytest.mark.parametrize("words", [[], ["tcsh"], ["bash", "zsh"]])
-def test_another_shell_is_a_wrong_command_line(words):
-    done = run(sys.executable, PROGRAM, "completion", *words)
+@pytest.mark.parametrize("argv", [[], ["tcsh"], ["bash", "zsh"]])
+def test_another_shell_is_a_wrong_command_line(argv):
+    done = run(sys.executable, PROGRAM, "completion", *argv)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr
 
 
-# The man page --------------------------------------------------------------------------------------------------------
+# The man page -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -240,16 +244,16 @@ def test_the_page_shows_every_command_option_host_and_exit_code(page):
     text = "".join(
         c for c, n in zip(shown, [*shown[1:], ""]) if c != "\b" and n != "\b"
     )  # bold is c, backspace, c
-    words = set(text.replace(",", " ").split())
+    argv = set(text.replace(",", " ").split())
     flags = {
         flag
         for options in twat_fs.COMMAND_OPTIONS.values()
         for option in options
         for flag in option.flags.split()
     }
-    assert flags <= words, flags - words
-    assert set(HOSTS) <= words and set(COMMANDS) <= words
-    assert {"0", "1", "2", "3", "4", "5", "6", "130", "TWAT_FS_TIMEOUT", "SSL_CERT_FILE"} <= words
+    assert flags <= argv, flags - argv
+    assert set(HOSTS) <= argv and set(COMMANDS) <= argv
+    assert {"0", "1", "2", "3", "4", "5", "6", "130", "TWAT_FS_TIMEOUT", "SSL_CERT_FILE"} <= argv
 
 
 def test_the_page_is_the_same_whenever_it_is_made(page, tmp_path):

@@ -549,7 +549,7 @@ def test_a_binary_for_another_cpu_gives_way_to_the_python_file(install, release,
 
 
 @posix_only
-def test_on_windows_the_python_file_is_no_exe(install, release, target, tmp_path):
+def test_on_windows_the_python_file_does_not_end_in_exe(install, release, target, tmp_path):
     release.newest[WINDOWS_BINARY] = b"#!/bin/sh\nexit 1\n"
     assert (
         install(
@@ -621,7 +621,9 @@ def test_a_python_from_3_9_on_is_found_and_named_without_its_path(
 @posix_only
 @every_shell
 @pytest.mark.parametrize("python", [None, TOO_OLD])
-def test_no_suitable_python_is_told_in_a_sentence(install, target, tmp_path, shell, python):
+def test_without_a_suitable_python_there_is_an_error_message(
+    install, target, tmp_path, shell, python
+):
     done = install("--python", shell=shell, PATH=machine(tmp_path / "machine", python3=python))
     refused(done, "Python 3.9 or newer not found; install it")
     assert inside(target) == []
@@ -655,7 +657,7 @@ FAULTS = [
 @posix_only
 @every_shell
 @pytest.mark.parametrize(("name", "fault", "sentence"), FAULTS)
-def test_a_bad_download_is_told_in_a_sentence_and_changes_nothing(
+def test_a_bad_download_is_reported_and_changes_nothing(
     install, release, target, shell, name, fault, sentence
 ):
     old = with_old_file(target)
@@ -668,7 +670,7 @@ def test_a_bad_download_is_told_in_a_sentence_and_changes_nothing(
 
 @posix_only
 @every_shell
-def test_a_version_that_was_never_released_is_told_in_a_sentence(install, target, shell):
+def test_an_unreleased_version_is_reported(install, target, shell):
     refused(
         install("--version", "9.9.9", shell=shell),
         "could not download .*/download/v9.9.9/SHA256SUMS: .*404",
@@ -678,7 +680,7 @@ def test_a_version_that_was_never_released_is_told_in_a_sentence(install, target
 
 @posix_only
 @every_shell
-def test_a_server_that_is_not_there_is_told_in_a_sentence(install, target, shell):
+def test_an_unreachable_server_is_reported(install, target, shell):
     refused(
         install(shell=shell, TWAT_FS_BASE_URL=f"http://127.0.0.1:{closed_port()}/"),
         "could not download http://127.0.0.1:",
@@ -689,9 +691,7 @@ def test_a_server_that_is_not_there_is_told_in_a_sentence(install, target, shell
 @posix_only
 @every_shell
 @pytest.mark.parametrize(("sent", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
-def test_who_interrupts_a_download_finds_everything_as_it_was(
-    environment, release, target, shell, sent, code
-):
+def test_an_interrupted_download_changes_nothing(environment, release, target, shell, sent, code):
     old = with_old_file(target)
     if signal.getsignal(getattr(signal, sent)) == signal.SIG_IGN:  # under nohup
         signal.signal(getattr(signal, sent), signal.SIG_DFL)
@@ -745,7 +745,7 @@ def test_a_script_that_was_cut_off_does_nothing_wherever_it_was_cut(
 
 @posix_only
 @every_shell
-def test_a_disk_that_is_full_is_told_in_a_sentence_and_changes_nothing(install, target, shell):
+def test_a_full_disk_is_reported_and_changes_nothing(install, target, shell):
     old = with_old_file(target)
     # 8 KiB, and an error beyond
     limited = [
@@ -778,7 +778,7 @@ def disk(tmp_path, request):
 @linux_only
 @every_shell
 @pytest.mark.parametrize("disk", ["size=32k"], indirect=True)
-def test_a_file_system_without_room_is_told_in_a_sentence_and_changes_nothing(install, disk, shell):
+def test_a_full_file_system_is_reported_and_changes_nothing(install, disk, shell):
     old = with_old_file(disk)
     refused(
         install("--dir", disk, shell=shell),
@@ -823,9 +823,7 @@ def nobody():
         ("file/new", "could not create folder .*/file/new: .*; use --dir to choose another"),
     ],
 )
-def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(
-    environment, nobody, shell, wish, sentence
-):
+def test_an_unwritable_folder_is_reported(environment, nobody, shell, wish, sentence):
     folder, user = nobody
     (folder / "file").touch()
     (folder / "locked").mkdir()
@@ -855,7 +853,7 @@ def test_a_folder_in_the_place_of_the_program_is_left_alone(install, target, she
 @posix_only
 @modest_shell
 @pytest.mark.parametrize("home", [None, ""])
-def test_without_a_home_it_must_be_told_where(install, release, target, shell, home):
+def test_without_a_home_a_folder_is_required(install, release, target, shell, home):
     refused(
         install(shell=shell, HOME=home, TWAT_FS_INSTALL_DIR=None),
         "HOME is not set; use --dir",
@@ -884,7 +882,7 @@ NO_VERSIONS = (
 
 @posix_only
 @every_shell
-def test_a_wrong_command_line_is_told_in_a_sentence(install, release, target, shell):
+def test_a_wrong_command_line_is_reported(install, release, target, shell):
     for options, sentence in MISUSED:
         refused(install(*options, shell=shell), re.escape(sentence), code=2)
     for wish in [*NO_VERSIONS, "1.2.3\n1.2.3", " 1.2.3", "1.2.3 ", "*"]:
@@ -897,7 +895,7 @@ def test_a_wrong_command_line_is_told_in_a_sentence(install, release, target, sh
 
 @posix_only
 @pytest.mark.parametrize("missing", "chmod mkdir mktemp mv rm tail uname".split())
-def test_a_machine_without_a_basic_tool_is_told_so(install, release, target, here, missing):
+def test_a_missing_basic_tool_is_reported(install, release, target, here, missing):
     (here / missing).unlink()
     refused(install(), f"{missing} required but not found on PATH")
     assert (release.asked, inside(target)) == ([], [])
@@ -953,7 +951,7 @@ def test_each_client_fails_with_a_sentence(
 @linux_only
 @pytest.mark.parametrize("disk", ["size=32k"], indirect=True)
 @pytest.mark.parametrize("client", ["wget", "busybox"])
-def test_wget_tells_too_that_there_is_no_room(install, disk, tmp_path, client):
+def test_wget_also_reports_a_full_disk(install, disk, tmp_path, client):
     done = install("--dir", disk, PATH=with_client(tmp_path / "machine", client))
     refused(done, r"could not download .*/twat-fs-linux-\w+: .*No space left on device")
     assert inside(disk) == []
@@ -1113,7 +1111,7 @@ def test_both_forms_of_a_list_of_hashes_are_read(install, release, target, monke
 
 @posix_only
 @every_shell
-def test_a_hash_that_is_cut_short_is_no_hash(install, release, target, monkeypatch, shell):
+def test_a_truncated_hash_is_rejected(install, release, target, monkeypatch, shell):
     short = "".join(
         f"{hashlib.sha256(data).hexdigest()[:63]}  {name}\n"
         for name, data in release.newest.items()
@@ -1140,7 +1138,7 @@ def test_by_default_it_goes_where_programs_of_this_user_are(install, tmp_path, s
 
 
 @posix_only
-def test_root_installs_for_everybody(install, tmp_path):
+def test_root_installs_for_all_users(install, tmp_path):
     path = machine(tmp_path / "machine", id="echo 0")
     (path / "mkdir").unlink()
     fake(path / "mkdir", "exit 1")
@@ -1214,7 +1212,7 @@ def test_a_folder_on_the_path_needs_no_advice(install, release, here, target, sh
 
 @posix_only
 @every_shell
-def test_another_twat_fs_that_comes_first_is_told(install, here, target, shell):
+def test_another_twat_fs_earlier_on_path_is_reported(install, here, target, shell):
     fake(here / "twat-fs", "exit 9")
     done = install(shell=shell, PATH=f"{here}:{target}")
     assert done.returncode == 0
@@ -1535,7 +1533,7 @@ def test_windows_tells_a_bad_download_in_a_sentence_and_changes_nothing(
 @windows_only
 @every_powershell
 @pytest.mark.parametrize("wish", ["1.2", "1.2.3/../x", "x"])
-def test_windows_refuses_what_is_no_version(powershell, release, target, shell, wish):
+def test_windows_rejects_invalid_versions(powershell, release, target, shell, wish):
     thrown(powershell(shell, "-Version", wish), "invalid version")
     assert (release.asked, target.exists()) == ([], False)
 

@@ -287,7 +287,7 @@ def test_odd_names_pass_through_nginx(main, nginx, tmp_path):
     assert (done.code, len(done.links)) == (0, len(names)) and done.err == ""
 
 
-def test_connections_to_nginx_are_kept(main, nginx, sample):
+def test_connections_to_nginx_are_reused(main, nginx, sample):
     before = len(nginx.log())
     assert main("-p", nginx.url("tls"), "--cacert", nginx.ca, sample, sample, sample).code == 0
     until(lambda: len(nginx.log()) == before + 6)
@@ -402,7 +402,7 @@ def test_a_server_that_closes_without_a_word_is_a_sentence(main, nginx, sample):
 @pytest.mark.parametrize("port", ["plain", "tls"])
 @pytest.mark.parametrize("size", [1, 50_000, 5 * MIB])
 def test_webdav_takes_the_exact_bytes(main, nginx, tmp_path, port, size):
-    """A 201 without a body is no link, and so no success of ours; but what arrived is complete."""
+    """A 201 without a body has no link, so the upload fails; the stored file is complete."""
     file = tmp_path / ("%s-%d.bin" % (port, size))
     file.write_bytes(os.urandom(size))
     done = main("-p", nginx.url(port, "dav/"), "--cacert", nginx.ca, file)

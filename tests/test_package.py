@@ -47,7 +47,7 @@ def dist(clone, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory):
-    """The build backend, fetched once: what is built afterwards needs no index."""
+    """The build backend, downloaded once: later builds need no index."""
 
     def make(folder):
         return python(
@@ -356,7 +356,7 @@ def test_a_built_program_never_asks_git(checkout):
     assert version_of(checkout) == f"twat-fs {VERSION}"
 
 
-def test_importing_asks_nobody(checkout):
+def test_importing_contacts_no_host(checkout):
     spy = (
         "import sys;"
         " sys.addaudithook(lambda event, args: event == 'subprocess.Popen' and print(args));"

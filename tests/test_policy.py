@@ -402,7 +402,7 @@ def test_parse_seconds(text, seconds):
 
 @FEW
 @given(st.text(max_size=12) | st.text(alphabet="0123456789.smhdwkgtib² -", max_size=8))
-def test_whatever_somebody_types_is_a_positive_number_or_nothing(text):
+def test_any_text_is_a_positive_number_or_nothing(text):
     for parse in (t.parse_duration, t.parse_size, t.parse_seconds):
         value = parse(text)
         assert value is None or value > 0
@@ -923,7 +923,7 @@ def test_no_answer_keeps_a_reader_busy(body):
     assert time.process_time() - begun < 1
 
 
-def test_a_number_that_python_will_not_read_is_no_link():
+def test_an_oversized_number_is_not_a_link():
     assert outcome(t.json_at("a"), response('{"a":' + "9" * 100_000 + "}")) in ("", t.NoLink)
 
 
@@ -1043,7 +1043,7 @@ OWN = [
 
 
 @pytest.mark.parametrize("asked, link_text, link", OWN)
-def test_a_link_of_ones_own_server_leads_to_that_server(asked, link_text, link):
+def test_a_link_of_a_private_server_leads_to_that_server(asked, link_text, link):
     assert outcome(t.check_link, link_text, response(link_text, url=asked)) == link
 
 
@@ -1129,7 +1129,7 @@ def test_the_recorded_answer_gives_the_recorded_url(row):
         b"\xff\xfe\xfd",
     ],
 )
-def test_an_answer_without_its_own_link_is_no_link(row, body):
+def test_a_response_without_the_hosts_link_is_rejected(row, body):
     with pytest.raises(t.NoLink) as caught:
         row.evidence.read(recorded(row, body))
     assert str(caught.value).isprintable()
@@ -1152,7 +1152,7 @@ def spoiled(row: t.Provider):
 
 
 @READ_ROWS
-def test_a_link_to_another_host_is_no_link(row):
+def test_a_link_to_another_host_is_rejected(row):
     bodies = [
         body
         for body in spoiled(row)
@@ -1353,7 +1353,7 @@ ONE_REQUEST = [row for row in t.PROVIDERS if row.id not in ("storageto", "s3", "
 
 @pytest.mark.parametrize("row", ONE_REQUEST, ids=lambda row: row.id)
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_request_is_clean_whatever_the_name(row, name, tmp_path):
+def test_a_request_is_clean_for_any_name(row, name, tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"abc")
     file = t.Source.of(path, name)
@@ -1925,7 +1925,7 @@ def test_printable(text, limit, shown):
 
 @FEW
 @given(st.text(alphabet=st.characters(), max_size=300), st.integers(1, 250))
-def test_whatever_is_shown_can_move_no_cursor_and_has_an_end(text, limit):
+def test_printed_text_is_limited_and_has_no_control_characters(text, limit):
     shown = t.printable(text, limit)
     assert shown.isprintable() and len(shown) <= limit + 3
 

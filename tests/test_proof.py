@@ -124,7 +124,7 @@ def test_what_readers_unpack_is_unpacked_and_compared(online_box, run, file, pac
 
 
 def test_ranges_of_packed_bytes_are_not_asked_for(online_box, run, file):
-    """There may be none so far behind: what is packed is shorter."""
+    """The compressed file is shorter and may end before that range."""
     serve(online_box, encoded("gzip", gzip.compress))
     ran = run("--json", "-p", "catbox", file("a.txt", b"x" * 5 * MIB))
     assert (ran.code, ran.json["verified"]) == (0, "full")
@@ -143,7 +143,7 @@ def test_other_bytes_are_seen_in_their_packing(online_box, run, file, encoding, 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_bytes_that_are_equal_only_while_packed_are_not_proven(online_box, run, file, encoding):
-    """Browsers unpack them: who follows the link gets another file."""
+    """Browsers unpack them, so the user gets another file."""
     packed = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding](TEXT)
     serve(online_box, encoded(encoding, bytes))
     ran = run("-p", "catbox", file("a.bin", packed))
@@ -153,7 +153,7 @@ def test_bytes_that_are_equal_only_while_packed_are_not_proven(online_box, run, 
 
 @pytest.mark.parametrize("size", [1000, 5 * MIB])
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, br", "aws-chunked"])
-def test_what_cannot_be_unpacked_is_not_proven_and_said(online_box, run, file, encoding, size):
+def test_an_undecodable_response_is_reported_as_unverified(online_box, run, file, encoding, size):
     serve(online_box, encoded(encoding, bytes))
     ran = run("-p", "catbox", file("a.bin", BIG[:size]))
     assert (ran.code, ran.out) == (4, "")
@@ -215,7 +215,7 @@ def test_a_bomb_costs_neither_memory_nor_time(box, start, file, size):
 
 
 def test_packed_nothing_without_end_ends(online_box, run, file):
-    """A packed stream can go on forever and yield nothing: what is read is bounded too."""
+    """A compressed stream can be endless and yield nothing, so its size is limited too."""
     head, empty = gzip.compress(b"")[:10], b"\x00\x00\x00\xff\xff" * 13_000
     size = 40 * MIB
 
@@ -401,7 +401,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("fault", STRANGE)
-def test_another_part_than_was_asked_for_is_no_verdict(online_box, run, file, fault):
+def test_another_part_than_requested_proves_nothing(online_box, run, file, fault):
     serve(online_box, STRANGE[fault])
     ran = run("--json", "-p", "catbox", file("a.bin", BIG))
     assert (ran.code, ran.json["verified"]) == (0, "full")
@@ -411,7 +411,7 @@ def test_another_part_than_was_asked_for_is_no_verdict(online_box, run, file, fa
 @pytest.mark.parametrize(
     "span", [None, "", "bytes */5242880", "bytes", "items 0-1/2", "bytes 1-x/y"]
 )
-def test_a_part_that_does_not_say_what_it_is_is_no_verdict(online_box, run, file, span):
+def test_a_part_without_content_range_proves_nothing(online_box, run, file, span):
     def change(ask, answer):
         if not ask.header("Range"):
             return answer
@@ -434,7 +434,7 @@ def test_a_part_of_unknown_size_is_compared(online_box, run, file):
     assert (ran.code, ran.json["verified"]) == (0, "sample")
 
 
-def test_a_longer_file_is_seen_whatever_the_start_says(online_box, run, file):
+def test_a_longer_file_is_detected_despite_a_matching_start(online_box, run, file):
     def change(ask, answer):
         answer.content = Content(len(BIG) + 1, lambda start, stop: iter([(BIG + b"!")[start:stop]]))
         return answer
@@ -508,12 +508,14 @@ def test_json_tells_it_and_prints_the_line_at_exit_4_too(online_box, run, file, 
 
 
 @pytest.mark.parametrize("quiet", [(), ("-q",)])
-def test_what_another_host_has_is_told_although_all_is_well(online_box, run, file, quiet):
+def test_an_unverified_copy_on_another_host_is_reported_after_success(online_box, run, file, quiet):
     online_box.fault("catbox.moe", "other", when="download")
     ran = run(*quiet, "--json", "-p", "catbox,x0at", file())
     (lost,) = [url for url in online_box.stored if "catbox" in url]
     assert (ran.code, ran.json["provider"]) == (0, "x0at")
-    assert ran.json["unverified"] == [{"provider": "catbox", "url": lost, "delete": None}]
+    assert ran.json["unverified"] == [
+        {"host": "catbox", "provider": "catbox", "url": lost, "delete": None}
+    ]
     assert f"a copy may remain on catbox (unverified): {lost}" in ran.err
 
 
@@ -534,14 +536,14 @@ def test_exceptions_carry_the_link(online_box, file):
     assert pickle.loads(pickle.dumps(caught.value)).unverified == (link,)
 
 
-def test_time_that_runs_out_while_verifying_is_no_reason_to_forget(online_box, file):
+def test_a_timeout_during_verification_reports_the_link(online_box, file):
     online_box.fault("catbox.moe", "silence", when="download")
     with pytest.raises(t.AllProvidersFailed) as caught:
         t.upload(file(), "catbox", max_time=1)
     assert [link.url for link in caught.value.unverified] == list(online_box.stored)
 
 
-def test_a_file_that_changes_while_it_is_verified_is_no_reason_to_forget(online_box, run, file):
+def test_a_change_during_verification_reports_the_link(online_box, run, file):
     path = file("a.bin", BIG)
 
     def change(ask, answer):
@@ -556,7 +558,7 @@ def test_a_file_that_changes_while_it_is_verified_is_no_reason_to_forget(online_
     )
 
 
-def test_an_earlier_copy_is_told_where_the_file_changes_at_the_next_host(online_box, run, file):
+def test_an_earlier_copy_is_reported_if_the_file_changes_at_the_next_host(online_box, run, file):
     path = file("a.bin", BIG)
 
     def change(ask, answer):
@@ -591,7 +593,7 @@ MOMENTS = {
     ],
 )
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_whatever_ends_the_program_the_link_is_told(box, start, file, moment, options, sign):
+def test_the_link_is_reported_however_the_program_ends(box, start, file, moment, options, sign):
     host, fault, details = MOMENTS[moment]
     box.fault(host, fault, **details)
     if host == "x0.at":
@@ -620,9 +622,7 @@ def test_whatever_ends_the_program_the_link_is_told(box, start, file, moment, op
     assert all(one["url"] is None for one in results)
 
 
-def test_what_is_verified_is_not_told_as_unverified_when_the_next_file_is_interrupted(
-    box, start, file
-):
+def test_a_verified_link_stays_verified_when_the_next_file_is_interrupted(box, start, file):
     box.fault("catbox.moe", "silence", when="upload", skip=1)
     process = start("-p", "catbox", file("a.txt"), file("b.txt"))
     first = process.stdout.readline().decode().strip()
@@ -650,7 +650,7 @@ def one_url(box):
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_two_files_with_one_url_are_told(online_box, run, file, jobs):
+def test_two_files_with_one_url_are_reported(online_box, run, file, jobs):
     one_url(online_box)
     first, second = file("a.txt"), file("b.txt")
     ran = run("-j", jobs, "-p", "x0at", first, second)
@@ -658,7 +658,7 @@ def test_two_files_with_one_url_are_told(online_box, run, file, jobs):
     assert f"{second}: same URL as {first}\n" in ran.err
 
 
-def test_different_urls_and_quiet_runs_are_not_told(online_box, run, file):
+def test_different_urls_and_quiet_runs_have_no_warning(online_box, run, file):
     first, second = file("a.txt"), file("b.txt")
     assert "same URL" not in run("-p", "x0at", first, second).err
     one_url(online_box)

@@ -108,7 +108,7 @@ def net(online_box, clean_env):
 
 @pytest.fixture
 def ours(net, clean_env, capsys):
-    """The program uploads, and this is what it says; no word of it breaks a rule."""
+    """The requests of the program for the same upload; none breaks a rule of the box."""
 
     def upload(host, path, *options, **env):
         for name, value in env.items():
@@ -167,7 +167,7 @@ def changed(path) -> datetime:
 
 
 @of_dropbox
-def test_dropbox_is_told_the_same_about_a_small_file(net, ours, file):
+def test_dropbox_gets_the_same_requests_for_a_small_file(net, ours, file):
     client, path = dropbox_client(net), "/upload/" + file.name.replace("\x7f", "_")
     client.files_upload(DATA, path, client_modified=changed(file))
     client.sharing_create_shared_link_with_settings(path)
@@ -179,7 +179,7 @@ def test_dropbox_is_told_the_same_about_a_small_file(net, ours, file):
 
 
 @of_dropbox
-def test_dropbox_is_told_the_same_with_force(net, ours, file):
+def test_dropbox_gets_the_same_requests_with_force(net, ours, file):
     import dropbox
 
     client, path = dropbox_client(net), "/upload/" + file.name.replace("\x7f", "_")
@@ -195,7 +195,7 @@ def test_dropbox_is_told_the_same_with_force(net, ours, file):
 
 @of_dropbox
 @pytest.mark.parametrize("size", [4 * MIB, 12 * MIB + 5])
-def test_dropbox_is_told_the_same_in_a_session(net, ours, tmp_path, clean_env, size):
+def test_dropbox_gets_the_same_requests_in_a_session(net, ours, tmp_path, clean_env, size):
     import dropbox
 
     clean_env.setattr(twat_fs, "DROPBOX_SINGLE", MIB)
@@ -301,7 +301,7 @@ def test_our_arguments_are_what_the_sdk_defines_strictly(net, ours, tmp_path, cl
 
 
 @of_dropbox
-def test_the_sdk_refuses_what_is_no_argument():
+def test_the_sdk_rejects_invalid_arguments():
     """The test above can fail."""
     from stone.backends.python_rsrc.stone_validators import ValidationError
 
@@ -407,7 +407,7 @@ def headers_without(talk: List[Message], *names: str) -> List[Message]:
 
 
 def sorted_parts(talk: List[Message]) -> List[Message]:
-    """The list of parts is told in the order in which they ended; fal takes any."""
+    """The SDK lists parts in the order of completion; fal accepts any order."""
 
     def tidy(fields):
         return (
@@ -426,13 +426,13 @@ def photo(tmp_path):
     return path
 
 
-def test_fal_is_told_the_same_about_a_small_file(net, ours, photo):
+def test_fal_gets_the_same_requests_for_a_small_file(net, ours, photo):
     fal_client_of_key().upload_file(photo)
     theirs = conversation(net)
     same(theirs, ours("fal", photo, **KEY))
 
 
-def test_fal_is_told_the_same_about_parts(net, ours, photo, clean_env):
+def test_fal_gets_the_same_requests_for_parts(net, ours, photo, clean_env):
     import fal_client
 
     clean_env.setattr(fal_client.client, "MULTIPART_THRESHOLD", MIB)
@@ -449,7 +449,7 @@ def test_fal_is_told_the_same_about_parts(net, ours, photo, clean_env):
     same(sorted_parts(theirs), sorted_parts(ours("fal", photo, **KEY)))
 
 
-def test_fal_is_told_the_same_in_the_second_way(net, ours, photo):
+def test_fal_gets_the_same_requests_in_the_second_way(net, ours, photo):
     fal_client_of_key().upload_file(photo, repository="fal", fallback_repository=[])
     theirs = conversation(net)
     net.fault("v3.fal.media", "status", status=404, when="upload")
@@ -465,7 +465,7 @@ def keyless(talk: List[Message]) -> List[Message]:
 
 
 @pytest.mark.parametrize("second", [False, True])
-def test_fal_is_told_the_same_about_a_lifecycle(net, ours, photo, second):
+def test_fal_gets_the_same_requests_for_a_lifecycle(net, ours, photo, second):
     import fal_client
 
     life = fal_client.client.StorageSettings(expires_in=604800)

@@ -97,7 +97,7 @@ def commands() -> dict:
     }
 
 
-def test_every_command_of_the_workflows_is_run_here_or_told_why_not():
+def test_every_command_of_the_workflows_is_run_here_or_has_a_reason():
     assert list(commands()) == list(STEPS)
 
 
@@ -390,7 +390,7 @@ SMALL = "import twat_fs\n\n\ndef test_small():\n    assert twat_fs.main(['versio
 
 @pytest.fixture
 def repository(tmp_path):
-    """This tree with hardly any tests: what is asked is whether they are run and listened to."""
+    """This tree with few tests, to see whether they are run and their result is used."""
     folder = clone_of_this_tree(tmp_path / "repository")
     for path in (folder / "tests").glob("*.py"):
         path.unlink()
@@ -476,7 +476,7 @@ def test_the_tag_is_made_here_also_in_a_hook_of_another_repository(repository, t
     assert (git(repository, "tag", "--list"), git(other, "tag", "--list")) == (TAG, "")
 
 
-def test_where_main_has_gone_on_the_words_that_are_told_push_no_tag(tmp_path):
+def test_the_suggested_push_command_fails_if_main_has_moved_on(tmp_path):
     git(tmp_path, "init", "-q", "--bare", "origin")
     small = small_repository(tmp_path / "small")
     git(small, "remote", "add", "origin", tmp_path / "origin")
@@ -534,7 +534,7 @@ def spoil(folder, change):
         ("", "nightly", "invalid release tag 'nightly' (expected v1.2.3 or v1.2.3rc1)"),
     ],
 )
-def test_what_is_not_ready_is_told_in_a_sentence_and_not_tagged(repository, change, tag, sentence):
+def test_an_unready_repository_is_reported_and_not_tagged(repository, change, tag, sentence):
     spoil(repository, change)
     before = git(repository, "tag", "--list")
     done = release(repository, tag)

@@ -64,7 +64,7 @@ def ask(
     bucket="",
     payload="",
 ):
-    """A request that botocore has signed, with one thing wrong; what the server said of it."""
+    """Send a request that botocore signed, with one thing wrong; returns the error."""
     url = f"{server.endpoint}/{bucket or server.bucket}/{quote(key, safe='/-_.~')}"
     fields = {
         "Content-Type": "text/plain",
@@ -189,7 +189,7 @@ def unfinished(server, key):
 
 
 def good(done):
-    """The link, if that is all that was said."""
+    """The link, if stdout has nothing else and stderr is empty."""
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout.strip()
 
@@ -761,7 +761,7 @@ def test_status_online_makes_a_round_trip(s3, program):
     env = {"AWS_S3_BUCKET": s3.bucket, **s3.env()}
     done = program("status", "s3", "--online", env=env)
     if "links" in s3.knows:
-        assert done.returncode == 0 and re.search(r"ready .*\(verified: full\)", done.stdout)
+        assert done.returncode == 0 and re.search(r"works .*\(verified: full\)", done.stdout)
     else:
         assert done.returncode == 1 and "cannot download" in done.stdout
     assert (

@@ -670,7 +670,7 @@ def test_a_machine_without_a_role_is_none(stderr_of, manner):
 
 
 def test_the_machine_is_asked_for_a_second_at_most(stderr_of):
-    """Nobody answers there but in a cloud."""
+    """That address responds only in a cloud."""
     with blackhole() as port:
         begun = time.monotonic()
         message = stderr_of(

@@ -128,7 +128,7 @@ def test_our_conversation_is_that_of_boto3(both, size, key):
 
 
 def test_every_difference_that_is_listed_is_one(both):
-    """A reason that nobody needs any more is to be taken out."""
+    """Unused reasons must be deleted."""
     theirs, ours = both(40 * MIB, "again.txt")
     only_theirs = {
         name

@@ -797,7 +797,7 @@ def test_hostile_names_become_harmless_ones(serve, tmp_path):
 
 
 def check_kept(served, store, link, content):
-    """The link gives the content, which lies under a token folder by a name that harms nobody."""
+    """The link serves the content, which is stored below a token folder under a harmless name."""
     token, name = map(unquote, urlsplit(link).path[1:].split("/"))
     path = store / token / name
     assert fetch(served, link) == content and path.read_bytes() == content
@@ -1221,7 +1221,7 @@ def test_a_proxy_on_this_machine_says_where_it_is_seen(serve):
 
 @posix
 def test_a_proxy_elsewhere_is_not_believed(serve):
-    """Who comes from another address may say what he likes."""
+    """A client at another address may send any header."""
     try:
         served = serve("--token", "s3cret", bind="0.0.0.0")
         own = twat_fs.own_address()

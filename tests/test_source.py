@@ -121,7 +121,7 @@ def test_a_device_is_not_read(main, box, device):
 
 
 @posix
-def test_a_socket_is_no_file(main, box, tmp_path, monkeypatch):
+def test_a_socket_is_rejected(main, box, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the path of a socket must be short
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind("door")
@@ -351,7 +351,7 @@ def large(tmp_path):
 
 
 class Waits(Keeper):
-    """Reads the beginning, and the rest when it is told to."""
+    """Read the beginning of the body, and the rest when it is released."""
 
     def __init__(self):
         super().__init__()
@@ -435,7 +435,7 @@ def test_a_file_that_vanishes_before_it_is_sent(main, box, tmp_path):
     ) and "2.bin: no longer readable: no such file" in done.err
 
 
-def test_python_programs_are_told_too(box, online_box, tmp_path):
+def test_python_callers_get_the_same_error(box, online_box, tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(5000))
     box.fault("drop.example.org", "status", times=1)
@@ -543,14 +543,14 @@ def assert_told(code, out, err, path):
     assert name == os.fsencode(path).decode("utf-8", "replace")
 
 
-def test_an_odd_name_is_told_harmlessly(main, box, odd):
+def test_an_odd_name_is_printed_safely(main, box, odd):
     nobody_wants_it(box)
     done = main("--json", "-v", odd)
     assert_told(done.code, done.out, done.err, odd)
 
 
 @pytest.mark.parametrize("odd", ["return", "escape", "not utf-8"], indirect=True)
-def test_an_odd_name_from_a_real_command_line_is_told_harmlessly(program, box, odd):
+def test_an_odd_name_from_a_real_command_line_is_printed_safely(program, box, odd):
     nobody_wants_it(box)
     done = program("--json", "-v", odd)
     assert_told(done.returncode, done.stdout, done.stderr, odd)

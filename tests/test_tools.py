@@ -222,7 +222,7 @@ def test_the_readme_is_checked_written_and_checked_again(tmp_path):
     assert "`catbox`" in file.read_text()
 
 
-def test_a_readme_that_is_not_there_is_told_in_a_sentence(tmp_path):
+def test_a_missing_readme_is_reported(tmp_path):
     done = tool("readme", "--check", "--file", tmp_path / "README.md")
     assert done.returncode == 1
     assert "README.md" in done.stderr

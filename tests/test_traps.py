@@ -129,7 +129,7 @@ def test_catbox_without_anonymous_uploads_says_so_suggests_the_userhash_and_the_
     assert url.startswith("https://litter.catbox.moe/")
 
 
-def test_catbox_gets_the_userhash_that_is_set_and_nobody_sees_it(net, run, clean_env):
+def test_catbox_gets_the_userhash_and_no_output_shows_it(net, run, clean_env):
     net.hosts["catbox.moe"].anonymous = False
     net.hosts["catbox.moe"].users = ("5ec2e7",)
     clean_env.setenv("CATBOX_USERHASH", "5ec2e7")
@@ -156,7 +156,7 @@ def test_catbox_whose_uploads_are_paused_is_busy_and_not_asked_again(
     assert isinstance(cause, twat_fs.Busy) and "%d: %s" % (status, message) in str(cause)
 
 
-def test_catbox_without_an_account_is_no_place_for_three_years(net, run, clean_env):
+def test_catbox_without_an_account_is_unsuitable_for_three_years(net, run, clean_env):
     assert run("--keep", "1095d", "--dry-run")[0] == 5 and net.requests == []
     assert run("-p", "catbox", "--keep", "3y")[0] == 5
     assert run("-p", "catbox", "--keep", "2y")[0] == 0
@@ -188,7 +188,7 @@ def test_every_request_has_a_user_agent_with_a_name_and_a_home(net, run):
     assert re.fullmatch(r"twat-fs/\S+ \(\+https://\S+\)", twat_fs.USER_AGENT)
 
 
-def test_an_empty_file_is_sent_to_nobody_because_catbox_may_take_it_in_silence(net, run):
+def test_an_empty_file_is_not_sent_as_catbox_may_drop_it_silently(net, run):
     code, out, err = run(data=b"")
     assert (code, out, net.tunnels) == (5, "", [])
     assert err.count("empty files are not accepted") == 1 and all(
@@ -285,7 +285,7 @@ def test_0x0_that_says_no_is_asked_once_and_not_for_the_next_file(net, tmp_path,
 @pytest.mark.parametrize(
     "wish, hours", [([], None), (["--expire", "90m"], b"2"), (["--expire", "30d"], b"720")]
 )
-def test_0x0_is_told_hours_and_never_a_moment(net, run, wish, hours):
+def test_0x0_gets_hours_and_never_a_timestamp(net, run, wish, hours):
     assert run("-p", "0x0.st", *wish)[0] == 0
     assert the_field(net, "expires") == hours
 
@@ -335,7 +335,7 @@ def test_0x0_that_knows_the_file_already_gives_the_same_link(net, run):
 # 7 x0.at ------------------------------------------------------------------------------------------
 
 
-def test_x0_answers_a_form_it_does_not_understand_by_its_index_page_which_is_no_link(net, run):
+def test_the_index_page_of_x0_is_not_a_link(net, run):
     net.fault("x0.at", "html", title="x0.at: the file hosting service")
     code, out, err = run("-p", "x0at")
     assert (code, out) == (1, "")
@@ -434,7 +434,7 @@ def test_tmpfiles_gives_a_page_and_we_give_the_file_by_https(net, run, http_link
         (["--expire", "2d"], b"172800"),
     ],
 )
-def test_tmpfiles_is_told_when_because_an_hour_is_its_habit(net, run, wish, expire):
+def test_tmpfiles_gets_an_expiry_because_its_default_is_an_hour(net, run, wish, expire):
     net.hosts["tmpfiles.org"].max_expire = 172800
     assert run("-p", "tmpfilesorg", *wish)[0] == 0
     assert the_field(net, "expire") == expire
@@ -450,7 +450,7 @@ def test_tmpfiles_that_does_not_encode_a_name_gives_a_link_that_is_encoded(net, 
     assert code == 0 and url in net.stored and "#" not in url and "?" not in url
 
 
-def test_tmpfiles_unasked_is_told_no_more_than_its_older_limit_allows(net, run):
+def test_the_default_expiry_of_tmpfiles_is_within_its_older_limit(net, run):
     net.hosts["tmpfiles.org"].max_expire = 86400
     assert run("-p", "tmpfilesorg")[0] == 0
 
@@ -563,7 +563,7 @@ def bins(net):
     return [seen.target.split("/")[1] for seen in net.uploads()]
 
 
-def test_filebin_gets_the_bare_bytes_with_their_length_in_a_bin_that_nobody_guesses(net, run):
+def test_filebin_gets_the_raw_bytes_with_their_length_in_an_unguessable_bin(net, run):
     assert run("-p", "filebin")[0] == 0
     (seen,) = net.uploads()
     assert (seen.length, seen.header("Content-Length"), seen.form) == (
@@ -630,13 +630,13 @@ def test_filebin_that_answers_about_another_bin_is_not_believed(net, run):
     "name, expected",
     [("a?b#c.txt", "a_b_c.txt"), (".hidden", "_hidden"), ("ä ö.txt", "%C3%A4%20%C3%B6.txt")],
 )
-def test_filebin_changes_names_and_the_link_has_the_name_that_it_kept(net, run, name, expected):
+def test_filebin_changes_names_and_the_link_has_the_stored_name(net, run, name, expected):
     code, url, _ = run("-p", "filebin", name=name)
     assert (code, url.rpartition("/")[2]) == (0, expected)
     assert url in net.stored
 
 
-def test_filebin_lets_anybody_delete_and_the_result_says_how(net, result):
+def test_filebin_can_delete_and_the_result_has_the_command(net, result):
     outcome = result("-p", "filebin")
     assert outcome["delete"] == outcome["url"]
 
@@ -770,7 +770,7 @@ def test_transfersh_shows_browsers_a_preview_and_us_the_file(net, result):
     assert net.requests[-1].header("Accept") == "*/*"
 
 
-def test_transfersh_gets_the_password_of_its_address_and_nobody_sees_it(net, run):
+def test_transfersh_gets_the_password_of_its_address_and_no_output_shows_it(net, run):
     net.hosts["drop.example.org"].auth = ("me", "s3cr3t")
     code, url, err = run("-v", "-p", "https://me:s3cr3t@drop.example.org/")
     assert code == 0
@@ -823,14 +823,14 @@ def test_termbin_cuts_what_fills_its_buffer_so_it_is_not_asked(net, run):
     assert (code, out, len(net.uploads())) == (5, "", 1)
 
 
-def test_termbin_ends_its_answer_with_a_nul_that_is_no_part_of_the_link(net, run):
+def test_the_nul_after_the_link_of_termbin_is_dropped(net, run):
     code, url, _ = run("-p", "termbin")
     assert code == 0
     assert re.fullmatch(r"https://termbin\.com/[a-z0-9]+", url)
 
 
 @pytest.mark.parametrize("data", [b"a\0b", b"\xff\xfe", TEXT + b"\xc3"])
-def test_termbin_would_cut_what_is_no_text_so_it_is_not_asked(net, run, data):
+def test_binary_files_are_not_sent_to_termbin_which_would_cut_them(net, run, data):
     code, out, err = run("-p", "termbin", data=data)
     assert (code, out, net.tunnels) == (5, "", [])
     assert "accepts text files only" in err
@@ -1009,7 +1009,7 @@ def test_a_secret_of_nothing_is_not_looked_for(net, tmp_path):
 
 
 @pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n"])
-def test_white_space_around_a_setting_is_no_part_of_it(net, run, clean_env, around):
+def test_white_space_around_a_setting_is_ignored(net, run, clean_env, around):
     """As an editor, a .env file of Windows or `echo` into a secret leaves it."""
     clean_env.setenv("TWAT_FS_TRANSFERSH_URL", around.format("https://drop.example.org/"))
     assert run("-p", "transfersh")[0] == 0

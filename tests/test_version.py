@@ -194,7 +194,7 @@ def test_a_greater_tag_on_an_earlier_commit_does_not_count(repository):
 @pytest.mark.parametrize(
     "tag", ["nightly", "docs2", "release/1.2.3", "V1.2.3", "v1.2", "twat-fs-1.2.3"]
 )
-def test_tags_that_are_no_releases_are_passed_over(repository, tag):
+def test_tags_that_are_not_releases_are_ignored(repository, tag):
     git(repository, "tag", "v1.0.0")
     commit(repository)
     git(repository, "tag", tag)
@@ -385,7 +385,7 @@ def test_a_repository_that_git_cannot_read_stops_the_build(tagged, damage, reaso
     stops(tagged, reason)
 
 
-def test_without_git_there_is_no_version(tagged, tmp_path):
+def test_without_git_the_version_is_unknown(tagged, tmp_path):
     empty = tmp_path / "bin"
     empty.mkdir()
     assert version_of(tagged, PATH=str(empty)) == "0+unknown"

@@ -783,7 +783,7 @@ def test_a_server_without_tls_is_a_sentence(main, sample):
 
 
 def test_the_name_is_sent_and_an_address_is_verified(main, box, sample):
-    """Over TLS the server's name is told (SNI), and a certificate for an address holds for it."""
+    """TLS sends the server's name (SNI), and accepts a certificate for an IP address."""
     with Server(Keeper(), context=box.notary.context("127.0.0.1")) as server:
         assert main("-p", server.at("127.0.0.1"), sample).code == 0
         assert main("-p", server.at("localhost"), "--retry", 0, sample).code == 1
@@ -1184,7 +1184,7 @@ def test_a_transport_takes_secrets_to_the_same_place_only(box):
         talk.say(302, b"", "Location: " + other.url)
 
     with Server(Keeper()) as other, Server(redirects) as server:
-        twat_fs.Transport(twat_fs.UploadOptions()).send(
+        twat_fs.Transport(twat_fs.Network()).send(
             twat_fs.Request("GET", server.url, headers=secrets)
         )
     authorizations = [
@@ -1253,7 +1253,7 @@ def test_an_early_answer_at_the_head_is_read(main, big):
 
 @pytest.mark.parametrize("close", [True, False])
 def test_an_early_yes_is_no_success(main, big, close):
-    """Nobody can have taken what has not been sent."""
+    """Data that was never sent cannot have been received."""
 
     def manners(talk: Talk):
         talk.body(talk.head(), most=64 << 10)
@@ -1455,7 +1455,6 @@ def test_a_line_that_moves_slowly_is_not_silent(box, tls):
         if tls:
             stream.secure(twat_fs.tls_context(str(box.ca), False), "localhost")
         stream.sendall(bytes(128 * 1024))
-        stream.flush()
         stream.hang_up()
 
 
@@ -1494,14 +1493,12 @@ def test_a_connection_that_went_stale_is_reopened_silently():
         talk.say(200, b"hello")
 
     with Server(one_answer) as server:
-        transport = twat_fs.Transport(twat_fs.UploadOptions())
+        transport = twat_fs.Transport(twat_fs.Network())
         for _ in range(3):
             assert transport.send(twat_fs.Request("GET", server.url)).body == b"hello"
             until(
                 lambda: (
-                    not transport.connections()[
-                        ("http", "127.0.0.1", server.port)
-                    ].stream.is_reusable()
+                    not transport.connections()[("http", "127.0.0.1", server.port)].is_reusable()
                 )
             )
     assert server.connections == 3
@@ -1665,6 +1662,11 @@ def test_a_proxy_at_an_ipv6_address_is_named_in_brackets(main, sample):
     assert f"use --proxy http://USER:PASSWORD@[::1]:{server.port}\n" in done.err
 
 
+def soon(seconds):
+    """A deadline."""
+    return time.monotonic() + seconds
+
+
 def both_addresses(port):
     """A name with an IPv6 and an IPv4 address, as the resolver would give it."""
     return [
@@ -1679,7 +1681,7 @@ def both_addresses(port):
 def test_the_next_address_is_tried(host, backwards):
     with Server(Keeper(), host=host) as server:
         addresses = both_addresses(server.port)
-        with twat_fs.connect_fastest(addresses[::-1] if backwards else addresses, 5) as sock:
+        with twat_fs.connect_fastest(addresses[::-1] if backwards else addresses, soon(5)) as sock:
             assert sock.getpeername()[0] == host
 
 
@@ -1687,16 +1689,16 @@ def test_the_next_address_is_tried(host, backwards):
 def test_a_silent_address_does_not_hold_up_the_next():
     with Server(Keeper()) as server, blackhole("::1", server.port):
         begun = time.monotonic()
-        with twat_fs.connect_fastest(both_addresses(server.port), 5) as sock:
+        with twat_fs.connect_fastest(both_addresses(server.port), soon(5)) as sock:
             assert sock.getpeername()[0] == "127.0.0.1" and time.monotonic() - begun < 2
 
 
 def test_an_address_that_cannot_be_used_at_all_is_passed_over(main, sample):
-    """As where IPv6 is switched off; nobody connects to everybody, so that nothing leaves."""
+    """As on a machine without IPv6; no connection succeeds, so nothing leaves."""
     with Server(Keeper()) as server:
         places = [*socket.getaddrinfo("255.255.255.255", server.port, type=socket.SOCK_STREAM)]
         places += socket.getaddrinfo("127.0.0.1", server.port, type=socket.SOCK_STREAM)
-        twat_fs.connect_fastest(places, 5).close()
+        twat_fs.connect_fastest(places, soon(5)).close()
     done = main("-p", "http://255.255.255.255:1/", "-x", "", "--retry", 0, sample)
     assert done.code == 1 and " connect " in done.err
 
@@ -1713,15 +1715,16 @@ def test_a_program_with_many_open_files_can_upload():
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         for _ in range(1100):
             stack.enter_context(open(os.devnull))
-        twat_fs.connect_fastest(twat_fs.resolve("127.0.0.1", server.port, 5), 5).close()
+        addresses = twat_fs.resolve("127.0.0.1", server.port, soon(5))
+        twat_fs.connect_fastest(addresses, soon(5)).close()
 
 
 def test_all_addresses_may_fail():
     port = closed_port()
     with pytest.raises(ConnectionRefusedError):
-        twat_fs.connect_fastest(both_addresses(port), 5)
+        twat_fs.connect_fastest(both_addresses(port), soon(5))
     with blackhole("::1", port), pytest.raises(TimeoutError):
-        twat_fs.connect_fastest(both_addresses(port)[:1], 0.3)
+        twat_fs.connect_fastest(both_addresses(port)[:1], soon(0.3))
 
 
 @needs_ipv6

@@ -42,7 +42,7 @@ MIB = 1024 * 1024
 
 
 def misshapen(value: Any, shape: Any, path: str = "the argument") -> str:
-    """What is wrong with the value, as a sentence; empty if it has the shape."""
+    """The problem of the value as a sentence; empty if it has the shape."""
     if isinstance(shape, tuple):
         return "" if any(not misshapen(value, s) for s in shape) else "%s is %r" % (path, value)
     if isinstance(shape, str):
@@ -945,7 +945,7 @@ class StorageTo(Host):
         )
 
     def by_owner(self, ask: Ask, call: Callable[..., Answer], fields: Any) -> Answer:
-        """Every step must come from the visitor who made the first."""
+        """Each step must have the visitor token of the first one."""
         visitor = ask.header("X-Visitor-Token")
         if not re.fullmatch("[0-9a-f-]{32,36}", visitor):
             ask.complain("the visitor's token is %r" % visitor)

@@ -205,7 +205,7 @@ class S3(Host):
             return fault.answer
 
     def guard(self, ask: Ask, bucket: str, region: str) -> None:
-        """Who asks, and whether here is the place to ask."""
+        """Authenticate the request, and redirect it if the bucket is in another region."""
         presigned = "X-Amz-Signature" in ask.query
         if presigned:
             self.check_link(ask, region)
@@ -272,7 +272,7 @@ class S3(Host):
         return where[ask.method](ask, bucket, key)
 
     def body(self, ask: Ask) -> bytes:
-        """What was sent, if it is what the headers say of it."""
+        """The body, if it matches the headers that describe it."""
         data = ask.file.read()
         digest, crc = ask.header("x-amz-content-sha256"), ask.header("x-amz-checksum-crc32")
         if digest != "UNSIGNED-PAYLOAD" and digest != hashlib.sha256(data).hexdigest():
@@ -421,7 +421,7 @@ def xml(name: str, inner: str, space: str = "http://s3.amazonaws.com/doc/2006-03
 
 
 class TokenService(Host):
-    """AssumeRole for who is known, AssumeRoleWithWebIdentity for who has a token."""
+    """AssumeRole for known keys, AssumeRoleWithWebIdentity for a token."""
 
     domains = tuple(f"sts.{region}.{suffix(region)}" for region in REGIONS)
     authorized = True

@@ -153,7 +153,7 @@ def one(headers, name: str) -> Optional[str]:
 
 
 class Gone(Exception):
-    """The client went away, or is no longer wanted."""
+    """The client has closed the connection, or the box has dropped it."""
 
 
 class Wire:
@@ -245,7 +245,7 @@ class Body:
         self.seen.length += len(data)
 
     def drain(self, most: float = float("inf")) -> None:
-        """Read and forget what is left, or until `most` bytes have come."""
+        """Read and drop the rest of the body, at most `most` bytes."""
         while self.seen.length < most and self.some(int(min(CHUNK, most - self.seen.length))):
             pass
 
@@ -402,7 +402,7 @@ def part_head(raw: bytes, complain) -> Tuple[str, Optional[str], Optional[str]]:
 
 
 def name_objections(name: str) -> List[str]:
-    """What is wrong with the name of a part or a file."""
+    """The problem with the name of a part or a file; empty if there is none."""
     faults = (
         ("empty", not name),
         ("control characters", re.search(r"[\x00-\x1f\x7f]", name)),
@@ -645,7 +645,7 @@ def check(ask: Ask) -> None:
 
 
 def check_connect(world: "World", head: Head) -> None:
-    """A proxy learns where to go and who asks, nothing else."""
+    """A proxy gets the target, the user and the client's name, nothing else."""
     allowed = {"host", "proxy-authorization", "proxy-connection", "connection", "user-agent"}
     strange = [name for name, _ in head.headers if name.lower() not in allowed]
     hosts = head.all("Host")
@@ -1360,7 +1360,7 @@ FULL = 4 * CHUNK  # a queue that is no longer fed
 
 
 class End:
-    """One end of a relay: a socket that never blocks, and what is still to be sent to it."""
+    """One end of a relay: a socket that never blocks, and the data still to be sent to it."""
 
     def __init__(self, sock: socket.socket):
         sock.setblocking(False)
@@ -1382,7 +1382,7 @@ class End:
         return data
 
     def flush(self) -> bool:
-        """Send what can be sent; false when nobody takes it any more."""
+        """Send as much as possible; False once the other side has closed."""
         try:
             del self.queue[: self.sock.send(bytes(self.queue[:CHUNK]))]
         except WOULD_BLOCK:

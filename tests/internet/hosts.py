@@ -83,7 +83,7 @@ def nginx_413() -> Answer:
 
 
 class Host:
-    """What all hosts have in common; a subclass says what is its own."""
+    """The common behaviour of all hosts; a subclass defines its own."""
 
     domains: Tuple[str, ...] = ()
     fields: Tuple[str, ...] = ()  # of its form; the last is the file
@@ -119,7 +119,7 @@ class Host:
         return self.gone(ask, stored) or self.download(ask, stored)
 
     def gone(self, ask: Ask, stored: Stored) -> Optional[Answer]:
-        """The answer in place of a file that is no more."""
+        """The response for a file that has been deleted."""
         if stored.once and stored.hits and not stored.deleted:
             ask.complain("a second request on a one-download link")
         dead = stored.deleted or (stored.once and stored.hits)
@@ -160,7 +160,7 @@ class Host:
 
 
 class Catbox(Host):
-    """For ever, any name's extension kept; refuses by a sentence."""
+    """No expiry; keeps the extension of any name; errors are sentences."""
 
     domains = ("catbox.moe", "files.catbox.moe")
     endpoints = ("/user/api.php",)
@@ -629,7 +629,7 @@ class Filebin(Host):
         return self.bin(ask) if ask.path.count("/") == 1 and ask.path != "/" else super().visit(ask)
 
     def bin(self, ask: Ask) -> Answer:
-        """The list of a bin: a page, or JSON for whoever accepts that and nothing else."""
+        """The list of a bin: a page, or JSON if Accept names JSON alone."""
         if ask.header("Accept") != "application/json":
             return as_page("Filebin | " + ask.path[1:])
         bin = ask.path[1:]
@@ -863,7 +863,7 @@ class TransferSh(Host):
 
     @staticmethod
     def number(text: str) -> Optional[int]:
-        """A wish that is no number is silently ignored."""
+        """An expiry that is not a number is silently ignored."""
         return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
     def gone(self, ask: Ask, stored: Stored) -> Optional[Answer]:

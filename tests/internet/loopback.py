@@ -218,7 +218,7 @@ class Keeper:
 
 @contextlib.contextmanager
 def blackhole(host: str = "127.0.0.1", port: int = 0):
-    """A port that never completes a connection: its queue is full, and nobody takes from it."""
+    """A port that never completes a connection: its queue is full, and nothing accepts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
@@ -233,7 +233,7 @@ def blackhole(host: str = "127.0.0.1", port: int = 0):
 
 
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]

@@ -48,7 +48,7 @@ class Spoil:
 
 
 class Relay(Server):
-    """A context manager; `arrived` is what came, also what was spoiled."""
+    """A context manager; `arrived` lists the requests, including spoiled ones."""
 
     def __init__(self, endpoint: str, context: Any = None):
         super().__init__(self.talk, context)

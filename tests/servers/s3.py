@@ -189,7 +189,7 @@ class S3Server:
 
 
 def boto(service: str, config: Any = None, **settings: Any) -> Any:
-    """No proxy, one attempt, path style: what is asked is what is sent."""
+    """No proxy, one attempt, path style: requests are sent as they are written."""
     import boto3
     from botocore.config import Config
 
