@@ -5079,7 +5079,7 @@ class Scope(NamedTuple):
 # -- functions
 
 
-JsonPath = list[tuple[bool, Union[str, int]]]
+JsonPath = list[tuple[bool, Any]]  # recursive, and a name or an index
 
 
 def json_path(path: str) -> JsonPath:
@@ -5102,7 +5102,7 @@ def json_function(scope: Scope, values: Sequence[str], path: JsonPath) -> str:
     for recursive, key in path:
         parents = list(descendants(candidates)) if recursive else candidates
         candidates = []
-        for parent in parents:  # type: Any
+        for parent in parents:
             if isinstance(parent, list if isinstance(key, int) else dict):
                 known = range(len(parent)) if isinstance(parent, list) else parent
                 candidates += [parent[key]] if key in known else []
@@ -5410,7 +5410,7 @@ def checked_url(url: Text) -> tuple[Text, str]:
 def sxcu_request(uploader: CustomUploader, source: Source, options: UploadOptions) -> Request:
     """Raises UsageError for a value that cannot be sent, and for an unencrypted public host."""
     scope = Scope(quote_segment(source.name), options.settings)
-    url = iri_to_uri(evaluate(uploader.texts["RequestURL"], scope))
+    url = evaluate(uploader.texts["RequestURL"], scope)
     target = parse_target(url)
     if target.scheme == "http" and not (is_private(target.host) or options.insecure):
         hint = "use --insecure to upload without encryption"
@@ -5437,7 +5437,7 @@ def sxcu_request(uploader: CustomUploader, source: Source, options: UploadOption
         named["content-type"] = ("Content-Type", content_type or guess_type(source.name))
     return Request(
         uploader.method,
-        url,
+        iri_to_uri(url),
         tuple(named.values()),
         body,
         accepted_statuses=(301, 302, 303),
@@ -5505,6 +5505,8 @@ def result_url(text: str, uploader: CustomUploader, response: Response) -> str:
         raise no_link(response)
     if re.match(r"[\w-]+(\.[\w-]+)+(:[0-9]+)?/", text):  # tsunyoku/Katagami: no scheme
         text = f"//{text}"
+    if not re.match("(?i)(https?:)?//[^/?#]|/[^/]", text):
+        raise no_link(response)
     try:
         url = urllib.parse.urljoin(response.url, text)
         target, fragment = parse_target(url), iri_to_uri(urllib.parse.urlsplit(url).fragment)
@@ -5668,20 +5670,21 @@ def sxcu_of(row: Provider) -> dict[str, Any]:
         with contextlib.suppress(UsageError):
             row.upload(Source("FILENAME", (), 0, 0.0), UploadOptions(), send)
     request, url = requests[0], requests[0].url
-    if url != requests[1].url or not url.startswith("https:"):  # a new folder for each upload
+    # Some hosts need a new folder or token for each upload.
+    own = [header for header in request.headers if header[0] != "Content-Type"]
+    same = requests[1].url == url and set(own) <= set(requests[1].headers)
+    if not same or not url.startswith("https:"):
         raise failure
     content = b"".join(piece for piece in request.body if isinstance(piece, bytes)).decode()
     fields = dict(re.findall(r'data; name="([^"]*)"\r\n\r\n(.*?)\r\n--', content, re.S))
     file_field = re.search(r'name="([^"]*)"; filename=', content)
-    headers = dict(request.headers)
-    headers.pop("Content-Type", None)
     description = {
         "Version": "17.0.0",
         "Name": row.id,
         "DestinationType": "ImageUploader, TextUploader, FileUploader",
         "RequestMethod": request.method,
         "RequestURL": literal(url).replace("FILENAME", "{filename}"),
-        "Headers": {name: literal(value) for name, value in headers.items()},
+        "Headers": {name: literal(value) for name, value in own},
         "Body": "MultipartFormData" if file_field else "Binary",
         "Arguments": {name: literal(value) for name, value in fields.items()},
         "FileFormName": file_field[1] if file_field else "",
@@ -8521,13 +8524,13 @@ def cmd_status(argv: Sequence[str]) -> int:
 
 def cmd_hosts(argv: Sequence[str]) -> int:
     """Without arguments as `list`."""
-    parser, args = parse_args("hosts", argv)
+    _, args = parse_args("hosts", argv)
     if not args.action:
         return cmd_list(argv)
     action = HOST_ACTIONS.get(args.action[0])
-    if not action or len(args.action) != 2:
-        parser.error("expected add FILE, remove NAME or export HOST")
-    return action(args.action[1], args, environment()[0])
+    if action and len(args.action) == 2:
+        return action(args.action[1], args, environment()[0])
+    raise UsageError("expected add FILE, remove NAME or export HOST")
 
 
 def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
