@@ -5003,7 +5003,7 @@ DEAD = {
 }
 
 
-# 99  Custom hosts ---------------------------------------------------------------------------------
+# 11  Custom hosts ---------------------------------------------------------------------------------
 #
 #    A .sxcu file describes a "custom uploader" of ShareX in JSON: where a file goes, and how to read
 #    the link from the response.  It becomes a row like any other.  Files of ShareX 14 to 20 are
@@ -5082,7 +5082,7 @@ class Scope(NamedTuple):
 JsonPath = list[tuple[bool, Any]]  # recursive, and a name or an index
 
 
-def json_path(path: str) -> JsonPath:
+def parse_json_path(path: str) -> JsonPath:
     """The steps of a path such as data[0].url; "..name" is searched at any depth."""
     rest = path[1:] if path.startswith("$") else f".{path}"
     step = r"(\.{0,2})(?:\[([0-9]{1,9})\]|\[(['\"])([^'\"]*)\3\]|(?<=\.)([^][.'\"()*?@,]+))"
@@ -5098,16 +5098,18 @@ def json_path(path: str) -> JsonPath:
 
 
 def json_function(scope: Scope, values: Sequence[str], path: JsonPath) -> str:
-    candidates = [json_of(scope.response._replace(body=values[0].encode()))]
+    matches = [json_of(scope.response._replace(body=values[0].encode()))]
     for recursive, key in path:
-        parents = list(descendants(candidates)) if recursive else candidates
-        candidates = []
-        for parent in parents:
-            if isinstance(parent, list if isinstance(key, int) else dict):
-                known = range(len(parent)) if isinstance(parent, list) else parent
-                candidates += [parent[key]] if key in known else []
-    value = candidates[0] if candidates else ""
-    if len(candidates) > 1 or isinstance(value, (dict, list)):
+        parents = list(descendants(matches)) if recursive else matches
+        expected = list if isinstance(key, int) else dict
+        fitting = [parent for parent in parents if isinstance(parent, expected)]
+        matches = [
+            parent[key]
+            for parent in fitting
+            if key in (range(len(parent)) if expected is list else parent)
+        ]
+    value = matches[0] if matches else ""
+    if len(matches) > 1 or isinstance(value, (dict, list)):
         raise no_link(scope.response)
     return scalar("", value) or ""
 
@@ -5244,7 +5246,7 @@ class TextParser:
             raise UsageError(f"{{{name}}}: unsupported function in a pattern or path")
         constants = ["".join(map(str, text)) for text in texts]
         if name == "json":
-            return json_path(constants[0])
+            return parse_json_path(constants[0])
         number = parse_number(constants[0]) or 0
         if 1 <= number <= len(self.regexes):
             constants[0] = self.regexes[number - 1]
@@ -6773,10 +6775,10 @@ def setup_provider(
     Raises UsageError for an unknown name.
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), {}))
-    return provider_info(find_provider(name), online, wanted)
+    return check_provider(find_provider(name), online, wanted)
 
 
-def provider_info(provider: Provider, online: bool, wanted: UploadOptions) -> ProviderInfo:
+def check_provider(provider: Provider, online: bool, wanted: UploadOptions) -> ProviderInfo:
     lacks = setup_problem(provider, wanted.settings)
     if lacks:
         hint = setup_help(provider, wanted.settings)
@@ -6797,7 +6799,7 @@ def setup_providers(
     infos = {}
     for row in all_hosts():
         by_name = online and row.use == "opt-in"
-        info = provider_info(row, online and not by_name, wanted)
+        info = check_provider(row, online and not by_name, wanted)
         if by_name and info.success:
             info = info._replace(status="not asked", explanation="not asked")
         infos[row.id] = info
