@@ -474,7 +474,8 @@ class ProviderInfo(NamedTuple):
     """Whether a provider can be used; `timing`: seconds for each phase of a round trip.
 
     `status`: "available" (needs no setting), "configured", "not configured" or "disabled by its
-    owner"; online "works", "failed" or "not asked".  `explanation`: the reason, or the status again.
+    owner"; online "works", "failed" or "not asked".
+    `explanation`: the reason, or the status again.
     """
 
     success: bool
@@ -487,18 +488,18 @@ class ProviderInfo(NamedTuple):
 # 3  What goes wrong -------------------------------------------------------------------------------
 #
 #    UploadError
-#      RetryableError        Unreachable  Busy  NotYet                        retry, then the next host
-#      NonRetryableError     Refused  NoLink  NotVerified                     the next host
-#                            Unsuitable  NotConfigured                        nothing was sent there
-#                            SourceChanged  Unreadable  UsageError  TimedOut  no host can help
-#                            AllProvidersFailed                               has every failure, in order
+#      RetryableError     Unreachable  Busy  NotYet                        retry, then next host
+#      NonRetryableError  Refused  NoLink  NotVerified                     next host
+#                         Unsuitable  NotConfigured                        nothing was sent there
+#                         SourceChanged  Unreadable  UsageError  TimedOut  no host can help
+#                         AllProvidersFailed                               all failures, in order
 
 
 class UploadError(Exception):
     """Why there is no URL.
 
-    `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send", "reply",
-    "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`: part of the
+    `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send",
+    "reply", "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`: part of the
     body was sent; `everywhere`: all other hosts would fail in the same way; `timed_out`; `hint`:
     what the user can do; `unverified`: links that may have a copy of the file.
     """
@@ -629,7 +630,10 @@ class AllProvidersFailed(NonRetryableError):
         return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
 
     def reasons(self) -> list[str]:
-        """A line for each host that was asked, or for several that do not fit for one reason; a repeated hint comes last."""
+        """A line for each host that was tried, and for several that are unsuitable for one reason.
+
+        A repeated hint comes last.
+        """
         hosts: dict[tuple[object, str, str, str], list[str]] = {}
         for f in self.failures:
             if self.no_network and f.phase == "dns":
@@ -2747,7 +2751,7 @@ def catbox_retention(options: UploadOptions) -> Retention:
 
 
 def catbox_error(response: Response) -> Optional[UploadError]:
-    """Anonymous uploads are paused at times for hours, by any status (SpotCompiled#82 2025-08-24)."""
+    """Anonymous uploads are paused at times, by any status (SpotCompiled#82, 2025-08-24)."""
     if re.search("uploads are [a-z ]*paused", response.text(), re.I):
         return busy_error(response, HOUR)
     return empty_means_busy(response)
@@ -2804,7 +2808,7 @@ def filebin_read(response: Response) -> Link:
 
 
 def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
-    """Read the list of the bin, which any client gets as JSON (filebin2 http_bin.go, 2026-06-08)."""
+    """Read the list of the bin, which is public as JSON (filebin2 http_bin.go, 2026-06-08)."""
     base, _, name = link.url.rpartition("/")
     listed = send(Request("GET", base, (("Accept", "application/json"),), idempotent=True))
     if quote_segment(json_at("files", 0, "filename")(listed)) != name:
@@ -3055,7 +3059,7 @@ def etag_of(response: Response) -> str:
 
 
 class Tokens:
-    """Sends requests with a token that may expire meanwhile: a 401 renews it once for all threads."""
+    """Sends requests with a token that may expire: a 401 renews it once for all threads."""
 
     def __init__(self, send: Send, renewed: Optional[Callable[[], Any]], token: Any = "") -> None:
         self.send, self.renewed, self.token = send, renewed, token
@@ -3523,32 +3527,41 @@ def dropbox_missing(settings: Mapping[str, str]) -> str:
 
 # 9  Amazon S3 -------------------------------------------------------------------------------------
 #
-#    Credentials -> Signer: four pure steps -> Bucket: where it is, and what its answers teach -> one PUT, or parts
+#    Credentials -> Signer (four pure steps) -> Bucket (its URL, and what its responses teach)
+#    -> one PUT, or parts
 #
-#    Everything that speaks S3: AWS itself, and MinIO, R2, B2, Wasabi, Ceph, Garage, SeaweedFS, Spaces by AWS_ENDPOINT_URL.
-#    No SDK sends less: no aws-chunked trailers and no Expect, because many of these services refuse them.
+#    Works with everything that speaks S3: AWS, and by AWS_ENDPOINT_URL MinIO, R2, B2, Wasabi, Ceph,
+#    Garage, SeaweedFS and Spaces.  Requests are plainer than those of any SDK: no aws-chunked
+#    trailers and no Expect, because many of these services reject them.
 
 
 class Credentials(NamedTuple):
-    """An access key and its secret; temporary ones have a token, and mostly an end (seconds since 1970)."""
+    """An access key and its secret.
+
+    Temporary ones have a token, and mostly an expiry in seconds since 1970 (`ends`).
+    """
 
     key: str
     secret: str
     token: str = ""
     ends: Optional[float] = None
-    source: str = ""  # where they are from, for hints
+    source: str = ""  # for hints
 
     def __repr__(self) -> str:
         return f"<Credentials {self.key[:4]}...>"
 
 
-# -- Signature Version 4 (docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html)
+# -- Signature Version 4
+#    (docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html)
 
 
 def canonical_request(
     method: str, path: str, query: str, headers: Iterable[Header], payload: str
 ) -> tuple[str, str]:
-    """Step 1, and the names of the signed headers.  The path stands as it travels: S3 neither normalises nor encodes twice."""
+    """Step 1: the canonical request, and the names of the signed headers.
+
+    The path is signed as it is sent: S3 neither normalises it nor encodes it twice.
+    """
     merged: dict[str, list[str]] = {}
     for name, value in headers:
         merged.setdefault(name.lower(), []).append(" ".join(value.split()))
@@ -3578,7 +3591,7 @@ def string_to_sign(canonical: str, stamp: str, scope: str) -> str:
 
 
 def signature(secret: str, scope: str, to_sign: str) -> str:
-    """Step 3: a key for each part of the scope, made by the one before."""
+    """Step 3: each part of the scope makes a key from the key before."""
     key = b"AWS4" + secret.encode()
     for part in (*scope.split("/"), to_sign):
         digest = hmac.new(key, part.encode(), "sha256")
@@ -3587,14 +3600,15 @@ def signature(secret: str, scope: str, to_sign: str) -> str:
 
 
 def authorization(key: str, scope: str, signed: str, proof: str) -> str:
-    """Step 4: what the header says."""
+    """Step 4: the value of the Authorization header."""
     return f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={signed}, Signature={proof}"
 
 
 class Signer(NamedTuple):
-    """Signs a request at the moment when it is sent: a signature is stale after 15 minutes.
+    """Signs a request when it is sent, because a signature expires after 15 minutes.
 
-    `payload` is the SHA-256 of the body; on https TLS protects it.  `skew`: seconds by which the host's clock is before ours.
+    `payload` is the SHA-256 of the body; with https TLS protects the body instead.  `skew`: seconds
+    by which the host's clock is ahead.
     """
 
     credentials: Credentials
@@ -3604,27 +3618,23 @@ class Signer(NamedTuple):
     skew: float = 0.0
 
     def sign(self, request: Request, now: float) -> tuple[Header, ...]:
-        stamp = self.stamp(now)
-        token = (
-            (("x-amz-security-token", self.credentials.token),) if self.credentials.token else ()
-        )
-        own = (("x-amz-date", stamp), ("x-amz-content-sha256", self.payload), *token)
+        stamp, keys = self.stamp(now), self.credentials
+        own = [("x-amz-date", stamp), ("x-amz-content-sha256", self.payload)]
+        if keys.token:
+            own.append(("x-amz-security-token", keys.token))
         signed, proof = self.proof(request.method, request.url, (*request.headers, *own), stamp)
-        return (
-            *own,
-            (
-                "Authorization",
-                authorization(self.credentials.key, self.scope(stamp), signed, proof),
-            ),
-        )
+        return (*own, ("Authorization", authorization(keys.key, self.scope(stamp), signed, proof)))
 
     def presigned(self, url: str, seconds: int, now: float) -> str:
-        """A URL with which anybody can GET the object for so many seconds (at most a week)."""
+        """A URL that everyone can GET for so many seconds (at most a week)."""
         stamp = self.stamp(now)
         fields = {
-            "X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Credential": f"{self.credentials.key}/{self.scope(stamp)}",
-            "X-Amz-Date": stamp, "X-Amz-Expires": str(seconds), "X-Amz-SignedHeaders": "host",
-        }  # fmt: skip
+            "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+            "X-Amz-Credential": f"{self.credentials.key}/{self.scope(stamp)}",
+            "X-Amz-Date": stamp,
+            "X-Amz-Expires": str(seconds),
+            "X-Amz-SignedHeaders": "host",
+        }
         if self.credentials.token:
             fields["X-Amz-Security-Token"] = self.credentials.token
         url += "?" + "&".join(f"{name}={uri_encoded(value)}" for name, value in fields.items())
@@ -3636,12 +3646,10 @@ class Signer(NamedTuple):
         """The names of the signed headers, and the signature."""
         target, scope = parse_target(url), self.scope(stamp)
         path, _, query = target.path.partition("?")
-        canonical, signed = canonical_request(
-            method, path, query, (("host", target.netloc()), *headers), self.payload
-        )
-        return signed, signature(
-            self.credentials.secret, scope, string_to_sign(canonical, stamp, scope)
-        )
+        headers = (("host", target.netloc()), *headers)
+        canonical, signed = canonical_request(method, path, query, headers, self.payload)
+        to_sign = string_to_sign(canonical, stamp, scope)
+        return signed, signature(self.credentials.secret, scope, to_sign)
 
     def stamp(self, now: float) -> str:
         return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now + self.skew))
@@ -3650,11 +3658,11 @@ class Signer(NamedTuple):
         return f"{stamp[:8]}/{self.region}/{self.service}/aws4_request"
 
 
-# -- what the AWS tools know: environment, files, and whoever gives out keys
+# -- the credentials and settings of the AWS tools: environment, files, services
 
 
 Sections = Mapping[str, Mapping[str, str]]
-REGION = "[A-Za-z0-9-]{1,63}"  # OpenStack's is RegionOne
+REGION = "[A-Za-z0-9-]{1,63}"  # "RegionOne" in OpenStack
 
 
 class Aws:
@@ -3669,48 +3677,37 @@ class Aws:
         self.name = named or "default"
         self.profile = self.profile_of(self.name)
         if named and not self.profile:
-            raise not_configured(
-                f"AWS_PROFILE is {printable(named)!r}, and no file has such a profile"
-            )
+            raise not_configured(f"AWS_PROFILE: profile {printable(named)!r} not found")
 
     def profile_of(self, name: str) -> Mapping[str, str]:
-        section = self.config.get(f"profile {name}") or (
-            self.config.get(name) if name == "default" else None
-        )
+        section = self.config.get(f"profile {name}")
+        if name == "default" and not section:
+            section = self.config.get(name)
         return {**(section or {}), **self.shared.get(name, {})}
 
     def configured_region(self) -> str:
-        region = (
-            self.settings.get("AWS_REGION")
-            or self.settings.get("AWS_DEFAULT_REGION")
-            or self.profile.get("region", "")
-        )
+        by_setting = self.settings.get("AWS_REGION") or self.settings.get("AWS_DEFAULT_REGION")
+        region = by_setting or self.profile.get("region", "")
         if region and not re.fullmatch(REGION, region):
-            hint = "AWS_REGION is like eu-central-1"
-            raise not_configured(
-                f"{printable(region)!r} {flaw(region) or 'is not a valid region'}", hint
-            )
+            reason = f"{printable(region)!r} {flaw(region) or 'is not a valid region'}"
+            raise not_configured(reason, "AWS_REGION is like eu-central-1")
         return region
 
     def region(self) -> str:
         return self.configured_region() or "us-east-1"
 
     def endpoint(self, service: str) -> str:
-        """The URL that replaces Amazon's own, or nothing."""
+        """The URL that replaces Amazon's own, or ""."""
         services = self.config.get(f"services {self.profile.get('services')}", {})
         own = nested(services.get(service, ""))
         names = (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL")
-        places = [
-            *((name, self.settings.get(name)) for name in names),
-            (f"endpoint_url of {service}", own.get("endpoint_url")),
-        ]
-        name, url = next(
-            (pair for pair in places if pair[1]), ("endpoint_url", self.profile.get("endpoint_url"))
-        )
-        ignored = self.settings.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or self.profile.get(
-            "ignore_configured_endpoint_urls"
-        )
-        if not url or parse_bool(ignored or ""):
+        urls = {name: self.settings.get(name) for name in names}
+        urls[f"endpoint_url of {service}"] = own.get("endpoint_url")
+        urls["endpoint_url"] = self.profile.get("endpoint_url")
+        name, url = next((item for item in urls.items() if item[1]), ("", ""))
+        by_setting = self.settings.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+        ignored = by_setting or self.profile.get("ignore_configured_endpoint_urls") or ""
+        if not url or parse_bool(ignored):
             return ""
         base = check_endpoint(name, url)
         if service == "s3":
@@ -3718,7 +3715,7 @@ class Aws:
         return base
 
     def check_bucket_free(self, name: str, url: str) -> None:
-        """R2 and Spaces show the URL of a bucket, to which the bucket's name would be added once more."""
+        """Reject the URL of a bucket, which R2 and Spaces show: its name would be there twice."""
         bucket = re.escape(self.settings.get("AWS_S3_BUCKET") or "/")
         mended = re.sub(f"/{bucket}$", "", url)
         other = ""
@@ -3726,44 +3723,45 @@ class Aws:
             mended = re.sub(rf"://{bucket}\.", "://", url)
             other = ", or AWS_S3_PATH_STYLE=true if that is the server's name"
         if mended != url:
-            raise not_configured(
-                f"{name} contains the bucket already", f"set {name}={mended}{other}"
-            )
+            hint = f"set {name}={mended}{other}"
+            raise not_configured(f"{name} contains the bucket already", hint)
 
     def path_style(self) -> Optional[bool]:
-        """Whether the bucket is to stand in the path; None if neither setting nor file says so."""
+        """Whether the bucket belongs into the path; None if neither setting nor file says so."""
         style = nested(self.profile.get("s3", "")).get("addressing_style", "")
-        known = {"path": "yes", "virtual": "no"}
-        wish = self.settings.get("AWS_S3_PATH_STYLE") or known.get(style)
+        by_profile = {"path": "yes", "virtual": "no"}.get(style)
+        wish = self.settings.get("AWS_S3_PATH_STYLE") or by_profile
         return parse_bool(wish) if wish else None
 
     def credentials(self) -> Credentials:
-        """The first that there are, in the order of the AWS tools; NotConfigured if there are none."""
+        """The first credentials in the order of the AWS tools; raises NotConfigured without any."""
         role = self.settings.get("AWS_ROLE_ARN")
         if role and not self.settings.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
             return self.assume_role({"role_arn": role}, self.first_available())
         return self.first_available()
 
     def first_available(self) -> Credentials:
-        for way in (
-            self.from_environment,
-            self.from_profile,
-            self.from_container,
-            self.from_imds,
-        ):
+        ways = (self.from_environment, self.from_profile, self.from_container, self.from_imds)
+        for way in ways:
             credentials = way()
             if credentials:
                 return credentials
         raise not_configured(*NO_KEYS)
 
     def only_a_role(self) -> bool:
-        """Whether nothing but the role of this machine can give keys, if it has one."""
+        """Whether only the role of this machine can have credentials, if it has one."""
         configured = {name for name in self.settings if self.settings[name]} | set(self.profile)
         return not configured & {
-            "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI", "aws_access_key_id", "role_arn", "credential_process",
-            "sso_account_id", "login_session",
-        }  # fmt: skip
+            "AWS_ACCESS_KEY_ID",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "aws_access_key_id",
+            "role_arn",
+            "credential_process",
+            "sso_account_id",
+            "login_session",
+        }
 
     def from_environment(self) -> Optional[Credentials]:
         names = (
@@ -3780,31 +3778,32 @@ class Aws:
         return parse_credentials(self.settings, "the environment", names)
 
     def from_profile(self) -> Optional[Credentials]:
-        """The keys of the profile; a browser, a code, a refresh and more than one role are for the AWS CLI."""
+        """The keys of the profile.
+
+        The AWS CLI does what needs a browser, a code, a refresh or more than one role.
+        """
         profile, source = self.profile, self.profile.get("source_profile", "")
         if "role_arn" in profile and (source or "credential_source" in profile):
             chained = source != self.name and "role_arn" in self.profile_of(source)
             if "mfa_serial" in profile or chained or self.signs_on(source):
                 return self.from_cli()
             return self.assume_role(profile, self.source_credentials(profile))
-        names = {
-            "web_identity_token_file": "AWS_WEB_IDENTITY_TOKEN_FILE",
-            "role_arn": "AWS_ROLE_ARN",
-        }
-        values = {
-            key: self.settings[name] for key, name in names.items() if self.settings.get(name)
-        }
+        names = (
+            ("web_identity_token_file", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+            ("role_arn", "AWS_ROLE_ARN"),
+        )
+        values = {key: self.settings[name] for key, name in names if self.settings.get(name)}
         if "web_identity_token_file" in {**profile, **values}:
             return self.web_identity({**profile, **values})
         return self.from_cli() if self.signs_on(self.name) else self.own_keys(self.name)
 
     def signs_on(self, name: str) -> bool:
-        """Whether a profile means `aws sso login`, or `aws login`: the credentials file comes before the latter."""
+        """Whether a profile needs `aws sso login`, or `aws login` (unless it has static keys)."""
         profile, static = self.profile_of(name), "aws_access_key_id" in self.shared.get(name, {})
         return "sso_account_id" in profile or ("login_session" in profile and not static)
 
     def from_cli(self) -> Credentials:
-        """What the AWS CLI (2.9 or newer) makes of the profile: it refreshes, asks for codes, and has a cache."""
+        """The keys from the AWS CLI (2.9 or newer), which refreshes, prompts and caches."""
         name = shlex.quote(self.name)
         command = f"aws configure export-credentials --profile {name} --format process"
         try:
@@ -3813,7 +3812,7 @@ class Aws:
             raise not_configured(str(error), command) from error
 
     def own_keys(self, name: str) -> Optional[Credentials]:
-        """All of one file, that of the credentials first: what stands in two does not belong together."""
+        """The keys of one file, the credentials file first: files are not mixed."""
         profile, shared = self.profile_of(name), self.shared.get(name, {})
         fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
         if "credential_process" in profile and fields[0] not in shared:
@@ -3827,7 +3826,7 @@ class Aws:
         return parse_credentials(keys, who, fields) if fields[0] in keys else None
 
     def source_credentials(self, profile: Mapping[str, str]) -> Credentials:
-        """The keys with which a role is assumed; a profile that names itself has them itself."""
+        """The keys for assuming a role; a profile may name itself as their source."""
         source, service = profile.get("source_profile", ""), profile.get("credential_source", "")
         by = {
             "Environment": self.from_environment,
@@ -3836,23 +3835,17 @@ class Aws:
         }
         keys = self.own_keys(source) if source else by.get(service, lambda: None)()
         if not keys:
-            raise not_configured(
-                f"{printable(source or service)}, from which a role is to be assumed, has no credentials"
-            )
+            raise not_configured(f"{printable(source or service)}: no credentials for the role")
         return keys
 
     def ask(
         self, who: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any
     ) -> Response:
-        """Raises NotConfigured if there is no good answer."""
+        """Send a request for keys; raises NotConfigured if that fails."""
         if not all(re.fullmatch("[ -~]*", value) for _, value in headers):
-            raise not_configured(
-                f"the token for {who} is none: it holds other characters than ASCII"
-            )
+            raise not_configured(f"the token for {who} contains an invalid character")
+        request = Request(method, url, headers, idempotent=True, error_reader=keys_error, **more)
         try:
-            request = Request(
-                method, url, headers, idempotent=True, error_reader=keys_refusal, **more
-            )
             return self.send(request)  # type: ignore[no-any-return]
         except UploadError as error:
             raise not_configured(f"{who}: no credentials: {error}", error.hint) from error
@@ -3860,22 +3853,18 @@ class Aws:
     def sts(
         self, action: str, fields: Mapping[str, str], credentials: Optional[Credentials]
     ) -> Credentials:
-        """Asks the Security Token Service for temporary keys (API version 2011-06-15)."""
+        """Temporary keys from the Security Token Service (API version 2011-06-15)."""
         region, who = self.region(), "the Security Token Service"
-        body = urllib.parse.urlencode(
-            {"Action": action, "Version": "2011-06-15", **fields}
-        ).encode()
-        signer = (
-            Signer(credentials, region, hashlib.sha256(body).hexdigest(), "sts").sign
-            if credentials
-            else None
-        )
+        form_data = {"Action": action, "Version": "2011-06-15", **fields}
+        body = urllib.parse.urlencode(form_data).encode()
+        auth = None
+        if credentials:
+            auth = Signer(credentials, region, hashlib.sha256(body).hexdigest(), "sts").sign
         headers = (("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),)
         url = self.endpoint("sts") or f"https://sts.{region}.{dns_suffix(region)}"
-        answer = self.ask(who, "POST", url + "/", headers, body=(body,), auth=signer)
-        return parse_credentials(
-            {name: xml_text(answer, name) for name in SESSION_KEYS}, who, SESSION_KEYS
-        )
+        response = self.ask(who, "POST", url + "/", headers, body=(body,), auth=auth)
+        values = {name: xml_text(response, name) for name in SESSION_KEYS}
+        return parse_credentials(values, who, SESSION_KEYS)
 
     def assume_role(self, profile: Mapping[str, str], base: Credentials) -> Credentials:
         more = {"DurationSeconds": "duration_seconds", "ExternalId": "external_id"}
@@ -3883,74 +3872,59 @@ class Aws:
         return self.sts("AssumeRole", {**self.role(profile), **fields}, base)
 
     def role(self, profile: Mapping[str, str]) -> dict[str, str]:
-        session = (
-            profile.get("role_session_name")
-            or self.settings.get("AWS_ROLE_SESSION_NAME")
-            or "twat-fs"
-        )
-        return {"RoleArn": profile["role_arn"], "RoleSessionName": session}
+        session = profile.get("role_session_name") or self.settings.get("AWS_ROLE_SESSION_NAME")
+        return {"RoleArn": profile["role_arn"], "RoleSessionName": session or "twat-fs"}
 
     def web_identity(self, profile: Mapping[str, str]) -> Credentials:
-        """The token that Kubernetes or a CI service has put into a file."""
+        """The keys for a token that Kubernetes or a CI service has written into a file."""
         if "role_arn" not in profile:
             raise not_configured("AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not")
         token = {"WebIdentityToken": text_file(profile["web_identity_token_file"])}
         return self.sts("AssumeRoleWithWebIdentity", {**self.role(profile), **token}, None)
 
     def from_container(self) -> Optional[Credentials]:
-        """What ECS, EKS and others hand to a container."""
+        """The keys that ECS, EKS and others provide to a container."""
         relative = self.settings.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
-        url = (
-            "http://169.254.170.2" + relative
-            if relative
-            else self.settings.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-        )
+        url = self.settings.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        if relative:
+            url = "http://169.254.170.2" + relative
         if not url:
             return None
         try:
             target = parse_target(url)
         except NoLink as error:
             raise not_configured(f"AWS_CONTAINER_CREDENTIALS_FULL_URI is {error}") from None
-        if target.scheme != "https" and not (
-            is_loopback(target.host) or target.host in CONTAINER_HOSTS
-        ):
-            raise not_configured(
-                "AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine"
-            )
+        local = is_loopback(target.host) or target.host in CONTAINER_HOSTS
+        if target.scheme != "https" and not local:
+            reason = "AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine"
+            raise not_configured(reason)
         path = self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         token = text_file(path) if path else self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-        headers = (("Authorization", token),) if token else ()
-        return parse_credentials(
-            json_object(self.ask("the container", "GET", url, headers, time_limit=2.0).body),
-            "the container",
-        )
+        headers, who = (("Authorization", token),) if token else (), "the container"
+        response = self.ask(who, "GET", url, headers, time_limit=2.0)
+        return parse_credentials(json_object(response.body), who)
 
     def from_imds(self) -> Optional[Credentials]:
-        """The role of an EC2 machine (IMDSv2); elsewhere nobody answers, and a second is all that it may cost."""
+        """The keys of an EC2 machine (IMDSv2), whose service responds within a second."""
         if parse_bool(self.settings.get("AWS_EC2_METADATA_DISABLED", "")):
             return None
-        base = (
-            self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
-        ).rstrip("/") + "/latest/"
-        who, roles = "the machine", base + "meta-data/iam/security-credentials/"
+        server = self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
+        base, who = server.rstrip("/") + "/latest/", "the machine"
+
+        def ask(method: str, path: str, *headers: Header) -> Response:
+            return self.ask(who, method, base + path, headers, time_limit=1.0)
+
+        roles = "meta-data/iam/security-credentials/"
         try:
-            token = self.ask(
-                who,
-                "PUT",
-                base + "api/token",
-                (("X-aws-ec2-metadata-token-ttl-seconds", "21600"),),
-                time_limit=1.0,
-            )
-            session = (("X-aws-ec2-metadata-token", header_value(token.text().strip(), token)),)
-            role = self.ask(who, "GET", roles, session, time_limit=1.0).text().partition("\n")[0]
-            return parse_credentials(
-                json_object(
-                    self.ask(who, "GET", roles + quote_segment(role), session, time_limit=1.0).body
-                ),
-                who,
-            )
+            token = ask("PUT", "api/token", ("X-aws-ec2-metadata-token-ttl-seconds", "21600"))
+            session = ("X-aws-ec2-metadata-token", header_value(token.text().strip(), token))
+            role = ask("GET", roles, session).text().partition("\n")[0]
+            keys = ask("GET", roles + quote_segment(role), session)
         except (NotConfigured, NoLink):
             return None
+        with contextlib.suppress(NotConfigured):
+            return parse_credentials(json_object(keys.body), who)
+        return None
 
 
 NO_KEYS = (
@@ -3960,8 +3934,8 @@ NO_KEYS = (
 CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 
 
-def keys_refusal(response: Response) -> Optional[UploadError]:
-    """Of a refusal only its message is repeated: the rest may be a secret."""
+def keys_error(response: Response) -> Optional[UploadError]:
+    """The error with its message only: the rest of the response may be a secret."""
     status, shown = response.status, response.redacted()
     message = xml_text(shown, "Message") or json_message(shown.text())
     reason = f"{status} {phrase(status)}: {printable(message)}".rstrip(": ")
@@ -3974,7 +3948,7 @@ def not_configured(what: str, hint: str = "") -> NotConfigured:
 
 
 def check_endpoint(name: str, url: str) -> str:
-    """The URL of a server that this setting names."""
+    """The URL of the server in a setting; raises NotConfigured."""
     with contextlib.suppress(NoLink):
         if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
             return base_url(url)
@@ -3985,7 +3959,7 @@ def check_endpoint(name: str, url: str) -> str:
 
 
 def flaw(value: str) -> str:
-    """What is often written around a value, and taken by the AWS tools as a part of it."""
+    """What people write around a value, and the AWS tools read as a part of it."""
     if re.search(r"\s[#;]", value):
         return "has a comment behind it"
     return "is in quotes" if re.fullmatch("([\"']).*\\1", value) else ""
@@ -4005,21 +3979,21 @@ def dns_suffix(region: str) -> str:
 
 
 def read_ini(path: str) -> Sections:
-    """The sections of a file of the AWS tools; none if there is no such file, NotConfigured with the line if it is broken."""
+    """The sections of a file of the AWS tools; none without the file.
+
+    Raises NotConfigured with the number of an invalid line.
+    """
     if not os.path.exists(os.path.expanduser(path)):
         return {}
-    parser = configparser.RawConfigParser(default_section=None, strict=False)  # type: ignore[call-overload]
+    no_default: Any = None
+    parser = configparser.RawConfigParser(default_section=no_default, strict=False)
     try:
         parser.read_string(text_file(path))
-    except (
-        configparser.Error
-    ) as error:  # its own words would repeat the line, and that may be a secret
+    except configparser.Error as error:  # its message repeats the line, which may be a secret
         errors = getattr(error, "errors", None)
         line = errors[0][0] if errors else getattr(error, "lineno", "?")
-        raise not_configured(
-            f"{printable(path)}: line {line} is invalid",
-            "it is [SECTION] or NAME = VALUE",
-        ) from None
+        reason = f"{printable(path)}: line {line} is invalid"
+        raise not_configured(reason, "expected [SECTION] or NAME = VALUE") from None
     return {
         " ".join(re.sub("[\"']", "", name).split()): dict(parser.items(name))
         for name in parser.sections()
@@ -4027,7 +4001,7 @@ def read_ini(path: str) -> Sections:
 
 
 def text_file(path: str) -> str:
-    """A small file; Windows' editors write UTF-16, or a byte order mark before UTF-8."""
+    """The text of a small file; editors of Windows write UTF-16, or UTF-8 with a BOM."""
     try:
         with open(os.path.expanduser(path), "rb") as file:
             data = file.read(MiB)
@@ -4038,7 +4012,7 @@ def text_file(path: str) -> str:
 
 
 def json_object(text: Union[str, bytes]) -> dict[str, Any]:
-    """The object that is written there in JSON; an empty one foreverything else."""
+    """The JSON object in a text; {} for anything else."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -4047,19 +4021,16 @@ def json_object(text: Union[str, bytes]) -> dict[str, Any]:
 
 
 def parse_timestamp(text: object) -> Optional[float]:
-    """A time as ISO 8601 (without a zone it is UTC) in seconds since 1970."""
-    with contextlib.suppress(ValueError):  # a month 13
-        match = re.match(
-            r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?",
-            str(text),
-            re.ASCII,
-        )
-        if match:
-            *moment, sign, hours, minutes = match.groups("0")
-            east = int(hours) * HOUR + int(minutes) * MINUTE
-            return float(
-                calendar.timegm((*map(int, moment), 0, 0, 0)) + (east if sign == "-" else -east)
-            )
+    """Seconds since 1970 of a time in ISO 8601, in UTC if it has no zone; None if invalid."""
+    pattern = r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?"
+    match = re.match(pattern, str(text), re.ASCII)
+    if not match:
+        return None
+    *date, sign, hours, minutes = match.groups("0")
+    east = int(hours) * HOUR + int(minutes) * MINUTE
+    with contextlib.suppress(ValueError):  # month 13
+        utc = calendar.timegm((*map(int, date), 0, 0, 0))
+        return float(utc + east if sign == "-" else utc - east)
     return None
 
 
@@ -4068,7 +4039,7 @@ SESSION_KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
 
 def parse_credentials(data: Any, who: str, names: Sequence[str] = KEYS) -> Credentials:
-    """The keys under these names; NotConfigured, without a word of what there was, if they are none."""
+    """The keys under these names; raises NotConfigured, without repeating the values."""
     fields = data if isinstance(data, Mapping) else {}
     values = [str(fields.get(name) or "").strip() for name in names[:3]]
     for name, value in zip(names, values):
@@ -4081,7 +4052,10 @@ def parse_credentials(data: Any, who: str, names: Sequence[str] = KEYS) -> Crede
 
 
 def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credentials:
-    """The keys that a program prints (docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html)."""
+    """The keys that a program prints.
+
+    docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
+    """
     try:
         done = subprocess.run(
             command if os.name == "nt" else shlex.split(command),  # Windows splits it itself
@@ -4097,7 +4071,7 @@ def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credent
         raise not_configured(f"{who} could not be started: {local_reason(error)}") from error
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
-        # the last line, unless an argument is refused: version 1 of the AWS CLI lists all others below
+        # Usually the last line; version 1 of the AWS CLI prints its commands below the error.
         reason = next((line for line in lines if re.match(r"\S+: error: ", line)), lines[-1])
         raise not_configured(f"{who} failed ({done.returncode}): {printable(reason)}")
     printed = json_object(done.stdout)
@@ -4107,7 +4081,7 @@ def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credent
 
 
 def child_environment() -> dict[str, str]:
-    """Ours, without the folder of libraries that PyInstaller puts before those of the system."""
+    """The environment, without PyInstaller's folder of libraries."""
     variables = dict(os.environ)
     if getattr(sys, "frozen", False):
         for name in LIBRARY_PATHS:
@@ -4118,47 +4092,45 @@ def child_environment() -> dict[str, str]:
 
 
 LIBRARY_PATHS = "LD_LIBRARY_PATH DYLD_LIBRARY_PATH DYLD_FRAMEWORK_PATH".split()
-PROCESS_TIME = 60.0  # seconds; it may ask an agent, a device, or a person for a code
+PROCESS_TIME = 60.0  # seconds; the program may wait for a person or a device
 
 
 # -- the bucket
 
 
-S3_SINGLE = 16 * MiB  # from here on in parts
+S3_SINGLE = 16 * MiB  # larger files are sent in parts
 S3_PART = 16 * MiB
 S3_MAX_PARTS = 10_000
 S3_LIMIT = 50 * 10**12  # since December 2025
 S3_XML = "http://s3.amazonaws.com/doc/2006-03-01/"
-S3_READ = (
-    301,
-    307,
-    *range(400, 408),
-    *range(409, 425),
-    501,
-    507,
-)  # answers that a bucket reads itself
+# Statuses that `Bucket` reads itself.
+S3_READ = (301, 307, *range(400, 408), *range(409, 425), 501, 507)
 S3_BUSY = frozenset(
-    "SlowDown InternalError ServiceUnavailable RequestTimeout Throttling ThrottlingException RequestLimitExceeded"
-    " RequestThrottled BadDigest OperationAborted".split()
+    "SlowDown InternalError ServiceUnavailable RequestTimeout Throttling ThrottlingException"
+    " RequestLimitExceeded RequestThrottled BadDigest OperationAborted".split()
 )
 
 
 def part_size(size: int) -> int:
-    """Of whole MiB, and such that 10,000 parts suffice."""
+    """The size of a part, in whole MiB, so that 10,000 parts are enough."""
     least = -(-size // S3_MAX_PARTS)
     return max(S3_PART, -(-least // MiB) * MiB)
 
 
 def xml_text(response: Response, tag: str) -> str:
-    """The text of the first such element.  The answers are flat, and no XML parser need be trusted with them."""
+    """The text of the first such element, or "".
+
+    The responses are flat, so that no XML parser has to read untrusted text.
+    """
     match = re.search(f"<{tag}>([^<]*)</{tag}>", response.text())
-    return (
-        html.unescape(re.sub(r"&#\w{9,};?", "", match.group(1))).strip() if match else ""
-    )  # int() refuses 4300 digits
+    if not match:
+        return ""
+    short = re.sub(r"&#\w{9,};?", "", match[1])  # int() rejects 4300 digits
+    return html.unescape(short).strip()
 
 
-def s3_refusal(response: Response) -> Optional[UploadError]:
-    """Busy by its code; and the failure that comes with a 200, because the head had to be sent before the end was known."""
+def s3_error(response: Response) -> Optional[UploadError]:
+    """Busy by its code; also the error in a 200, whose head is sent before the result is known."""
     code, status = xml_text(response, "Code"), response.status
     message = refusal_text(response, printable(code))
     if code in S3_BUSY:
@@ -4167,14 +4139,15 @@ def s3_refusal(response: Response) -> Optional[UploadError]:
     return Refused(message, phase="reply", status=status) if code and status == 200 else None
 
 
-# "expecting 'X'" (AWS, Scaleway), "expected: 20261128/X/s3/..." (Garage), "must be one of: X, ..." (R2).
+# "expecting 'X'" (AWS, Scaleway), "expected: 20261128/X/s3/..." (Garage), "must be one of: X, ..."
+# (R2).
 REGION_IN_TEXT = (
     r"\b(?:expecting|expected|in this region|one of):? ['\"]?(?:[0-9]{8}/)?([A-Za-z0-9-]+)"
 )
 
 
 def region_in(response: Response) -> str:
-    """The region that a refusal names: in a header, in an element, or in its words only."""
+    """The region that an error names: in a header, in an element, or in its message only."""
     region = response.headers.get("x-amz-bucket-region") or xml_text(response, "Region")
     message = xml_text(response, "Message")
     match = re.search(REGION_IN_TEXT, message)
@@ -4184,30 +4157,27 @@ def region_in(response: Response) -> str:
 
 
 class State(NamedTuple):
-    """What a bucket's answers may change."""
+    """What the responses of a bucket may change."""
 
     credentials: Credentials
     region: str
-    path_style: bool = True  # the bucket stands in the path, not before the host
-    other_style: str = ""  # what may be tried once if it is asked for
+    path_style: bool = True  # the bucket is in the path, not before the host
+    other_style: str = ""  # tried once if the service asks for it
     skew: float = 0.0
-    crc: bool = True  # the service takes x-amz-checksum-*
+    crc: bool = True  # the service accepts x-amz-checksum-*
     condition: bool = True  # ... and If-None-Match
-    md5: bool = False  # ... and wants Content-MD5
+    md5: bool = False  # ... and requires Content-MD5
 
 
 class Bucket:
-    """A bucket and how it is reached.  What is wrong in a request and can be mended is mended once, and it is sent again."""
+    """A bucket; a request that the service rejects is adapted once, and sent again."""
 
     def __init__(self, settings: Mapping[str, str], send: Send) -> None:
         self.send, self.name, self.aws = send, settings["AWS_S3_BUCKET"], Aws(settings, send)
         self.endpoint = self.aws.endpoint("s3")
-        dns = re.fullmatch(
-            r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name
-        )  # a certificate for *.s3... covers no dots
-        number = re.fullmatch(
-            r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint
-        )  # in front of it no name can stand
+        # A certificate for *.s3... covers no dots, and an address has no subdomains.
+        dns = re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name)
+        number = re.fullmatch(r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint)
         fixed, wish = bool(not dns or number), self.aws.path_style()
         path_style = fixed or (bool(self.endpoint) if wish is None else wish)
         other_style = "" if fixed else "virtual" if path_style else "path"
@@ -4218,86 +4188,105 @@ class Bucket:
     def url(self, key: str) -> str:
         region = self.state.region
         base = self.endpoint or f"https://s3.{region}.{dns_suffix(region)}"
+        path = uri_encoded(key, "/-_.~")
+        if self.state.path_style:
+            return f"{base}/{quote_segment(self.name)}/{path}"
         scheme, _, host = base.partition("://")
-        host_url = (
-            f"{base}/{quote_segment(self.name)}"
-            if self.state.path_style
-            else f"{scheme}://{self.name}.{host}"
-        )
-        return f"{host_url}/{uri_encoded(key, '/-_.~')}"
+        return f"{scheme}://{self.name}.{host}/{path}"
 
     def ask(
-        self, method: str, key: str, query: str = "", headers: tuple[Header, ...] = (), body: Body = (),
-        payload: str = "", crc: Optional[Header] = None, new: bool = False, **more: Any,
-    ) -> Response:  # fmt: skip
-        """The answer, whatever it says; `crc`: for those who know checksums, `new`: only if there is no such object."""
+        self,
+        method: str,
+        key: str,
+        query: str = "",
+        headers: tuple[Header, ...] = (),
+        body: Body = (),
+        payload: str = "",
+        crc: Optional[Header] = None,
+        new: bool = False,
+        **more: Any,
+    ) -> Response:
+        """The response, also an error.
+
+        `payload`: SHA-256 of the body; `crc`: sent unless the service rejects checksums; `new`: do
+        not overwrite an object.
+        """
         payload = payload or hashlib.sha256(b"".join(body)).hexdigest()  # type: ignore[arg-type]
+        url_end = "?" + query if query else ""
         for _ in range(4):
             state = self.state
             extra = [crc] if crc and state.crc else []
             if new and state.condition:
                 extra.append(("If-None-Match", "*"))
-            if method == "PUT" and state.md5:  # of a part: all other bodies are short
+            if method == "PUT" and state.md5:  # of a part: other bodies need none
                 digest = bytes.fromhex(md5_of(body))  # type: ignore[arg-type]
                 extra.append(("Content-MD5", base64.b64encode(digest).decode()))
             request = Request(
-                method, self.url(key) + ("?" + query if query else ""), (*headers, *extra), body,
+                method,
+                self.url(key) + url_end,
+                (*headers, *extra),
+                body,
                 auth=Signer(state.credentials, state.region, payload, skew=state.skew).sign,
-                error_reader=s3_refusal, idempotent=True, accepted_statuses=S3_READ, **more,
-            )  # fmt: skip
+                error_reader=s3_error,
+                idempotent=True,
+                accepted_statuses=S3_READ,
+                **more,
+            )
             response = self.send(request)
             if response.status < 300 or not self.adapt(state, response):
                 break
         return response
 
     def adapt(self, before: State, response: Response) -> bool:
-        """Whether something is known now that was not when the request was made; another thread may have been first."""
-        code, lower_text, now = xml_text(response, "Code"), response.text().lower(), self.state
-        region = region_in(response)
-        if region and region != before.region:
-            now = now._replace(region=region)
-        elif before.other_style and re.search(
-            rf"{before.other_style}[- ]?(style|host)", lower_text
-        ):
-            now = now._replace(path_style=not before.path_style, other_style="")
-        elif (
-            code == "RequestTimeTooSkewed" or "difference between the request time" in lower_text
-        ):  # rclone: AccessDenied
-            theirs = parse_retry_after(response.headers.get("Date"), 0.0)  # after 1970
-            now = (
-                now._replace(skew=theirs - time.time())
-                if theirs and theirs < 1e10 and not before.skew
-                else now
-            )
-        elif code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
-            try:
-                now = now._replace(credentials=self.keys.renew(before.credentials))
-            except NotConfigured as error:  # which would say that nothing was sent
-                raise Refused(
-                    f"the session token has expired, and {error}", phase="reply", hint=error.hint
-                ) from error
-        elif "content-md5" in lower_text and not before.md5:  # B2 with a retention, coolify#4774
-            now = now._replace(md5=True)
-        elif response.status in (400, 501) and ("checksum" in lower_text or "crc32" in lower_text):
-            now = now._replace(crc=False)
-        elif response.status in (400, 501) and (
-            code == "NotImplemented" or "if-none-match" in lower_text
-        ):
-            now = now._replace(condition=False, crc=before.crc and before.condition)
+        """Learn from an error; returns whether the state is new since the request was made.
+
+        Another thread may have learnt first.
+        """
+        changes = self.changes(before, response)
         if self.state == before:
-            self.state = now
+            self.state = self.state._replace(**changes)
         return self.state != before
 
+    def changes(self, before: State, response: Response) -> dict[str, Any]:
+        """The fields of the state that an error asks to change."""
+        code, text, region = (
+            xml_text(response, "Code"),
+            response.text().lower(),
+            region_in(response),
+        )
+        style = rf"{before.other_style}[- ]?(style|host)"
+        if region and region != before.region:
+            return {"region": region}
+        if before.other_style and re.search(style, text):
+            return {"path_style": not before.path_style, "other_style": ""}
+        # rclone says AccessDenied for a wrong clock.
+        if code == "RequestTimeTooSkewed" or "difference between the request time" in text:
+            theirs = parse_retry_after(response.headers.get("Date"), 0.0)  # since 1970
+            valid = theirs and theirs < 1e10 and not before.skew
+            return {"skew": theirs - time.time()} if theirs and valid else {}
+        if code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
+            try:
+                return {"credentials": self.keys.renew(before.credentials)}
+            except NotConfigured as error:  # it would say that nothing was sent
+                reason = f"the session token has expired, and {error}"
+                raise Refused(reason, phase="reply", hint=error.hint) from error
+        if "content-md5" in text and not before.md5:  # B2 with a retention, coolify#4774
+            return {"md5": True}
+        if response.status not in (400, 501):
+            return {}
+        if "checksum" in text or "crc32" in text:
+            return {"crc": False}
+        if code == "NotImplemented" or "if-none-match" in text:
+            return {"condition": False, "crc": before.crc and before.condition}
+        return {}
+
     def raise_for_status(self, response: Response, key: str) -> Response:
-        """The answer if it is a success; raises what went wrong, and what to do, if not."""
+        """The response if it is a success; raises Refused or Busy with a hint if not."""
         status = response.status
         if status < 300:
             return response
-        code = xml_text(response, "Code") or {
-            412: "PreconditionFailed",
-            403: "AccessDenied",
-            404: "NoSuchBucket",
-        }.get(status, "")
+        codes = {412: "PreconditionFailed", 403: "AccessDenied", 404: "NoSuchBucket"}
+        code = xml_text(response, "Code") or codes.get(status, "")
         error_class = Busy if code == "ConditionalRequestConflict" else Refused
         unknown = "check the permissions of KEYS" if status in (401, 403) else ""
         reason, hint = S3_ERRORS.get(code, ("", unknown))
@@ -4316,42 +4305,35 @@ class Bucket:
         raise error_class(reason, phase="reply", status=status, hint=hint.replace("KEYS", keys))
 
     def put(self, key: str, query: str, part: Content, **more: Any) -> Response:
-        """Stores a part and compares what the service says of it: its CRC-32, or else its MD5, which is mostly the ETag."""
+        """Store a part, and compare the CRC-32 in the response, or the MD5, mostly in the ETag."""
         sha256, crc = digests(part, self.url(key).startswith("http:"), self.state.crc)
+        payload = sha256 or "UNSIGNED-PAYLOAD"
         header = ("x-amz-checksum-crc32", crc) if crc else None
-        answer = self.ask(
-            "PUT",
-            key,
-            query,
-            body=part,
-            payload=sha256 or "UNSIGNED-PAYLOAD",
-            crc=header,
-            **more,
-        )
-        theirs = answer.headers.get("x-amz-checksum-crc32")
-        if answer.status < 300 and (theirs != crc if theirs and crc else other_md5(answer, part)):
-            raise NotVerified(
-                f"{self.name}: checksum mismatch; the stored file differs", phase="proof"
-            )
-        return answer
+        response = self.ask("PUT", key, query, body=part, payload=payload, crc=header, **more)
+        theirs = response.headers.get("x-amz-checksum-crc32")
+        differs = theirs != crc if theirs and crc else other_md5(response, part)
+        if response.status < 300 and differs:
+            reason = "checksum mismatch; the stored file differs"
+            raise NotVerified(f"{self.name}: {reason}", phase="proof")
+        return response
 
     def probe(self, key: str) -> Optional[Response]:
-        """The first byte of an object, if it is there and we may see it; HEAD would not say what it does not like."""
+        """The first byte of an object, None if it is missing; errors of HEAD would have no text."""
         response = self.ask("GET", key, headers=(("Range", "bytes=0-0"),), max_response=64 * KiB)
         return response if response.status in (200, 206, 416) else None
 
     def already_stored(
         self, response: Response, key: str, source: Source, parts: bytes = b""
     ) -> bool:
-        """Whether this no is about what we have done ourselves: the answer before was a yes, and was lost."""
-        stored = (
-            self.probe(key) if response.status in (404, 409, 412) and response.tries > 1 else None
-        )
+        """Whether a conflict was caused by our own earlier upload whose response was lost."""
+        if response.tries == 1 or response.status not in (404, 409, 412):
+            return False
+        stored = self.probe(key)
         etag = str(stored.headers.get("ETag", "")).strip('"').lower() if stored else ""
-        return bool(etag) and (etag == etag_of_parts(parts) or etag == md5_of(source.body))
+        return bool(etag) and etag in (etag_of_parts(parts), md5_of(source.body))
 
 
-S3_ERRORS = {  # code: what it means, and what to do
+S3_ERRORS = {  # code: message and hint
     "PreconditionFailed": (
         "PLACE already exists",
         "--force overwrites it, --unique gives another name",
@@ -4361,14 +4343,8 @@ S3_ERRORS = {  # code: what it means, and what to do
         "no permission to write PLACE",
         "the key needs s3:PutObject (and s3:AbortMultipartUpload); check KEYS",
     ),
-    "InvalidAccessKeyId": (
-        "unknown access key",
-        "check KEYS and the endpoint",
-    ),
-    "SignatureDoesNotMatch": (
-        "the secret does not match the access key",
-        "check KEYS",
-    ),
+    "InvalidAccessKeyId": ("unknown access key", "check KEYS and the endpoint"),
+    "SignatureDoesNotMatch": ("the secret does not match the access key", "check KEYS"),
     "ExpiredToken": ("the session token has expired", "get new temporary credentials"),
     "InvalidToken": (
         "invalid session token",
@@ -4379,22 +4355,18 @@ S3_ERRORS = {  # code: what it means, and what to do
     "PermanentRedirect": ("BUCKET is in another region", "set AWS_REGION"),
     "QuotaExceeded": ("BUCKET is full", "delete something there"),
     "XMinioStorageFull": ("the storage is full", "delete something there"),
-    "EntityTooLarge": (
-        "file too large for this service",
-        "see the limits of the service",
-    ),
+    "EntityTooLarge": ("file too large for this service", "see the limits of the service"),
 }
 
 
 def digests(part: Content, sha256: bool, crc32: bool) -> tuple[str, str]:
-    """SHA-256 (hex) and CRC-32 (base64) of what will be sent, as far as wanted, read ahead once."""
+    """SHA-256 (hex) and CRC-32 (base64) of a part, which is read once; "" if not wanted."""
     digest, crc = hashlib.sha256(), 0
     for data in read_body(part) if sha256 or crc32 else ():
         crc = zlib.crc32(data, crc) if crc32 else 0
         digest.update(data if sha256 else b"")
-    return digest.hexdigest() if sha256 else "", base64.b64encode(
-        crc.to_bytes(4, "big")
-    ).decode() if crc32 else ""
+    crc_text = base64.b64encode(crc.to_bytes(4, "big")).decode()
+    return digest.hexdigest() if sha256 else "", crc_text if crc32 else ""
 
 
 def md5_of(part: Content) -> str:
@@ -4402,12 +4374,14 @@ def md5_of(part: Content) -> str:
 
 
 def other_md5(response: Response, part: Content) -> bool:
-    """Whether the ETag is the MD5 of other bytes; where the service encrypts by a key of its own it is none."""
+    """Whether the ETag is the MD5 of other bytes.
+
+    It is no MD5 where the service encrypts with a key of its own.
+    """
     etag = str(response.headers.get("ETag", "")).strip('"').lower()
-    foreign = any(
-        name.lower().startswith("x-amz-server-side-encryption") for name in response.headers
-    )
-    return bool(re.fullmatch("[0-9a-f]{32}", etag)) and not foreign and etag != md5_of(part)
+    names = " ".join(response.headers).lower()
+    is_md5 = re.fullmatch("[0-9a-f]{32}", etag) and "x-amz-server-side-encryption" not in names
+    return bool(is_md5) and etag != md5_of(part)
 
 
 def s3(source: Source, options: UploadOptions, send: Send) -> Link:
@@ -4419,20 +4393,19 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
             hint="--name and --remote-path give a shorter one",
         )
     s3_end(bucket, options, options.expire or options.keep or 0)  # before anything is sent
-    if (
-        not options.force and bucket.endpoint and bucket.probe(key)
-    ):  # not all the others know If-None-Match
+    # Not all services other than AWS support If-None-Match.
+    if not options.force and bucket.endpoint and bucket.probe(key):
         bucket.raise_for_status(Response(412, {}, b"", ""), key)
     store = s3_put if source.size < S3_SINGLE else s3_parts
     try:
         store(bucket, source, key, options)
-    except Busy as error:  # two wrote there at the same time; AWS: begin anew
+    except Busy as error:  # two clients wrote at the same time: AWS says to begin anew
         if error.status != 409:
             raise
         store(bucket, source, key, options)
     link = s3_link(bucket, key, options)
     if {".", ".."} & set(key.split("/")):
-        odd = "no browser opens the link, and curl needs --path-as-is: a folder of its key is called . or .."
+        odd = "browsers cannot open the link, curl needs --path-as-is: its key has a folder . or .."
         link = link._replace(warning="; ".join(filter(None, (odd, link.warning))))
     return link
 
@@ -4446,14 +4419,11 @@ def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> 
 
 
 def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> None:
-    """Parts that leave some at a time; after a failure nothing stays there that somebody would pay for."""
-    headers, crc = (
-        (("Content-Type", type_with_charset(key, source.body)),),
-        ("x-amz-checksum-algorithm", "CRC32"),
-    )
-    begun = bucket.raise_for_status(
-        bucket.ask("POST", key, "uploads=", headers=headers, crc=crc), key
-    )
+    """Upload in parallel parts; after a failure delete them, because they cost money."""
+    headers = (("Content-Type", type_with_charset(key, source.body)),)
+    crc = ("x-amz-checksum-algorithm", "CRC32")
+    begun = bucket.ask("POST", key, "uploads=", headers=headers, crc=crc)
+    bucket.raise_for_status(begun, key)
     upload_id, stop = xml_text(begun, "UploadId"), threading.Event()
     if not upload_id:
         raise no_link(begun)
@@ -4464,12 +4434,11 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
             functools.partial(s3_part, bucket, key, n, query, part, stop)
             for n, part in enumerate(slices, 1)
         ]
-        part_xml = [xml for _, xml in sorted(parallel(jobs, options.jobs, stop))]
-        manifest = f'<CompleteMultipartUpload xmlns="{S3_XML}">{"".join(part_xml)}</CompleteMultipartUpload>'.encode()
-        headers = (("Content-Type", "application/xml"),)
-        response = bucket.ask(
-            "POST", key, query, headers=headers, body=(manifest,), new=not options.force
-        )
+        part_xml = "".join(xml for _, xml in sorted(parallel(jobs, options.jobs, stop)))
+        tag = "CompleteMultipartUpload"
+        manifest = f'<{tag} xmlns="{S3_XML}">{part_xml}</{tag}>'.encode()
+        headers, new = (("Content-Type", "application/xml"),), not options.force
+        response = bucket.ask("POST", key, query, headers=headers, body=(manifest,), new=new)
         if not bucket.already_stored(response, key, source, manifest):
             bucket.raise_for_status(response, key)
     except BaseException:
@@ -4479,84 +4448,70 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
 
 
 def etag_of_parts(manifest: bytes) -> str:
-    """The ETag of an object that was stored in these parts, where the ETags of the parts are their MD5s."""
+    """The ETag of an object in parts, if the ETags of the parts are their MD5s."""
     md5s = re.findall(b"<etag>(?:&quot;)?([0-9a-f]{32})[&<]", manifest.lower())
-    return f"{hashlib.md5(bytes.fromhex(b''.join(md5s).decode()), usedforsecurity=False).hexdigest()}-{len(md5s)}"
+    joined = bytes.fromhex(b"".join(md5s).decode())
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
 def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Content, stop: Any) -> str:
-    """Sends a part; what the last request must say of it."""
-    answer = bucket.raise_for_status(
-        bucket.put(key, f"partNumber={number}&{query}", part, stop=stop), key
-    )
-    crc = answer.headers.get("x-amz-checksum-crc32", "")
-    known = f"<ChecksumCRC32>{html.escape(crc)}</ChecksumCRC32>" if crc else ""
-    return f"<Part><PartNumber>{number}</PartNumber><ETag>{html.escape(etag_of(answer))}</ETag>{known}</Part>"
+    """Send a part; returns its element of the last request."""
+    response = bucket.put(key, f"partNumber={number}&{query}", part, stop=stop)
+    bucket.raise_for_status(response, key)
+    etag, crc = etag_of(response), response.headers.get("x-amz-checksum-crc32", "")
+    fields = {"PartNumber": str(number), "ETag": etag, "ChecksumCRC32": crc}
+    elements = (f"<{name}>{html.escape(text)}</{name}>" for name, text in fields.items() if text)
+    return f"<Part>{''.join(elements)}</Part>"
 
 
 def s3_retention(options: UploadOptions) -> Retention:
-    """The object stays; a presigned link ends."""
+    """The object stays; a presigned link expires after a week at most."""
     public = options.public or options.settings.get("TWAT_FS_S3_PUBLIC_URL")
-    return (
-        Retention(FOREVER) if public else Retention(WEEK, range(MINUTE, WEEK + 1))
-    )  # no presigned link lives longer
+    return Retention(FOREVER) if public else Retention(WEEK, range(MINUTE, WEEK + 1))
 
 
 def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> Optional[float]:
-    """When the link ends: with its time, or earlier with temporary credentials; Unsuitable if that is before `least`."""
-    life, now = choose_lifetime(s3_retention(options), 0, options), time.time()
-    if life is None or life == FOREVER:
+    """When the link expires (seconds since 1970), at the latest with temporary credentials.
+
+    Raises Unsuitable if that is in less than `least` seconds.
+    """
+    ttl, now = choose_lifetime(s3_retention(options), 0, options), time.time()
+    if ttl is None or ttl == FOREVER:
         return None
-    ends = min(now + life, bucket.state.credentials.ends or FOREVER)
+    ends = min(now + ttl, bucket.state.credentials.ends or FOREVER)
     if ends < now + least:
         left = duration(max(0, ends - now))
-        raise Unsuitable(
-            f"the credentials are temporary, and a link ends with them: in {left}", phase="wish"
-        )
+        reason = f"the link expires in {left}, with its temporary credentials"
+        raise Unsuitable(reason, phase="wish")
     return ends
 
 
 def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
-    base, ends, known = (
-        options.settings.get("TWAT_FS_S3_PUBLIC_URL"),
-        s3_end(bucket, options),
-        bucket.state,
-    )
+    base, ends = options.settings.get("TWAT_FS_S3_PUBLIC_URL"), s3_end(bucket, options)
     if base:
-        return Link(
-            f"{base_url(base)}/{uri_encoded(key, '/-_.~')}",
-            hint="is the bucket public under that URL?",
-        )
+        url = f"{base_url(base)}/{uri_encoded(key, '/-_.~')}"
+        return Link(url, hint="is the bucket public under that URL?")
     if ends is None:
-        return Link(
-            bucket.url(key), hint="is the bucket public? without --public the link is signed"
-        )
-    now, temporary = time.time(), known.credentials.token
-    url = Signer(known.credentials, known.region, skew=known.skew).presigned(
-        bucket.url(key), max(1, round(ends - now)), now
-    )
-    at = (
-        time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ends))
-        if known.credentials.ends
-        else "whenever that is"
-    )
-    sooner = temporary and known.credentials.ends in (None, ends)
-    remark = f"the link ends with the temporary credentials ({at})" if sooner else ""
-    return Link(
-        url,
-        expires=ends,
-        warning=remark,
-        denied="the key may write but not read: allow s3:GetObject, or --public",
-    )
+        hint = "is the bucket public? without --public the link is signed"
+        return Link(bucket.url(key), hint=hint)
+    state, now, warning = bucket.state, time.time(), ""
+    keys = state.credentials
+    seconds = max(1, round(ends - now))
+    url = Signer(keys, state.region, skew=state.skew).presigned(bucket.url(key), seconds, now)
+    if keys.token and keys.ends in (None, ends):
+        at = iso_time(ends) if keys.ends else "at an unknown time"
+        warning = f"the link expires with its temporary credentials ({at})"
+    denied = "the key may write but not read: allow s3:GetObject, or --public"
+    return Link(url, expires=ends, warning=warning, denied=denied)
 
 
 def s3_read(response: Response) -> Link:
-    """An object has the URL to which it was sent."""
+    """The link is the URL of the upload, without its query."""
     return Link(redact_url(response.url))
 
 
 def s3_missing(settings: Mapping[str, str]) -> str:
-    """Without a network: the settings and files as far as they can be judged."""
+    """What is missing or invalid, as far as settings and files show without a network."""
     bucket = settings.get("AWS_S3_BUCKET")
     if not bucket:
         return missing_setting("AWS_S3_BUCKET", settings)
@@ -6244,7 +6199,7 @@ def origin_of(provider: Provider) -> Target:
 
 
 class Uploader:
-    """Uploads files to one chain of hosts, from several threads; skips hosts that failed for good."""
+    """Uploads files to one chain of hosts, from several threads; skips hosts that failed."""
 
     def __init__(self, options: UploadOptions, chain: Sequence[Provider]) -> None:
         self.options, self.chain, self.transport = options, chain, Transport(network_of(options))
@@ -7182,7 +7137,7 @@ def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
         head = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths))
         if narrow:
             head = "  ".join(filter(None, cells)) + "\n    "
-        texts.append((head + f"\n{'':{indent}}".join(wrap(last))).rstrip())
+        texts.append((head + f"\n{' ' * indent}".join(wrap(last))).rstrip())
     return texts
 
 
@@ -7268,16 +7223,21 @@ def retention_text(retention: Retention) -> str:
 
 # 15  serve ----------------------------------------------------------------------------------------
 #
-#    serve: this machine is the host.  With files it gives those and nothing else; without, it receives by the protocol
-#    of transfer.sh.  GET /TOKEN/NAME  PUT /NAME  POST / (multipart)  DELETE /TOKEN/NAME/DELETE-TOKEN
+#    This machine is the host.  With files it serves those and nothing else; without, it receives
+#    files by the protocol of transfer.sh:
+#
+#    GET /TOKEN/NAME   PUT /NAME   POST / (multipart)   DELETE /TOKEN/NAME/DELETE-TOKEN
 
 
 class HTTPError(Exception):
-    """A response that is no success: status and one sentence."""
+    """An error response: status and one sentence."""
 
 
 class StoredFile(NamedTuple):
-    """A file that is served until a time (seconds since 1970); only a received one can be deleted."""
+    """A file that is served until it expires (seconds since 1970).
+
+    Only a received file has a delete token.
+    """
 
     path: str
     name: str
@@ -7287,7 +7247,7 @@ class StoredFile(NamedTuple):
 
 
 class Store:
-    """The files by their unguessable tokens; with a folder also the rules for receiving more."""
+    """The served files by unguessable token; `folder` and limits are for received files."""
 
     def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER) -> None:
         self.folder, self.max_size, self.keep = folder, max_size, keep
@@ -7298,7 +7258,10 @@ class Store:
     def receive(
         self, name: str, blocks: Iterable[bytes], expires: float, downloads: float
     ) -> tuple[str, StoredFile]:
-        """Write a file under another name, and rename it when it is complete; a failed one is deleted."""
+        """Write a file, and rename it once it is complete; an incomplete one is deleted.
+
+        Raises HTTPError.
+        """
         token, name = random_name(), stored_name(name)
         folder = os.path.join(self.folder, token)
         stored = StoredFile(os.path.join(folder, name), name, random_name(), expires, downloads)
@@ -7326,21 +7289,16 @@ class Store:
         return token, stored
 
     def check_space(self, size: int) -> None:
-        """Refuse to fill the disk.  An unreadable folder is reported by writing into it."""
+        """Keep RESERVE bytes of the disk free; an unreadable folder fails when it is written to."""
         with contextlib.suppress(OSError):
             if shutil.disk_usage(self.folder).free < size + RESERVE:
                 raise HTTPError(507, "Disk is full")
 
     def find(self, token: str, name: str, take: bool = False) -> StoredFile:
-        """The file, if it may still be fetched; `take` uses up one of its downloads."""
+        """A file that has not expired; `take` counts a download.  Raises HTTPError 404."""
         with self.lock:
             stored = self.files.get(token)
-            if (
-                not stored
-                or stored.name != name
-                or stored.downloads_left <= 0
-                or stored.expires <= time.time()
-            ):
+            if not stored or stored.name != name or is_over(stored):
                 raise HTTPError(404, "Not found")
             self.files[token] = stored._replace(downloads_left=stored.downloads_left - take)
             return stored
@@ -7352,14 +7310,19 @@ class Store:
             remove_tree(os.path.dirname(stored.path))
 
     def sweep(self) -> None:
+        """Delete what has expired."""
         for token, stored in list(self.files.items()):
-            if stored.expires <= time.time() or stored.downloads_left <= 0:
+            if is_over(stored):
                 self.remove(token)
 
     def close(self) -> None:
-        """Leaves nothing half-written behind."""
+        """Delete incomplete files."""
         for folder in list(self.unfinished):
             remove_tree(folder)
+
+
+def is_over(stored: StoredFile) -> bool:
+    return stored.expires <= time.time() or stored.downloads_left <= 0
 
 
 def random_name() -> str:
@@ -7371,19 +7334,22 @@ def remove_tree(folder: str) -> None:
 
 
 def open_nofollow(path: str, flags: int) -> int:
-    """An opener of this very file, and of none to which a link in its place leads."""
+    """An opener for `open` that follows no symbolic link."""
     return open_nonblocking(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def stored_name(name: str) -> str:
-    """A name for our own disk: not hidden, and none that Windows keeps for itself."""
+    """A file name for this disk: not hidden, and not reserved by Windows."""
     clean = re.sub(r'[<>:"|?*]', "_", safe_name(name)).strip(". ") or "file"
     reserved = r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)"
     return safe_name("_" + clean) if re.match(reserved, clean) else clean
 
 
 class HeadReader(io.BufferedReader):
-    """What a client sends.  Its lines hold no control characters: Python's parser, and proxies, differ about them."""
+    """The bytes from a client, without control characters in lines.
+
+    Python's parser and proxies read such characters in different ways.
+    """
 
     def readline(self, size: Optional[int] = -1) -> bytes:
         line = super().readline(size)
@@ -7393,7 +7359,7 @@ class HeadReader(io.BufferedReader):
 
 
 class ServeHandler(RequestHandler):
-    """Answers the requests of one connection; `start_server` joins it with http.server's handler."""
+    """The requests of one connection; `start_server` combines it with http.server's handler."""
 
     store: Store
     token, url, quiet = "", "", False
@@ -7417,23 +7383,29 @@ class ServeHandler(RequestHandler):
             self.reject(error)
 
     def parse_request(self) -> bool:
-        """A proxy before us must see the same end of the request, or it takes the rest for a second one."""
+        """Parse the head, and reject a request whose end a proxy could see elsewhere.
+
+        The proxy would read the rest as a second request (request smuggling).
+        """
         if not super().parse_request():
             return False
         sizes = self.headers.get_all("Content-Length", [])
         codings = self.headers.get_all("Transfer-Encoding", [])
-        # what the parser holds for a body stands after a line that is no header
+        # What Python's parser calls the payload is after an invalid header line.
         if len(sizes) + len(codings) > 1 or self.headers.get_payload():
             raise HTTPError(400, "Malformed request")
         if codings and codings[0].strip().lower() != "chunked":
             raise HTTPError(501, "Unsupported Transfer-Encoding")
         if self.command not in ("PUT", "POST") and (codings or sizes not in ([], ["0"])):
-            self.close_connection = True  # nobody reads the body
+            self.close_connection = True  # the body is not read
         self.expect(FOREVER, busy=True)
         return True
 
     def expect(self, limit: float, busy: bool) -> None:
-        """The next bytes may take 20 seconds, and one more for each 500 bytes (so does Apache's mod_reqtimeout)."""
+        """Allow 20 seconds for the next bytes, and one more for each 500 bytes.
+
+        Apache's mod_reqtimeout does the same.
+        """
         self.limit, self.busy, self.progress = limit, busy, time.monotonic()
         self.deadline = self.progress + 20
         self.server.handlers[self.connection] = self
@@ -7462,13 +7434,10 @@ class ServeHandler(RequestHandler):
                 raise HTTPError(404, "Not found")
             size, etag = info.st_size, f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
             modified = self.date_time_string(info.st_mtime)
-            sample = file.read(CHUNK)
-            if size > CHUNK:  # up to a whole line: no character is cut
-                sample = sample.rpartition(b"\n")[0] or sample
-            headers = file_headers(stored, (Slice(sample, 0, len(sample)),))
+            headers = file_headers(stored, text_sample(file, size))
             headers += [("ETag", etag), ("Last-Modified", modified)]
-            known = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
-            if etag in known or known == modified:
+            cached = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
+            if etag in cached or cached == modified:
                 self.head(304, *headers)
                 return
             same = self.headers.get("If-Range", etag) in (etag, modified)
@@ -7486,7 +7455,7 @@ class ServeHandler(RequestHandler):
         for offset in range(start, end, 256 * KiB):
             size = min(end - offset, 256 * KiB)
             if self.connection.sendfile(file, offset, size) < size:
-                self.close_connection = True  # the file became shorter: the client must notice
+                self.close_connection = True  # the file became shorter: the client sees an error
                 return
             self.progress = time.monotonic()
 
@@ -7508,25 +7477,27 @@ class ServeHandler(RequestHandler):
                 links.append(self.save(*part))
             if not links:
                 raise HTTPError(400, "No file in the form")
-        except (HTTPError, OSError):  # nobody would learn where the first ones are
+        except (HTTPError, OSError):  # the links of the first files would be lost
             for url, _ in links:
                 self.store.remove(url.split("/")[-2])
             raise
         self.reply_links(links)
 
     def do_DELETE(self) -> None:
-        token, name, delete = self.parts(3)
+        token, name, delete_token = self.parts(3)
         stored = self.store.find(token, name)
-        if not stored.delete_token or not hmac.compare_digest(
-            delete.encode(), stored.delete_token.encode()
-        ):
+        same = hmac.compare_digest(delete_token.encode(), stored.delete_token.encode())
+        if not (stored.delete_token and same):
             raise HTTPError(404, "Not found")
         self.store.remove(token)
         self.reply(200, "")
 
     def parts(self, count: int = 0) -> list[str]:
-        """The segments of the path below --url, unquoted; a quoted slash stays within its segment."""
-        prefix = re.escape(urllib.parse.urlsplit(self.url).path)  # which a proxy may have removed
+        """The unquoted segments of the path below --url; a quoted slash stays in its segment.
+
+        A proxy may have removed the path of --url.
+        """
+        prefix = re.escape(urllib.parse.urlsplit(self.url).path)
         path = re.sub(f"^{prefix}(?=/)", "", self.path.partition("?")[0])
         segments = [urllib.parse.unquote(segment) for segment in path.split("/")[1:]]
         if count and len(segments) != count:
@@ -7549,7 +7520,7 @@ class ServeHandler(RequestHandler):
             self.wfile.write(data)
 
     def reject(self, error: HTTPError) -> None:
-        """Answer, and listen a moment longer: a client that still sends would lose the response."""
+        """Respond with an error, then read on, so that a client that still sends can read it."""
         self.close_connection = True
         status, message = error.args
         challenge = [("WWW-Authenticate", 'Basic realm="twat-fs"')] if status == 401 else []
@@ -7565,18 +7536,15 @@ class ServeHandler(RequestHandler):
         days = self.positive_int_header("Max-Days")
         downloads = self.positive_int_header("Max-Downloads")
         if days < FOREVER and days * DAY > self.store.keep:
-            raise HTTPError(400, f"Kept for {duration(self.store.keep)} at most")
+            raise HTTPError(400, f"Max-Days is limited to {duration(self.store.keep)}")
         expires = time.time() + min(days * DAY, self.store.keep)
         token, stored = self.store.receive(name, blocks, expires, downloads)
         url = f"{self.base_url()}/{token}/{quote_segment(stored.name)}"
         return url, f"{url}/{stored.delete_token}"
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
-        self.reply(
-            200,
-            "\n".join(url for url, _ in links),
-            *(("X-Url-Delete", delete) for _, delete in links),
-        )
+        urls = "\n".join(url for url, _ in links)
+        self.reply(200, urls, *(("X-Url-Delete", delete) for _, delete in links))
 
     def positive_int_header(self, name: str) -> float:
         value = self.headers.get(name)
@@ -7586,22 +7554,25 @@ class ServeHandler(RequestHandler):
         return number or FOREVER
 
     def forwarded(self, name: str) -> str:
-        """What the proxy before us has added last to an X-Forwarded header; only one on this machine is trusted."""
+        """The last value in an X-Forwarded header; only a proxy on this machine is trusted."""
         if not is_loopback(self.client_address[0]):
             return ""
         return str(self.headers.get(f"X-Forwarded-{name}", "")).rpartition(",")[2].strip()
 
     def base_url(self) -> str:
-        """Where the client sees us: its own Host header, which goes back to it alone."""
+        """The URL of this server as the client sees it, by its own Host header."""
         host = self.forwarded("Host") or self.headers.get("Host", "")
         scheme = "https" if self.forwarded("Proto").lower() == "https" else "http"
         good = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", host)
         return self.url or (f"{scheme}://{host}" if good else address_of(self.server))
 
     def check_origin(self) -> None:
-        """Refuse what a page of another site sends: by a form or script (CSRF), or under a name of its own that was
-        made to lead here (DNS rebinding).  Such a page can send X-Forwarded-Host, but it reaches our own port; a
-        proxy listens on another."""
+        """Reject requests of pages of other sites.
+
+        They come from a form or a script (CSRF), or under a domain of the site that was pointed to
+        this machine (DNS rebinding).  Such a page can send X-Forwarded-Host, but only to the port
+        of this server; a proxy listens on another.
+        """
         host, forwarded = self.headers.get("Host", "").lower(), self.forwarded("Host").lower()
         ours = urllib.parse.urlsplit(self.url).netloc
         origin = re.sub("^https?://", "", self.headers.get("Origin", ""))
@@ -7616,7 +7587,7 @@ class ServeHandler(RequestHandler):
             raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (serve --url or --token)")
 
     def check_upload_allowed(self) -> int:
-        """The length of a body that may be sent, or -1 if it comes in chunks."""
+        """The size of a body that may be uploaded, -1 if it is chunked; raises HTTPError."""
         if not self.store.folder:
             raise HTTPError(405, "Uploads are disabled")
         self.check_origin()
@@ -7635,7 +7606,7 @@ class ServeHandler(RequestHandler):
         return size
 
     def handle_expect_100(self) -> bool:
-        """curl asks before it sends much: refuse before, not after."""
+        """Reject before the body is sent: curl waits for this with large bodies."""
         self.check_upload_allowed()
         return super().handle_expect_100()
 
@@ -7655,17 +7626,18 @@ class ServeHandler(RequestHandler):
     def read_chunked(self) -> Iterator[bytes]:
         size, left = -1, self.store.max_size
         while size:
-            head = re.fullmatch(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n", self.rfile.readline(KiB))
-            if not head:
+            line = self.rfile.readline(KiB)
+            match = re.fullmatch(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n", line)
+            if not match:
                 raise HTTPError(400, "Malformed chunk")
-            size = int(head.group(1), 16)
+            size = int(match[1], 16)
             left -= size
             if left < 0:
                 raise HTTPError(413, f"File too large: at most {human(self.store.max_size)}")
             yield from self.read_exactly(size)
-            # the end of the chunk; after the last one, trailers
+            # The end of the chunk; after the last one come trailers.
             ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))
-            if all(line.strip() for line in ends):
+            if all(end.strip() for end in ends):
                 raise HTTPError(400, "Malformed chunk")
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -7674,7 +7646,7 @@ class ServeHandler(RequestHandler):
 
 
 def same_token(header: str, token: str) -> bool:
-    """Whether it is "Bearer TOKEN", or Basic with the token as password of whatever user."""
+    """Whether an Authorization header has the token: as Bearer, or as the password of any user."""
     scheme, _, encoded = header.partition(" ")
     password = encoded.strip().encode("latin-1")
     if scheme.lower() != "bearer":
@@ -7685,8 +7657,16 @@ def same_token(header: str, token: str) -> bool:
     return hmac.compare_digest(password, token.encode())
 
 
+def text_sample(file: Any, size: int) -> Content:
+    """The start of a file up to a line end, so that no character is cut."""
+    sample = file.read(CHUNK)
+    if size > CHUNK:
+        sample = sample.rpartition(b"\n")[0] or sample
+    return (Slice(sample, 0, len(sample)),)
+
+
 def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
-    """Never shown as a page of this machine: always saved, under its name."""
+    """The headers of a download: the file is saved under its name, never shown as a page."""
     plain = re.sub(r'[^ -~]|["\\]', "_", stored.name)
     name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote_segment(stored.name)}"
     return [
@@ -7694,12 +7674,12 @@ def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
         ("Content-Disposition", name),
         ("X-Content-Type-Options", "nosniff"),
         ("Accept-Ranges", "bytes"),
-        ("Cache-Control", "no-cache"),  # a copy is asked about: the file may be deleted, or used up
+        ("Cache-Control", "no-cache"),  # the file may be deleted meanwhile
     ]
 
 
 def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
-    """Start and end of a single range (RFC 9110); what is no such range asks for the whole."""
+    """Start and end of a single range (RFC 9110); of the whole file for any other value."""
     match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header or "", re.ASCII)
     if not match or match.group() == "bytes=-":
         return 0, size
@@ -7712,53 +7692,53 @@ def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
 
 
 class MultipartReader:
-    """A multipart body, read while it comes; after it we add an empty line, which then ends whatever is its last head."""
+    """A multipart body, parsed while it arrives.
+
+    An empty line is added after it: it ends the head of the closing delimiter.
+    """
 
     def __init__(self, blocks: Iterator[bytes], boundary: bytes) -> None:
-        self.blocks, self.mark, self.data = (
-            itertools.chain(blocks, (b"\r\n\r\n",)),
-            b"\r\n--" + boundary,
-            b"\r\n",
-        )
+        self.blocks = itertools.chain(blocks, (b"\r\n\r\n",))
+        self.delimiter, self.data = b"\r\n--" + boundary, b"\r\n"
 
     def files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
-        """Name and bytes of each file, one after the other; plain fields are passed over."""
-        part = self.until(self.mark)  # first, what may stand before the first one
+        """Yield name and content of each file, one after the other; plain fields are skipped."""
+        part = self.read_until(self.delimiter)  # the preamble
         while True:
-            for _ in part:  # whatever of it nobody has read
+            for _ in part:  # the rest of a part that the caller did not read
                 pass
             head = self.head()
             if head.startswith(b"--"):
                 break
-            name, part = file_name_of(head), self.until(self.mark)
+            name, part = file_name_of(head), self.read_until(self.delimiter)
             if name is not None:
                 yield name, part
-        for _ in self.blocks:  # what may follow the end
+        for _ in self.blocks:  # the epilogue
             pass
 
     def head(self) -> bytes:
         data = b""
-        for piece in self.until(b"\r\n\r\n"):
+        for piece in self.read_until(b"\r\n\r\n"):
             data += piece
             if len(data) > 16 * KiB:
-                raise HTTPError(400, "The head of a part is too long")
+                raise HTTPError(400, "Head of a part too long")
         return data
 
-    def until(self, mark: bytes) -> Iterator[bytes]:
-        """What stands before the next mark, which is taken away too."""
-        while mark not in self.data:
-            safe = max(0, len(self.data) - len(mark) + 1)
+    def read_until(self, delimiter: bytes) -> Iterator[bytes]:
+        """Yield the bytes before the next delimiter, and skip the delimiter."""
+        while delimiter not in self.data:
+            safe = max(0, len(self.data) - len(delimiter) + 1)
             yield self.data[:safe]
             block = next(self.blocks, b"")
             if not block:
                 raise HTTPError(400, "Form ended too early")
             self.data = self.data[safe:] + block
-        before, _, self.data = self.data.partition(mark)
+        before, _, self.data = self.data.partition(delimiter)
         yield before
 
 
 def file_name_of(head: bytes) -> Optional[str]:
-    """The file name in the head of a part, or its `filename*` (RFC 8187); None if the part is a plain field."""
+    """The `filename` or `filename*` (RFC 8187) in the head of a part; None for a plain field."""
     plain = rb'=(?:"((?:[^"\\]|\\.)*)"|([^;\r\n]*))'
     start = rb"(?im)^content-disposition:[^\n]*?;\s*filename"
     match = re.search(start + rb"(?:" + plain + rb"|\*=utf-8'[^']*'([^;\s]*))", head)
@@ -7771,7 +7751,7 @@ def file_name_of(head: bytes) -> Optional[str]:
 
 
 class Accepted(NamedTuple):
-    """A connection whose handler is still being made, but which counts already."""
+    """A connection without a handler yet; it counts for `max_connections`."""
 
     connection: Any
     progress: float
@@ -7779,29 +7759,27 @@ class Accepted(NamedTuple):
 
 
 class Server(ThreadingHTTPServer):
-    """A thread for each connection; `start_server` joins it with http.server's class."""
+    """A thread for each connection; `start_server` combines it with http.server's class."""
 
-    allow_reuse_address = sys.platform != "win32"  # there it would share the port with another
+    allow_reuse_address = sys.platform != "win32"  # there two programs would share the port
     request_queue_size = 128
     store: Store
     handlers: dict[Any, Any]  # by connection: a ServeHandler
-    max_connections = 256  # the others wait in the system's queue
+    max_connections = 256  # further ones wait in the queue of the system
 
     def server_bind(self) -> None:
-        if sys.platform == "win32":  # nor may others share it with us
+        if sys.platform == "win32":  # keep other programs from sharing the port
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        super(http.server.HTTPServer, self).server_bind()  # its own asks the name server who we are
+        super(http.server.HTTPServer, self).server_bind()  # HTTPServer's does a DNS lookup
         self.server_port = self.server_address[1]
 
     def get_request(self) -> Any:
-        """Accept a connection.  Where there is no room for it, or no descriptor, pause: it is offered again."""
+        """Accept a connection; pause if there are too many, or no descriptors: it stays queued."""
         try:
             while len(self.handlers) >= self.max_connections:
                 self.make_room()
             request, address = super().get_request()
-            self.handlers[request] = Accepted(
-                request, time.monotonic()
-            )  # until its thread has begun
+            self.handlers[request] = Accepted(request, time.monotonic())
             return request, address
         except OSError as error:
             if error.errno == errno.EMFILE:  # files need descriptors, too
@@ -7810,7 +7788,7 @@ class Server(ThreadingHTTPServer):
             raise
 
     def make_room(self) -> None:
-        """Close the connection that is idle longest, else that made no progress longest, if for a minute."""
+        """Close the connection that is idle longest, or that made no progress for a minute."""
         handlers = list(self.handlers.values())
         handler = min(handlers, key=lambda handler: (handler.busy, handler.progress))
         if handler.busy and handler.progress > time.monotonic() - 60:
@@ -7820,7 +7798,7 @@ class Server(ThreadingHTTPServer):
             handler.connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
-        """Called forevery connection, also where no thread could be started for it."""
+        """Forget the connection; also called if no thread could be started for it."""
         super().shutdown_request(request)
         self.handlers.pop(request, None)
 
@@ -7828,11 +7806,11 @@ class Server(ThreadingHTTPServer):
         self.store.sweep()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """The other side went away."""
+        """Ignore errors of connections that clients have closed."""
 
 
 def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any) -> Any:
-    """A server that already listens; another port is taken if this one is not free and nobody insists."""
+    """A server that listens; on another port if this one is in use, unless `strict`."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     own = {"store": store, "handlers": {}, "address_family": family}
     server = type("BoundServer", (Server, http.server.ThreadingHTTPServer), own)
@@ -7841,16 +7819,15 @@ def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any
     try:
         return server((bind, port), handler)
     except OSError as error:
-        # Windows: taken alone, or kept for Hyper-V
+        # EACCES on Windows: in exclusive use, or reserved for Hyper-V.
         if not strict and error.errno in (errno.EADDRINUSE, errno.EACCES):
             return server((bind, 0), handler)
-        raise UsageError(
-            f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}", phase="serve"
-        ) from error
+        reason = f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}"
+        raise UsageError(reason, phase="serve") from error
 
 
 def address_of(server: Any) -> str:
-    """The URL under which others reach the server."""
+    """The URL of the server for other machines."""
     host, port = server.server_address[:2]
     if host in ("0.0.0.0", "::"):
         host = own_address() or "127.0.0.1"
@@ -8186,7 +8163,7 @@ def cmd_upload(argv: Sequence[str]) -> int:
 
 
 def print_examples(parser: Any) -> int:
-    """What to type, where no file is given; returns the exit code."""
+    """Print the usage and some commands to type; return the exit code."""
     parser.print_usage(sys.stderr)
     rows = [(f"  {program()} {arguments}", meaning) for arguments, meaning in EXAMPLES]
     print_line("\n".join(layout(rows, terminal_width(sys.stderr))))
@@ -8222,7 +8199,7 @@ def source_or_error(
 
 
 def suggest_command(word: str) -> str:
-    """A question, if this is no file and looks like a command that was mistyped, or did not come first."""
+    """A hint if `word` is not a file, but like a command: mistyped, or not the first argument."""
     plain = re.fullmatch("[A-Za-z_-]+", word) and not os.path.lexists(word)
     close = difflib.get_close_matches(word, COMMANDS, 1, ALIKE) if plain else []
     return f"did you mean `{program()} {close[0]}`?" if close else ""
@@ -8363,7 +8340,10 @@ def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress)
 
 
 def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
-    """The URL (or a JSON object) to stdout, a failure to stderr; a URL that cannot be written is not lost either."""
+    """Print the URL (or a JSON object) on stdout, a failure on stderr.
+
+    A URL that cannot be written to stdout goes to stderr.
+    """
     result = outcome.result
     if outcome.error:
         for line in failure_lines(outcome):
@@ -8509,8 +8489,7 @@ def cmd_status(argv: Sequence[str]) -> int:
         timing = "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
         if no_network and info in tried:
             reason = ""
-        hint = info.help_info.replace(f"{info.status}; ", "")
-        details = "; ".join(filter(None, (reason, timing, hint)))
+        details = "; ".join(filter(None, (reason, timing, info.help_info)))
         rows.append((host.id, info.status, details))
     if args.host and not args.json:
         put_table(rows)

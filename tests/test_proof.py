@@ -503,7 +503,9 @@ def test_json_tells_it_and_prints_the_line_at_exit_4_too(online_box, run, file, 
     assert (ran.code, ran.json["url"]) == (4, None)
     assert (first["provider"], first["url"]) == ("drop.example.org", drop)
     assert first["delete"].startswith(drop + "/")
-    assert second == {"provider": "catbox", "url": catbox, "delete": None}
+    assert second == {
+        "host": "catbox", "provider": "catbox", "url": catbox, "delete": None,
+    }  # fmt: skip
     assert drop in ran.err and catbox in ran.err
 
 

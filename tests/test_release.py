@@ -87,7 +87,7 @@ def workflow(name):
 
 
 def commands() -> dict:
-    """(job, step) -> the step, forevery step that is a command."""
+    """(job, step) -> the step, for every step that is a command."""
     jobs = [pair for name in ("ci", "release") for pair in workflow(name)["jobs"].items()]
     return {
         (job, step["name"]): step

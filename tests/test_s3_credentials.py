@@ -240,7 +240,7 @@ def stderr_of(program, tmp_path, box):
             {"AWS_ENDPOINT_URL_S3": "http://u:very-secret@h/"},
             "AWS_ENDPOINT_URL_S3 is not a valid server URL: http://h/",
         ),
-        ({"AWS_PROFILE": "nobody"}, "AWS_PROFILE is 'nobody', and no file has such a profile"),
+        ({"AWS_PROFILE": "nobody"}, "AWS_PROFILE: profile 'nobody' not found"),
         (
             {"TWAT_FS_S3_PUBLIC_URL": "files.example.org"},
             "TWAT_FS_S3_PUBLIC_URL is not a valid server URL: files.example.org",
@@ -275,7 +275,7 @@ def stderr_of(program, tmp_path, box):
                 "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/",
                 "AWS_CONTAINER_AUTHORIZATION_TOKEN": "tö\nken",
             },
-            "the token for the container is none: it holds other characters than ASCII",
+            "the token for the container contains an invalid character",
         ),
     ],
 )
@@ -321,19 +321,19 @@ def test_a_file_that_is_no_text(stderr_of, tmp_path):
         ("[profile p]\naws_secret_access_key = s\n", "AWS credentials not found"),
         (
             "[profile p]\nrole_arn = r\nsource_profile = q\n",
-            "q, from which a role is to be assumed, has no credentials",
+            "q: no credentials for the role",
         ),
         (
             "[profile p]\nrole_arn = r\nsource_profile = p\n",
-            "p, from which a role is to be assumed, has no credentials",
+            "p: no credentials for the role",
         ),
         (
             "[profile p]\nrole_arn = r\ncredential_source = Environment\n",
-            "Environment, from which a role is to be assumed, has",
+            "Environment: no credentials for the role",
         ),
         (
             "[profile p]\nrole_arn = r\ncredential_source = Elsewhere\n",
-            "Elsewhere, from which a role is to be assumed, has no",
+            "Elsewhere: no credentials for the role",
         ),
     ],
 )

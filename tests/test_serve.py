@@ -906,7 +906,7 @@ def test_nonsense_wishes_are_refused(serve, tmp_path, header):
 
 def test_more_days_than_the_server_keeps_are_refused_before_they_are_promised(serve):
     served = serve("--keep", "1h")
-    assert served.ask("PUT", "/a", b"x", Max_Days="1")[::2] == (400, b"Kept for 1 hour at most\n")
+    assert served.ask("PUT", "/a", b"x", Max_Days="1")[::2] == (400, b"Max-Days is limited to 1 hour\n")
     assert served.ask("PUT", "/a", b"x")[0] == 200
 
 
@@ -1145,7 +1145,7 @@ OWN = [
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 @pytest.mark.parametrize("options", [(), ("--token", "s3cret")])
 def test_no_page_of_another_site_stores_anything(serve, tmp_path, method, options):
-    """Also with a token: a browser that has asked for it once sends it forevery page."""
+    """Also with a token: a browser that has asked for it once sends it for every page."""
     served = serve("--dir", "kept", *options)
     basic = base64.b64encode(b":s3cret").decode()
     own = "Host: 127.0.0.1:%d\r\nAuthorization: Basic %s" % (served.port, basic)

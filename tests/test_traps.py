@@ -1,6 +1,6 @@
 """Failures that real hosts have caused, one test for each.
 
-What holds forevery host (HTML instead of a link, links of other hosts, one upload after a lost
+What holds for every host (HTML instead of a link, links of other hosts, one upload after a lost
 answer ...) is in test_providers.py; here is what one host does and nobody would expect.
 """
 
