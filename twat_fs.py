@@ -4960,7 +4960,7 @@ DEAD = {
 
 # 11  Custom hosts ---------------------------------------------------------------------------------
 #
-#    A .sxcu file describes a "custom uploader" of ShareX in JSON: where a file goes, and how to read
+#    A .sxcu file describes a "custom uploader" of ShareX in JSON: where a file goes and how to read
 #    the link from the response.  It becomes a row like any other.  Files of ShareX 14 to 20 are
 #    read, older ones are converted; nine functions are enough for all 143 public files that accept
 #    a file (ShareX/CustomUploaders, SnapXL/CustomUploaders, 2026-11-27).
@@ -5053,7 +5053,7 @@ def parse_json_path(path: str) -> JsonPath:
 
 
 def json_function(scope: Scope, values: Sequence[str], path: JsonPath) -> str:
-    matches = [json_of(scope.response._replace(body=values[0].encode()))]
+    matches = [json_of(scope.response._replace(body=utf8(values[0])))]
     for recursive, key in path:
         parents = list(descendants(matches)) if recursive else matches
         expected = list if isinstance(key, int) else dict
@@ -5108,12 +5108,17 @@ def regex_function(scope: Scope, values: Sequence[str], regex: tuple[str, str]) 
         raise NoLink("the regular expression failed or timed out", phase="reply") from error
 
 
+def utf8(text: str) -> bytes:
+    """JSON can have half a surrogate pair."""
+    return text.encode("utf-8", "replace")
+
+
 Function = Callable[[Scope, Sequence[str], Any], str]
 # How many parameters a function needs at least, and its value.
 FUNCTIONS: Mapping[str, tuple[int, Function]] = {
     "filename": (0, lambda scope, values, _: scope.filename),
     "input": (0, lambda scope, values, _: ""),  # the text of a text upload
-    "base64": (1, lambda scope, values, _: base64.b64encode(values[0].encode()).decode()),
+    "base64": (1, lambda scope, values, _: base64.b64encode(utf8(values[0])).decode()),
     "random": (2, lambda scope, values, _: values[os.urandom(1)[0] % len(values)]),
     "inputbox": (2, lambda scope, values, _: values[1]),  # a question, with its default
     "prompt": (2, lambda scope, values, _: values[1]),
@@ -5377,29 +5382,29 @@ def sxcu_request(uploader: CustomUploader, source: Source, options: UploadOption
         {name: evaluate(text, scope) for name, text in uploader.texts_of(field).items()}
         for field in ("Parameters", "Headers", "Arguments")
     )
-    values = {**parameters, **headers, **arguments}
-    for name, value in (("RequestURL", url), *values.items()):
+    values = [*parameters.items(), *headers.items(), *arguments.items()]
+    for name, value in (("RequestURL", url), *values):
         if re.search(UNSAFE_CHARACTER, value):
             raise UsageError(f"{printable(name)}: invalid character in the value")
     if parameters:
         quote = urllib.parse.quote_plus
         pairs = [quote(k) + ("=" + quote(v) if v else "") for k, v in parameters.items()]
         url += "?" + "&".join(pairs)
-    content_type, body = "", source.body  # type: str, Body
-    if uploader.file_field:
+    body: Body = source.body
+    # In the spelling of the program's own headers, which they replace.
+    headers = {name.title(): ascii_header(value) for name, value in headers.items()}
+    headers.setdefault("Content-Type", guess_type(source.name))
+    if uploader.file_field:  # a Content-Type in the file has no boundary
         fields = [(name.replace('"', "%22"), value) for name, value in arguments.items()]
-        content_type, body = multipart(fields, uploader.file_field, source)
-    named = {name.lower(): (name, ascii_header(value)) for name, value in headers.items()}
-    if content_type or "content-type" not in named:  # the file's own has no boundary
-        named["content-type"] = ("Content-Type", content_type or guess_type(source.name))
+        headers["Content-Type"], body = multipart(fields, uploader.file_field, source)
     return Request(
         uploader.method,
         iri_to_uri(url),
-        tuple(named.values()),
+        tuple(headers.items()),
         body,
         accepted_statuses=(301, 302, 303),
         error_reader=functools.partial(sxcu_error, uploader, source.name),
-        secrets=tuple(secrets_of([*parameters.values(), *headers.values(), *arguments.values()])),
+        secrets=tuple(secrets_of(value for _, value in values)),
     )
 
 

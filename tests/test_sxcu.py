@@ -484,6 +484,20 @@ def test_the_content_type_of_a_form_stays():
     assert dict(binary.headers) == {"Content-Type": "text/x"}
 
 
+def test_headers_of_the_file_replace_those_of_the_program(main, sample, write):
+    with Server(Drop('{"url":"FILE"}')) as server:
+        headers = {"user-agent": "curl/8", "ACCEPT": "application/json"}
+        assert main("-p", write(RequestURL=server.url, Headers=headers), sample).code == 0
+    names = [name.lower() for name, _ in server.arrived[0].headers]
+    assert len(names) == len(set(names)) and server.arrived[0].header("User-Agent") == "curl/8"
+
+
+def test_half_a_surrogate_pair_is_no_link():
+    for text in ("{json:id}", "{base64:{json:id}}", "{json:{json:id}|x}", "{regex:{json:id}|a|0}"):
+        with pytest.raises(twat_fs.NoLink):
+            link_of('{"id": "\\ud800"}', URL=text)
+
+
 def test_a_regular_expression_that_takes_years(monkeypatch):
     monkeypatch.setattr(twat_fs, "REGEX_TIME", 1)
     begun = time.monotonic()
