@@ -32,18 +32,19 @@ The chapters, bottom-up; each needs only earlier ones:
      2  What travels
      3  What goes wrong
      4  Bodies
-     5  The wire
-     6  Reading responses
-     7  Hosts that take one request
-     8  Hosts that take several requests
-     9  Amazon S3
-    10  The hosts
-    11  Custom hosts
-    12  Settings
-    13  The engine
-    14  Progress and output
-    15  serve
-    16  The command line
+     5  Archives
+     6  The wire
+     7  Reading responses
+     8  Hosts that take one request
+     9  Hosts that take several requests
+    10  Amazon S3
+    11  The hosts
+    12  Custom hosts
+    13  Settings
+    14  The engine
+    15  Progress and output
+    16  serve
+    17  The command line
 
 A provider is a function (source, options, send) -> Link, whose only way to the network is `send`.
 
@@ -116,12 +117,15 @@ if TYPE_CHECKING:
     import signal
     import socket
     import ssl
+    import struct
     import subprocess
+    import tarfile
     import tempfile
     import threading
     import unicodedata
     import urllib.parse
     import urllib.request
+    import zipfile
     import zlib
 
     RequestHandler = http.server.BaseHTTPRequestHandler
@@ -130,7 +134,7 @@ else:
     LAZY = (
         "argparse base64 bisect calendar codecs configparser difflib email "
         "fnmatch hashlib hmac html http ipaddress json queue selectors shlex shutil signal "
-        "socket ssl subprocess tempfile threading unicodedata urllib zlib"
+        "socket ssl struct subprocess tarfile tempfile threading unicodedata urllib zipfile zlib"
     )
     globals().update((name, Lazy(name)) for name in LAZY.split())
     RequestHandler = ThreadingHTTPServer = object  # `start_server` adds those of http.server
@@ -270,6 +274,8 @@ def limit_text(size: int) -> str:
 
 def printable(text: str, limit: int = 200) -> str:
     """Text of a host or a file name, without anything that moves a cursor or hides a character."""
+    if text.isprintable() and len(text) <= limit:
+        return text
     shown = "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:limit]
     )
@@ -313,6 +319,7 @@ class Slice(NamedTuple):
     start: int
     size: int
     stamp: Optional[FileVersion] = None  # of a file
+    archived: bool = False  # the file is a member of an archive
 
 
 Content = tuple[Slice, ...]  # of a source; see `slice_body` and `blocks_of`
@@ -499,9 +506,10 @@ class UploadError(Exception):
     """Why there is no URL.
 
     `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send",
-    "reply", "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`: part of the
-    body was sent; `everywhere`: all other hosts would fail in the same way; `timed_out`; `hint`:
-    what the user can do; `unverified`: links that may have a copy of the file.
+    "reply", "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`:
+    part of the body was sent; `everywhere`: all other hosts would fail in the same way;
+    `timed_out`; `hint`: what the user can do; `unverified`: links that may have a copy of the
+    file.
     """
 
     exit_code = 1
@@ -686,7 +694,7 @@ class Source(NamedTuple):
         """
         text = os.fsdecode(path)
         stat_result = stat_regular_file(text)
-        body = (Slice(text, 0, stat_result.st_size, FileVersion.of(stat_result)),)
+        body = (file_slice(text, stat_result),)
         file_name = upload_name(name or os.path.basename(text), unique)
         return cls(file_name, body, stat_result.st_size, stat_result.st_mtime)
 
@@ -712,6 +720,14 @@ def stat_regular_file(path: str) -> os.stat_result:
     return stat_result
 
 
+def file_slice(path: str, stat_result: os.stat_result, archived: bool = False) -> Slice:
+    return Slice(path, 0, stat_result.st_size, FileVersion.of(stat_result), archived)
+
+
+def memory_slice(data: bytes) -> Slice:
+    return Slice(data, 0, len(data))
+
+
 def has_content(path: str) -> bool:
     """Whether a file of 0 bytes has content all the same, like those of /proc."""
     with contextlib.suppress(OSError), open(path, "rb", 0, opener=open_nonblocking) as file:
@@ -730,6 +746,8 @@ def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
         # tar stores a symbolic link as such.
         folder = os.path.realpath(path) if os.path.islink(path.rstrip("/")) else path
         hint = pipe_hint("tar cf -", folder, ".tar")
+        if hint:
+            hint = f"{program()} -z {shell_path(path)}   or: {hint}"
         return Unreadable(f"{shown}: is a directory", hint=hint)
     file_type, hint = "a device or socket", ""
     if stat.S_ISFIFO(mode):
@@ -749,9 +767,13 @@ def pipe_hint(reader: str, path: str, extension: str = "") -> str:
     if not path.isprintable():
         return ""
     base = os.path.basename(os.path.abspath(path)).lstrip("-") or "folder"
-    shown = f"./{path}" if path.startswith("-") else path
     name = shlex.quote(safe_name(base + extension))
-    return f"{reader} {shlex.quote(shown)} | {program()} - -n {name}"
+    return f"{reader} {shell_path(path)} | {program()} - -n {name}"
+
+
+def shell_path(path: str) -> str:
+    """The path as a word of a shell command, never an option."""
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
 def local_reason(error: Exception) -> str:
@@ -1008,13 +1030,16 @@ def multipart(
 
 
 def slice_body(body: Content, start: int, size: int) -> Content:
-    """A range of a body, as a body; nothing is read or copied."""
+    """A range of a body, which is a body too; nothing is read or copied."""
     pieces = []
     for piece in body:
         first, end = max(start, 0), min(start + size, piece.size)
         if first < end:
-            pieces.append(piece._replace(start=piece.start + first, size=end - first))
+            part = piece._replace(start=piece.start + first, size=end - first)
+            pieces.append(piece if part == piece else part)
         start -= piece.size
+        if start + size <= 0:  # an archive may have 200,000 pieces
+            break
     return tuple(pieces)
 
 
@@ -1035,7 +1060,7 @@ def open_slice(piece: Slice) -> Iterator[Any]:
     try:
         file = open(piece.origin, "rb", 0, opener=open_nonblocking)  # noqa: SIM115
     except OSError as error:
-        raise SourceChanged(f"no longer readable: {local_reason(error)}") from error
+        raise changed_error(piece, f"no longer readable: {local_reason(error)}") from error
     with file:
         check_unchanged(file, piece)
         yield file
@@ -1047,8 +1072,10 @@ def check_unchanged(file: Any, piece: Slice) -> None:
         raise changed_error(piece, "changed while being read")
 
 
-def changed_error(piece: Slice, message: str) -> SourceChanged:
-    return SourceChanged(message, hint=pipe_hint("cat", os.fsdecode(piece.origin)))
+def changed_error(piece: Slice, what: str) -> SourceChanged:
+    path = os.fsdecode(piece.origin)
+    hint = "--exclude leaves it out" if piece.archived else pipe_hint("cat", path)
+    return SourceChanged(f"{printable(path)}: {what}", hint=hint)
 
 
 def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
@@ -1064,7 +1091,8 @@ def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             try:
                 count = file.readinto(buffer[:left])
             except OSError as error:
-                raise Unreadable(f"read failed: {local_reason(error)}") from error
+                shown = printable(os.fsdecode(piece.origin))
+                raise Unreadable(f"{shown}: read failed: {local_reason(error)}") from error
             if not count:
                 raise changed_error(piece, "became shorter while being read")
             left -= count
@@ -1087,7 +1115,209 @@ def digest_of(body: Content, digest: Any) -> str:
     return str(digest.hexdigest())
 
 
-# 5  The wire --------------------------------------------------------------------------------------
+# 5  Archives --------------------------------------------------------------------------------------
+#
+# A ZIP is a body like any other: headers in memory between slices of files.  Nothing is compressed,
+# so its length is known before the first byte is sent, it needs no temporary file, and each part of
+# it can be cut, hashed and sent again.  The files are read twice, because CRC and size must stand
+# before the data: readers of streams (java.util.zip, commons-compress, SharpZipLib; November 2026)
+# reject stored entries whose CRC follows the data.
+#
+# A .tar.gz consists of such pieces too, but its length is known only after compression: it goes
+# through a temporary file.
+
+
+class Member(NamedTuple):
+    """A file, folder or symbolic link of an archive."""
+
+    name: str  # in the archive, with "/" at the end of a folder
+    mode: int
+    modified: int  # seconds since 1970
+    content: Content = ()  # of a file
+    target: str = ""  # of a link
+
+
+SECRET_NAME = r"(^|/)(\.env(\.[^/]*)?|id_[^/]*|[^/]*\.(pem|kdbx)|\.aws/|\.git/)$"
+
+
+class Walker:
+    """Finds the members of an archive, and what the user should know about them.
+
+    `keep_links`: symbolic links are members; else their targets are, which must be inside.
+    `epoch`: the time of all members, instead of their own.
+    """
+
+    def __init__(self, exclude: Sequence[str], keep_links: bool, epoch: Optional[int]) -> None:
+        self.exclude, self.keep_links, self.epoch = exclude, keep_links, epoch
+        self.secrets: list[str] = []  # names that suggest a secret
+        self.skipped: list[str] = []  # sockets, pipes and devices
+
+    def members(self, paths: Sequence[str]) -> list[Member]:
+        """All members, sorted by name; raises Unreadable and UsageError."""
+        bases = list(map(base_name, paths))
+        twin = next((base for base in bases if bases.count(base) > 1), None)
+        if twin:
+            raise UsageError(f"two files or folders named {printable(twin)!r}")
+        members = [member for pair in zip(paths, bases) for member in self.walk(*pair)]
+        if not members:
+            raise UsageError("nothing to archive: all files are excluded")
+        return sorted(members, key=lambda member: member.name)
+
+    def walk(self, path: str, base: str) -> Iterator[Member]:
+        """The members of one path, which may be a link; its name in the archive is `base`."""
+        root = ""
+        waiting: list[tuple[str, str, tuple[str, ...]]] = [(path, base, ())]
+        while waiting:
+            path, name, parents = waiting.pop()
+            link = bool(parents) and os.path.islink(path)
+            if self.excluded(name):
+                continue
+            if link and not self.keep_links and self.excluded(base + target_inside(path, root)):
+                continue
+            stat_result, entries = list_entry(path, link and self.keep_links)
+            mode, content, target = stat_result.st_mode, (), ""  # type: int, Content, str
+            if stat.S_ISDIR(mode):
+                real = os.path.realpath(path)
+                if real in parents:  # a link to a folder around it
+                    continue
+                root = root or real
+                for entry in entries:
+                    inside = os.path.join(path, entry), f"{name}/{entry}", (*parents, real)
+                    waiting.append(inside)
+                name += "/"
+            elif stat.S_ISLNK(mode):
+                target = os.readlink(path)
+            elif stat.S_ISREG(mode) or not parents:
+                content = (file_slice(path, stat_regular_file(path), archived=True),)
+            else:
+                self.skipped.append(name)
+                continue
+            if re.search(SECRET_NAME, name, re.I):
+                self.secrets.append(name)
+            if self.keep_links or not entries:
+                seconds = int(stat_result.st_mtime) if self.epoch is None else self.epoch
+                yield Member(name, mode, min(max(seconds, 0), MAX_TIME), content, target)
+
+    def excluded(self, name: str) -> bool:
+        """Whether a GLOB matches a file or folder of the name: by its base name or by its path."""
+        return any(
+            fnmatch.fnmatch(each, glob.rstrip("/"))
+            for glob in self.exclude
+            for parts in [name.split("/")]
+            for each in (*parts, *path_prefixes(parts), *path_prefixes(parts[1:]))
+        )
+
+
+def base_name(path: str) -> str:
+    """The last name of a path, also of "." and ".."."""
+    return safe_name(os.path.basename(os.path.abspath(path)))
+
+
+def path_prefixes(parts: list[str]) -> Iterator[str]:
+    """ "a", "a/b", "a/b/c" of a, b and c."""
+    return itertools.accumulate(parts, "{}/{}".format)
+
+
+def target_inside(path: str, root: str) -> str:
+    """The path below `root` to which a link leads; Unreadable if it leads out."""
+    real = os.path.realpath(path)
+    if not f"{real}{os.sep}".startswith(os.path.join(root, "")):
+        hint = "--exclude leaves it out; --tar keeps links as they are"
+        raise Unreadable(f"{printable(path)}: symbolic link out of the folder", hint=hint)
+    return real[len(root) :].replace(os.sep, "/")
+
+
+def list_entry(path: str, keep_link: bool) -> tuple[os.stat_result, list[str]]:
+    """The status of a file or folder, and the names in a folder; raises Unreadable."""
+    try:
+        stat_result = os.lstat(path) if keep_link else os.stat(path)
+        return stat_result, os.listdir(path) if stat.S_ISDIR(stat_result.st_mode) else []
+    except (OSError, ValueError) as error:
+        reason = "broken symbolic link" if os.path.islink(path) else local_reason(error)
+        raise Unreadable(f"{printable(path) or repr('')}: {reason}") from error
+
+
+MAX_TIME = 2**31 - 1
+MAX_16, MAX_32 = 2**16 - 1, 2**32 - 1  # fields with these values are continued by zip64
+UNIX = 3 << 8  # the system that made a ZIP; the low byte is the version (APPNOTE.TXT 6.3.10)
+
+
+def zip_content(members: list[Member], utc: bool, checksums: bool) -> Content:
+    """A ZIP of stored members; `utc`: its local times are those of UTC.
+
+    Empties `members`: 100,000 of them take 10 MB beside the ZIP.
+    """
+    pieces: list[Slice] = []
+    directory, offset, count = bytearray(), 0, 0
+    members.reverse()
+    while members:
+        member = members.pop()
+        crc = crc32_of(member.content) if checksums else 0
+        local, central = zip_headers(member, crc, offset, utc)
+        pieces += [memory_slice(local), *member.content]
+        directory += central
+        offset += len(local) + length(member.content)
+        count += 1
+    directory += zip_end(count, len(directory), offset)
+    return (*pieces, memory_slice(bytes(directory)))
+
+
+def zip_headers(member: Member, crc: int, offset: int, utc: bool) -> tuple[bytes, bytes]:
+    """The local header of a member, and its entry in the central directory."""
+    name, size = member.name.encode("utf-8", "replace"), length(member.content)
+    moment = time.gmtime(member.modified) if utc else time.localtime(member.modified)
+    info = zipfile.ZipInfo(name.decode(), max(moment[:6], (1980, 1, 1, 0, 0, 0)))
+    info.CRC, info.file_size, info.compress_size = crc, size, size
+    info.extra = extra = struct.pack("<HHBl", 0x5455, 5, 1, member.modified)  # time in UTC
+    local = info.FileHeader()  # has a field of zip64 if the size needs it
+    large = [size, size] if size > zipfile.ZIP64_LIMIT else []
+    large += [offset] if offset >= MAX_32 else []
+    if large:
+        extra += struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large)
+    mode = member.mode << 16 | 16 * stat.S_ISDIR(member.mode)  # 16: a folder of DOS
+    central = struct.pack("<4sH", b"PK\1\2", UNIX | 45) + local[4:28]
+    central += struct.pack("<4H2L", len(extra), 0, 0, 0, mode, min(offset, MAX_32))
+    return local, central + name + extra
+
+
+def zip_end(count: int, size: int, start: int) -> bytes:
+    """The end of a ZIP whose central directory has `size` bytes and begins at `start`."""
+    end = b""
+    if count >= MAX_16 or max(size, start) >= MAX_32:
+        fields = 44, UNIX | 45, 45, 0, 0, count, count, size, start
+        end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", *fields)
+        end += struct.pack("<4sLQL", b"PK\6\7", 0, start + size, 1)
+    count = min(count, MAX_16)
+    last = 0, 0, count, count, min(size, MAX_32), min(start, MAX_32), 0
+    return end + struct.pack("<4s4H2LH", b"PK\5\6", *last)
+
+
+def crc32_of(content: Content) -> int:
+    return functools.reduce(lambda crc, data: zlib.crc32(data, crc), read_body(content), 0)
+
+
+def tar_content(members: Iterable[Member]) -> Content:
+    """A tar, without the names and numbers of its owner."""
+    pieces = []
+    for member in members:
+        info = tarfile.TarInfo(member.name.rstrip("/"))
+        info.type = {stat.S_IFDIR: b"5", stat.S_IFLNK: b"2"}.get(stat.S_IFMT(member.mode), b"0")
+        info.mode, info.mtime = stat.S_IMODE(member.mode), member.modified
+        info.size, info.linkname = length(member.content), member.target
+        head = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        pieces += [memory_slice(head), *member.content, memory_slice(bytes(-info.size % 512))]
+    return (*pieces, memory_slice(bytes(1024)))
+
+
+def gzip_blocks(content: Content) -> Iterator[bytes]:
+    """The content, compressed, without a name or time in its head."""
+    packer = zlib.compressobj(wbits=31)
+    for data in read_body(content):
+        yield packer.compress(data)
+    yield packer.flush()
+
+
+# 6  The wire --------------------------------------------------------------------------------------
 #
 #    Transport.send(request)     a stream for this host: an idle one, or a new one by the Connector
 #       Connector.connect        resolve -> connect -> [proxy] -> [TLS]
@@ -2277,7 +2507,7 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
     return request._replace(url=next_url, headers=headers, auth=None)
 
 
-# 6  Reading responses -----------------------------------------------------------------------------
+# 7  Reading responses -----------------------------------------------------------------------------
 #
 #    A reader returns the text of a Response that should be the link; check_link decides whether it
 #    is one.
@@ -2495,7 +2725,7 @@ def requested_delay(response: Response) -> Optional[float]:
     return seconds
 
 
-# 7  Hosts that take one request -------------------------------------------------------------------
+# 8  Hosts that take one request -------------------------------------------------------------------
 #
 #    form(...) and put(...) make a row of the table of hosts from what is special about a host: the
 #    request, how to read the response, and the facts.
@@ -2937,7 +3167,7 @@ def transfersh_from_settings(source: Source, options: UploadOptions, send: Send)
     return transfersh(base, "transfersh").upload(source, options, send)
 
 
-# 8  Hosts that take several requests --------------------------------------------------------------
+# 9  Hosts that take several requests --------------------------------------------------------------
 #
 #    Plain functions (source, options, send) -> Link.  Several parts of a large file are sent at a
 #    time; if one of them fails for good, or on Ctrl-C, the others stop.
@@ -3525,7 +3755,7 @@ def dropbox_missing(settings: Mapping[str, str]) -> str:
     return ""
 
 
-# 9  Amazon S3 -------------------------------------------------------------------------------------
+# 10  Amazon S3 ------------------------------------------------------------------------------------
 #
 #    Credentials -> Signer (four pure steps) -> Bucket (its URL, and what its responses teach)
 #    -> one PUT, or parts
@@ -4538,7 +4768,7 @@ def s3_ca_bundle(settings: Mapping[str, str]) -> Optional[str]:
     return settings.get("AWS_CA_BUNDLE") or Aws(settings).profile.get("ca_bundle")
 
 
-# 10  The hosts ------------------------------------------------------------------------------------
+# 11  The hosts ------------------------------------------------------------------------------------
 #
 #    One row for each host; nothing about a host stands elsewhere.  `Evidence` is the newest proof
 #    that the host works as written here, with its date, its source and a recorded response.
@@ -4958,7 +5188,7 @@ DEAD = {
 }
 
 
-# 11  Custom hosts ---------------------------------------------------------------------------------
+# 12  Custom hosts ---------------------------------------------------------------------------------
 #
 #    A .sxcu file describes a "custom uploader" of ShareX in JSON: where a file goes and how to read
 #    the link from the response.  It becomes a row like any other.  Files of ShareX 14 to 20 are
@@ -5681,13 +5911,13 @@ def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, value
 
 
-# 12  Settings -------------------------------------------------------------------------------------
+# 13  Settings -------------------------------------------------------------------------------------
 
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies of this process; nothing else reads the environment."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
-    names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"}
+    names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", "SOURCE_DATE_EPOCH"}
     config = "APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME"
     base = {config: os.environ.get(config, "")}
     names |= {
@@ -5733,6 +5963,7 @@ NUMBERS: Mapping[str, Callable[[Any], float]] = {
     "ip_version": number_type(parse_number, "4 or 6", 4, 6),
     "retry": number_type(parse_number, "0 to 20", 0, 20),
     "jobs": number_type(parse_number, "1 to 64", 1, 64),
+    "SOURCE_DATE_EPOCH": number_type(parse_number, "seconds since 1970", 0),
 }
 
 
@@ -5822,7 +6053,7 @@ def check_name(name: str) -> None:
         raise UsageError(f"--name {printable(name, 60)!r}: {reasons[0]}")
 
 
-# 13  The engine -----------------------------------------------------------------------------------
+# 14  The engine -----------------------------------------------------------------------------------
 
 
 def objection(provider: Provider, source: Source, options: UploadOptions) -> Optional[UploadError]:
@@ -6798,7 +7029,7 @@ class Stopwatch(Progress):
         self.timing["proof"] = round(seconds, 3)
 
 
-# 14  Progress and output --------------------------------------------------------------------------
+# 15  Progress and output --------------------------------------------------------------------------
 
 
 def in_encoding(text: str, stream: Any, errors: str) -> str:
@@ -7104,9 +7335,8 @@ def copy_line(link: Unverified) -> str:
 def failure_lines(outcome: Outcome) -> list[str]:
     """The file and the reason; then a line for each host that was asked."""
     error = outcome.error
-    head = (
-        f"{printable(outcome.file)}: " if outcome.file and not isinstance(error, Unreadable) else ""
-    )
+    named = isinstance(error, (Unreadable, SourceChanged))  # by its own message
+    head = f"{printable(outcome.file)}: " if outcome.file and not named else ""
     lines = [f"twat-fs: {head}{error and error.summary}"]
     if isinstance(error, AllProvidersFailed):
         lines += [f"  {line}" for line in error.reasons()]
@@ -7226,7 +7456,7 @@ def retention_text(retention: Retention) -> str:
     return duration(default) if default else "?"
 
 
-# 15  serve ----------------------------------------------------------------------------------------
+# 16  serve ----------------------------------------------------------------------------------------
 #
 #    This machine is the host.  With files it serves those and nothing else; without, it receives
 #    files by the protocol of transfer.sh:
@@ -7667,7 +7897,7 @@ def text_sample(file: Any, size: int) -> Content:
     sample = file.read(CHUNK)
     if size > CHUNK:
         sample = sample.rpartition(b"\n")[0] or sample
-    return (Slice(sample, 0, len(sample)),)
+    return (memory_slice(sample),)
 
 
 def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
@@ -7839,7 +8069,7 @@ def address_of(server: Any) -> str:
     return f"http://{bracketed(host)}:{port}"
 
 
-# 16  The command line -----------------------------------------------------------------------------
+# 17  The command line -----------------------------------------------------------------------------
 
 
 class Option(NamedTuple):
@@ -7874,6 +8104,7 @@ def option_groups(text: str) -> dict[str, list[Option]]:
 SPECIAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--provider": {"type": parse_names, "action": "extend"},
     "--no-check": {"dest": "verify", "action": "append_const", "const": "none"},
+    "--exclude": {"action": "append", "default": []},
     "--verify": {"action": "append", "choices": ["full"]},
     "--ipv4": {"dest": "ip_version", "action": "store_const", "const": 4},
     "--ipv6": {"dest": "ip_version", "action": "store_const", "const": 6},
@@ -7930,6 +8161,9 @@ UPLOAD_OPTIONS = """Choosing hosts
 File
 -n --name NAME             upload under this name
 --unique                   add the time to the name
+-z --zip                   upload the files and folders as one ZIP
+--tar                      upload them as one .tar.gz; keep symbolic links
+--exclude GLOB             leave matching files or folders out of the archive
 --remote-path PATH         upload to FOLDER/ or a full path (S3, Dropbox)
 --force                    overwrite an existing file (S3, Dropbox)
 Link
@@ -8128,6 +8362,9 @@ def options_of(args: Any) -> UploadOptions:
 def cmd_upload(argv: Sequence[str]) -> int:
     parser, args = parse_args("upload", argv)
     files = args.file
+    archive = archive_name(args)
+    if archive:
+        files = [archive]
     if not files:
         if sys.stdin is None or sys.stdin.isatty():
             return print_examples(parser)
@@ -8157,7 +8394,10 @@ def cmd_upload(argv: Sequence[str]) -> int:
     with contextlib.ExitStack() as stack:
         stack.callback(terminal.stop)
         try:
-            sources = [source_or_error(file, options, chain, stack, terminal) for file in files]
+            if archive:
+                sources = [archive_or_error(archive, args, options, stack, terminal)]
+            else:
+                sources = [source_or_error(file, options, chain, stack, terminal) for file in files]
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*files) from None
         uploader = Uploader(options, chain)
@@ -8203,6 +8443,60 @@ def source_or_error(
         progress.hide()
 
 
+def archive_name(args: Any) -> str:
+    """The name of the archive that the arguments ask for, "" for none; raises UsageError."""
+    if args.zip and args.tar:
+        raise UsageError("--zip conflicts with --tar")
+    if not args.zip and not args.tar:
+        if args.exclude:
+            raise UsageError("--exclude requires --zip or --tar")
+        return ""
+    if not args.file or "-" in args.file:
+        raise UsageError("an archive requires files or folders, not standard input")
+    base = base_name(args.file[0]) if len(args.file) == 1 else "archive"
+    return args.name or base + (".tar.gz" if args.tar else ".zip")
+
+
+def archive_or_error(
+    name: str,
+    args: Any,
+    options: UploadOptions,
+    stack: contextlib.ExitStack,
+    terminal: Terminal,
+) -> Found:
+    """The archive of the arguments; a ZIP is read once for its checksums, unless for --dry-run."""
+    progress = FileProgress(terminal)
+    try:
+        name_of_epoch = "SOURCE_DATE_EPOCH"
+        epoch = checked_type(name_of_epoch, options.settings.get(name_of_epoch), None)
+        walker = Walker(args.exclude, args.tar, epoch)
+        members = walker.members(args.file)
+        notes = {"possible secrets": walker.secrets, "skipped (not files)": walker.skipped}
+        for note, names in notes.items():
+            if names and not args.quiet:
+                print_line(f"twat-fs: warning: {note}: {first_names(sorted(names))}")
+        if args.dry_run:
+            write = print_line if args.json else put_line
+            size = sum(length(member.content) for member in members)
+            names = [member.name for member in members if member.content]
+            write(f"{printable(name)}: {len(names)} files, {human(size)}: {first_names(names)}")
+        progress.show(name, "reading files")
+        if args.tar:
+            content = spool_to_file(gzip_blocks(tar_content(members)), stack)
+        else:
+            content = zip_content(members, utc=epoch is not None, checksums=not args.dry_run)
+        return Source(upload_name(name, options.unique), content, length(content), time.time())
+    except UploadError as error:
+        return error
+    finally:
+        progress.hide()
+
+
+def first_names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(printable, names[:5])) + more
+
+
 def suggest_command(word: str) -> str:
     """A hint if `word` is not a file, but like a command: mistyped, or not the first argument."""
     plain = re.fullmatch("[A-Za-z_-]+", word) and not os.path.lexists(word)
@@ -8224,7 +8518,7 @@ def standard_input(
         data += block
         if len(data) > IN_MEMORY:
             return spool_to_file(itertools.chain([data], blocks), stack)
-    return (Slice(bytes(data), 0, len(data)),)
+    return (memory_slice(bytes(data)),)
 
 
 def read_stdin(limit: Optional[int], progress: FileProgress) -> Iterator[bytes]:
@@ -8264,7 +8558,7 @@ def spool_to_file(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content
                 if shutil.disk_usage(path).free < RESERVE:
                     raise OSError(errno.ENOSPC, "the disk is nearly full")
     except OSError as error:
-        why = f"standard input could not be stored in {folder}: {local_reason(error)}"
+        why = f"no temporary file in {folder}: {local_reason(error)}"
         raise Unreadable(why, phase="file", hint="set TMPDIR to another folder") from error
     return Source.of(path).body
 

@@ -484,7 +484,7 @@ def test_a_wrong_option_is_answered_with_the_right_one(box, run, line):
     assert ran.err.endswith(f"; did you mean {WRONG_OPTIONS[line]}?\n")
 
 
-@pytest.mark.parametrize("wrong", ["--colour", "--zip", "--ttl"])
+@pytest.mark.parametrize("wrong", ["--colour", "--gzip-it", "--ttl"])
 def test_an_option_like_no_other_is_not_guessed(run, wrong):
     ran = run(wrong)
     assert ran.code == 2 and ran.err.endswith(f"unrecognized arguments: {wrong}\n")

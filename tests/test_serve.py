@@ -906,10 +906,8 @@ def test_nonsense_wishes_are_refused(serve, tmp_path, header):
 
 def test_more_days_than_the_server_keeps_are_refused_before_they_are_promised(serve):
     served = serve("--keep", "1h")
-    assert served.ask("PUT", "/a", b"x", Max_Days="1")[::2] == (
-        400,
-        b"Max-Days is limited to 1 hour\n",
-    )
+    sentence = b"Max-Days is limited to 1 hour\n"
+    assert served.ask("PUT", "/a", b"x", Max_Days="1")[::2] == (400, sentence)
     assert served.ask("PUT", "/a", b"x")[0] == 200
 
 

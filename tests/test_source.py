@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -79,6 +80,7 @@ def test_a_folder_names_the_way_out(main, box, tmp_path, form):
     folder.mkdir()
     done = main(form.format(folder))
     assert_local(done, box, "is a directory", "tar cf - ", "| twat-fs - -n holiday.tar")
+    assert done.err.splitlines()[1].startswith("  twat-fs -z ")
 
 
 @pytest.mark.parametrize("make", [os.mkdir, pytest.param(getattr(os, "mkfifo", None), marks=posix)])
@@ -190,10 +192,10 @@ def test_a_file_of_the_system_that_says_it_is_empty_names_the_way_out(main, box)
 def typed(program, box, tmp_path):
     """Run the program and the command of its hint; returns the file that the box has received."""
 
-    def run(*args, **more):
+    def run(*args, choice=0, **more):
         done = program(*args, **more)
         assert (done.returncode, done.stdout) == (6, "")
-        command = done.stderr.splitlines()[1].strip()
+        command = done.stderr.splitlines()[1].strip().split("   or: ")[choice]
         again = subprocess.run(
             ["sh", "-c", command + " -p x0at"],
             env={**environment(box, None), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
@@ -231,6 +233,10 @@ def test_the_hint_for_a_folder_works_when_it_is_typed(typed, tmp_path, name):
     folder.mkdir(parents=True)
     (folder / "inside.txt").write_bytes(b"words")
     stored = typed("--", name)
+    with zipfile.ZipFile(io.BytesIO(stored.read())) as archive:
+        (inside,) = archive.namelist()
+        assert archive.read(inside) == b"words"
+    stored = typed("--", name, choice=1)
     with tarfile.open(fileobj=io.BytesIO(stored.read())) as archive:
         (inside,) = [file for file in archive if file.isfile()]
         assert archive.extractfile(inside).read() == b"words"
@@ -242,7 +248,9 @@ def test_the_archive_of_a_linked_folder_is_not_empty(typed, tmp_path, end):
     (tmp_path / "a folder").mkdir()
     (tmp_path / "a folder" / "inside.txt").write_bytes(b"words")
     (tmp_path / "link").symlink_to("a folder")
-    with tarfile.open(fileobj=io.BytesIO(typed("link" + end).read())) as archive:
+    with zipfile.ZipFile(io.BytesIO(typed("link" + end).read())) as archive:
+        assert archive.namelist() == ["link/inside.txt"]
+    with tarfile.open(fileobj=io.BytesIO(typed("link" + end, choice=1).read())) as archive:
         assert [file.size for file in archive if file.isfile()] == [5]
 
 
