@@ -39,11 +39,12 @@ The chapters, bottom-up; each needs only earlier ones:
      9  Hosts that take several requests
     10  Amazon S3
     11  The hosts
-    12  Settings
-    13  The engine
-    14  Progress and output
-    15  serve
-    16  The command line
+    12  Custom hosts
+    13  Settings
+    14  The engine
+    15  Progress and output
+    16  serve
+    17  The command line
 
 A provider is a function (source, options, send) -> Link, whose only way to the network is `send`.
 
@@ -363,6 +364,7 @@ class Request(NamedTuple):
     response_timeout: Optional[float] = None  # after the body; None: the stall timeout
     stop: Any = None  # a threading.Event that ends the sending
     ca_bundle: Optional[str] = None  # certificates for this host, unless --cacert is used
+    secrets: tuple[str, ...] = ()  # more values that are masked in messages
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {redact_url(self.url)} {length(self.body)} bytes>"
@@ -401,6 +403,8 @@ class Link(NamedTuple):
     warning: str = ""
     hint: str = ""  # if the link cannot be downloaded
     denied: str = ""  # the hint for 401 and 403
+    delete_page: Optional[str] = None  # URL that deletes the file when it is opened, or asks
+    thumbnail: Optional[str] = None  # URL of a small picture
 
 
 class UploadOptions(NamedTuple):
@@ -456,6 +460,7 @@ class Unverified(NamedTuple):
     provider: str
     url: str
     delete: Optional[str] = None
+    delete_page: Optional[str] = None
 
 
 class UploadResult(NamedTuple):
@@ -464,7 +469,9 @@ class UploadResult(NamedTuple):
     `size` in bytes; `sha256` in hex, None if nothing needed it; `expires` as UTC time (ISO 8601),
     None if it is unknown or never; `delete`: a URL that accepts DELETE; `verified`: "host-hash",
     "full", "sample", "size" or "none"; `seconds` for upload and verification; `attempts`: the
-    providers that failed before; `unverified`: the links of those among them that may have a copy.
+    providers that failed before; `unverified`: the links of those among them that may have a copy;
+    `delete_page`: a URL that deletes the file when a browser opens it, or asks first; `thumbnail`:
+    the URL of a small picture.
     """
 
     url: str
@@ -477,6 +484,8 @@ class UploadResult(NamedTuple):
     seconds: float = 0.0
     attempts: tuple[Attempt, ...] = ()
     unverified: tuple[Unverified, ...] = ()
+    delete_page: Optional[str] = None
+    thumbnail: Optional[str] = None
 
 
 class ProviderInfo(NamedTuple):
@@ -1517,6 +1526,20 @@ def is_spared(target: Target, no_proxy: str) -> bool:
     return False
 
 
+def parse_address(host: str) -> Any:
+    """The address in a URL, also spelled as 127.1, as one number, or inside an IPv6 address."""
+    host = host.partition("%")[0].rstrip(".")
+    with contextlib.suppress(OSError, UnicodeError):
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    with contextlib.suppress(ValueError):
+        address = ipaddress.IPv6Address(host)
+        network = int(address) >> 32
+        if network in (0, 0xFFFF, 0x64FF9B << 64) and int(address) > 1:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return address.sixtofour or address
+    return None
+
+
 def is_loopback(host: str) -> bool:
     return bool(re.fullmatch(r"localhost\.?|::1|(::ffff:)?127(\.[0-9]{1,3}){3}", host))
 
@@ -2283,7 +2306,7 @@ class Exchange:
 
 def redact_secrets(request: Request, secrets: Iterable[str], body: bytes) -> bytes:
     """Mask the secrets of a request, and others; some hosts repeat them in error messages."""
-    values = list(secrets)
+    values = [*secrets, *request.secrets]
     for name, value in request.headers:
         if re.search("(authorization|token)$", name, re.I):
             scheme, _, secret = value.rpartition(" ")
@@ -2795,6 +2818,8 @@ class Provider(NamedTuple):
     disabled: str = ""  # why nobody can upload
     note: str = ""
     evidence: Evidence = Evidence()
+    # Raises UsageError if this file cannot be uploaded with these options.
+    check: Optional[Callable[[Source, UploadOptions], object]] = None
 
 
 def retention_for(provider: Provider, options: UploadOptions) -> Retention:
@@ -5192,13 +5217,742 @@ DEAD = {
 }
 
 
-# 12  Settings -------------------------------------------------------------------------------------
+# 12  Custom hosts ---------------------------------------------------------------------------------
+#
+#    A .sxcu file describes a "custom uploader" of ShareX in JSON: where a file goes and how to read
+#    the link from the response.  It becomes a row like any other.  Files of ShareX 14 to 20 are
+#    read, older ones are converted; nine functions are enough for all 143 public files that accept
+#    a file (ShareX/CustomUploaders, SnapXL/CustomUploaders, 2026-11-27).
+
+MAX_SXCU = 256 * KiB
+MAX_CALLS = 20  # in one text, and so also their depth
+MAX_REGEX, MAX_REGEX_INPUT = 1000, 64 * KiB  # characters
+REGEX_TIME = 5  # seconds, with the start of a process
+REGEX_COMMAND = "_regex"  # a hidden command: the frozen program cannot run Python code
+REGEX_CHILD = """import json, re, sys
+pattern, text, group = json.load(sys.stdin)
+match = re.search(pattern, text)
+print(json.dumps(match[int(group) if group.isdigit() else group] if match else ""))"""
+
+VARIABLE = r"\$\{(?!(?:filename|input)\})[A-Za-z_][A-Za-z0-9_]*\}"
+HOST_NAME = "[a-z0-9][a-z0-9._-]{0,63}"
+PLACEHOLDER = (
+    r"(?i)\byour[ ._-]?(own|api|access|auth|secret|token|key|domain|host|server|instance|user"
+    r"|pass|upload|name|site|url)|\bYOUR_|<[^<>]+>|^([a-z]+ |https?://)?\[[^]\"]*[a-z][^]\":]*\]"
+    r"|\{\{.*\}\}|change[ _-]?me|\b(token|key) here"
+)
+FORBIDDEN_HEADERS = (
+    "(?i)host|content-length|transfer-encoding|connection|expect|proxy-.*|te|trailer|upgrade"
+    "|keep-alive"
+)
+RESPONSE_FIELDS = ("URL", "ThumbnailURL", "DeletionURL", "ErrorMessage")
+UPLOADER_TYPES = ("", "none", "imageuploader", "textuploader", "fileuploader")
+
+
+class Call(NamedTuple):
+    """A function in a text, such as {json:url}; `constant`: its path or pattern, parsed."""
+
+    name: str
+    parameters: tuple["Text", ...] = ()
+    constant: Any = None
+
+
+Text = tuple[Union[str, Call], ...]
+
+
+class CustomUploader(NamedTuple):
+    """A .sxcu file, checked.
+
+    `texts` by field: "URL", "Headers Authorization"; `file_field` is "" for a binary body;
+    `problem`: a field that still has a placeholder.
+    """
+
+    title: str
+    method: str
+    host: str
+    file_field: str
+    texts: Mapping[str, Text]
+    variables: tuple[str, ...] = ()
+    problem: str = ""
+
+    def texts_of(self, field: str) -> dict[str, Text]:
+        """The texts of Headers, Parameters or Arguments by name."""
+        prefix = f"{field} "
+        names = [name for name in self.texts if name.startswith(prefix)]
+        return {name[len(prefix) :]: self.texts[name] for name in names}
+
+
+class Scope(NamedTuple):
+    """The values that a text can use."""
+
+    filename: str
+    settings: Mapping[str, str] = {}
+    response: Response = Response(0, {}, b"", "")
+
+
+# -- functions
+
+
+JsonPath = list[tuple[bool, Any]]  # recursive, and a name or an index
+
+
+def parse_json_path(path: str) -> JsonPath:
+    """The steps of a path such as data[0].url; "..name" is searched at any depth."""
+    rest = path[1:] if path.startswith("$") else f".{path}"
+    step = r"(\.{0,2})(?:\[([0-9]{1,9})\]|\[(['\"])([^'\"]*)\3\]|(?<=\.)([^][.'\"()*?@,]+))"
+    matches = list(re.finditer(step, rest))
+    steps = [
+        (match[1] == "..", int(match[2]) if match[2] else match[4] or match[5] or "")
+        for match in matches
+    ]
+    complete = "".join(match[0] for match in matches) == rest
+    if not complete or len(steps) > 100 or sum(recursive for recursive, _ in steps) > 1:
+        raise UsageError("unsupported JSON path")
+    return steps
+
+
+def json_function(scope: Scope, values: Sequence[str], path: JsonPath) -> str:
+    matches = [json_of(scope.response._replace(body=utf8(values[0])))]
+    for recursive, key in path:
+        parents = list(descendants(matches)) if recursive else matches
+        expected = list if isinstance(key, int) else dict
+        fitting = [parent for parent in parents if isinstance(parent, expected)]
+        matches = [
+            parent[key]
+            for parent in fitting
+            if key in (range(len(parent)) if expected is list else parent)
+        ]
+    value = matches[0] if matches else ""
+    if len(matches) > 1 or isinstance(value, (dict, list)):
+        raise no_link(scope.response)
+    return scalar("", value) or ""
+
+
+def descendants(values: Sequence[Any]) -> Iterator[Any]:
+    todo = [*values]
+    while todo:
+        value = todo.pop()
+        yield value
+        if isinstance(value, (dict, list)):
+            todo += value.values() if isinstance(value, dict) else value
+
+
+def regex_of(pattern: str, group: str) -> tuple[str, str]:
+    """A regular expression of .NET in Python's syntax, checked, and its group."""
+    pattern = re.sub(r"\(\?<(?![=!])", "(?P<", pattern)
+    pattern = re.sub(r"\\k<(\w+)>", r"(?P=\1)", pattern)
+    try:
+        compiled = re.compile(pattern if len(pattern) <= MAX_REGEX else "(")
+        known = group in compiled.groupindex or int(group) <= compiled.groups
+    except (re.error, ValueError, RecursionError, OverflowError) as error:
+        raise UsageError("unsupported regular expression") from error
+    if not known:
+        raise UsageError(f"regular expression without group {group}")
+    return pattern, group
+
+
+def regex_function(scope: Scope, values: Sequence[str], regex: tuple[str, str]) -> str:
+    """Match in a process that can be stopped: some patterns take years; no match is ""."""
+    command = [sys.executable, "-I", "-c", REGEX_CHILD]
+    if getattr(sys, "frozen", False):
+        command = [sys.executable, REGEX_COMMAND]
+    pattern, group = regex
+    task = json.dumps([pattern, values[0][:MAX_REGEX_INPUT], group])
+    try:
+        done = subprocess.run(
+            command, input=task, capture_output=True, text=True, timeout=REGEX_TIME
+        )
+        return json.loads(done.stdout) or ""
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise NoLink("the regular expression failed or timed out", phase="reply") from error
+
+
+def utf8(text: str) -> bytes:
+    """JSON can have half a surrogate pair."""
+    return text.encode("utf-8", "replace")
+
+
+Function = Callable[[Scope, Sequence[str], Any], str]
+# How many parameters a function needs at least, and its value.
+FUNCTIONS: Mapping[str, tuple[int, Function]] = {
+    "filename": (0, lambda scope, values, _: scope.filename),
+    "input": (0, lambda scope, values, _: ""),  # the text of a text upload
+    "base64": (1, lambda scope, values, _: base64.b64encode(utf8(values[0])).decode()),
+    "random": (2, lambda scope, values, _: values[os.urandom(1)[0] % len(values)]),
+    "inputbox": (2, lambda scope, values, _: values[1]),  # a question, with its default
+    "prompt": (2, lambda scope, values, _: values[1]),
+    "response": (0, lambda scope, values, _: scope.response.text()),
+    "responseurl": (0, lambda scope, values, _: scope.response.url),
+    "header": (1, lambda scope, values, _: scope.response.headers.get(values[0], "")),
+    "json": (1, json_function),
+    "regex": (1, regex_function),
+}
+OF_RESPONSE = ("response", "responseurl", "header", "json", "regex")
+UNSUPPORTED = ("xml", "select", "outputbox")
+FUNCTION_NAMES = "|".join((*FUNCTIONS, *UNSUPPORTED))
+
+
+class TextParser:
+    """Parses the text of a field; `regexes` is the RegexList of an old file.
+
+    Its messages have no value of the file, which may be a secret.
+    """
+
+    def __init__(self, field: str, regexes: Sequence[str] = ()) -> None:
+        self.field, self.regexes, self.calls = field, regexes, 0
+
+    def parse(self, text: str) -> Text:
+        """Raises UsageError.  A bar or a brace at top level ends the text, as in ShareX."""
+        variable = VARIABLE if " " in self.field else "(?!)"  # only in a map
+        self.tokens = iter(re.findall(rf"(?s){variable}|\\.?|[{{}}|:$]|[^\\{{}}|:$]+", text))
+        return self.sequence()[0]
+
+    def sequence(self) -> tuple[Text, str]:
+        """The text up to a bar or a closing brace, and that character."""
+        pieces: list[Union[str, Call]] = []
+        for token in self.tokens:
+            if token in ("|", "}"):
+                return tuple(pieces), token
+            if token == "{":
+                pieces.append(self.call())
+            elif token.startswith("${"):
+                pieces.append(Call("", constant=token[2:-1]))
+            else:
+                pieces.append(token[1:] if token[0] == "\\" else token)
+        return tuple(pieces), ""
+
+    def call(self) -> Call:
+        self.calls += 1
+        if self.calls > MAX_CALLS:
+            raise UsageError(f"{self.field}: too many functions")
+        name = end = ""
+        for end in self.tokens:
+            if end in (":", "}"):
+                break
+            name += end
+        parameters: list[Text] = []
+        end = "|" if end == ":" else ""
+        while end == "|":
+            parameter, end = self.sequence()
+            parameters.append(parameter)
+        return self.checked(name.lower(), parameters)
+
+    def checked(self, name: str, parameters: list[Text]) -> Call:
+        """The call; json and regex with the text to search as their only parameter."""
+        problem = ""
+        if name in UNSUPPORTED:
+            problem = f"unsupported function {{{name}}}"
+        elif name not in FUNCTIONS:
+            problem = "unknown function (write \\{ for a brace)"
+        elif len(parameters) < FUNCTIONS[name][0]:
+            problem = f"{{{name}}}: too few parameters"
+        elif name in OF_RESPONSE and self.field not in RESPONSE_FIELDS:
+            problem = f"{{{name}}} is known only after the upload"
+        if problem:
+            raise UsageError(f"{self.field}: {problem}")
+        if name not in ("json", "regex"):
+            return Call(name, tuple(parameters))
+        first = 1 if len(parameters) > (1 if name == "json" else 2) else 0
+        searched = parameters[0] if first else (Call("response"),)
+        try:
+            return Call(name, (searched,), self.constant(name, parameters[first:]))
+        except UsageError as error:
+            raise UsageError(f"{self.field}: {error}") from error
+
+    def constant(self, name: str, texts: Sequence[Text]) -> Any:
+        """The path, or the pattern and the group, in which no function can stand."""
+        if any(isinstance(piece, Call) for text in texts for piece in text):
+            raise UsageError(f"{{{name}}}: unsupported function in a pattern or path")
+        constants = ["".join(map(str, text)) for text in texts]
+        if name == "json":
+            return parse_json_path(constants[0])
+        number = parse_number(constants[0]) or 0
+        if 1 <= number <= len(self.regexes):
+            constants[0] = self.regexes[number - 1]
+        return regex_of(*[*constants, "0"][:2])
+
+
+def evaluate(text: Text, scope: Scope) -> str:
+    """The value of a text; raises NoLink if the response does not have it."""
+    value = ""
+    for piece in text:
+        if isinstance(piece, str):
+            value += piece
+        elif not piece.name:  # ${NAME}
+            value += scope.settings.get(piece.constant, "")
+        else:
+            values = [evaluate(parameter, scope) for parameter in piece.parameters]
+            value += FUNCTIONS[piece.name][1](scope, values, piece.constant)
+        if len(value) > MAX_RESPONSE:
+            raise NoLink("the value is too long", phase="reply")
+    return value
+
+
+# -- the file
+
+
+def lenient_json(content: bytes) -> Mapping[str, Any]:
+    """The fields by their names in lower case: also with comments and trailing commas."""
+    string = r'("(?:[^"\\]|\\.)*")'
+    try:
+        text = content[: MAX_SXCU + 1].decode("utf-8-sig")
+        for noise in (r"//[^\n]*|/\*.*?\*/", r",(?=\s*[}\]])"):
+            text = re.sub(f"(?s){string}|{noise}", lambda match: match[1] or "", text)
+        fields = json.loads(text if len(content) <= MAX_SXCU else "", strict=False)
+        return {name.lower(): value for name, value in fields.items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise UsageError(f"invalid .sxcu file: invalid JSON{where}") from error
+
+
+def scalar(field: str, value: Any) -> Optional[str]:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (dict, list)):
+        raise UsageError(f"{field}: expected text")
+    return json.dumps(value)
+
+
+def converter(texts: Iterable[str], version: str) -> Callable[[str], str]:
+    """How a text of this file becomes one of today's syntax.
+
+    The version says little: new syntax occurs in files of "1.0.0".  What the file contains decides.
+    """
+    everything = "\n".join(texts)
+    numbers = [int(number) for number in re.findall("[0-9]{1,6}", version)]
+    if re.search(rf"(?i)\{{({FUNCTION_NAMES})[}}:]", everything):
+        return str
+    if re.search(rf"(?i)\$({FUNCTION_NAMES})[$:]", everything):
+        return modern_syntax
+    return literal if numbers and numbers <= [13, 7, 1] else str
+
+
+def literal(text: str) -> str:
+    """The text with its braces, bars and backslashes escaped; ${NAME} stays."""
+    escape = r"(?s)(\$\{[A-Za-z_]\w*\})|([\\{}|])"
+    return re.sub(escape, lambda match: match[1] or "\\" + match[2], text)
+
+
+def modern_syntax(text: str) -> str:
+    """$json:url$ becomes {json:url}; a backslash and its character are dropped, as ShareX does."""
+    braces = itertools.cycle("{}")
+
+    def convert(match: "re.Match[str]") -> str:
+        if match[0] == "$":
+            return next(braces)
+        return "" if match[0].startswith("\\") else literal(match[0])
+
+    return re.sub(rf"(?s){VARIABLE}|\\.?|[${{}}]", convert, text)
+
+
+def parse_sxcu(content: bytes) -> CustomUploader:
+    """Raises UsageError for what is invalid or not supported, without a value of the file."""
+    fields = lenient_json(content)
+
+    def field(*names: str) -> str:
+        values = [scalar(name, fields.get(name.lower())) for name in names]
+        return next(filter(None, values), "")
+
+    types = field("DestinationType").lower().split(",") or [""]
+    if not any(each.strip() in UPLOADER_TYPES for each in types):
+        raise UsageError("DestinationType: accepts no files (a URL shortener?)")
+    method = field("RequestMethod", "RequestType").upper() or "POST"
+    if method not in ("POST", "PUT", "PATCH"):
+        raise UsageError("RequestMethod: not supported (use POST, PUT or PATCH)")
+    is_binary = field("Body", "RequestFormat").lower() == "binary"
+    file_field = "" if is_binary else field("FileFormName")
+    if not file_field and not is_binary:
+        raise UsageError("FileFormName is missing (required unless Body is Binary)")
+    check_name_of("FileFormName", file_field)
+    url, _, query = field("RequestURL").partition("?")
+    raw = {"RequestURL": url, **{name: field(name) for name in RESPONSE_FIELDS}}
+    raw.update(named_values(fields, query))
+    convert = converter(raw.values(), field("Version"))
+    regexes = list(map(str, fields.get("regexlist") or ()))
+    texts: dict[str, Text] = {}
+    problem = ""
+    for name, text in raw.items():
+        if name not in RESPONSE_FIELDS and re.search(PLACEHOLDER, text):
+            problem = problem or f"{printable(name)} has a placeholder"
+        else:
+            texts[name] = TextParser(name, regexes).parse(convert(text))
+    host = "-"
+    if "RequestURL" in texts:
+        texts["RequestURL"], host = checked_url(texts["RequestURL"])
+    pieces = itertools.chain(*texts.values())
+    variables = [p.constant for p in pieces if isinstance(p, Call) and not p.name]
+    title = printable(field("Name"))
+    return CustomUploader(title, method, host, file_field, texts, tuple(variables), problem)
+
+
+def named_values(fields: Mapping[str, Any], query: str) -> Iterator[tuple[str, str]]:
+    """The values of the three maps as "Headers NAME"; the query of RequestURL is among them."""
+    parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    for field in ("Parameters", "Headers", "Arguments"):
+        values = fields.get(field.lower()) or {}
+        if not isinstance(values, dict):
+            raise UsageError(f"{field}: expected an object")
+        if field == "Parameters":
+            values = {**parameters, **values}
+        for name, value in values.items():
+            check_name_of(field, name)
+            text = scalar(f"{field} {name}", value)
+            if text is not None:
+                yield f"{field} {name}", text
+
+
+def check_name_of(field: str, name: str) -> None:
+    """Raises UsageError for a name that cannot be sent."""
+    if field == "Headers" and re.fullmatch(FORBIDDEN_HEADERS, name):
+        raise UsageError(f"Headers: {name} is not allowed")
+    allowed = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+" if field == "Headers" else r"[^\0-\x1f\x7f]*"
+    if not re.fullmatch(allowed, name) or re.search(UNSAFE_CHARACTER, name):
+        raise UsageError(f"{field}: a name with an invalid character")
+
+
+def checked_url(url: Text) -> tuple[Text, str]:
+    """The RequestURL with its scheme, and its host, in which no function can stand."""
+    strings = list(itertools.takewhile(lambda piece: isinstance(piece, str), url))
+    start, rest = "".join(map(str, strings)), url[len(strings) :]
+    if "://" not in start:
+        start = f"https://{start}"
+    match = re.match(r"(?i)https?://[^\s/?#@\\]+" + ("/" if rest else "(/|$)"), start)
+    try:
+        if match and "#" not in start:
+            return (start, *rest), parse_target(match[0]).netloc()
+    except NoLink:
+        pass
+    raise UsageError("RequestURL: invalid or unsupported URL (expected https://HOST/)")
+
+
+# -- request and link
+
+
+def sxcu_request(uploader: CustomUploader, source: Source, options: UploadOptions) -> Request:
+    """Raises UsageError for a value that cannot be sent, and for an unencrypted public host."""
+    scope = Scope(quote_segment(source.name), options.settings)
+    url = evaluate(uploader.texts["RequestURL"], scope)
+    target = parse_target(url)
+    if target.scheme == "http" and not (is_private(target.host) or options.insecure):
+        hint = "use --insecure to upload without encryption"
+        raise UsageError(f"{target.host}: http is not encrypted", hint=hint)
+    scope = scope._replace(filename=source.name)
+    parameters, headers, arguments = (
+        {name: evaluate(text, scope) for name, text in uploader.texts_of(field).items()}
+        for field in ("Parameters", "Headers", "Arguments")
+    )
+    values = [*parameters.items(), *headers.items(), *arguments.items()]
+    for name, value in (("RequestURL", url), *values):
+        if re.search(UNSAFE_CHARACTER, value):
+            raise UsageError(f"{printable(name)}: invalid character in the value")
+    if parameters:
+        quote = urllib.parse.quote_plus
+        pairs = [quote(k) + ("=" + quote(v) if v else "") for k, v in parameters.items()]
+        url += "?" + "&".join(pairs)
+    body: Body = source.body
+    # In the spelling of the program's own headers, which they replace.
+    headers = {name.title(): ascii_header(value) for name, value in headers.items()}
+    headers.setdefault("Content-Type", guess_type(source.name))
+    if uploader.file_field:  # a Content-Type in the file has no boundary
+        fields = [(name.replace('"', "%22"), value) for name, value in arguments.items()]
+        headers["Content-Type"], body = multipart(fields, uploader.file_field, source)
+    return Request(
+        uploader.method,
+        iri_to_uri(url),
+        tuple(headers.items()),
+        body,
+        accepted_statuses=(301, 302, 303),
+        error_reader=functools.partial(sxcu_error, uploader, source.name),
+        secrets=tuple(secrets_of(value for _, value in values)),
+    )
+
+
+def ascii_header(value: str) -> str:
+    return re.sub("[^ -~]+", lambda match: quote_segment(match[0]), value)
+
+
+def secrets_of(values: Iterable[str]) -> Iterator[str]:
+    """The values and their words; no short ones, which would mask half of each message."""
+    for value in values:
+        yield from (word for word in [value, *re.split(r"[\s;=]+", value)] if len(word) > 3)
+
+
+def sxcu_error(uploader: CustomUploader, name: str, response: Response) -> Optional[UploadError]:
+    """The host's error in the words of ErrorMessage, unless a retry may help."""
+    status = response.status
+    retry_helps = status in (408, 425, 429) or status > 501
+    message = "" if status < 400 or retry_helps else host_message(uploader, name, response)
+    if not message:
+        return None
+    return Refused(f"{status}: {message}", phase="reply", status=status, started=True)
+
+
+def host_message(uploader: CustomUploader, name: str, response: Response) -> str:
+    with contextlib.suppress(NoLink):
+        scope = Scope(name, {}, response.redacted())
+        return printable(evaluate(uploader.texts["ErrorMessage"], scope))
+    return ""
+
+
+def sxcu_link(uploader: CustomUploader, name: str, response: Response) -> Link:
+    """Raises NoLink."""
+    scope = Scope(quote_segment(name), {}, response)
+
+    def url(field: str) -> str:
+        text = uploader.texts[field] or (Call("response"),)
+        return result_url(evaluate(text, scope), uploader, response)
+
+    def optional_url(field: str) -> Optional[str]:
+        with contextlib.suppress(NoLink):
+            return url(field) if uploader.texts[field] else None
+        return None
+
+    try:
+        link = Link(url("URL"))
+    except NoLink as error:
+        message = host_message(uploader, name, response)  # catbox: 200, and an error
+        if message:
+            raise no_link(response, message) from error
+        raise
+    delete_page, thumbnail = optional_url("DeletionURL"), optional_url("ThumbnailURL")
+    return link._replace(delete_page=delete_page, thumbnail=thumbnail)
+
+
+def result_url(text: str, uploader: CustomUploader, response: Response) -> str:
+    """An absolute URL with http or https; NoLink for leftover syntax and for local addresses."""
+    text = text.strip(BLANK)
+    leftover = rf"(?i)[\s{{}}]|\$({FUNCTION_NAMES})[$:]|{UNSAFE_CHARACTER}"
+    if not text or len(text) > 2048 or re.search(leftover, text):
+        raise no_link(response)
+    if re.match(r"[\w-]+(\.[\w-]+)+(:[0-9]+)?/", text):  # tsunyoku/Katagami: no scheme
+        text = f"//{text}"
+    if not re.match("(?i)(https?:)?//[^/?#]|/[^/]", text):
+        raise no_link(response)
+    try:
+        url = urllib.parse.urljoin(response.url, text)
+        target, fragment = parse_target(url), iri_to_uri(urllib.parse.urlsplit(url).fragment)
+    except ValueError as error:
+        raise no_link(response) from error
+    if target.scheme == "tcp":
+        raise no_link(response)
+    check_public(target, uploader, response)
+    base = f"{target.scheme}://{target.netloc()}{target.path}"
+    return f"{base}#{fragment}" if fragment else base
+
+
+def check_public(target: Target, uploader: CustomUploader, response: Response) -> None:
+    """NoLink if a public host names an address of this machine or its link."""
+    if is_local(target.host) and not is_private(parse_target(f"https://{uploader.host}").host):
+        raise no_link(response, f"link points to a local address, {target.netloc()}")
+
+
+def is_local(host: str) -> bool:
+    """Whether this is the local machine, a link-local or an unspecified address."""
+    address = parse_address(host)
+    if not address:
+        return bool(re.search(r"(^|\.)localhost\.?$", host, re.I))
+    is_zero = address.version == 4 and int(address) < 1 << 24
+    return address.is_loopback or address.is_link_local or address.is_unspecified or is_zero
+
+
+def is_private(host: str) -> bool:
+    address = parse_address(host)
+    is_name = host.lower().rstrip(".").endswith(".local")
+    return is_local(host) or is_name or bool(address and address.is_private)
+
+
+def follow_redirects(uploader: CustomUploader, response: Response, send: Send) -> Response:
+    """The page to which the response of an upload redirects, without the headers of the upload."""
+    for _ in range(MAX_REDIRECTS):
+        onward = redirected(Request("GET", response.url), response)
+        if not onward:
+            return response
+        check_public(parse_target(onward.url), uploader, response)
+        redirects = (301, 302, 303, 307, 308)
+        following = send(onward._replace(idempotent=True, accepted_statuses=redirects))
+        response = following._replace(redact=response.redact)
+    raise no_link(response, "too many redirects")
+
+
+# -- rows
+
+
+def custom_host(
+    id: str, uploader: CustomUploader, path: str = "", allowed: Sequence[str] = ()
+) -> Provider:
+    """The row of a .sxcu file; `allowed`: environment variables that it can use."""
+
+    def upload(source: Source, options: UploadOptions, send: Send) -> Link:
+        response = send(sxcu_request(uploader, source, options))
+        return sxcu_link(uploader, source.name, follow_redirects(uploader, response, send))
+
+    def problem(settings: Mapping[str, str]) -> str:
+        for name in uploader.variables:
+            if name not in allowed:
+                return f"${{{name}}} is not allowed (see `hosts add --allow-env`)"
+            if not settings.get(name):
+                return missing_setting(name, settings)
+        return uploader.problem
+
+    names = tuple(name for name in uploader.variables if name in allowed)
+    return Provider(
+        id,
+        uploader.host,
+        upload,
+        Retention(None),
+        use="own",
+        limits=Limits(empty=True),
+        setup=Setup(required=names, secret=names, check=problem, help=f"edit {printable(path)}"),
+        note=f"{uploader.title} (.sxcu, only if named)".lstrip(),
+        check=functools.partial(sxcu_request, uploader),
+    )
+
+
+def hosts_folder(settings: Mapping[str, str]) -> str:
+    base = settings.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME")
+    return os.path.join(base or os.path.expanduser("~/.config"), "twat-fs", "hosts")
+
+
+def read_sxcu(path: str) -> bytes:
+    try:
+        stat_regular_file(path)
+        with open(path, "rb") as file:
+            return file.read(MAX_SXCU + 1)
+    except OSError as error:
+        raise UsageError(f"{printable(path)}: {local_reason(error)}") from error
+    except Unreadable as error:
+        raise UsageError(str(error)) from error
+
+
+def added_names(settings: Mapping[str, str]) -> list[str]:
+    with contextlib.suppress(OSError):
+        names = sorted(os.listdir(hosts_folder(settings)))
+        return [name[:-5] for name in names if re.fullmatch(rf"{HOST_NAME}\.sxcu", name)]
+    return []
+
+
+def allowed_variables(settings: Mapping[str, str], name: str) -> list[str]:
+    """The names given with --allow-env, one a line."""
+    path = os.path.join(hosts_folder(settings), f"{name}.env")
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+        return file.read().split()
+    return []
+
+
+def load_host(name: str, settings: Mapping[str, str]) -> Optional[Provider]:
+    """The row of a .sxcu file by path, or by the name of an added host; raises UsageError."""
+    path, allowed = name, []  # type: str, list[str]
+    if name.lower().endswith(".sxcu"):
+        stem = os.path.basename(name)[:-5]
+        is_known = any(stem == row.id for row in PROVIDERS)
+        name = os.path.basename(name) if is_known else printable(stem)
+    elif name in added_names(settings):
+        path = os.path.join(hosts_folder(settings), f"{name}.sxcu")
+        allowed = allowed_variables(settings, name)
+        if os.name != "nt" and os.stat(path).st_mode & 0o022:
+            raise UsageError(f"{path}: others can write to it", hint=f"chmod 600 {path}")
+    else:
+        return None
+    content = read_sxcu(path)
+    try:
+        return custom_host(name, parse_sxcu(content), path, allowed)
+    except UsageError as error:
+        raise UsageError(f"{printable(path)}: {error}") from error
+
+
+def custom_hosts(settings: Mapping[str, str]) -> Iterator[Provider]:
+    """The added hosts; of a broken file a row that says so."""
+    for name in added_names(settings):
+        try:
+            row = load_host(name, settings)
+        except (UsageError, OSError) as error:
+            broken = CustomUploader("", "", "-", "", {}, problem=str(error))
+            row = custom_host(name, broken)._replace(note=str(error))
+        if row:
+            yield row
+
+
+def sxcu_of(row: Provider) -> dict[str, Any]:
+    """A row of one request as a .sxcu file; its recorded response shows where the link stands.
+
+    Raises UsageError if the result does not read the same link from it.
+    """
+    failure = UsageError(f"{row.id} cannot be written as .sxcu")
+    requests: list[Request] = []
+
+    def send(request: Request) -> Response:
+        requests.append(request)
+        raise failure
+
+    sample = row.evidence.sample
+    if not sample or not row.evidence.read or row.setup.required:
+        raise failure
+    for _ in range(2):
+        with contextlib.suppress(UsageError):
+            row.upload(Source("FILENAME", (), 0, 0.0), UploadOptions(), send)
+    request, url = requests[0], requests[0].url
+    # Some hosts need a new folder or token for each upload.
+    own = [header for header in request.headers if header[0] != "Content-Type"]
+    same = requests[1].url == url and set(own) <= set(requests[1].headers)
+    if not same or not url.startswith("https:"):
+        raise failure
+    content = b"".join(piece for piece in request.body if isinstance(piece, bytes)).decode()
+    fields = dict(re.findall(r'data; name="([^"]*)"\r\n\r\n(.*?)\r\n--', content, re.S))
+    file_field = re.search(r'name="([^"]*)"; filename=', content)
+    description = {
+        "Version": "17.0.0",
+        "Name": row.id,
+        "DestinationType": "ImageUploader, TextUploader, FileUploader",
+        "RequestMethod": request.method,
+        "RequestURL": literal(url).replace("FILENAME", "{filename}"),
+        "Headers": {name: literal(value) for name, value in own},
+        "Body": "MultipartFormData" if file_field else "Binary",
+        "Arguments": {name: literal(value) for name, value in fields.items()},
+        "FileFormName": file_field[1] if file_field else "",
+        "URL": url_text(sample),
+    }
+    response = Response(200, dict(sample.headers), sample.body.encode(), url)
+    with contextlib.suppress(NoLink):
+        uploader = parse_sxcu(json.dumps(description).encode())
+        if sxcu_link(uploader, "FILENAME", response).url == sample.url:
+            return {name: value for name, value in description.items() if value}
+    raise failure
+
+
+def url_text(sample: Sample) -> str:
+    """The syntax that reads the link of a recorded response."""
+    with contextlib.suppress(ValueError):
+        for path, value in json_leaves(json.loads(sample.body)):
+            if len(value) > 3 and value in sample.url:
+                return literal(sample.url).replace(value, f"{{json:{path}}}")
+    return "{response}"
+
+
+def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """The strings of a JSON value with their paths."""
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield from json_leaves(child, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from json_leaves(child, f"{path}[{index}]")
+    elif isinstance(value, str):
+        yield path, value
+
+
+# 13  Settings -------------------------------------------------------------------------------------
 
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies of this process; nothing else reads the environment."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
     names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", "SOURCE_DATE_EPOCH"}
+    config = "APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME"
+    base = {config: os.environ.get(config, "")}
+    names |= {
+        config,
+        *(each for name in added_names(base) for each in allowed_variables(base, name)),
+    }
     names |= {name for name in os.environ if name.startswith("AWS_")}
     settings = {name: os.environ[name].strip() for name in sorted(names) if name in os.environ}
     proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
@@ -5328,7 +6082,7 @@ def check_name(name: str) -> None:
         raise UsageError(f"--name {printable(name, 60)!r}: {reasons[0]}")
 
 
-# 13  The engine -----------------------------------------------------------------------------------
+# 14  The engine -----------------------------------------------------------------------------------
 
 
 def objection(provider: Provider, source: Source, options: UploadOptions) -> Optional[UploadError]:
@@ -5343,6 +6097,8 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
     if reason:
         return Unsuitable(reason, phase="file")
     try:
+        if provider.check:
+            provider.check(source, options)
         choose_lifetime(retention_for(provider, options), source.size, options)
     except UploadError as error:
         return error
@@ -5575,6 +6331,9 @@ def find_provider(name: str) -> Provider:
     if wanted in DEAD:
         raise UsageError(f"{wanted} {DEAD[wanted]}")
     exact = [row for row in PROVIDERS if wanted in (row.id, row.domain)]
+    own = None if exact else load_host(name, environment()[0])
+    if own:
+        return own
     matches = exact or [
         row
         for row in PROVIDERS
@@ -5586,6 +6345,11 @@ def find_provider(name: str) -> Provider:
     if matches:
         raise UsageError(f"ambiguous host {shown!r}: {' or '.join(row.id for row in matches)}")
     raise UsageError(f"unknown host {shown!r}", hint=suggest_host(name))
+
+
+def all_hosts() -> list[Provider]:
+    """The table, and the custom hosts that were added."""
+    return [*PROVIDERS, *custom_hosts(environment()[0])]
 
 
 ALIKE = 0.75  # at 0.6 "gofile" means filebin
@@ -5826,7 +6590,7 @@ class Uploader:
         if not (turn.last or options.timeout):
             send.fields["response_timeout"] = 30 + source.size / (10 * MiB)
         link = self.send_file(provider, source, send)
-        public = Unverified(provider.id, link.url, link.delete)
+        public = Unverified(provider.id, link.url, link.delete, link.delete_page)
         progress.uploaded(source, public)
         if link.warning:
             progress.warn(link.warning)
@@ -5845,7 +6609,15 @@ class Uploader:
         ends = link.expires or (time.time() + ttl if ttl and ttl < FOREVER else None)
         expires = iso_time(ends) if ends else None
         return UploadResult(
-            link.url, provider.id, source.size, sha256, expires, link.delete, method
+            link.url,
+            provider.id,
+            source.size,
+            sha256,
+            expires,
+            link.delete,
+            method,
+            delete_page=link.delete_page,
+            thumbnail=link.thumbnail,
         )
 
     def skipped(self, provider: Provider) -> Optional[UploadError]:
@@ -5944,7 +6716,7 @@ class Health:
         self.failed = {**self.read(), **failed}
         self.failed.pop(self.key(good), None)
         with contextlib.suppress(OSError):
-            replace_file(self.path, json.dumps(self.failed))
+            replace_file(self.path, json.dumps(self.failed).encode())
 
 
 def cache_folder(settings: Mapping[str, str]) -> str:
@@ -5952,14 +6724,14 @@ def cache_folder(settings: Mapping[str, str]) -> str:
     return os.path.join(base or os.path.expanduser("~/.cache"), "twat-fs")
 
 
-def replace_file(path: str, text: str) -> None:
+def replace_file(path: str, content: bytes) -> None:
     """Write a file that only this user can read, completely or not at all."""
     folder = os.path.dirname(path)
     os.makedirs(folder, 0o700, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder)
     try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(handle, "wb") as file:
+            file.write(content)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -6228,7 +7000,10 @@ def setup_provider(
     Raises UsageError for an unknown name.
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), {}))
-    provider = find_provider(name)
+    return check_provider(find_provider(name), online, wanted)
+
+
+def check_provider(provider: Provider, online: bool, wanted: UploadOptions) -> ProviderInfo:
     lacks = setup_problem(provider, wanted.settings)
     if lacks:
         hint = setup_help(provider, wanted.settings)
@@ -6245,10 +7020,11 @@ def setup_providers(
     online: bool = False, options: Optional[UploadOptions] = None
 ) -> dict[str, ProviderInfo]:
     """The same for all providers; online, those that must be named are not asked."""
+    wanted = with_environment(with_wishes(options or UploadOptions(), {}))
     infos = {}
-    for row in PROVIDERS:
+    for row in all_hosts():
         by_name = online and row.use == "opt-in"
-        info = setup_provider(row.id, online and not by_name, options)
+        info = check_provider(row, online and not by_name, wanted)
         if by_name and info.success:
             info = info._replace(status="not asked", explanation="not asked")
         infos[row.id] = info
@@ -6287,7 +7063,7 @@ class Stopwatch(Progress):
         self.timing["proof"] = round(seconds, 3)
 
 
-# 14  Progress and output --------------------------------------------------------------------------
+# 15  Progress and output --------------------------------------------------------------------------
 
 
 def in_encoding(text: str, stream: Any, errors: str) -> str:
@@ -6582,11 +7358,11 @@ def json_line(outcome: Outcome) -> str:
 
 def copy_line(link: Unverified) -> str:
     """Where a copy may be, and how to delete it; what opens a private link is for stdout only."""
-    removal = (
-        f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
-        if link.delete
-        else "no delete link"
-    )
+    removal = "no delete link"
+    if link.delete:
+        removal = f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
+    elif link.delete_page:
+        removal = f"to delete it, open {link.delete_page}"
     return f"a copy may remain on {link.provider} (unverified): {redact_url(link.url)}   {removal}"
 
 
@@ -6714,7 +7490,7 @@ def retention_text(retention: Retention) -> str:
     return duration(default) if default else "?"
 
 
-# 15  serve ----------------------------------------------------------------------------------------
+# 16  serve ----------------------------------------------------------------------------------------
 #
 #    This machine is the host.  With files it serves those and nothing else; without, it receives
 #    files by the protocol of transfer.sh:
@@ -7327,7 +8103,7 @@ def address_of(server: Any) -> str:
     return f"http://{bracketed(host)}:{port}"
 
 
-# 16  The command line -----------------------------------------------------------------------------
+# 17  The command line -----------------------------------------------------------------------------
 
 
 class Option(NamedTuple):
@@ -7368,6 +8144,7 @@ SPECIAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--ipv6": {"dest": "ip_version", "action": "store_const", "const": 6},
     "--max-size": {"type": NUMBERS["limit_rate"]},
     "--port": {"type": number_type(parse_number, "0 to 65535", 0, 65535)},
+    "--allow-env": {"action": "append"},
     "--help": {"action": "help"},
 }
 
@@ -7448,6 +8225,11 @@ Receiving
 Output
 -q --quiet                 print no line per request
 """
+ADD_OPTIONS = """Adding a .sxcu file
+--name NAME                use this name for -p
+--allow-env NAME           let ${NAME} in the file read this variable
+--yes                      do not ask
+"""
 
 COMMAND_HELP: Mapping[str, Command] = {
     "upload": Command(
@@ -7466,6 +8248,7 @@ COMMAND_HELP: Mapping[str, Command] = {
     "serve": Command(
         "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
     ),
+    "hosts": Command("Add FILE, remove NAME or export HOST as .sxcu.", "[ACTION]...", ADD_OPTIONS),
     "version": Command("Print the version."),
     "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
     "help": Command("Show the help of a command.", "[COMMAND]"),
@@ -7911,9 +8694,11 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
         terminal.print(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
     elif result and args.verbose:
         expiry = f"expires {result.expires}" if result.expires else "expiry unknown"
-        delete = (
-            f"; delete with: curl -X DELETE {shlex.quote(result.delete)}" if result.delete else ""
-        )
+        delete = ""
+        if result.delete:
+            delete = f"; delete with: curl -X DELETE {shlex.quote(result.delete)}"
+        elif result.delete_page:
+            delete = f"; to delete it, open {result.delete_page}"
         terminal.print(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
     line = json_line(outcome) if args.json else result.url if result else ""
     if not line:
@@ -7988,13 +8773,13 @@ def put_table(rows: Sequence[Sequence[str]]) -> None:
     put_line("\n".join(layout(rows, terminal_width(sys.stdout, sys.maxsize))))
 
 
-def put_host_table(*rows: Sequence[str]) -> None:
-    """Print a header, and a row for each of PROVIDERS below the heading of its group."""
+def put_host_table(hosts: Iterable[Provider], *rows: Sequence[str]) -> None:
+    """Print a header, and a row for each host below the heading of its group."""
     first, *texts = layout(rows, terminal_width(sys.stdout, sys.maxsize))
     put_line(first)
     for use, title in HOST_GROUPS.items():
         put_line(f"\n{title}")
-        for row, text in zip(PROVIDERS, texts):
+        for row, text in zip(hosts, texts):
             if row.use == use:
                 put_line(text)
 
@@ -8003,7 +8788,7 @@ def cmd_list(argv: Sequence[str]) -> int:
     _, args = parse_args("list", argv)
     if args.online:
         return cmd_status(argv)
-    hosts = [find_provider(name) for name in args.host] or PROVIDERS
+    hosts = [find_provider(name) for name in args.host] or all_hosts()
     header, *rows = provider_table(hosts)
     if args.json:
         put_line(json.dumps([host_json(row) for row in hosts], indent=1))
@@ -8014,7 +8799,7 @@ def cmd_list(argv: Sequence[str]) -> int:
             put_table([*zip(header, row)])
     else:
         # The host without its domain and use; the date is for `list HOST`.
-        put_host_table(*((row[0], *row[3:6]) for row in (header, *rows)))
+        put_host_table(hosts, *((row[0], *row[3:6]) for row in (header, *rows)))
     return 0
 
 
@@ -8026,7 +8811,7 @@ def cmd_status(argv: Sequence[str]) -> int:
         hosts: Sequence[Provider] = [find_provider(args.host)]
         infos = [setup_provider(args.host, args.online, options)]
     else:
-        hosts, infos = PROVIDERS, [*setup_providers(args.online, options).values()]
+        hosts, infos = all_hosts(), [*setup_providers(args.online, options).values()]
     tried = [info for info in infos if info.status in ("works", "failed")]
     no_network = len(tried) > 1 and all(info.explanation.startswith("dns: ") for info in tried)
     rows: list[tuple[str, str, str]] = []
@@ -8042,13 +8827,105 @@ def cmd_status(argv: Sequence[str]) -> int:
     if args.host and not args.json:
         put_table(rows)
     elif not args.json:
-        put_host_table(("host", "status", "details"), *rows)
+        put_host_table(hosts, ("host", "status", "details"), *rows)
     if no_network:
         failures = [Unreachable("", phase="dns")] * len(tried)
         print_failure(Outcome(error=AllProvidersFailed(failures)))
     if any(info.success for info in tried or infos):
         return 0
     return 1 if tried else 5
+
+
+def cmd_hosts(argv: Sequence[str]) -> int:
+    """Without arguments as `list`."""
+    _, args = parse_args("hosts", argv)
+    if not args.action:
+        return cmd_list(argv)
+    action = HOST_ACTIONS.get(args.action[0])
+    if action and len(args.action) == 2:
+        return action(args.action[1], args, environment()[0])
+    raise UsageError("expected add FILE, remove NAME or export HOST")
+
+
+def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
+    content = sys.stdin.buffer.read(MAX_SXCU + 1) if file == "-" else read_sxcu(file)
+    uploader = parse_sxcu(content)
+    stem = uploader.title or uploader.host if file == "-" else os.path.basename(file)
+    stem = re.sub(r"\.sxcu$", "", stem.lower())
+    name = args.name or re.sub("[^a-z0-9._-]+", "-", stem).strip("-._")[:64]
+    path = host_path(name, settings)
+    if any(name in (row.id, row.domain) for row in PROVIDERS) or name in DEAD:
+        raise UsageError(f"{name} is the name of a known host", hint="use --name NAME")
+    if os.path.lexists(path):
+        raise UsageError(f"{name} exists", hint=f"run `{program()} hosts remove {name}` first")
+    allowed = args.allow_env or []
+    if not all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", variable) for variable in allowed):
+        raise UsageError("--allow-env: expected the name of a variable")
+    put_table([*describe_uploader(name, uploader)])
+    if not args.yes and sys.stdin and sys.stdin.isatty():
+        print_line(f"add {name}? [y/N] ", end="")
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 1
+    if allowed:
+        replace_file(f"{path[:-5]}.env", "\n".join(allowed).encode())
+    replace_file(path, content)
+    return 0
+
+
+def describe_uploader(name: str, uploader: CustomUploader) -> Iterator[tuple[str, str]]:
+    """The facts to see before a file is trusted, without a value of it."""
+    yield "host", name
+    yield "uploads to", f"{uploader.method} {uploader.host}"
+    for field in ("Headers", "Parameters", "Arguments"):
+        yield field.lower(), ", ".join(map(printable, uploader.texts_of(field))) or "none"
+    link = uploader.texts["URL"][:1]
+    fixed = re.match("https?://[^/]+/", str(*link)) if link else None
+    yield "link", f"at {printable(fixed[0])}" if fixed else "from the response"
+    yield "variables", ", ".join(uploader.variables) or "none"
+    keys = [
+        printable(field)
+        for field, text in uploader.texts.items()
+        if re.search(r" .*(auth|token|key|secret|pass|cookie|hash)", field, re.I)
+        and any(isinstance(piece, str) and piece.strip() for piece in text)
+        and not any(isinstance(piece, Call) and not piece.name for piece in text)
+    ]
+    if keys:
+        yield "warning", f"the file brings its own key ({', '.join(keys)})"
+    if uploader.problem:
+        yield "warning", uploader.problem
+
+
+def host_path(name: str, settings: Mapping[str, str]) -> str:
+    if not re.fullmatch(HOST_NAME, name):
+        raise UsageError("invalid name (use up to 64 of a-z 0-9 . _ -)", hint="use --name NAME")
+    return os.path.join(hosts_folder(settings), f"{name}.sxcu")
+
+
+def hosts_remove(name: str, args: Any, settings: Mapping[str, str]) -> int:
+    path = host_path(name, settings)
+    if not os.path.lexists(path):
+        raise UsageError(f"host not found: {name}", hint=f"run `{program()} hosts` to see them")
+    unlink_quietly(path)
+    unlink_quietly(f"{path[:-5]}.env")
+    return 0
+
+
+def hosts_export(name: str, args: Any, settings: Mapping[str, str]) -> int:
+    put_line(json.dumps(sxcu_of(find_provider(name)), indent=2))
+    return 0
+
+
+HOST_ACTIONS: Mapping[str, Callable[[str, Any, Mapping[str, str]], int]] = {
+    "add": hosts_add,
+    "remove": hosts_remove,
+    "export": hosts_export,
+}
+
+
+def cmd_regex(argv: Sequence[str]) -> int:
+    """The child of regex_function in the frozen program, which cannot run Python code."""
+    exec(REGEX_CHILD)
+    return 0
 
 
 def cmd_serve(argv: Sequence[str]) -> int:
@@ -8187,7 +9064,7 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
     command = before[0] if before and before[0] in COMMAND_OPTIONS else "upload"
     flags = {flag: option for option in COMMAND_OPTIONS[command] for flag in option.flags.split()}
     value = flags[before[-1]].kwargs if before and before[-1] in flags else {}
-    hosts = [row.id for row in PROVIDERS]
+    hosts = [row.id for row in all_hosts()]
     choices: Iterable[str] = ()
     prefix = ""
     if value.get("metavar") == "A,B":
@@ -8203,6 +9080,8 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
         choices = hosts
     elif command == "completion":
         choices = COMPLETION
+    elif command == "hosts" and len(before) == 1:
+        choices = HOST_ACTIONS
     for choice in choices:
         if choice.startswith(word[len(prefix) :]):
             description = f"\t{flags[choice].help}" if choice in flags else ""
@@ -8244,6 +9123,8 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "list": cmd_list,
     "status": cmd_status,
     "serve": cmd_serve,
+    "hosts": cmd_hosts,
+    REGEX_COMMAND: cmd_regex,
     "version": cmd_version,
     "completion": cmd_completion,
     "help": cmd_help,

@@ -504,7 +504,7 @@ def test_json_tells_it_and_prints_the_line_at_exit_4_too(online_box, run, file, 
     assert (first["provider"], first["url"]) == ("drop.example.org", drop)
     assert first["delete"].startswith(drop + "/")
     assert second == {
-        "host": "catbox", "provider": "catbox", "url": catbox, "delete": None,
+        "host": "catbox", "provider": "catbox", "url": catbox, "delete": None, "delete_page": None,
     }  # fmt: skip
     assert drop in ran.err and catbox in ran.err
 
@@ -516,7 +516,7 @@ def test_an_unverified_copy_on_another_host_is_reported_after_success(online_box
     (lost,) = [url for url in online_box.stored if "catbox" in url]
     assert (ran.code, ran.json["provider"]) == (0, "x0at")
     assert ran.json["unverified"] == [
-        {"host": "catbox", "provider": "catbox", "url": lost, "delete": None}
+        {"host": "catbox", "provider": "catbox", "url": lost, "delete": None, "delete_page": None}
     ]
     assert f"a copy may remain on catbox (unverified): {lost}" in ran.err
 
