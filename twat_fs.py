@@ -32,17 +32,19 @@ The chapters, bottom-up; each needs only earlier ones:
      2  What travels
      3  What goes wrong
      4  Bodies
-     5  The wire
-     6  Reading responses
-     7  Hosts that take one request
-     8  Hosts that take several requests
-     9  Amazon S3
-    10  The hosts
-    11  Settings
-    12  The engine
-    13  Progress and output
-    14  serve
-    15  The command line
+     5  Archives
+     6  The wire
+     7  Reading responses
+     8  Hosts that take one request
+     9  Hosts that take several requests
+    10  Amazon S3
+    11  The hosts
+    12  Custom hosts
+    13  Settings
+    14  The engine
+    15  Progress and output
+    16  serve
+    17  The command line
 
 A provider is a function (source, options, send) -> Link, whose only way to the network is `send`.
 
@@ -98,7 +100,6 @@ if TYPE_CHECKING:
     import calendar
     import codecs
     import configparser
-    import contextvars
     import difflib
     import email.utils
     import fnmatch
@@ -116,21 +117,24 @@ if TYPE_CHECKING:
     import signal
     import socket
     import ssl
+    import struct
     import subprocess
+    import tarfile
     import tempfile
     import threading
     import unicodedata
     import urllib.parse
     import urllib.request
+    import zipfile
     import zlib
 
     RequestHandler = http.server.BaseHTTPRequestHandler
     ThreadingHTTPServer = http.server.ThreadingHTTPServer
 else:
     LAZY = (
-        "argparse base64 bisect calendar codecs configparser contextvars difflib email "
+        "argparse base64 bisect calendar codecs configparser difflib email "
         "fnmatch hashlib hmac html http ipaddress json queue selectors shlex shutil signal "
-        "socket ssl subprocess tempfile threading unicodedata urllib zlib"
+        "socket ssl struct subprocess tarfile tempfile threading unicodedata urllib zipfile zlib"
     )
     globals().update((name, Lazy(name)) for name in LAZY.split())
     RequestHandler = ThreadingHTTPServer = object  # `start_server` adds those of http.server
@@ -189,10 +193,21 @@ MAX_NAME = 255  # bytes of UTF-8; file systems accept no more
 UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK, "y": YEAR}
 
 
+TIME_TERM = r"([0-9]{1,6}) ?(seconds?|minutes?|hours?|days?|weeks?|years?|sec|min|[smhdwy]) ?"
+
+
 def parse_duration(value: str) -> Optional[int]:
-    """Seconds of "90s", "10m", "12h", "7d", "4w" or "2y"; None for anything else."""
-    match = re.fullmatch(r"([0-9]{1,6})([smhdwy])", value.strip().lower())
-    return int(match[1]) * UNITS[match[2]] or None if match else None
+    """Seconds of "90s", "10m", "1d12h", "2 days", "90min", "4w" or "2y"; None for anything else."""
+    text = value.strip().lower()
+    if not re.fullmatch(f"({TIME_TERM})+", text, re.ASCII):
+        return None
+    return sum(int(count) * UNITS[unit[0]] for count, unit in re.findall(TIME_TERM, text)) or None
+
+
+def short_duration(seconds: float) -> str:
+    """For --expire: 1h, 36h, 3d."""
+    rounded = round(seconds)
+    return next(f"{rounded // UNITS[unit]}{unit}" for unit in "ydhms" if not rounded % UNITS[unit])
 
 
 def parse_seconds(value: str) -> Optional[float]:
@@ -270,6 +285,8 @@ def limit_text(size: int) -> str:
 
 def printable(text: str, limit: int = 200) -> str:
     """Text of a host or a file name, without anything that moves a cursor or hides a character."""
+    if text.isprintable() and len(text) <= limit:
+        return text
     shown = "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:limit]
     )
@@ -313,6 +330,7 @@ class Slice(NamedTuple):
     start: int
     size: int
     stamp: Optional[FileVersion] = None  # of a file
+    archived: bool = False  # the file is a member of an archive
 
 
 Content = tuple[Slice, ...]  # of a source; see `slice_body` and `blocks_of`
@@ -346,6 +364,7 @@ class Request(NamedTuple):
     response_timeout: Optional[float] = None  # after the body; None: the stall timeout
     stop: Any = None  # a threading.Event that ends the sending
     ca_bundle: Optional[str] = None  # certificates for this host, unless --cacert is used
+    secrets: tuple[str, ...] = ()  # more values that are masked in messages
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {redact_url(self.url)} {length(self.body)} bytes>"
@@ -384,6 +403,8 @@ class Link(NamedTuple):
     warning: str = ""
     hint: str = ""  # if the link cannot be downloaded
     denied: str = ""  # the hint for 401 and 403
+    delete_page: Optional[str] = None  # URL that deletes the file when it is opened, or asks
+    thumbnail: Optional[str] = None  # URL of a small picture
 
 
 class UploadOptions(NamedTuple):
@@ -439,6 +460,7 @@ class Unverified(NamedTuple):
     provider: str
     url: str
     delete: Optional[str] = None
+    delete_page: Optional[str] = None
 
 
 class UploadResult(NamedTuple):
@@ -447,7 +469,9 @@ class UploadResult(NamedTuple):
     `size` in bytes; `sha256` in hex, None if nothing needed it; `expires` as UTC time (ISO 8601),
     None if it is unknown or never; `delete`: a URL that accepts DELETE; `verified`: "host-hash",
     "full", "sample", "size" or "none"; `seconds` for upload and verification; `attempts`: the
-    providers that failed before; `unverified`: the links of those among them that may have a copy.
+    providers that failed before; `unverified`: the links of those among them that may have a copy;
+    `delete_page`: a URL that deletes the file when a browser opens it, or asks first; `thumbnail`:
+    the URL of a small picture.
     """
 
     url: str
@@ -460,34 +484,43 @@ class UploadResult(NamedTuple):
     seconds: float = 0.0
     attempts: tuple[Attempt, ...] = ()
     unverified: tuple[Unverified, ...] = ()
+    delete_page: Optional[str] = None
+    thumbnail: Optional[str] = None
 
 
 class ProviderInfo(NamedTuple):
-    """Whether a provider can be used; `timing`: seconds for each phase of a round trip."""
+    """Whether a provider can be used; `timing`: seconds for each phase of a round trip.
+
+    `status`: "available" (needs no setting), "configured", "not configured" or "disabled by its
+    owner"; online "works", "failed" or "not asked".
+    `explanation`: the reason, or the status again.
+    """
 
     success: bool
     explanation: str
     help_info: str = ""
     timing: Mapping[str, float] = {}
+    status: str = ""
 
 
 # 3  What goes wrong -------------------------------------------------------------------------------
 #
 #    UploadError
-#      RetryableError        Unreachable  Busy  NotYet                        retry, then the next host
-#      NonRetryableError     Refused  NoLink  NotVerified                     the next host
-#                            Unsuitable  NotConfigured                        nothing was sent there
-#                            SourceChanged  Unreadable  UsageError  TimedOut  no host can help
-#                            AllProvidersFailed                               has every failure, in order
+#      RetryableError     Unreachable  Busy  NotYet                        retry, then next host
+#      NonRetryableError  Refused  NoLink  NotVerified                     next host
+#                         Unsuitable  NotConfigured                        nothing was sent there
+#                         SourceChanged  Unreadable  UsageError  TimedOut  no host can help
+#                         AllProvidersFailed                               all failures, in order
 
 
 class UploadError(Exception):
     """Why there is no URL.
 
-    `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send", "reply",
-    "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`: part of the
-    body was sent; `everywhere`: all other hosts would fail in the same way; `timed_out`; `hint`:
-    what the user can do; `unverified`: links that may have a copy of the file.
+    `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send",
+    "reply", "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`:
+    part of the body was sent; `everywhere`: all other hosts would fail in the same way;
+    `timed_out`; `hint`: what the user can do; `unverified`: links that may have a copy of the
+    file.
     """
 
     exit_code = 1
@@ -604,6 +637,9 @@ class AllProvidersFailed(NonRetryableError):
         if uploaded:
             message = f"uploaded, but no link could be verified ({len(tried)} tried)"
             self.exit_code = NotVerified.exit_code
+        self.no_network = len(tried) > 1 and all(f.phase == "dns" for f in tried)
+        if self.no_network:
+            message = f"no network: none of the {len(tried)} hosts could be resolved"
         super().__init__(message if tried else "no suitable host; nothing was uploaded")
         self.args = (self.failures, self.attempts)  # for pickle, which calls the class with them
         for name in ("provider", "phase", "status", "retry_after") if len(failures) == 1 else ():
@@ -613,9 +649,14 @@ class AllProvidersFailed(NonRetryableError):
         return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
 
     def reasons(self) -> list[str]:
-        """A line for each host that was asked, or for several that do not fit for one reason; a repeated hint comes last."""
+        """A line for each host that was tried, and for several that are unsuitable for one reason.
+
+        A repeated hint comes last.
+        """
         hosts: dict[tuple[object, str, str, str], list[str]] = {}
         for f in self.failures:
+            if self.no_network and f.phase == "dns":
+                continue
             which = None if f.exit_code == 5 else f.provider
             hosts.setdefault((which, f.phase, str(f), f.hint), []).append(f.provider or "-")
         hints = [hint for *_, hint in hosts if hint]
@@ -664,7 +705,7 @@ class Source(NamedTuple):
         """
         text = os.fsdecode(path)
         stat_result = stat_regular_file(text)
-        body = (Slice(text, 0, stat_result.st_size, FileVersion.of(stat_result)),)
+        body = (file_slice(text, stat_result),)
         file_name = upload_name(name or os.path.basename(text), unique)
         return cls(file_name, body, stat_result.st_size, stat_result.st_mtime)
 
@@ -690,6 +731,14 @@ def stat_regular_file(path: str) -> os.stat_result:
     return stat_result
 
 
+def file_slice(path: str, stat_result: os.stat_result, archived: bool = False) -> Slice:
+    return Slice(path, 0, stat_result.st_size, FileVersion.of(stat_result), archived)
+
+
+def memory_slice(data: bytes) -> Slice:
+    return Slice(data, 0, len(data))
+
+
 def has_content(path: str) -> bool:
     """Whether a file of 0 bytes has content all the same, like those of /proc."""
     with contextlib.suppress(OSError), open(path, "rb", 0, opener=open_nonblocking) as file:
@@ -708,6 +757,8 @@ def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
         # tar stores a symbolic link as such.
         folder = os.path.realpath(path) if os.path.islink(path.rstrip("/")) else path
         hint = pipe_hint("tar cf -", folder, ".tar")
+        if hint:
+            hint = f"{program()} -z {shell_path(path)}   or: {hint}"
         return Unreadable(f"{shown}: is a directory", hint=hint)
     file_type, hint = "a device or socket", ""
     if stat.S_ISFIFO(mode):
@@ -727,9 +778,13 @@ def pipe_hint(reader: str, path: str, extension: str = "") -> str:
     if not path.isprintable():
         return ""
     base = os.path.basename(os.path.abspath(path)).lstrip("-") or "folder"
-    shown = f"./{path}" if path.startswith("-") else path
     name = shlex.quote(safe_name(base + extension))
-    return f"{reader} {shlex.quote(shown)} | {program()} - -n {name}"
+    return f"{reader} {shell_path(path)} | {program()} - -n {name}"
+
+
+def shell_path(path: str) -> str:
+    """The path as a word of a shell command, never an option."""
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
 def local_reason(error: Exception) -> str:
@@ -986,13 +1041,16 @@ def multipart(
 
 
 def slice_body(body: Content, start: int, size: int) -> Content:
-    """A range of a body, as a body; nothing is read or copied."""
+    """A range of a body, which is a body too; nothing is read or copied."""
     pieces = []
     for piece in body:
         first, end = max(start, 0), min(start + size, piece.size)
         if first < end:
-            pieces.append(piece._replace(start=piece.start + first, size=end - first))
+            part = piece._replace(start=piece.start + first, size=end - first)
+            pieces.append(piece if part == piece else part)
         start -= piece.size
+        if start + size <= 0:  # an archive may have 200,000 pieces
+            break
     return tuple(pieces)
 
 
@@ -1013,7 +1071,7 @@ def open_slice(piece: Slice) -> Iterator[Any]:
     try:
         file = open(piece.origin, "rb", 0, opener=open_nonblocking)  # noqa: SIM115
     except OSError as error:
-        raise SourceChanged(f"no longer readable: {local_reason(error)}") from error
+        raise changed_error(piece, f"no longer readable: {local_reason(error)}") from error
     with file:
         check_unchanged(file, piece)
         yield file
@@ -1025,8 +1083,10 @@ def check_unchanged(file: Any, piece: Slice) -> None:
         raise changed_error(piece, "changed while being read")
 
 
-def changed_error(piece: Slice, message: str) -> SourceChanged:
-    return SourceChanged(message, hint=pipe_hint("cat", os.fsdecode(piece.origin)))
+def changed_error(piece: Slice, what: str) -> SourceChanged:
+    path = os.fsdecode(piece.origin)
+    hint = "--exclude leaves it out" if piece.archived else pipe_hint("cat", path)
+    return SourceChanged(f"{printable(path)}: {what}", hint=hint)
 
 
 def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
@@ -1042,7 +1102,8 @@ def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             try:
                 count = file.readinto(buffer[:left])
             except OSError as error:
-                raise Unreadable(f"read failed: {local_reason(error)}") from error
+                shown = printable(os.fsdecode(piece.origin))
+                raise Unreadable(f"{shown}: read failed: {local_reason(error)}") from error
             if not count:
                 raise changed_error(piece, "became shorter while being read")
             left -= count
@@ -1065,7 +1126,209 @@ def digest_of(body: Content, digest: Any) -> str:
     return str(digest.hexdigest())
 
 
-# 5  The wire --------------------------------------------------------------------------------------
+# 5  Archives --------------------------------------------------------------------------------------
+#
+# A ZIP is a body like any other: headers in memory between slices of files.  Nothing is compressed,
+# so its length is known before the first byte is sent, it needs no temporary file, and each part of
+# it can be cut, hashed and sent again.  The files are read twice, because CRC and size must stand
+# before the data: readers of streams (java.util.zip, commons-compress, SharpZipLib; November 2026)
+# reject stored entries whose CRC follows the data.
+#
+# A .tar.gz consists of such pieces too, but its length is known only after compression: it goes
+# through a temporary file.
+
+
+class Member(NamedTuple):
+    """A file, folder or symbolic link of an archive."""
+
+    name: str  # in the archive, with "/" at the end of a folder
+    mode: int
+    modified: int  # seconds since 1970
+    content: Content = ()  # of a file
+    target: str = ""  # of a link
+
+
+SECRET_NAME = r"(^|/)(\.env(\.[^/]*)?|id_[^/]*|[^/]*\.(pem|kdbx)|\.aws/|\.git/)$"
+
+
+class Walker:
+    """Finds the members of an archive, and what the user should know about them.
+
+    `keep_links`: symbolic links are members; else their targets are, which must be inside.
+    `epoch`: the time of all members, instead of their own.
+    """
+
+    def __init__(self, exclude: Sequence[str], keep_links: bool, epoch: Optional[int]) -> None:
+        self.exclude, self.keep_links, self.epoch = exclude, keep_links, epoch
+        self.secrets: list[str] = []  # names that suggest a secret
+        self.skipped: list[str] = []  # sockets, pipes and devices
+
+    def members(self, paths: Sequence[str]) -> list[Member]:
+        """All members, sorted by name; raises Unreadable and UsageError."""
+        bases = list(map(base_name, paths))
+        twin = next((base for base in bases if bases.count(base) > 1), None)
+        if twin:
+            raise UsageError(f"two files or folders named {printable(twin)!r}")
+        members = [member for pair in zip(paths, bases) for member in self.walk(*pair)]
+        if not members:
+            raise UsageError("nothing to archive: all files are excluded")
+        return sorted(members, key=lambda member: member.name)
+
+    def walk(self, path: str, base: str) -> Iterator[Member]:
+        """The members of one path, which may be a link; its name in the archive is `base`."""
+        root = ""
+        waiting: list[tuple[str, str, tuple[str, ...]]] = [(path, base, ())]
+        while waiting:
+            path, name, parents = waiting.pop()
+            link = bool(parents) and os.path.islink(path)
+            if self.excluded(name):
+                continue
+            if link and not self.keep_links and self.excluded(base + target_inside(path, root)):
+                continue
+            stat_result, entries = list_entry(path, link and self.keep_links)
+            mode, content, target = stat_result.st_mode, (), ""  # type: int, Content, str
+            if stat.S_ISDIR(mode):
+                real = os.path.realpath(path)
+                if real in parents:  # a link to a folder around it
+                    continue
+                root = root or real
+                for entry in entries:
+                    inside = os.path.join(path, entry), f"{name}/{entry}", (*parents, real)
+                    waiting.append(inside)
+                name += "/"
+            elif stat.S_ISLNK(mode):
+                target = os.readlink(path)
+            elif stat.S_ISREG(mode) or not parents:
+                content = (file_slice(path, stat_regular_file(path), archived=True),)
+            else:
+                self.skipped.append(name)
+                continue
+            if re.search(SECRET_NAME, name, re.I):
+                self.secrets.append(name)
+            if self.keep_links or not entries:
+                seconds = int(stat_result.st_mtime) if self.epoch is None else self.epoch
+                yield Member(name, mode, min(max(seconds, 0), MAX_TIME), content, target)
+
+    def excluded(self, name: str) -> bool:
+        """Whether a GLOB matches a file or folder of the name: by its base name or by its path."""
+        return any(
+            fnmatch.fnmatch(each, glob.rstrip("/"))
+            for glob in self.exclude
+            for parts in [name.split("/")]
+            for each in (*parts, *path_prefixes(parts), *path_prefixes(parts[1:]))
+        )
+
+
+def base_name(path: str) -> str:
+    """The last name of a path, also of "." and ".."."""
+    return safe_name(os.path.basename(os.path.abspath(path)))
+
+
+def path_prefixes(parts: list[str]) -> Iterator[str]:
+    """ "a", "a/b", "a/b/c" of a, b and c."""
+    return itertools.accumulate(parts, "{}/{}".format)
+
+
+def target_inside(path: str, root: str) -> str:
+    """The path below `root` to which a link leads; Unreadable if it leads out."""
+    real = os.path.realpath(path)
+    if not f"{real}{os.sep}".startswith(os.path.join(root, "")):
+        hint = "--exclude leaves it out; --tar keeps links as they are"
+        raise Unreadable(f"{printable(path)}: symbolic link out of the folder", hint=hint)
+    return real[len(root) :].replace(os.sep, "/")
+
+
+def list_entry(path: str, keep_link: bool) -> tuple[os.stat_result, list[str]]:
+    """The status of a file or folder, and the names in a folder; raises Unreadable."""
+    try:
+        stat_result = os.lstat(path) if keep_link else os.stat(path)
+        return stat_result, os.listdir(path) if stat.S_ISDIR(stat_result.st_mode) else []
+    except (OSError, ValueError) as error:
+        reason = "broken symbolic link" if os.path.islink(path) else local_reason(error)
+        raise Unreadable(f"{printable(path) or repr('')}: {reason}") from error
+
+
+MAX_TIME = 2**31 - 1
+MAX_16, MAX_32 = 2**16 - 1, 2**32 - 1  # fields with these values are continued by zip64
+UNIX = 3 << 8  # the system that made a ZIP; the low byte is the version (APPNOTE.TXT 6.3.10)
+
+
+def zip_content(members: list[Member], utc: bool, checksums: bool) -> Content:
+    """A ZIP of stored members; `utc`: its local times are those of UTC.
+
+    Empties `members`: 100,000 of them take 10 MB beside the ZIP.
+    """
+    pieces: list[Slice] = []
+    directory, offset, count = bytearray(), 0, 0
+    members.reverse()
+    while members:
+        member = members.pop()
+        crc = crc32_of(member.content) if checksums else 0
+        local, central = zip_headers(member, crc, offset, utc)
+        pieces += [memory_slice(local), *member.content]
+        directory += central
+        offset += len(local) + length(member.content)
+        count += 1
+    directory += zip_end(count, len(directory), offset)
+    return (*pieces, memory_slice(bytes(directory)))
+
+
+def zip_headers(member: Member, crc: int, offset: int, utc: bool) -> tuple[bytes, bytes]:
+    """The local header of a member, and its entry in the central directory."""
+    name, size = member.name.encode("utf-8", "replace"), length(member.content)
+    moment = time.gmtime(member.modified) if utc else time.localtime(member.modified)
+    info = zipfile.ZipInfo(name.decode(), max(moment[:6], (1980, 1, 1, 0, 0, 0)))
+    info.CRC, info.file_size, info.compress_size = crc, size, size
+    info.extra = extra = struct.pack("<HHBl", 0x5455, 5, 1, member.modified)  # time in UTC
+    local = info.FileHeader()  # has a field of zip64 if the size needs it
+    large = [size, size] if size > zipfile.ZIP64_LIMIT else []
+    large += [offset] if offset >= MAX_32 else []
+    if large:
+        extra += struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large)
+    mode = member.mode << 16 | 16 * stat.S_ISDIR(member.mode)  # 16: a folder of DOS
+    central = struct.pack("<4sH", b"PK\1\2", UNIX | 45) + local[4:28]
+    central += struct.pack("<4H2L", len(extra), 0, 0, 0, mode, min(offset, MAX_32))
+    return local, central + name + extra
+
+
+def zip_end(count: int, size: int, start: int) -> bytes:
+    """The end of a ZIP whose central directory has `size` bytes and begins at `start`."""
+    end = b""
+    if count >= MAX_16 or max(size, start) >= MAX_32:
+        fields = 44, UNIX | 45, 45, 0, 0, count, count, size, start
+        end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", *fields)
+        end += struct.pack("<4sLQL", b"PK\6\7", 0, start + size, 1)
+    count = min(count, MAX_16)
+    last = 0, 0, count, count, min(size, MAX_32), min(start, MAX_32), 0
+    return end + struct.pack("<4s4H2LH", b"PK\5\6", *last)
+
+
+def crc32_of(content: Content) -> int:
+    return functools.reduce(lambda crc, data: zlib.crc32(data, crc), read_body(content), 0)
+
+
+def tar_content(members: Iterable[Member]) -> Content:
+    """A tar, without the names and numbers of its owner."""
+    pieces = []
+    for member in members:
+        info = tarfile.TarInfo(member.name.rstrip("/"))
+        info.type = {stat.S_IFDIR: b"5", stat.S_IFLNK: b"2"}.get(stat.S_IFMT(member.mode), b"0")
+        info.mode, info.mtime = stat.S_IMODE(member.mode), member.modified
+        info.size, info.linkname = length(member.content), member.target
+        head = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        pieces += [memory_slice(head), *member.content, memory_slice(bytes(-info.size % 512))]
+    return (*pieces, memory_slice(bytes(1024)))
+
+
+def gzip_blocks(content: Content) -> Iterator[bytes]:
+    """The content, compressed, without a name or time in its head."""
+    packer = zlib.compressobj(wbits=31)
+    for data in read_body(content):
+        yield packer.compress(data)
+    yield packer.flush()
+
+
+# 6  The wire --------------------------------------------------------------------------------------
 #
 #    Transport.send(request)     a stream for this host: an idle one, or a new one by the Connector
 #       Connector.connect        resolve -> connect -> [proxy] -> [TLS]
@@ -1261,6 +1524,20 @@ def is_spared(target: Target, no_proxy: str) -> bool:
             if ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False):
                 return True
     return False
+
+
+def parse_address(host: str) -> Any:
+    """The address in a URL, also spelled as 127.1, as one number, or inside an IPv6 address."""
+    host = host.partition("%")[0].rstrip(".")
+    with contextlib.suppress(OSError, UnicodeError):
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    with contextlib.suppress(ValueError):
+        address = ipaddress.IPv6Address(host)
+        network = int(address) >> 32
+        if network in (0, 0xFFFF, 0x64FF9B << 64) and int(address) > 1:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return address.sixtofour or address
+    return None
 
 
 def is_loopback(host: str) -> bool:
@@ -2029,7 +2306,7 @@ class Exchange:
 
 def redact_secrets(request: Request, secrets: Iterable[str], body: bytes) -> bytes:
     """Mask the secrets of a request, and others; some hosts repeat them in error messages."""
-    values = list(secrets)
+    values = [*secrets, *request.secrets]
     for name, value in request.headers:
         if re.search("(authorization|token)$", name, re.I):
             scheme, _, secret = value.rpartition(" ")
@@ -2240,7 +2517,7 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
     return request._replace(url=next_url, headers=headers, auth=None)
 
 
-# 6  Reading responses -----------------------------------------------------------------------------
+# 7  Reading responses -----------------------------------------------------------------------------
 #
 #    A reader returns the text of a Response that should be the link; check_link decides whether it
 #    is one.
@@ -2458,7 +2735,7 @@ def requested_delay(response: Response) -> Optional[float]:
     return seconds
 
 
-# 7  Hosts that take one request -------------------------------------------------------------------
+# 8  Hosts that take one request -------------------------------------------------------------------
 #
 #    form(...) and put(...) make a row of the table of hosts from what is special about a host: the
 #    request, how to read the response, and the facts.
@@ -2537,8 +2814,11 @@ class Provider(NamedTuple):
     # Asks the host for the SHA-256 of what it stored.
     lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
     setup: Setup = Setup()
+    disabled: str = ""  # why nobody can upload
     note: str = ""
     evidence: Evidence = Evidence()
+    # Raises UsageError if this file cannot be uploaded with these options.
+    check: Optional[Callable[[Source, UploadOptions], object]] = None
 
 
 def retention_for(provider: Provider, options: UploadOptions) -> Retention:
@@ -2548,26 +2828,44 @@ def retention_for(provider: Provider, options: UploadOptions) -> Retention:
 def choose_lifetime(retention: Retention, size: int, options: UploadOptions) -> Optional[float]:
     """Seconds that the host will keep a file of `size` bytes; None where the host does not say.
 
-    Raises Unsuitable if the host cannot keep it that short or long, NotConfigured for an invalid
-    setting.
+    --expire gets the nearest choice by ratio, which must be within a factor of 2; a fixed lifetime
+    is a choice, too.  --keep is a minimum.  Raises Unsuitable if no choice fits, NotConfigured for
+    an invalid setting.
     """
     ttl = retention.default_ttl(size) if callable(retention.default_ttl) else retention.default_ttl
     if retention.setting and options.settings.get(retention.setting):
         ttl = retention_from_setting(retention, options.settings[retention.setting])
-    too_short = options.keep and (ttl is None or ttl < options.keep)
-    at_least = options.expire or (options.keep if too_short else None)
-    if at_least is None:
+    keep, expire, choices = options.keep or 0, options.expire, retention.choices
+    if not expire and (not keep or (ttl and ttl >= keep)):
         return ttl
-    index = bisect.bisect_left(retention.choices, at_least)  # the smallest choice that is enough
-    if index < len(retention.choices):
-        return retention.choices[index]
-    if retention.choices:
-        reason = f"maximum expiry is {duration(retention.choices[-1])}"
-    elif ttl == FOREVER:
-        reason = "files never expire"
-    else:
-        reason = f"expiry is fixed at {duration(ttl)}"
+    at_least = bisect.bisect_left(choices, keep)
+    near = bisect.bisect_left(choices, expire or keep)
+    fitting: list[float] = [*choices[max(at_least, near - 1) : near + 1]]
+    if expire and ttl and ttl >= keep:
+        fitting.append(ttl)
+    if not fitting:
+        raise Unsuitable(too_short(ttl, choices), phase="wish")
+    if not expire:
+        return fitting[0]
+    nearest = min(fitting, key=lambda choice: (distance(choice, expire), choice))
+    if distance(nearest, expire) <= 2:
+        return nearest
+    if choices:
+        hint = f"use --expire {short_duration(nearest)}"
+        raise Unsuitable(f"closest expiry is {duration(nearest)}", phase="wish", hint=hint)
+    reason = "files never expire" if ttl == FOREVER else f"expiry is fixed at {duration(ttl)}"
     raise Unsuitable(reason, phase="wish")
+
+
+def distance(ttl: float, wish: float) -> float:
+    """The ratio of two lifetimes, 1 or more."""
+    return max(ttl / wish, wish / ttl)
+
+
+def too_short(ttl: Optional[float], choices: Sequence[int]) -> str:
+    if choices:
+        return f"maximum expiry is {duration(choices[-1])}"
+    return f"expiry is {'fixed at ' + duration(ttl) if ttl else 'unknown'}"
 
 
 def retention_from_setting(retention: Retention, value: str) -> int:
@@ -2711,7 +3009,7 @@ def catbox_retention(options: UploadOptions) -> Retention:
 
 
 def catbox_error(response: Response) -> Optional[UploadError]:
-    """Anonymous uploads are paused at times for hours, by any status (SpotCompiled#82 2025-08-24)."""
+    """Anonymous uploads are paused at times, by any status (SpotCompiled#82, 2025-08-24)."""
     if re.search("uploads are [a-z ]*paused", response.text(), re.I):
         return busy_error(response, HOUR)
     return empty_means_busy(response)
@@ -2768,7 +3066,7 @@ def filebin_read(response: Response) -> Link:
 
 
 def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
-    """Read the list of the bin, which any client gets as JSON (filebin2 http_bin.go, 2026-06-08)."""
+    """Read the list of the bin, which is public as JSON (filebin2 http_bin.go, 2026-06-08)."""
     base, _, name = link.url.rpartition("/")
     listed = send(Request("GET", base, (("Accept", "application/json"),), idempotent=True))
     if quote_segment(json_at("files", 0, "filename")(listed)) != name:
@@ -2897,7 +3195,7 @@ def transfersh_from_settings(source: Source, options: UploadOptions, send: Send)
     return transfersh(base, "transfersh").upload(source, options, send)
 
 
-# 8  Hosts that take several requests --------------------------------------------------------------
+# 9  Hosts that take several requests --------------------------------------------------------------
 #
 #    Plain functions (source, options, send) -> Link.  Several parts of a large file are sent at a
 #    time; if one of them fails for good, or on Ctrl-C, the others stop.
@@ -2913,10 +3211,9 @@ class Cancellation(NamedTuple):
     aborting: list[Any]
 
 
-@functools.cache
-def cancellation() -> Any:
+def cancellation() -> Cancellation:
     """The Cancellation of the jobs to which this thread belongs, for the parts of its own job."""
-    return contextvars.ContextVar("cancellation", default=Cancellation(None, []))
+    return getattr(threading.current_thread(), "cancellation", Cancellation(None, []))
 
 
 def parallel(
@@ -2925,19 +3222,19 @@ def parallel(
     """Yield index and result of each job as it ends; the first error stops them all.
 
     The threads are daemons: Ctrl-C does not wait for them, except to abort uploads in parts.
-    They share the caller's context, so that the display knows their file.
     """
     if workers < 2 or len(jobs) < 2:
         yield from ((index, job()) for index, job in enumerate(jobs))
         return
-    own, parent = Cancellation(stop or threading.Event(), []), cancellation().get()
+    own = Cancellation(stop or threading.Event(), [])
+    parent = cancellation()
     if parent.stop:
         parent.aborting.append(threading.current_thread())
-    todo, ended = list(enumerate(jobs)), queue.SimpleQueue()  # type: list[tuple[int, Callable[[], Any]]], Any
-    contexts = [contextvars.copy_context() for _ in range(min(workers, len(jobs)))]
+    todo = list(enumerate(jobs))
+    ended: Any = queue.SimpleQueue()
     threads = [
-        threading.Thread(target=context.run, args=(worker, todo, ended, own), daemon=True)
-        for context in contexts
+        threading.Thread(target=worker, args=(todo, ended, own), daemon=True)
+        for _ in range(min(workers, len(jobs)))
     ]
     try:
         for thread in threads:
@@ -2950,13 +3247,14 @@ def parallel(
     finally:
         todo.clear()
         own.stop.set()
-        join(threads, 0.5)  # what is under way hangs up at once
+        join(threads, 0.5)  # a running job hangs up at once
         join(own.aborting, 5.0)
 
 
 def worker(todo: list[tuple[int, Callable[[], Any]]], ended: Any, own: Cancellation) -> None:
     """Run job after job until none is left; their errors are raised in the waiting thread."""
-    cancellation().set(own)
+    thread: Any = threading.current_thread()
+    thread.cancellation = own
     with contextlib.suppress(IndexError):
         while True:
             index, job = todo.pop(0)
@@ -3019,7 +3317,7 @@ def etag_of(response: Response) -> str:
 
 
 class Tokens:
-    """Sends requests with a token that may expire meanwhile: a 401 renews it once for all threads."""
+    """Sends requests with a token that may expire: a 401 renews it once for all threads."""
 
     def __init__(self, send: Send, renewed: Optional[Callable[[], Any]], token: Any = "") -> None:
         self.send, self.renewed, self.token = send, renewed, token
@@ -3485,34 +3783,43 @@ def dropbox_missing(settings: Mapping[str, str]) -> str:
     return ""
 
 
-# 9  Amazon S3 -------------------------------------------------------------------------------------
+# 10  Amazon S3 ------------------------------------------------------------------------------------
 #
-#    Credentials -> Signer: four pure steps -> Bucket: where it is, and what its answers teach -> one PUT, or parts
+#    Credentials -> Signer (four pure steps) -> Bucket (its URL, and what its responses teach)
+#    -> one PUT, or parts
 #
-#    Everything that speaks S3: AWS itself, and MinIO, R2, B2, Wasabi, Ceph, Garage, SeaweedFS, Spaces by AWS_ENDPOINT_URL.
-#    No SDK sends less: no aws-chunked trailers and no Expect, because many of these services refuse them.
+#    Works with everything that speaks S3: AWS, and by AWS_ENDPOINT_URL MinIO, R2, B2, Wasabi, Ceph,
+#    Garage, SeaweedFS and Spaces.  Requests are plainer than those of any SDK: no aws-chunked
+#    trailers and no Expect, because many of these services reject them.
 
 
 class Credentials(NamedTuple):
-    """An access key and its secret; temporary ones have a token, and mostly an end (seconds since 1970)."""
+    """An access key and its secret.
+
+    Temporary ones have a token, and mostly an expiry in seconds since 1970 (`ends`).
+    """
 
     key: str
     secret: str
     token: str = ""
     ends: Optional[float] = None
-    source: str = ""  # where they are from, for hints
+    source: str = ""  # for hints
 
     def __repr__(self) -> str:
         return f"<Credentials {self.key[:4]}...>"
 
 
-# -- Signature Version 4 (docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html)
+# -- Signature Version 4
+#    (docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html)
 
 
 def canonical_request(
     method: str, path: str, query: str, headers: Iterable[Header], payload: str
 ) -> tuple[str, str]:
-    """Step 1, and the names of the signed headers.  The path stands as it travels: S3 neither normalises nor encodes twice."""
+    """Step 1: the canonical request, and the names of the signed headers.
+
+    The path is signed as it is sent: S3 neither normalises it nor encodes it twice.
+    """
     merged: dict[str, list[str]] = {}
     for name, value in headers:
         merged.setdefault(name.lower(), []).append(" ".join(value.split()))
@@ -3542,7 +3849,7 @@ def string_to_sign(canonical: str, stamp: str, scope: str) -> str:
 
 
 def signature(secret: str, scope: str, to_sign: str) -> str:
-    """Step 3: a key for each part of the scope, made by the one before."""
+    """Step 3: each part of the scope makes a key from the key before."""
     key = b"AWS4" + secret.encode()
     for part in (*scope.split("/"), to_sign):
         digest = hmac.new(key, part.encode(), "sha256")
@@ -3551,14 +3858,15 @@ def signature(secret: str, scope: str, to_sign: str) -> str:
 
 
 def authorization(key: str, scope: str, signed: str, proof: str) -> str:
-    """Step 4: what the header says."""
+    """Step 4: the value of the Authorization header."""
     return f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={signed}, Signature={proof}"
 
 
 class Signer(NamedTuple):
-    """Signs a request at the moment when it is sent: a signature is stale after 15 minutes.
+    """Signs a request when it is sent, because a signature expires after 15 minutes.
 
-    `payload` is the SHA-256 of the body; on https TLS protects it.  `skew`: seconds by which the host's clock is before ours.
+    `payload` is the SHA-256 of the body; with https TLS protects the body instead.  `skew`: seconds
+    by which the host's clock is ahead.
     """
 
     credentials: Credentials
@@ -3568,27 +3876,23 @@ class Signer(NamedTuple):
     skew: float = 0.0
 
     def sign(self, request: Request, now: float) -> tuple[Header, ...]:
-        stamp = self.stamp(now)
-        token = (
-            (("x-amz-security-token", self.credentials.token),) if self.credentials.token else ()
-        )
-        own = (("x-amz-date", stamp), ("x-amz-content-sha256", self.payload), *token)
+        stamp, keys = self.stamp(now), self.credentials
+        own = [("x-amz-date", stamp), ("x-amz-content-sha256", self.payload)]
+        if keys.token:
+            own.append(("x-amz-security-token", keys.token))
         signed, proof = self.proof(request.method, request.url, (*request.headers, *own), stamp)
-        return (
-            *own,
-            (
-                "Authorization",
-                authorization(self.credentials.key, self.scope(stamp), signed, proof),
-            ),
-        )
+        return (*own, ("Authorization", authorization(keys.key, self.scope(stamp), signed, proof)))
 
     def presigned(self, url: str, seconds: int, now: float) -> str:
-        """A URL with which anybody can GET the object for so many seconds (at most a week)."""
+        """A URL that everyone can GET for so many seconds (at most a week)."""
         stamp = self.stamp(now)
         fields = {
-            "X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Credential": f"{self.credentials.key}/{self.scope(stamp)}",
-            "X-Amz-Date": stamp, "X-Amz-Expires": str(seconds), "X-Amz-SignedHeaders": "host",
-        }  # fmt: skip
+            "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+            "X-Amz-Credential": f"{self.credentials.key}/{self.scope(stamp)}",
+            "X-Amz-Date": stamp,
+            "X-Amz-Expires": str(seconds),
+            "X-Amz-SignedHeaders": "host",
+        }
         if self.credentials.token:
             fields["X-Amz-Security-Token"] = self.credentials.token
         url += "?" + "&".join(f"{name}={uri_encoded(value)}" for name, value in fields.items())
@@ -3600,12 +3904,10 @@ class Signer(NamedTuple):
         """The names of the signed headers, and the signature."""
         target, scope = parse_target(url), self.scope(stamp)
         path, _, query = target.path.partition("?")
-        canonical, signed = canonical_request(
-            method, path, query, (("host", target.netloc()), *headers), self.payload
-        )
-        return signed, signature(
-            self.credentials.secret, scope, string_to_sign(canonical, stamp, scope)
-        )
+        headers = (("host", target.netloc()), *headers)
+        canonical, signed = canonical_request(method, path, query, headers, self.payload)
+        to_sign = string_to_sign(canonical, stamp, scope)
+        return signed, signature(self.credentials.secret, scope, to_sign)
 
     def stamp(self, now: float) -> str:
         return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now + self.skew))
@@ -3614,11 +3916,11 @@ class Signer(NamedTuple):
         return f"{stamp[:8]}/{self.region}/{self.service}/aws4_request"
 
 
-# -- what the AWS tools know: environment, files, and whoever gives out keys
+# -- the credentials and settings of the AWS tools: environment, files, services
 
 
 Sections = Mapping[str, Mapping[str, str]]
-REGION = "[A-Za-z0-9-]{1,63}"  # OpenStack's is RegionOne
+REGION = "[A-Za-z0-9-]{1,63}"  # "RegionOne" in OpenStack
 
 
 class Aws:
@@ -3633,48 +3935,37 @@ class Aws:
         self.name = named or "default"
         self.profile = self.profile_of(self.name)
         if named and not self.profile:
-            raise not_configured(
-                f"AWS_PROFILE is {printable(named)!r}, and no file has such a profile"
-            )
+            raise not_configured(f"AWS_PROFILE: profile {printable(named)!r} not found")
 
     def profile_of(self, name: str) -> Mapping[str, str]:
-        section = self.config.get(f"profile {name}") or (
-            self.config.get(name) if name == "default" else None
-        )
+        section = self.config.get(f"profile {name}")
+        if name == "default" and not section:
+            section = self.config.get(name)
         return {**(section or {}), **self.shared.get(name, {})}
 
     def configured_region(self) -> str:
-        region = (
-            self.settings.get("AWS_REGION")
-            or self.settings.get("AWS_DEFAULT_REGION")
-            or self.profile.get("region", "")
-        )
+        by_setting = self.settings.get("AWS_REGION") or self.settings.get("AWS_DEFAULT_REGION")
+        region = by_setting or self.profile.get("region", "")
         if region and not re.fullmatch(REGION, region):
-            hint = "AWS_REGION is like eu-central-1"
-            raise not_configured(
-                f"{printable(region)!r} {flaw(region) or 'is not a valid region'}", hint
-            )
+            reason = f"{printable(region)!r} {flaw(region) or 'is not a valid region'}"
+            raise not_configured(reason, "AWS_REGION is like eu-central-1")
         return region
 
     def region(self) -> str:
         return self.configured_region() or "us-east-1"
 
     def endpoint(self, service: str) -> str:
-        """The URL that replaces Amazon's own, or nothing."""
+        """The URL that replaces Amazon's own, or ""."""
         services = self.config.get(f"services {self.profile.get('services')}", {})
         own = nested(services.get(service, ""))
         names = (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL")
-        places = [
-            *((name, self.settings.get(name)) for name in names),
-            (f"endpoint_url of {service}", own.get("endpoint_url")),
-        ]
-        name, url = next(
-            (pair for pair in places if pair[1]), ("endpoint_url", self.profile.get("endpoint_url"))
-        )
-        ignored = self.settings.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or self.profile.get(
-            "ignore_configured_endpoint_urls"
-        )
-        if not url or parse_bool(ignored or ""):
+        urls = {name: self.settings.get(name) for name in names}
+        urls[f"endpoint_url of {service}"] = own.get("endpoint_url")
+        urls["endpoint_url"] = self.profile.get("endpoint_url")
+        name, url = next((item for item in urls.items() if item[1]), ("", ""))
+        by_setting = self.settings.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+        ignored = by_setting or self.profile.get("ignore_configured_endpoint_urls") or ""
+        if not url or parse_bool(ignored):
             return ""
         base = check_endpoint(name, url)
         if service == "s3":
@@ -3682,7 +3973,7 @@ class Aws:
         return base
 
     def check_bucket_free(self, name: str, url: str) -> None:
-        """R2 and Spaces show the URL of a bucket, to which the bucket's name would be added once more."""
+        """Reject the URL of a bucket, which R2 and Spaces show: its name would be there twice."""
         bucket = re.escape(self.settings.get("AWS_S3_BUCKET") or "/")
         mended = re.sub(f"/{bucket}$", "", url)
         other = ""
@@ -3690,44 +3981,45 @@ class Aws:
             mended = re.sub(rf"://{bucket}\.", "://", url)
             other = ", or AWS_S3_PATH_STYLE=true if that is the server's name"
         if mended != url:
-            raise not_configured(
-                f"{name} contains the bucket already", f"set {name}={mended}{other}"
-            )
+            hint = f"set {name}={mended}{other}"
+            raise not_configured(f"{name} contains the bucket already", hint)
 
     def path_style(self) -> Optional[bool]:
-        """Whether the bucket is to stand in the path; None if neither setting nor file says so."""
+        """Whether the bucket belongs into the path; None if neither setting nor file says so."""
         style = nested(self.profile.get("s3", "")).get("addressing_style", "")
-        known = {"path": "yes", "virtual": "no"}
-        wish = self.settings.get("AWS_S3_PATH_STYLE") or known.get(style)
+        by_profile = {"path": "yes", "virtual": "no"}.get(style)
+        wish = self.settings.get("AWS_S3_PATH_STYLE") or by_profile
         return parse_bool(wish) if wish else None
 
     def credentials(self) -> Credentials:
-        """The first that there are, in the order of the AWS tools; NotConfigured if there are none."""
+        """The first credentials in the order of the AWS tools; raises NotConfigured without any."""
         role = self.settings.get("AWS_ROLE_ARN")
         if role and not self.settings.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
             return self.assume_role({"role_arn": role}, self.first_available())
         return self.first_available()
 
     def first_available(self) -> Credentials:
-        for way in (
-            self.from_environment,
-            self.from_profile,
-            self.from_container,
-            self.from_imds,
-        ):
+        ways = (self.from_environment, self.from_profile, self.from_container, self.from_imds)
+        for way in ways:
             credentials = way()
             if credentials:
                 return credentials
         raise not_configured(*NO_KEYS)
 
     def only_a_role(self) -> bool:
-        """Whether nothing but the role of this machine can give keys, if it has one."""
+        """Whether only the role of this machine can have credentials, if it has one."""
         configured = {name for name in self.settings if self.settings[name]} | set(self.profile)
         return not configured & {
-            "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI", "aws_access_key_id", "role_arn", "credential_process",
-            "sso_account_id", "login_session",
-        }  # fmt: skip
+            "AWS_ACCESS_KEY_ID",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "aws_access_key_id",
+            "role_arn",
+            "credential_process",
+            "sso_account_id",
+            "login_session",
+        }
 
     def from_environment(self) -> Optional[Credentials]:
         names = (
@@ -3744,31 +4036,32 @@ class Aws:
         return parse_credentials(self.settings, "the environment", names)
 
     def from_profile(self) -> Optional[Credentials]:
-        """The keys of the profile; a browser, a code, a refresh and more than one role are for the AWS CLI."""
+        """The keys of the profile.
+
+        The AWS CLI does what needs a browser, a code, a refresh or more than one role.
+        """
         profile, source = self.profile, self.profile.get("source_profile", "")
         if "role_arn" in profile and (source or "credential_source" in profile):
             chained = source != self.name and "role_arn" in self.profile_of(source)
             if "mfa_serial" in profile or chained or self.signs_on(source):
                 return self.from_cli()
             return self.assume_role(profile, self.source_credentials(profile))
-        names = {
-            "web_identity_token_file": "AWS_WEB_IDENTITY_TOKEN_FILE",
-            "role_arn": "AWS_ROLE_ARN",
-        }
-        values = {
-            key: self.settings[name] for key, name in names.items() if self.settings.get(name)
-        }
+        names = (
+            ("web_identity_token_file", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+            ("role_arn", "AWS_ROLE_ARN"),
+        )
+        values = {key: self.settings[name] for key, name in names if self.settings.get(name)}
         if "web_identity_token_file" in {**profile, **values}:
             return self.web_identity({**profile, **values})
         return self.from_cli() if self.signs_on(self.name) else self.own_keys(self.name)
 
     def signs_on(self, name: str) -> bool:
-        """Whether a profile means `aws sso login`, or `aws login`: the credentials file comes before the latter."""
+        """Whether a profile needs `aws sso login`, or `aws login` (unless it has static keys)."""
         profile, static = self.profile_of(name), "aws_access_key_id" in self.shared.get(name, {})
         return "sso_account_id" in profile or ("login_session" in profile and not static)
 
     def from_cli(self) -> Credentials:
-        """What the AWS CLI (2.9 or newer) makes of the profile: it refreshes, asks for codes, and has a cache."""
+        """The keys from the AWS CLI (2.9 or newer), which refreshes, prompts and caches."""
         name = shlex.quote(self.name)
         command = f"aws configure export-credentials --profile {name} --format process"
         try:
@@ -3777,7 +4070,7 @@ class Aws:
             raise not_configured(str(error), command) from error
 
     def own_keys(self, name: str) -> Optional[Credentials]:
-        """All of one file, that of the credentials first: what stands in two does not belong together."""
+        """The keys of one file, the credentials file first: files are not mixed."""
         profile, shared = self.profile_of(name), self.shared.get(name, {})
         fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
         if "credential_process" in profile and fields[0] not in shared:
@@ -3791,7 +4084,7 @@ class Aws:
         return parse_credentials(keys, who, fields) if fields[0] in keys else None
 
     def source_credentials(self, profile: Mapping[str, str]) -> Credentials:
-        """The keys with which a role is assumed; a profile that names itself has them itself."""
+        """The keys for assuming a role; a profile may name itself as their source."""
         source, service = profile.get("source_profile", ""), profile.get("credential_source", "")
         by = {
             "Environment": self.from_environment,
@@ -3800,23 +4093,17 @@ class Aws:
         }
         keys = self.own_keys(source) if source else by.get(service, lambda: None)()
         if not keys:
-            raise not_configured(
-                f"{printable(source or service)}, from which a role is to be assumed, has no credentials"
-            )
+            raise not_configured(f"{printable(source or service)}: no credentials for the role")
         return keys
 
     def ask(
         self, who: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any
     ) -> Response:
-        """Raises NotConfigured if there is no good answer."""
+        """Send a request for keys; raises NotConfigured if that fails."""
         if not all(re.fullmatch("[ -~]*", value) for _, value in headers):
-            raise not_configured(
-                f"the token for {who} is none: it holds other characters than ASCII"
-            )
+            raise not_configured(f"the token for {who} contains an invalid character")
+        request = Request(method, url, headers, idempotent=True, error_reader=keys_error, **more)
         try:
-            request = Request(
-                method, url, headers, idempotent=True, error_reader=keys_refusal, **more
-            )
             return self.send(request)  # type: ignore[no-any-return]
         except UploadError as error:
             raise not_configured(f"{who}: no credentials: {error}", error.hint) from error
@@ -3824,22 +4111,18 @@ class Aws:
     def sts(
         self, action: str, fields: Mapping[str, str], credentials: Optional[Credentials]
     ) -> Credentials:
-        """Asks the Security Token Service for temporary keys (API version 2011-06-15)."""
+        """Temporary keys from the Security Token Service (API version 2011-06-15)."""
         region, who = self.region(), "the Security Token Service"
-        body = urllib.parse.urlencode(
-            {"Action": action, "Version": "2011-06-15", **fields}
-        ).encode()
-        signer = (
-            Signer(credentials, region, hashlib.sha256(body).hexdigest(), "sts").sign
-            if credentials
-            else None
-        )
+        form_data = {"Action": action, "Version": "2011-06-15", **fields}
+        body = urllib.parse.urlencode(form_data).encode()
+        auth = None
+        if credentials:
+            auth = Signer(credentials, region, hashlib.sha256(body).hexdigest(), "sts").sign
         headers = (("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),)
         url = self.endpoint("sts") or f"https://sts.{region}.{dns_suffix(region)}"
-        answer = self.ask(who, "POST", url + "/", headers, body=(body,), auth=signer)
-        return parse_credentials(
-            {name: xml_text(answer, name) for name in SESSION_KEYS}, who, SESSION_KEYS
-        )
+        response = self.ask(who, "POST", url + "/", headers, body=(body,), auth=auth)
+        values = {name: xml_text(response, name) for name in SESSION_KEYS}
+        return parse_credentials(values, who, SESSION_KEYS)
 
     def assume_role(self, profile: Mapping[str, str], base: Credentials) -> Credentials:
         more = {"DurationSeconds": "duration_seconds", "ExternalId": "external_id"}
@@ -3847,74 +4130,59 @@ class Aws:
         return self.sts("AssumeRole", {**self.role(profile), **fields}, base)
 
     def role(self, profile: Mapping[str, str]) -> dict[str, str]:
-        session = (
-            profile.get("role_session_name")
-            or self.settings.get("AWS_ROLE_SESSION_NAME")
-            or "twat-fs"
-        )
-        return {"RoleArn": profile["role_arn"], "RoleSessionName": session}
+        session = profile.get("role_session_name") or self.settings.get("AWS_ROLE_SESSION_NAME")
+        return {"RoleArn": profile["role_arn"], "RoleSessionName": session or "twat-fs"}
 
     def web_identity(self, profile: Mapping[str, str]) -> Credentials:
-        """The token that Kubernetes or a CI service has put into a file."""
+        """The keys for a token that Kubernetes or a CI service has written into a file."""
         if "role_arn" not in profile:
             raise not_configured("AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not")
         token = {"WebIdentityToken": text_file(profile["web_identity_token_file"])}
         return self.sts("AssumeRoleWithWebIdentity", {**self.role(profile), **token}, None)
 
     def from_container(self) -> Optional[Credentials]:
-        """What ECS, EKS and others hand to a container."""
+        """The keys that ECS, EKS and others provide to a container."""
         relative = self.settings.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
-        url = (
-            "http://169.254.170.2" + relative
-            if relative
-            else self.settings.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-        )
+        url = self.settings.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        if relative:
+            url = "http://169.254.170.2" + relative
         if not url:
             return None
         try:
             target = parse_target(url)
         except NoLink as error:
             raise not_configured(f"AWS_CONTAINER_CREDENTIALS_FULL_URI is {error}") from None
-        if target.scheme != "https" and not (
-            is_loopback(target.host) or target.host in CONTAINER_HOSTS
-        ):
-            raise not_configured(
-                "AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine"
-            )
+        local = is_loopback(target.host) or target.host in CONTAINER_HOSTS
+        if target.scheme != "https" and not local:
+            reason = "AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine"
+            raise not_configured(reason)
         path = self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         token = text_file(path) if path else self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-        headers = (("Authorization", token),) if token else ()
-        return parse_credentials(
-            json_object(self.ask("the container", "GET", url, headers, time_limit=2.0).body),
-            "the container",
-        )
+        headers, who = (("Authorization", token),) if token else (), "the container"
+        response = self.ask(who, "GET", url, headers, time_limit=2.0)
+        return parse_credentials(json_object(response.body), who)
 
     def from_imds(self) -> Optional[Credentials]:
-        """The role of an EC2 machine (IMDSv2); elsewhere nobody answers, and a second is all that it may cost."""
+        """The keys of an EC2 machine (IMDSv2), whose service responds within a second."""
         if parse_bool(self.settings.get("AWS_EC2_METADATA_DISABLED", "")):
             return None
-        base = (
-            self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
-        ).rstrip("/") + "/latest/"
-        who, roles = "the machine", base + "meta-data/iam/security-credentials/"
+        server = self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
+        base, who = server.rstrip("/") + "/latest/", "the machine"
+
+        def ask(method: str, path: str, *headers: Header) -> Response:
+            return self.ask(who, method, base + path, headers, time_limit=1.0)
+
+        roles = "meta-data/iam/security-credentials/"
         try:
-            token = self.ask(
-                who,
-                "PUT",
-                base + "api/token",
-                (("X-aws-ec2-metadata-token-ttl-seconds", "21600"),),
-                time_limit=1.0,
-            )
-            session = (("X-aws-ec2-metadata-token", header_value(token.text().strip(), token)),)
-            role = self.ask(who, "GET", roles, session, time_limit=1.0).text().partition("\n")[0]
-            return parse_credentials(
-                json_object(
-                    self.ask(who, "GET", roles + quote_segment(role), session, time_limit=1.0).body
-                ),
-                who,
-            )
+            token = ask("PUT", "api/token", ("X-aws-ec2-metadata-token-ttl-seconds", "21600"))
+            session = ("X-aws-ec2-metadata-token", header_value(token.text().strip(), token))
+            role = ask("GET", roles, session).text().partition("\n")[0]
+            keys = ask("GET", roles + quote_segment(role), session)
         except (NotConfigured, NoLink):
             return None
+        with contextlib.suppress(NotConfigured):
+            return parse_credentials(json_object(keys.body), who)
+        return None
 
 
 NO_KEYS = (
@@ -3924,8 +4192,8 @@ NO_KEYS = (
 CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 
 
-def keys_refusal(response: Response) -> Optional[UploadError]:
-    """Of a refusal only its message is repeated: the rest may be a secret."""
+def keys_error(response: Response) -> Optional[UploadError]:
+    """The error with its message only: the rest of the response may be a secret."""
     status, shown = response.status, response.redacted()
     message = xml_text(shown, "Message") or json_message(shown.text())
     reason = f"{status} {phrase(status)}: {printable(message)}".rstrip(": ")
@@ -3938,7 +4206,7 @@ def not_configured(what: str, hint: str = "") -> NotConfigured:
 
 
 def check_endpoint(name: str, url: str) -> str:
-    """The URL of a server that this setting names."""
+    """The URL of the server in a setting; raises NotConfigured."""
     with contextlib.suppress(NoLink):
         if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
             return base_url(url)
@@ -3949,7 +4217,7 @@ def check_endpoint(name: str, url: str) -> str:
 
 
 def flaw(value: str) -> str:
-    """What is often written around a value, and taken by the AWS tools as a part of it."""
+    """What people write around a value, and the AWS tools read as a part of it."""
     if re.search(r"\s[#;]", value):
         return "has a comment behind it"
     return "is in quotes" if re.fullmatch("([\"']).*\\1", value) else ""
@@ -3969,21 +4237,21 @@ def dns_suffix(region: str) -> str:
 
 
 def read_ini(path: str) -> Sections:
-    """The sections of a file of the AWS tools; none if there is no such file, NotConfigured with the line if it is broken."""
+    """The sections of a file of the AWS tools; none without the file.
+
+    Raises NotConfigured with the number of an invalid line.
+    """
     if not os.path.exists(os.path.expanduser(path)):
         return {}
-    parser = configparser.RawConfigParser(default_section=None, strict=False)  # type: ignore[call-overload]
+    no_default: Any = None
+    parser = configparser.RawConfigParser(default_section=no_default, strict=False)
     try:
         parser.read_string(text_file(path))
-    except (
-        configparser.Error
-    ) as error:  # its own words would repeat the line, and that may be a secret
+    except configparser.Error as error:  # its message repeats the line, which may be a secret
         errors = getattr(error, "errors", None)
         line = errors[0][0] if errors else getattr(error, "lineno", "?")
-        raise not_configured(
-            f"{printable(path)}: line {line} is invalid",
-            "it is [SECTION] or NAME = VALUE",
-        ) from None
+        reason = f"{printable(path)}: line {line} is invalid"
+        raise not_configured(reason, "expected [SECTION] or NAME = VALUE") from None
     return {
         " ".join(re.sub("[\"']", "", name).split()): dict(parser.items(name))
         for name in parser.sections()
@@ -3991,7 +4259,7 @@ def read_ini(path: str) -> Sections:
 
 
 def text_file(path: str) -> str:
-    """A small file; Windows' editors write UTF-16, or a byte order mark before UTF-8."""
+    """The text of a small file; editors of Windows write UTF-16, or UTF-8 with a BOM."""
     try:
         with open(os.path.expanduser(path), "rb") as file:
             data = file.read(MiB)
@@ -4002,7 +4270,7 @@ def text_file(path: str) -> str:
 
 
 def json_object(text: Union[str, bytes]) -> dict[str, Any]:
-    """The object that is written there in JSON; an empty one foreverything else."""
+    """The JSON object in a text; {} for anything else."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -4011,19 +4279,16 @@ def json_object(text: Union[str, bytes]) -> dict[str, Any]:
 
 
 def parse_timestamp(text: object) -> Optional[float]:
-    """A time as ISO 8601 (without a zone it is UTC) in seconds since 1970."""
-    with contextlib.suppress(ValueError):  # a month 13
-        match = re.match(
-            r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?",
-            str(text),
-            re.ASCII,
-        )
-        if match:
-            *moment, sign, hours, minutes = match.groups("0")
-            east = int(hours) * HOUR + int(minutes) * MINUTE
-            return float(
-                calendar.timegm((*map(int, moment), 0, 0, 0)) + (east if sign == "-" else -east)
-            )
+    """Seconds since 1970 of a time in ISO 8601, in UTC if it has no zone; None if invalid."""
+    pattern = r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?"
+    match = re.match(pattern, str(text), re.ASCII)
+    if not match:
+        return None
+    *date, sign, hours, minutes = match.groups("0")
+    east = int(hours) * HOUR + int(minutes) * MINUTE
+    with contextlib.suppress(ValueError):  # month 13
+        utc = calendar.timegm((*map(int, date), 0, 0, 0))
+        return float(utc + east if sign == "-" else utc - east)
     return None
 
 
@@ -4032,7 +4297,7 @@ SESSION_KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
 
 def parse_credentials(data: Any, who: str, names: Sequence[str] = KEYS) -> Credentials:
-    """The keys under these names; NotConfigured, without a word of what there was, if they are none."""
+    """The keys under these names; raises NotConfigured, without repeating the values."""
     fields = data if isinstance(data, Mapping) else {}
     values = [str(fields.get(name) or "").strip() for name in names[:3]]
     for name, value in zip(names, values):
@@ -4045,7 +4310,10 @@ def parse_credentials(data: Any, who: str, names: Sequence[str] = KEYS) -> Crede
 
 
 def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credentials:
-    """The keys that a program prints (docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html)."""
+    """The keys that a program prints.
+
+    docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
+    """
     try:
         done = subprocess.run(
             command if os.name == "nt" else shlex.split(command),  # Windows splits it itself
@@ -4061,7 +4329,7 @@ def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credent
         raise not_configured(f"{who} could not be started: {local_reason(error)}") from error
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
-        # the last line, unless an argument is refused: version 1 of the AWS CLI lists all others below
+        # Usually the last line; version 1 of the AWS CLI prints its commands below the error.
         reason = next((line for line in lines if re.match(r"\S+: error: ", line)), lines[-1])
         raise not_configured(f"{who} failed ({done.returncode}): {printable(reason)}")
     printed = json_object(done.stdout)
@@ -4071,7 +4339,7 @@ def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credent
 
 
 def child_environment() -> dict[str, str]:
-    """Ours, without the folder of libraries that PyInstaller puts before those of the system."""
+    """The environment, without PyInstaller's folder of libraries."""
     variables = dict(os.environ)
     if getattr(sys, "frozen", False):
         for name in LIBRARY_PATHS:
@@ -4082,47 +4350,45 @@ def child_environment() -> dict[str, str]:
 
 
 LIBRARY_PATHS = "LD_LIBRARY_PATH DYLD_LIBRARY_PATH DYLD_FRAMEWORK_PATH".split()
-PROCESS_TIME = 60.0  # seconds; it may ask an agent, a device, or a person for a code
+PROCESS_TIME = 60.0  # seconds; the program may wait for a person or a device
 
 
 # -- the bucket
 
 
-S3_SINGLE = 16 * MiB  # from here on in parts
+S3_SINGLE = 16 * MiB  # larger files are sent in parts
 S3_PART = 16 * MiB
 S3_MAX_PARTS = 10_000
 S3_LIMIT = 50 * 10**12  # since December 2025
 S3_XML = "http://s3.amazonaws.com/doc/2006-03-01/"
-S3_READ = (
-    301,
-    307,
-    *range(400, 408),
-    *range(409, 425),
-    501,
-    507,
-)  # answers that a bucket reads itself
+# Statuses that `Bucket` reads itself.
+S3_READ = (301, 307, *range(400, 408), *range(409, 425), 501, 507)
 S3_BUSY = frozenset(
-    "SlowDown InternalError ServiceUnavailable RequestTimeout Throttling ThrottlingException RequestLimitExceeded"
-    " RequestThrottled BadDigest OperationAborted".split()
+    "SlowDown InternalError ServiceUnavailable RequestTimeout Throttling ThrottlingException"
+    " RequestLimitExceeded RequestThrottled BadDigest OperationAborted".split()
 )
 
 
 def part_size(size: int) -> int:
-    """Of whole MiB, and such that 10,000 parts suffice."""
+    """The size of a part, in whole MiB, so that 10,000 parts are enough."""
     least = -(-size // S3_MAX_PARTS)
     return max(S3_PART, -(-least // MiB) * MiB)
 
 
 def xml_text(response: Response, tag: str) -> str:
-    """The text of the first such element.  The answers are flat, and no XML parser need be trusted with them."""
+    """The text of the first such element, or "".
+
+    The responses are flat, so that no XML parser has to read untrusted text.
+    """
     match = re.search(f"<{tag}>([^<]*)</{tag}>", response.text())
-    return (
-        html.unescape(re.sub(r"&#\w{9,};?", "", match.group(1))).strip() if match else ""
-    )  # int() refuses 4300 digits
+    if not match:
+        return ""
+    short = re.sub(r"&#\w{9,};?", "", match[1])  # int() rejects 4300 digits
+    return html.unescape(short).strip()
 
 
-def s3_refusal(response: Response) -> Optional[UploadError]:
-    """Busy by its code; and the failure that comes with a 200, because the head had to be sent before the end was known."""
+def s3_error(response: Response) -> Optional[UploadError]:
+    """Busy by its code; also the error in a 200, whose head is sent before the result is known."""
     code, status = xml_text(response, "Code"), response.status
     message = refusal_text(response, printable(code))
     if code in S3_BUSY:
@@ -4131,14 +4397,15 @@ def s3_refusal(response: Response) -> Optional[UploadError]:
     return Refused(message, phase="reply", status=status) if code and status == 200 else None
 
 
-# "expecting 'X'" (AWS, Scaleway), "expected: 20261128/X/s3/..." (Garage), "must be one of: X, ..." (R2).
+# "expecting 'X'" (AWS, Scaleway), "expected: 20261128/X/s3/..." (Garage), "must be one of: X, ..."
+# (R2).
 REGION_IN_TEXT = (
     r"\b(?:expecting|expected|in this region|one of):? ['\"]?(?:[0-9]{8}/)?([A-Za-z0-9-]+)"
 )
 
 
 def region_in(response: Response) -> str:
-    """The region that a refusal names: in a header, in an element, or in its words only."""
+    """The region that an error names: in a header, in an element, or in its message only."""
     region = response.headers.get("x-amz-bucket-region") or xml_text(response, "Region")
     message = xml_text(response, "Message")
     match = re.search(REGION_IN_TEXT, message)
@@ -4148,30 +4415,27 @@ def region_in(response: Response) -> str:
 
 
 class State(NamedTuple):
-    """What a bucket's answers may change."""
+    """What the responses of a bucket may change."""
 
     credentials: Credentials
     region: str
-    path_style: bool = True  # the bucket stands in the path, not before the host
-    other_style: str = ""  # what may be tried once if it is asked for
+    path_style: bool = True  # the bucket is in the path, not before the host
+    other_style: str = ""  # tried once if the service asks for it
     skew: float = 0.0
-    crc: bool = True  # the service takes x-amz-checksum-*
+    crc: bool = True  # the service accepts x-amz-checksum-*
     condition: bool = True  # ... and If-None-Match
-    md5: bool = False  # ... and wants Content-MD5
+    md5: bool = False  # ... and requires Content-MD5
 
 
 class Bucket:
-    """A bucket and how it is reached.  What is wrong in a request and can be mended is mended once, and it is sent again."""
+    """A bucket; a request that the service rejects is adapted once, and sent again."""
 
     def __init__(self, settings: Mapping[str, str], send: Send) -> None:
         self.send, self.name, self.aws = send, settings["AWS_S3_BUCKET"], Aws(settings, send)
         self.endpoint = self.aws.endpoint("s3")
-        dns = re.fullmatch(
-            r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name
-        )  # a certificate for *.s3... covers no dots
-        number = re.fullmatch(
-            r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint
-        )  # in front of it no name can stand
+        # A certificate for *.s3... covers no dots, and an address has no subdomains.
+        dns = re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name)
+        number = re.fullmatch(r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint)
         fixed, wish = bool(not dns or number), self.aws.path_style()
         path_style = fixed or (bool(self.endpoint) if wish is None else wish)
         other_style = "" if fixed else "virtual" if path_style else "path"
@@ -4182,86 +4446,105 @@ class Bucket:
     def url(self, key: str) -> str:
         region = self.state.region
         base = self.endpoint or f"https://s3.{region}.{dns_suffix(region)}"
+        path = uri_encoded(key, "/-_.~")
+        if self.state.path_style:
+            return f"{base}/{quote_segment(self.name)}/{path}"
         scheme, _, host = base.partition("://")
-        host_url = (
-            f"{base}/{quote_segment(self.name)}"
-            if self.state.path_style
-            else f"{scheme}://{self.name}.{host}"
-        )
-        return f"{host_url}/{uri_encoded(key, '/-_.~')}"
+        return f"{scheme}://{self.name}.{host}/{path}"
 
     def ask(
-        self, method: str, key: str, query: str = "", headers: tuple[Header, ...] = (), body: Body = (),
-        payload: str = "", crc: Optional[Header] = None, new: bool = False, **more: Any,
-    ) -> Response:  # fmt: skip
-        """The answer, whatever it says; `crc`: for those who know checksums, `new`: only if there is no such object."""
+        self,
+        method: str,
+        key: str,
+        query: str = "",
+        headers: tuple[Header, ...] = (),
+        body: Body = (),
+        payload: str = "",
+        crc: Optional[Header] = None,
+        new: bool = False,
+        **more: Any,
+    ) -> Response:
+        """The response, also an error.
+
+        `payload`: SHA-256 of the body; `crc`: sent unless the service rejects checksums; `new`: do
+        not overwrite an object.
+        """
         payload = payload or hashlib.sha256(b"".join(body)).hexdigest()  # type: ignore[arg-type]
+        url_end = "?" + query if query else ""
         for _ in range(4):
             state = self.state
             extra = [crc] if crc and state.crc else []
             if new and state.condition:
                 extra.append(("If-None-Match", "*"))
-            if method == "PUT" and state.md5:  # of a part: all other bodies are short
+            if method == "PUT" and state.md5:  # of a part: other bodies need none
                 digest = bytes.fromhex(md5_of(body))  # type: ignore[arg-type]
                 extra.append(("Content-MD5", base64.b64encode(digest).decode()))
             request = Request(
-                method, self.url(key) + ("?" + query if query else ""), (*headers, *extra), body,
+                method,
+                self.url(key) + url_end,
+                (*headers, *extra),
+                body,
                 auth=Signer(state.credentials, state.region, payload, skew=state.skew).sign,
-                error_reader=s3_refusal, idempotent=True, accepted_statuses=S3_READ, **more,
-            )  # fmt: skip
+                error_reader=s3_error,
+                idempotent=True,
+                accepted_statuses=S3_READ,
+                **more,
+            )
             response = self.send(request)
             if response.status < 300 or not self.adapt(state, response):
                 break
         return response
 
     def adapt(self, before: State, response: Response) -> bool:
-        """Whether something is known now that was not when the request was made; another thread may have been first."""
-        code, lower_text, now = xml_text(response, "Code"), response.text().lower(), self.state
-        region = region_in(response)
-        if region and region != before.region:
-            now = now._replace(region=region)
-        elif before.other_style and re.search(
-            rf"{before.other_style}[- ]?(style|host)", lower_text
-        ):
-            now = now._replace(path_style=not before.path_style, other_style="")
-        elif (
-            code == "RequestTimeTooSkewed" or "difference between the request time" in lower_text
-        ):  # rclone: AccessDenied
-            theirs = parse_retry_after(response.headers.get("Date"), 0.0)  # after 1970
-            now = (
-                now._replace(skew=theirs - time.time())
-                if theirs and theirs < 1e10 and not before.skew
-                else now
-            )
-        elif code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
-            try:
-                now = now._replace(credentials=self.keys.renew(before.credentials))
-            except NotConfigured as error:  # which would say that nothing was sent
-                raise Refused(
-                    f"the session token has expired, and {error}", phase="reply", hint=error.hint
-                ) from error
-        elif "content-md5" in lower_text and not before.md5:  # B2 with a retention, coolify#4774
-            now = now._replace(md5=True)
-        elif response.status in (400, 501) and ("checksum" in lower_text or "crc32" in lower_text):
-            now = now._replace(crc=False)
-        elif response.status in (400, 501) and (
-            code == "NotImplemented" or "if-none-match" in lower_text
-        ):
-            now = now._replace(condition=False, crc=before.crc and before.condition)
+        """Learn from an error; returns whether the state is new since the request was made.
+
+        Another thread may have learnt first.
+        """
+        changes = self.changes(before, response)
         if self.state == before:
-            self.state = now
+            self.state = self.state._replace(**changes)
         return self.state != before
 
+    def changes(self, before: State, response: Response) -> dict[str, Any]:
+        """The fields of the state that an error asks to change."""
+        code, text, region = (
+            xml_text(response, "Code"),
+            response.text().lower(),
+            region_in(response),
+        )
+        style = rf"{before.other_style}[- ]?(style|host)"
+        if region and region != before.region:
+            return {"region": region}
+        if before.other_style and re.search(style, text):
+            return {"path_style": not before.path_style, "other_style": ""}
+        # rclone says AccessDenied for a wrong clock.
+        if code == "RequestTimeTooSkewed" or "difference between the request time" in text:
+            theirs = parse_retry_after(response.headers.get("Date"), 0.0)  # since 1970
+            valid = theirs and theirs < 1e10 and not before.skew
+            return {"skew": theirs - time.time()} if theirs and valid else {}
+        if code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
+            try:
+                return {"credentials": self.keys.renew(before.credentials)}
+            except NotConfigured as error:  # it would say that nothing was sent
+                reason = f"the session token has expired, and {error}"
+                raise Refused(reason, phase="reply", hint=error.hint) from error
+        if "content-md5" in text and not before.md5:  # B2 with a retention, coolify#4774
+            return {"md5": True}
+        if response.status not in (400, 501):
+            return {}
+        if "checksum" in text or "crc32" in text:
+            return {"crc": False}
+        if code == "NotImplemented" or "if-none-match" in text:
+            return {"condition": False, "crc": before.crc and before.condition}
+        return {}
+
     def raise_for_status(self, response: Response, key: str) -> Response:
-        """The answer if it is a success; raises what went wrong, and what to do, if not."""
+        """The response if it is a success; raises Refused or Busy with a hint if not."""
         status = response.status
         if status < 300:
             return response
-        code = xml_text(response, "Code") or {
-            412: "PreconditionFailed",
-            403: "AccessDenied",
-            404: "NoSuchBucket",
-        }.get(status, "")
+        codes = {412: "PreconditionFailed", 403: "AccessDenied", 404: "NoSuchBucket"}
+        code = xml_text(response, "Code") or codes.get(status, "")
         error_class = Busy if code == "ConditionalRequestConflict" else Refused
         unknown = "check the permissions of KEYS" if status in (401, 403) else ""
         reason, hint = S3_ERRORS.get(code, ("", unknown))
@@ -4280,42 +4563,35 @@ class Bucket:
         raise error_class(reason, phase="reply", status=status, hint=hint.replace("KEYS", keys))
 
     def put(self, key: str, query: str, part: Content, **more: Any) -> Response:
-        """Stores a part and compares what the service says of it: its CRC-32, or else its MD5, which is mostly the ETag."""
+        """Store a part, and compare the CRC-32 in the response, or the MD5, mostly in the ETag."""
         sha256, crc = digests(part, self.url(key).startswith("http:"), self.state.crc)
+        payload = sha256 or "UNSIGNED-PAYLOAD"
         header = ("x-amz-checksum-crc32", crc) if crc else None
-        answer = self.ask(
-            "PUT",
-            key,
-            query,
-            body=part,
-            payload=sha256 or "UNSIGNED-PAYLOAD",
-            crc=header,
-            **more,
-        )
-        theirs = answer.headers.get("x-amz-checksum-crc32")
-        if answer.status < 300 and (theirs != crc if theirs and crc else other_md5(answer, part)):
-            raise NotVerified(
-                f"{self.name}: checksum mismatch; the stored file differs", phase="proof"
-            )
-        return answer
+        response = self.ask("PUT", key, query, body=part, payload=payload, crc=header, **more)
+        theirs = response.headers.get("x-amz-checksum-crc32")
+        differs = theirs != crc if theirs and crc else other_md5(response, part)
+        if response.status < 300 and differs:
+            reason = "checksum mismatch; the stored file differs"
+            raise NotVerified(f"{self.name}: {reason}", phase="proof")
+        return response
 
     def probe(self, key: str) -> Optional[Response]:
-        """The first byte of an object, if it is there and we may see it; HEAD would not say what it does not like."""
+        """The first byte of an object, None if it is missing; errors of HEAD would have no text."""
         response = self.ask("GET", key, headers=(("Range", "bytes=0-0"),), max_response=64 * KiB)
         return response if response.status in (200, 206, 416) else None
 
     def already_stored(
         self, response: Response, key: str, source: Source, parts: bytes = b""
     ) -> bool:
-        """Whether this no is about what we have done ourselves: the answer before was a yes, and was lost."""
-        stored = (
-            self.probe(key) if response.status in (404, 409, 412) and response.tries > 1 else None
-        )
+        """Whether a conflict was caused by our own earlier upload whose response was lost."""
+        if response.tries == 1 or response.status not in (404, 409, 412):
+            return False
+        stored = self.probe(key)
         etag = str(stored.headers.get("ETag", "")).strip('"').lower() if stored else ""
-        return bool(etag) and (etag == etag_of_parts(parts) or etag == md5_of(source.body))
+        return bool(etag) and etag in (etag_of_parts(parts), md5_of(source.body))
 
 
-S3_ERRORS = {  # code: what it means, and what to do
+S3_ERRORS = {  # code: message and hint
     "PreconditionFailed": (
         "PLACE already exists",
         "--force overwrites it, --unique gives another name",
@@ -4325,14 +4601,8 @@ S3_ERRORS = {  # code: what it means, and what to do
         "no permission to write PLACE",
         "the key needs s3:PutObject (and s3:AbortMultipartUpload); check KEYS",
     ),
-    "InvalidAccessKeyId": (
-        "unknown access key",
-        "check KEYS and the endpoint",
-    ),
-    "SignatureDoesNotMatch": (
-        "the secret does not match the access key",
-        "check KEYS",
-    ),
+    "InvalidAccessKeyId": ("unknown access key", "check KEYS and the endpoint"),
+    "SignatureDoesNotMatch": ("the secret does not match the access key", "check KEYS"),
     "ExpiredToken": ("the session token has expired", "get new temporary credentials"),
     "InvalidToken": (
         "invalid session token",
@@ -4343,22 +4613,18 @@ S3_ERRORS = {  # code: what it means, and what to do
     "PermanentRedirect": ("BUCKET is in another region", "set AWS_REGION"),
     "QuotaExceeded": ("BUCKET is full", "delete something there"),
     "XMinioStorageFull": ("the storage is full", "delete something there"),
-    "EntityTooLarge": (
-        "file too large for this service",
-        "see the limits of the service",
-    ),
+    "EntityTooLarge": ("file too large for this service", "see the limits of the service"),
 }
 
 
 def digests(part: Content, sha256: bool, crc32: bool) -> tuple[str, str]:
-    """SHA-256 (hex) and CRC-32 (base64) of what will be sent, as far as wanted, read ahead once."""
+    """SHA-256 (hex) and CRC-32 (base64) of a part, which is read once; "" if not wanted."""
     digest, crc = hashlib.sha256(), 0
     for data in read_body(part) if sha256 or crc32 else ():
         crc = zlib.crc32(data, crc) if crc32 else 0
         digest.update(data if sha256 else b"")
-    return digest.hexdigest() if sha256 else "", base64.b64encode(
-        crc.to_bytes(4, "big")
-    ).decode() if crc32 else ""
+    crc_text = base64.b64encode(crc.to_bytes(4, "big")).decode()
+    return digest.hexdigest() if sha256 else "", crc_text if crc32 else ""
 
 
 def md5_of(part: Content) -> str:
@@ -4366,12 +4632,14 @@ def md5_of(part: Content) -> str:
 
 
 def other_md5(response: Response, part: Content) -> bool:
-    """Whether the ETag is the MD5 of other bytes; where the service encrypts by a key of its own it is none."""
+    """Whether the ETag is the MD5 of other bytes.
+
+    It is no MD5 where the service encrypts with a key of its own.
+    """
     etag = str(response.headers.get("ETag", "")).strip('"').lower()
-    foreign = any(
-        name.lower().startswith("x-amz-server-side-encryption") for name in response.headers
-    )
-    return bool(re.fullmatch("[0-9a-f]{32}", etag)) and not foreign and etag != md5_of(part)
+    names = " ".join(response.headers).lower()
+    is_md5 = re.fullmatch("[0-9a-f]{32}", etag) and "x-amz-server-side-encryption" not in names
+    return bool(is_md5) and etag != md5_of(part)
 
 
 def s3(source: Source, options: UploadOptions, send: Send) -> Link:
@@ -4382,21 +4650,20 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
             phase="file",
             hint="--name and --remote-path give a shorter one",
         )
-    s3_end(bucket, options, options.expire or options.keep or 0)  # before anything is sent
-    if (
-        not options.force and bucket.endpoint and bucket.probe(key)
-    ):  # not all the others know If-None-Match
+    s3_end(bucket, options, options.keep or (options.expire or 0) / 2)  # before anything is sent
+    # Not all services other than AWS support If-None-Match.
+    if not options.force and bucket.endpoint and bucket.probe(key):
         bucket.raise_for_status(Response(412, {}, b"", ""), key)
     store = s3_put if source.size < S3_SINGLE else s3_parts
     try:
         store(bucket, source, key, options)
-    except Busy as error:  # two wrote there at the same time; AWS: begin anew
+    except Busy as error:  # two clients wrote at the same time: AWS says to begin anew
         if error.status != 409:
             raise
         store(bucket, source, key, options)
     link = s3_link(bucket, key, options)
     if {".", ".."} & set(key.split("/")):
-        odd = "no browser opens the link, and curl needs --path-as-is: a folder of its key is called . or .."
+        odd = "browsers cannot open the link, curl needs --path-as-is: its key has a folder . or .."
         link = link._replace(warning="; ".join(filter(None, (odd, link.warning))))
     return link
 
@@ -4410,14 +4677,11 @@ def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> 
 
 
 def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> None:
-    """Parts that leave some at a time; after a failure nothing stays there that somebody would pay for."""
-    headers, crc = (
-        (("Content-Type", type_with_charset(key, source.body)),),
-        ("x-amz-checksum-algorithm", "CRC32"),
-    )
-    begun = bucket.raise_for_status(
-        bucket.ask("POST", key, "uploads=", headers=headers, crc=crc), key
-    )
+    """Upload in parallel parts; after a failure delete them, because they cost money."""
+    headers = (("Content-Type", type_with_charset(key, source.body)),)
+    crc = ("x-amz-checksum-algorithm", "CRC32")
+    begun = bucket.ask("POST", key, "uploads=", headers=headers, crc=crc)
+    bucket.raise_for_status(begun, key)
     upload_id, stop = xml_text(begun, "UploadId"), threading.Event()
     if not upload_id:
         raise no_link(begun)
@@ -4428,12 +4692,11 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
             functools.partial(s3_part, bucket, key, n, query, part, stop)
             for n, part in enumerate(slices, 1)
         ]
-        part_xml = [xml for _, xml in sorted(parallel(jobs, options.jobs, stop))]
-        manifest = f'<CompleteMultipartUpload xmlns="{S3_XML}">{"".join(part_xml)}</CompleteMultipartUpload>'.encode()
-        headers = (("Content-Type", "application/xml"),)
-        response = bucket.ask(
-            "POST", key, query, headers=headers, body=(manifest,), new=not options.force
-        )
+        part_xml = "".join(xml for _, xml in sorted(parallel(jobs, options.jobs, stop)))
+        tag = "CompleteMultipartUpload"
+        manifest = f'<{tag} xmlns="{S3_XML}">{part_xml}</{tag}>'.encode()
+        headers, new = (("Content-Type", "application/xml"),), not options.force
+        response = bucket.ask("POST", key, query, headers=headers, body=(manifest,), new=new)
         if not bucket.already_stored(response, key, source, manifest):
             bucket.raise_for_status(response, key)
     except BaseException:
@@ -4443,84 +4706,70 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
 
 
 def etag_of_parts(manifest: bytes) -> str:
-    """The ETag of an object that was stored in these parts, where the ETags of the parts are their MD5s."""
+    """The ETag of an object in parts, if the ETags of the parts are their MD5s."""
     md5s = re.findall(b"<etag>(?:&quot;)?([0-9a-f]{32})[&<]", manifest.lower())
-    return f"{hashlib.md5(bytes.fromhex(b''.join(md5s).decode()), usedforsecurity=False).hexdigest()}-{len(md5s)}"
+    joined = bytes.fromhex(b"".join(md5s).decode())
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
 def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Content, stop: Any) -> str:
-    """Sends a part; what the last request must say of it."""
-    answer = bucket.raise_for_status(
-        bucket.put(key, f"partNumber={number}&{query}", part, stop=stop), key
-    )
-    crc = answer.headers.get("x-amz-checksum-crc32", "")
-    known = f"<ChecksumCRC32>{html.escape(crc)}</ChecksumCRC32>" if crc else ""
-    return f"<Part><PartNumber>{number}</PartNumber><ETag>{html.escape(etag_of(answer))}</ETag>{known}</Part>"
+    """Send a part; returns its element of the last request."""
+    response = bucket.put(key, f"partNumber={number}&{query}", part, stop=stop)
+    bucket.raise_for_status(response, key)
+    etag, crc = etag_of(response), response.headers.get("x-amz-checksum-crc32", "")
+    fields = {"PartNumber": str(number), "ETag": etag, "ChecksumCRC32": crc}
+    elements = (f"<{name}>{html.escape(text)}</{name}>" for name, text in fields.items() if text)
+    return f"<Part>{''.join(elements)}</Part>"
 
 
 def s3_retention(options: UploadOptions) -> Retention:
-    """The object stays; a presigned link ends."""
+    """The object stays; a presigned link expires after a week at most."""
     public = options.public or options.settings.get("TWAT_FS_S3_PUBLIC_URL")
-    return (
-        Retention(FOREVER) if public else Retention(WEEK, range(MINUTE, WEEK + 1))
-    )  # no presigned link lives longer
+    return Retention(FOREVER) if public else Retention(WEEK, range(MINUTE, WEEK + 1))
 
 
 def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> Optional[float]:
-    """When the link ends: with its time, or earlier with temporary credentials; Unsuitable if that is before `least`."""
-    life, now = choose_lifetime(s3_retention(options), 0, options), time.time()
-    if life is None or life == FOREVER:
+    """When the link expires (seconds since 1970), at the latest with temporary credentials.
+
+    Raises Unsuitable if that is in less than `least` seconds.
+    """
+    ttl, now = choose_lifetime(s3_retention(options), 0, options), time.time()
+    if ttl is None or ttl == FOREVER:
         return None
-    ends = min(now + life, bucket.state.credentials.ends or FOREVER)
+    ends = min(now + ttl, bucket.state.credentials.ends or FOREVER)
     if ends < now + least:
         left = duration(max(0, ends - now))
-        raise Unsuitable(
-            f"the credentials are temporary, and a link ends with them: in {left}", phase="wish"
-        )
+        reason = f"the link expires in {left}, with its temporary credentials"
+        raise Unsuitable(reason, phase="wish")
     return ends
 
 
 def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
-    base, ends, known = (
-        options.settings.get("TWAT_FS_S3_PUBLIC_URL"),
-        s3_end(bucket, options),
-        bucket.state,
-    )
+    base, ends = options.settings.get("TWAT_FS_S3_PUBLIC_URL"), s3_end(bucket, options)
     if base:
-        return Link(
-            f"{base_url(base)}/{uri_encoded(key, '/-_.~')}",
-            hint="is the bucket public under that URL?",
-        )
+        url = f"{base_url(base)}/{uri_encoded(key, '/-_.~')}"
+        return Link(url, hint="is the bucket public under that URL?")
     if ends is None:
-        return Link(
-            bucket.url(key), hint="is the bucket public? without --public the link is signed"
-        )
-    now, temporary = time.time(), known.credentials.token
-    url = Signer(known.credentials, known.region, skew=known.skew).presigned(
-        bucket.url(key), max(1, round(ends - now)), now
-    )
-    at = (
-        time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ends))
-        if known.credentials.ends
-        else "whenever that is"
-    )
-    sooner = temporary and known.credentials.ends in (None, ends)
-    remark = f"the link ends with the temporary credentials ({at})" if sooner else ""
-    return Link(
-        url,
-        expires=ends,
-        warning=remark,
-        denied="the key may write but not read: allow s3:GetObject, or --public",
-    )
+        hint = "is the bucket public? without --public the link is signed"
+        return Link(bucket.url(key), hint=hint)
+    state, now, warning = bucket.state, time.time(), ""
+    keys = state.credentials
+    seconds = max(1, round(ends - now))
+    url = Signer(keys, state.region, skew=state.skew).presigned(bucket.url(key), seconds, now)
+    if keys.token and keys.ends in (None, ends):
+        at = iso_time(ends) if keys.ends else "at an unknown time"
+        warning = f"the link expires with its temporary credentials ({at})"
+    denied = "the key may write but not read: allow s3:GetObject, or --public"
+    return Link(url, expires=ends, warning=warning, denied=denied)
 
 
 def s3_read(response: Response) -> Link:
-    """An object has the URL to which it was sent."""
+    """The link is the URL of the upload, without its query."""
     return Link(redact_url(response.url))
 
 
 def s3_missing(settings: Mapping[str, str]) -> str:
-    """Without a network: the settings and files as far as they can be judged."""
+    """What is missing or invalid, as far as settings and files show without a network."""
     bucket = settings.get("AWS_S3_BUCKET")
     if not bucket:
         return missing_setting("AWS_S3_BUCKET", settings)
@@ -4547,7 +4796,7 @@ def s3_ca_bundle(settings: Mapping[str, str]) -> Optional[str]:
     return settings.get("AWS_CA_BUNDLE") or Aws(settings).profile.get("ca_bundle")
 
 
-# 10  The hosts ------------------------------------------------------------------------------------
+# 11  The hosts ------------------------------------------------------------------------------------
 #
 #    One row for each host; nothing about a host stands elsewhere.  `Evidence` is the newest proof
 #    that the host works as written here, with its date, its source and a recorded response.
@@ -4725,7 +4974,8 @@ PROVIDERS: tuple[Provider, ...] = (
         fields=null_fields,
         retention=Retention(null_ttl, range(HOUR, 30 * DAY + 1, HOUR)),
         limits=Limits(max_size=512 * MiB, blocked=("exe", "dll", "jar", "apk", "rar", "so")),
-        note=f"disabled by its owner; {ONLY_EXTENSION}",
+        disabled="disabled by its owner",
+        note=ONLY_EXTENSION,
         evidence=Evidence(
             "2026-08-05",
             "mia-0/0x0 fhost.py 2024-03-30; irssi/scripts#910 2026-08-05: disabled, and no"
@@ -4966,13 +5216,742 @@ DEAD = {
 }
 
 
-# 11  Settings -------------------------------------------------------------------------------------
+# 12  Custom hosts ---------------------------------------------------------------------------------
+#
+#    A .sxcu file describes a "custom uploader" of ShareX in JSON: where a file goes and how to read
+#    the link from the response.  It becomes a row like any other.  Files of ShareX 14 to 20 are
+#    read, older ones are converted; nine functions are enough for all 143 public files that accept
+#    a file (ShareX/CustomUploaders, SnapXL/CustomUploaders, 2026-11-27).
+
+MAX_SXCU = 256 * KiB
+MAX_CALLS = 20  # in one text, and so also their depth
+MAX_REGEX, MAX_REGEX_INPUT = 1000, 64 * KiB  # characters
+REGEX_TIME = 5  # seconds, with the start of a process
+REGEX_COMMAND = "_regex"  # a hidden command: the frozen program cannot run Python code
+REGEX_CHILD = """import json, re, sys
+pattern, text, group = json.load(sys.stdin)
+match = re.search(pattern, text)
+print(json.dumps(match[int(group) if group.isdigit() else group] if match else ""))"""
+
+VARIABLE = r"\$\{(?!(?:filename|input)\})[A-Za-z_][A-Za-z0-9_]*\}"
+HOST_NAME = "[a-z0-9][a-z0-9._-]{0,63}"
+PLACEHOLDER = (
+    r"(?i)\byour[ ._-]?(own|api|access|auth|secret|token|key|domain|host|server|instance|user"
+    r"|pass|upload|name|site|url)|\bYOUR_|<[^<>]+>|^([a-z]+ |https?://)?\[[^]\"]*[a-z][^]\":]*\]"
+    r"|\{\{.*\}\}|change[ _-]?me|\b(token|key) here"
+)
+FORBIDDEN_HEADERS = (
+    "(?i)host|content-length|transfer-encoding|connection|expect|proxy-.*|te|trailer|upgrade"
+    "|keep-alive"
+)
+RESPONSE_FIELDS = ("URL", "ThumbnailURL", "DeletionURL", "ErrorMessage")
+UPLOADER_TYPES = ("", "none", "imageuploader", "textuploader", "fileuploader")
+
+
+class Call(NamedTuple):
+    """A function in a text, such as {json:url}; `constant`: its path or pattern, parsed."""
+
+    name: str
+    parameters: tuple["Text", ...] = ()
+    constant: Any = None
+
+
+Text = tuple[Union[str, Call], ...]
+
+
+class CustomUploader(NamedTuple):
+    """A .sxcu file, checked.
+
+    `texts` by field: "URL", "Headers Authorization"; `file_field` is "" for a binary body;
+    `problem`: a field that still has a placeholder.
+    """
+
+    title: str
+    method: str
+    host: str
+    file_field: str
+    texts: Mapping[str, Text]
+    variables: tuple[str, ...] = ()
+    problem: str = ""
+
+    def texts_of(self, field: str) -> dict[str, Text]:
+        """The texts of Headers, Parameters or Arguments by name."""
+        prefix = f"{field} "
+        names = [name for name in self.texts if name.startswith(prefix)]
+        return {name[len(prefix) :]: self.texts[name] for name in names}
+
+
+class Scope(NamedTuple):
+    """The values that a text can use."""
+
+    filename: str
+    settings: Mapping[str, str] = {}
+    response: Response = Response(0, {}, b"", "")
+
+
+# -- functions
+
+
+JsonPath = list[tuple[bool, Any]]  # recursive, and a name or an index
+
+
+def parse_json_path(path: str) -> JsonPath:
+    """The steps of a path such as data[0].url; "..name" is searched at any depth."""
+    rest = path[1:] if path.startswith("$") else f".{path}"
+    step = r"(\.{0,2})(?:\[([0-9]{1,9})\]|\[(['\"])([^'\"]*)\3\]|(?<=\.)([^][.'\"()*?@,]+))"
+    matches = list(re.finditer(step, rest))
+    steps = [
+        (match[1] == "..", int(match[2]) if match[2] else match[4] or match[5] or "")
+        for match in matches
+    ]
+    complete = "".join(match[0] for match in matches) == rest
+    if not complete or len(steps) > 100 or sum(recursive for recursive, _ in steps) > 1:
+        raise UsageError("unsupported JSON path")
+    return steps
+
+
+def json_function(scope: Scope, values: Sequence[str], path: JsonPath) -> str:
+    matches = [json_of(scope.response._replace(body=utf8(values[0])))]
+    for recursive, key in path:
+        parents = list(descendants(matches)) if recursive else matches
+        expected = list if isinstance(key, int) else dict
+        fitting = [parent for parent in parents if isinstance(parent, expected)]
+        matches = [
+            parent[key]
+            for parent in fitting
+            if key in (range(len(parent)) if expected is list else parent)
+        ]
+    value = matches[0] if matches else ""
+    if len(matches) > 1 or isinstance(value, (dict, list)):
+        raise no_link(scope.response)
+    return scalar("", value) or ""
+
+
+def descendants(values: Sequence[Any]) -> Iterator[Any]:
+    todo = [*values]
+    while todo:
+        value = todo.pop()
+        yield value
+        if isinstance(value, (dict, list)):
+            todo += value.values() if isinstance(value, dict) else value
+
+
+def regex_of(pattern: str, group: str) -> tuple[str, str]:
+    """A regular expression of .NET in Python's syntax, checked, and its group."""
+    pattern = re.sub(r"\(\?<(?![=!])", "(?P<", pattern)
+    pattern = re.sub(r"\\k<(\w+)>", r"(?P=\1)", pattern)
+    try:
+        compiled = re.compile(pattern if len(pattern) <= MAX_REGEX else "(")
+        known = group in compiled.groupindex or int(group) <= compiled.groups
+    except (re.error, ValueError, RecursionError, OverflowError) as error:
+        raise UsageError("unsupported regular expression") from error
+    if not known:
+        raise UsageError(f"regular expression without group {group}")
+    return pattern, group
+
+
+def regex_function(scope: Scope, values: Sequence[str], regex: tuple[str, str]) -> str:
+    """Match in a process that can be stopped: some patterns take years; no match is ""."""
+    command = [sys.executable, "-I", "-c", REGEX_CHILD]
+    if getattr(sys, "frozen", False):
+        command = [sys.executable, REGEX_COMMAND]
+    pattern, group = regex
+    task = json.dumps([pattern, values[0][:MAX_REGEX_INPUT], group])
+    try:
+        done = subprocess.run(
+            command, input=task, capture_output=True, text=True, timeout=REGEX_TIME
+        )
+        return json.loads(done.stdout) or ""
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise NoLink("the regular expression failed or timed out", phase="reply") from error
+
+
+def utf8(text: str) -> bytes:
+    """JSON can have half a surrogate pair."""
+    return text.encode("utf-8", "replace")
+
+
+Function = Callable[[Scope, Sequence[str], Any], str]
+# How many parameters a function needs at least, and its value.
+FUNCTIONS: Mapping[str, tuple[int, Function]] = {
+    "filename": (0, lambda scope, values, _: scope.filename),
+    "input": (0, lambda scope, values, _: ""),  # the text of a text upload
+    "base64": (1, lambda scope, values, _: base64.b64encode(utf8(values[0])).decode()),
+    "random": (2, lambda scope, values, _: values[os.urandom(1)[0] % len(values)]),
+    "inputbox": (2, lambda scope, values, _: values[1]),  # a question, with its default
+    "prompt": (2, lambda scope, values, _: values[1]),
+    "response": (0, lambda scope, values, _: scope.response.text()),
+    "responseurl": (0, lambda scope, values, _: scope.response.url),
+    "header": (1, lambda scope, values, _: scope.response.headers.get(values[0], "")),
+    "json": (1, json_function),
+    "regex": (1, regex_function),
+}
+OF_RESPONSE = ("response", "responseurl", "header", "json", "regex")
+UNSUPPORTED = ("xml", "select", "outputbox")
+FUNCTION_NAMES = "|".join((*FUNCTIONS, *UNSUPPORTED))
+
+
+class TextParser:
+    """Parses the text of a field; `regexes` is the RegexList of an old file.
+
+    Its messages have no value of the file, which may be a secret.
+    """
+
+    def __init__(self, field: str, regexes: Sequence[str] = ()) -> None:
+        self.field, self.regexes, self.calls = field, regexes, 0
+
+    def parse(self, text: str) -> Text:
+        """Raises UsageError.  A bar or a brace at top level ends the text, as in ShareX."""
+        variable = VARIABLE if " " in self.field else "(?!)"  # only in a map
+        self.tokens = iter(re.findall(rf"(?s){variable}|\\.?|[{{}}|:$]|[^\\{{}}|:$]+", text))
+        return self.sequence()[0]
+
+    def sequence(self) -> tuple[Text, str]:
+        """The text up to a bar or a closing brace, and that character."""
+        pieces: list[Union[str, Call]] = []
+        for token in self.tokens:
+            if token in ("|", "}"):
+                return tuple(pieces), token
+            if token == "{":
+                pieces.append(self.call())
+            elif token.startswith("${"):
+                pieces.append(Call("", constant=token[2:-1]))
+            else:
+                pieces.append(token[1:] if token[0] == "\\" else token)
+        return tuple(pieces), ""
+
+    def call(self) -> Call:
+        self.calls += 1
+        if self.calls > MAX_CALLS:
+            raise UsageError(f"{self.field}: too many functions")
+        name = end = ""
+        for end in self.tokens:
+            if end in (":", "}"):
+                break
+            name += end
+        parameters: list[Text] = []
+        end = "|" if end == ":" else ""
+        while end == "|":
+            parameter, end = self.sequence()
+            parameters.append(parameter)
+        return self.checked(name.lower(), parameters)
+
+    def checked(self, name: str, parameters: list[Text]) -> Call:
+        """The call; json and regex with the text to search as their only parameter."""
+        problem = ""
+        if name in UNSUPPORTED:
+            problem = f"unsupported function {{{name}}}"
+        elif name not in FUNCTIONS:
+            problem = "unknown function (write \\{ for a brace)"
+        elif len(parameters) < FUNCTIONS[name][0]:
+            problem = f"{{{name}}}: too few parameters"
+        elif name in OF_RESPONSE and self.field not in RESPONSE_FIELDS:
+            problem = f"{{{name}}} is known only after the upload"
+        if problem:
+            raise UsageError(f"{self.field}: {problem}")
+        if name not in ("json", "regex"):
+            return Call(name, tuple(parameters))
+        first = 1 if len(parameters) > (1 if name == "json" else 2) else 0
+        searched = parameters[0] if first else (Call("response"),)
+        try:
+            return Call(name, (searched,), self.constant(name, parameters[first:]))
+        except UsageError as error:
+            raise UsageError(f"{self.field}: {error}") from error
+
+    def constant(self, name: str, texts: Sequence[Text]) -> Any:
+        """The path, or the pattern and the group, in which no function can stand."""
+        if any(isinstance(piece, Call) for text in texts for piece in text):
+            raise UsageError(f"{{{name}}}: unsupported function in a pattern or path")
+        constants = ["".join(map(str, text)) for text in texts]
+        if name == "json":
+            return parse_json_path(constants[0])
+        number = parse_number(constants[0]) or 0
+        if 1 <= number <= len(self.regexes):
+            constants[0] = self.regexes[number - 1]
+        return regex_of(*[*constants, "0"][:2])
+
+
+def evaluate(text: Text, scope: Scope) -> str:
+    """The value of a text; raises NoLink if the response does not have it."""
+    value = ""
+    for piece in text:
+        if isinstance(piece, str):
+            value += piece
+        elif not piece.name:  # ${NAME}
+            value += scope.settings.get(piece.constant, "")
+        else:
+            values = [evaluate(parameter, scope) for parameter in piece.parameters]
+            value += FUNCTIONS[piece.name][1](scope, values, piece.constant)
+        if len(value) > MAX_RESPONSE:
+            raise NoLink("the value is too long", phase="reply")
+    return value
+
+
+# -- the file
+
+
+def lenient_json(content: bytes) -> Mapping[str, Any]:
+    """The fields by their names in lower case: also with comments and trailing commas."""
+    string = r'("(?:[^"\\]|\\.)*")'
+    try:
+        text = content[: MAX_SXCU + 1].decode("utf-8-sig")
+        for noise in (r"//[^\n]*|/\*.*?\*/", r",(?=\s*[}\]])"):
+            text = re.sub(f"(?s){string}|{noise}", lambda match: match[1] or "", text)
+        fields = json.loads(text if len(content) <= MAX_SXCU else "", strict=False)
+        return {name.lower(): value for name, value in fields.items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise UsageError(f"invalid .sxcu file: invalid JSON{where}") from error
+
+
+def scalar(field: str, value: Any) -> Optional[str]:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (dict, list)):
+        raise UsageError(f"{field}: expected text")
+    return json.dumps(value)
+
+
+def converter(texts: Iterable[str], version: str) -> Callable[[str], str]:
+    """How a text of this file becomes one of today's syntax.
+
+    The version says little: new syntax occurs in files of "1.0.0".  What the file contains decides.
+    """
+    everything = "\n".join(texts)
+    numbers = [int(number) for number in re.findall("[0-9]{1,6}", version)]
+    if re.search(rf"(?i)\{{({FUNCTION_NAMES})[}}:]", everything):
+        return str
+    if re.search(rf"(?i)\$({FUNCTION_NAMES})[$:]", everything):
+        return modern_syntax
+    return literal if numbers and numbers <= [13, 7, 1] else str
+
+
+def literal(text: str) -> str:
+    """The text with its braces, bars and backslashes escaped; ${NAME} stays."""
+    escape = r"(?s)(\$\{[A-Za-z_]\w*\})|([\\{}|])"
+    return re.sub(escape, lambda match: match[1] or "\\" + match[2], text)
+
+
+def modern_syntax(text: str) -> str:
+    """$json:url$ becomes {json:url}; a backslash and its character are dropped, as ShareX does."""
+    braces = itertools.cycle("{}")
+
+    def convert(match: "re.Match[str]") -> str:
+        if match[0] == "$":
+            return next(braces)
+        return "" if match[0].startswith("\\") else literal(match[0])
+
+    return re.sub(rf"(?s){VARIABLE}|\\.?|[${{}}]", convert, text)
+
+
+def parse_sxcu(content: bytes) -> CustomUploader:
+    """Raises UsageError for what is invalid or not supported, without a value of the file."""
+    fields = lenient_json(content)
+
+    def field(*names: str) -> str:
+        values = [scalar(name, fields.get(name.lower())) for name in names]
+        return next(filter(None, values), "")
+
+    types = field("DestinationType").lower().split(",") or [""]
+    if not any(each.strip() in UPLOADER_TYPES for each in types):
+        raise UsageError("DestinationType: accepts no files (a URL shortener?)")
+    method = field("RequestMethod", "RequestType").upper() or "POST"
+    if method not in ("POST", "PUT", "PATCH"):
+        raise UsageError("RequestMethod: not supported (use POST, PUT or PATCH)")
+    is_binary = field("Body", "RequestFormat").lower() == "binary"
+    file_field = "" if is_binary else field("FileFormName")
+    if not file_field and not is_binary:
+        raise UsageError("FileFormName is missing (required unless Body is Binary)")
+    check_name_of("FileFormName", file_field)
+    url, _, query = field("RequestURL").partition("?")
+    raw = {"RequestURL": url, **{name: field(name) for name in RESPONSE_FIELDS}}
+    raw.update(named_values(fields, query))
+    convert = converter(raw.values(), field("Version"))
+    regexes = list(map(str, fields.get("regexlist") or ()))
+    texts: dict[str, Text] = {}
+    problem = ""
+    for name, text in raw.items():
+        if name not in RESPONSE_FIELDS and re.search(PLACEHOLDER, text):
+            problem = problem or f"{printable(name)} has a placeholder"
+        else:
+            texts[name] = TextParser(name, regexes).parse(convert(text))
+    host = "-"
+    if "RequestURL" in texts:
+        texts["RequestURL"], host = checked_url(texts["RequestURL"])
+    pieces = itertools.chain(*texts.values())
+    variables = [p.constant for p in pieces if isinstance(p, Call) and not p.name]
+    title = printable(field("Name"))
+    return CustomUploader(title, method, host, file_field, texts, tuple(variables), problem)
+
+
+def named_values(fields: Mapping[str, Any], query: str) -> Iterator[tuple[str, str]]:
+    """The values of the three maps as "Headers NAME"; the query of RequestURL is among them."""
+    parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    for field in ("Parameters", "Headers", "Arguments"):
+        values = fields.get(field.lower()) or {}
+        if not isinstance(values, dict):
+            raise UsageError(f"{field}: expected an object")
+        if field == "Parameters":
+            values = {**parameters, **values}
+        for name, value in values.items():
+            check_name_of(field, name)
+            text = scalar(f"{field} {name}", value)
+            if text is not None:
+                yield f"{field} {name}", text
+
+
+def check_name_of(field: str, name: str) -> None:
+    """Raises UsageError for a name that cannot be sent."""
+    if field == "Headers" and re.fullmatch(FORBIDDEN_HEADERS, name):
+        raise UsageError(f"Headers: {name} is not allowed")
+    allowed = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+" if field == "Headers" else r"[^\0-\x1f\x7f]*"
+    if not re.fullmatch(allowed, name) or re.search(UNSAFE_CHARACTER, name):
+        raise UsageError(f"{field}: a name with an invalid character")
+
+
+def checked_url(url: Text) -> tuple[Text, str]:
+    """The RequestURL with its scheme, and its host, in which no function can stand."""
+    strings = list(itertools.takewhile(lambda piece: isinstance(piece, str), url))
+    start, rest = "".join(map(str, strings)), url[len(strings) :]
+    if "://" not in start:
+        start = f"https://{start}"
+    match = re.match(r"(?i)https?://[^\s/?#@\\]+" + ("/" if rest else "(/|$)"), start)
+    try:
+        if match and "#" not in start:
+            return (start, *rest), parse_target(match[0]).netloc()
+    except NoLink:
+        pass
+    raise UsageError("RequestURL: invalid or unsupported URL (expected https://HOST/)")
+
+
+# -- request and link
+
+
+def sxcu_request(uploader: CustomUploader, source: Source, options: UploadOptions) -> Request:
+    """Raises UsageError for a value that cannot be sent, and for an unencrypted public host."""
+    scope = Scope(quote_segment(source.name), options.settings)
+    url = evaluate(uploader.texts["RequestURL"], scope)
+    target = parse_target(url)
+    if target.scheme == "http" and not (is_private(target.host) or options.insecure):
+        hint = "use --insecure to upload without encryption"
+        raise UsageError(f"{target.host}: http is not encrypted", hint=hint)
+    scope = scope._replace(filename=source.name)
+    parameters, headers, arguments = (
+        {name: evaluate(text, scope) for name, text in uploader.texts_of(field).items()}
+        for field in ("Parameters", "Headers", "Arguments")
+    )
+    values = [*parameters.items(), *headers.items(), *arguments.items()]
+    for name, value in (("RequestURL", url), *values):
+        if re.search(UNSAFE_CHARACTER, value):
+            raise UsageError(f"{printable(name)}: invalid character in the value")
+    if parameters:
+        quote = urllib.parse.quote_plus
+        pairs = [quote(k) + ("=" + quote(v) if v else "") for k, v in parameters.items()]
+        url += "?" + "&".join(pairs)
+    body: Body = source.body
+    # In the spelling of the program's own headers, which they replace.
+    headers = {name.title(): ascii_header(value) for name, value in headers.items()}
+    headers.setdefault("Content-Type", guess_type(source.name))
+    if uploader.file_field:  # a Content-Type in the file has no boundary
+        fields = [(name.replace('"', "%22"), value) for name, value in arguments.items()]
+        headers["Content-Type"], body = multipart(fields, uploader.file_field, source)
+    return Request(
+        uploader.method,
+        iri_to_uri(url),
+        tuple(headers.items()),
+        body,
+        accepted_statuses=(301, 302, 303),
+        error_reader=functools.partial(sxcu_error, uploader, source.name),
+        secrets=tuple(secrets_of(value for _, value in values)),
+    )
+
+
+def ascii_header(value: str) -> str:
+    return re.sub("[^ -~]+", lambda match: quote_segment(match[0]), value)
+
+
+def secrets_of(values: Iterable[str]) -> Iterator[str]:
+    """The values and their words; no short ones, which would mask half of each message."""
+    for value in values:
+        yield from (word for word in [value, *re.split(r"[\s;=]+", value)] if len(word) > 3)
+
+
+def sxcu_error(uploader: CustomUploader, name: str, response: Response) -> Optional[UploadError]:
+    """The host's error in the words of ErrorMessage, unless a retry may help."""
+    status = response.status
+    retry_helps = status in (408, 425, 429) or status > 501
+    message = "" if status < 400 or retry_helps else host_message(uploader, name, response)
+    if not message:
+        return None
+    return Refused(f"{status}: {message}", phase="reply", status=status, started=True)
+
+
+def host_message(uploader: CustomUploader, name: str, response: Response) -> str:
+    with contextlib.suppress(NoLink):
+        scope = Scope(name, {}, response.redacted())
+        return printable(evaluate(uploader.texts["ErrorMessage"], scope))
+    return ""
+
+
+def sxcu_link(uploader: CustomUploader, name: str, response: Response) -> Link:
+    """Raises NoLink."""
+    scope = Scope(quote_segment(name), {}, response)
+
+    def url(field: str) -> str:
+        text = uploader.texts[field] or (Call("response"),)
+        return result_url(evaluate(text, scope), uploader, response)
+
+    def optional_url(field: str) -> Optional[str]:
+        with contextlib.suppress(NoLink):
+            return url(field) if uploader.texts[field] else None
+        return None
+
+    try:
+        link = Link(url("URL"))
+    except NoLink as error:
+        message = host_message(uploader, name, response)  # catbox: 200, and an error
+        if message:
+            raise no_link(response, message) from error
+        raise
+    delete_page, thumbnail = optional_url("DeletionURL"), optional_url("ThumbnailURL")
+    return link._replace(delete_page=delete_page, thumbnail=thumbnail)
+
+
+def result_url(text: str, uploader: CustomUploader, response: Response) -> str:
+    """An absolute URL with http or https; NoLink for leftover syntax and for local addresses."""
+    text = text.strip(BLANK)
+    leftover = rf"(?i)[\s{{}}]|\$({FUNCTION_NAMES})[$:]|{UNSAFE_CHARACTER}"
+    if not text or len(text) > 2048 or re.search(leftover, text):
+        raise no_link(response)
+    if re.match(r"[\w-]+(\.[\w-]+)+(:[0-9]+)?/", text):  # tsunyoku/Katagami: no scheme
+        text = f"//{text}"
+    if not re.match("(?i)(https?:)?//[^/?#]|/[^/]", text):
+        raise no_link(response)
+    try:
+        url = urllib.parse.urljoin(response.url, text)
+        target, fragment = parse_target(url), iri_to_uri(urllib.parse.urlsplit(url).fragment)
+    except ValueError as error:
+        raise no_link(response) from error
+    if target.scheme == "tcp":
+        raise no_link(response)
+    check_public(target, uploader, response)
+    base = f"{target.scheme}://{target.netloc()}{target.path}"
+    return f"{base}#{fragment}" if fragment else base
+
+
+def check_public(target: Target, uploader: CustomUploader, response: Response) -> None:
+    """NoLink if a public host names an address of this machine or its link."""
+    if is_local(target.host) and not is_private(parse_target(f"https://{uploader.host}").host):
+        raise no_link(response, f"link points to a local address, {target.netloc()}")
+
+
+def is_local(host: str) -> bool:
+    """Whether this is the local machine, a link-local or an unspecified address."""
+    address = parse_address(host)
+    if not address:
+        return bool(re.search(r"(^|\.)localhost\.?$", host, re.I))
+    is_zero = address.version == 4 and int(address) < 1 << 24
+    return address.is_loopback or address.is_link_local or address.is_unspecified or is_zero
+
+
+def is_private(host: str) -> bool:
+    address = parse_address(host)
+    is_name = host.lower().rstrip(".").endswith(".local")
+    return is_local(host) or is_name or bool(address and address.is_private)
+
+
+def follow_redirects(uploader: CustomUploader, response: Response, send: Send) -> Response:
+    """The page to which the response of an upload redirects, without the headers of the upload."""
+    for _ in range(MAX_REDIRECTS):
+        onward = redirected(Request("GET", response.url), response)
+        if not onward:
+            return response
+        check_public(parse_target(onward.url), uploader, response)
+        redirects = (301, 302, 303, 307, 308)
+        following = send(onward._replace(idempotent=True, accepted_statuses=redirects))
+        response = following._replace(redact=response.redact)
+    raise no_link(response, "too many redirects")
+
+
+# -- rows
+
+
+def custom_host(
+    id: str, uploader: CustomUploader, path: str = "", allowed: Sequence[str] = ()
+) -> Provider:
+    """The row of a .sxcu file; `allowed`: environment variables that it can use."""
+
+    def upload(source: Source, options: UploadOptions, send: Send) -> Link:
+        response = send(sxcu_request(uploader, source, options))
+        return sxcu_link(uploader, source.name, follow_redirects(uploader, response, send))
+
+    def problem(settings: Mapping[str, str]) -> str:
+        for name in uploader.variables:
+            if name not in allowed:
+                return f"${{{name}}} is not allowed (see `hosts add --allow-env`)"
+            if not settings.get(name):
+                return missing_setting(name, settings)
+        return uploader.problem
+
+    names = tuple(name for name in uploader.variables if name in allowed)
+    return Provider(
+        id,
+        uploader.host,
+        upload,
+        Retention(None),
+        use="own",
+        limits=Limits(empty=True),
+        setup=Setup(required=names, secret=names, check=problem, help=f"edit {printable(path)}"),
+        note=f"{uploader.title} (.sxcu, only if named)".lstrip(),
+        check=functools.partial(sxcu_request, uploader),
+    )
+
+
+def hosts_folder(settings: Mapping[str, str]) -> str:
+    base = settings.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME")
+    return os.path.join(base or os.path.expanduser("~/.config"), "twat-fs", "hosts")
+
+
+def read_sxcu(path: str) -> bytes:
+    try:
+        stat_regular_file(path)
+        with open(path, "rb") as file:
+            return file.read(MAX_SXCU + 1)
+    except OSError as error:
+        raise UsageError(f"{printable(path)}: {local_reason(error)}") from error
+    except Unreadable as error:
+        raise UsageError(str(error)) from error
+
+
+def added_names(settings: Mapping[str, str]) -> list[str]:
+    with contextlib.suppress(OSError):
+        names = sorted(os.listdir(hosts_folder(settings)))
+        return [name[:-5] for name in names if re.fullmatch(rf"{HOST_NAME}\.sxcu", name)]
+    return []
+
+
+def allowed_variables(settings: Mapping[str, str], name: str) -> list[str]:
+    """The names given with --allow-env, one a line."""
+    path = os.path.join(hosts_folder(settings), f"{name}.env")
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+        return file.read().split()
+    return []
+
+
+def load_host(name: str, settings: Mapping[str, str]) -> Optional[Provider]:
+    """The row of a .sxcu file by path, or by the name of an added host; raises UsageError."""
+    path, allowed = name, []  # type: str, list[str]
+    if name.lower().endswith(".sxcu"):
+        stem = os.path.basename(name)[:-5]
+        is_known = any(stem == row.id for row in PROVIDERS)
+        name = os.path.basename(name) if is_known else printable(stem)
+    elif name in added_names(settings):
+        path = os.path.join(hosts_folder(settings), f"{name}.sxcu")
+        allowed = allowed_variables(settings, name)
+        if os.name != "nt" and os.stat(path).st_mode & 0o022:
+            raise UsageError(f"{path}: others can write to it", hint=f"chmod 600 {path}")
+    else:
+        return None
+    content = read_sxcu(path)
+    try:
+        return custom_host(name, parse_sxcu(content), path, allowed)
+    except UsageError as error:
+        raise UsageError(f"{printable(path)}: {error}") from error
+
+
+def custom_hosts(settings: Mapping[str, str]) -> Iterator[Provider]:
+    """The added hosts; of a broken file a row that says so."""
+    for name in added_names(settings):
+        try:
+            row = load_host(name, settings)
+        except (UsageError, OSError) as error:
+            broken = CustomUploader("", "", "-", "", {}, problem=str(error))
+            row = custom_host(name, broken)._replace(note=str(error))
+        if row:
+            yield row
+
+
+def sxcu_of(row: Provider) -> dict[str, Any]:
+    """A row of one request as a .sxcu file; its recorded response shows where the link stands.
+
+    Raises UsageError if the result does not read the same link from it.
+    """
+    failure = UsageError(f"{row.id} cannot be written as .sxcu")
+    requests: list[Request] = []
+
+    def send(request: Request) -> Response:
+        requests.append(request)
+        raise failure
+
+    sample = row.evidence.sample
+    if not sample or not row.evidence.read or row.setup.required:
+        raise failure
+    for _ in range(2):
+        with contextlib.suppress(UsageError):
+            row.upload(Source("FILENAME", (), 0, 0.0), UploadOptions(), send)
+    request, url = requests[0], requests[0].url
+    # Some hosts need a new folder or token for each upload.
+    own = [header for header in request.headers if header[0] != "Content-Type"]
+    same = requests[1].url == url and set(own) <= set(requests[1].headers)
+    if not same or not url.startswith("https:"):
+        raise failure
+    content = b"".join(piece for piece in request.body if isinstance(piece, bytes)).decode()
+    fields = dict(re.findall(r'data; name="([^"]*)"\r\n\r\n(.*?)\r\n--', content, re.S))
+    file_field = re.search(r'name="([^"]*)"; filename=', content)
+    description = {
+        "Version": "17.0.0",
+        "Name": row.id,
+        "DestinationType": "ImageUploader, TextUploader, FileUploader",
+        "RequestMethod": request.method,
+        "RequestURL": literal(url).replace("FILENAME", "{filename}"),
+        "Headers": {name: literal(value) for name, value in own},
+        "Body": "MultipartFormData" if file_field else "Binary",
+        "Arguments": {name: literal(value) for name, value in fields.items()},
+        "FileFormName": file_field[1] if file_field else "",
+        "URL": url_text(sample),
+    }
+    response = Response(200, dict(sample.headers), sample.body.encode(), url)
+    with contextlib.suppress(NoLink):
+        uploader = parse_sxcu(json.dumps(description).encode())
+        if sxcu_link(uploader, "FILENAME", response).url == sample.url:
+            return {name: value for name, value in description.items() if value}
+    raise failure
+
+
+def url_text(sample: Sample) -> str:
+    """The syntax that reads the link of a recorded response."""
+    with contextlib.suppress(ValueError):
+        for path, value in json_leaves(json.loads(sample.body)):
+            if len(value) > 3 and value in sample.url:
+                return literal(sample.url).replace(value, f"{{json:{path}}}")
+    return "{response}"
+
+
+def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """The strings of a JSON value with their paths."""
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield from json_leaves(child, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from json_leaves(child, f"{path}[{index}]")
+    elif isinstance(value, str):
+        yield path, value
+
+
+# 13  Settings -------------------------------------------------------------------------------------
 
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies of this process; nothing else reads the environment."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
-    names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"}
+    names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", "SOURCE_DATE_EPOCH"}
+    config = "APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME"
+    base = {config: os.environ.get(config, "")}
+    names |= {
+        config,
+        *(each for name in added_names(base) for each in allowed_variables(base, name)),
+    }
     names |= {name for name in os.environ if name.startswith("AWS_")}
     settings = {name: os.environ[name].strip() for name in sorted(names) if name in os.environ}
     proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
@@ -5012,6 +5991,7 @@ NUMBERS: Mapping[str, Callable[[Any], float]] = {
     "ip_version": number_type(parse_number, "4 or 6", 4, 6),
     "retry": number_type(parse_number, "0 to 20", 0, 20),
     "jobs": number_type(parse_number, "1 to 64", 1, 64),
+    "SOURCE_DATE_EPOCH": number_type(parse_number, "seconds since 1970", 0),
 }
 
 
@@ -5101,7 +6081,7 @@ def check_name(name: str) -> None:
         raise UsageError(f"--name {printable(name, 60)!r}: {reasons[0]}")
 
 
-# 12  The engine -----------------------------------------------------------------------------------
+# 14  The engine -----------------------------------------------------------------------------------
 
 
 def objection(provider: Provider, source: Source, options: UploadOptions) -> Optional[UploadError]:
@@ -5116,6 +6096,8 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
     if reason:
         return Unsuitable(reason, phase="file")
     try:
+        if provider.check:
+            provider.check(source, options)
         choose_lifetime(retention_for(provider, options), source.size, options)
     except UploadError as error:
         return error
@@ -5223,34 +6205,34 @@ class Progress:
     """What the engine tells a display; every method may stay empty."""
 
     def connecting(self, provider: Provider, source: Source) -> None:
-        """A connection to a provider is begun, perhaps beside others."""
+        """The connection to a host is begun, possibly beside others."""
 
     def trying(self, provider: Provider, source: Source) -> None:
-        """A provider is asked; what was sent before does not count any more."""
+        """The upload to a host begins; bytes sent before do not count any more."""
 
     def sent(self, count: int) -> None:
-        """So many more bytes of the file have left; negative: they will be sent again."""
+        """So many more bytes of the file were sent; negative: they will be sent again."""
 
     def waiting(self, error: UploadError, seconds: float) -> None:
-        """A try failed, the next one comes after so many seconds."""
+        """A try failed; the next one follows after so many seconds."""
 
     def uploaded(self, source: Source, link: Unverified) -> None:
-        """The host has the file, and gave this link."""
+        """The host accepted the file and responded with this link."""
 
     def verifying(self) -> None:
-        """The file has been taken; now the link is looked at."""
+        """The verification of the link begins."""
 
     def verified(self, method: str, seconds: float) -> None:
-        """The link has been looked at."""
+        """The link is verified, by this method."""
 
     def failed(self, error: UploadError) -> None:
-        """This provider will not do."""
+        """The upload to this host failed."""
 
     def warn(self, text: str) -> None:
-        """Something that the user should know about a link that is good."""
+        """A warning about a good link."""
 
     def done(self, source: Source) -> None:
-        """This file is over, well or not."""
+        """The upload of this file ended, with or without success."""
 
 
 class SentBytes:
@@ -5348,6 +6330,9 @@ def find_provider(name: str) -> Provider:
     if wanted in DEAD:
         raise UsageError(f"{wanted} {DEAD[wanted]}")
     exact = [row for row in PROVIDERS if wanted in (row.id, row.domain)]
+    own = None if exact else load_host(name, environment()[0])
+    if own:
+        return own
     matches = exact or [
         row
         for row in PROVIDERS
@@ -5359,6 +6344,11 @@ def find_provider(name: str) -> Provider:
     if matches:
         raise UsageError(f"ambiguous host {shown!r}: {' or '.join(row.id for row in matches)}")
     raise UsageError(f"unknown host {shown!r}", hint=suggest_host(name))
+
+
+def all_hosts() -> list[Provider]:
+    """The table, and the custom hosts that were added."""
+    return [*PROVIDERS, *custom_hosts(environment()[0])]
 
 
 ALIKE = 0.75  # at 0.6 "gofile" means filebin
@@ -5438,7 +6428,7 @@ class Race:
 
     def next(self, seconds: float) -> Optional[tuple[Provider, Optional[UploadError]]]:
         """The next provider that is ready or has failed; None if none is within so many seconds."""
-        arrived = wait_for_result(self.results, cancellation().get().stop, seconds)
+        arrived = wait_for_result(self.results, cancellation().stop, seconds)
         if not arrived:
             return None
         provider, result = arrived
@@ -5473,7 +6463,7 @@ def origin_of(provider: Provider) -> Target:
 
 
 class Uploader:
-    """Uploads files to one chain of hosts, from several threads; skips hosts that failed for good."""
+    """Uploads files to one chain of hosts, from several threads; skips hosts that failed."""
 
     def __init__(self, options: UploadOptions, chain: Sequence[Provider]) -> None:
         self.options, self.chain, self.transport = options, chain, Transport(network_of(options))
@@ -5484,11 +6474,26 @@ class Uploader:
         proxy = self.transport.connector.proxy_for(parse_target(HOMEPAGE))  # as for any public host
         return Health(cache_folder(self.options.settings), network_id(proxy))
 
-    def ordered(self) -> list[Provider]:
-        """The chain, with default hosts that failed on this network lately at its end."""
+    def ordered(self, size: int) -> list[Provider]:
+        """The chain for a file of this size.
+
+        Default hosts come after named ones, the nearest to --expire first, and those that failed
+        on this network lately at the end.
+        """
         default = [row for row in self.chain if row.use == "default"]
+        if self.options.expire:
+            default.sort(key=lambda row: self.distance(row, size))
         late = [row for row in default if len(default) > 1 and self.health.note(row.id)]
-        return [row for row in self.chain if row not in late] + late
+        named = [row for row in self.chain if row not in default]
+        return named + [row for row in default if row not in late] + late
+
+    def distance(self, provider: Provider, size: int) -> tuple[float, float]:
+        """How far the expiry of a host is from --expire; of two equal ones the shorter is first."""
+        try:
+            ttl = choose_lifetime(retention_for(provider, self.options), size, self.options)
+        except UploadError:
+            ttl = None
+        return (distance(ttl, self.options.expire or ttl), ttl) if ttl else (FOREVER, FOREVER)
 
     def upload(self, source: Source, progress: Progress) -> UploadResult:
         """Try each host of the chain once.
@@ -5531,7 +6536,7 @@ class Uploader:
 
         If a connection is not ready after READY_TIME, the next host is connected beside it.
         """
-        todo = self.ordered()
+        todo = self.ordered(source.size)
         usable = {
             row.id
             for row in todo
@@ -5565,6 +6570,10 @@ class Uploader:
         error = turn.error or self.skipped(provider) or objection(provider, source, options)
         if error:
             raise error
+        ttl = choose_lifetime(retention_for(provider, options), source.size, options)
+        if options.expire and ttl and ttl != options.expire:
+            closest = f"closest available to {duration(options.expire)}"
+            progress.warn(f"{provider.id}: link expires in {duration(ttl)} ({closest})")
         progress.trying(provider, source)
         begun = time.monotonic()
         bundle = provider.setup.ca_bundle(options.settings)
@@ -5580,7 +6589,7 @@ class Uploader:
         if not (turn.last or options.timeout):
             send.fields["response_timeout"] = 30 + source.size / (10 * MiB)
         link = self.send_file(provider, source, send)
-        public = Unverified(provider.id, link.url, link.delete)
+        public = Unverified(provider.id, link.url, link.delete, link.delete_page)
         progress.uploaded(source, public)
         if link.warning:
             progress.warn(link.warning)
@@ -5596,9 +6605,18 @@ class Uploader:
             error.unverified = (public,)
             raise
         progress.verified(method, time.monotonic() - started)
-        expires = self.expiry(provider, source, link, progress)
+        ends = link.expires or (time.time() + ttl if ttl and ttl < FOREVER else None)
+        expires = iso_time(ends) if ends else None
         return UploadResult(
-            link.url, provider.id, source.size, sha256, expires, link.delete, method
+            link.url,
+            provider.id,
+            source.size,
+            sha256,
+            expires,
+            link.delete,
+            method,
+            delete_page=link.delete_page,
+            thumbnail=link.thumbnail,
         )
 
     def skipped(self, provider: Provider) -> Optional[UploadError]:
@@ -5632,21 +6650,6 @@ class Uploader:
         except (Refused, NoLink) as error:
             error.hint = hint_for(error, provider, source, options)
             raise
-
-    def expiry(
-        self, provider: Provider, source: Source, link: Link, progress: Progress
-    ) -> Optional[str]:
-        """When the link expires (ISO 8601), None if that is unknown; warns if that is late."""
-        wish = self.options.expire
-        ttl = choose_lifetime(retention_for(provider, self.options), source.size, self.options)
-        if wish and ttl and ttl > 1.5 * wish:
-            progress.warn(
-                f"{provider.id}: link expires in {duration(ttl)}"
-                f" (closest available to {duration(wish)})"
-            )
-        if link.expires:
-            return iso_time(link.expires)
-        return iso_time(time.time() + ttl) if ttl and ttl < FOREVER else None
 
     def remember(self, provider: Provider, error: UploadError) -> None:
         """Skip the host for further files, unless it refused this file's size, type or name."""
@@ -5712,7 +6715,7 @@ class Health:
         self.failed = {**self.read(), **failed}
         self.failed.pop(self.key(good), None)
         with contextlib.suppress(OSError):
-            replace_file(self.path, json.dumps(self.failed))
+            replace_file(self.path, json.dumps(self.failed).encode())
 
 
 def cache_folder(settings: Mapping[str, str]) -> str:
@@ -5720,14 +6723,14 @@ def cache_folder(settings: Mapping[str, str]) -> str:
     return os.path.join(base or os.path.expanduser("~/.cache"), "twat-fs")
 
 
-def replace_file(path: str, text: str) -> None:
+def replace_file(path: str, content: bytes) -> None:
     """Write a file that only this user can read, completely or not at all."""
     folder = os.path.dirname(path)
     os.makedirs(folder, 0o700, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder)
     try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(handle, "wb") as file:
+            file.write(content)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -5991,40 +6994,44 @@ def default_names(options: UploadOptions) -> list[str]:
 def setup_provider(
     name: str, online: bool = False, options: Optional[UploadOptions] = None
 ) -> ProviderInfo:
-    """Whether a provider is ready; `online` proves it by a timed round trip.  Raises UsageError for an unknown name."""
+    """Whether a provider can be used; `online`: by a timed round trip.
+
+    Raises UsageError for an unknown name.
+    """
     wanted = with_environment(with_wishes(options or UploadOptions(), {}))
-    provider = find_provider(name)
+    return check_provider(find_provider(name), online, wanted)
+
+
+def check_provider(provider: Provider, online: bool, wanted: UploadOptions) -> ProviderInfo:
     lacks = setup_problem(provider, wanted.settings)
     if lacks:
-        return ProviderInfo(False, lacks, setup_help(provider, wanted.settings))
+        hint = setup_help(provider, wanted.settings)
+        return ProviderInfo(False, lacks, hint, status="not configured")
     if online:
         return round_trip(provider, wanted)
-    return ProviderInfo(
-        True,
-        (provider.setup.warning and provider.setup.warning(wanted.settings)) or "ready",
-        provider.note,
-    )
+    status = "configured" if provider.setup.required else "available"
+    status = provider.disabled or status
+    warning = provider.setup.warning and provider.setup.warning(wanted.settings)
+    return ProviderInfo(True, warning or status, provider.note, status=status)
 
 
 def setup_providers(
     online: bool = False, options: Optional[UploadOptions] = None
 ) -> dict[str, ProviderInfo]:
-    """The same for all providers; online only the default chain and your own are asked: the others want to be named."""
-    infos = {
-        row.id: setup_provider(row.id, online and (row.use != "opt-in"), options)
-        for row in PROVIDERS
-    }
-    unasked = [
-        row.id for row in PROVIDERS if online and row.use == "opt-in" and infos[row.id].success
-    ]
-    return {
-        **infos,
-        **{name: infos[name]._replace(explanation="not asked") for name in unasked},
-    }
+    """The same for all providers; online, those that must be named are not asked."""
+    wanted = with_environment(with_wishes(options or UploadOptions(), {}))
+    infos = {}
+    for row in all_hosts():
+        by_name = online and row.use == "opt-in"
+        info = check_provider(row, online and not by_name, wanted)
+        if by_name and info.success:
+            info = info._replace(status="not asked", explanation="not asked")
+        infos[row.id] = info
+    return infos
 
 
 def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
-    """Uploads a few random words, and fetches them back by their hash where that does not use up the link."""
+    """Upload a few random words, and download them again unless that uses up the link."""
     with tempfile.TemporaryDirectory(prefix="twat-fs-") as folder:
         path = os.path.join(folder, "twat-fs-status.txt")
         with open(path, "w", encoding="ascii") as file:
@@ -6034,18 +7041,16 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
             result = uploader.upload(Source.of(path), clock)
         except UploadError as error:
             cause = error.failures[0] if isinstance(error, AllProvidersFailed) else error
-            return ProviderInfo(
-                False, f"{cause.phase}: {cause}", cause.hint or provider.note, clock.timing
-            )
+            reason, hint = f"{cause.phase}: {cause}", cause.hint or provider.note
+            return ProviderInfo(False, reason, hint, clock.timing, "failed")
         finally:
             uploader.transport.close()
-    return ProviderInfo(
-        True, f"{redact_url(result.url)} (verified: {result.verified})", provider.note, clock.timing
-    )
+    link = f"{redact_url(result.url)} (verified: {result.verified})"
+    return ProviderInfo(True, link, provider.note, clock.timing, "works")
 
 
 class Stopwatch(Progress):
-    """Seconds for the upload and for the proof."""
+    """Seconds of the upload and of the verification."""
 
     def __init__(self) -> None:
         self.begun, self.timing = time.monotonic(), {}  # type: float, dict[str, float]
@@ -6057,18 +7062,23 @@ class Stopwatch(Progress):
         self.timing["proof"] = round(seconds, 3)
 
 
-# 13  Progress and output --------------------------------------------------------------------------
+# 15  Progress and output --------------------------------------------------------------------------
+
+
+def in_encoding(text: str, stream: Any, errors: str) -> str:
+    """Replace the characters that the stream cannot encode."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, errors).decode(encoding)
 
 
 def write_text(stream: Any, text: str) -> None:
-    """Writes in whatever code page the stream has; raises OSError."""
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    """Write and flush; raises OSError or ValueError if the stream is closed."""
+    stream.write(in_encoding(text, stream, "backslashreplace"))
     stream.flush()
 
 
 def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
-    """A line for people on stderr; if that is gone it stops nothing."""
+    """Print a line, by default on stderr; a closed stream is ignored."""
     try:
         write_text(stream or sys.stderr, line + end)
     except (OSError, ValueError, AttributeError):
@@ -6076,232 +7086,222 @@ def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
 
 
 def line_start() -> str:
-    """What moves the cursor of a terminal there: it echoes Ctrl-C as `^C`, which the next line then covers."""
+    """Return "\\r" if stderr is a terminal: the next line then covers the echo of Ctrl-C, `^C`."""
     return "\r" if sys.stderr and sys.stderr.isatty() else ""
 
 
 def close_quietly(stream: Any) -> None:
-    """What could not be written is not tried again at the end, with a traceback."""
+    """Send the rest to the null device: at exit Python flushes again, and prints a traceback."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-ECHO = len("^C^C")  # columns
+class Terminal:
+    """Draws the progress line ten times a second, below the lines that stay.
 
+    The cursor rests in the first column of the line.  There the next draw covers an echoed `^C`;
+    and if the window shrinks and wraps the line, the cursor stays in the first of its rows.
+    With `draws` false there is no progress line.
+    """
 
-class Transfer:
-    """One file on its way, as the meter shows it."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.host, self.size, self.sent, self.begun, self.note = (
-            name,
-            "",
-            0,
-            0,
-            time.monotonic(),
-            "",
-        )
-
-
-class Meter(Progress):
-    """Draws one line on a terminal, at most ten times a second; with `verbose` each step is a line as well."""
-
-    def __init__(self, stream: Any, draws: bool, verbose: bool) -> None:
-        self.stream, self.draws, self.verbose = stream, draws, verbose
-        self.moving: list[Transfer] = []
-        self.own: contextvars.ContextVar[Transfer] = contextvars.ContextVar(
-            "moving"
-        )  # shared by the threads of one file
+    def __init__(self, stream: Any, draws: bool, verbose: bool, quiet: bool) -> None:
+        self.stream, self.verbose, self.quiet = stream, verbose, quiet
+        self.files: dict[FileProgress, None] = {}  # shown files, the oldest first
         self.finished = 0  # files
-        self.links: dict[
-            int, list[Unverified]
-        ] = {}  # all that hosts have given, by id of the source
-        self.lock, self.last, self.width = threading.RLock(), 0.0, 0
+        self.width = 0  # columns in use; 0 if no line is drawn
+        self.lock = threading.RLock()
+        self.stopped = threading.Event()
+        if draws:
+            threading.Thread(target=self.redraw, daemon=True).start()
+        else:
+            self.stopped.set()
 
-    def begin(self, name: str) -> Transfer:
-        moving = Transfer(name)
-        self.moving = [m for m in self.moving if m is not self.own.get(None)] + [moving]
-        self.own.set(moving)
-        return moving
-
-    def current(self) -> Transfer:
-        return self.own.get(None) or self.begin("")
-
-    def end(self) -> None:
-        self.moving = [m for m in self.moving if m is not self.own.get(None)]
-        self.clear()
-
-    def connecting(self, provider: Provider, source: Source) -> None:
-        self.start(provider, source, "connecting")
-
-    def trying(self, provider: Provider, source: Source) -> None:
-        self.start(provider, source, f"sending {human(source.size)}")
-
-    def start(self, provider: Provider, source: Source, what: str) -> None:
-        with self.lock:
-            encoding = getattr(self.stream, "encoding", None) or "utf-8"
-            name = printable(source.name, MAX_NAME).encode(encoding, "replace").decode(encoding)
-            moving = self.begin(name)
-            moving.host, moving.size, moving.note = provider.id, source.size, "connecting"
-            self.log(f"{source.name}: {provider.id}: {what}")
-            self.draw(True)
-
-    def sent(self, count: int) -> None:
-        with self.lock:
-            self.current().sent += count
-            self.current().note = ""
-            self.draw(self.current().sent >= self.current().size)
-
-    def waiting(self, error: UploadError, seconds: float) -> None:
-        with self.lock:
-            moving = self.current()
-            moving.note = f"retrying in {seconds:.0f} s"
-            if not moving.sent:
-                moving.begun = time.monotonic() + seconds
-            self.log(
-                f"{moving.name}: {moving.host}: {error.phase}: {error}; retrying in {seconds:.1f} s"
-            )
-            self.draw(True)
-
-    def uploaded(self, source: Source, link: Unverified) -> None:
-        self.links.setdefault(id(source), []).append(link)
-
-    def verifying(self) -> None:
-        with self.lock:
-            self.current().note = "verifying link"
-            self.draw(True)
-
-    def verified(self, method: str, seconds: float) -> None:
-        self.log(
-            f"{self.current().name}: {self.current().host}: verified: {method}, in {seconds:.2f} s"
-        )
-
-    def failed(self, error: UploadError) -> None:
-        orphan = (
-            " (the file may still have been stored there)"
-            if error.started and error.status is None
-            else ""
-        )
-        self.log(f"{error.provider}: {error.phase}: {error}{orphan}")
-
-    def done(self, source: Source) -> None:
-        with self.lock:
-            self.finished += 1
-            self.end()
-
-    def spooling(self, size: int) -> None:
-        """So many bytes of standard input are held by now."""
-        with self.lock:
-            moving = self.current()
-            moving.name, moving.note = "standard input", f"{human(size)} read"
+    def redraw(self) -> None:
+        while not self.stopped.wait(0.1):
             self.draw()
 
-    def spooled(self) -> None:
+    def draw(self) -> None:
         with self.lock:
-            self.end()
+            files = [*self.files]
+            if files and not self.stopped.is_set():
+                room = terminal_width(self.stream) - 1
+                line = progress_line(files, self.finished, room, time.monotonic())
+                self.replace_line(in_encoding(line, self.stream, "replace"))
 
-    def warn(self, text: str) -> None:
-        name = self.current().name
-        self.print_above(f"twat-fs: {name + ': ' if name else ''}{printable(text)}")
+    def clear(self) -> None:
+        with self.lock:
+            if self.width:
+                self.replace_line("")
+                self.width = 0
 
-    def log(self, line: str) -> None:
-        if self.verbose:
-            self.print_above(f"twat-fs: {printable(line, 400)}")
+    def replace_line(self, line: str) -> None:
+        room = terminal_width(self.stream) - 1
+        rows_below = "\x1b[J" if self.width > room else ""  # a smaller window has wrapped the line
+        padding = " " * (room - display_width(line))
+        self.width = room  # before the output, which Ctrl-C may interrupt
+        print_line(f"\r{rows_below}{line}{padding}\r", self.stream, end="")
 
-    def print_above(self, line: str) -> None:
-        """A line that stays, above the one that is redrawn."""
+    def print(self, line: str) -> None:
+        """Print a line that stays, above the one that is redrawn."""
         with self.lock:
             self.clear()
             print_line(line, self.stream)
 
-    def clear(self) -> None:
-        if self.draws and self.width:
-            self.put("\r" + " " * min(self.width + ECHO, terminal_width(self.stream) - 1) + "\r")
-            self.width = 0
+    def log(self, text: str) -> None:
+        if self.verbose:
+            self.print(f"twat-fs: {printable(text, 400)}")
 
     def stop(self) -> None:
-        """Nothing more is drawn: after Ctrl-C no half of a bar stays, and no thread draws it anew."""
+        """Clear the line for good: after Ctrl-C no thread draws it again."""
         with self.lock:
             self.clear()
-            self.draws = False
-
-    def draw(self, now: bool = False) -> None:
-        clock = time.monotonic()
-        if not self.draws or not self.moving or (clock - self.last < 0.1 and not now):
-            return
-        self.last = clock
-        room = terminal_width(self.stream) - 1
-        line = self.line(room - min(ECHO, room // 4), clock)
-        # Before it is drawn: Ctrl-C may come at any moment, and `clear` must know where its echo stands.
-        self.width = max(self.width, display_width(line))
-        self.put("\r" + line + " " * (self.width - display_width(line)))
-
-    def put(self, text: str) -> None:
-        try:
-            write_text(self.stream, text)
-        except (OSError, ValueError):
-            self.draws = False
-            close_quietly(self.stream)
-
-    def line(self, room: int, clock: float) -> str:
-        files = self.moving
-        if len(files) == 1:
-            return one_line(files[0], room, clock)
-        sent, size = sum(f.sent for f in files), sum(f.size for f in files)
-        rate = sum(f.sent / max(clock - f.begun, 0.001) for f in files if clock > f.begun)
-        ended = f"  {self.finished} done" if self.finished else ""
-        return f"{len(files)} files  {human(sent)} of {human(size)}  {human(rate)}/s{ended}"[:room]
+            self.stopped.set()
 
 
-class WarningsOnly(Progress):
-    """Only what the user should know."""
+class FileProgress(Progress):
+    """Shows one file on a terminal; the threads that send its parts share this object."""
 
-    def __init__(self, meter: Meter, quiet: bool) -> None:
-        self.meter, self.quiet = meter, quiet
-        self.uploaded = meter.uploaded  # type: ignore[method-assign]
+    name = host = note = ""
+    size = bytes_sent = 0
+    started = last_sent = retry_at = 0.0  # by time.monotonic()
 
-    def warn(self, text: str) -> None:
-        if not self.quiet:
-            self.meter.warn(text)
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
+        self.links: list[Unverified] = []  # of each host that stored the file
+
+    def show(self, name: str, note: str = "") -> None:
+        self.name, self.note = printable(name, MAX_NAME), note
+        self.terminal.files[self] = None
+        self.terminal.draw()
+
+    def hide(self) -> None:
+        self.terminal.files.pop(self, None)
+        self.terminal.clear()
+
+    def connecting(self, provider: Provider, source: Source) -> None:
+        self.trying(provider, source, "connecting")
+
+    def trying(self, provider: Provider, source: Source, step: str = "") -> None:
+        with self.terminal.lock:  # a draw in between would see a rate of 0
+            self.host, self.size, self.bytes_sent = provider.id, source.size, 0
+            self.started = time.monotonic()
+        step = step or f"uploading {human(source.size)}"
+        self.terminal.log(f"{source.name}: {provider.id}: {step}")
+        self.show(source.name)
+
+    def sent(self, count: int) -> None:
+        with self.terminal.lock:
+            self.bytes_sent += count
+            self.last_sent = time.monotonic()
+            self.retry_at = 0.0
+            if self.bytes_sent == self.size:
+                self.terminal.draw()
 
     def waiting(self, error: UploadError, seconds: float) -> None:
-        if seconds > SHORT_WAIT:  # longer than anybody would think that nothing is wrong
-            self.warn(f"{error}; retrying in {seconds:.0f} s")
+        self.retry_at = time.monotonic() + seconds
+        if not self.bytes_sent:
+            self.started = self.retry_at
+        message = f"{error}; retrying in {seconds:.1f} s"
+        self.terminal.log(f"{self.name}: {self.host}: {error.phase}: {message}")
+        if seconds > SHORT_WAIT and not self.terminal.verbose:
+            self.warn(message)
+        self.terminal.draw()
+
+    def uploaded(self, source: Source, link: Unverified) -> None:
+        self.links.append(link)
+
+    def verifying(self) -> None:
+        self.show(self.name, "verifying link")
+
+    def verified(self, method: str, seconds: float) -> None:
+        self.terminal.log(f"{self.name}: {self.host}: verified: {method}, in {seconds:.2f} s")
+
+    def failed(self, error: UploadError) -> None:
+        message = f"{error.provider}: {error.phase}: {error}"
+        if error.started and error.status is None:
+            message += " (the file may still have been stored there)"
+        self.terminal.log(message)
+
+    def warn(self, text: str) -> None:
+        if not self.terminal.quiet:
+            self.terminal.print(f"twat-fs: {self.name}: {printable(text)}")
+
+    def done(self, source: Source) -> None:
+        with self.terminal.lock:
+            self.terminal.finished += 1
+            self.hide()
+
+    def step(self, now: float) -> str:
+        """Return the step in words; "" while data moves, and up to half a second after that."""
+        if now < self.retry_at:
+            return f"retrying in {max(1, round(self.retry_at - now))} s"
+        if self.note or not self.bytes_sent:
+            return self.note or f"connecting to {self.host}"
+        if self.bytes_sent < self.size or now < self.last_sent + 0.5:
+            return ""
+        return f"waiting for the response, {now - self.last_sent:.0f} s"
 
 
-def one_line(file: Transfer, room: int, clock: float) -> str:
-    """Name, host, bar, share, bytes, speed, time left: as many of them as there is room for."""
-    spent = max(clock - file.begun, 0.001)
-    share, rate = file.sent / max(file.size, 1), file.sent / spent if clock > file.begun else 0.0
-    left = (file.size - file.sent) / rate if rate else 0
-    numbers = [
-        f"{share:.0%}",
-        human(file.sent),
-        f"{human(rate)}/s",
-        f"{int(left // 60)}:{int(left % 60):02d} left",
-    ]
-    fields = [file.note] if file.note and (file.sent >= file.size or not file.sent) else numbers
-    tail = "  ".join(filter(None, [file.host, *fields]))
-    while fields and display_width(tail) > room:  # whole fields: half a number is a wrong one
-        fields = fields[:-1]
-        tail = "  ".join(filter(None, [file.host, *fields]))
-    name = truncate(file.name, room - len(tail) - 2) if room - len(tail) > 12 else ""
-    bar_room = min(30, room - len(tail) - display_width(name) - 6)
-    bar = f"[{'#' * int(share * bar_room):<{bar_room}}]  " if bar_room >= 8 and file.size else ""
-    return f"{name + '  ' if name else ''}{bar}{tail}"[:room]
+NAME_COLUMNS = 8  # minimum
+BAR_COLUMNS = 30  # maximum
+
+
+def progress_line(files: Sequence[FileProgress], finished: int, room: int, now: float) -> str:
+    """Describe one file, or the sum of several, in at most `room` columns.
+
+    Parts are left out as a whole, because half of a number is wrong: the bar, the end of the
+    name, the rate, the size, the host, the name.  The time left stays longest.
+    """
+    name, host = files[0].name, files[0].host
+    if len(files) > 1:
+        name, host = f"{len(files)} files", f"{finished} done"
+    sent = sum(file.bytes_sent for file in files)
+    size = sum(file.size for file in files)
+    step = min(file.step(now) for file in files)  # "" if any file is moving
+    if step:
+        tails = [step] if host in step else [f"{host}  {step}", step]
+    else:
+        rate = sum(file.bytes_sent / max(now - file.started, 0.001) for file in files)
+        seconds = -int((sent - size) // rate)  # rounded up
+        left = f"{seconds // 60}:{seconds % 60:02d} left"
+        percent = f"{100 * sent // size:3}%"
+        amount = part_of_size(sent, size)
+        tails = [
+            f"{host}  {percent}  {amount}  {human(rate):>9}/s  {left}",
+            f"{host}  {percent}  {amount}  {left}",
+            f"{host}  {percent}  {left}",
+            f"{percent}  {left}",
+        ]
+    for tail in tails:
+        space = room - display_width(tail) - 2
+        if space >= NAME_COLUMNS:
+            break
+    else:
+        return tail if space >= -2 else host[:room]
+    name = truncate(name, space)
+    columns = min(BAR_COLUMNS, space - display_width(name) - len("[]  "))
+    if columns > 4 and not step:
+        name += f"  [{'#' * (columns * sent // size):<{columns}}]"
+    return f"{name}  {tail}"
+
+
+def part_of_size(sent: int, size: int) -> str:
+    """Return both in the unit of the size, in a constant width: " 8.5 of 60.0 MiB"."""
+    total, unit = human(size).split()
+    decimals = len(total.partition(".")[2])
+    return f"{float(total) * sent / size:{len(total)}.{decimals}f} of {total} {unit}"
 
 
 def display_width(text: str) -> int:
-    """The columns that a text takes on a terminal: two for wide characters, none for combining ones."""
+    """Count terminal columns: 2 for a wide character, 0 for a combining one."""
     if text.isascii():
         return len(text)
-    return sum(
-        2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text
-    )
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return wide + sum(not unicodedata.combining(char) for char in text)
 
 
 def truncate(text: str, room: int) -> str:
-    """As much of the text as fits; three dots stand for the rest."""
+    """Shorten a text to `room` columns; three dots replace its end."""
     if display_width(text) <= room:
         return text
     while text and display_width(text) > room - 3:
@@ -6309,21 +7309,22 @@ def truncate(text: str, room: int) -> str:
     return text + "..."
 
 
-def terminal_width(stream: Any) -> int:
+def terminal_width(stream: Any, otherwise: int = 80) -> int:
+    """The columns of a terminal; `otherwise` if the stream is not one."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80  # some terminals report 0
     except (OSError, ValueError, AttributeError):
-        return 80
+        return otherwise
 
 
 class Outcome(NamedTuple):
     """What became of one file of the command line."""
 
-    file: str
-    size: Optional[int]
-    result: Optional[UploadResult]
-    error: Optional[UploadError]
-    seconds: float
+    file: str = ""
+    size: Optional[int] = None
+    result: Optional[UploadResult] = None
+    error: Optional[UploadError] = None
+    seconds: float = 0.0
 
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
@@ -6338,10 +7339,10 @@ def json_line(outcome: Outcome) -> str:
     """One object for each file, the same keys whether it went well or not."""
     fields: dict[str, Any] = {
         "file": valid_unicode(outcome.file),
-        **dict.fromkeys(UploadResult._fields),
+        **dict.fromkeys(("host", *UploadResult._fields)),
     }
     if outcome.result:
-        fields.update(outcome.result._asdict())
+        fields.update(outcome.result._asdict(), host=outcome.result.provider)
     if outcome.error:
         fields.update(
             size=outcome.size,
@@ -6349,26 +7350,26 @@ def json_line(outcome: Outcome) -> str:
             error=printable(outcome.error.summary, 400),
         )
     for name in ("attempts", "unverified"):
-        fields[name] = [one._asdict() for one in getattr(outcome.result or outcome.error, name)]
+        entries = getattr(outcome.result or outcome.error, name)
+        fields[name] = [{"host": entry.provider, **entry._asdict()} for entry in entries]
     return json.dumps(fields)
 
 
 def copy_line(link: Unverified) -> str:
     """Where a copy may be, and how to delete it; what opens a private link is for stdout only."""
-    removal = (
-        f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
-        if link.delete
-        else "no delete link"
-    )
+    removal = "no delete link"
+    if link.delete:
+        removal = f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
+    elif link.delete_page:
+        removal = f"to delete it, open {link.delete_page}"
     return f"a copy may remain on {link.provider} (unverified): {redact_url(link.url)}   {removal}"
 
 
 def failure_lines(outcome: Outcome) -> list[str]:
     """The file and the reason; then a line for each host that was asked."""
     error = outcome.error
-    head = (
-        f"{printable(outcome.file)}: " if outcome.file and not isinstance(error, Unreadable) else ""
-    )
+    named = isinstance(error, (Unreadable, SourceChanged))  # by its own message
+    head = f"{printable(outcome.file)}: " if outcome.file and not named else ""
     lines = [f"twat-fs: {head}{error and error.summary}"]
     if isinstance(error, AllProvidersFailed):
         lines += [f"  {line}" for line in error.reasons()]
@@ -6384,17 +7385,39 @@ def failure_lines(outcome: Outcome) -> list[str]:
     return lines
 
 
-def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    used = [column for column in zip(*rows) if any(column)]
-    widths = [max(map(len, column)) for column in used]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip()
-        for row in zip(*used)
-    ]
+def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
+    """Each row as text in columns, of which the last is wrapped.
+
+    Where fewer than 24 columns are left for the last one, it goes below the others.
+    """
+    import textwrap
+
+    widths = [max(map(len, column)) for column in zip(*rows)][:-1]
+    indent = sum(widths) + 2 * len(widths)
+    narrow = bool(widths) and room - indent < 24
+    if narrow:
+        indent = 4
+    wrap = textwrap.TextWrapper(
+        max(room - indent, 10), break_long_words=False, break_on_hyphens=False
+    ).wrap
+    texts = []
+    for *cells, last in rows:
+        head = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths))
+        if narrow:
+            head = "  ".join(filter(None, cells)) + "\n    "
+        texts.append((head + f"\n{' ' * indent}".join(wrap(last))).rstrip())
+    return texts
+
+
+HOST_GROUPS = {
+    "default": "default (tried in this order)",
+    "opt-in": "opt-in (only if named: -p HOST)",
+    "own": "your own (once set up, used by default)",
+}
 
 
 def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]]:
-    """The hosts as rows of text, the head first: id, domain, when used, limit, how long, notes, last checked."""
+    """The hosts as rows of text, after a header: id, domain, use, max size, expiry, notes, date."""
     head = ("host", "domain", "use", "max size", "expires", "notes", "verified")
     return [
         head,
@@ -6403,16 +7426,18 @@ def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]
 
 
 def host_json(row: Provider) -> dict[str, Any]:
-    """The facts of a host, with numbers as numbers; a lifetime that depends on the size is that of the largest file."""
+    """The facts of a host, with numbers as numbers.
+
+    A lifetime that depends on the size is that of the largest file.
+    """
     use, _, _, notes = provider_facts(row)
-    keeps = retention_for(row, UploadOptions())
-    ttl = (
-        keeps.default_ttl(row.limits.max_size or GiB)
-        if callable(keeps.default_ttl)
-        else keeps.default_ttl
-    )
-    spread = isinstance(keeps.choices, range)
-    choices = {"min": keeps.choices[0], "max": keeps.choices[-1]} if spread else [*keeps.choices]
+    retention = retention_for(row, UploadOptions())
+    ttl = retention.default_ttl
+    if callable(ttl):
+        ttl = ttl(row.limits.max_size or GiB)
+    choices: Any = retention.choices
+    if isinstance(choices, range):
+        choices = {"min": choices[0], "max": choices[-1]}
     return {
         "host": row.id,
         "domain": row.domain,
@@ -6429,49 +7454,58 @@ def host_json(row: Provider) -> dict[str, Any]:
 
 
 def provider_facts(row: Provider) -> tuple[str, str, str, str]:
-    used = "default" if row.use == "default" else "your own" if row.use == "own" else "opt-in"
-    remarks = [
+    """Use, max size, expiry and notes of a host, as text."""
+    lists = {
+        "blocked": row.limits.blocked,
+        "required": row.setup.required,
+        "optional": row.setup.optional,
+    }
+    notes = [
+        row.disabled,
         "one download" if row.single_use == "always" else "",
         "text only" if row.limits.text_only else "",
-        "blocked: " + ", ".join(row.limits.blocked) if row.limits.blocked else "",
-        "required: " + ", ".join(row.setup.required) if row.setup.required else "",
-        "optional: " + ", ".join(row.setup.optional) if row.setup.optional else "",
+        *(f"{title}: {', '.join(names)}" for title, names in lists.items() if names),
         row.note,
     ]
-    size = limit_text(row.limits.max_size) if row.limits.max_size else "?"
     return (
-        used,
-        size,
+        "your own" if row.use == "own" else row.use,
+        limit_text(row.limits.max_size) if row.limits.max_size else "?",
         retention_text(retention_for(row, UploadOptions())),
-        "; ".join(filter(None, remarks)),
+        "; ".join(filter(None, notes)),
     )
 
 
-def retention_text(keeps: Retention) -> str:
-    usual = keeps.default_ttl
-    if callable(usual):
-        return f"{duration(usual(GiB))} to {duration(usual(0))}"
-    if usual == FOREVER and keeps.choices:
+def retention_text(retention: Retention) -> str:
+    """The lifetimes that a host offers, as text."""
+    default, choices = retention.default_ttl, retention.choices
+    if callable(default):
+        return f"{duration(default(GiB))} to {duration(default(0))}"
+    if default == FOREVER and choices:
         return "forever, or any time"
-    if isinstance(keeps.choices, range):
-        return f"{duration(keeps.choices[0])} to {duration(keeps.choices[-1])}"
-    if keeps.choices:
-        return ", ".join(f"{choice // HOUR}h" for choice in keeps.choices)
-    return duration(usual) if usual else "?"
+    if isinstance(choices, range):
+        return f"{duration(choices[0])} to {duration(choices[-1])}"
+    if choices:
+        return ", ".join(f"{choice // HOUR}h" for choice in choices)
+    return duration(default) if default else "?"
 
 
-# 14  serve ----------------------------------------------------------------------------------------
+# 16  serve ----------------------------------------------------------------------------------------
 #
-#    serve: this machine is the host.  With files it gives those and nothing else; without, it receives by the protocol
-#    of transfer.sh.  GET /TOKEN/NAME  PUT /NAME  POST / (multipart)  DELETE /TOKEN/NAME/DELETE-TOKEN
+#    This machine is the host.  With files it serves those and nothing else; without, it receives
+#    files by the protocol of transfer.sh:
+#
+#    GET /TOKEN/NAME   PUT /NAME   POST / (multipart)   DELETE /TOKEN/NAME/DELETE-TOKEN
 
 
 class HTTPError(Exception):
-    """A response that is no success: status and one sentence."""
+    """An error response: status and one sentence."""
 
 
 class StoredFile(NamedTuple):
-    """A file that is served until a time (seconds since 1970); only a received one can be deleted."""
+    """A file that is served until it expires (seconds since 1970).
+
+    Only a received file has a delete token.
+    """
 
     path: str
     name: str
@@ -6481,7 +7515,7 @@ class StoredFile(NamedTuple):
 
 
 class Store:
-    """The files by their unguessable tokens; with a folder also the rules for receiving more."""
+    """The served files by unguessable token; `folder` and limits are for received files."""
 
     def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER) -> None:
         self.folder, self.max_size, self.keep = folder, max_size, keep
@@ -6492,7 +7526,10 @@ class Store:
     def receive(
         self, name: str, blocks: Iterable[bytes], expires: float, downloads: float
     ) -> tuple[str, StoredFile]:
-        """Write a file under another name, and rename it when it is complete; a failed one is deleted."""
+        """Write a file, and rename it once it is complete; an incomplete one is deleted.
+
+        Raises HTTPError.
+        """
         token, name = random_name(), stored_name(name)
         folder = os.path.join(self.folder, token)
         stored = StoredFile(os.path.join(folder, name), name, random_name(), expires, downloads)
@@ -6520,21 +7557,16 @@ class Store:
         return token, stored
 
     def check_space(self, size: int) -> None:
-        """Refuse to fill the disk.  An unreadable folder is reported by writing into it."""
+        """Keep RESERVE bytes of the disk free; an unreadable folder fails when it is written to."""
         with contextlib.suppress(OSError):
             if shutil.disk_usage(self.folder).free < size + RESERVE:
                 raise HTTPError(507, "Disk is full")
 
     def find(self, token: str, name: str, take: bool = False) -> StoredFile:
-        """The file, if it may still be fetched; `take` uses up one of its downloads."""
+        """A file that has not expired; `take` counts a download.  Raises HTTPError 404."""
         with self.lock:
             stored = self.files.get(token)
-            if (
-                not stored
-                or stored.name != name
-                or stored.downloads_left <= 0
-                or stored.expires <= time.time()
-            ):
+            if not stored or stored.name != name or is_over(stored):
                 raise HTTPError(404, "Not found")
             self.files[token] = stored._replace(downloads_left=stored.downloads_left - take)
             return stored
@@ -6546,14 +7578,19 @@ class Store:
             remove_tree(os.path.dirname(stored.path))
 
     def sweep(self) -> None:
+        """Delete what has expired."""
         for token, stored in list(self.files.items()):
-            if stored.expires <= time.time() or stored.downloads_left <= 0:
+            if is_over(stored):
                 self.remove(token)
 
     def close(self) -> None:
-        """Leaves nothing half-written behind."""
+        """Delete incomplete files."""
         for folder in list(self.unfinished):
             remove_tree(folder)
+
+
+def is_over(stored: StoredFile) -> bool:
+    return stored.expires <= time.time() or stored.downloads_left <= 0
 
 
 def random_name() -> str:
@@ -6565,19 +7602,22 @@ def remove_tree(folder: str) -> None:
 
 
 def open_nofollow(path: str, flags: int) -> int:
-    """An opener of this very file, and of none to which a link in its place leads."""
+    """An opener for `open` that follows no symbolic link."""
     return open_nonblocking(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def stored_name(name: str) -> str:
-    """A name for our own disk: not hidden, and none that Windows keeps for itself."""
+    """A file name for this disk: not hidden, and not reserved by Windows."""
     clean = re.sub(r'[<>:"|?*]', "_", safe_name(name)).strip(". ") or "file"
     reserved = r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)"
     return safe_name("_" + clean) if re.match(reserved, clean) else clean
 
 
 class HeadReader(io.BufferedReader):
-    """What a client sends.  Its lines hold no control characters: Python's parser, and proxies, differ about them."""
+    """The bytes from a client, without control characters in lines.
+
+    Python's parser and proxies read such characters in different ways.
+    """
 
     def readline(self, size: Optional[int] = -1) -> bytes:
         line = super().readline(size)
@@ -6587,7 +7627,7 @@ class HeadReader(io.BufferedReader):
 
 
 class ServeHandler(RequestHandler):
-    """Answers the requests of one connection; `start_server` joins it with http.server's handler."""
+    """The requests of one connection; `start_server` combines it with http.server's handler."""
 
     store: Store
     token, url, quiet = "", "", False
@@ -6611,23 +7651,29 @@ class ServeHandler(RequestHandler):
             self.reject(error)
 
     def parse_request(self) -> bool:
-        """A proxy before us must see the same end of the request, or it takes the rest for a second one."""
+        """Parse the head, and reject a request whose end a proxy could see elsewhere.
+
+        The proxy would read the rest as a second request (request smuggling).
+        """
         if not super().parse_request():
             return False
         sizes = self.headers.get_all("Content-Length", [])
         codings = self.headers.get_all("Transfer-Encoding", [])
-        # what the parser holds for a body stands after a line that is no header
+        # What Python's parser calls the payload is after an invalid header line.
         if len(sizes) + len(codings) > 1 or self.headers.get_payload():
             raise HTTPError(400, "Malformed request")
         if codings and codings[0].strip().lower() != "chunked":
             raise HTTPError(501, "Unsupported Transfer-Encoding")
         if self.command not in ("PUT", "POST") and (codings or sizes not in ([], ["0"])):
-            self.close_connection = True  # nobody reads the body
+            self.close_connection = True  # the body is not read
         self.expect(FOREVER, busy=True)
         return True
 
     def expect(self, limit: float, busy: bool) -> None:
-        """The next bytes may take 20 seconds, and one more for each 500 bytes (so does Apache's mod_reqtimeout)."""
+        """Allow 20 seconds for the next bytes, and one more for each 500 bytes.
+
+        Apache's mod_reqtimeout does the same.
+        """
         self.limit, self.busy, self.progress = limit, busy, time.monotonic()
         self.deadline = self.progress + 20
         self.server.handlers[self.connection] = self
@@ -6656,13 +7702,10 @@ class ServeHandler(RequestHandler):
                 raise HTTPError(404, "Not found")
             size, etag = info.st_size, f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
             modified = self.date_time_string(info.st_mtime)
-            sample = file.read(CHUNK)
-            if size > CHUNK:  # up to a whole line: no character is cut
-                sample = sample.rpartition(b"\n")[0] or sample
-            headers = file_headers(stored, (Slice(sample, 0, len(sample)),))
+            headers = file_headers(stored, text_sample(file, size))
             headers += [("ETag", etag), ("Last-Modified", modified)]
-            known = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
-            if etag in known or known == modified:
+            cached = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
+            if etag in cached or cached == modified:
                 self.head(304, *headers)
                 return
             same = self.headers.get("If-Range", etag) in (etag, modified)
@@ -6680,7 +7723,7 @@ class ServeHandler(RequestHandler):
         for offset in range(start, end, 256 * KiB):
             size = min(end - offset, 256 * KiB)
             if self.connection.sendfile(file, offset, size) < size:
-                self.close_connection = True  # the file became shorter: the client must notice
+                self.close_connection = True  # the file became shorter: the client sees an error
                 return
             self.progress = time.monotonic()
 
@@ -6702,25 +7745,27 @@ class ServeHandler(RequestHandler):
                 links.append(self.save(*part))
             if not links:
                 raise HTTPError(400, "No file in the form")
-        except (HTTPError, OSError):  # nobody would learn where the first ones are
+        except (HTTPError, OSError):  # the links of the first files would be lost
             for url, _ in links:
                 self.store.remove(url.split("/")[-2])
             raise
         self.reply_links(links)
 
     def do_DELETE(self) -> None:
-        token, name, delete = self.parts(3)
+        token, name, delete_token = self.parts(3)
         stored = self.store.find(token, name)
-        if not stored.delete_token or not hmac.compare_digest(
-            delete.encode(), stored.delete_token.encode()
-        ):
+        same = hmac.compare_digest(delete_token.encode(), stored.delete_token.encode())
+        if not (stored.delete_token and same):
             raise HTTPError(404, "Not found")
         self.store.remove(token)
         self.reply(200, "")
 
     def parts(self, count: int = 0) -> list[str]:
-        """The segments of the path below --url, unquoted; a quoted slash stays within its segment."""
-        prefix = re.escape(urllib.parse.urlsplit(self.url).path)  # which a proxy may have removed
+        """The unquoted segments of the path below --url; a quoted slash stays in its segment.
+
+        A proxy may have removed the path of --url.
+        """
+        prefix = re.escape(urllib.parse.urlsplit(self.url).path)
         path = re.sub(f"^{prefix}(?=/)", "", self.path.partition("?")[0])
         segments = [urllib.parse.unquote(segment) for segment in path.split("/")[1:]]
         if count and len(segments) != count:
@@ -6743,7 +7788,7 @@ class ServeHandler(RequestHandler):
             self.wfile.write(data)
 
     def reject(self, error: HTTPError) -> None:
-        """Answer, and listen a moment longer: a client that still sends would lose the response."""
+        """Respond with an error, then read on, so that a client that still sends can read it."""
         self.close_connection = True
         status, message = error.args
         challenge = [("WWW-Authenticate", 'Basic realm="twat-fs"')] if status == 401 else []
@@ -6759,18 +7804,15 @@ class ServeHandler(RequestHandler):
         days = self.positive_int_header("Max-Days")
         downloads = self.positive_int_header("Max-Downloads")
         if days < FOREVER and days * DAY > self.store.keep:
-            raise HTTPError(400, f"Kept for {duration(self.store.keep)} at most")
+            raise HTTPError(400, f"Max-Days is limited to {duration(self.store.keep)}")
         expires = time.time() + min(days * DAY, self.store.keep)
         token, stored = self.store.receive(name, blocks, expires, downloads)
         url = f"{self.base_url()}/{token}/{quote_segment(stored.name)}"
         return url, f"{url}/{stored.delete_token}"
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
-        self.reply(
-            200,
-            "\n".join(url for url, _ in links),
-            *(("X-Url-Delete", delete) for _, delete in links),
-        )
+        urls = "\n".join(url for url, _ in links)
+        self.reply(200, urls, *(("X-Url-Delete", delete) for _, delete in links))
 
     def positive_int_header(self, name: str) -> float:
         value = self.headers.get(name)
@@ -6780,22 +7822,25 @@ class ServeHandler(RequestHandler):
         return number or FOREVER
 
     def forwarded(self, name: str) -> str:
-        """What the proxy before us has added last to an X-Forwarded header; only one on this machine is trusted."""
+        """The last value in an X-Forwarded header; only a proxy on this machine is trusted."""
         if not is_loopback(self.client_address[0]):
             return ""
         return str(self.headers.get(f"X-Forwarded-{name}", "")).rpartition(",")[2].strip()
 
     def base_url(self) -> str:
-        """Where the client sees us: its own Host header, which goes back to it alone."""
+        """The URL of this server as the client sees it, by its own Host header."""
         host = self.forwarded("Host") or self.headers.get("Host", "")
         scheme = "https" if self.forwarded("Proto").lower() == "https" else "http"
         good = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", host)
         return self.url or (f"{scheme}://{host}" if good else address_of(self.server))
 
     def check_origin(self) -> None:
-        """Refuse what a page of another site sends: by a form or script (CSRF), or under a name of its own that was
-        made to lead here (DNS rebinding).  Such a page can send X-Forwarded-Host, but it reaches our own port; a
-        proxy listens on another."""
+        """Reject requests of pages of other sites.
+
+        They come from a form or a script (CSRF), or under a domain of the site that was pointed to
+        this machine (DNS rebinding).  Such a page can send X-Forwarded-Host, but only to the port
+        of this server; a proxy listens on another.
+        """
         host, forwarded = self.headers.get("Host", "").lower(), self.forwarded("Host").lower()
         ours = urllib.parse.urlsplit(self.url).netloc
         origin = re.sub("^https?://", "", self.headers.get("Origin", ""))
@@ -6810,7 +7855,7 @@ class ServeHandler(RequestHandler):
             raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (serve --url or --token)")
 
     def check_upload_allowed(self) -> int:
-        """The length of a body that may be sent, or -1 if it comes in chunks."""
+        """The size of a body that may be uploaded, -1 if it is chunked; raises HTTPError."""
         if not self.store.folder:
             raise HTTPError(405, "Uploads are disabled")
         self.check_origin()
@@ -6829,7 +7874,7 @@ class ServeHandler(RequestHandler):
         return size
 
     def handle_expect_100(self) -> bool:
-        """curl asks before it sends much: refuse before, not after."""
+        """Reject before the body is sent: curl waits for this with large bodies."""
         self.check_upload_allowed()
         return super().handle_expect_100()
 
@@ -6849,17 +7894,18 @@ class ServeHandler(RequestHandler):
     def read_chunked(self) -> Iterator[bytes]:
         size, left = -1, self.store.max_size
         while size:
-            head = re.fullmatch(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n", self.rfile.readline(KiB))
-            if not head:
+            line = self.rfile.readline(KiB)
+            match = re.fullmatch(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n", line)
+            if not match:
                 raise HTTPError(400, "Malformed chunk")
-            size = int(head.group(1), 16)
+            size = int(match[1], 16)
             left -= size
             if left < 0:
                 raise HTTPError(413, f"File too large: at most {human(self.store.max_size)}")
             yield from self.read_exactly(size)
-            # the end of the chunk; after the last one, trailers
+            # The end of the chunk; after the last one come trailers.
             ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))
-            if all(line.strip() for line in ends):
+            if all(end.strip() for end in ends):
                 raise HTTPError(400, "Malformed chunk")
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -6868,7 +7914,7 @@ class ServeHandler(RequestHandler):
 
 
 def same_token(header: str, token: str) -> bool:
-    """Whether it is "Bearer TOKEN", or Basic with the token as password of whatever user."""
+    """Whether an Authorization header has the token: as Bearer, or as the password of any user."""
     scheme, _, encoded = header.partition(" ")
     password = encoded.strip().encode("latin-1")
     if scheme.lower() != "bearer":
@@ -6879,8 +7925,16 @@ def same_token(header: str, token: str) -> bool:
     return hmac.compare_digest(password, token.encode())
 
 
+def text_sample(file: Any, size: int) -> Content:
+    """The start of a file up to a line end, so that no character is cut."""
+    sample = file.read(CHUNK)
+    if size > CHUNK:
+        sample = sample.rpartition(b"\n")[0] or sample
+    return (memory_slice(sample),)
+
+
 def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
-    """Never shown as a page of this machine: always saved, under its name."""
+    """The headers of a download: the file is saved under its name, never shown as a page."""
     plain = re.sub(r'[^ -~]|["\\]', "_", stored.name)
     name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote_segment(stored.name)}"
     return [
@@ -6888,12 +7942,12 @@ def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
         ("Content-Disposition", name),
         ("X-Content-Type-Options", "nosniff"),
         ("Accept-Ranges", "bytes"),
-        ("Cache-Control", "no-cache"),  # a copy is asked about: the file may be deleted, or used up
+        ("Cache-Control", "no-cache"),  # the file may be deleted meanwhile
     ]
 
 
 def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
-    """Start and end of a single range (RFC 9110); what is no such range asks for the whole."""
+    """Start and end of a single range (RFC 9110); of the whole file for any other value."""
     match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header or "", re.ASCII)
     if not match or match.group() == "bytes=-":
         return 0, size
@@ -6906,53 +7960,53 @@ def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
 
 
 class MultipartReader:
-    """A multipart body, read while it comes; after it we add an empty line, which then ends whatever is its last head."""
+    """A multipart body, parsed while it arrives.
+
+    An empty line is added after it: it ends the head of the closing delimiter.
+    """
 
     def __init__(self, blocks: Iterator[bytes], boundary: bytes) -> None:
-        self.blocks, self.mark, self.data = (
-            itertools.chain(blocks, (b"\r\n\r\n",)),
-            b"\r\n--" + boundary,
-            b"\r\n",
-        )
+        self.blocks = itertools.chain(blocks, (b"\r\n\r\n",))
+        self.delimiter, self.data = b"\r\n--" + boundary, b"\r\n"
 
     def files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
-        """Name and bytes of each file, one after the other; plain fields are passed over."""
-        part = self.until(self.mark)  # first, what may stand before the first one
+        """Yield name and content of each file, one after the other; plain fields are skipped."""
+        part = self.read_until(self.delimiter)  # the preamble
         while True:
-            for _ in part:  # whatever of it nobody has read
+            for _ in part:  # the rest of a part that the caller did not read
                 pass
             head = self.head()
             if head.startswith(b"--"):
                 break
-            name, part = file_name_of(head), self.until(self.mark)
+            name, part = file_name_of(head), self.read_until(self.delimiter)
             if name is not None:
                 yield name, part
-        for _ in self.blocks:  # what may follow the end
+        for _ in self.blocks:  # the epilogue
             pass
 
     def head(self) -> bytes:
         data = b""
-        for piece in self.until(b"\r\n\r\n"):
+        for piece in self.read_until(b"\r\n\r\n"):
             data += piece
             if len(data) > 16 * KiB:
-                raise HTTPError(400, "The head of a part is too long")
+                raise HTTPError(400, "Head of a part too long")
         return data
 
-    def until(self, mark: bytes) -> Iterator[bytes]:
-        """What stands before the next mark, which is taken away too."""
-        while mark not in self.data:
-            safe = max(0, len(self.data) - len(mark) + 1)
+    def read_until(self, delimiter: bytes) -> Iterator[bytes]:
+        """Yield the bytes before the next delimiter, and skip the delimiter."""
+        while delimiter not in self.data:
+            safe = max(0, len(self.data) - len(delimiter) + 1)
             yield self.data[:safe]
             block = next(self.blocks, b"")
             if not block:
                 raise HTTPError(400, "Form ended too early")
             self.data = self.data[safe:] + block
-        before, _, self.data = self.data.partition(mark)
+        before, _, self.data = self.data.partition(delimiter)
         yield before
 
 
 def file_name_of(head: bytes) -> Optional[str]:
-    """The file name in the head of a part, or its `filename*` (RFC 8187); None if the part is a plain field."""
+    """The `filename` or `filename*` (RFC 8187) in the head of a part; None for a plain field."""
     plain = rb'=(?:"((?:[^"\\]|\\.)*)"|([^;\r\n]*))'
     start = rb"(?im)^content-disposition:[^\n]*?;\s*filename"
     match = re.search(start + rb"(?:" + plain + rb"|\*=utf-8'[^']*'([^;\s]*))", head)
@@ -6965,7 +8019,7 @@ def file_name_of(head: bytes) -> Optional[str]:
 
 
 class Accepted(NamedTuple):
-    """A connection whose handler is still being made, but which counts already."""
+    """A connection without a handler yet; it counts for `max_connections`."""
 
     connection: Any
     progress: float
@@ -6973,29 +8027,27 @@ class Accepted(NamedTuple):
 
 
 class Server(ThreadingHTTPServer):
-    """A thread for each connection; `start_server` joins it with http.server's class."""
+    """A thread for each connection; `start_server` combines it with http.server's class."""
 
-    allow_reuse_address = sys.platform != "win32"  # there it would share the port with another
+    allow_reuse_address = sys.platform != "win32"  # there two programs would share the port
     request_queue_size = 128
     store: Store
     handlers: dict[Any, Any]  # by connection: a ServeHandler
-    max_connections = 256  # the others wait in the system's queue
+    max_connections = 256  # further ones wait in the queue of the system
 
     def server_bind(self) -> None:
-        if sys.platform == "win32":  # nor may others share it with us
+        if sys.platform == "win32":  # keep other programs from sharing the port
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        super(http.server.HTTPServer, self).server_bind()  # its own asks the name server who we are
+        super(http.server.HTTPServer, self).server_bind()  # HTTPServer's does a DNS lookup
         self.server_port = self.server_address[1]
 
     def get_request(self) -> Any:
-        """Accept a connection.  Where there is no room for it, or no descriptor, pause: it is offered again."""
+        """Accept a connection; pause if there are too many, or no descriptors: it stays queued."""
         try:
             while len(self.handlers) >= self.max_connections:
                 self.make_room()
             request, address = super().get_request()
-            self.handlers[request] = Accepted(
-                request, time.monotonic()
-            )  # until its thread has begun
+            self.handlers[request] = Accepted(request, time.monotonic())
             return request, address
         except OSError as error:
             if error.errno == errno.EMFILE:  # files need descriptors, too
@@ -7004,7 +8056,7 @@ class Server(ThreadingHTTPServer):
             raise
 
     def make_room(self) -> None:
-        """Close the connection that is idle longest, else that made no progress longest, if for a minute."""
+        """Close the connection that is idle longest, or that made no progress for a minute."""
         handlers = list(self.handlers.values())
         handler = min(handlers, key=lambda handler: (handler.busy, handler.progress))
         if handler.busy and handler.progress > time.monotonic() - 60:
@@ -7014,7 +8066,7 @@ class Server(ThreadingHTTPServer):
             handler.connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
-        """Called forevery connection, also where no thread could be started for it."""
+        """Forget the connection; also called if no thread could be started for it."""
         super().shutdown_request(request)
         self.handlers.pop(request, None)
 
@@ -7022,11 +8074,11 @@ class Server(ThreadingHTTPServer):
         self.store.sweep()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """The other side went away."""
+        """Ignore errors of connections that clients have closed."""
 
 
 def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any) -> Any:
-    """A server that already listens; another port is taken if this one is not free and nobody insists."""
+    """A server that listens; on another port if this one is in use, unless `strict`."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     own = {"store": store, "handlers": {}, "address_family": family}
     server = type("BoundServer", (Server, http.server.ThreadingHTTPServer), own)
@@ -7035,157 +8087,193 @@ def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any
     try:
         return server((bind, port), handler)
     except OSError as error:
-        # Windows: taken alone, or kept for Hyper-V
+        # EACCES on Windows: in exclusive use, or reserved for Hyper-V.
         if not strict and error.errno in (errno.EADDRINUSE, errno.EACCES):
             return server((bind, 0), handler)
-        raise UsageError(
-            f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}", phase="serve"
-        ) from error
+        reason = f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}"
+        raise UsageError(reason, phase="serve") from error
 
 
 def address_of(server: Any) -> str:
-    """The URL under which others reach the server."""
+    """The URL of the server for other machines."""
     host, port = server.server_address[:2]
     if host in ("0.0.0.0", "::"):
         host = own_address() or "127.0.0.1"
     return f"http://{bracketed(host)}:{port}"
 
 
-# 15  The command line -----------------------------------------------------------------------------
-
-
-FLAG = {"action": "store_true"}
+# 17  The command line -----------------------------------------------------------------------------
 
 
 class Option(NamedTuple):
-    """One option of a command: its spellings, what it does, and how argparse is told."""
+    """One option of a command: its spellings, its help, and further arguments for argparse."""
 
     flags: str
     help: str
-    kwargs: Mapping[str, Any] = FLAG
+    kwargs: Mapping[str, Any]
 
 
-IP_VERSION = {"dest": "ip_version", "action": "store_const"}
-DURATION = {"metavar": "TIME", "type": NUMBERS["expire"]}
-SECONDS = {"metavar": "SECONDS", "type": NUMBERS["timeout"]}
-SIZE = {"metavar": "SIZE", "type": NUMBERS["limit_rate"]}
+class Command(NamedTuple):
+    """What --help, the man page and completion need to know about a command."""
 
-WIRE_OPTIONS = (
-    Option(
-        "--retry",
-        "retries per host (default 2)",
-        {"metavar": "N", "type": NUMBERS["retry"]},
-    ),
-    Option("--connect-timeout", "connection timeout (default 15)", SECONDS),
-    Option("--timeout", "stall timeout: give up if no data moves (default 60)", SECONDS),
-    Option("--max-time", "limit for the whole run", SECONDS),
-    Option("--limit-rate", "maximum transfer rate in bytes per second, like 500k", SIZE),
-    Option("-4 --ipv4", "connect over IPv4 only", {**IP_VERSION, "const": 4}),
-    Option("-6 --ipv6", "connect over IPv6 only", {**IP_VERSION, "const": 6}),
-    Option(
-        "-x --proxy",
-        "http, https, socks5 or socks5h://[USER:PASSWORD@]HOST:PORT; '' for none",
-        {"metavar": "URL"},
-    ),
-    Option("--cacert", "CA certificates (PEM) to use instead of the system's", {"metavar": "FILE"}),
-    Option("--insecure", "do not verify certificates"),
-    Option("-q --quiet", "print errors only"),
-    Option("-v --verbose", "print each step on stderr"),
-    Option("--json", "print one JSON object per file or host"),
-)
+    about: str
+    arguments: str = ""  # as in the usage
+    options: str = ""  # see option_groups
 
-UPLOAD_OPTIONS = (
-    Option(
-        "-p --provider",
-        "use only these hosts, in this order: A,B; or the https://HOST/ of a transfer.sh server",
-        {"metavar": "A,B", "type": parse_names, "action": "extend"},
-    ),
-    Option("--fallback", "then try the public hosts, after the named ones or your own storage"),
-    Option("--fragile", "stop at the first failure"),
-    Option("-n --name", "upload under this name", {"metavar": "NAME"}),
-    Option("--unique", "add the time to the name"),
-    Option(
-        "--remote-path",
-        "destination FOLDER/ or full path (S3, Dropbox)",
-        {"metavar": "PATH"},
-    ),
-    Option("--force", "overwrite an existing file (S3, Dropbox)"),
-    Option("--public", "objects are public: print plain, unsigned links (S3)"),
-    Option("-e --expire", "expire the link after about this time: 10m, 12h, 7d, 4w, 1y", DURATION),
-    Option("--keep", "require a link that lives at least this long", DURATION),
-    Option("--once", "allow one download only"),
-    Option(
-        "--no-check",
-        "do not verify the link",
-        {"dest": "verify", "action": "append_const", "const": "none"},
-    ),
-    Option(
-        "--verify",
-        "verify by downloading the whole file",
-        {"action": "append", "choices": ["full"]},
-    ),
-    Option("--dry-run", "show which hosts would be tried and why not the others; upload nothing"),
-    Option(
-        "-j --jobs",
-        "parallel transfers: files (default 1) or parts of one file (default 8)",
-        {"metavar": "N", "type": NUMBERS["jobs"]},
-    ),
-    Option("--no-progress", "show no progress"),
-)
 
-SERVE_OPTIONS = (
-    Option(
-        "--bind",
-        "listen on this address (default: all for FILEs, else 127.0.0.1)",
-        {"metavar": "ADDRESS"},
-    ),
-    Option(
-        "--port",
-        "listen on this port (default 8080, or any free one)",
-        {"metavar": "N", "type": number_type(parse_number, "0 to 65535", 0, 65535)},
-    ),
-    Option(
-        "--dir",
-        "keep received files here; without it they are deleted at the end",
-        {"metavar": "FOLDER"},
-    ),
-    Option("--max-size", "largest file accepted (default 1 GiB)", SIZE),
-    Option("--keep", "delete received files after this time", DURATION),
-    Option(
-        "--token",
-        "password for uploads (or TWAT_FS_SERVE_TOKEN); required to receive from other machines",
-        {"metavar": "TEXT"},
-    ),
-    Option("--url", "public URL of this server behind a proxy", {"metavar": "URL"}),
-    Option("-q --quiet", "print no line per request"),
-)
+def option_groups(text: str) -> dict[str, list[Option]]:
+    """The options by heading, from lines like those of --help."""
+    groups: dict[str, list[Option]] = {}
+    options: list[Option] = []
+    for line in text.splitlines():
+        spelling, _, help = line.partition("  ")
+        if help:
+            options.append(make_option(spelling, help.strip()))
+        else:
+            options = groups.setdefault(line, [])
+    return groups
 
-ONLINE = Option("--online", "upload a few bytes and download them again")
-LIST_OPTIONS = (Option("--json", "as JSON"), ONLINE)
-COMMAND_OPTIONS: Mapping[str, Sequence[Option]] = {
-    "list": LIST_OPTIONS, "status": (ONLINE, *WIRE_OPTIONS), "serve": SERVE_OPTIONS, "version": (), "completion": (),
-    "upload": (*UPLOAD_OPTIONS, *WIRE_OPTIONS),
-}  # fmt: skip
 
-EPILOG = """commands (write ./list for a file named "list"):
-  FILE... | -                the same as upload FILE...
-  list                       show the hosts and what is known about them
-  status [HOST] [--online]   show whether a host is set up; --online tries it
-  serve [FILE...]            this machine is the host
-  version
-  completion SHELL           print a completion script: eval "$(twat-fs completion bash)"
+SPECIAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "--provider": {"type": parse_names, "action": "extend"},
+    "--no-check": {"dest": "verify", "action": "append_const", "const": "none"},
+    "--exclude": {"action": "append", "default": []},
+    "--verify": {"action": "append", "choices": ["full"]},
+    "--ipv4": {"dest": "ip_version", "action": "store_const", "const": 4},
+    "--ipv6": {"dest": "ip_version", "action": "store_const", "const": 6},
+    "--max-size": {"type": NUMBERS["limit_rate"]},
+    "--port": {"type": number_type(parse_number, "0 to 65535", 0, 65535)},
+    "--allow-env": {"action": "append"},
+    "--help": {"action": "help"},
+}
 
-exit codes:
-  0  every file has a verified URL
-  1  no file could be uploaded
-  2  wrong command line; nothing was uploaded
-  3  some files failed
-  4  uploaded, but the host does not serve the same bytes
-  5  no suitable host (size, type, expiry, not configured); nothing was uploaded
-  6  local problem (missing, unreadable, changed while being read)
-  130  interrupted
+
+def make_option(spelling: str, help: str) -> Option:
+    """An option like "-n --name NAME"; without a value it is a flag."""
+    flags = re.findall(r"-\S+", spelling)
+    value = spelling.split()[-1]
+    kwargs: dict[str, Any] = {"action": "store_true"}
+    if value not in flags:
+        name = flags[-1][2:].replace("-", "_")
+        kwargs = {"metavar": value, "type": NUMBERS.get(name)}
+    kwargs.update(SPECIAL_OPTIONS.get(flags[-1], {}))
+    return Option(" ".join(flags), help, kwargs)
+
+
+NETWORK_OPTIONS = """Network
+-x --proxy URL             use an http, https or socks5(h) proxy; '' for none
+-4 --ipv4                  use IPv4 only
+-6 --ipv6                  use IPv6 only
+--cacert FILE              trust these CAs (PEM) instead of the system's
+--insecure                 do not verify certificates
+--retry N                  retry a host N times (default 2)
+--connect-timeout SECONDS  limit the time to connect (default 15)
+--timeout SECONDS          give up if no data moves (default 60)
+--max-time SECONDS         limit the time of the whole run (default none)
+--limit-rate SIZE          limit the bytes per second, like 500k
+"""
+JSON_OPTION = """Output
+--json                     print one JSON object per file or host
+"""
+LOG_OPTIONS = """Output
+-q --quiet                 print errors only
+-v --verbose               print each step on stderr
+"""
+ONLINE_OPTION = """Network
+--online                   upload a few bytes and download them again
+"""
+HELP_OPTIONS = """Output
+-h --help                  print this help
+-V --version               print the version
+"""
+UPLOAD_OPTIONS = """Choosing hosts
+-p --provider A,B          use these hosts, in this order, or a transfer.sh URL
+--fallback                 then try the default hosts, too
+--fragile                  stop at the first failure
+--dry-run                  show which hosts would be tried; upload nothing
+File
+-n --name NAME             upload under this name
+--unique                   add the time to the name
+-z --zip                   upload the files and folders as one ZIP
+--tar                      upload them as one .tar.gz; keep symbolic links
+--exclude GLOB             leave matching files or folders out of the archive
+--remote-path PATH         upload to FOLDER/ or a full path (S3, Dropbox)
+--force                    overwrite an existing file (S3, Dropbox)
+Link
+-e --expire TIME           expire after about this time: 10m, 12h, 7d, 4w, 1y
+--keep TIME                require a link that lives at least this long
+--once                     allow one download only
+--public                   print plain, unsigned links of a public bucket (S3)
+--no-check                 do not verify the link
+--verify full              verify by downloading the whole file
+"""
+PARALLEL_OPTIONS = """Network
+-j --jobs N                run N transfers: files (default 1), parts (default 8)
+Output
+--no-progress              show no progress
+"""
+SERVE_OPTIONS = """Network
+--bind ADDRESS             listen here (default: all for FILE, else 127.0.0.1)
+--port N                   listen on this port (default 8080, or any free one)
+--url URL                  print this public URL (behind a proxy)
+Receiving
+--token TEXT               require this password (or TWAT_FS_SERVE_TOKEN)
+--dir FOLDER               keep received files here (default: delete at the end)
+--max-size SIZE            limit the size of a file (default 1 GiB)
+--keep TIME                delete received files after this time
+Output
+-q --quiet                 print no line per request
+"""
+ADD_OPTIONS = """Adding a .sxcu file
+--name NAME                use this name for -p
+--allow-env NAME           let ${NAME} in the file read this variable
+--yes                      do not ask
 """
 
+COMMAND_HELP: Mapping[str, Command] = {
+    "upload": Command(
+        "Turn files into URLs. The URL goes to stdout, everything else to stderr.",
+        "[FILE]...",
+        UPLOAD_OPTIONS + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION + PARALLEL_OPTIONS,
+    ),
+    "list": Command(
+        "Show the hosts and what is known about them.", "[HOST]...", ONLINE_OPTION + JSON_OPTION
+    ),
+    "status": Command(
+        "Show which hosts are set up; with --online, which work.",
+        "[HOST]",
+        ONLINE_OPTION + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION,
+    ),
+    "serve": Command(
+        "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
+    ),
+    "hosts": Command("Add FILE, remove NAME or export HOST as .sxcu.", "[ACTION]...", ADD_OPTIONS),
+    "version": Command("Print the version."),
+    "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
+    "help": Command("Show the help of a command.", "[COMMAND]"),
+}
+COMMAND_OPTIONS: dict[str, Sequence[Option]] = {
+    name: [*itertools.chain.from_iterable(option_groups(command.options).values())]
+    for name, command in COMMAND_HELP.items()
+}
+
+EXIT_CODES = {
+    0: "every file has a verified URL",
+    1: "no file could be uploaded",
+    2: "wrong command line; nothing was uploaded",
+    3: "some files failed",
+    4: "uploaded, but the host does not serve the same bytes",
+    5: "no suitable host (size, type, expiry, setup); nothing was uploaded",
+    6: "local problem (missing, unreadable, changed while being read)",
+    130: "interrupted",
+}
+EXAMPLES = (
+    ("report.pdf", "upload a file, print its URL"),
+    ("-e 12h a.zip b.zip", "two files, links expire after 12 hours"),
+    ("-n log.txt -", "upload standard input"),
+    ("serve report.pdf", "share it from this machine"),
+    ("--help", "all options and commands"),
+)
 
 HOST_OPTIONS = ("-p", "--provider", "--host")
 ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other programs
@@ -7195,7 +8283,7 @@ ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other
 def parser_class() -> Any:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            """Names the option or command that a wrong one may mean."""
+            """Print the message with the option or command that was probably meant; exit."""
             unknown = message if message.startswith("unrecognized") else ""
             wrong = re.findall(r"(?<!\S)--?[a-z][a-z-]*", unknown)
             close = ", ".join(filter(None, map(self.nearest, wrong)))
@@ -7207,47 +8295,66 @@ def parser_class() -> Any:
             if word in HOST_OPTIONS and "[HOST]" in str(self.usage):
                 return f"`{self.prog} HOST`"
             own = self._option_string_actions
-            known = {}
-            for name, options in COMMAND_OPTIONS.items():
-                known[f"--{name}"] = f"`{program()} {name}`"
-                flags = " ".join(option.flags for option in options).split()
-                known.update((flag, f"`{program()} {name} {flag}`") for flag in flags)
-            known.update((word, alias) for alias in ALIASES.get(word, ()) if alias in own)
-            return known.get(word) or "".join(difflib.get_close_matches(word, own, 1, ALIKE))
+            for alias in ALIASES.get(word, ()):
+                if alias in own:
+                    return alias
+            for name, options in reversed(COMMAND_OPTIONS.items()):
+                if word == f"--{name}":
+                    return f"`{program()} {name}`"
+                if any(word in option.flags.split() for option in options):
+                    return f"`{program()} {name} {word}`"
+            return "".join(difflib.get_close_matches(word, own, 1, ALIKE))
 
     return Parser
 
 
-def build_parser(
-    command: str,
-    about: str,
-    options: Iterable[Option],
-    positional: str = "",
-    many: bool = True,
-    more: str = "",
-) -> Any:
-    # With the width given, argparse need not import shutil (a tenth of an upload of 1 KiB) to find it out.
-    plain = functools.partial(
-        argparse.RawDescriptionHelpFormatter, width=terminal_width(sys.stdout) - 2
+def build_parser(name: str) -> Any:
+    """The argument parser of a command."""
+    about, arguments, options = COMMAND_HELP[name]
+    # Without a width, argparse imports shutil (a tenth of the time of an upload of 1 KiB).
+    width = min(terminal_width(sys.stdout), 80) - 2
+    formatter = functools.partial(argparse.RawDescriptionHelpFormatter, width=width)
+    is_upload = name == "upload"
+    parser = parser_class()(
+        prog=program() if is_upload else f"{program()} {name}",
+        # The usage of argparse itself would have eight lines.
+        usage=f"%(prog)s [OPTION]... {arguments}".rstrip(),
+        description=layout([[about]], width)[0],
+        epilog=epilog(width) if is_upload else "",
+        formatter_class=formatter,
+        allow_abbrev=False,
+        add_help=False,
     )
-    positionals = f"[{positional.upper()}]{'...' * many}" if positional else ""
-    usage = " ".join(
-        filter(None, ("%(prog)s", "[OPTION]..." * bool(options), positionals))
-    )  # argparse's own takes eight lines
-    name = f"{program()} {command}".strip()
-    wishes = {"description": about, "epilog": more, "formatter_class": plain, "allow_abbrev": False}
-    parser = parser_class()(prog=name, usage=usage, **wishes)
-    if positional:
-        parser.add_argument(positional, nargs="*" if many else "?", metavar=positional.upper())
-    for option in options:
-        parser.add_argument(*option.flags.split(), help=option.help, **option.kwargs)
-    parser._has_negative_number_optionals = []  # or -4 would make an option of each negative number
-    parser.add_argument("--version", action="store_true", help="print the version")
+    if arguments:
+        nargs = "*" if arguments.endswith("...") else "?"
+        parser.add_argument(arguments.strip("[].").lower(), nargs=nargs, help=argparse.SUPPRESS)
+    for title, group in option_groups(options + HELP_OPTIONS).items():
+        section = parser.add_argument_group(title)
+        for flags, help, kwargs in group:
+            section.add_argument(*flags.split(), help=help, **kwargs)
+    parser._has_negative_number_optionals = []  # -4 would turn negative numbers into options
     return parser
 
 
-def parse_args(parser: Any, argv: Sequence[str]) -> Any:
-    """Options and files in any order; what follows `--` are files; --no_check is --no-check."""
+def epilog(width: int) -> str:
+    """The commands and the exit codes, below the options of --help."""
+    commands = [
+        (f"  {name} {command.arguments}", command.about.partition(". ")[0].rstrip("."))
+        for name, command in COMMAND_HELP.items()
+    ]
+    codes = [(f"  {code}", meaning) for code, meaning in EXIT_CODES.items()]
+    title = "commands (a file named list is ./list):"
+    lines = [title, *layout(commands, width), "", "exit codes:", *layout(codes, width)]
+    return "\n".join(lines)
+
+
+def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
+    """The parser of a command and its arguments.
+
+    Options and files may be in any order; all that follows `--` are files; --no_check is accepted
+    for --no-check.
+    """
+    parser = build_parser(name)
     cut = list(argv).index("--") if "--" in argv else len(argv)
     dashed = [
         re.sub("^--[^=]+", lambda m: m.group().replace("_", "-"), word) for word in argv[:cut]
@@ -7262,7 +8369,7 @@ def parse_args(parser: Any, argv: Sequence[str]) -> Any:
         if not hasattr(args, "file"):
             parser.error("unexpected FILE")
         args.file += argv[cut + 1 :]
-    return args
+    return parser, args
 
 
 def options_of(args: Any) -> UploadOptions:
@@ -7272,65 +8379,73 @@ def options_of(args: Any) -> UploadOptions:
         for name, value in vars(args).items()
         if name in UploadOptions._fields and value is not None
     }
-    checks = set(values.pop("verify", ()))
+    checks = set(values.pop("verify", ())) or {"auto"}
     if len(checks) > 1:
         raise UsageError("--no-check conflicts with --verify")
-    options = with_environment(
-        UploadOptions(**values, verify=(checks or {"auto"}).pop(), sha256=bool(args.json))
-    )
+    values.update(verify=checks.pop(), sha256=bool(args.json))
+    options = with_environment(UploadOptions(**values))
     if options.insecure:
         print_line(
-            "twat-fs: warning: --insecure: certificates are not verified; the connection can be intercepted"
+            "twat-fs: warning: --insecure: certificates are not verified;"
+            " the connection can be intercepted"
         )
     return options
 
 
 def cmd_upload(argv: Sequence[str]) -> int:
-    about = "Turn files into URLs. The URL goes to stdout, everything else to stderr."
-    parser = build_parser("", about, COMMAND_OPTIONS["upload"], "file", more=EPILOG)
-    args = parse_args(parser, argv)
-    files = args.file or ([] if sys.stdin is None or sys.stdin.isatty() else ["-"])
+    parser, args = parse_args("upload", argv)
+    files = args.file
+    archive = archive_name(args)
+    if archive:
+        files = [archive]
     if not files:
-        parser.error(f"name a FILE, or pipe something in ({program()} --help shows more)")
-    if files.count("-") > 1 or (len(files) > 1 and args.name):
-        parser.error(
-            "standard input can be read only once"
-            if not args.name
-            else "--name requires a single FILE"
-        )
+        if sys.stdin is None or sys.stdin.isatty():
+            return print_examples(parser)
+        files = ["-"]
+    if files.count("-") > 1:
+        parser.error("standard input can be read only once")
     options = options_of(args)
     if len(files) > 1:
+        if args.name:
+            parser.error("--name requires a single FILE")
         meant = suggest_command(files[0])
-        if meant:  # whoever wanted `serve FILE` must not publish it
-            raise UsageError(
-                f"{files[0]}: no such file or directory; nothing was sent",
-                hint=meant,
-            )
+        if meant:  # a mistyped `serve FILE` must not publish the file
+            message = f"{files[0]}: no such file or directory; nothing was uploaded"
+            raise UsageError(message, hint=meant)
         if options.remote_path and not options.remote_path.endswith("/"):
             parser.error("--remote-path must end in / for more than one file")
         options = options._replace(jobs=max(1, UploadOptions().jobs // int(args.jobs or 1)))
-    chain = choose_chain(
-        args.provider or default_names(options), options.fallback, options.settings
-    )
+    names = args.provider or default_names(options)
+    chain = choose_chain(names, options.fallback, options.settings)
     if args.provider == []:
         parser.error("--provider: no host given")
     if sys.stdout is None:
         raise Unreadable("standard output is closed", phase="output")
-    terminal = bool(sys.stderr and sys.stderr.isatty())
-    meter = Meter(sys.stderr, terminal and not (args.quiet or args.no_progress), args.verbose)
+    on_terminal = bool(sys.stderr and sys.stderr.isatty())
+    draws = on_terminal and not (args.quiet or args.no_progress)
+    terminal = Terminal(sys.stderr, draws=draws, verbose=args.verbose, quiet=args.quiet)
     with contextlib.ExitStack() as stack:
-        stack.callback(meter.stop)
+        stack.callback(terminal.stop)
         try:
-            sources = [source_or_error(file, options, chain, stack, meter) for file in files]
+            if archive:
+                sources = [archive_or_error(archive, args, options, stack, terminal)]
+            else:
+                sources = [source_or_error(file, options, chain, stack, terminal) for file in files]
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*files) from None
         uploader = Uploader(options, chain)
         if args.dry_run:
             pairs = zip(files, sources)
-            return combined_exit_code(
-                [dry_run(file, source, uploader, args.json) for file, source in pairs]
-            )
-        return upload_all(files, sources, uploader, args, meter)
+            return combined_exit_code([dry_run(*pair, uploader, args.json) for pair in pairs])
+        return upload_all(files, sources, uploader, args, terminal)
+
+
+def print_examples(parser: Any) -> int:
+    """Print the usage and some commands to type; return the exit code."""
+    parser.print_usage(sys.stderr)
+    rows = [(f"  {program()} {arguments}", meaning) for arguments, meaning in EXAMPLES]
+    print_line("\n".join(layout(rows, terminal_width(sys.stderr))))
+    return 2
 
 
 Found = Union[Source, UploadError]
@@ -7341,14 +8456,15 @@ def source_or_error(
     options: UploadOptions,
     chain: Sequence[Provider],
     stack: contextlib.ExitStack,
-    meter: Meter,
+    terminal: Terminal,
 ) -> Found:
+    progress = FileProgress(terminal)
     try:
         if file != "-":
             return Source.of(file, options.name, options.unique)
         limits = [row.limits.max_size for row in chain]
         limit = None if None in limits else max(filter(None, limits))
-        body = standard_input(limit, meter, stack)
+        body = standard_input(limit, progress, stack)
         if not length(body) and not any(row.limits.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
         name = options.name or ("stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin")
@@ -7356,38 +8472,101 @@ def source_or_error(
     except UploadError as error:
         error.hint = error.hint or suggest_command(file)
         return error
+    finally:
+        progress.hide()
+
+
+def archive_name(args: Any) -> str:
+    """The name of the archive that the arguments ask for, "" for none; raises UsageError."""
+    if args.zip and args.tar:
+        raise UsageError("--zip conflicts with --tar")
+    if not args.zip and not args.tar:
+        if args.exclude:
+            raise UsageError("--exclude requires --zip or --tar")
+        return ""
+    if not args.file or "-" in args.file:
+        raise UsageError("an archive requires files or folders, not standard input")
+    base = base_name(args.file[0]) if len(args.file) == 1 else "archive"
+    return args.name or base + (".tar.gz" if args.tar else ".zip")
+
+
+def archive_or_error(
+    name: str,
+    args: Any,
+    options: UploadOptions,
+    stack: contextlib.ExitStack,
+    terminal: Terminal,
+) -> Found:
+    """The archive of the arguments; a ZIP is read once for its checksums, unless for --dry-run."""
+    progress = FileProgress(terminal)
+    try:
+        name_of_epoch = "SOURCE_DATE_EPOCH"
+        epoch = checked_type(name_of_epoch, options.settings.get(name_of_epoch), None)
+        walker = Walker(args.exclude, args.tar, epoch)
+        members = walker.members(args.file)
+        notes = {"possible secrets": walker.secrets, "skipped (not files)": walker.skipped}
+        for note, names in notes.items():
+            if names and not args.quiet:
+                print_line(f"twat-fs: warning: {note}: {first_names(sorted(names))}")
+        if args.dry_run:
+            write = print_line if args.json else put_line
+            size = sum(length(member.content) for member in members)
+            names = [member.name for member in members if member.content]
+            write(f"{printable(name)}: {len(names)} files, {human(size)}: {first_names(names)}")
+        progress.show(name, "reading files")
+        if args.tar:
+            content = spool_to_file(gzip_blocks(tar_content(members)), stack)
+        else:
+            content = zip_content(members, utc=epoch is not None, checksums=not args.dry_run)
+        return Source(upload_name(name, options.unique), content, length(content), time.time())
+    except UploadError as error:
+        return error
+    finally:
+        progress.hide()
+
+
+def first_names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(printable, names[:5])) + more
 
 
 def suggest_command(word: str) -> str:
-    """A question, if this is no file and looks like a command that was mistyped, or did not come first."""
+    """A hint if `word` is not a file, but like a command: mistyped, or not the first argument."""
     plain = re.fullmatch("[A-Za-z_-]+", word) and not os.path.lexists(word)
     close = difflib.get_close_matches(word, COMMANDS, 1, ALIKE) if plain else []
     return f"did you mean `{program()} {close[0]}`?" if close else ""
 
 
-def standard_input(limit: Optional[int], meter: Meter, stack: contextlib.ExitStack) -> Content:
-    """Standard input as a body that can be sent again: in memory, or in a file that goes with `stack` if it is long."""
+def standard_input(
+    limit: Optional[int], progress: FileProgress, stack: contextlib.ExitStack
+) -> Content:
+    """Return standard input as a body that can be sent again.
+
+    It is kept in memory; if it is long, in a file that is deleted when `stack` is closed.
+    """
     if sys.stdin is None:
         raise Unreadable("standard input is closed")
-    blocks, data = read_stdin(limit, meter), bytearray()
+    blocks, data = read_stdin(limit, progress), bytearray()
     for block in blocks:
         data += block
         if len(data) > IN_MEMORY:
             return spool_to_file(itertools.chain([data], blocks), stack)
-    return (Slice(bytes(data), 0, len(data)),)
+    return (memory_slice(bytes(data)),)
 
 
-def read_stdin(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
-    """Standard input as it arrives, so that Ctrl-C is heard in between; ends at what no host of the chain accepts."""
+def read_stdin(limit: Optional[int], progress: FileProgress) -> Iterator[bytes]:
+    """Yield standard input as it arrives, in short waits between which Ctrl-C is noticed.
+
+    Raises Unsuitable above `limit`, the largest file that any host of the chain accepts.
+    """
     data, size = b"-", 0
     stream: Any = sys.stdin.buffer
+    progress.show("standard input", "0 bytes read")
     while data:
-        meter.spooling(size)
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # it has no descriptor, or is a pipe of Windows
+        # Some streams have no descriptor, and a pipe of Windows cannot be waited for.
+        with contextlib.suppress(OSError, ValueError):
             while not wait_ready([stream], True, False, TICK):
-                meter.draw()
+                continue
         try:
             data = stream.read1(CHUNK)
         except OSError as error:
@@ -7396,8 +8575,8 @@ def read_stdin(limit: Optional[int], meter: Meter) -> Iterator[bytes]:
         if limit is not None and size > limit:
             most = f"{human(limit)} (max size of these hosts)"
             raise Unsuitable(f"standard input is too large: over {most}", phase="file")
+        progress.note = f"{human(size)} read"
         yield data
-    meter.spooled()
 
 
 def spool_to_file(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content:
@@ -7412,7 +8591,7 @@ def spool_to_file(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content
                 if shutil.disk_usage(path).free < RESERVE:
                     raise OSError(errno.ENOSPC, "the disk is nearly full")
     except OSError as error:
-        why = f"standard input could not be stored in {folder}: {local_reason(error)}"
+        why = f"no temporary file in {folder}: {local_reason(error)}"
         raise Unreadable(why, phase="file", hint="set TMPDIR to another folder") from error
     return Source.of(path).body
 
@@ -7423,67 +8602,68 @@ def unlink_quietly(path: str) -> None:
 
 
 def upload_all(
-    files: Sequence[str], sources: Sequence[Found], uploader: Uploader, args: Any, meter: Meter
+    files: Sequence[str],
+    sources: Sequence[Found],
+    uploader: Uploader,
+    args: Any,
+    terminal: Terminal,
 ) -> int:
-    """Uploads the files, prints what becomes of each in their order, and gives the exit code of all."""
+    """Upload the files, print the outcomes in their order, and return the exit code of all."""
     options = uploader.options
-    # who shows nothing need not be told
-    watched = meter if meter.draws or meter.verbose else WarningsOnly(meter, args.quiet)
-    for row in uploader.ordered() if meter.verbose else ():
+    progresses = [FileProgress(terminal) for _ in files]
+    for row in uploader.chain if terminal.verbose else ():
         if row.use == "default" and uploader.health.note(row.id):
-            meter.log(f"{row.id}: {uploader.health.note(row.id)}")
+            terminal.log(f"{row.id}: {uploader.health.note(row.id)}")
 
-    def job(file: str, source: Found) -> Callable[[], Outcome]:
-        return lambda: upload_one(file, source, uploader, watched)
-
-    def tell(index: int) -> None:
+    def report(index: int) -> None:
         outcome = early.pop(index)
         codes[index] = outcome.code()
-        print_outcome(outcome, meter, args)
+        print_outcome(outcome, terminal, args)
         if outcome.result and not args.quiet:
             twin = urls.setdefault(outcome.result.url, outcome.file)
             if twin != outcome.file:
-                meter.print_above(
-                    f"twat-fs: {printable(outcome.file)}: same URL as {printable(twin)}"
-                )
+                same = f"same URL as {printable(twin)}"
+                terminal.print(f"twat-fs: {printable(outcome.file)}: {same}")
 
-    early: dict[int, Outcome] = {}  # before their turn
+    early: dict[int, Outcome] = {}  # of files whose predecessors have no outcome yet
     codes: dict[int, int] = {}
     urls: dict[str, str] = {}
+    jobs = [
+        functools.partial(upload_one, file, source, uploader, progress)
+        for file, source, progress in zip(files, sources, progresses)
+    ]
     try:
-        for index, outcome in parallel(
-            [job(*pair) for pair in zip(files, sources)], int(args.jobs or 1)
-        ):
+        for index, outcome in parallel(jobs, int(args.jobs or 1)):
             early[index] = outcome
             while len(codes) in early and not (options.fragile and any(codes.values())):
-                tell(len(codes))
+                report(len(codes))
             if options.fragile and any(codes.values()):
                 break
     except KeyboardInterrupt:
-        meter.stop()
+        terminal.stop()
         print_line(line_start(), end="")
         names = [
             file
-            for index, (file, source) in enumerate(zip(files, sources))
-            if index not in {*codes, *early} and id(source) not in meter.links
+            for index, file in enumerate(files)
+            if index not in {*codes, *early} and not progresses[index].links
         ]
         raise KeyboardInterrupt(*names) from None
-    finally:  # also on Ctrl-C: what has been made public is told
-        for index, source in enumerate(sources):
+    finally:  # also on Ctrl-C: links that are public already are printed
+        for index, progress in enumerate(progresses):
             error = NotVerified("stopped before the link was verified", phase="proof")
-            error.unverified = tuple(meter.links.get(id(source), ()))
+            error.unverified = tuple(progress.links)
             if error.unverified and index not in codes:
-                early.setdefault(index, Outcome(files[index], None, None, error, 0.0))
+                early.setdefault(index, Outcome(files[index], error=error))
         for index in sorted(early):
-            with contextlib.suppress(Unreadable):  # then it stands on stderr
-                tell(index)
+            with contextlib.suppress(Unreadable):  # then the URL is on stderr
+                report(index)
     return combined_exit_code(list(codes.values()))
 
 
 def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:
     begun = time.monotonic()
     if isinstance(source, UploadError):
-        return Outcome(file, None, None, source, 0.0)
+        return Outcome(file, error=source)
     try:
         result = uploader.upload(source, progress)
         return Outcome(file, source.size, result, None, result.seconds)
@@ -7491,15 +8671,18 @@ def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress)
         return Outcome(file, source.size, None, error, time.monotonic() - begun)
 
 
-def print_outcome(outcome: Outcome, meter: Meter, args: Any) -> None:
-    """The URL (or a JSON object) to stdout, a failure to stderr; a URL that cannot be written is not lost either."""
+def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
+    """Print the URL (or a JSON object) on stdout, a failure on stderr.
+
+    A URL that cannot be written to stdout goes to stderr.
+    """
     result = outcome.result
     if outcome.error:
         for line in failure_lines(outcome):
-            meter.print_above(line)
+            terminal.print(line)
     ended: Any = result or outcome.error
     for link in ended.unverified:
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
+        terminal.print(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
     if result and result.verified == "none" and not args.quiet and not args.verify:
         paged = any(row.id == result.provider and not row.serves_file for row in PROVIDERS)
         why = (
@@ -7507,23 +8690,25 @@ def print_outcome(outcome: Outcome, meter: Meter, args: Any) -> None:
             if paged
             else "verifying would use up the download"
         )
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
+        terminal.print(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
     elif result and args.verbose:
         expiry = f"expires {result.expires}" if result.expires else "expiry unknown"
-        delete = (
-            f"; delete with: curl -X DELETE {shlex.quote(result.delete)}" if result.delete else ""
-        )
-        meter.print_above(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
+        delete = ""
+        if result.delete:
+            delete = f"; delete with: curl -X DELETE {shlex.quote(result.delete)}"
+        elif result.delete_page:
+            delete = f"; to delete it, open {result.delete_page}"
+        terminal.print(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
     line = json_line(outcome) if args.json else result.url if result else ""
     if not line:
         return
     try:
-        with meter.lock:
-            meter.clear()
+        with terminal.lock:
+            terminal.clear()
             put_line(line)
     except OSError as error:
         if result:
-            meter.print_above(f"twat-fs: {printable(outcome.file)}: {result.url}")
+            terminal.print(f"twat-fs: {printable(outcome.file)}: {result.url}")
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
 
 
@@ -7542,50 +8727,39 @@ def combined_exit_code(codes: Sequence[int]) -> int:
 
 
 def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
-    options, chain = uploader.options, uploader.ordered()
+    """Print which hosts would be tried for a file, and why the others would not."""
+    options = uploader.options
+    report: dict[str, Any] = {"file": valid_unicode(file), "size": None, "hosts": [], "skipped": []}
     if isinstance(source, UploadError):
         if as_json:
-            put_line(
-                json.dumps(
-                    {
-                        "file": valid_unicode(file),
-                        "size": None,
-                        "hosts": [],
-                        "out": {},
-                        "error": printable(str(source), 400),
-                    }
-                )
-            )
-        return print_failure(Outcome(file, None, None, source, 0.0))
-    verdicts = [(row.id, objection(row, source, options)) for row in chain]
-    fits = [name for name, against in verdicts if not against]
-    lives = [
-        f" ({duration(choose_lifetime(retention_for(row, options), source.size, options))})"
-        for row in chain
-        if row.id in fits
-    ]
+            put_line(json.dumps({**report, "error": printable(str(source), 400)}))
+        return print_failure(Outcome(file, error=source))
+    report["size"] = source.size
+    names: list[str] = []
+    notes: list[str] = []
+    skipped: dict[str, list[str]] = {}
+    for row in uploader.ordered(source.size):
+        error = objection(row, source, options)
+        if error:
+            report["skipped"].append({"host": row.id, "reason": str(error)})
+            skipped.setdefault(f"{error}   {error.hint}".rstrip(), []).append(row.id)
+            continue
+        report["hosts"].append(row.id)
+        name = row.id
+        if options.expire or options.keep:
+            ttl = choose_lifetime(retention_for(row, options), source.size, options)
+            name += f" ({duration(ttl)})"
+        names.append(name)
+        if row.use == "default" and uploader.health.note(row.id):
+            notes.append(f"  {row.id:<16} {uploader.health.note(row.id)}")
     if as_json:
-        reasons = {name: str(against) for name, against in verdicts if against}
-        put_line(
-            json.dumps(
-                {"file": valid_unicode(file), "size": source.size, "hosts": fits, "out": reasons}
-            )
-        )
+        put_line(json.dumps(report))
     else:
-        hosts = map(str.__add__, fits, lives) if options.expire or options.keep else fits
-        put_line(
-            f"{printable(file)}  {human(source.size)}  would try: {', '.join(hosts) or 'no suitable host'}"
-        )
-        for row in chain:
-            note = uploader.health.note(row.id) if row.use == "default" and row.id in fits else ""
-            if note:
-                put_line(f"  {row.id:<16} {note}")
-        for name, against in verdicts:
-            if against:
-                put_line(
-                    f"  not {name:<12} {against}" + (f"   {against.hint}" if against.hint else "")
-                )
-    return 0 if fits else 5
+        verdict = f"would try: {', '.join(names)}" if names else "no suitable host"
+        reasons = [f"  not {', '.join(hosts)}: {reason}" for reason, hosts in skipped.items()]
+        head = f"{printable(file)}  {human(source.size)}  {verdict}"
+        put_line("\n".join((head, *notes, *reasons)))
+    return 0 if names else 5
 
 
 def print_failure(outcome: Outcome) -> int:
@@ -7594,88 +8768,167 @@ def print_failure(outcome: Outcome) -> int:
     return outcome.code()
 
 
-def put_table(rows: Sequence[Sequence[str]], command: str) -> None:
-    """On a terminal each row is one line: what does not fit is cut, and stands whole in a pipe or in --json."""
-    room = terminal_width(sys.stdout) if sys.stdout and sys.stdout.isatty() else sys.maxsize
-    lines = align_columns(rows)
-    put_line("\n".join(truncate(line, room) for line in lines))
-    if any(display_width(line) > room for line in lines):
-        print_line(f"`{program()} {command} HOST` shows all of a row")
+def put_table(rows: Sequence[Sequence[str]]) -> None:
+    put_line("\n".join(layout(rows, terminal_width(sys.stdout, sys.maxsize))))
+
+
+def put_host_table(hosts: Iterable[Provider], *rows: Sequence[str]) -> None:
+    """Print a header, and a row for each host below the heading of its group."""
+    first, *texts = layout(rows, terminal_width(sys.stdout, sys.maxsize))
+    put_line(first)
+    for use, title in HOST_GROUPS.items():
+        put_line(f"\n{title}")
+        for row, text in zip(hosts, texts):
+            if row.use == use:
+                put_line(text)
 
 
 def cmd_list(argv: Sequence[str]) -> int:
-    parser = build_parser(
-        "list", "Show the hosts and what is known about them.", LIST_OPTIONS, "host", many=False
-    )
-    args = parse_args(parser, argv)
+    _, args = parse_args("list", argv)
     if args.online:
         return cmd_status(argv)
-    hosts = [find_provider(args.host)] if args.host else PROVIDERS
-    rows = provider_table(hosts)
+    hosts = [find_provider(name) for name in args.host] or all_hosts()
+    header, *rows = provider_table(hosts)
     if args.json:
         put_line(json.dumps([host_json(row) for row in hosts], indent=1))
     elif args.host:
-        put_line("\n".join(f"{name:<8}  {value}" for name, value in zip(*rows)))
+        for index, row in enumerate(rows):
+            if index:
+                put_line("")
+            put_table([*zip(header, row)])
     else:
-        put_table(rows, "list")
+        # The host without its domain and use; the date is for `list HOST`.
+        put_host_table(hosts, *((row[0], *row[3:6]) for row in (header, *rows)))
     return 0
 
 
 def cmd_status(argv: Sequence[str]) -> int:
-    """0 if the host (without a name: any host) is ready."""
-    parser = build_parser(
-        "status",
-        "Show whether hosts are set up; with --online, whether they work.",
-        COMMAND_OPTIONS["status"],
-        "host",
-        many=False,
-    )
-    args = parse_args(parser, argv)
+    """Print the state of one host, or of all; 0 if it (any of them) can be used."""
+    _, args = parse_args("status", argv)
     options = options_of(args)
-    rows = [find_provider(args.host)] if args.host else PROVIDERS
-    infos = (
-        {rows[0].id: setup_provider(args.host, args.online, options)}
-        if args.host
-        else setup_providers(args.online, options)
-    )
-    show_status(infos, args.json)
-    good = any(info.success for info in infos.values())
-    asked = args.online and any(not setup_problem(row, options.settings) for row in rows)
-    return 0 if good else 1 if asked else 5
+    if args.host:
+        hosts: Sequence[Provider] = [find_provider(args.host)]
+        infos = [setup_provider(args.host, args.online, options)]
+    else:
+        hosts, infos = all_hosts(), [*setup_providers(args.online, options).values()]
+    tried = [info for info in infos if info.status in ("works", "failed")]
+    no_network = len(tried) > 1 and all(info.explanation.startswith("dns: ") for info in tried)
+    rows: list[tuple[str, str, str]] = []
+    for host, info in zip(hosts, infos):
+        reason = "" if info.explanation == info.status else info.explanation
+        if args.json:
+            put_line(json.dumps({**host_json(host), **info._asdict(), "reason": reason}))
+        timing = "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
+        if no_network and info in tried:
+            reason = ""
+        details = "; ".join(filter(None, (reason, timing, info.help_info)))
+        rows.append((host.id, info.status, details))
+    if args.host and not args.json:
+        put_table(rows)
+    elif not args.json:
+        put_host_table(hosts, ("host", "status", "details"), *rows)
+    if no_network:
+        failures = [Unreachable("", phase="dns")] * len(tried)
+        print_failure(Outcome(error=AllProvidersFailed(failures)))
+    if any(info.success for info in tried or infos):
+        return 0
+    return 1 if tried else 5
 
 
-def show_status(infos: Mapping[str, ProviderInfo], as_json: bool) -> None:
-    if as_json:
-        for name, info in infos.items():
-            put_line(json.dumps({"provider": name, **info._asdict()}))
-        return
-    ready = {True: "ready", False: "not ready"}
-    labels = {
-        name: "" if info.explanation == "ready" else info.explanation
-        for name, info in infos.items()
-    }
-    rows = [
-        (name, ready[info.success], labels[name], timing_text(info), info.help_info)
-        for name, info in infos.items()
+def cmd_hosts(argv: Sequence[str]) -> int:
+    """Without arguments as `list`."""
+    _, args = parse_args("hosts", argv)
+    if not args.action:
+        return cmd_list(argv)
+    action = HOST_ACTIONS.get(args.action[0])
+    if action and len(args.action) == 2:
+        return action(args.action[1], args, environment()[0])
+    raise UsageError("expected add FILE, remove NAME or export HOST")
+
+
+def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
+    content = sys.stdin.buffer.read(MAX_SXCU + 1) if file == "-" else read_sxcu(file)
+    uploader = parse_sxcu(content)
+    stem = uploader.title or uploader.host if file == "-" else os.path.basename(file)
+    stem = re.sub(r"\.sxcu$", "", stem.lower())
+    name = args.name or re.sub("[^a-z0-9._-]+", "-", stem).strip("-._")[:64]
+    path = host_path(name, settings)
+    if any(name in (row.id, row.domain) for row in PROVIDERS) or name in DEAD:
+        raise UsageError(f"{name} is the name of a known host", hint="use --name NAME")
+    if os.path.lexists(path):
+        raise UsageError(f"{name} exists", hint=f"run `{program()} hosts remove {name}` first")
+    allowed = args.allow_env or []
+    if not all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", variable) for variable in allowed):
+        raise UsageError("--allow-env: expected the name of a variable")
+    put_table([*describe_uploader(name, uploader)])
+    if not args.yes and sys.stdin and sys.stdin.isatty():
+        print_line(f"add {name}? [y/N] ", end="")
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 1
+    if allowed:
+        replace_file(f"{path[:-5]}.env", "\n".join(allowed).encode())
+    replace_file(path, content)
+    return 0
+
+
+def describe_uploader(name: str, uploader: CustomUploader) -> Iterator[tuple[str, str]]:
+    """The facts to see before a file is trusted, without a value of it."""
+    yield "host", name
+    yield "uploads to", f"{uploader.method} {uploader.host}"
+    for field in ("Headers", "Parameters", "Arguments"):
+        yield field.lower(), ", ".join(map(printable, uploader.texts_of(field))) or "none"
+    link = uploader.texts["URL"][:1]
+    fixed = re.match("https?://[^/]+/", str(*link)) if link else None
+    yield "link", f"at {printable(fixed[0])}" if fixed else "from the response"
+    yield "variables", ", ".join(uploader.variables) or "none"
+    keys = [
+        printable(field)
+        for field, text in uploader.texts.items()
+        if re.search(r" .*(auth|token|key|secret|pass|cookie|hash)", field, re.I)
+        and any(isinstance(piece, str) and piece.strip() for piece in text)
+        and not any(isinstance(piece, Call) and not piece.name for piece in text)
     ]
-    if len(rows) == 1:  # who asks about one host wants all of it
-        put_line("  ".join(filter(None, rows[0][:4])) + (f"\n  {rows[0][4]}" if rows[0][4] else ""))
-    else:  # a column of reasons would be as wide as the longest, and push all remarks off the terminal
-        put_table(
-            [(*row[:2], row[3], "  ".join(filter(None, (row[2], row[4])))) for row in rows],
-            "status",
-        )
+    if keys:
+        yield "warning", f"the file brings its own key ({', '.join(keys)})"
+    if uploader.problem:
+        yield "warning", uploader.problem
 
 
-def timing_text(info: ProviderInfo) -> str:
-    return "  ".join(f"{phase} {seconds:.2f} s" for phase, seconds in info.timing.items())
+def host_path(name: str, settings: Mapping[str, str]) -> str:
+    if not re.fullmatch(HOST_NAME, name):
+        raise UsageError("invalid name (use up to 64 of a-z 0-9 . _ -)", hint="use --name NAME")
+    return os.path.join(hosts_folder(settings), f"{name}.sxcu")
+
+
+def hosts_remove(name: str, args: Any, settings: Mapping[str, str]) -> int:
+    path = host_path(name, settings)
+    if not os.path.lexists(path):
+        raise UsageError(f"host not found: {name}", hint=f"run `{program()} hosts` to see them")
+    unlink_quietly(path)
+    unlink_quietly(f"{path[:-5]}.env")
+    return 0
+
+
+def hosts_export(name: str, args: Any, settings: Mapping[str, str]) -> int:
+    put_line(json.dumps(sxcu_of(find_provider(name)), indent=2))
+    return 0
+
+
+HOST_ACTIONS: Mapping[str, Callable[[str, Any, Mapping[str, str]], int]] = {
+    "add": hosts_add,
+    "remove": hosts_remove,
+    "export": hosts_export,
+}
+
+
+def cmd_regex(argv: Sequence[str]) -> int:
+    """The child of regex_function in the frozen program, which cannot run Python code."""
+    exec(REGEX_CHILD)
+    return 0
 
 
 def cmd_serve(argv: Sequence[str]) -> int:
-    parser = build_parser(
-        "serve", "Serve FILEs from this machine, or receive uploads.", SERVE_OPTIONS, "file"
-    )
-    args = parse_args(parser, argv)
+    parser, args = parse_args("serve", argv)
     taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
     if args.file and taking:
         parser.error(f"--{taking[0].replace('_', '-')} cannot be used with FILE")
@@ -7684,44 +8937,41 @@ def cmd_serve(argv: Sequence[str]) -> int:
     if args.url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", args.url):
         parser.error("--url: invalid URL (expected https://HOST/drop/)")
     bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
-    if not args.file:  # the words of a command line can be read by all users of a machine
+    if not args.file:  # an argument of a command can be seen by all users of a machine
         args.token = args.token or environment()[0].get("TWAT_FS_SERVE_TOKEN", "")
         if not args.token and not is_loopback(bind):
             parser.error(
                 "--token (or TWAT_FS_SERVE_TOKEN) is required unless --bind is a loopback address"
             )
+    strict = args.port is not None
+    port = int(args.port) if strict else 8080
+    url = base_url(args.url) if args.url else ""
+    fields = {"token": args.token, "url": url, "quiet": args.quiet}
     with contextlib.ExitStack() as stack:
         store = open_store(args, stack)
         stack.callback(store.close)
-        port = 8080 if args.port is None else int(args.port)
-        strict, url = args.port is not None, args.url and base_url(args.url)
-        server = stack.enter_context(
-            start_server(
-                store, bind, port, strict, token=args.token, url=url or "", quiet=args.quiet
-            )
-        )
+        server = stack.enter_context(start_server(store, bind, port, strict, **fields))
         if url:
             print_line(f"twat-fs: listening on {address_of(server)}/")
         announce(store, url or address_of(server), args.token)
         try:
             server.serve_forever(0.2)
-        except KeyboardInterrupt:  # the usual end
+        except KeyboardInterrupt:
             print_line(line_start() + "twat-fs: stopped")
     return 130
 
 
 def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
+    """The store of the named files, or a folder for uploads."""
+    if "-" in args.file:
+        message = "serve: standard input not supported; write it to a file first"
+        raise UsageError(message, phase="serve")
     if args.file:
-        if "-" in args.file:
-            raise UsageError(
-                "serve: standard input not supported; write it to a file first", phase="serve"
-            )
         try:
             files = [StoredFile(os.path.realpath(file), Source.of(file).name) for file in args.file]
-        except Unreadable as error:  # its own way out would make public what is to stay here
-            error.hint = (
-                error.hint and "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
-            )
+        except Unreadable as error:  # its own hint would upload the file to a public host
+            if error.hint:
+                error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
             raise
         store = Store()
         store.files = {random_name(): stored for stored in files}
@@ -7735,126 +8985,132 @@ def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
 
 
 def announce(store: Store, address: str, token: str) -> None:
-    if store.folder:
-        user, base = ("-u :TOKEN ", address.replace("//", "//:TOKEN@")) if token else ("", address)
-        print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
-        print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")
+    """Print the URLs of the files, or how to upload."""
+    for file_token, stored in store.files.items():
+        put_line(f"{address}/{file_token}/{quote_segment(stored.name)}")
+    if not store.folder:
+        print_line("twat-fs: serving until Ctrl-C")
         return
-    for token, stored in store.files.items():
-        put_line(f"{address}/{token}/{quote_segment(stored.name)}")
-    print_line("twat-fs: serving until Ctrl-C")
+    user, base = "", address
+    if token:
+        user, base = "-u :TOKEN ", address.replace("//", "//:TOKEN@")
+    print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
+    print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")
 
 
 def cmd_version(argv: Sequence[str]) -> int:
     if argv:
-        parse_args(build_parser("version", "Print the version.", ()), argv)
+        parse_args("version", argv)
     put_line(version_line())
     return 0
 
 
 def version_line() -> str:
-    """In a checkout, where no build has written the version into this file, with what git says of the tree."""
+    """The version; in a checkout, into which no build has written one, with `git describe`."""
     folder = os.path.dirname(os.path.abspath(__file__))
     git_dir = os.path.join(folder, ".git")
+    marks = (git_dir, os.path.join(folder, "tools", "version.py"))
     description = ""
-    if __version__ == "0+unknown" and all(
-        map(os.path.exists, (git_dir, os.path.join(folder, "tools", "version.py")))
-    ):
-        git = [
-            "git",
-            "--git-dir",
-            git_dir,
-            "--work-tree",
-            folder,
-            "describe",
-            "--tags",
-            "--always",
-            "--dirty",
-        ]
-        with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no answer
-            description = subprocess.run(
-                git, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
-            ).stdout.strip()
-    return f"twat-fs {__version__}" + f" (git {printable(description)})" * bool(description)
+    if __version__ == "0+unknown" and all(map(os.path.exists, marks)):
+        git = ["git", "--git-dir", git_dir, "--work-tree", folder]
+        git += "describe --tags --always --dirty".split()
+        null = subprocess.DEVNULL
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no response
+            output = subprocess.check_output(git, stdin=null, stderr=null, text=True, timeout=5)
+            description = output.strip()
+    suffix = f" (git {printable(description)})" if description else ""
+    return f"twat-fs {__version__}{suffix}"
 
 
-COMPLETION = """_twat_fs() {
-    local word=${COMP_WORDS[COMP_CWORD]} choice= front=
-    case ${COMP_WORDS[1]} in
-@OPTIONS@
-    esac
-    [[ $word == -* ]] || choice=
-    [[ $COMP_CWORD == 1 && $word != -* ]] && choice="@COMMANDS@"
-    case ${COMP_WORDS[COMP_CWORD-1]} in
-        -p|--provider|list|status) [[ $word == -* ]] || { choice="@HOSTS@"; front=${word%"${word##*,}"}; } ;;
-        completion) choice="bash fish zsh" ;;
-    esac
-    COMPREPLY=($(compgen -P "$front" -W "$choice" -- "${word##*,}"))
+# Each script runs the program of the command line: `twat-fs completion -- ARGUMENTS`.
+COMPLETION = {
+    "bash": r"""_twat_fs() {
+    local IFS=$'\r\n'
+    COMPREPLY=($("${COMP_WORDS[0]/#\~/$HOME}" completion -- "${COMP_WORDS[@]:1:COMP_CWORD}" \
+        2>/dev/null | cut -f1))
 }
-complete -o default -F _twat_fs twat-fs file2url"""
-COMPLETION_FISH = """function __twat_fs_is
-    set -l command (commandline -opc)[2]
-    contains -- "$command" @COMMANDS@; or set command upload
-    contains -- $command $argv
+complete -o default -F _twat_fs twat-fs file2url twat_fs.py""",
+    "fish": r"""function __twat_fs
+    set -l words (commandline -opc) (commandline -ct)
+    type -q $words[1]; or return
+    set -l start 1
+    string match -q 'python*' -- $words[1]; and set start 2
+    set -l found ($words[1..$start] completion -- $words[(math $start + 1)..-1] 2>/dev/null)
+    string join \n -- $found
+    test (count $found) -gt 0 -a (count $words) -gt (math $start + 1)
+    or __fish_complete_path $words[-1]
 end
-complete -c file2url -w twat-fs
-complete -c twat-fs -n 'test (count (commandline -opc)) = 1' -a '@COMMANDS@'
-complete -c twat-fs -n '__twat_fs_is list status' -f -a '@HOSTS@'
-complete -c twat-fs -n '__twat_fs_is completion' -f -a 'bash fish zsh'
-@OPTIONS@"""
+complete -c file2url -c twat-fs -c twat_fs.py -f -a '(__twat_fs)'
+complete -c python -c python3 -n 'string match -q "*twat_fs.py" -- (commandline -opc)[2]' \
+    -f -a '(__twat_fs)'""",
+    "zsh": r"""_twat_fs() {
+    local -a found before=("${(@)words[2,CURRENT-1]}")
+    found=(${(f)"$(${~words[1]} completion -- "$before[@]" "$PREFIX" 2>/dev/null)"})
+    found=(${${found//:/\\:}/$'\t'/:})
+    _describe twat-fs found || _files
+}
+(( $+functions[compdef] )) || { autoload -U compinit && compinit }
+compdef _twat_fs twat-fs file2url twat_fs.py""",
+}
 
 
-def completion_lines(command: str, options: Sequence[Option], fish: bool) -> Iterator[str]:
-    if not fish:  # bash asks for the others first
-        flags = " ".join([*(option.flags for option in options), "--help --version"])
-        yield f'        {"*" if command == "upload" else command}) choice="{flags}" ;;'
-    value = {"FILE": " -r", "FOLDER": " -r", "A,B": " -x -a '(__fish_append , @HOSTS@)'", None: ""}
-    for option in options if fish else ():
-        names = " ".join(
-            f"-{'s' if len(flag) == 2 else 'l'} {flag.lstrip('-')}" for flag in option.flags.split()
-        )
-        takes = value.get(option.kwargs.get("metavar"), " -x")
-        yield f"complete -c twat-fs -n '__twat_fs_is {command}' {names}{takes} -d \"{option.help}\""
+def candidates(argv: Sequence[str]) -> Iterator[str]:
+    """Yield the completions of the last argument; none where the shell completes paths.
+
+    An option is followed by a tab and its description.
+    """
+    *before, word = argv or [""]
+    command = before[0] if before and before[0] in COMMAND_OPTIONS else "upload"
+    flags = {flag: option for option in COMMAND_OPTIONS[command] for flag in option.flags.split()}
+    value = flags[before[-1]].kwargs if before and before[-1] in flags else {}
+    hosts = [row.id for row in all_hosts()]
+    choices: Iterable[str] = ()
+    prefix = ""
+    if value.get("metavar") == "A,B":
+        prefix = word[: word.rfind(",") + 1]
+        choices = hosts
+    elif "metavar" in value or "choices" in value:
+        choices = value.get("choices", ())
+    elif word.startswith("-"):
+        choices = [*flags, "--help", "--version"]
+    elif not before or command == "help":
+        choices = COMMAND_OPTIONS
+    elif command in ("list", "status"):
+        choices = hosts
+    elif command == "completion":
+        choices = COMPLETION
+    elif command == "hosts" and len(before) == 1:
+        choices = HOST_ACTIONS
+    for choice in choices:
+        if choice.startswith(word[len(prefix) :]):
+            description = f"\t{flags[choice].help}" if choice in flags else ""
+            yield prefix + choice + description
 
 
 def cmd_completion(argv: Sequence[str]) -> int:
-    args = parse_args(
-        build_parser(
-            "completion",
-            "Print a completion script for bash, fish or zsh.",
-            (),
-            "shell",
-            many=False,
-        ),
-        argv,
-    )
-    if args.shell not in ("bash", "fish", "zsh"):
+    """Print a completion script; after `--`, the candidates for these arguments."""
+    if argv[:1] == ["--"]:
+        for candidate in candidates(argv[1:]):
+            put_line(candidate)
+        return 0
+    shell = parse_args("completion", argv)[1].shell
+    if shell not in COMPLETION:
         raise UsageError("expected a shell: bash, fish or zsh")
-    fish = args.shell == "fish"
-    lines = "\n".join(
-        line
-        for name, options in COMMAND_OPTIONS.items()
-        for line in completion_lines(name, options, fish)
-    )
-    substitutions = {
-        "@OPTIONS@": lines,
-        "@COMMANDS@": " ".join(COMMAND_OPTIONS),
-        "@HOSTS@": " ".join(row.id for row in PROVIDERS),
-    }
-    text = functools.reduce(
-        lambda text, word: text.replace(*word),
-        substitutions.items(),
-        COMPLETION_FISH if fish else COMPLETION,
-    )
-    ready = (
-        "autoload -U compinit bashcompinit; (( $+functions[compdef] )) || compinit; bashcompinit\n"
-    )
-    put_line(ready * (args.shell == "zsh") + text)
+    put_line(COMPLETION[shell])
     return 0
 
 
+def cmd_help(argv: Sequence[str]) -> int:
+    """`help COMMAND` is `COMMAND --help`."""
+    _, args = parse_args("help", argv)
+    name = args.command or "upload"
+    if name not in COMMAND_HELP:
+        raise UsageError(f"unknown command {printable(name)!r}", hint=suggest_command(name))
+    return COMMANDS[name](["--help"])
+
+
 def cmd_upload_provider(argv: Sequence[str]) -> int:
-    """The spelling of earlier versions: upload_provider status|list."""
+    """Run `upload_provider status|list`, as in earlier versions."""
     command = {"status": cmd_status, "list": cmd_list}.get(argv[0] if argv else "")
     if not command:
         raise UsageError("expected status or list after upload_provider")
@@ -7862,15 +9118,24 @@ def cmd_upload_provider(argv: Sequence[str]) -> int:
 
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
-    "upload": cmd_upload, "list": cmd_list, "status": cmd_status, "serve": cmd_serve, "version": cmd_version,
+    "upload": cmd_upload,
+    "list": cmd_list,
+    "status": cmd_status,
+    "serve": cmd_serve,
+    "hosts": cmd_hosts,
+    REGEX_COMMAND: cmd_regex,
+    "version": cmd_version,
     "completion": cmd_completion,
-    "--version": cmd_version, "help": lambda argv: cmd_upload(["--help"]),
-    "upload_provider": cmd_upload_provider, "upload-provider": cmd_upload_provider,
-}  # fmt: skip
+    "help": cmd_help,
+    "-V": cmd_version,
+    "--version": cmd_version,
+    "upload_provider": cmd_upload_provider,
+    "upload-provider": cmd_upload_provider,
+}
 
 
 def console_main() -> int:
-    """The entry point of the command; for Python programs there is `main`.
+    """The entry point of the command; Python programs call `main`.
 
     After Ctrl-C the process ends by that signal: bash ends a loop only if its child died of it.
     """
@@ -7883,16 +9148,19 @@ def console_main() -> int:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """The program; returns the exit code.  It raises nothing, but SystemExit for `twat`, which drops what we return."""
-    if argv is None and sys.argv[0] == "twat.fs":  # so twat 2.7 calls a plugin, and ends with 0
+    """Run the program; return its exit code.
+
+    Raises nothing, except SystemExit as a plugin of `twat`, which ignores the returned code.
+    """
+    if argv is None and sys.argv[0] == "twat.fs":  # set by twat 2.7, which would exit with 0
         raise SystemExit(console_main())
     return run(list(sys.argv[1:] if argv is None else argv))
 
 
 def install_signal_handlers() -> None:
-    """The first signal ends the program, which tidies up; the others do not disturb that.
+    """Let the first signal end the program, and ignore the others, so that it can clean up.
 
-    The frozen program receives each Ctrl-C twice: from the terminal, and from its parent, the boot loader.
+    A frozen program receives each Ctrl-C twice: from the terminal, and from its boot loader.
     """
     received: list[int] = []
 
@@ -7902,7 +9170,7 @@ def install_signal_handlers() -> None:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     def repeat(lost: Any) -> None:
-        """Python drops what is raised in a destructor or in the callback of an import: signal again, outside of it."""
+        """Send the signal again if Python dropped the exception, as in a destructor or import."""
         if received and lost.exc_type in (KeyboardInterrupt, SystemExit):
             threading.Timer(0.01, os.kill, (os.getpid(), received.pop())).start()
         else:
@@ -7912,19 +9180,19 @@ def install_signal_handlers() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            with contextlib.suppress(ValueError):  # a plugin in a thread
+            with contextlib.suppress(ValueError):  # a plugin that runs in a thread
                 signal.signal(number, end)
 
 
 def run(argv: Sequence[str]) -> int:
-    """The exit code of a command line; whatever goes wrong is told."""
+    """Run a command line, and print its errors; return the exit code."""
     command = COMMANDS.get(argv[0]) if argv else None
     try:
         return command(argv[1:]) if command else cmd_upload(argv)
     except SystemExit as end:  # argparse: --help is 0, a wrong command line 2
         return int(end.code or 0)
     except UploadError as error:
-        return print_failure(Outcome("", None, None, error, 0.0))
+        return print_failure(Outcome(error=error))
     except KeyboardInterrupt as stop:  # its arguments are the files that were not uploaded
         names = printable(", ".join(stop.args), 400)
         print_line(f"{line_start()}twat-fs: interrupted" + f"; not uploaded: {names}" * bool(names))
@@ -7932,9 +9200,8 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0
     except OSError as error:
-        return print_failure(
-            Outcome("", None, None, Unreadable(f"standard output: {local_reason(error)}"), 0.0)
-        )
+        failure = Unreadable(f"standard output: {local_reason(error)}")
+        return print_failure(Outcome(error=failure))
     finally:
         for stream in (sys.stdout, sys.stderr):
             print_line("", stream, end="")

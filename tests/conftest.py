@@ -15,12 +15,15 @@ sys.path.insert(0, str(HERE))
 
 from internet.box import Box  # noqa: E402  (the path must be known first)
 from needs import need, summary  # noqa: E402
-from servers.s3 import s3, s3_pool  # noqa: E402, F401  (fixtures; no server starts before a test wants it)
+
+# Fixtures; a server starts when a test first needs it.
+from servers.s3 import s3, s3_pool  # noqa: E402, F401
 
 PROGRAM = HERE.parent / "twat_fs.py"
 OURS = ("AWS_", "DROPBOX_", "TWAT_FS_")
 NAMES = set(
-    "SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE REQUESTS_CA_BUNDLE FAL_KEY FAL_KEY_ID FAL_KEY_SECRET CATBOX_USERHASH"
+    "SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE REQUESTS_CA_BUNDLE"
+    " FAL_KEY FAL_KEY_ID FAL_KEY_SECRET CATBOX_USERHASH"
     " LITTERBOX_DEFAULT_EXPIRATION PIXELDRAIN_KEY NO_COLOR".split()
 )
 KEPT = (
@@ -84,7 +87,7 @@ def one_box(tmp_path_factory):
 
 @pytest.fixture
 def box(one_box):
-    """A fresh internet; at the end nothing may have been complained about, unless the test cleared it."""
+    """A fresh internet; complaints that the test has not cleared are a failure at the end."""
     one_box.reset()
     yield one_box
     complaints = list(one_box.complaints)
@@ -101,15 +104,15 @@ def online_box(box, clean_env):
 
 
 def environment(box, extra) -> dict:
-    """What a child sees: little, the box, and the test's own wishes (None takes a variable away)."""
+    """The environment of a child: some variables, the box, and `changes` (None unsets one)."""
     base = {name: os.environ[name] for name in KEPT if name in os.environ}
     merged = {**base, "PYTHONUTF8": "1", **box.env(), **(extra or {})}
     return {name: str(value) for name, value in merged.items() if value is not None}
 
 
-def lines(said: str) -> str:
-    """What a program says, with the ends of lines that it meant: on Windows they become two characters on the way."""
-    return said.replace("\r\n", "\n") if os.name == "nt" else said
+def lines(text: str) -> str:
+    """The output with the line ends that the program meant: Windows writes two characters."""
+    return text.replace("\r\n", "\n") if os.name == "nt" else text
 
 
 def command(args) -> list:
@@ -118,19 +121,19 @@ def command(args) -> list:
 
 @pytest.fixture
 def program(box, tmp_path):
-    """Run the program to its end: `program("file", input=b"...", env={...})` gives a CompletedProcess."""
+    """Run the program: `program("file", input=b"...", env={...})` returns a CompletedProcess."""
 
     def run(*args, input=None, env=None, cwd=None, timeout=60, text=True, before=()):
         data = input.encode("utf-8") if isinstance(input, str) else input
-        given = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
-        words = [*before, *command(args)]
+        stdin = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
+        argv = [*before, *command(args)]
         done = subprocess.run(
-            words,
+            argv,
             env=environment(box, env),
             cwd=cwd or tmp_path,
             timeout=timeout,
             capture_output=True,
-            **given,
+            **stdin,
         )
         if text:
             done.stdout, done.stderr = (
@@ -143,7 +146,10 @@ def program(box, tmp_path):
 
 @pytest.fixture
 def start(box, tmp_path):
-    """Start the program and give its Popen (pipes of bytes); it is the leader of a group that is killed at the end."""
+    """Start the program and return its Popen (pipes of bytes).
+
+    It is the leader of a process group, which is killed at the end.
+    """
     started = []
 
     def popen(*args, env=None, cwd=None, **more):

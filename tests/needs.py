@@ -1,4 +1,4 @@
-"""The programs that tests run beside Python: what is missing here, and how to install it.
+"""The programs that tests run beside Python: which are missing here, and how to install them.
 
     @pytest.mark.needs("nginx", "curl")    before a test, or on a parameter
     need("mksh")                           inside a test or a fixture; returns the path
@@ -17,7 +17,9 @@ import shutil
 from typing import Iterable, List, NoReturn, Optional
 
 PACKAGES = {
+    "7z": "p7zip-full",
     "bash": "bash",
+    "bsdtar": "libarchive-tools",
     "busybox": "busybox-static",
     "cc": "gcc libc6-dev",
     "curl": "curl",
@@ -25,6 +27,7 @@ PACKAGES = {
     "fish": "fish",
     "git": "git",
     "ip": "iproute2",
+    "javac": "default-jdk-headless",
     "make": "make",
     "mandoc": "mandoc",
     "mksh": "mksh",
@@ -33,6 +36,7 @@ PACKAGES = {
     "openssl": "openssl",
     "shasum": "perl",
     "unshare": "util-linux",
+    "unzip": "unzip",
     "wget": "wget",
     "yash": "yash",
     "zsh": "zsh",

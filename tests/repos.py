@@ -1,4 +1,4 @@
-"""Real git repositories for tests: small ones, and clones of this one as it lies here, changes included."""
+"""Real git repositories for tests: small ones, and clones of this one with its pending changes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ WHO = (
 )
 
 
-def git(folder, *words, **env) -> str:
+def git(folder, *args, **env) -> str:
     """What git answers; it must not fail."""
     quiet = {
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_SYSTEM": os.devnull,
         "GIT_TERMINAL_PROMPT": "0",
     }
-    command = ["git", "-C", str(folder), *WHO, *map(str, words)]
+    command = ["git", "-C", str(folder), *WHO, *map(str, args)]
     done = subprocess.run(
         command, env={**os.environ, **quiet, **env}, capture_output=True, text=True, timeout=60
     )
@@ -65,10 +65,9 @@ def small_repository(folder: Path, commits: int = 1) -> Path:
 
 
 def clone_of_this_tree(folder: Path, tag: str = "") -> Path:
-    """A fresh clone, with what is not yet committed here committed there, on main, and perhaps a tag."""
-    git(
-        ROOT, "clone", "-q", "--no-hardlinks", "--no-tags", ROOT, folder
-    )  # the tests make their own
+    """A fresh clone on main with the uncommitted changes of this tree, and perhaps a tag."""
+    # the tests make their own
+    git(ROOT, "clone", "-q", "--no-hardlinks", "--no-tags", ROOT, folder)
     git(folder, "checkout", "-q", "-B", "main")
     names = git(ROOT, "ls-files", "-co", "--exclude-standard").splitlines()
     for name in set(git(folder, "ls-files").splitlines()) - {
@@ -107,12 +106,12 @@ def good(*command, **more) -> str:
     return done.stdout
 
 
-def python(*words, **more) -> str:
-    return good(sys.executable, *words, **more)
+def python(*args, **more) -> str:
+    return good(sys.executable, *args, **more)
 
 
 def once(tmp_path_factory, name: str, make) -> Path:
-    """A folder that is made by one of the parallel workers, once, by `make(folder)`, and read by all of them."""
+    """A folder that one parallel worker fills by `make(folder)`, and all of them read."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
     folder, done, failed = base / name, base / f"{name}.done", base / f"{name}.failed"

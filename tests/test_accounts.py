@@ -1,9 +1,11 @@
-"""What only Dropbox, fal, pixeldrain and storage.to do: tokens, sessions, links that exist already, refusals of many kinds.
+"""Behaviour of Dropbox, fal, pixeldrain and storage.to: tokens, sessions, existing links, refusals.
 
-What they share with all hosts is in test_providers.py; the hosts themselves are in internet/accounts.py.
+What they share with all hosts is in test_providers.py; the hosts themselves are in
+internet/accounts.py.
 
-Chapters: 1 How it is driven, 2 Dropbox: tokens, 3 Dropbox: places and names, 4 Dropbox: sessions, 5 Dropbox: links,
-6 Dropbox: refusals, 7 fal, 8 pixeldrain, 9 storage.to, 10 Settings, 11 Secrets, 12 Answers that are spoiled.
+Chapters: 1 How it is driven, 2 Dropbox: tokens, 3 Dropbox: places and names, 4 Dropbox: sessions, 5
+Dropbox: links, 6 Dropbox: refusals, 7 fal, 8 pixeldrain, 9 storage.to, 10 Settings, 11 Secrets, 12
+Answers that are spoiled.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from internet.box import Answer, as_json
 
 import twat_fs
 
-# 1 How it is driven ---------------------------------------------------------------------------------------------------
+# 1 How it is driven -------------------------------------------------------------------------------
 
 MIB = 1024 * 1024
 TEXT = b"some text\n" * 50
@@ -47,25 +49,25 @@ def net(online_box):
 def main(net, capsys):
     """Run the program: (code, stdout, stderr)."""
 
-    def run(*words):
-        code = twat_fs.main([str(word) for word in words])
-        said = capsys.readouterr()
-        return code, said.out.rstrip("\n"), said.err
+    def run(*args):
+        code = twat_fs.main([str(word) for word in args])
+        printed = capsys.readouterr()
+        return code, printed.out.rstrip("\n"), printed.err
 
     return run
 
 
 @pytest.fixture
 def put(main, clean_env, tmp_path):
-    """Upload a file to a host: `put("dropbox", "--force", data=b"...", name="a.txt", env={...})`."""
+    """Upload a file: `put("dropbox", "--force", data=b"...", name="a.txt", env={...})`."""
 
-    def upload(host, *words, data=TEXT, name="a.txt", env=None):
+    def upload(host, *options, data=TEXT, name="a.txt", env=None):
         for variable, value in (READY[host] if env is None else env).items():
             clean_env.setenv(variable, value)
         path = tmp_path / name
         if data is not None:
             path.write_bytes(data)
-        return main("-p", host, *words, path)
+        return main("-p", host, *options, path)
 
     return upload
 
@@ -91,14 +93,14 @@ def storageto(net):
 
 
 def called(net, domain=None):
-    """The calls that were made, without the fetching of links: the last piece of each path, with its status."""
+    """The calls so far, without downloads: the last segment of each path, with its status."""
     seen = [s for s in net.requests if s.method != "GET" and domain in (None, s.host)]
     return [(s.target.partition("?")[0].rpartition("/")[2], s.status) for s in seen]
 
 
 def argument(seen):
-    """What a call to Dropbox told, in the header or in the body."""
-    return json.loads(seen.header("Dropbox-API-Arg") or seen.said)
+    """The JSON argument of a call to Dropbox, in the header or in the body."""
+    return json.loads(seen.header("Dropbox-API-Arg") or seen.short_body)
 
 
 def arguments(net, function):
@@ -121,7 +123,7 @@ def sha256(path):
         return hashlib.sha256(file.read()).hexdigest()
 
 
-# 2 Dropbox: tokens ----------------------------------------------------------------------------------------------------
+# 2 Dropbox: tokens --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("secret", [None, "app-secret"])
@@ -189,7 +191,7 @@ def test_without_a_refresh_token_an_expired_one_says_what_to_set(net, put, dropb
 
 
 @pytest.mark.parametrize(
-    "change, env, words",
+    "change, env, options",
     [
         ({"revoked": True}, REFRESH, "invalid or expired refresh token"),
         (
@@ -206,16 +208,16 @@ def test_without_a_refresh_token_an_expired_one_says_what_to_set(net, put, dropb
         ),
     ],
 )
-def test_no_new_access_token_says_why_and_what_to_check(net, put, dropbox, change, env, words):
+def test_no_new_access_token_says_why_and_what_to_check(net, put, dropbox, change, env, options):
     for name, value in change.items():
         setattr(dropbox, name, value)
     code, out, err = put("dropbox", env=env)
     assert (code, out, called(net)) == (1, "", [("token", 400)])
-    assert "Dropbox: no access token: " + words in err
+    assert "Dropbox: no access token: " + options in err
     assert "check DROPBOX_REFRESH_TOKEN, DROPBOX_APP_KEY and DROPBOX_APP_SECRET" in err
 
 
-def test_an_access_token_that_is_no_header_is_not_sent(net, put):
+def test_an_invalid_access_token_is_not_sent(net, put):
     net.fault(
         API,
         "status",
@@ -247,7 +249,7 @@ def test_many_threads_renew_a_token_once(net, main, clean_env, tmp_path, dropbox
     assert dropbox.issued == 2
 
 
-# 3 Dropbox: places and names ------------------------------------------------------------------------------------------
+# 3 Dropbox: places and names ----------------------------------------------------------------------
 
 PLACES = [
     ([], "/upload/a.txt"),
@@ -264,19 +266,19 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("words, place", PLACES)
-def test_where_a_file_goes(net, put, dropbox, words, place):
-    code, url, _ = put("dropbox", *words)
-    assert code == 0 and [entry.path for entry in dropbox.entries.values()] == [place]
-    assert net.stored[url].name == place.rpartition("/")[2]
+@pytest.mark.parametrize("options, path", PLACES)
+def test_where_a_file_goes(net, put, dropbox, options, path):
+    code, url, _ = put("dropbox", *options)
+    assert code == 0 and [entry.path for entry in dropbox.entries.values()] == [path]
+    assert net.stored[url].name == path.rpartition("/")[2]
 
 
 @pytest.mark.parametrize(
-    "words, pattern",
+    "options, pattern",
     [([], "/upload/a_{}.txt"), (["--remote-path", "docs/b.txt"], "/docs/b_{}.txt")],
 )
-def test_unique_puts_the_time_into_the_name(put, dropbox, words, pattern):
-    assert put("dropbox", "--unique", *words)[0] == 0
+def test_unique_puts_the_time_into_the_name(put, dropbox, options, pattern):
+    assert put("dropbox", "--unique", *options)[0] == 0
     (entry,) = dropbox.entries.values()
     stamp = re.fullmatch(re.escape(pattern).replace(r"\{\}", r"(\d{8}_\d{6})"), entry.path).group(1)
     age = datetime.now(timezone.utc) - datetime.strptime(stamp, "%Y%m%d_%H%M%S").replace(
@@ -312,7 +314,7 @@ def test_force_overwrites_and_the_link_stays(net, put, dropbox):
     assert net.stored[second].read() == b"other"
 
 
-def test_the_same_bytes_again_are_no_conflict_and_have_the_same_link(put, dropbox):
+def test_uploading_the_same_bytes_again_returns_the_same_link(put, dropbox):
     links = [put("dropbox")[1] for _ in range(2)]
     assert links[0] == links[1] != ""
     assert len(dropbox.entries) == 1
@@ -323,30 +325,29 @@ NAMES = ["naïve 日本.txt", "\x7f.txt", "😀.txt", "q\"uo\\'te.txt", "100%.tx
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_the_header_tells_is_ascii_and_means_the_name(net, put, dropbox, name):
-    place = "docs/" + name
-    assert put("dropbox", "--remote-path", place)[0] == 0
+    path = "docs/" + name
+    assert put("dropbox", "--remote-path", path)[0] == 0
     (seen,) = net.uploads()
-    told = seen.header("Dropbox-API-Arg")
-    assert re.fullmatch("[ -~]+", told)
-    assert json.loads(told)["path"] == "/" + place
+    header = seen.header("Dropbox-API-Arg")
+    assert re.fullmatch("[ -~]+", header)
+    assert json.loads(header)["path"] == "/" + path
 
 
-def test_the_time_of_the_file_is_told(net, put, tmp_path):
+def test_the_modification_time_is_sent(net, put, tmp_path):
     assert put("dropbox")[0] == 0
     (arg,) = arguments(net, "files/upload")
-    told = datetime.strptime(arg["client_modified"], "%Y-%m-%dT%H:%M:%SZ").replace(
+    modified = datetime.strptime(arg["client_modified"], "%Y-%m-%dT%H:%M:%SZ").replace(
         tzinfo=timezone.utc
     )
-    assert abs(told.timestamp() - (tmp_path / "a.txt").stat().st_mtime) < 2
+    assert abs(modified.timestamp() - (tmp_path / "a.txt").stat().st_mtime) < 2
 
 
 @pytest.mark.parametrize("size", [0, 1, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 9 * MIB])
-def test_the_content_hash_is_told_and_is_dropbox_own(net, put, dropbox, size):
+def test_the_content_hash_of_dropbox_is_sent(net, put, dropbox, size):
     assert put("dropbox", "--no-check", data=b"\xa5" * size)[0] == 0
     (arg,) = arguments(net, "files/upload")
-    assert (
-        arg["content_hash"] == dropbox.entries["/upload/a.txt"].hash
-    )  # reckoned by the host itself
+    # reckoned by the host itself
+    assert arg["content_hash"] == dropbox.entries["/upload/a.txt"].hash
 
 
 def test_other_bytes_in_the_dropbox_are_found_by_the_content_hash(net, put, dropbox):
@@ -357,12 +358,12 @@ def test_other_bytes_in_the_dropbox_are_found_by_the_content_hash(net, put, drop
     assert arguments(net, "sharing/create_shared_link_with_settings") == []
 
 
-# 4 Dropbox: sessions --------------------------------------------------------------------------------------------------
+# 4 Dropbox: sessions ------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def small_parts(clean_env):
-    """Sessions from 1 MiB on, in parts of 4 MiB: the program is the same, only its numbers are smaller."""
+    """Sessions from 1 MiB on, in parts of 4 MiB: the same code with smaller numbers."""
     clean_env.setattr(twat_fs, "DROPBOX_SINGLE", MIB)
     clean_env.setattr(twat_fs, "DROPBOX_PART", 4 * MIB)
 
@@ -390,17 +391,17 @@ def test_sessions_of_all_sizes_give_the_file(net, put, tmp_path, small_parts, si
     assert ("start", 200) in called(net) or size <= MIB
 
 
-@pytest.mark.parametrize("kept, resumed", [(0, None), (4 * MIB, None), (2 * MIB, None)])
-def test_a_part_of_which_less_arrived_is_continued_or_the_failure_is_told(
-    net, put, tmp_path, clean_env, dropbox, kept, resumed
+@pytest.mark.parametrize("stored, resumed", [(0, None), (4 * MIB, None), (2 * MIB, None)])
+def test_a_partly_received_part_is_continued_or_reported(
+    net, put, tmp_path, clean_env, dropbox, stored, resumed
 ):
     clean_env.setattr(twat_fs, "DROPBOX_SINGLE", MIB)
     clean_env.setattr(twat_fs, "DROPBOX_PART", 8 * MIB)
-    dropbox.keeps_at_most = kept
+    dropbox.keeps_at_most = stored
     path = sparse(tmp_path, 16 * MIB)
     code, url, err = put("dropbox", "-j", "1", data=None, name=path.name)
     offsets = [arg["cursor"]["offset"] for arg in arguments(net, "files/upload_session/append_v2")]
-    if kept == 4 * MIB:  # the rest is aligned too
+    if stored == 4 * MIB:  # the rest is aligned too
         assert (code, net.stored[url].sha256, offsets) == (0, sha256(path), [0, 4 * MIB, 8 * MIB])
     else:
         assert (code, url) == (1, "")
@@ -485,9 +486,7 @@ def test_a_session_that_stores_other_bytes_is_found_out(net, put, tmp_path, smal
     assert "content_hash mismatch" in err
 
 
-def test_a_file_that_changes_during_a_session_is_no_upload(
-    net, put, tmp_path, small_parts, dropbox
-):
+def test_a_file_that_changes_during_a_session_fails(net, put, tmp_path, small_parts, dropbox):
     path, append = sparse(tmp_path, 12 * MIB), dropbox.append
 
     def changing(self, ask, arg):
@@ -501,9 +500,9 @@ def test_a_file_that_changes_during_a_session_is_no_upload(
     assert "changed while being read" in err
 
 
-def interrupted(start, net, host, paths, env, *words, uploads=1):
-    """Ctrl-C while so many requests send the files: exit code, stdout, stderr, seconds until the end."""
-    process = start(*words, "-p", host, *paths, env=env)
+def interrupted(start, net, host, paths, env, *options, uploads=1):
+    """Interrupt during `uploads` requests: exit code, stdout, stderr, seconds until the exit."""
+    process = start(*options, "-p", host, *paths, env=env)
     until = time.monotonic() + 30
     while len(net.uploads()) < uploads and time.monotonic() < until:
         time.sleep(0.02)
@@ -530,7 +529,7 @@ def test_ctrl_c_during_a_session_ends_it_at_once(net, start, tmp_path):
     assert ("finish", 200) not in called(net)
 
 
-# 5 Dropbox: links -----------------------------------------------------------------------------------------------------
+# 5 Dropbox: links ---------------------------------------------------------------------------------
 
 
 def test_the_link_gives_the_file_and_keeps_its_key(net, put):
@@ -548,7 +547,7 @@ def test_a_link_that_exists_is_used_whether_dropbox_tells_it_or_not(net, put, dr
     assert (("list_shared_links", 200) in called(net)) is not tells
 
 
-def test_a_link_that_exists_and_cannot_be_found_is_no_link(net, put, dropbox):
+def test_an_existing_link_that_cannot_be_found_is_a_failure(net, put, dropbox):
     dropbox.errors["sharing/create_shared_link_with_settings"] = [
         fault("shared_link_already_exists")
     ]
@@ -557,7 +556,7 @@ def test_a_link_that_exists_and_cannot_be_found_is_no_link(net, put, dropbox):
     assert "no link in the response" in err
 
 
-def test_a_shared_link_of_another_host_is_no_link(net, put):
+def test_a_shared_link_of_another_host_is_rejected(net, put):
     net.fault(API, "wrong-host", base="https://www.dropbox.com.evil.example")
     code, out, err = put("dropbox")
     assert (code, out) == (1, "")
@@ -569,12 +568,12 @@ def test_settings_are_only_sent_if_there_are_some(net, put):
     assert arguments(net, "sharing/create_shared_link_with_settings") == [{"path": "/upload/a.txt"}]
 
 
-def test_an_expiry_is_wished_and_told(net, put):
+def test_an_expiry_is_requested_and_reported(net, put):
     code, out, _ = put("dropbox", "--json", "--expire", "12h")
-    told = json.loads(out)["expires"]
+    expires = json.loads(out)["expires"]
     (arg,) = arguments(net, "sharing/create_shared_link_with_settings")
-    ends = datetime.strptime(told, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
-    assert code == 0 and arg["settings"] == {"expires": told}
+    ends = datetime.strptime(expires, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+    assert code == 0 and arg["settings"] == {"expires": expires}
     assert abs(ends - time.time() - 12 * 3600) < 20
 
 
@@ -630,7 +629,7 @@ def test_a_link_that_wants_a_sign_on_says_so(put, dropbox, visibility, tells):
         assert f"the link requires a sign-on (visibility: {visibility})" in err
 
 
-# 6 Dropbox: refusals --------------------------------------------------------------------------------------------------
+# 6 Dropbox: refusals ------------------------------------------------------------------------------
 
 UPLOAD, SHARE = "files/upload", "sharing/create_shared_link_with_settings"
 REFUSALS = [
@@ -685,25 +684,29 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("state, words, said, todo", REFUSALS, ids=lambda value: str(value)[:30])
-def test_a_refusal_is_a_sentence_that_says_what_to_do(net, put, dropbox, state, words, said, todo):
+@pytest.mark.parametrize(
+    "state, options, message, todo", REFUSALS, ids=lambda value: str(value)[:30]
+)
+def test_a_refusal_is_a_sentence_that_says_what_to_do(
+    net, put, dropbox, state, options, message, todo
+):
     for name, value in state.items():
         setattr(dropbox, name, value)
-    code, out, err = put("dropbox", *words)
+    code, out, err = put("dropbox", *options)
     assert (code, out) == (1, "")
     (line,) = [line for line in err.splitlines() if line.startswith("  dropbox ")]
-    assert said in line and todo in line
+    assert message in line and todo in line
     assert len(net.uploads()) == 1
 
 
-def test_a_file_in_the_place_of_a_folder_is_told(put):
+def test_a_file_with_the_name_of_the_folder_is_reported(put):
     assert put("dropbox", "--remote-path", "docs")[0] == 0
     code, _, err = put("dropbox", "--remote-path", "docs/")
     assert code == 1 and "a file in the Dropbox has the name of its folder" in err
 
 
 @pytest.mark.parametrize("tags", [("path", "team_folder"), ("properties_error", "x"), ("other",)])
-def test_a_refusal_that_we_do_not_know_is_told_in_dropbox_words(put, dropbox, tags):
+def test_an_unknown_error_of_dropbox_is_quoted(put, dropbox, tags):
     dropbox.errors[UPLOAD] = [fault(*tags)]
     code, _, err = put("dropbox")
     assert code == 1 and "409: " + "/".join(tags) in err
@@ -725,7 +728,7 @@ def limited(seconds, header=None):
     return as_json(body, 429, headers=[("Retry-After", str(header))] if header is not None else [])
 
 
-def test_the_pause_that_dropbox_asks_for_in_its_answer_is_kept(net, put, dropbox):
+def test_the_pause_in_a_response_of_dropbox_is_respected(net, put, dropbox):
     dropbox.errors[UPLOAD] = [limited(1)]
     begun = time.monotonic()
     assert put("dropbox")[0] == 0
@@ -746,7 +749,7 @@ def test_a_long_pause_is_a_no(net, put, dropbox):
     assert "429 Too Many Requests: too_many_requests" in err
 
 
-def test_a_call_that_dropbox_cannot_read_is_told_in_its_words(put, dropbox):
+def test_a_malformed_call_is_reported_with_dropbox_message(put, dropbox):
     dropbox.errors[UPLOAD] = [
         Answer(400, 'Error in call to API function "files/upload": bad argument')
     ]
@@ -754,7 +757,7 @@ def test_a_call_that_dropbox_cannot_read_is_told_in_its_words(put, dropbox):
     assert code == 1 and "400 Bad Request: Error in call to API function" in err
 
 
-# 7 fal ----------------------------------------------------------------------------------------------------------------
+# 7 fal --------------------------------------------------------------------------------------------
 
 MEDIA = "v3.fal.media"
 
@@ -847,14 +850,14 @@ def test_a_part_without_an_etag_is_a_failure(net, put, clean_env, fal_host):
 )
 def test_an_expiry_becomes_a_lifecycle(net, put, name, header):
     code, out, _ = put("fal", "--json", "--expire", "7d", name=name)
-    told = [seen.header(header) for seen in net.requests if seen.header(header)]
-    assert code == 0 and [json.loads(text) for text in told] == [
+    lifecycles = [seen.header(header) for seen in net.requests if seen.header(header)]
+    assert code == 0 and [json.loads(text) for text in lifecycles] == [
         {"expiration_duration_seconds": 604800}
     ]
     assert net.stored[json.loads(out)["url"]].options == {"life": 604800}
 
 
-def test_without_an_expiry_there_is_no_lifecycle(net, put):
+def test_without_an_expiry_no_lifecycle_is_sent(net, put):
     assert put("fal")[0] == 0
     assert not [
         1 for seen in net.requests for name, _ in seen.headers if "lifecycle" in name.lower()
@@ -873,19 +876,21 @@ BASES = [
 @pytest.mark.parametrize("base", BASES)
 def test_parts_go_to_no_base_but_fals(net, put, clean_env, base):
     clean_env.setattr(twat_fs, "FAL_SINGLE", MIB)
-    told = {
+    response = {
         "token": "t",
         "token_type": "Bearer",
         "base_url": base,
         "expires_at": "2099-01-01T00:00:00Z",
     }
-    net.fault("rest.fal.ai", "status", status=200, type="application/json", body=json.dumps(told))
+    net.fault(
+        "rest.fal.ai", "status", status=200, type="application/json", body=json.dumps(response)
+    )
     code, out, _ = put("fal", data=b"x" * (2 * MIB))
     assert (code, out) == (1, "")
     assert {tunnel.host for tunnel in net.tunnels} == {"rest.fal.ai"}
 
 
-# 8 pixeldrain ---------------------------------------------------------------------------------------------------------
+# 8 pixeldrain -------------------------------------------------------------------------------------
 
 
 def test_the_hash_that_pixeldrain_tells_is_the_proof(net, put):
@@ -904,7 +909,7 @@ def test_a_popular_link_that_wants_a_captcha_is_proven_all_the_same(put, pixeldr
     assert (code, json.loads(out)["verified"]) == (0, "host-hash")
 
 
-def test_a_captcha_is_no_full_proof_and_it_says_what_to_do(put, pixeldrain):
+def test_a_captcha_prevents_full_verification_and_has_a_hint(put, pixeldrain):
     pixeldrain.captcha = True
     code, out, err = put("pixeldrain", "--verify", "full", "--retry", "0")
     assert (code, out) == (4, "")
@@ -950,7 +955,7 @@ PIXELDRAIN_SAYS = [
 
 
 @pytest.mark.parametrize("status, value, message, todo", PIXELDRAIN_SAYS)
-def test_pixeldrains_own_words_are_told(net, put, pixeldrain, status, value, message, todo):
+def test_the_message_of_pixeldrain_is_quoted(net, put, pixeldrain, status, value, message, todo):
     body = json.dumps({"success": False, "value": value, "message": message})
     net.fault(
         "pixeldrain.com", "status", when="upload", status=status, body=body, type="application/json"
@@ -971,7 +976,7 @@ def test_a_wrong_key_is_refused_before_the_file_is_sent_in_full(net, put):
     assert "401 Unauthorized: The API key is invalid" in err
 
 
-# 9 storage.to ---------------------------------------------------------------------------------------------------------
+# 9 storage.to -------------------------------------------------------------------------------------
 
 
 def test_storage_to_is_asked_in_three_steps_by_one_visitor(net, put):
@@ -987,15 +992,15 @@ def test_storage_to_is_asked_in_three_steps_by_one_visitor(net, put):
     [
         ([], None),
         (["--expire", "3d"], None),
-        (["--expire", "1h"], 1),
+        (["--expire", "12h"], 1),
         (["--keep", "4d"], 4),
         (["--expire", "7d"], 7),
     ],
 )
 def test_storage_to_changes_the_expiry_by_one_more_request(put, storageto, wish, days):
     code, out, _ = put("storageto", "--json", *wish)
-    told = json.loads(out)
-    ends = datetime.strptime(told["expires"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    result = json.loads(out)
+    ends = datetime.strptime(result["expires"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     assert (code, list(storageto.days.values())) == (0, [days] if days else [])
     assert abs(ends.timestamp() - time.time() - (days or 3) * 86400) < 20
 
@@ -1027,7 +1032,7 @@ def test_a_large_file_goes_in_parts(net, put, tmp_path, storageto, first):
     code, url, _ = put("storageto", "--no-check", data=None, name=path.name)
     assert (code, net.stored[url].sha256) == (0, sha256(path))
     asked = [
-        json.loads(seen.said)["part_numbers"]
+        json.loads(seen.short_body)["part_numbers"]
         for seen in net.requests
         if seen.target.endswith("/parts")
     ]
@@ -1045,7 +1050,7 @@ def test_a_part_that_fails_for_good_aborts_the_upload(net, put, tmp_path, storag
 
 def test_an_abort_that_fails_does_not_hide_the_cause(net, put, tmp_path, storageto):
     in_parts(storageto)
-    storageto.abort = MethodType(lambda self, ask, told: self.no(500, "cannot abort"), storageto)
+    storageto.abort = MethodType(lambda self, ask, fields: self.no(500, "cannot abort"), storageto)
     net.fault("u7.r2.cloudflarestorage.com", "status", when="upload", status=403, body="the cause")
     code, out, err = put("storageto", data=None, name=sparse(tmp_path, 6 * MIB).name)
     assert (code, out) == (1, "")
@@ -1067,15 +1072,16 @@ def test_ctrl_c_aborts_the_uploads_of_several_files_at_a_time(net, start, tmp_pa
     net.fault("u7.r2.cloudflarestorage.com", "stall", when="upload", after=1000)
     paths = [sparse(tmp_path, 30 * MIB, name) for name in "abc"]
     code, out, err, seconds = interrupted(start, net, "storageto", paths, {}, "-j", "2", uploads=4)
+    # the third had not begun
     assert (code, out, len(storageto.aborted)) == (
         -signal.SIGINT,
         b"",
         2,
-    )  # the third had not begun
+    )
     assert seconds < 8 and "Traceback" not in err
 
 
-def test_the_daily_limit_is_told_in_its_words_and_not_waited_for(net, put, storageto):
+def test_the_daily_limit_is_quoted_and_not_waited_for(net, put, storageto):
     storageto.resets = 40_000
     begun = time.monotonic()
     code, out, err = put("storageto")
@@ -1084,12 +1090,12 @@ def test_the_daily_limit_is_told_in_its_words_and_not_waited_for(net, put, stora
     assert time.monotonic() - begun < 5
 
 
-def test_a_short_wait_is_kept(net, put, storageto):
+def test_a_short_pause_is_respected(net, put, storageto):
     storageto.resets = 1
     init = storageto.init
 
-    def once(self, ask, told):
-        answer = init(ask, told)
+    def once(self, ask, fields):
+        answer = init(ask, fields)
         self.resets = None
         return answer
 
@@ -1102,7 +1108,7 @@ def test_a_short_wait_is_kept(net, put, storageto):
 @pytest.mark.parametrize("step", ["init", "confirm"])
 def test_a_no_inside_a_200_is_a_failure_in_its_words(net, put, storageto, step):
     setattr(
-        storageto, step, MethodType(lambda self, ask, told: self.no(200, "not today"), storageto)
+        storageto, step, MethodType(lambda self, ask, fields: self.no(200, "not today"), storageto)
     )
     code, out, err = put("storageto")
     assert (code, out) == (1, "")
@@ -1110,11 +1116,11 @@ def test_a_no_inside_a_200_is_a_failure_in_its_words(net, put, storageto, step):
 
 
 @pytest.mark.parametrize(
-    "place",
+    "url",
     ["http://u7.r2.cloudflarestorage.com/x", "ftp://x/y", "https:///x", "file:///x", "", None, 7],
 )
-def test_the_file_goes_to_no_place_that_is_not_https(net, put, place):
-    plan = {"success": True, "type": "single", "upload_url": place, "r2_key": "k", "headers": {}}
+def test_the_file_goes_to_no_place_that_is_not_https(net, put, url):
+    plan = {"success": True, "type": "single", "upload_url": url, "r2_key": "k", "headers": {}}
     net.fault("storage.to", "status", status=200, type="application/json", body=json.dumps(plan))
     code, out, err = put("storageto")
     assert (code, out, net.uploads()) == (1, "", [])
@@ -1131,9 +1137,9 @@ ODD_HEADERS = [{"X-A": value} for value in ("a\r\nX-B: b", ["ü"], [[]], None, [
 
 
 @pytest.mark.parametrize("headers", ODD_HEADERS)
-def test_headers_that_are_none_are_not_sent(net, put, headers):
-    place = "https://u7.r2.cloudflarestorage.com/x?X-Amz-Signature=5"
-    plan = {"success": True, "type": "single", "upload_url": place, "r2_key": "k"}
+def test_invalid_headers_are_not_sent(net, put, headers):
+    url = "https://u7.r2.cloudflarestorage.com/x?X-Amz-Signature=5"
+    plan = {"success": True, "type": "single", "upload_url": url, "r2_key": "k"}
     net.fault(
         "storage.to",
         "status",
@@ -1151,8 +1157,8 @@ def test_a_size_of_parts_that_cannot_be_is_refused(net, put, tmp_path, storageto
     storageto.part_size = 5 * MIB
     init = storageto.init
 
-    def odd(self, ask, told):
-        plan = json.loads(init(ask, told).body)
+    def odd(self, ask, fields):
+        plan = json.loads(init(ask, fields).body)
         return as_json({**plan, "part_size": size})
 
     storageto.init = MethodType(odd, storageto)
@@ -1160,7 +1166,7 @@ def test_a_size_of_parts_that_cannot_be_is_refused(net, put, tmp_path, storageto
     assert (code, out, net.uploads()) == (1, "", [])
 
 
-# 10 Settings ----------------------------------------------------------------------------------------------------------
+# 10 Settings --------------------------------------------------------------------------------------
 
 LACKS = [
     (
@@ -1204,17 +1210,17 @@ LACKS = [
 ]
 
 
-@pytest.mark.parametrize("host, env, lacks, how", LACKS)
+@pytest.mark.parametrize("host, env, lacks, hint", LACKS)
 def test_what_is_missing_is_named_with_the_way_to_get_it(
-    net, main, put, clean_env, host, env, lacks, how
+    net, main, put, clean_env, host, env, lacks, hint
 ):
     for name, value in env.items():
         clean_env.setenv(name, value)
     code, out, _ = main("status", host)
-    assert code == 5 and lacks in out and how in out
+    assert code == 5 and lacks in out and hint in out
     code, out, err = put(host, env=env)
     assert (code, out, net.tunnels) == (5, "", [])
-    assert lacks in err and how in err
+    assert lacks in err and hint in err
 
 
 @pytest.mark.parametrize("host", READY)
@@ -1222,7 +1228,7 @@ def test_a_host_that_is_set_up_is_ready(net, main, clean_env, host):
     for name, value in READY[host].items():
         clean_env.setenv(name, value)
     code, out, _ = main("status", host)
-    assert (code, net.tunnels) == (0, []) and "ready" in out
+    assert (code, net.tunnels) == (0, []) and re.search(f"^{host} +(configured|available)", out)
 
 
 @pytest.mark.parametrize("host", ["dropbox", "fal", "pixeldrain"])
@@ -1249,19 +1255,24 @@ def test_what_is_meant_for_a_half_set_host_does_not_become_public(
     assert re.search("(dropbox|fal) .* is (not )?set", err)
 
 
-# 11 Secrets -----------------------------------------------------------------------------------------------------------
+# 11 Secrets ---------------------------------------------------------------------------------------
 
 SECRETS = {
-    "dropbox": {"DROPBOX_ACCESS_TOKEN": "s3cr3t-access", "DROPBOX_REFRESH_TOKEN": "s3cr3t-refresh", "DROPBOX_APP_KEY": "app-key",
-                "DROPBOX_APP_SECRET": "s3cr3t-app"},
+    "dropbox": {
+        "DROPBOX_ACCESS_TOKEN": "s3cr3t-access",
+        "DROPBOX_REFRESH_TOKEN": "s3cr3t-refresh",
+        "DROPBOX_APP_KEY": "app-key",
+        "DROPBOX_APP_SECRET": "s3cr3t-app",
+    },
     "fal": {"FAL_KEY": "s3cr3t-id:s3cr3t-key"},
     "pixeldrain": {"PIXELDRAIN_KEY": "s3cr3t-pd"},
     "storageto": {},
-}  # fmt: skip
+}
 WAYS = ["-v", "--json", "--dry-run", "--no-check"]
 
 
-# fal has a second way to upload, pixeldrain is proven without a download, and storage.to is not asked what it answers to a PUT.
+# fal has a second way to upload, pixeldrain is proven without a download, and storage.to is not
+# asked what it answers to a PUT.
 UNHURT = {("fal", "upload"), ("pixeldrain", "download"), ("storageto", "upload")}
 
 
@@ -1277,13 +1288,13 @@ def accounts_of_secrets(net):
 
 
 def parrot(host):
-    """From now on the host refuses everything, and repeats what it was told, as some do for debugging."""
+    """Let the host refuse everything and echo each request, as some hosts do for debugging."""
 
     def upload(self, ask):
-        told = "; ".join("%s: %s" % pair for pair in ask.head.headers) + ask.file.read()[
+        echo = "; ".join("%s: %s" % pair for pair in ask.head.headers) + ask.file.read()[
             :100
         ].decode("latin-1")
-        return Answer(403, "no: " + told[-190:])
+        return Answer(403, "no: " + echo[-190:])
 
     host.upload = MethodType(upload, host)
 
@@ -1311,11 +1322,13 @@ def test_no_secret_is_shown_on_success(net, put, host, word):
 
 
 @pytest.mark.parametrize("host", SECRETS)
-@pytest.mark.parametrize("kind", ["html", "status", "drop-after", "redirect", "escapes", "garbage"])
+@pytest.mark.parametrize(
+    "fault", ["html", "status", "drop-after", "redirect", "escapes", "garbage"]
+)
 @pytest.mark.parametrize("when", ["any", "upload", "download"])
-def test_no_secret_is_shown_by_a_failure(net, put, host, kind, when):
+def test_no_secret_is_shown_by_a_failure(net, put, host, fault, when):
     accounts_of_secrets(net)
-    net.fault("*", kind, when=when, **({"status": 403} if kind == "status" else {}))
+    net.fault("*", fault, when=when, **({"status": 403} if fault == "status" else {}))
     code, out, err = put(host, "-v", "--json", "--retry", "0", env=SECRETS[host])
     assert code != 0 or (host, when) in UNHURT
     hidden(net, out, err)
@@ -1323,7 +1336,7 @@ def test_no_secret_is_shown_by_a_failure(net, put, host, kind, when):
 
 @pytest.mark.parametrize("host", ["dropbox", "fal", "pixeldrain"])
 @pytest.mark.parametrize("ascii_name", [True, False])
-def test_a_host_that_repeats_what_it_was_told_gives_no_secret_away(net, put, host, ascii_name):
+def test_a_host_that_echoes_requests_reveals_no_secret(net, put, host, ascii_name):
     accounts_of_secrets(net)
     for domain in (API, MEDIA, "pixeldrain.com"):
         parrot(net.hosts[domain])
@@ -1345,7 +1358,7 @@ def test_a_token_that_was_made_on_the_way_is_not_shown_either(net, put, dropbox)
     env = {
         name: value for name, value in SECRETS["dropbox"].items() if name != "DROPBOX_ACCESS_TOKEN"
     }
-    dropbox.whole = MethodType(
+    dropbox.upload_small = MethodType(
         lambda self, ask, arg: Answer(400, "you said " + ask.header("Authorization")), dropbox
     )
     code, out, err = put("dropbox", "-v", "--json", env=env)
@@ -1355,7 +1368,7 @@ def test_a_token_that_was_made_on_the_way_is_not_shown_either(net, put, dropbox)
 
 @pytest.mark.parametrize("host, domain", [("dropbox", API), ("fal", "rest.fal.ai")])
 def test_a_token_in_an_answer_that_is_not_understood_is_not_shown(net, put, host, domain):
-    told = json.dumps(
+    body = json.dumps(
         {
             "access_token": "s3cr3t\nnew",
             "token": "s3cr3t\nnew",
@@ -1363,7 +1376,7 @@ def test_a_token_in_an_answer_that_is_not_understood_is_not_shown(net, put, host
             "base_url": "https://v3b.fal.media",
         }
     )
-    net.fault(domain, "status", status=200, type="application/json", body=told)
+    net.fault(domain, "status", status=200, type="application/json", body=body)
     code, out, err = put(host, "-v", env={**READY["fal"], **REFRESH})
     assert code == 1 and "token" in err
     hidden(net, out, err)
@@ -1386,7 +1399,7 @@ def test_nothing_that_travels_shows_a_secret_by_its_repr(tmp_path, host):
     )
 
 
-# 12 Answers that are spoiled ------------------------------------------------------------------------------------------
+# 12 Answers that are spoiled ----------------------------------------------------------------------
 
 FILE_ANSWER = {"content_hash": "0" * 64, "path_display": "/upload/a.txt"}
 GOOD = {
@@ -1451,7 +1464,7 @@ def spoiled_values(value):
     yield from ODD_VALUES
     pairs = value.items() if isinstance(value, dict) else ()
     for key, inner in pairs:
-        yield {name: kept for name, kept in value.items() if name != key}
+        yield {name: rest for name, rest in value.items() if name != key}
         for odd in spoiled_values(inner):
             yield {**value, key: odd}
 
@@ -1459,10 +1472,8 @@ def spoiled_values(value):
 @pytest.mark.parametrize(
     "name, size, answers", WAYS_OF_UPLOADING, ids=lambda value: str(value)[:12]
 )
-def test_no_step_can_be_answered_so_wrongly_that_it_is_no_upload_error(
-    clean_env, tmp_path, name, size, answers
-):
-    """`send` is the seam: each step of the conversation in turn gets each odd answer; nothing leaves."""
+def test_any_odd_response_to_any_step_is_an_upload_error(clean_env, tmp_path, name, size, answers):
+    """Give each step of the conversation in turn each odd response through `send`; no network."""
     clean_env.setattr(twat_fs, "DROPBOX_SINGLE", MIB)
     clean_env.setattr(twat_fs, "FAL_SINGLE", MIB)
     path = tmp_path / "a.txt"
@@ -1480,9 +1491,9 @@ def test_no_step_can_be_answered_so_wrongly_that_it_is_no_upload_error(
 
     def upload(step, odd):
         def send(request):
-            found = next((end for end in good if request.url.endswith(end)), "")
-            asked.add(found)
-            body = json.dumps(odd if found == step else good.get(found))
+            match = next((end for end in good if request.url.endswith(end)), "")
+            asked.add(match)
+            body = json.dumps(odd if match == step else good.get(match))
             return twat_fs.judge(
                 request,
                 twat_fs.Response(

@@ -1,7 +1,7 @@
 """What Python programs rely on: the functions of the API, through the internet in a box.
 
-Chapters: 1 A URL, 2 What the result tells, 3 What goes wrong, 4 Which hosts, 5 Options and environment,
-6 Whether a host is ready, 7 Progress, 8 Threads, 9 Secrets.
+Chapters: 1 A URL, 2 What the result tells, 3 What goes wrong, 4 Which hosts, 5 Options and
+environment, 6 Whether a host is ready, 7 Progress, 8 Threads, 9 Secrets.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def failure(path, provider=None, **wishes) -> t.UploadError:
     return caught.value
 
 
-# 1 A URL -------------------------------------------------------------------------------------------------------------
+# 1 A URL ------------------------------------------------------------------------------------------
 
 
 def test_upload_file_gives_the_url_of_the_same_bytes(online_box, file):
@@ -67,7 +67,7 @@ def test_nothing_is_printed(online_box, file, capfd):
     assert tuple(capfd.readouterr()) == ("", "")
 
 
-# 2 What the result tells ----------------------------------------------------------------------------------------------
+# 2 What the result tells --------------------------------------------------------------------------
 
 DAY, FOREVER = t.DAY, t.FOREVER
 RESULTS = [
@@ -75,7 +75,7 @@ RESULTS = [
     ("catbox", "full", 2 * t.YEAR, False, {}),
     ("catbox", "full", FOREVER, False, {"settings": {"CATBOX_USERHASH": "h"}}),
     ("litterbox", "full", 3 * DAY, False, {}),
-    ("litterbox", "full", 12 * t.HOUR, False, {"expire": 2 * t.HOUR}),
+    ("litterbox", "full", t.HOUR, False, {"expire": 2 * t.HOUR}),
     ("x0at", "full", t.x0at_ttl(len(DATA)), False, {}),
     ("tmpfilelink", "full", 7 * DAY, False, {}),
     ("tmpfilesorg", "full", DAY, False, {}),
@@ -135,7 +135,7 @@ def test_a_result_can_be_handed_on(online_box, file):
     assert result.url in repr(result)
 
 
-def test_the_attempts_tell_who_failed_before(online_box, file):
+def test_the_attempts_list_earlier_failures(online_box, file):
     online_box.fault("x0.at", "status", status=403, body="not you\n")
     online_box.fault("catbox.moe", "html", when="upload")
     result = t.upload(file, ["x0at", "catbox", "litterbox"], **QUICK)
@@ -151,7 +151,7 @@ def test_the_attempts_tell_who_failed_before(online_box, file):
     assert all(0 <= attempt.seconds <= result.seconds for attempt in result.attempts)
 
 
-# 3 What goes wrong ---------------------------------------------------------------------------------------------------
+# 3 What goes wrong --------------------------------------------------------------------------------
 
 FAILURES = [
     # the mischief, its details, the error, its phase, its status, its retry_after
@@ -179,21 +179,21 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize("kind, details, error, phase, status, pause", FAILURES)
+@pytest.mark.parametrize("fault, details, error, phase, status, pause", FAILURES)
 def test_an_error_has_a_type_and_its_facts_as_fields(
-    online_box, file, kind, details, error, phase, status, pause
+    online_box, file, fault, details, error, phase, status, pause
 ):
     when = (
         "download"
         if error is t.NotVerified
         else "any"
-        if "tls" in kind or kind == "refuse"
+        if "tls" in fault or fault == "refuse"
         else "upload"
     )
-    online_box.fault("catbox.moe", kind, when=when, **details)
-    whole = failure(file, "catbox")
-    assert isinstance(whole, t.AllProvidersFailed) and whole.exit_code == error.exit_code
-    (cause,) = whole.failures
+    online_box.fault("catbox.moe", fault, when=when, **details)
+    combined = failure(file, "catbox")
+    assert isinstance(combined, t.AllProvidersFailed) and combined.exit_code == error.exit_code
+    (cause,) = combined.failures
     assert type(cause) is error
     assert (cause.provider, cause.phase, cause.status, cause.retry_after) == (
         "catbox",
@@ -214,11 +214,21 @@ def test_a_dead_end_names_every_failure_in_order(online_box, file):
     online_box.fault("x0.at", "status", status=403)
     online_box.fault("catbox.moe", "status", status=429)
     online_box.fault("uguu.se", "html", when="upload")
-    whole = failure(file, "x0at,termbin,catbox,uguu")
-    assert [cause.provider for cause in whole.failures] == ["x0at", "termbin", "catbox", "uguu"]
-    assert [type(cause) for cause in whole.failures] == [t.Refused, t.Unsuitable, t.Busy, t.NoLink]
-    assert [attempt.provider for attempt in whole.attempts] == ["x0at", "termbin", "catbox", "uguu"]
-    assert "3 tried" in str(whole)
+    combined = failure(file, "x0at,termbin,catbox,uguu")
+    assert [cause.provider for cause in combined.failures] == ["x0at", "termbin", "catbox", "uguu"]
+    assert [type(cause) for cause in combined.failures] == [
+        t.Refused,
+        t.Unsuitable,
+        t.Busy,
+        t.NoLink,
+    ]
+    assert [attempt.provider for attempt in combined.attempts] == [
+        "x0at",
+        "termbin",
+        "catbox",
+        "uguu",
+    ]
+    assert "3 tried" in str(combined)
 
 
 @pytest.mark.parametrize(
@@ -242,22 +252,29 @@ def test_errors_survive_the_way_out_of_another_process(online_box, file, again):
 
 
 @pytest.mark.parametrize(
-    "kind, retryable",
+    "error_class, retryable",
     [
-        (t.Unreachable, True), (t.Busy, True),
-        (t.Refused, False), (t.NoLink, False), (t.NotVerified, False),
-        (t.Unsuitable, False), (t.NotConfigured, False),
-        (t.SourceChanged, False), (t.Unreadable, False), (t.UsageError, False), (t.TimedOut, False),
+        (t.Unreachable, True),
+        (t.Busy, True),
+        (t.Refused, False),
+        (t.NoLink, False),
+        (t.NotVerified, False),
+        (t.Unsuitable, False),
+        (t.NotConfigured, False),
+        (t.SourceChanged, False),
+        (t.Unreadable, False),
+        (t.UsageError, False),
+        (t.TimedOut, False),
         (t.AllProvidersFailed, False),
     ],
-)  # fmt: skip
-def test_errors_are_sorted_by_what_the_caller_should_do(kind, retryable):
-    assert issubclass(kind, t.UploadError)
+)
+def test_errors_are_sorted_by_what_the_caller_should_do(error_class, retryable):
+    assert issubclass(error_class, t.UploadError)
     assert (
-        issubclass(kind, t.RetryableError) is retryable
-        and issubclass(kind, t.NonRetryableError) is not retryable
+        issubclass(error_class, t.RetryableError) is retryable
+        and issubclass(error_class, t.NonRetryableError) is not retryable
     )
-    assert not issubclass(kind, (OSError, ValueError, SystemExit))
+    assert not issubclass(error_class, (OSError, ValueError, SystemExit))
 
 
 WRONG_CALLS = [
@@ -277,7 +294,7 @@ WRONG_CALLS = [
     (None, None, {"name": "a/b"}, t.UsageError),
     (None, None, {"proxy": "ftp://h:1"}, t.UsageError),
     (None, None, {"cacert": "missing.pem"}, t.UsageError),
-    (None, None, {"expire": 400 * DAY}, t.AllProvidersFailed),
+    (None, None, {"expire": 4000 * DAY}, t.AllProvidersFailed),
     (None, "catbox", {"once": True}, t.AllProvidersFailed),
     (None, "transfersh", {}, t.AllProvidersFailed),
 ]
@@ -294,8 +311,10 @@ def test_a_wrong_call_is_an_upload_error_and_nothing_is_sent(
 
 def test_an_empty_file_is_refused_before_anything_is_sent(online_box, tmp_path):
     (tmp_path / "empty").touch()
-    whole = failure(tmp_path / "empty")
-    assert {type(cause) for cause in whole.failures} == {t.Unsuitable} and whole.exit_code == 5
+    combined = failure(tmp_path / "empty")
+    assert {type(cause) for cause in combined.failures} == {
+        t.Unsuitable
+    } and combined.exit_code == 5
     assert not online_box.requests and not online_box.tunnels
 
 
@@ -306,7 +325,7 @@ def test_an_unknown_option_is_a_type_error_that_names_it(online_box, file, funct
     assert not online_box.requests
 
 
-def test_a_file_that_changes_meanwhile_is_no_hosts_fault(online_box, file):
+def test_a_file_that_changes_meanwhile_is_not_blamed_on_the_host(online_box, file):
     class Meddler(t.Progress):
         def trying(self, provider, source):
             file.write_bytes(DATA + b"more")
@@ -318,12 +337,12 @@ def test_a_file_that_changes_meanwhile_is_no_hosts_fault(online_box, file):
 
 def test_the_whole_failure_tells_every_reason_in_one_line(online_box, file):
     online_box.fault("x0.at", "status", status=403, body="not you")
-    told = str(failure(file, "x0at,termbin"))
+    text = str(failure(file, "x0at,termbin"))
     assert (
-        told.startswith(
+        text.startswith(
             "upload failed: no host accepted it (1 tried): x0at: 403 Forbidden: not you; termbin: "
         )
-        and "\n" not in told
+        and "\n" not in text
     )
 
 
@@ -336,7 +355,7 @@ def test_a_failure_comes_whole_out_of_another_process(online_box, file):
     assert there.attempts == here.attempts and there.attempts[0].provider == "x0at"
 
 
-# 4 Which hosts -------------------------------------------------------------------------------------------------------
+# 4 Which hosts ------------------------------------------------------------------------------------
 
 
 def test_the_order_of_preference():
@@ -353,8 +372,8 @@ def test_the_order_of_preference():
 
 def test_without_a_wish_the_default_chain_is_asked_in_its_order(online_box, file):
     online_box.fault("*", "status", status=403, when="upload")
-    whole = failure(file)
-    assert tuple(cause.provider for cause in whole.failures) == t.PROVIDERS_PREFERENCE
+    combined = failure(file)
+    assert tuple(cause.provider for cause in combined.failures) == t.PROVIDERS_PREFERENCE
     asked = [seen.host for seen in online_box.uploads()]
     assert asked == [t.find_provider(name).domain for name in t.PROVIDERS_PREFERENCE]
 
@@ -404,14 +423,14 @@ def test_fragile_stops_at_the_first_failure(online_box, file):
     assert {seen.host for seen in online_box.requests} == {"catbox.moe"}
 
 
-def test_a_server_of_ones_own_is_named_by_its_address(online_box, file):
+def test_a_private_server_is_named_by_its_address(online_box, file):
     result = t.upload(file, "https://drop.example.org/")
     assert (
         result.url.startswith("https://drop.example.org/") and result.provider == "drop.example.org"
     )
 
 
-# 5 Options and environment -------------------------------------------------------------------------------------------
+# 5 Options and environment ------------------------------------------------------------------------
 
 
 def test_options_are_an_object_or_keywords_and_keywords_win(online_box, file):
@@ -476,12 +495,15 @@ def test_a_setting_given_in_the_call_wins_over_the_environment(online_box, file,
 @pytest.mark.parametrize(
     "name, value, error",
     [
-        ("TWAT_FS_TIMEOUT", "soon", t.UsageError), ("TWAT_FS_TIMEOUT", "-1", t.UsageError),
+        ("TWAT_FS_TIMEOUT", "soon", t.UsageError),
+        ("TWAT_FS_TIMEOUT", "-1", t.UsageError),
         ("TWAT_FS_TIMEOUT", "²", t.UsageError),
-        ("TWAT_FS_DEFAULT_PROVIDER", "nosuchhost", t.UsageError), ("HTTPS_PROXY", "ftp://h:1", t.UploadError),
-        ("HTTPS_PROXY", "http://h:99999", t.UploadError), ("SSL_CERT_FILE", "/nonexistent.pem", t.UploadError),
+        ("TWAT_FS_DEFAULT_PROVIDER", "nosuchhost", t.UsageError),
+        ("HTTPS_PROXY", "ftp://h:1", t.UploadError),
+        ("HTTPS_PROXY", "http://h:99999", t.UploadError),
+        ("SSL_CERT_FILE", "/nonexistent.pem", t.UploadError),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_environment_is_an_upload_error(online_box, file, clean_env, name, value, error):
     clean_env.setenv(name, value)
     with pytest.raises(error):
@@ -501,8 +523,8 @@ def test_the_timeout_of_the_environment_is_the_one_that_counts(online_box, file,
 def test_max_time_ends_the_whole_call(online_box, file):
     online_box.fault("*", "silence")
     begun = time.monotonic()
-    whole = failure(file, max_time=0.5, retry=9)
-    assert isinstance(whole.failures[-1], t.TimedOut) and time.monotonic() - begun < 5
+    combined = failure(file, max_time=0.5, retry=9)
+    assert isinstance(combined.failures[-1], t.TimedOut) and time.monotonic() - begun < 5
 
 
 def test_an_empty_proxy_means_none(clean_env, file):
@@ -512,10 +534,10 @@ def test_an_empty_proxy_means_none(clean_env, file):
     assert options.proxy is None and not options.proxies
 
 
-# 6 Whether a host is ready --------------------------------------------------------------------------------------------
+# 6 Whether a host is ready ------------------------------------------------------------------------
 
 
-def test_offline_nobody_is_asked(online_box):
+def test_offline_no_host_is_contacted(online_box):
     infos = t.setup_providers()
     assert list(infos) == [row.id for row in t.PROVIDERS]
     assert {name for name, info in infos.items() if not info.success} == {
@@ -573,11 +595,11 @@ def test_online_only_the_default_hosts_are_asked(online_box):
     assert all(infos[name].success and infos[name].timing for name in t.PROVIDERS_PREFERENCE)
 
 
-# 7 Progress ----------------------------------------------------------------------------------------------------------
+# 7 Progress ---------------------------------------------------------------------------------------
 
 
 class Diary(t.Progress):
-    """Writes down what it is told; `sent` only once in a row, with the sum."""
+    """Log each call; consecutive calls of `sent` are one entry with their sum."""
 
     def __init__(self):
         self.calls = []
@@ -600,8 +622,8 @@ class Diary(t.Progress):
     def verifying(self):
         self.calls.append(["verifying"])
 
-    def verified(self, how, seconds):
-        self.calls.append(["verified", how])
+    def verified(self, method, seconds):
+        self.calls.append(["verified", method])
         assert 0 <= seconds < 30
 
     def failed(self, error):
@@ -634,18 +656,29 @@ def test_progress_hears_of_failures_and_of_the_next_host(online_box, file):
     online_box.fault("catbox.moe", "status", status=403)
     assert diary_of(file, "termbin,catbox,x0at", retry=0) == [
         ["failed", "termbin", "Unsuitable"],
-        ["trying", "catbox"], ["sent", len(DATA)], ["failed", "catbox", "Refused"],
-        ["trying", "x0at"], ["sent", len(DATA)], ["verifying"], ["verified", "full"],
+        ["trying", "catbox"],
+        ["sent", len(DATA)],
+        ["failed", "catbox", "Refused"],
+        ["trying", "x0at"],
+        ["sent", len(DATA)],
+        ["verifying"],
+        ["verified", "full"],
         ["done", "a.bin"],
-    ]  # fmt: skip
+    ]
 
 
 def test_progress_hears_of_a_pause_and_of_the_bytes_again(online_box, file):
     online_box.fault("catbox.moe", "status", times=1, status=503, retry_after=0)
     assert diary_of(file, "catbox") == [
-        ["trying", "catbox"], ["sent", len(DATA)], ["unsent", len(DATA)], ["waiting", "Busy"],
-        ["sent", len(DATA)], ["verifying"], ["verified", "full"], ["done", "a.bin"],
-    ]  # fmt: skip
+        ["trying", "catbox"],
+        ["sent", len(DATA)],
+        ["unsent", len(DATA)],
+        ["waiting", "Busy"],
+        ["sent", len(DATA)],
+        ["verifying"],
+        ["verified", "full"],
+        ["done", "a.bin"],
+    ]
 
 
 def test_progress_hears_the_end_of_a_dead_end_once(online_box, file):
@@ -663,7 +696,7 @@ def test_a_bug_in_somebodys_progress_is_theirs(online_box, file):
         t.upload(file, progress=Broken())
 
 
-# 8 Threads -----------------------------------------------------------------------------------------------------------
+# 8 Threads ----------------------------------------------------------------------------------------
 
 
 def test_several_threads_upload_at_once(online_box, tmp_path):
@@ -678,39 +711,39 @@ def test_several_threads_upload_at_once(online_box, tmp_path):
         "uguu",
         "https://drop.example.org/",
     ]
-    found, together = {}, threading.Barrier(len(hosts))
+    results, together = {}, threading.Barrier(len(hosts))
 
     def work(number, host):
         path = tmp_path / f"{number}.bin"
         path.write_bytes(bytes([number]) * 50_000)
         together.wait()
         try:
-            found[number] = [t.upload_file(path, host) for _ in range(2)]
+            results[number] = [t.upload_file(path, host) for _ in range(2)]
         except BaseException as error:
-            found[number] = error
+            results[number] = error
 
     threads = [threading.Thread(target=work, args=pair) for pair in enumerate(hosts)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert sorted(found) == list(range(len(hosts)))
-    for number, urls in found.items():
+    assert sorted(results) == list(range(len(hosts)))
+    for number, urls in results.items():
         assert all(online_box.stored[url].read() == bytes([number]) * 50_000 for url in urls)
 
 
-# 9 Secrets -----------------------------------------------------------------------------------------------------------
+# 9 Secrets ----------------------------------------------------------------------------------------
 
 SECRET = "s3cr3t-0f-min3"
 
 
 def all_that_is_told(error: BaseException) -> str:
-    """Messages, hints and fields of an error and of all that it holds; the traceback, as a log would have it."""
-    told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    told += f"{error} {error!r} {vars(error)}"
+    """Messages, hints and fields of an error and its inner errors; the traceback as in a log."""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    text += f"{error} {error!r} {vars(error)}"
     for inner in getattr(error, "failures", ()):
-        told += all_that_is_told(inner)
-    return told + "\n".join(error.reasons() if isinstance(error, t.AllProvidersFailed) else ())
+        text += all_that_is_told(inner)
+    return text + "\n".join(error.reasons() if isinstance(error, t.AllProvidersFailed) else ())
 
 
 def wrong_proxy_password(box, env):
@@ -767,17 +800,24 @@ def a_server_with_a_mistake_in_the_environment(box, env):
 
 
 LEAKS = [
-    wrong_proxy_password, wrong_proxy_password_in_the_call, wrong_socks_password, a_proxy_that_is_not_there, a_refused_userhash,
-    a_refused_server_password, a_server_that_is_not_there, a_server_that_redirects, a_server_in_the_environment,
+    wrong_proxy_password,
+    wrong_proxy_password_in_the_call,
+    wrong_socks_password,
+    a_proxy_that_is_not_there,
+    a_refused_userhash,
+    a_refused_server_password,
+    a_server_that_is_not_there,
+    a_server_that_redirects,
+    a_server_in_the_environment,
     a_server_with_a_mistake_in_the_environment,
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("prepare", LEAKS, ids=lambda function: function.__name__)
 def test_no_error_tells_a_secret(online_box, file, clean_env, prepare):
     provider, wishes = prepare(online_box, clean_env)
-    told = all_that_is_told(failure(file, provider, **wishes))
-    assert SECRET not in told
+    text = all_that_is_told(failure(file, provider, **wishes))
+    assert SECRET not in text
     online_box.complaints.clear()  # wrong credentials are the point here
 
 
@@ -803,19 +843,52 @@ def test_ctrl_c_is_not_swallowed(online_box, file):
         t.upload(file, progress=Impatient())
 
 
-# Options of a call -----------------------------------------------------------------------------------------------------
+# Options of a call --------------------------------------------------------------------------------
 
 WRONG = [
-    ("retry", -1), ("retry", True), ("retry", 21), ("retry", None), ("retry", "many"),
-    ("expire", float("nan")), ("expire", float("inf")), ("expire", 0), ("expire", -5), ("expire", "12"), ("expire", b"12h"),
-    ("keep", -1), ("keep", object()), ("timeout", 0), ("timeout", -1.0), ("connect_timeout", "soon"),
-    ("max_time", float("nan")), ("max_time", datetime.timedelta(0)), ("limit_rate", 0), ("limit_rate", "fast"),
-    ("jobs", 0), ("jobs", 65), ("ip_version", 5), ("ip_version", "IPv6"),
-    ("proxy", 5), ("proxy", b"http://p:1"), ("cacert", 5), ("name", 5), ("name", b"a.txt"),
-    ("remote_path", 5), ("verify", None), ("verify", True), ("once", "no"), ("once", 1), ("insecure", "false"), ("force", None),
-    ("settings", {"CATBOX_USERHASH": b"x"}), ("settings", {b"CATBOX_USERHASH": "x"}), ("settings", None),
-    ("settings", "CATBOX_USERHASH=x"), ("settings", [("CATBOX_USERHASH", "x")]), ("proxies", {"https": 5}),
-]  # fmt: skip
+    ("retry", -1),
+    ("retry", True),
+    ("retry", 21),
+    ("retry", None),
+    ("retry", "many"),
+    ("expire", float("nan")),
+    ("expire", float("inf")),
+    ("expire", 0),
+    ("expire", -5),
+    ("expire", "12"),
+    ("expire", b"12h"),
+    ("keep", -1),
+    ("keep", object()),
+    ("timeout", 0),
+    ("timeout", -1.0),
+    ("connect_timeout", "soon"),
+    ("max_time", float("nan")),
+    ("max_time", datetime.timedelta(0)),
+    ("limit_rate", 0),
+    ("limit_rate", "fast"),
+    ("jobs", 0),
+    ("jobs", 65),
+    ("ip_version", 5),
+    ("ip_version", "IPv6"),
+    ("proxy", 5),
+    ("proxy", b"http://p:1"),
+    ("cacert", 5),
+    ("name", 5),
+    ("name", b"a.txt"),
+    ("remote_path", 5),
+    ("verify", None),
+    ("verify", True),
+    ("once", "no"),
+    ("once", 1),
+    ("insecure", "false"),
+    ("force", None),
+    ("settings", {"CATBOX_USERHASH": b"x"}),
+    ("settings", {b"CATBOX_USERHASH": "x"}),
+    ("settings", None),
+    ("settings", "CATBOX_USERHASH=x"),
+    ("settings", [("CATBOX_USERHASH", "x")]),
+    ("proxies", {"https": 5}),
+]
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
@@ -859,8 +932,9 @@ def test_times_may_be_text_numbers_or_timedelta(online_box, file, expire):
 def test_the_promised_names_and_no_others_are_imported_by_a_star():
     names = {}
     exec("from twat_fs import *", names)
-    promised = """upload_file upload UploadOptions UploadResult setup_provider ProviderInfo setup_providers
-        PROVIDERS_PREFERENCE UploadError RetryableError NonRetryableError AllProvidersFailed main __version__"""
+    promised = """upload_file upload UploadOptions UploadResult setup_provider ProviderInfo
+        setup_providers PROVIDERS_PREFERENCE UploadError RetryableError NonRetryableError
+                AllProvidersFailed main __version__"""
     assert set(names) - {"__builtins__"} == set(promised.split())
 
 
@@ -870,8 +944,11 @@ def test_the_failure_of_one_provider_has_its_fields(online_box, file):
         t.upload(file, "catbox", retry=0)
     error = caught.value
     assert (error.provider, error.status, error.phase, error.retry_after) == (
-        "catbox", 429, "reply", 300.0,
-    )  # fmt: skip
+        "catbox",
+        429,
+        "reply",
+        300.0,
+    )
     online_box.fault("x0.at", "status", status=403)
     with pytest.raises(t.AllProvidersFailed) as caught:
         t.upload(file, "catbox,x0at", retry=0)

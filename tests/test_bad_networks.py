@@ -1,7 +1,7 @@
-"""Bad networks: how long dead hosts hold up an upload, who gets the file, and what is remembered.
+"""Bad networks: the delay by dead hosts, the host that gets the file, the remembered failures.
 
-The program runs as a process through the internet in a box, whose hosts drop, mute, hold and refuse.
-Times are bounds with room for a busy machine; tools/bench.py measures them.
+The program runs as a process through the internet in a box, whose hosts drop, mute, hold and
+refuse. Times are bounds with room for a busy machine; tools/bench.py measures them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def upload(box, program, file):
-    """Upload the file with the first N hosts dead: the CompletedProcess, and the seconds that it took."""
+    """Upload with the first N hosts dead; returns the CompletedProcess and the seconds."""
 
     def run(*args, dead=(), fault="drop", env=None, **details):
         for name in dead:
@@ -50,7 +50,7 @@ def uploaded_to(box):
     return [seen.host for seen in box.uploads()]
 
 
-# 1 Hosts that cannot be reached --------------------------------------------------------------------------------------
+# 1 Hosts that cannot be reached -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", ["drop", "mute"])
@@ -72,7 +72,7 @@ def test_a_host_that_refuses_is_not_asked_again_while_others_are_left(box, uploa
 
 
 def test_the_last_host_is_asked_again(box, upload):
-    """Nobody else is left: a short failure of the network is waited for."""
+    """At the last host a short failure of the network is waited for."""
     for name in CHAIN[:-1]:
         box.fault(DOMAINS[name], "refuse")
     done = upload(dead=CHAIN[-1:], fault="reset-connect", times=2)
@@ -97,12 +97,12 @@ def test_nothing_of_the_file_goes_to_two_hosts(box, upload):
     assert len(box.uploads()) == 1
 
 
-# 2 Hosts that the user named -----------------------------------------------------------------------------------------
+# 2 Hosts that the user named ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dead", [0, 1])
 def test_the_connection_that_was_ready_first_is_used(box, upload, dead):
-    """TLS 1.3 servers send session tickets at once: they were taken for a host that speaks unasked."""
+    """TLS 1.3 servers send session tickets at once; they once looked like an early response."""
     done = upload(dead=CHAIN[:dead])
     connected = [tunnel.host for tunnel in box.tunnels]
     assert done.returncode == 0 and connected.count(DOMAINS[CHAIN[dead]]) == 1
@@ -135,7 +135,7 @@ def test_a_named_host_is_not_raced_by_the_fallback(box, upload):
     assert done.seconds > 4.4
 
 
-# 3 Hosts that take the file and say nothing, or too much -------------------------------------------------------------
+# 3 Hosts that take the file and say nothing, or too much ------------------------------------------
 
 
 def test_a_body_that_was_taken_is_not_sent_again(box, upload):
@@ -162,7 +162,7 @@ def test_a_short_rate_limit_is_waited_for(box, upload):
     assert (done.returncode, uploaded_to(box)) == (0, ["catbox.moe", "catbox.moe"])
 
 
-def test_waiting_at_the_last_host_is_said_without_a_terminal(box, upload):
+def test_waiting_at_the_last_host_is_reported_without_a_terminal(box, upload):
     arguments = {"fault": "status", "status": 429, "retry_after": 6, "times": 1}
     done = upload("-p", "x0at", dead=["x0at"], **arguments)
     assert done.returncode == 0
@@ -172,7 +172,7 @@ def test_waiting_at_the_last_host_is_said_without_a_terminal(box, upload):
     assert (silent.returncode, silent.stderr) == (0, "")
 
 
-# 4 What is remembered ------------------------------------------------------------------------------------------------
+# 4 What is remembered -----------------------------------------------------------------------------
 
 
 def memory(home):
@@ -216,7 +216,7 @@ def test_what_the_network_did_is_remembered(box, upload, home, fault, details, p
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 403, 413])
-def test_what_the_host_said_is_not_remembered(box, upload, home, status):
+def test_a_refusal_of_the_host_is_not_remembered(box, upload, home, status):
     assert upload(dead=["catbox"], fault="status", status=status).returncode == 0
     assert not (home / ".cache").exists()
 
@@ -263,7 +263,7 @@ def test_six_hours_are_enough(box, upload, home):
         "[" * 5000,
     ],
 )
-def test_a_broken_memory_is_no_failure(box, upload, home, content):
+def test_a_corrupt_failure_cache_does_no_harm(box, upload, home, content):
     folder = home / ".cache" / "twat-fs"
     folder.mkdir(parents=True)
     (folder / "health.json").write_text(content, encoding="latin-1")
@@ -272,7 +272,7 @@ def test_a_broken_memory_is_no_failure(box, upload, home, content):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
-def test_a_memory_that_cannot_be_written_or_is_no_file_is_no_failure(box, upload, home, tmp_path):
+def test_an_unwritable_failure_cache_does_no_harm(box, upload, home, tmp_path):
     (home / ".cache").write_text("a file")
     assert upload(dead=["catbox"], fault="refuse").returncode == 0
     cache = tmp_path / "cache"
@@ -302,13 +302,13 @@ def test_python_programs_remember_too(online_box, file, home):
     assert set(memory(home)) == {"catbox"}
 
 
-# 5 Name servers ------------------------------------------------------------------------------------------------------
+# 5 Name servers -----------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs a network of its own")
 @pytest.mark.needs("unshare", "ip")
-def test_a_mute_name_server_is_the_same_for_every_host(file, tmp_path):
-    """The real resolver in a network of its own, whose name server takes the question and says nothing."""
+def test_a_mute_name_server_fails_every_host(file, tmp_path):
+    """The real resolver in its own network, with a name server that receives and never responds."""
     server = (
         "import socket, subprocess, sys, time\n"
         "mute = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); mute.bind(('127.0.0.53', 53))\n"
@@ -323,15 +323,18 @@ def test_a_mute_name_server_is_the_same_for_every_host(file, tmp_path):
     python = [sys.executable, "-c", server, sys.executable, str(PROGRAM), str(file)]
     done = subprocess.run(
         ["unshare", "-n", "-m", "sh", "-c", shell, str(tmp_path), *python],
-        capture_output=True, text=True, timeout=120, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+    )
     code, seconds, out, err = done.stdout.split("\n", 3)
     assert (code, out) == ("1", "")
     assert "DNS lookup timed out" in err or "temporary failure in name resolution" in err
     assert float(seconds) < 13
 
 
-# 6 Addresses ---------------------------------------------------------------------------------------------------------
+# 6 Addresses --------------------------------------------------------------------------------------
 
 
 def has_ipv6():

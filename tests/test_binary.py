@@ -1,4 +1,4 @@
-"""The frozen program: built by the tool from a fresh clone with a tag, and used as users do, on other systems' layouts too."""
+"""The frozen program, built from a fresh clone with a tag, and run on other systems' layouts."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ needs_libpython = pytest.mark.skipif(
 )
 
 
-# What is decided before anything is built ------------------------------------------------------------------------------
+# What is decided before anything is built ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("system", "machine", "name"),
     [
-        ("linux",  "x86_64",  "twat-fs-linux-x86_64"),
-        ("linux",  "aarch64", "twat-fs-linux-arm64"),
-        ("darwin", "arm64",   "twat-fs-macos-arm64"),
-        ("darwin", "x86_64",  "twat-fs-macos-x86_64"),
-        ("win32",  "AMD64",   "twat-fs-windows-x86_64.exe"),
+        ("linux", "x86_64", "twat-fs-linux-x86_64"),
+        ("linux", "aarch64", "twat-fs-linux-arm64"),
+        ("darwin", "arm64", "twat-fs-macos-arm64"),
+        ("darwin", "x86_64", "twat-fs-macos-x86_64"),
+        ("win32", "AMD64", "twat-fs-windows-x86_64.exe"),
     ],
-)  # fmt: skip
+)
 def test_the_binary_has_the_name_that_installers_look_for(system, machine, name):
     assert tool.asset_name(system, machine) == name
 
@@ -53,12 +53,14 @@ def test_the_binary_has_the_name_that_installers_look_for(system, machine, name)
         ("0+unknown", "(0, 0, 0, 0)"),
     ],
 )
-def test_windows_is_told_the_version(version, numbers, tmp_path):
-    """PyInstaller's own reader understands it; elsewhere than on Windows it evaluates the same words."""
+def test_the_version_resource_of_windows_has_the_version(version, numbers, tmp_path):
+    """PyInstaller evaluates the file as Python; its own classes exist on Windows only."""
     text = tool.windows_resource(version)
     assert text.count(f"vers={numbers}") == 2 and text.count(f"'{version}'") == 2
-    words = "VSVersionInfo FixedFileInfo StringFileInfo StringTable StringStruct VarFileInfo VarStruct".split()
-    assert eval(text, {word: lambda *a, **k: True for word in words}) is True
+    names = (
+        "VSVersionInfo FixedFileInfo StringFileInfo StringTable StringStruct VarFileInfo VarStruct"
+    ).split()
+    assert eval(text, {word: lambda *a, **k: True for word in names}) is True
 
 
 NEEDED = f"""
@@ -93,8 +95,8 @@ def test_what_the_binary_leaves_out_is_not_needed(command, box, tmp_path):
     assert {"ssl", "http.client", "urllib.request"} <= set(modules)
     (tmp_path / "a.txt").write_text("some words")
     code = NEEDED.format(excluded=set(tool.excluded("linux")), modules=modules)
-    words = [str(tmp_path / "a.txt") if word == "FILE" else word for word in command.split()]
-    done = run(sys.executable, "-I", "-S", "-c", code, *words, **environment(box, {}))
+    argv = [str(tmp_path / "a.txt") if word == "FILE" else word for word in command.split()]
+    done = run(sys.executable, "-I", "-S", "-c", code, *argv, **environment(box, {}))
     assert "excluded" not in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert done.returncode == (5 if "s3" in command else 0), done.stderr
 
@@ -126,7 +128,7 @@ def test_the_bare_program_would_pass_the_same_upload(tmp_path):
     tool.check_upload(fake, tmp_path)
 
 
-# Where a frozen OpenSSL finds certificates -----------------------------------------------------------------------------
+# Where a frozen OpenSSL finds certificates --------------------------------------------------------
 
 
 @pytest.fixture
@@ -159,30 +161,30 @@ def test_a_setting_of_the_user_and_an_unfrozen_program_leave_it_to_openssl(froze
     assert twat_fs.system_ca_bundle() is None
 
 
-# The real one --------------------------------------------------------------------------------------------------------
+# The real one -------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory):
-    """The release of test_release.py: its clone holds the binary, and `told` what the tool said of it."""
+def release_dir(tmp_path_factory):
+    """The release of test_release.py: `clone` has the binary, `reports` the output of the tool."""
     need_programs()
     return once(tmp_path_factory, "release-published", publish)
 
 
 @pytest.fixture
-def program(place):
-    return place / "clone" / "dist" / tool.asset_name()
+def program(release_dir):
+    return release_dir / "clone" / "dist" / tool.asset_name()
 
 
 @pytest.mark.release
 @needs_libpython
-def test_it_says_exactly_its_version_and_how_large_and_quick_it_is(place, program):
+def test_it_says_exactly_its_version_and_how_large_and_quick_it_is(release_dir, program):
     assert good(program, "--version") == f"twat-fs {VERSION}\n"
-    told = (place / "told" / "Build the binary").read_text()
-    assert f"{program.name} {VERSION}, built with Python" in told
-    size = re.search(r"size +([0-9.]+) MB  goal 7 MB   (ok|MISSED)\n", told)
+    report = (release_dir / "reports" / "Build the binary").read_text()
+    assert f"{program.name} {VERSION}, built with Python" in report
+    size = re.search(r"size +([0-9.]+) MB  goal 7 MB   (ok|MISSED)\n", report)
     assert float(size.group(1)) == round(program.stat().st_size / 1e6, 2)
-    assert re.search(r"start +[0-9.]+ s   goal 0.12 s  (ok|MISSED)\n", told)
+    assert re.search(r"start +[0-9.]+ s   goal 0.12 s  (ok|MISSED)\n", report)
     assert size.group(2) == "ok" or sys.platform != "linux"
 
 
@@ -229,12 +231,16 @@ def test_every_command_works_in_it(program, command, tmp_path):
 @needs_libpython
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_ends_it_by_the_signal_without_a_traceback(program, box, tmp_path, times):
-    """The boot loader sends each signal of the terminal on to the program, which so receives it twice."""
+    """The boot loader forwards each signal of the terminal, so the program receives it twice."""
     (tmp_path / "a.bin").write_bytes(b"x" * 300_000)
     process = subprocess.Popen(
-        [program, "--limit-rate", "10k", "-p", "catbox", "a.bin"], cwd=tmp_path, env=environment(box, {}),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        [program, "--limit-rate", "10k", "-p", "catbox", "a.bin"],
+        cwd=tmp_path,
+        env=environment(box, {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     until(box.uploads)
     for _ in range(times):
         os.killpg(process.pid, signal.SIGINT)
@@ -246,8 +252,8 @@ def test_ctrl_c_ends_it_by_the_signal_without_a_traceback(program, box, tmp_path
 
 @pytest.mark.release
 @needs_libpython
-def test_the_same_commit_makes_the_same_bytes_in_another_folder(program, place, tmp_path):
-    git(tmp_path, "clone", "-q", place / "clone", tmp_path / "elsewhere")
+def test_the_same_commit_makes_the_same_bytes_in_another_folder(program, release_dir, tmp_path):
+    git(tmp_path, "clone", "-q", release_dir / "clone", tmp_path / "elsewhere")
     python(
         tmp_path / "elsewhere" / "tools" / "binary.py",
         "--out",
@@ -283,7 +289,7 @@ def test_it_finds_the_certificates_of_other_systems(program, box, tmp_path, bund
     (tmp_path / "a.txt").write_text("some words")
     layers = tmp_path / "layers"
     layers.mkdir()
-    words = [
+    argv = [
         "unshare",
         "--mount",
         "sh",
@@ -297,7 +303,7 @@ def test_it_finds_the_certificates_of_other_systems(program, box, tmp_path, bund
         tmp_path / "a.txt",
     ]
     done = subprocess.run(
-        [*map(str, words)],
+        [*map(str, argv)],
         env=environment(box, {"SSL_CERT_FILE": None}),
         capture_output=True,
         text=True,

@@ -1,7 +1,7 @@
-"""What leaves for a host is what was meant, for any file, any name and any fields.
+"""Request bodies are as intended, for any file, any name and any fields.
 
-Other people's parsers judge: the standard library's `email` reads our forms, and so does our own receiving end.
-Chapters: 1 Forms, 2 Names, 3 Our own receiving parser, 4 Files that change.
+Other people's parsers judge: the standard library's `email` reads our forms, and so does our own
+receiving end. Chapters: 1 Forms, 2 Names, 3 Our own receiving parser, 4 Files that change.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def write(tmp_path):
     return source
 
 
-def whole(body: t.Body, step: int = t.CHUNK) -> bytes:
+def body_bytes(body: t.Body, step: int = t.CHUNK) -> bytes:
     """All the bytes of a body, as the wire would send them."""
     return b"".join(piece if isinstance(piece, bytes) else content(piece, step) for piece in body)
 
@@ -51,7 +51,7 @@ def file_slice(source: t.Source) -> t.Slice:
     return piece
 
 
-# 1 Forms -------------------------------------------------------------------------------------------------------------
+# 1 Forms ------------------------------------------------------------------------------------------
 
 FIELD_NAMES = st.from_regex(r"\A[A-Za-z][A-Za-z0-9_\[\]-]{0,15}\Z")
 FIELD_VALUES = st.text(max_size=40)
@@ -79,9 +79,9 @@ NAMES = (
 )
 
 
-def parsed(kind: str, body: bytes) -> list:
+def parsed(content_type: str, body: bytes) -> list:
     """The parts, as the standard library reads them."""
-    head = f"MIME-Version: 1.0\r\nContent-Type: {kind}\r\n\r\n".encode()
+    head = f"MIME-Version: 1.0\r\nContent-Type: {content_type}\r\n\r\n".encode()
     message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
     assert message.get_content_type() == "multipart/form-data"
     assert not message.defects and not message.preamble and not (message.epilogue or "").strip()
@@ -96,8 +96,8 @@ def name_of(part) -> str:
 @given(fields=FIELDS, file_field=FIELD_NAMES, data=CONTENT)
 def test_a_form_gives_back_its_fields_and_its_file(write, fields, file_field, data):
     file = write(data, "a.bin")
-    kind, body = t.multipart(fields, file_field, file)
-    *plain, last = parsed(kind, whole(body))
+    content_type, body = t.multipart(fields, file_field, file)
+    *plain, last = parsed(content_type, body_bytes(body))
     assert [(name_of(part), part.get_payload(decode=True).decode()) for part in plain] == fields
     assert all(part.get_filename() is None for part in plain)
     assert name_of(last) == file_field and last.get_filename() == "a.bin"
@@ -110,7 +110,7 @@ def test_a_form_gives_back_its_fields_and_its_file(write, fields, file_field, da
 def test_the_promised_length_is_what_is_sent(write, fields, name, data, step):
     assume(step > 100 or len(data) < 1000)
     _, body = t.multipart(fields, "file", write(data, name))
-    assert t.length(body) == len(whole(body, step))
+    assert t.length(body) == len(body_bytes(body, step))
 
 
 @SOME
@@ -121,17 +121,14 @@ def test_the_promised_length_is_what_is_sent(write, fields, name, data, step):
 @example(name="x\r\nContent-Type: text/html\r\n\r\n.txt")
 def test_the_standard_library_reads_the_name_that_was_meant(write, name):
     file = write(b"data", name)
-    kind, body = t.multipart((), "file", file)
-    assume(
-        t.guess_type(file.name).partition("/")[0] not in ("message", "multipart")
-    )  # would be parsed as such
-    assume(
-        "=?" not in file.name
-    )  # the policy for mail decodes these, a browser's form never holds them
-    (part,) = parsed(kind, whole(body))
-    assert (
-        part["Content-Disposition"].params["filename"] == file.name
-    )  # get_filename would take quotes away twice
+    content_type, body = t.multipart((), "file", file)
+    # would be parsed as such
+    assume(t.guess_type(file.name).partition("/")[0] not in ("message", "multipart"))
+    # the policy for mail decodes these, a browser's form never holds them
+    assume("=?" not in file.name)
+    (part,) = parsed(content_type, body_bytes(body))
+    # get_filename would take quotes away twice
+    assert part["Content-Disposition"].params["filename"] == file.name
     assert part.get_payload(decode=True) == b"data"
     assert set(part.keys()) == {"Content-Disposition", "Content-Type"}
 
@@ -139,16 +136,16 @@ def test_the_standard_library_reads_the_name_that_was_meant(write, name):
 @SOME
 @given(name=NAMES, fields=FIELDS)
 def test_no_name_breaks_out_of_its_header(write, name, fields):
-    kind, body = t.multipart(fields, "file", write(b"data", name))
+    content_type, body = t.multipart(fields, "file", write(b"data", name))
     head = (
         body[0]
         .rpartition(b"\r\n\r\n")[0]
-        .rpartition(b"--" + kind.partition("=")[2].encode() + b"\r\n")[2]
+        .rpartition(b"--" + content_type.partition("=")[2].encode() + b"\r\n")[2]
     )
     lines = head.split(b"\r\n")
     assert [line.partition(b":")[0] for line in lines] == [b"Content-Disposition", b"Content-Type"]
     assert not any(control in line for line in lines for control in (b"\r", b"\n", b"\0"))
-    assert kind.isprintable() and kind.isascii()
+    assert content_type.isprintable() and content_type.isascii()
 
 
 @SOME
@@ -157,8 +154,8 @@ def test_an_unescaped_quote_never_ends_the_name_early(write, name):
     """PHP, Go, busboy and Werkzeug read \\" as a quote: nothing else may end the name."""
     file = write(b"data", name)
     head = t.multipart((), "file", file)[1][0].decode()
-    found = re.search(r'; filename="((?:[^"\\]|\\.)*)"\r\n', head)
-    assert found and re.sub(r"\\(.)", r"\1", found.group(1)) == file.name
+    match = re.search(r'; filename="((?:[^"\\]|\\.)*)"\r\n', head)
+    assert match and re.sub(r"\\(.)", r"\1", match.group(1)) == file.name
 
 
 def test_every_form_has_a_boundary_of_its_own(write):
@@ -167,7 +164,8 @@ def test_every_form_has_a_boundary_of_its_own(write):
     kinds = {t.multipart((), "file", file)[0] for _ in range(50)}
     assert len(kinds) == 50
     assert all(
-        re.fullmatch(r"multipart/form-data; boundary=[0-9A-Za-z-]{20,70}", kind) for kind in kinds
+        re.fullmatch(r"multipart/form-data; boundary=[0-9A-Za-z-]{20,70}", content_type)
+        for content_type in kinds
     )
 
 
@@ -178,31 +176,64 @@ def test_fields_come_first_and_the_file_last(write):
 
 
 @pytest.mark.parametrize(
-    "name, kind",
+    "name, content_type",
     [
-        ("a.txt", "text/plain"), ("a.png", "image/png"), ("a.PNG", "image/png"), ("a.html", "text/html"),
+        ("a.txt", "text/plain"),
+        ("a.png", "image/png"),
+        ("a.PNG", "image/png"),
+        ("a.html", "text/html"),
         ("a.pdf", "application/pdf"),
-        ("a", "application/octet-stream"), ("a.unknown", "application/octet-stream"), ("a.tar.gz", "application/gzip"),
-        ("re: plan #2.pdf", "application/pdf"), ("http://a/b.png", "image/png"), ("b:c/d.html", "text/html"),
-        ("data:text/html,x", "application/octet-stream"), ("data:a/b\nX: 1,c", "application/octet-stream"),
-        ("a.txt.gz", "application/gzip"), (".txt", "application/octet-stream"), ("", "application/octet-stream"),
+        ("a", "application/octet-stream"),
+        ("a.unknown", "application/octet-stream"),
+        ("a.tar.gz", "application/gzip"),
+        ("re: plan #2.pdf", "application/pdf"),
+        ("http://a/b.png", "image/png"),
+        ("b:c/d.html", "text/html"),
+        ("data:text/html,x", "application/octet-stream"),
+        ("data:a/b\nX: 1,c", "application/octet-stream"),
+        ("a.txt.gz", "application/gzip"),
+        (".txt", "application/octet-stream"),
+        ("", "application/octet-stream"),
     ],
-)  # fmt: skip
-def test_the_type_is_guessed_from_the_name_alone(name, kind):
-    assert t.guess_type(name) == kind
+)
+def test_the_type_is_guessed_from_the_name_alone(name, content_type):
+    assert t.guess_type(name) == content_type
 
 
-# What Python 3.9 does not know, or calls otherwise than later versions; by IANA's registry and MDN (2026-11).
+# What Python 3.9 does not know, or calls otherwise than later versions; by IANA's registry and MDN
+# (2026-11).
 TYPES = {
-    "7z": "application/x-7z-compressed", "aac": "audio/aac", "avif": "image/avif", "bmp": "image/bmp",
-    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "epub": "application/epub+zip",
-    "flac": "audio/flac", "heic": "image/heic", "ico": "image/vnd.microsoft.icon", "js": "text/javascript",
-    "jsonl": "application/jsonl", "jxl": "image/jxl", "log": "text/plain", "md": "text/markdown", "mjs": "text/javascript",
-    "mkv": "video/x-matroska", "ogg": "audio/ogg", "opus": "audio/opus", "parquet": "application/vnd.apache.parquet",
-    "rtf": "text/rtf", "toml": "application/toml", "ttf": "font/ttf", "wasm": "application/wasm", "wav": "audio/wav",
-    "webp": "image/webp", "woff2": "font/woff2", "xz": "application/x-xz", "yaml": "application/yaml",
-    "yml": "application/yaml", "zst": "application/zstd",
-}  # fmt: skip
+    "7z": "application/x-7z-compressed",
+    "aac": "audio/aac",
+    "avif": "image/avif",
+    "bmp": "image/bmp",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "epub": "application/epub+zip",
+    "flac": "audio/flac",
+    "heic": "image/heic",
+    "ico": "image/vnd.microsoft.icon",
+    "js": "text/javascript",
+    "jsonl": "application/jsonl",
+    "jxl": "image/jxl",
+    "log": "text/plain",
+    "md": "text/markdown",
+    "mjs": "text/javascript",
+    "mkv": "video/x-matroska",
+    "ogg": "audio/ogg",
+    "opus": "audio/opus",
+    "parquet": "application/vnd.apache.parquet",
+    "rtf": "text/rtf",
+    "toml": "application/toml",
+    "ttf": "font/ttf",
+    "wasm": "application/wasm",
+    "wav": "audio/wav",
+    "webp": "image/webp",
+    "woff2": "font/woff2",
+    "xz": "application/x-xz",
+    "yaml": "application/yaml",
+    "yml": "application/yaml",
+    "zst": "application/zstd",
+}
 
 
 @pytest.mark.parametrize("extension", TYPES)
@@ -244,7 +275,7 @@ def test_text_that_is_utf_8_is_called_so(write, name, data, expected):
     assert t.type_with_charset(source.name, source.body) == expected
 
 
-# 2 Names -------------------------------------------------------------------------------------------------------------
+# 2 Names ------------------------------------------------------------------------------------------
 
 
 @SOME
@@ -312,7 +343,7 @@ def test_what_we_store_under_can_be_found_again(name):
 
 @SOME
 @given(NAMES)
-def test_headers_of_ours_are_one_line_of_ascii_whatever_the_name(name):
+def test_our_headers_are_one_line_of_ascii_for_any_name(name):
     entry = t.StoredFile("nowhere", t.safe_name(name), downloads_left=3, expires=t.FOREVER)
     for key, value in t.file_headers(entry, ()):
         assert key.isascii() and value.isascii() and value.isprintable()
@@ -323,12 +354,12 @@ def test_headers_of_ours_are_one_line_of_ascii_whatever_the_name(name):
 def test_a_unique_name_keeps_stem_and_extension(name):
     safe = t.safe_name(name)
     stem, extension = os.path.splitext(safe)
-    found = re.fullmatch(r"(.*)_19700101_000000(.*)", t.unique_name(safe, time.gmtime(0)))
+    match = re.fullmatch(r"(.*)_19700101_000000(.*)", t.unique_name(safe, time.gmtime(0)))
     if len(extension.encode()) > t.MAX_NAME - 16:  # then it is none
         stem, extension = safe, ""
-    assert found and found.group(2) == extension
-    assert found.group(1) == stem or (
-        stem.startswith(found.group(1)) and len(safe.encode()) > t.MAX_NAME - 16
+    assert match and match.group(2) == extension
+    assert match.group(1) == stem or (
+        stem.startswith(match.group(1)) and len(safe.encode()) > t.MAX_NAME - 16
     )
 
 
@@ -362,10 +393,10 @@ def test_a_file_with_an_odd_name_on_disk_goes_under_a_good_one(tmp_path, raw):
         file.write(b"!content!")
     source = t.Source.of(os.fsdecode(path))
     assert not UNSAFE.search(source.name) and 0 < len(source.name.encode()) <= t.MAX_NAME
-    assert whole(t.multipart((), "file", source)[1]).count(b"!content!") == 1
+    assert body_bytes(t.multipart((), "file", source)[1]).count(b"!content!") == 1
 
 
-# 3 Our own receiving parser ------------------------------------------------------------------------------------------
+# 3 Our own receiving parser -----------------------------------------------------------------------
 
 
 def split(data: bytes, cuts) -> list:
@@ -374,17 +405,17 @@ def split(data: bytes, cuts) -> list:
     return [data[start:end] for start, end in zip(marks, marks[1:])]
 
 
-def received(kind: str, blocks) -> list:
-    boundary = kind.partition("boundary=")[2].encode()
+def received(content_type: str, blocks) -> list:
+    boundary = content_type.partition("boundary=")[2].encode()
     return [
         (name, b"".join(pieces))
         for name, pieces in t.MultipartReader(iter(blocks), boundary).files()
     ]
 
 
-def files_or_status(kind: str, blocks):
+def files_or_status(content_type: str, blocks):
     try:
-        return received(kind, blocks)
+        return received(content_type, blocks)
     except t.HTTPError as no:
         return no.args[0]
 
@@ -397,16 +428,16 @@ def files_or_status(kind: str, blocks):
 @example(fields=[], name='a"b;c="d', data=b"x", cuts=[])
 def test_our_receiver_gets_what_our_sender_makes(write, fields, name, data, cuts):
     file = write(data, name)
-    kind, body = t.multipart(fields, "file", file)
-    assert received(kind, split(whole(body), cuts)) == [(file.name, data)]
+    content_type, body = t.multipart(fields, "file", file)
+    assert received(content_type, split(body_bytes(body), cuts)) == [(file.name, data)]
 
 
 @SOME
 @given(data=st.binary(max_size=30))
 def test_our_receiver_does_not_mind_one_byte_at_a_time(write, data):
-    kind, body = t.multipart([("a", "b")], "file", write(data))
-    sent = whole(body)
-    assert received(kind, [sent[i : i + 1] for i in range(len(sent))]) == [("a.txt", data)]
+    content_type, body = t.multipart([("a", "b")], "file", write(data))
+    sent = body_bytes(body)
+    assert received(content_type, [sent[i : i + 1] for i in range(len(sent))]) == [("a.txt", data)]
 
 
 @SOME
@@ -432,10 +463,10 @@ def test_our_receiver_takes_several_files(files, cuts):
 @SOME
 @given(data=CONTENT, cut=st.integers(0, 10**6))
 def test_a_form_that_ends_too_early_is_rejected(write, data, cut):
-    kind, body = t.multipart([("a", "b")], "file", write(data))
-    sent = whole(body)
+    content_type, body = t.multipart([("a", "b")], "file", write(data))
+    sent = body_bytes(body)
     short = sent[: cut % (len(sent) - len(b"--\r\n"))]
-    assert files_or_status(kind, [short] if short else []) == 400
+    assert files_or_status(content_type, [short] if short else []) == 400
 
 
 @SOME
@@ -463,7 +494,7 @@ def test_an_endless_head_is_rejected():
         list(t.MultipartReader(blocks(), b"X").files())
 
 
-# 4 Files that change -------------------------------------------------------------------------------------------------
+# 4 Files that change ------------------------------------------------------------------------------
 
 
 @SOME
@@ -500,9 +531,9 @@ def test_a_body_of_files_and_memory_is_cut_and_hashed_like_its_bytes(
         pieces += [in_memory, *t.Source.of(path).body]
     body = tuple(pieces)
     joined = b"".join(each + each for each in data)
-    assert whole(body) == joined and t.length(body) == len(joined)
-    assert whole(t.slice_body(body, start, size)) == joined[start : start + size]
-    parts = [whole(each) for each in t.parts_of(body, part)]
+    assert body_bytes(body) == joined and t.length(body) == len(joined)
+    assert body_bytes(t.slice_body(body, start, size)) == joined[start : start + size]
+    parts = [body_bytes(each) for each in t.parts_of(body, part)]
     assert parts == [joined[n : n + part] for n in range(0, len(joined), part)]
     assert t.sha256_of(body) == hashlib.sha256(joined).hexdigest()
 
@@ -552,14 +583,13 @@ def become_a_folder(path):
 
 
 def become_a_pipe(path):
-    """Who opens it waits for somebody who writes, forever."""
+    """Opening it blocks until another process writes."""
     os.unlink(path)
     os.mkfifo(path)
 
 
-ONLY_POSIX = (
-    [replace, become_a_pipe] if os.name != "nt" else []
-)  # Windows tells files apart by size and time alone
+# Windows tells files apart by size and time alone
+ONLY_POSIX = [replace, become_a_pipe] if os.name != "nt" else []
 ALL = [shrink, grow, rewrite, touch, remove, become_a_folder, *ONLY_POSIX]
 CHANGES = pytest.mark.parametrize("change", ALL, ids=lambda change: change.__name__)
 OPEN = pytest.mark.parametrize(
@@ -606,7 +636,7 @@ def test_a_hash_of_a_file_that_changed_is_never_given(write, tmp_path, change):
         t.sha256_of(source.body)
 
 
-def test_the_file_is_closed_whatever_happens(write, tmp_path):
+def test_the_file_is_always_closed(write, tmp_path):
     proc = "/proc/self/fd"
     if not os.path.isdir(proc):
         pytest.skip("needs /proc")
@@ -640,12 +670,12 @@ UNREADABLE = [
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX files")
-@pytest.mark.parametrize("make, words, hint", UNREADABLE)
-def test_what_is_no_file_is_refused_with_the_way_out(tmp_path, make, words, hint):
+@pytest.mark.parametrize("make, message, hint", UNREADABLE)
+def test_anything_but_a_file_is_rejected_with_a_hint(tmp_path, make, message, hint):
     make(tmp_path / "odd")
     with pytest.raises(t.Unreadable) as caught:
         t.Source.of(tmp_path / "odd")
-    assert words in str(caught.value).lower() and hint in caught.value.hint
+    assert message in str(caught.value).lower() and hint in caught.value.hint
     assert (caught.value.phase, caught.value.exit_code) == ("file", 6)
 
 

@@ -29,7 +29,7 @@ CURL = find("curl")
 pytestmark = pytest.mark.needs("curl")
 
 
-# Curl ----------------------------------------------------------------------------------------------------------------
+# Curl ---------------------------------------------------------------------------------------------
 
 
 def run_curl(box, *args, proxy=None, input=None):
@@ -93,21 +93,38 @@ def link_in(body):
     return re.search(rb'https?:[^\s"]+', body.replace(b"\\/", b"/")).group().decode()
 
 
-# Every host: up, down, the same bytes ---------------------------------------------------------------------------------
+# Every host: up, down, the same bytes -------------------------------------------------------------
 
 FORMS = {
-    "catbox.moe": ("https://catbox.moe/user/api.php", ["reqtype=fileupload"], "fileToUpload", r"https://files\.catbox\.moe/\w{6}\.bin"),
+    "catbox.moe": (
+        "https://catbox.moe/user/api.php",
+        ["reqtype=fileupload"],
+        "fileToUpload",
+        r"https://files\.catbox\.moe/\w{6}\.bin",
+    ),
     "litterbox.catbox.moe": (
-        "https://litterbox.catbox.moe/resources/internals/api.php", ["reqtype=fileupload", "time=12h"], "fileToUpload",
+        "https://litterbox.catbox.moe/resources/internals/api.php",
+        ["reqtype=fileupload", "time=12h"],
+        "fileToUpload",
         r"https://litter\.catbox\.moe/\w{6}\.bin",
     ),
     "0x0.st": ("https://0x0.st/", [], "file", r"https://0x0\.st/\w+\.bin"),
     "x0.at": ("https://x0.at/", [], "file", r"https://x0\.at/\w+\.bin"),
     "uguu.se": ("https://uguu.se/upload", [], "files[]", r"https://\w\.uguu\.se/\w{8}\.bin"),
-    "tmpfile.link": ("https://tmpfile.link/api/upload", [], "file", r"https://d3\.tfdl\.net/public/.+/sample\.bin"),
-    "tmpfiles.org": ("https://tmpfiles.org/api/v1/upload", ["expire=600"], "file", r"https://tmpfiles\.org/\d+/sample\.bin"),
+    "tmpfile.link": (
+        "https://tmpfile.link/api/upload",
+        [],
+        "file",
+        r"https://d3\.tfdl\.net/public/.+/sample\.bin",
+    ),
+    "tmpfiles.org": (
+        "https://tmpfiles.org/api/v1/upload",
+        ["expire=600"],
+        "file",
+        r"https://tmpfiles\.org/\d+/sample\.bin",
+    ),
     "qu.ax": ("https://qu.ax/upload.php", [], "files[]", r"https://qu\.ax/\w+\.bin"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("host", FORMS)
@@ -312,7 +329,7 @@ def test_transfer_sh_counts_deletes_previews_and_may_want_a_password(box, sample
     assert curl(box, "-T", str(sample), "-u", "me:secret", "https://drop.example.org/x")[0] == 200
 
 
-# Downloads -----------------------------------------------------------------------------------------------------------
+# Downloads ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -346,7 +363,7 @@ def test_hosts_may_lack_ranges_and_heads(box, link):
 
 
 @pytest.mark.parametrize(
-    "kind, details, expected",
+    "fault, details, expected",
     [
         ("zero", {}, b""),
         ("half", {}, DATA[: len(DATA) // 2]),
@@ -355,8 +372,8 @@ def test_hosts_may_lack_ranges_and_heads(box, link):
         ("flip", {"offset": -1}, DATA[:-1] + bytes([DATA[-1] ^ 1])),
     ],
 )
-def test_a_download_can_be_wrong_once(box, link, kind, details, expected):
-    box.fault("catbox.moe", kind, times=1, **details)
+def test_a_download_can_be_wrong_once(box, link, fault, details, expected):
+    box.fault("catbox.moe", fault, times=1, **details)
     assert curl(box, link)[2] == expected
     assert curl(box, link)[2] == DATA
 
@@ -373,10 +390,10 @@ def test_a_download_can_stop_short(box, link):
     assert done.returncode == 18 and done.stdout.endswith(DATA[: len(DATA) // 2][-100:])
 
 
-# Faults of uploads ---------------------------------------------------------------------------------------------------
+# Faults of uploads --------------------------------------------------------------------------------
 
 
-def test_a_status_strikes_as_often_as_told(box, sample):
+def test_a_status_occurs_the_requested_number_of_times(box, sample):
     box.fault("catbox.moe", "status", times=1, skip=1, status=503, body="later", retry_after=2)
     assert catbox(box, sample)[0] == 200
     status, headers, body = catbox(box, sample)
@@ -386,7 +403,7 @@ def test_a_status_strikes_as_often_as_told(box, sample):
 
 
 @pytest.mark.parametrize(
-    "kind, details, status, pattern",
+    "fault, details, status, pattern",
     [
         ("empty", {}, 200, rb""),
         ("html", {}, 200, rb"<!DOCTYPE html>.*"),
@@ -398,19 +415,19 @@ def test_a_status_strikes_as_often_as_told(box, sample):
         ("trickle", {"delay": 0.0001}, 200, rb"https://files.*"),
     ],
 )
-def test_an_answer_can_be_odd(box, sample, kind, details, status, pattern):
-    box.fault("catbox.moe", kind, **details)
-    found = catbox(box, sample)
-    assert found[0] == status and re.fullmatch(pattern, found[2], re.S)
+def test_an_answer_can_be_odd(box, sample, fault, details, status, pattern):
+    box.fault("catbox.moe", fault, **details)
+    link = catbox(box, sample)
+    assert link[0] == status and re.fullmatch(pattern, link[2], re.S)
 
 
 @pytest.mark.parametrize(
-    "kind, code",
+    "fault, code",
     [("refuse", 56), ("dns", 56), ("reset-connect", 35)]
     + [("tls-expired", 60), ("tls-wrong-name", 60), ("tls-unknown-ca", 60)],
 )
-def test_a_connection_can_fail(box, sample, kind, code):
-    box.fault("catbox.moe", kind, times=1)
+def test_a_connection_can_fail(box, sample, fault, code):
+    box.fault("catbox.moe", fault, times=1)
     assert run_curl(box, "https://catbox.moe/").returncode == code
     assert catbox(box, sample)[0] == 200 and box.tunnels[0].host == "catbox.moe"
 
@@ -418,27 +435,27 @@ def test_a_connection_can_fail(box, sample, kind, code):
 ENDINGS = [("reset", (55, 56)), ("drop-after", (52,)), ("silence", (28,)), ("stall", (28,))]
 
 
-@pytest.mark.parametrize("kind, codes", ENDINGS)
-def test_an_upload_can_end_without_an_answer(box, sample, kind, codes):
-    box.fault("catbox.moe", kind)
+@pytest.mark.parametrize("fault, codes", ENDINGS)
+def test_an_upload_can_end_without_an_answer(box, sample, fault, codes):
+    box.fault("catbox.moe", fault)
     form_of_it = form("reqtype=fileupload", file="fileToUpload=@%s" % sample)
     assert (
         run_curl(box, "-m", "0.5", *form_of_it, "https://catbox.moe/user/api.php").returncode
         in codes
     )
-    assert len(box.stored) == (kind == "drop-after") and box.requests[0].status == 0
+    assert len(box.stored) == (fault == "drop-after") and box.requests[0].status == 0
 
 
-@pytest.mark.parametrize("kind", ["endless", "endless-headers"])
-def test_an_answer_can_have_no_end(box, kind):
-    box.fault("catbox.moe", kind)
+@pytest.mark.parametrize("fault", ["endless", "endless-headers"])
+def test_an_answer_can_have_no_end(box, fault):
+    box.fault("catbox.moe", fault)
     done = run_curl(box, "-m", "0.5", "https://catbox.moe/")
     assert done.returncode in (28, 56) and len(done.stdout) > 10**4
 
 
-@pytest.mark.parametrize("kind", ["early", "early-open"])
-def test_an_early_answer_can_be_read_by_those_who_listen(box, kind):
-    box.fault("catbox.moe", kind, status=413, after=1000)
+@pytest.mark.parametrize("fault", ["early", "early-open"])
+def test_an_early_response_can_be_read_during_the_upload(box, fault):
+    box.fault("catbox.moe", fault, status=413, after=1000)
     with through(box, "catbox.moe") as sock:
         sock.sendall(head("POST", "/user/api.php", "catbox.moe", "Content-Length: 50000000"))
         sock.settimeout(0.3)
@@ -464,7 +481,7 @@ def test_faults_are_checked(box):
             box.fault(*wrong)
 
 
-# Raw sockets and strictness ------------------------------------------------------------------------------------------
+# Raw sockets and strictness -----------------------------------------------------------------------
 
 
 def tunnel(box, host, port=443):
@@ -569,8 +586,8 @@ BAD_REQUESTS = {
 
 def test_a_good_request_is_not_complained_about(box):
     assert b"https://files.catbox.moe/" in say(box, "catbox.moe", posted(GOOD))
-    name, filename, kind, value = box.requests[0].form[0]
-    assert (name, filename, kind, value) == ("reqtype", None, None, b"fileupload")
+    name, filename, content_type, value = box.requests[0].form[0]
+    assert (name, filename, content_type, value) == ("reqtype", None, None, b"fileupload")
     assert box.requests[0].tunnel.sni == "catbox.moe"
 
 
@@ -606,7 +623,7 @@ def until(fact, seconds=2):
     assert fact()
 
 
-# Proxies -------------------------------------------------------------------------------------------------------------
+# Proxies ------------------------------------------------------------------------------------------
 
 
 def ways(box):
@@ -668,9 +685,12 @@ def test_socks_knows_addresses(box, family):
     with socket.create_connection((where.hostname, where.port), timeout=5) as sock:
         sock.sendall(b"\x05\x01\x00")
         assert sock.recv(2) == b"\x05\x00"
-        kind = b"\x01" if family == socket.AF_INET else b"\x04"
+        address_type = b"\x01" if family == socket.AF_INET else b"\x04"
         sock.sendall(
-            b"\x05\x01\x00" + kind + socket.inet_pton(family, address) + struct.pack(">H", 80)
+            b"\x05\x01\x00"
+            + address_type
+            + socket.inet_pton(family, address)
+            + struct.pack(">H", 80)
         )
         assert sock.recv(10)[:2] == b"\x05\x00"
         sock.sendall(head("GET", "/", "drop.example.org"))
@@ -699,10 +719,10 @@ def test_termbin_ends_by_itself_and_can_be_faulty(box):
         assert sock.recv(100).startswith(b"https://files.evil.example/")
 
 
-# The box as a whole --------------------------------------------------------------------------------------------------
+# The box as a whole -------------------------------------------------------------------------------
 
 
-def test_big_bodies_are_spooled_and_forgotten(box, tmp_path):
+def test_big_bodies_are_spooled_and_deleted(box, tmp_path):
     path = tmp_path / "big.bin"
     path.write_bytes(os.urandom(1 << 20) * 20)
     link = catbox(box, path)[2].decode()

@@ -1,6 +1,7 @@
-"""The command line: what goes in, what comes out on which stream, and with which exit code.
+"""The command line: arguments, output on each stream, and exit codes.
 
-`run` calls main() in this process; `program` and `start` run the file as users do, where processes matter.
+`run` calls main() in this process; `program` and `start` run the file as users do, where
+processes matter.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +32,10 @@ import twat_fs
 DROP = "https://drop.example.org/"
 CHAIN = ["catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg", "filebin", "uguu"]
 DOMAINS = {row.id: row.domain for row in twat_fs.PROVIDERS}
-KEYS = "file url provider size sha256 expires delete verified seconds attempts unverified".split()
+KEYS = (
+    "file host url provider size sha256 expires delete delete_page thumbnail verified seconds"
+    " attempts unverified".split()
+)
 LINK = re.compile(r"https://\S+")
 SOON = 2.0  # seconds: what must take less than one, on a machine that is busy
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
@@ -87,7 +92,7 @@ def refuse_all(box, *but):
             box.fault(DOMAINS[name], "status", status=403, body="no thanks")
 
 
-# What goes up, what is printed -----------------------------------------------------------------------------------------
+# What goes up, what is printed --------------------------------------------------------------------
 
 
 def test_one_file_becomes_one_line(box, run, file):
@@ -183,13 +188,13 @@ def test_endless_standard_input_is_given_up_as_soon_as_no_host_would_take_it(box
 def test_standard_input_of_1_mib_needs_no_temporary_folder(box, program, tmp_path, size):
     """In a container with a read-only file system, or on a machine whose disk is full."""
     nowhere = tmp_path / "nowhere"
-    words = [sys.executable, "-c", LIMITED, str(PROGRAM), "-p", "catbox", "--json"]
+    argv = [sys.executable, "-c", LIMITED, str(PROGRAM), "-p", "catbox", "--json"]
     data = os.urandom(size)
     box.fault("catbox.moe", "status", times=1, status=503, retry_after=0)
     # without coverage, which writes a file
     env = environment(box, {"TMPDIR": nowhere, "COVERAGE_PROCESS_START": None})
     ran = subprocess.run(
-        words,
+        argv,
         env=env,
         cwd=tmp_path,
         input=data,
@@ -197,9 +202,9 @@ def test_standard_input_of_1_mib_needs_no_temporary_folder(box, program, tmp_pat
         timeout=30,
     )
     assert (ran.returncode, ran.stderr) == (0, b"")
-    told = json.loads(ran.stdout)
-    assert box.stored[told["url"]].read() == data
-    assert (told["size"], told["sha256"]) == (size, hashlib.sha256(data).hexdigest())
+    report = json.loads(ran.stdout)
+    assert box.stored[report["url"]].read() == data
+    assert (report["size"], report["sha256"]) == (size, hashlib.sha256(data).hexdigest())
 
 
 # no file of this process may grow, so that nothing can be held on a disk
@@ -229,7 +234,7 @@ def test_standard_input_leaves_no_temporary_file(program, file, tmp_path):
         assert list(scratch.iterdir()) == []
 
 
-def test_name_is_what_the_host_is_told(box, run, file):
+def test_name_sets_the_uploaded_name(box, run, file):
     assert run(file(), "--name", "Other Name.pdf").code == 0
     assert run("-n", "piped.log", stdin=b"x").code == 0
     assert [stored.name for stored in box.stored.values()] == ["Other Name.pdf", "piped.log"]
@@ -261,8 +266,8 @@ def test_json_is_unicode_also_for_a_name_that_is_not_utf_8(box, program, tmp_pat
         with open(raw, "wb") as opened:
             opened.write(content)
         ran = program("--json", *more, os.fsdecode(raw))
-        told = json.loads(ran.stdout)["file"]
-        assert told.encode("utf-8") and "gr\ufffd\ufffde \ufffd" in told
+        report = json.loads(ran.stdout)["file"]
+        assert report.encode("utf-8") and "gr\ufffd\ufffde \ufffd" in report
 
 
 def test_unique_puts_the_time_into_the_name(box, run, file):
@@ -271,7 +276,7 @@ def test_unique_puts_the_time_into_the_name(box, run, file):
     assert re.fullmatch(r"b_\d{8}_\d{6}\.tar", stored.name)
 
 
-# Options ---------------------------------------------------------------------------------------------------------------
+# Options ------------------------------------------------------------------------------------------
 
 SPELLINGS = [
     "-p x0at --no-check FILE",
@@ -386,11 +391,11 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_command_line_is_2_and_nothing_is_sent(box, run, file, name):
     line, hint = WRONG[name]
-    words = [
+    argv = [
         str(file("other.txt")) if w == "OTHER" else w.strip("'")
         for w in re.findall(r"'[^']*'|[^ ]+", line)
     ]
-    ran = run(file(), *words, stdin=b"x")
+    ran = run(file(), *argv, stdin=b"x")
     assert (ran.code, ran.out) == (2, "")
     assert hint in ran.err
     assert not box.requests and not box.tunnels
@@ -400,12 +405,23 @@ def test_a_wrong_command_line_is_2_and_nothing_is_sent(box, run, file, name):
 @pytest.mark.parametrize(
     "args",
     [
-        ["list", "nosuch"], ["list", "--frob"], ["version", "x"], ["version", "--", "x"], ["status", "nosuch"],
-        ["status", "catbox", "x0at"], ["status", "tmpfile"], ["upload_provider"], ["upload_provider", "burn"],
-        ["serve", "--port", "70000"], ["serve", "--port", "²"], ["serve", "--max-size", "0"], ["serve", "--frob"],
-        ["upload_provider", "list", "--frob"], ["list", "-q", "-v"],
+        ["list", "nosuch"],
+        ["list", "--frob"],
+        ["version", "x"],
+        ["version", "--", "x"],
+        ["status", "nosuch"],
+        ["status", "catbox", "x0at"],
+        ["status", "tmpfile"],
+        ["upload_provider"],
+        ["upload_provider", "burn"],
+        ["serve", "--port", "70000"],
+        ["serve", "--port", "²"],
+        ["serve", "--max-size", "0"],
+        ["serve", "--frob"],
+        ["upload_provider", "list", "--frob"],
+        ["list", "-q", "-v"],
     ],
-)  # fmt: skip
+)
 def test_a_wrong_command_line_of_the_other_commands_is_2_as_well(box, run, args):
     ran = run(*args)
     assert (ran.code, ran.out) == (2, "") and ran.err.strip()
@@ -468,7 +484,7 @@ def test_a_wrong_option_is_answered_with_the_right_one(box, run, line):
     assert ran.err.endswith(f"; did you mean {WRONG_OPTIONS[line]}?\n")
 
 
-@pytest.mark.parametrize("wrong", ["--colour", "--zip", "--ttl"])
+@pytest.mark.parametrize("wrong", ["--colour", "--gzip-it", "--ttl"])
 def test_an_option_like_no_other_is_not_guessed(run, wrong):
     ran = run(wrong)
     assert ran.code == 2 and ran.err.endswith(f"unrecognized arguments: {wrong}\n")
@@ -530,16 +546,16 @@ def test_a_server_with_a_query_is_refused(box, program, file):
 
 
 @pytest.mark.parametrize(
-    "words", [["serv"], ["-q", "serve"], ["Serve"], ["sevre"], ["-p", "catbox", "lst"]]
+    "argv", [["serv"], ["-q", "serve"], ["Serve"], ["sevre"], ["-p", "catbox", "lst"]]
 )
-def test_a_mistyped_command_does_not_publish_what_follows(box, run, file, words):
-    ran = run(*words, file("private.txt"))
-    assert (ran.code, ran.out) == (2, "") and "nothing was sent" in ran.err and not box.tunnels
+def test_a_mistyped_command_does_not_publish_what_follows(box, run, file, argv):
+    ran = run(*argv, file("private.txt"))
+    assert (ran.code, ran.out) == (2, "") and "nothing was uploaded" in ran.err and not box.tunnels
     assert re.search(r"did you mean `twat-fs (serve|list)`\?", ran.err)
 
 
 @pytest.mark.parametrize("word", ["list.txt", "./list", "server/a", "other"])
-def test_a_missing_file_that_is_no_mistyped_command_stops_nothing(run, file, word):
+def test_a_missing_file_does_not_stop_the_others(run, file, word):
     ran = run("-p", "catbox", word, file())
     assert ran.code == 3 and ran.out.count("https://") == 1 and "did you mean" not in ran.err
 
@@ -561,10 +577,16 @@ def test_without_a_file_on_a_terminal_the_usage_is_shown(run, monkeypatch):
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stdin", terminal)
     ran = run()
-    assert (ran.code, ran.out) == (2, "") and "FILE" in ran.err
+    usage, *examples = ran.err.splitlines()
+    assert (ran.code, ran.out) == (2, "") and usage == "usage: twat-fs [OPTION]... [FILE]..."
+    assert len(examples) == 5 and all(line.startswith("  twat-fs ") for line in examples)
+    for line in examples:  # each option and command exists
+        argv = line.split("  ")[1].split()[1:]
+        if "-" not in argv and argv[0] != "serve":
+            assert run(*argv).code in (0, 6)
 
 
-# Exit codes ------------------------------------------------------------------------------------------------------------
+# Exit codes ---------------------------------------------------------------------------------------
 
 
 def test_0_every_file_has_a_url(run, file):
@@ -595,7 +617,7 @@ def test_4_the_host_does_not_serve_the_same_bytes(box, run, file, lie):
     )
 
 
-def test_4_is_no_end_while_another_host_is_left(box, run, file):
+def test_an_unverified_link_is_not_final_while_another_host_is_left(box, run, file):
     box.fault("catbox.moe", "other", when="download")
     ran = run("-p", "catbox,x0at", file())
     assert ran.code == 0 and ran.out.startswith("https://x0.at/")
@@ -704,8 +726,8 @@ INTERRUPTED = {
 @pytest.mark.parametrize("jobs", ["1", "3"])
 @pytest.mark.parametrize("moment", INTERRUPTED)
 def test_ctrl_c_ends_within_a_second_and_leaves_nothing(box, start, file, tmp_path, moment, jobs):
-    ((kind, details),) = INTERRUPTED[moment]
-    box.fault("catbox.moe", kind, when="upload", **details)
+    ((fault, details),) = INTERRUPTED[moment]
+    box.fault("catbox.moe", fault, when="upload", **details)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     files = [file("%s.bin" % n, b"x" * 100_000) for n in range(3)]
@@ -734,7 +756,7 @@ AHEAD = {
 @posix
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("ends", AHEAD)
-def test_a_link_that_is_ahead_of_its_turn_is_told_whatever_ends_the_run(box, start, file, ends):
+def test_a_link_ahead_of_its_turn_is_printed_however_the_run_ends(box, start, file, ends):
     """It is public: its owner must know it."""
     code, more = AHEAD[ends]
     box.fault("x0.at", "silence", when="upload")  # catbox takes no .exe
@@ -751,15 +773,15 @@ def test_a_link_that_is_ahead_of_its_turn_is_told_whatever_ends_the_run(box, sta
         if ends != "--fragile":
             process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
-    told = err if ends == "full" else out
-    assert (process.returncode, sorted(re.findall(r"https://\S+", told.decode()))) == (
+    report = err if ends == "full" else out
+    assert (process.returncode, sorted(re.findall(r"https://\S+", report.decode()))) == (
         code,
         sorted(box.stored),
     )
     assert b"Exception" not in err and len(box.stored) == 2
 
 
-# Which hosts, in which order -------------------------------------------------------------------------------------------
+# Which hosts, in which order ----------------------------------------------------------------------
 
 
 def test_the_default_chain_is_walked_in_its_order(box, run, file):
@@ -840,7 +862,7 @@ def test_a_refusal_of_this_file_says_nothing_about_the_next(box, run, file, stat
     assert ran.code == 0 and len(box.uploads("catbox.moe")) == 3
 
 
-# The environment -------------------------------------------------------------------------------------------------------
+# The environment ----------------------------------------------------------------------------------
 
 
 def test_the_default_hosts_can_be_set(box, run, file, monkeypatch):
@@ -876,7 +898,7 @@ def test_a_wrong_setting_is_2_and_names_it(box, run, file, monkeypatch, name, va
 @pytest.mark.parametrize(
     "args, code", [(["status", "transfersh"], 5), (["FILE", "--dry-run"], 5), (["FILE"], 5)]
 )
-def test_a_server_that_is_no_url_is_not_ready_and_its_setting_is_named(
+def test_an_invalid_server_url_is_not_ready_and_its_setting_is_named(
     box, run, file, monkeypatch, args, code
 ):
     monkeypatch.setenv("TWAT_FS_TRANSFERSH_URL", "drop.example.org")
@@ -888,7 +910,7 @@ def test_a_server_that_is_no_url_is_not_ready_and_its_setting_is_named(
     )
 
 
-def test_certificates_that_are_no_file_are_named(run, file, monkeypatch):
+def test_a_missing_certificate_file_is_named(run, file, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
     ran = run(file(), "-p", "catbox")
     assert ran.code == 1 and "SSL_CERT_FILE: no such file: /nonexistent.pem" in ran.err
@@ -935,12 +957,18 @@ def test_a_wrong_litterbox_expiration_puts_it_out_and_no_other_host(box, run, fi
     assert asked(box) == ["x0.at"]
 
 
-# How long --------------------------------------------------------------------------------------------------------------
+# How long -----------------------------------------------------------------------------------------
 
 WISHES = {
-    "--expire 10m": ("litterbox", "time", b"1h"),
+    "--expire 10m": ("tmpfilesorg", "expire", b"600"),
     "--expire 1h": ("litterbox", "time", b"1h"),
-    "--expire 13h": ("litterbox", "time", b"24h"),
+    "--expire 2h": ("tmpfilesorg", "expire", b"7200"),
+    "--expire 1d12h": ("tmpfilesorg", "expire", b"129600"),
+    "--expire 6d": ("filebin", None, None),
+    "--expire 10h -p litterbox": ("litterbox", "time", b"12h"),
+    "--expire 20h -p litterbox,tmpfilesorg": ("litterbox", "time", b"24h"),
+    "--expire 2h -p uguu": ("uguu", None, None),
+    "--expire 2h --keep 3h -p tmpfilesorg": None,
     "--expire 3d": ("litterbox", "time", b"72h"),
     "--expire 10m -p tmpfilesorg": ("tmpfilesorg", "expire", b"600"),
     "--expire 10m -p uguu,tmpfilesorg,litterbox": ("tmpfilesorg", "expire", b"600"),
@@ -956,6 +984,9 @@ WISHES = {
 
 @pytest.mark.parametrize("line", WISHES)
 def test_a_wished_life_chooses_the_host_and_its_field(box, run, file, line):
+    if not WISHES[line]:
+        assert run(file(), *line.split()).code == 2 and not box.uploads()
+        return
     provider, field, value = WISHES[line]
     assert run(file(), *line.split()).code == 0
     (seen,) = box.uploads()
@@ -963,15 +994,15 @@ def test_a_wished_life_chooses_the_host_and_its_field(box, run, file, line):
     assert value is None or seen.field(field) == value
 
 
-def test_the_end_is_told_in_json(run, file):
+def test_the_expiry_is_in_json(run, file):
     def ends(*args):
         return json.loads(run(file(), "--json", *args).out)["expires"]
 
     assert ends("-p", "quax") is None
-    told = time.strptime(ends("-p", "litterbox", "--expire", "12h"), "%Y-%m-%dT%H:%M:%SZ")
+    report = time.strptime(ends("-p", "litterbox", "--expire", "12h"), "%Y-%m-%dT%H:%M:%SZ")
     import calendar
 
-    assert abs(calendar.timegm(told) - time.time() - 12 * 3600) < 60
+    assert abs(calendar.timegm(report) - time.time() - 12 * 3600) < 60
 
 
 @pytest.mark.parametrize(
@@ -990,7 +1021,7 @@ def test_without_once_bashupload_is_asked_for_many_downloads(box, run, file):
     assert box.uploads()[0].header("X-Expiration-Seconds") == "86400"
 
 
-# The dry run -----------------------------------------------------------------------------------------------------------
+# The dry run --------------------------------------------------------------------------------------
 
 
 def test_a_dry_run_shows_hosts_and_reasons_and_sends_nothing(box, run, file):
@@ -1003,10 +1034,7 @@ def test_a_dry_run_shows_hosts_and_reasons_and_sends_nothing(box, run, file):
         "tmpfilesorg",
         "filebin",
     ]
-    assert [line.split()[:2] for line in rest] == [
-        ["not", name] for name in ("catbox", "litterbox", "uguu")
-    ]
-    assert all(".exe" in line for line in rest), "one reason each"
+    assert rest == ["  not catbox, litterbox, uguu: .exe files are blocked"], "equal reasons once"
     assert not box.tunnels and not LINK.search(ran.out)
 
 
@@ -1014,10 +1042,9 @@ def test_a_dry_run_in_json(box, run, file, tmp_path):
     ran = run(file("a.exe"), file("b.txt"), "--dry-run", "--json", "-p", "catbox,x0at")
     assert ran.code == 0
     first, second = map(json.loads, ran.urls)
-    assert (first["hosts"], list(first["out"])) == (["x0at"], ["catbox"]) and ".exe" in first[
-        "out"
-    ]["catbox"]
-    assert (second["hosts"], second["out"]) == (["catbox", "x0at"], {})
+    assert first["hosts"] == ["x0at"]
+    assert first["skipped"] == [{"host": "catbox", "reason": ".exe files are blocked"}]
+    assert (second["hosts"], second["skipped"]) == (["catbox", "x0at"], [])
     assert not box.tunnels
 
 
@@ -1045,42 +1072,48 @@ def test_a_dry_run_does_not_show_a_password(run, file):
     assert ran.code == 0 and "drop.example.org" in ran.out and "pa55word" not in ran.out + ran.err
 
 
-# JSON ------------------------------------------------------------------------------------------------------------------
+# JSON ---------------------------------------------------------------------------------------------
 
 
 def test_json_has_exactly_these_keys(box, run, file):
     content = b"some bytes"
     ran = run(file("a.txt", content), "--json")
-    told = json.loads(ran.out)
-    assert ran.code == 0 and sorted(told) == sorted(KEYS)
-    assert told["file"].endswith("a.txt") and told["url"] in box.stored
-    expected = {"provider": "catbox", "size": 10, "sha256": sha256(content), "verified": "full"}
-    assert {key: told[key] for key in expected} == expected
-    assert (told["delete"], told["attempts"]) == (None, [])
-    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", told["expires"])
-    assert 0 < told["seconds"] < 10
+    report = json.loads(ran.out)
+    assert ran.code == 0 and sorted(report) == sorted(KEYS)
+    assert report["file"].endswith("a.txt") and report["url"] in box.stored
+    expected = {
+        "host": "catbox",
+        "provider": "catbox",
+        "size": 10,
+        "sha256": sha256(content),
+        "verified": "full",
+    }
+    assert {key: report[key] for key in expected} == expected
+    assert (report["delete"], report["attempts"]) == (None, [])
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", report["expires"])
+    assert 0 < report["seconds"] < 10
 
 
 def test_json_is_one_object_for_each_file_also_on_failure(box, run, file, tmp_path):
     ran = run("--json", file("a.txt"), tmp_path / "missing", file("empty", b""), file("b.txt"))
-    told = [json.loads(line) for line in ran.urls]
+    report = [json.loads(line) for line in ran.urls]
     assert ran.code == 3
-    assert [bool(t["url"]) for t in told] == [True, False, False, True]
-    assert [sorted(set(t) - set(KEYS)) for t in told] == [[], ["error"], ["error"], []]
-    assert [t["size"] for t in told] == [250, None, 0, 250]
+    assert [bool(t["url"]) for t in report] == [True, False, False, True]
+    assert [sorted(set(t) - set(KEYS)) for t in report] == [[], ["error"], ["error"], []]
+    assert [t["size"] for t in report] == [250, None, 0, 250]
     assert (
-        told[1]["verified"] is None
-        and told[1]["provider"] is None
-        and "no such file" in told[1]["error"]
+        report[1]["verified"] is None
+        and report[1]["provider"] is None
+        and "no such file" in report[1]["error"]
     )
 
 
 def test_json_tells_the_attempts(box, run, file):
     box.fault("catbox.moe", "status", status=403, body="go \x1b[31maway")
-    told = json.loads(run(file(), "--json").out)
-    (attempt,) = told["attempts"]
-    assert sorted(attempt) == ["error", "phase", "provider", "seconds"]
-    assert (attempt["provider"], attempt["phase"], told["provider"]) == (
+    report = json.loads(run(file(), "--json").out)
+    (attempt,) = report["attempts"]
+    assert sorted(attempt) == ["error", "host", "phase", "provider", "seconds"]
+    assert (attempt["provider"], attempt["phase"], report["provider"]) == (
         "catbox",
         "reply",
         "litterbox",
@@ -1091,17 +1124,19 @@ def test_json_tells_the_attempts(box, run, file):
 def test_json_has_the_attempts_also_when_all_failed(box, run, file):
     refuse_all(box)
     ran = run(file(), "--json")
-    told = json.loads(ran.out)
+    report = json.loads(ran.out)
     assert (
-        ran.code == 1 and told["url"] is None and [a["provider"] for a in told["attempts"]] == CHAIN
+        ran.code == 1
+        and report["url"] is None
+        and [a["provider"] for a in report["attempts"]] == CHAIN
     )
 
 
 def test_json_has_the_sha256_also_where_no_proof_needed_it(run, file):
     content = os.urandom(1000)
     for args in (["--no-check"], ["-p", "senditsh"]):
-        told = json.loads(run(file("a.bin", content), "--json", *args).out)
-        assert (told["sha256"], told["verified"]) == (sha256(content), "none")
+        report = json.loads(run(file("a.bin", content), "--json", *args).out)
+        assert (report["sha256"], report["verified"]) == (sha256(content), "none")
 
 
 @pytest.mark.parametrize(
@@ -1116,16 +1151,19 @@ def test_json_has_the_sha256_also_where_no_proof_needed_it(run, file):
     ],
 )
 def test_json_says_how_the_link_was_proven(run, file, provider, size, args, verified):
-    told = json.loads(run(file("a.bin", os.urandom(size)), "--json", "-p", provider, *args).out)
-    assert told["verified"] == verified
+    report = json.loads(run(file("a.bin", os.urandom(size)), "--json", "-p", provider, *args).out)
+    assert report["verified"] == verified
 
 
 def test_json_gives_a_delete_link(box, run, file):
-    told = json.loads(run(file(), "--json", "-p", "https://drop.example.org/").out)
-    assert told["delete"].startswith(told["url"] + "/") and told["provider"] == "drop.example.org"
+    report = json.loads(run(file(), "--json", "-p", "https://drop.example.org/").out)
+    assert (
+        report["delete"].startswith(report["url"] + "/")
+        and report["provider"] == "drop.example.org"
+    )
 
 
-# How much is said ------------------------------------------------------------------------------------------------------
+# How much is said ---------------------------------------------------------------------------------
 
 
 def test_quiet_says_nothing_but_errors(box, run, file):
@@ -1141,7 +1179,7 @@ def test_verbose_tells_each_step_and_what_the_proof_costs(box, run, file):
     ran = run(file(), "-v", "-p", "catbox")
     assert (ran.code, len(ran.urls)) == (0, 1)
     for part in (
-        r"catbox: sending 250 bytes",
+        r"catbox: uploading 250 bytes",
         r"503.*so busy.*retrying in 0\.\d s",
         r"verified: full, in \d+\.\d\d s",
     ):
@@ -1157,7 +1195,7 @@ def test_what_a_host_says_reaches_the_terminal_only_escaped(box, run, file):
         )
 
 
-def test_insecure_is_said_aloud(box, run, file, monkeypatch):
+def test_insecure_prints_a_warning(box, run, file, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
     ran = run(file(), "-p", "catbox", "--retry", "0")
     assert ran.code == 1 and "--cacert" in ran.err
@@ -1167,7 +1205,7 @@ def test_insecure_is_said_aloud(box, run, file, monkeypatch):
     assert (ran.code, ran.err) == (0, "")
 
 
-# The shape of a failure ------------------------------------------------------------------------------------------------
+# The shape of a failure ---------------------------------------------------------------------------
 
 
 def test_a_failure_has_a_line_for_each_host_with_phase_words_and_advice(box, run, file):
@@ -1189,7 +1227,8 @@ def test_a_failure_has_a_line_for_each_host_with_phase_words_and_advice(box, run
     )
     shapes = (
         r"  litterbox +\w+ +413 .*limit 1 GB.* {3}.*293\.0 KiB.*",
-        r"  x0at +tls +.*certificate verification failed: .* {3}use --cacert FILE, or set SSL_CERT_FILE",
+        r"  x0at +tls +.*certificate verification failed: .*"
+        r" {3}use --cacert FILE, or set SSL_CERT_FILE",
         r'  uguu +reply +200 OK, but no link in the response: "Welcome"',
         r"  tmpfilelink +proxy +.*tmpfile\.link: 502.*",
         r"  termbin +file +file too large: 293\.0 KiB \(max 32 KiB\)",
@@ -1231,23 +1270,25 @@ def test_no_network_is_recognised_without_a_proxy(box, program, file):
     no_proxy = {"HTTPS_PROXY": None, "HTTP_PROXY": None}
     ran = program(file(), "-p", hosts, "--connect-timeout", "5", env=no_proxy)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.count(" dns ") == 2 and f"`python3 {PROGRAM} serve FILE`" in ran.stderr
+    reason, hint = ran.stderr.splitlines()
+    assert reason.endswith(": no network: none of the 2 hosts could be resolved")
+    assert hint == f"  offline? `python3 {PROGRAM} serve FILE` shares it from this machine"
     assert time.monotonic() - begun < 15
 
 
-def test_a_proxy_that_is_not_there_is_said_once(box, run, file):
+def test_an_unreachable_proxy_is_reported_once(box, run, file):
     ran = run(file("a.txt"), "-x", "http://127.0.0.1:9", "--retry", "0")
     assert ran.code == 1 and len(ran.err.splitlines()) == 2 and "check --proxy" in ran.err
 
 
-def test_one_host_without_a_name_is_no_missing_network(box, run, file):
+def test_one_unresolvable_host_is_not_a_missing_network(box, run, file):
     box.fault("catbox.moe", "dns")
     box.fault("x0.at", "status", status=403)
     ran = run(file(), "-p", "catbox,x0at", "--retry", "0")
     assert ran.code == 1 and "no network" not in ran.err
 
 
-# Secrets ---------------------------------------------------------------------------------------------------------------
+# Secrets ------------------------------------------------------------------------------------------
 
 SECRET = "5ecretS4uce"
 
@@ -1313,7 +1354,7 @@ def test_status_shows_no_secret(box, run, monkeypatch):
         assert ran.code == 0 and SECRET not in ran.out + ran.err
 
 
-# The other commands ----------------------------------------------------------------------------------------------------
+# The other commands -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -1324,16 +1365,26 @@ def test_list_shows_every_host_with_its_facts(box, run, command):
     assert (ran.code, ran.err) == (0, "")
     for row in twat_fs.PROVIDERS:
         (line,) = [line for line in ran.out.splitlines() if line.startswith(row.id + " ")]
-        assert row.domain in line and row.evidence.checked in line
+        assert row.note in line
     assert "200 MB" in ran.out and "forever" in ran.out and "TWAT_FS_TRANSFERSH_URL" in ran.out
+    assert re.match("host +max size +expires +notes\n", ran.out)
+    groups = [text.split() for text in re.split(r"\n\n", ran.out)[1:]]
+    assert [argv[0] for argv in groups] == ["default", "opt-in", "your"]
+    for argv, use in zip(groups, ("default", "opt-in", "own")):
+        assert all((row.id in argv) == (row.use == use) for row in twat_fs.PROVIDERS)
+    for row in twat_fs.PROVIDERS:
+        ran = run(*command, row.id)
+        assert row.domain in ran.out and row.evidence.checked in ran.out
     assert not box.tunnels and ran.out.isascii()
 
 
 def test_list_in_json(run):
     ran = run("list", "--json")
-    told = json.loads(ran.out)
-    assert ran.code == 0 and [row["host"] for row in told] == [row.id for row in twat_fs.PROVIDERS]
-    rows = {row["host"]: row for row in told}
+    report = json.loads(ran.out)
+    assert ran.code == 0 and [row["host"] for row in report] == [
+        row.id for row in twat_fs.PROVIDERS
+    ]
+    rows = {row["host"]: row for row in report}
     assert (rows["catbox"]["max_bytes"], rows["s3"]["expires_choices"]) == (
         200_000_000,
         {"min": 60, "max": 604800},
@@ -1341,26 +1392,49 @@ def test_list_in_json(run):
     assert rows["litterbox"]["expires_choices"] == [3600, 43200, 86400, 259200]
     assert (rows["litterbox"]["expires_seconds"], rows["quax"]["expires_known"]) == (259200, False)
     assert rows["transfersh"]["required_settings"] == ["TWAT_FS_TRANSFERSH_URL"]
-    assert {row["use"] for row in told} == {"default", "opt-in", "your own"}
+    assert {row["use"] for row in report} == {"default", "opt-in", "your own"}
     assert all(
-        row["verified_on"] > "2025" and row["domain"] and row["notes"] != "?" for row in told
+        row["verified_on"] > "2025" and row["domain"] and row["notes"] != "?" for row in report
     )
 
 
-def test_status_without_a_name_asks_nobody(box, run):
+def test_status_without_a_name_contacts_no_host(box, run):
     ran = run("status")
     assert ran.code == 0 and not box.tunnels
-    lines = {line.split()[0]: line for line in ran.out.splitlines()}
-    assert set(lines) == set(DOMAINS)
-    assert "not ready" in lines["transfersh"] and "TWAT_FS_TRANSFERSH_URL" in lines["transfersh"]
+    lines = [line.split("  ", 1) for line in ran.out.splitlines() if "  " in line]
+    details = {name: rest.strip() for name, rest in lines}
+    assert details.pop("host").startswith("status ")
+    assert set(details) == set(DOMAINS)
+    assert re.match("not configured +TWAT_FS_TRANSFERSH_URL is not set", details["transfersh"])
+    assert re.fullmatch("disabled by its owner +keeps only the extension", details["www0x0"])
+    assert details["tmpfilelink"] == "available" and "ready" not in ran.out
+
+
+def test_a_host_that_was_set_up_is_configured(box, run, monkeypatch):
+    monkeypatch.setenv("TWAT_FS_TRANSFERSH_URL", "https://drop.example.org/")
+    assert re.match("transfersh +configured", run("status", "transfersh").out)
+    assert not box.tunnels
+
+
+def test_status_in_json_has_the_vocabulary_of_the_list(box, run):
+    facts = {row["host"]: row for row in json.loads(run("list", "--json").out)}
+    report = {row["host"]: row for row in map(json.loads, run("status", "--json").urls)}
+    assert list(report) == list(facts)
+    for name, row in report.items():
+        assert facts[name].items() <= row.items()
+        assert isinstance(row["success"], bool) and row["timing"] == {}
+    argv = {name: (row["status"], row["reason"]) for name, row in report.items()}
+    assert argv["catbox"] == ("available", "")
+    assert argv["www0x0"] == ("disabled by its owner", "")
+    assert argv["transfersh"] == ("not configured", "TWAT_FS_TRANSFERSH_URL is not set")
 
 
 @pytest.mark.parametrize("command", [["status"], ["upload_provider", "status"]])
 def test_status_of_one_host(box, run, command):
     ran = run(*command, "catbox")
-    assert ran.code == 0 and re.match(r"catbox +ready", ran.out)
+    assert ran.code == 0 and re.match(r"catbox +available", ran.out)
     ran = run(*command, "transfersh")
-    assert ran.code == 5 and "not ready" in ran.out and "TWAT_FS_TRANSFERSH_URL" in ran.out
+    assert ran.code == 5 and "not configured  TWAT_FS_TRANSFERSH_URL is not set" in ran.out
     assert not box.tunnels
 
 
@@ -1375,31 +1449,51 @@ def test_status_online_is_a_timed_round_trip_with_a_hash_check(box, run):
 def test_status_online_notices_wrong_bytes(box, run):
     box.fault("catbox.moe", "other", when="download")
     ran = run("status", "catbox", "--online", "--json")
-    told = json.loads(ran.out)
-    assert ran.code == 1 and told["success"] is False and "content differs" in told["explanation"]
+    report = json.loads(ran.out)
+    assert (ran.code, report["success"], report["status"]) == (1, False, "failed")
+    assert "content differs" in report["reason"]
 
 
 @pytest.mark.parametrize(
-    "kind, more", [("status", {"status": 403}), ("dns", {}), ("tls-expired", {}), ("refuse", {})]
+    "fault, more", [("status", {"status": 403}), ("dns", {}), ("tls-expired", {}), ("refuse", {})]
 )
-def test_status_online_of_a_host_that_does_not_work_is_not_0(box, run, kind, more):
-    box.fault("x0.at", kind, **more)
+def test_status_online_of_a_host_that_does_not_work_is_not_0(box, run, fault, more):
+    box.fault("x0.at", fault, **more)
     ran = run("status", "x0at", "--online", "--retry", "0")
-    assert ran.code == 1 and re.match(r"x0at +not ready", ran.out)
+    assert ran.code == 1 and re.match(r"x0at +failed +\w+: .", ran.out)
 
 
 def test_status_online_of_all_asks_only_the_default_hosts(box, run):
     box.fault("uguu.se", "status", status=403)
     ran = run("status", "--online", "--json")
-    told = {entry["provider"]: entry for entry in map(json.loads, ran.urls)}
+    report = {entry["host"]: entry for entry in map(json.loads, ran.urls)}
     assert ran.code == 0
     assert asked(box) == [DOMAINS[name] for name in CHAIN]
-    assert [name for name in CHAIN if told[name]["success"]] == CHAIN[:-1]
-    assert told["termbin"]["explanation"] == "not asked"
+    assert [name for name in CHAIN if report[name]["success"]] == CHAIN[:-1]
+    assert (report["catbox"]["status"], report["uguu"]["status"]) == ("works", "failed")
+    assert (report["termbin"]["status"], report["fal"]["status"]) == ("not asked", "not configured")
+
+
+def test_status_online_without_a_network_has_one_reason(box, run, monkeypatch):
+    def offline(*args, **kwargs):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.delenv("HTTPS_PROXY")
+    monkeypatch.setattr(socket, "getaddrinfo", offline)
+    ran = run("status", "--online", "--retry", "0")
+    assert ran.code == 1
+    assert re.findall("(?m)^(.*?) +failed", ran.out) == CHAIN
+    assert "resolution" not in ran.out and " 0.0" not in ran.out
+    reason, hint = ran.err.splitlines()
+    assert reason == f"twat-fs: no network: none of the {len(CHAIN)} hosts could be resolved"
+    assert hint == "  offline? `twat-fs serve FILE` shares it from this machine"
+    (failed, *_) = map(json.loads, run("status", "--online", "--json", "--retry", "0").urls)
+    assert failed["reason"].startswith("dns: catbox.moe: "), "JSON keeps each reason"
 
 
 @pytest.mark.parametrize(
-    "args", [["version"], ["--version"], ["upload", "--version"], ["list", "--version"]]
+    "args",
+    [["version"], ["--version"], ["-V"], ["upload", "--version"], ["list", "-V"], ["-q", "-V"]],
 )
 def test_version(run, args):
     ran = run(*args)
@@ -1411,33 +1505,70 @@ def test_version(run, args):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["upload"], ["list"], ["status"], ["serve"], ["version"], ["upload_provider", "list"]],
+    [
+        [],
+        ["upload"],
+        ["list"],
+        ["status"],
+        ["serve"],
+        ["version"],
+        ["completion"],
+        ["help"],
+        ["upload_provider", "list"],
+    ],
 )
 def test_help(box, run, command):
     ran = run(*command, "--help")
     assert (ran.code, ran.err) == (0, "") and "usage: twat-fs" in ran.out
     assert not box.tunnels
+    assert max(map(len, ran.out.splitlines())) <= 80
+    if len(command) < 2:
+        assert run("help", *command).out == ran.out
+
+
+def test_help_is_in_groups(program):
+    text = program("--help").stdout
+    titles = re.findall("(?m)^([A-Z].*):$", text)
+    assert titles == ["Choosing hosts", "File", "Link", "Network", "Output"]
+    groups = dict(zip(titles, re.split("(?m)^[A-Z].*:$", text)[1:]))
+    for title, flag in zip(titles, ("--provider", "--name", "--expire", "--proxy", "--json")):
+        assert [name for name in titles if re.search(rf"{flag}\b", groups[name])] == [title]
+    assert text.count("(default ") >= 5
+    for command in ("list", "status", "serve"):
+        assert re.search("(?m)^Output:$", program(command, "--help").stdout)
+
+
+@pytest.mark.parametrize("argv", ["help frob", "help list x", "help --frob"])
+def test_help_for_what_is_not_a_command(run, argv):
+    assert run(*argv.split()).code == 2
+
+
+def test_help_suggests_a_command(run):
+    ran = run("help", "statsu")
+    assert ran.err == "twat-fs: unknown command 'statsu'\n  did you mean `twat-fs status`?\n"
 
 
 def test_help_names_every_option_of_the_design(run):
     text = run("--help").out
     for option in (
-        "-p --provider -n --name --remote-path --unique --force --fragile --fallback -e --expire --keep --once --no-check"
-        " --verify --json -q -v --dry-run --retry --connect-timeout --timeout --max-time --limit-rate -x --proxy --cacert"
+        "-p --provider -n --name --remote-path --unique --force --fragile --fallback -e --expire"
+        " --keep --once --no-check"
+        " --verify --json -q -v --dry-run --retry --connect-timeout --timeout --max-time"
+        " --limit-rate -x --proxy --cacert"
         " --insecure -j --no-progress"
     ).split():
         assert re.search(r"(?<![\w-])%s\b" % option, text), option
 
 
-# Streams that are not there --------------------------------------------------------------------------------------------
+# Streams that are not there -----------------------------------------------------------------------
 
 
 def shell(box, redirection, *args, env=None, cwd):
     """The program as a POSIX shell starts it, with a redirection."""
     line = 'exec "$@" ' + redirection
-    words = ["sh", "-c", line, "sh", sys.executable, str(PROGRAM), *map(str, args)]
-    given = {"env": environment(box, env), "cwd": cwd, "stdin": subprocess.DEVNULL}
-    return subprocess.run(words, **given, capture_output=True, timeout=20, encoding="utf-8")
+    argv = ["sh", "-c", line, "sh", sys.executable, str(PROGRAM), *map(str, args)]
+    keywords = {"env": environment(box, env), "cwd": cwd, "stdin": subprocess.DEVNULL}
+    return subprocess.run(argv, **keywords, capture_output=True, timeout=20, encoding="utf-8")
 
 
 def no_trouble(err):
@@ -1445,7 +1576,7 @@ def no_trouble(err):
 
 
 @posix
-def test_a_closed_stdout_is_said_and_no_url_is_lost(box, file, tmp_path):
+def test_a_closed_stdout_is_reported_and_no_url_is_lost(box, file, tmp_path):
     ran = shell(box, ">&-", file(), cwd=tmp_path)
     assert ran.returncode not in (0, 120) and ran.stderr.strip() and no_trouble(ran.stderr)
     assert all(url in ran.stderr for url in box.stored), "what was uploaded is told"
@@ -1538,7 +1669,11 @@ def test_one_server_that_is_down_says_nothing_of_the_network(program, file):
 
 
 @pytest.mark.parametrize(
-    "url, hint", [("http://u:p#w@h:8", True), ("http://u:p/w@h", True), ("http://h:99999", False), ("http://", False)]
+    "url, hint",
+    [
+        ("http://u:p#w@h:8", True), ("http://u:p/w@h", True), ("http://h:99999", False),
+        ("http://", False),
+    ],
 )  # fmt: skip
 def test_the_password_of_a_proxy_is_blamed_only_if_there_is_one(run, file, url, hint):
     ran = run("-x", url, file())
@@ -1554,14 +1689,14 @@ def test_a_wrong_option_is_answered_in_two_lines(program, file):
 
 
 def test_the_commands_it_tells_us_to_type_work_when_typed(program, tmp_path, file):
-    """Who has the lone file has no command called twat-fs."""
+    """A single file without the command twat-fs."""
     ran = program(tmp_path)
     assert f"| python3 {PROGRAM} - -n" in ran.stderr and "| twat-fs" not in ran.stderr
     assert f"`python3 {PROGRAM} list`?" in program("lits").stderr
     assert program("help").stdout == program("--help").stdout != ""
 
 
-def test_one_cause_is_said_once_for_all_hosts_that_do_not_fit(program, file):
+def test_one_reason_is_printed_once_for_all_unsuitable_hosts(program, file):
     ran = program(file("e.txt", b""))
     assert ran.returncode == 5 and ran.stderr.count("empty files are not accepted") == 1
     assert all(name in ran.stderr for name in CHAIN)
@@ -1570,12 +1705,16 @@ def test_one_cause_is_said_once_for_all_hosts_that_do_not_fit(program, file):
 def test_one_host_of_the_list_is_shown_whole(program):
     ran = program("list", "litter")
     assert ran.returncode == 0 and ran.stdout.splitlines()[0] == "host      litterbox"
+    several = program("list", "litter", "s3").stdout
+    assert several == ran.stdout + "\n" + program("list", "s3").stdout
+    rows = json.loads(program("list", "s3", "catbox", "--json").stdout)
+    assert [row["host"] for row in rows] == ["s3", "catbox"]
     assert [row["host"] for row in json.loads(program("list", "litterbox", "--json").stdout)] == [
         "litterbox"
     ]
 
 
-def test_a_server_without_tls_is_told_from_a_dead_one(program, file):
+def test_a_server_without_tls_differs_from_a_dead_one(program, file):
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(
             http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
@@ -1606,7 +1745,10 @@ def test_serve_gives_no_standard_input(program):
 @posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
-    """A closed terminal (SIGHUP) and Ctrl-\\ (SIGQUIT) too: standard input that is long is held in a file, which must go."""
+    """A closed terminal (SIGHUP) and Ctrl-\\ (SIGQUIT) too.
+
+    Long standard input is kept in a file, which must be deleted.
+    """
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     process = start("-", env={"TMPDIR": str(scratch)}, stdin=subprocess.PIPE)
@@ -1628,17 +1770,25 @@ def test_verbose_says_how_long_it_is_kept_and_how_to_remove_it(run, file):
     assert ran.code == 0 and "a.txt: expiry unknown\n" in ran.err
 
 
-def test_a_longer_life_than_was_wished_is_told(run, file):
-    ran = run("-e", "10m", file())
-    assert (
-        ran.code == 0
-        and "litterbox: link expires in 1 hour (closest available to 10 minutes)\n" in ran.err
-    )
-    assert "nearer" not in run("-e", "12h", file()).err
-    assert (
-        "litterbox (1 hour), tmpfilesorg (10 minutes)\n"
-        in run("-e", "10m", "--dry-run", file()).out
-    )
+def test_a_longer_expiry_than_requested_is_reported(run, file):
+    ran = run("-e", "2h", "-p", "litterbox", file())
+    sentence = "litterbox: link expires in 1 hour (closest available to 2 hours)\n"
+    assert ran.code == 0 and sentence in ran.err
+    assert run("-e", "12h", "-p", "litterbox", file()).err == ""
+    order = "tmpfilesorg (2 hours), uguu (3 hours), litterbox (1 hour)\n"
+    assert order in run("-e", "2h", "--dry-run", file()).out
+
+
+def test_another_expiry_is_reported_before_the_upload(run, file, box):
+    box.fault("litterbox.catbox.moe", "status", status=403)
+    ran = run("-e", "10h", "-p", "litterbox", file())
+    assert ran.code == 1 and "link expires in 12 hours (closest available to 10 h" in ran.err
+
+
+def test_a_host_that_does_not_fit_names_the_closest_expiry(run, file, box):
+    ran = run("-e", "4h", "-p", "litterbox", file())
+    assert ran.code == 5 and not box.uploads()
+    assert "closest expiry is 12 hours   use --expire 12h" in ran.err
 
 
 def test_what_was_not_sent_because_another_file_was_not_proven_is_not_uploaded(run, file, box):
@@ -1656,17 +1806,17 @@ def test_a_bucket_without_keys_is_ready_only_if_the_machine_has_a_role(run, monk
     ran = run("status", "s3")
     assert (
         ran.code == 0
-        and "ready  only if this machine has a role: AWS credentials not found\n" in ran.out
+        and "configured  only if this machine has a role: AWS credentials not found; " in ran.out
     )
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     ran = run("status", "s3")
     assert (
         ran.code == 5
-        and "not ready  AWS credentials not found; set AWS_ACCESS_KEY_ID and" in ran.out
+        and "not configured  AWS credentials not found; set AWS_ACCESS_KEY_ID and" in ran.out
     )
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    assert run("status", "s3").out.startswith("s3  ready\n")
+    assert run("status", "s3").out.startswith("s3  configured  presigned links for ")
 
 
 def test_standard_input_does_not_fill_the_disk(run, box, monkeypatch, tmp_path):
@@ -1687,7 +1837,7 @@ def test_closed_stdin_named_as_file_is_a_local_problem(box, tmp_path):
     assert ran.returncode == 6 and no_trouble(ran.stderr)
 
 
-# Ways to start it ------------------------------------------------------------------------------------------------------
+# Ways to start it ---------------------------------------------------------------------------------
 
 
 def test_without_a_home(box, program, file):
@@ -1699,9 +1849,9 @@ def test_the_file_alone_in_an_empty_folder(box, tmp_path):
     folder = tmp_path / "alone"
     folder.mkdir()
     shutil.copy(PROGRAM, folder)
-    words = [sys.executable, "-I", "-B", "twat_fs.py", "twat_fs.py"]
+    argv = [sys.executable, "-I", "-B", "twat_fs.py", "twat_fs.py"]
     ran = subprocess.run(
-        words,
+        argv,
         cwd=folder,
         env=environment(box, None),
         stdin=subprocess.DEVNULL,
@@ -1715,9 +1865,9 @@ def test_the_file_alone_in_an_empty_folder(box, tmp_path):
 
 def test_as_a_module(box, file, tmp_path):
     env = environment(box, {"PYTHONPATH": PROGRAM.parent})
-    words = [sys.executable, "-m", "twat_fs", str(file())]
+    argv = [sys.executable, "-m", "twat_fs", str(file())]
     ran = subprocess.run(
-        words, cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=20
+        argv, cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=20
     )
     assert (ran.returncode, ran.stderr) == (0, b"") and ran.stdout.decode().strip() in box.stored
 
@@ -1727,7 +1877,7 @@ PLUGIN = "import sys, twat_fs; sys.argv[0] = 'twat.fs'; twat_fs.main(); print('g
 
 @pytest.mark.parametrize("thread", [False, True])
 def test_as_a_plugin_it_takes_its_words_from_argv(box, file, tmp_path, thread):
-    """And ends by its exit code, because twat drops what is returned."""
+    """It exits with its own code, because twat drops return values."""
     code = PLUGIN
     if thread:
         code = f"import threading; threading.Thread(target=exec, args=({PLUGIN!r},)).start()"
@@ -1793,7 +1943,7 @@ def test_a_host_that_speaks_another_language_does_not_break_a_narrow_code_page(b
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems keep such names from existing")
-def test_a_name_that_is_no_utf8(box, start, tmp_path):
+def test_a_name_that_is_not_utf8(box, start, tmp_path):
     path = os.fsencode(tmp_path) + b"/a\xff\xfe.txt"
     with open(path, "wb") as odd:
         odd.write(b"odd")

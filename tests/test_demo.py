@@ -38,7 +38,7 @@ def text_of(element):
 
 
 def last_frame(picture):
-    """What is visible without animation, from above."""
+    """The rows that are visible without animation, from above."""
     texts = ElementTree.fromstring(picture).iter(f"{SVG}text")
     still = [text for text in texts if "past" not in text.get("class", "")]
     return [text_of(text) for text in sorted(still, key=lambda text: float(text.get("y")))]

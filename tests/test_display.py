@@ -1,7 +1,7 @@
-"""The meter: what a person sees on a terminal while a file is on its way.
+"""The meter: the display of an upload on a terminal.
 
-The program runs with its stderr on a pseudo-terminal of a chosen width and its stdout on a pipe; `Screen` reads like a
-terminal does, and knows how wide each character is.
+The program runs with its stderr on a pseudo-terminal of a chosen width and its stdout on a pipe;
+`Screen` reads like a terminal does, and knows how wide each character is.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ import threading
 import time
 import unicodedata
 
+import pyte
 import pytest
 from conftest import PROGRAM, command, environment
+
+import twat_fs
 
 pty = pytest.importorskip("pty")
 fcntl = pytest.importorskip("fcntl")
 termios = pytest.importorskip("termios")
 
-# The terminal ----------------------------------------------------------------------------------------------------------
+# The terminal -------------------------------------------------------------------------------------
 
 
 def width(char):
@@ -34,7 +37,10 @@ def width(char):
 
 
 class Screen:
-    """What a terminal shows: finished lines, the line in work, the widest that it ever was, and all that was not text."""
+    """What a terminal shows: finished lines, and the current one.
+
+    Also the greatest width so far, and all that was not text.
+    """
 
     def __init__(self):
         self.lines, self.cells, self.at, self.widest, self.strange = [], [], 0, 0, ""
@@ -66,28 +72,28 @@ class Screen:
 
 
 class Seen:
-    """A run that is over: what came when, and what the screen showed in the end."""
+    """A finished run: its output with times, and the final screen."""
 
     def __init__(self, pieces, process, encoding):
         self.code, self.out = process.returncode, process.stdout.read().decode("utf-8")
         process.stdout.close()
         self.text = b"".join(data for _, data in pieces).decode(encoding)
-        self.times = [when for when, _ in pieces]
+        self.pieces, self.times = pieces, [when for when, _ in pieces]
         self.screen = Screen()
         self.screen.feed(self.text)
 
     @property
     def draws(self):
-        """Each state of the line that was drawn, without what only clears."""
+        """Each drawn state of the line, without those that only clear it."""
         return [part.rstrip() for part in re.split(r"[\r\n]+", self.text) if part.strip()]
 
     def percents(self):
-        return [int(found) for found in re.findall(r"(\d+)%", self.text)]
+        return [int(share) for share in re.findall(r"(\d+)%", self.text)]
 
 
 @pytest.fixture
 def watch(box, tmp_path):
-    """`watch("--limit-rate", "100k", path, columns=80)`: run to the end on a terminal, stdout in a pipe."""
+    """`watch("--limit-rate", "100k", path, columns=80)`: run on a terminal, stdout in a pipe."""
 
     def run(
         *args, columns=80, env=None, encoding="utf-8", interrupt=None, stdin=subprocess.DEVNULL
@@ -95,7 +101,8 @@ def watch(box, tmp_path):
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen(
-            command(args), cwd=tmp_path, env=environment(box, env), stdin=stdin, stdout=subprocess.PIPE,
+            command(args), cwd=tmp_path, env=environment(box, env), stdin=stdin,
+            stdout=subprocess.PIPE,
             stderr=slave, start_new_session=True,
         )  # fmt: skip
         os.close(slave)
@@ -104,6 +111,7 @@ def watch(box, tmp_path):
         reader.start()
         try:
             if interrupt:
+                process.terminal = master
                 interrupt(process, pieces)
             process.wait(30)
             reader.join(5)
@@ -143,14 +151,15 @@ def in_order(numbers):
 
 SLOW = ("--limit-rate", "100k", "-p", "catbox")
 
-# What is shown ---------------------------------------------------------------------------------------------------------
+# What is shown ------------------------------------------------------------------------------------
 
 
 def test_name_bar_share_bytes_speed_time_left_and_host_are_shown(watch, file):
     seen = watch(*SLOW, file(), columns=120)
     assert seen.code == 0 and re.fullmatch(r"https://files\.catbox\.moe/\w+\.txt\n", seen.out)
     middle = [line for line in seen.draws if "%" in line]
-    shape = r"report\.txt  \[#* *\]  catbox  +\d+%  \d.* (bytes|KiB)  [\d.]+ (bytes|KiB)/s  \d+:\d\d left"
+    shape = r"report\.txt  \[#* *\]  catbox  +\d+%  +[\d.]+ of 97\.7 KiB"
+    shape += r"  +[\d.]+ (bytes|KiB)/s  \d+:\d\d left"
     assert len(middle) >= 4 and all(re.fullmatch(shape, line) for line in middle), middle
     bars = [line.count("#") for line in middle]
     assert in_order(seen.percents()) and in_order(bars) and bars[-1] > bars[0]
@@ -237,10 +246,13 @@ def test_what_is_piped_in_shows_how_far_it_is_while_nothing_comes(watch):
 @pytest.mark.parametrize("columns", range(20, 70, 7))
 def test_on_a_narrow_terminal_whole_fields_go(watch, file, columns):
     seen = watch("--limit-rate", "150k", "-p", "x0at", file(size=60_000), columns=columns)
-    field = r"(report\.txt|rep\S*\.\.\.|\[[# ]+\]|x0at|\d+%|[\d.]+ (bytes|KiB)(/s)?|\d+:\d\d left|connecting|verifying link)"
-    assert seen.draws and all(re.fullmatch(f"{field}(  {field})*", line) for line in seen.draws), (
-        seen.draws
+    field = (
+        r"(report\.txt|rep\S*\.\.\.|\[[# ]+\]|(connecting to )?x0at|\d+%|[\d.]+ of 58.6 KiB"
+        r"|[\d.]+ (bytes|KiB)/s|\d+:\d\d left|verifying link)"
     )
+    assert seen.draws
+    for line in seen.draws:
+        assert re.fullmatch(f" *{field}(  +{field})*", line), line
 
 
 def test_several_files_in_parallel_are_one_line(watch, file):
@@ -249,8 +261,12 @@ def test_several_files_in_parallel_are_one_line(watch, file):
     assert seen.code == 0 and len(seen.out.splitlines()) == 3
     together = [line for line in seen.draws if "files" in line]
     assert len(together) >= 3
-    pattern = r"[23] files  [\d.]+ \w+ of [\d.]+ KiB  [\d.]+ \w+/s(  [12] done)?"
-    assert all(re.fullmatch(pattern, line) for line in together), together
+    numbers = (
+        r"(\[[# ]+\]  )?[012] done  +\d+%  +[\d.]+ of [\d.]+ KiB  +[\d.]+ \w+/s  \d+:\d\d left"
+    )
+    steps = r"[012] done  (connecting to catbox|verifying link)"
+    for line in together:
+        assert re.fullmatch(f"[23] files  ({numbers}|{steps})", line), line
     assert "3 files" in "".join(together) and "of 175.8 KiB" in "".join(together)
     assert (seen.screen.lines, seen.screen.line) == ([], "")
 
@@ -281,7 +297,116 @@ def test_with_json_the_meter_is_the_same(watch, file):
     assert seen.percents() and seen.out.startswith("{") and seen.screen.line == ""
 
 
-# How wide --------------------------------------------------------------------------------------------------------------
+# Both ends of an upload ---------------------------------------------------------------------------
+
+
+def in_that_order(seen, *texts):
+    """The draws that contain each text; all of one before all of the next."""
+    numbers = [[n for n, line in enumerate(seen.draws) if text in line] for text in texts]
+    flat = [number for share in numbers for number in share]
+    return all(numbers) and flat == sorted(flat)
+
+
+def test_each_step_has_its_words(box, watch, file):
+    box.fault("catbox.moe", "slow", when="upload", delay=2.4)
+    box.fault("files.catbox.moe", "slow", when="download", delay=0.5)
+    seen = watch(*SLOW, file(size=60_000))
+    steps = ["connecting to catbox", "%", *(f"waiting for the response, {n} s" for n in (1, 2))]
+    assert seen.code == 0 and in_that_order(seen, *steps, "verifying link"), seen.draws
+
+
+def test_a_pause_counts_down(box, watch, file):
+    box.fault("catbox.moe", "status", times=1, status=503, retry_after=2)
+    seen = watch("-p", "catbox", file())
+    assert seen.code == 0 and in_that_order(seen, "retrying in 2 s", "retrying in 1 s"), seen.draws
+
+
+def test_a_long_pause_is_explained_on_a_line_of_its_own(box, watch, file):
+    box.fault("catbox.moe", "status", times=1, status=503, retry_after=6, body="so busy")
+    seen = watch("-p", "catbox", file(), columns=120)
+    (line,) = seen.screen.lines
+    assert seen.code == 0 and re.fullmatch(
+        r"twat-fs: report\.txt: 503 .*so busy.*; retrying in [67]\.\d s", line
+    )
+    assert any("retrying in 5 s" in line for line in seen.draws)
+
+
+def test_both_numbers_have_the_unit_of_the_size_and_one_width(watch, file):
+    seen = watch("--limit-rate", "1500k", "-p", "catbox", file(size=3 << 20), columns=120)
+    amounts = re.findall(r"%  ([ \d.]+ of 3\.0 MiB)  ", seen.text)
+    assert len(set(amounts)) >= 4 and len(set(map(len, amounts))) == 1, amounts
+    assert amounts[-1] == "3.0 of 3.0 MiB"
+
+
+@pytest.mark.parametrize("host", ["catbox", "litterbox"])
+def test_40_columns_keep_the_share_and_the_time_left(watch, file, host):
+    seen = watch("--limit-rate", "100k", "-p", host, file("x" * 50, 60_000), columns=40)
+    moving = [line for line in seen.draws if "%" in line]
+    assert len(moving) >= 3
+    for line in moving:
+        assert re.fullmatch(rf"x+\.\.\.  {host}  +\d+%  \d+:\d\d left", line), line
+
+
+def test_many_small_files_at_once(box, watch, file):
+    files = [file(f"{number}.txt", number) for number in range(1, 21)]
+    seen = watch("-j", "4", "-p", "catbox", *files)
+    assert seen.code == 0 and sorted(seen.out.split()) == sorted(box.stored)
+    assert (seen.screen.lines, seen.screen.line) == ([], "")
+
+
+# Another size of the window -----------------------------------------------------------------------
+
+
+def wrapped_again(screen, columns):
+    """The screen of most terminals in a narrower window: long lines continue below.
+
+    The cursor stays at its character; the row where it was must not be wider than the window.
+    """
+    rows = [row.rstrip() for row in screen.display[: screen.cursor.y + 1]]
+    narrow = pyte.Screen(columns, screen.lines)
+    stream = pyte.Stream(narrow)
+    stream.feed("\r\n".join(rows[:-1]) + "\r\n")
+    row = narrow.cursor.y
+    stream.feed(rows[-1])
+    assert screen.cursor.x == 0 and narrow.cursor.y > row, "the line is wrapped"
+    narrow.cursor.y, narrow.cursor.x = row, 0
+    return narrow
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_smaller_window_keeps_no_scraps(watch, file, ends):
+    split = []
+
+    def shrink(process, pieces):
+        until(lambda: any(b"%" in data for _, data in pieces))
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)  # for what is drawn already
+        split.append(len(pieces))
+        fcntl.ioctl(process.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+        process.send_signal(signal.SIGCONT)
+        if ends:
+            os.kill(process.pid, signal.SIGTERM)
+
+    seen = watch("--limit-rate", "60k", "-p", "catbox", file(size=90_000), interrupt=shrink)
+    before, after = seen.pieces[: split[0]], seen.pieces[split[0] :]
+    wide = pyte.Screen(80, 24)
+    pyte.Stream(wide).feed("one\r\n" + b"".join(data for _, data in before).decode())
+    narrow = wrapped_again(wide, 40)
+    for _, data in after:
+        pyte.Stream(narrow).feed(data.decode())
+        shown = [row.rstrip() for row in narrow.display if row.strip()]
+        assert shown[0] == "one" and len(shown) <= 2, shown
+    assert shown == ["one"]
+
+
+def until(test):
+    end = time.monotonic() + 20
+    while not test():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+# How wide -----------------------------------------------------------------------------------------
 
 NAMES = {
     "short": "a.txt",
@@ -325,7 +450,7 @@ def test_a_terminal_without_a_size_is_taken_as_80_columns(watch, file):
     assert seen.code == 0 and 20 < seen.screen.widest <= 80
 
 
-# Colours and code pages ------------------------------------------------------------------------------------------------
+# Colours and code pages ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1", "TERM": "xterm-256color"}, {"TERM": None}])
@@ -358,21 +483,21 @@ def test_a_failure_outside_the_code_page_does_not_crash(box, watch, file, encodi
     assert seen.code == 1 and "403" in seen.text and "Traceback" not in seen.text
 
 
-# When there is none ----------------------------------------------------------------------------------------------------
+# When there is none -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("option", ["-q", "--no-progress", "--no_progress"])
-def test_no_meter_when_nobody_wants_it(watch, file, option):
+def test_no_meter_with_quiet_or_no_progress(watch, file, option):
     seen = watch(*SLOW, option, file(size=30_000))
     assert (seen.code, seen.text) == (0, "") and seen.out.startswith("https://")
 
 
-def test_without_progress_a_failure_is_still_told(watch, file):
+def test_without_progress_a_failure_is_still_printed(watch, file):
     seen = watch("-q", file("empty", 0))
     assert seen.code == 5 and "empty" in seen.text
 
 
-def test_no_meter_when_stderr_is_no_terminal(program, file):
+def test_no_meter_when_stderr_is_not_a_terminal(program, file):
     ran = program(*SLOW, file(size=30_000))
     assert (ran.returncode, ran.stderr) == (0, "")
 
@@ -398,36 +523,66 @@ def shown(box, tmp_path):
     return run
 
 
-def test_the_list_shows_on_80_columns_what_is_used_and_how_to_see_the_rest(shown):
-    *rows, more = shown("list", columns=80).splitlines()
-    assert more.endswith(" list HOST` shows all of a row") and max(map(len, rows)) <= 80
-    assert all(re.search(r"  (use|default|opt-in|your own)  ", row) for row in rows)
-    assert "shows all of a row" not in shown("list", columns=400)
+@pytest.mark.parametrize("columns", [200, 80, 40])
+@pytest.mark.parametrize("name", ["list", "status"])
+def test_the_tables_wrap_and_lose_nothing(shown, program, name, columns):
+    text = shown(name, columns=columns).replace("\r", "")
+    piped = program(name).stdout
+    assert text.split() == piped.split(), "each word, in the same order"
+    assert "..." not in text
+    too_long = [line for line in text.splitlines() if len(line) > columns]
+    assert [line for line in too_long if " " in line.strip()] == [], "only a URL cannot be wrapped"
+    assert len(piped.splitlines()) == len(twat_fs.PROVIDERS) + 1 + 3 * 2, "a pipe is not wrapped"
 
 
-def test_the_status_shows_the_remarks_on_80_columns(shown):
-    *rows, more = shown("status", columns=80).splitlines()
-    assert more.endswith(" status HOST` shows all of a row") and max(map(len, rows)) <= 80
-    assert "filebin      ready      anyone with the link can delete the file" in rows
-    assert (
-        "fal          not ready  FAL_KEY is not set  make a key at https://fal.ai/dash..." in rows
-    )
+def test_the_notes_wrap_in_their_column(shown):
+    rows = shown("list", columns=80).replace("\r", "").splitlines()
+    column = rows[0].index("notes")
+    assert column < 50
+    (first,) = [index for index, row in enumerate(rows) if row.startswith("uguu ")]
+    for row in rows[first + 1 : first + 4]:
+        assert row[:column].isspace() and row[column] != " "
+
+
+def test_notes_go_below_their_host_on_40_columns(shown):
+    rows = shown("list", columns=40).replace("\r", "").splitlines()
+    index = rows.index("litterbox  1 GiB  1h, 12h, 24h, 72h")
+    assert rows[index + 1].startswith("    blocked: ")
+    assert "www0x0  disabled by its owner" in shown("status", columns=40)
 
 
 def test_the_status_of_one_host_is_not_cut(shown):
-    shown = shown("status", "dropbox", columns=40)
-    assert "DROPBOX_ACCESS_TOKEN, for 4 hours) is not set" in shown and shown.endswith(
-        "token_access_type=offline\r\n"
-    )
+    argv = " ".join(shown("status", "dropbox", columns=40).split())
+    assert argv.startswith("dropbox not configured DROPBOX_REFRESH_TOKEN (or ")
+    assert "DROPBOX_ACCESS_TOKEN, for 4 hours) is not set; make" in argv
+    assert argv.endswith("token_access_type=offline")
+
+
+def test_all_details_of_some_hosts_fit(shown):
+    text = shown("list", "catbox", "uguu", columns=60).replace("\r", "")
+    assert max(map(len, text.splitlines())) <= 60
+    assert "verified  20" in text and text.count("\n\n") == 1
+
+
+@pytest.mark.parametrize("columns", [200, 80, 40])
+def test_the_help_fits(shown, columns):
+    for name in ("upload", "serve", "list", "status", "completion"):
+        text = shown("help", name, columns=columns).replace("\r", "")
+        lines = [line for line in text.splitlines() if len(line) > min(columns, 80)]
+        assert [line for line in lines if not line.startswith("usage:")] == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_terminal_on_stdout_shows_the_url_alone(box, file, tmp_path):
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        command([*SLOW, file(size=30_000)]), cwd=tmp_path, env=environment(box, None), stdin=subprocess.DEVNULL, stdout=slave,
+        command([*SLOW, file(size=30_000)]),
+        cwd=tmp_path,
+        env=environment(box, None),
+        stdin=subprocess.DEVNULL,
+        stdout=slave,
         stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
     os.close(slave)
     pieces = []
     listen(master, pieces)
@@ -437,17 +592,20 @@ def test_a_terminal_on_stdout_shows_the_url_alone(box, file, tmp_path):
     assert process.returncode == 0 and err == b"" and re.fullmatch(r"https://\S+\r\n", shown)
 
 
-# Ctrl-C ---------------------------------------------------------------------------------------------------------------
+# Ctrl-C -------------------------------------------------------------------------------------------
 
 
 class Terminal:
-    """A program with a terminal of its own, to which a test types: the terminal echoes ^C, and signals its group."""
+    """A program with its own terminal, into which a test types.
 
-    def __init__(self, words, box, cwd):
+    The terminal echoes ^C, and sends the signal to its process group.
+    """
+
+    def __init__(self, argv, box, cwd):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.process = subprocess.Popen(
-            words, cwd=cwd, env=environment(box, None), stdin=slave, stdout=slave, stderr=slave,
+            argv, cwd=cwd, env=environment(box, None), stdin=slave, stdout=slave, stderr=slave,
             start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip
         os.close(slave)
@@ -479,8 +637,8 @@ class Terminal:
 def terminal(box, tmp_path):
     started = []
 
-    def start(*words):
-        started.append(Terminal(words, box, tmp_path))
+    def start(*argv):
+        started.append(Terminal(argv, box, tmp_path))
         return started[-1]
 
     yield start
@@ -490,10 +648,10 @@ def terminal(box, tmp_path):
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
-@pytest.mark.parametrize("words", ["", "-q", "--no-progress", "-j 3"])
-def test_after_ctrl_c_only_that_stays(box, terminal, file, words, times):
-    seen = terminal(*command(["--limit-rate", "10k", *words.split(), file(size=300_000)]))
-    drawn = words not in ("-q", "--no-progress")
+@pytest.mark.parametrize("argv", ["", "-q", "--no-progress", "-j 3"])
+def test_after_ctrl_c_only_that_stays(box, terminal, file, argv, times):
+    seen = terminal(*command(["--limit-rate", "10k", *argv.split(), file(size=300_000)]))
+    drawn = argv not in ("-q", "--no-progress")
     seen.wait_for(lambda: box.uploads() and ("%" in seen.text or not drawn))
     os.write(seen.master, b"\x03" * times)
     code, lines = seen.ends()
@@ -501,11 +659,12 @@ def test_after_ctrl_c_only_that_stays(box, terminal, file, words, times):
     assert "".join(lines) == f"twat-fs: interrupted; not uploaded: {file()}"
 
 
-def test_a_link_that_is_told_on_ctrl_c_stands_on_a_line_of_its_own(box, terminal, file):
+def test_a_link_printed_on_ctrl_c_has_its_own_line(box, terminal, file):
     box.fault("x0.at", "stall", when="upload", after=1000)  # catbox takes no .exe
     paths = [file(name) for name in ("a.exe", "b.txt", "c.exe")]
     seen = terminal(*command(["-j", "2", "-p", "catbox,x0at", *paths]))
     seen.wait_for(lambda: len(box.stored) == 1 and "1 done" in seen.text)
+    time.sleep(0.3)  # until the main thread has the result as well
     os.write(seen.master, b"\x03\x03")
     code, lines = seen.ends()
     assert code == -signal.SIGINT and lines[0] in box.stored
@@ -524,8 +683,8 @@ def test_ctrl_c_ends_a_loop_of_the_shell(box, terminal, file, times):
     """bash goes on with the loop after a child that exits by itself, be it with 130."""
     for name in "abc":
         file(name, 300_000)
-    words = " ".join(command(["--limit-rate", "100k", "-p", "catbox"]))
-    seen = terminal("bash", "-c", f"for name in a b c; do {words} $name; done; echo after")
+    argv = " ".join(command(["--limit-rate", "100k", "-p", "catbox"]))
+    seen = terminal("bash", "-c", f"for name in a b c; do {argv} $name; done; echo after")
     seen.wait_for(lambda: "%" in seen.text)
     os.write(seen.master, b"\x03" * times)
     code, lines = seen.ends()
@@ -546,9 +705,13 @@ def test_main_called_from_python_returns_after_ctrl_c(box, terminal, file):
     code = "import sys, twat_fs; print('code', twat_fs.main(sys.argv[1:])); print(sum(range(9)))"
     path = file(size=300_000)
     seen = terminal(
-        sys.executable, "-c", f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); {code}",
-        "--limit-rate", "10k", path,
-    )  # fmt: skip
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); {code}",
+        "--limit-rate",
+        "10k",
+        path,
+    )
     seen.wait_for(lambda: "%" in seen.text)
     os.write(seen.master, b"\x03")
     code, lines = seen.ends()

@@ -1,10 +1,11 @@
-"""The installers, without a network: a release on loopback, every shell there is, and what goes wrong on the way.
+"""The installers, without a network: a release on loopback, every shell here, and failures.
 
-Chapters: 1 The release, 2 The machine, 3 Running install.sh, 4 What is installed, 5 Which file fits, 6 What goes wrong,
-7 Downloading and checking, 8 Where it goes, 9 The text of install.ps1, 10 Running install.ps1.
+Chapters: 1 The release, 2 The machine, 3 Running install.sh, 4 What is installed, 5 Which file
+fits, 6 What goes wrong, 7 Downloading and checking, 8 Where it goes, 9 The text of install.ps1, 10
+Running install.ps1.
 
-The fakes of chapter 2 stand for machines that are not here. The shells, the download programs and the hash programs
-are the real ones.
+The fakes of chapter 2 stand for machines that are not here. The shells, the download programs and
+the hash programs are the real ones.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ posix_only = pytest.mark.skipif(WINDOWS, reason="install.sh is for POSIX systems
 linux_only = pytest.mark.skipif(not LINUX, reason="only Linux has these tools")
 windows_only = pytest.mark.skipif(not WINDOWS, reason="install.ps1 runs on Windows, in CI")
 
-# 1 The release -------------------------------------------------------------------------------------------------------
+# 1 The release ------------------------------------------------------------------------------------
 
 OLD = b"#!/bin/sh\necho twat-fs 1.0.0, half wri"
 BINARIES = [
@@ -64,10 +65,10 @@ def files_of(version: str) -> Dict[str, bytes]:
 
 
 class Release:
-    """Releases as GitHub serves them: each download is a redirect to another place, and can go wrong there.
+    """Releases as GitHub serves them: each download is a redirect, and can fail there.
 
-    `faults` says what happens to a file: "missing", "cut", "wrong", "page", "slow", "stuck", "busy" (the first
-    time) or "plain" (a redirect from https to http).
+    `faults` says what happens to a file: "missing", "cut", "wrong", "page", "slow", "stuck", "busy"
+    (the first time) or "plain" (a redirect from https to http).
     """
 
     def __init__(self, tls=None):
@@ -77,7 +78,7 @@ class Release:
             def do_GET(self):
                 release.answer(self)
 
-            def log_message(self, *words):
+            def log_message(self, *args):
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -185,19 +186,18 @@ def secure_release(tmp_path):
     made.close()
 
 
-# 2 The machine -------------------------------------------------------------------------------------------------------
+# 2 The machine ------------------------------------------------------------------------------------
 
 HASH = "sha256sum" if LINUX else "shasum"
-TOOLS = (
-    "chmod mkdir mktemp mv printf rm sed tail".split()
-)  # what install.sh needs, and nothing but these
+# what install.sh needs, and nothing but these
+TOOLS = "chmod mkdir mktemp mv printf rm sed tail".split()
 MACHINE = {
-    "uname": 'case $1 in -s) echo Linux ;; -m) echo x86_64 ;; -o) echo GNU/Linux ;; esac',
+    "uname": "case $1 in -s) echo Linux ;; -m) echo x86_64 ;; -o) echo GNU/Linux ;; esac",
     "ldd": "echo 'ldd (GNU libc) 2.36'",
     "getconf": "echo 64",
     "id": "echo 1000",
     "python3": f'exec {shlex.quote(sys.executable)} "$@"',
-}  # fmt: skip
+}
 
 
 def tool(name: str) -> str:
@@ -206,7 +206,7 @@ def tool(name: str) -> str:
 
 
 def machine(folder: Path, tools: str = f"curl {HASH}", **fakes) -> Path:
-    """A folder for PATH, which makes a machine: the basic tools, these tools, and fakes (None takes one away)."""
+    """A folder for PATH that models a machine: basic tools, these tools, fakes (None: none)."""
     folder.mkdir()
     for name in [*TOOLS, "cat", "env", "grep", "sh", "sleep", *tools.split()]:
         (folder / name).symlink_to(tool(name))
@@ -227,7 +227,7 @@ def here(tmp_path):
     return machine(tmp_path / "path")
 
 
-# 3 Running install.sh ------------------------------------------------------------------------------------------------
+# 3 Running install.sh -----------------------------------------------------------------------------
 
 SHELLS = ["dash", "bash", "bash --posix", "busybox sh", "mksh", "yash", "zsh --emulate sh", "zsh"]
 if not LINUX:
@@ -235,7 +235,8 @@ if not LINUX:
 every_shell = pytest.mark.parametrize("shell", SHELLS)
 
 
-# Not for what these two know better: zsh gives itself a HOME, and busybox its own `id`, `wget` and `sha256sum`.
+# Not for what these two know better: zsh gives itself a HOME, and busybox its own `id`, `wget` and
+# `sha256sum`.
 modest_shell = pytest.mark.parametrize(
     "shell", [shell for shell in SHELLS if shell not in ("zsh", "busybox sh")]
 )
@@ -264,7 +265,7 @@ def environment(release, here, target):
 
 @pytest.fixture
 def install(environment, tmp_path):
-    """Pipe install.sh into a shell, as users do: `install("--python", shell="mksh", PATH=...)`; None unsets a variable."""
+    """Pipe install.sh into a shell: `install("--python", shell="mksh", PATH=...)`; None unsets."""
 
     def run(*options, shell="dash", script=SCRIPT, prefix=(), cwd=None, **variables):
         merged = {
@@ -300,7 +301,7 @@ def answer(program: Path) -> str:
     ).stdout.strip()
 
 
-# 4 What is installed -------------------------------------------------------------------------------------------------
+# 4 What is installed ------------------------------------------------------------------------------
 
 
 @posix_only
@@ -402,7 +403,8 @@ def test_the_script_may_also_be_a_file_and_standard_input_is_left_alone(
 def test_help_tells_every_option_and_variable(install, release, target, shell, option):
     done = install(option, shell=shell)
     assert (done.returncode, done.stderr, release.asked, inside(target)) == (0, "", [], [])
-    wanted = "--version --dir --python --uninstall --help TWAT_FS_VERSION TWAT_FS_INSTALL_DIR TWAT_FS_BASE_URL"
+    wanted = "--version --dir --python --uninstall --help"
+    wanted += " TWAT_FS_VERSION TWAT_FS_INSTALL_DIR TWAT_FS_BASE_URL"
     assert [word for word in wanted.split() if word not in done.stdout] == []
 
 
@@ -432,40 +434,40 @@ def test_a_version_is_asked_for_in_three_ways(install, release, target, wish, wa
 
 @posix_only
 @pytest.mark.parametrize(
-    ("wish", "place"),
+    ("wish", "url_path"),
     [("latest", "latest/download"), ("v2.0.2rc1", "download/v2.0.2rc1"), ("", "latest/download")],
 )
-def test_the_newest_and_candidates_can_be_asked_for_too(install, release, wish, place):
+def test_the_newest_and_candidates_can_be_asked_for_too(install, release, wish, url_path):
     assert install(TWAT_FS_VERSION=wish).returncode == 0
-    assert release.asked[0] == f"{place}/SHA256SUMS"
+    assert release.asked[0] == f"{url_path}/SHA256SUMS"
 
 
-# 5 Which file fits ---------------------------------------------------------------------------------------------------
+# 5 Which file fits --------------------------------------------------------------------------------
 
 FITTING = [
-    ("Linux",           "x86_64",  {},                        "twat-fs-linux-x86_64"),
-    ("Linux",           "amd64",   {},                        "twat-fs-linux-x86_64"),
-    ("Linux",           "aarch64", {},                        "twat-fs-linux-arm64"),
-    ("Linux",           "arm64",   {"getconf": None},         "twat-fs-linux-arm64"),
-    ("Darwin",          "x86_64",  {"sysctl": "echo 0"},      "twat-fs-macos-x86_64"),
-    ("Darwin",          "x86_64",  {"sysctl": "exit 1"},      "twat-fs-macos-x86_64"),
-    ("Darwin",          "x86_64",  {"sysctl": "echo 1"},      "twat-fs-macos-arm64"),
-    ("Darwin",          "arm64",   {"sysctl": "echo 0"},      "twat-fs-macos-arm64"),
-    ("MINGW64_NT-10.0", "x86_64",  {},                        WINDOWS_BINARY),
-    ("MSYS_NT-10.0",    "aarch64", {},                        WINDOWS_BINARY),
-]  # fmt: skip
+    ("Linux", "x86_64", {}, "twat-fs-linux-x86_64"),
+    ("Linux", "amd64", {}, "twat-fs-linux-x86_64"),
+    ("Linux", "aarch64", {}, "twat-fs-linux-arm64"),
+    ("Linux", "arm64", {"getconf": None}, "twat-fs-linux-arm64"),
+    ("Darwin", "x86_64", {"sysctl": "echo 0"}, "twat-fs-macos-x86_64"),
+    ("Darwin", "x86_64", {"sysctl": "exit 1"}, "twat-fs-macos-x86_64"),
+    ("Darwin", "x86_64", {"sysctl": "echo 1"}, "twat-fs-macos-arm64"),
+    ("Darwin", "arm64", {"sysctl": "echo 0"}, "twat-fs-macos-arm64"),
+    ("MINGW64_NT-10.0", "x86_64", {}, WINDOWS_BINARY),
+    ("MSYS_NT-10.0", "aarch64", {}, WINDOWS_BINARY),
+]
 MUSL = "echo 'musl libc (x86_64)' >&2; exit 1"
 UNFIT = [
-    ("Linux",   "i686",    {},                      "Linux i686"),
-    ("Linux",   "armv7l",  {},                      "Linux armv7l"),
-    ("Linux",   "riscv64", {},                      "Linux riscv64"),
-    ("Linux",   "x86_64",  {"ldd": MUSL},           "Linux x86_64 with musl"),
-    ("Linux",   "x86_64",  {"ldd": None},           "Linux x86_64 without glibc"),
-    ("Linux",   "aarch64", {"getconf": "echo 32"},  "Linux aarch64 with 32 bits"),
-    ("Android", "aarch64", {},                      "Android aarch64"),
-    ("FreeBSD", "amd64",   {"ldd": None},           "FreeBSD amd64"),
-    ("SunOS",   "i86pc",   {},                      "SunOS i86pc"),
-]  # fmt: skip
+    ("Linux", "i686", {}, "Linux i686"),
+    ("Linux", "armv7l", {}, "Linux armv7l"),
+    ("Linux", "riscv64", {}, "Linux riscv64"),
+    ("Linux", "x86_64", {"ldd": MUSL}, "Linux x86_64 with musl"),
+    ("Linux", "x86_64", {"ldd": None}, "Linux x86_64 without glibc"),
+    ("Linux", "aarch64", {"getconf": "echo 32"}, "Linux aarch64 with 32 bits"),
+    ("Android", "aarch64", {}, "Android aarch64"),
+    ("FreeBSD", "amd64", {"ldd": None}, "FreeBSD amd64"),
+    ("SunOS", "i86pc", {}, "SunOS i86pc"),
+]
 
 
 def system(name: str, cpu: str) -> str:
@@ -491,13 +493,13 @@ def test_the_binary_of_this_system_and_cpu_is_taken(
 
 
 @posix_only
-@pytest.mark.parametrize(("name", "cpu", "fakes", "told"), UNFIT)
+@pytest.mark.parametrize(("name", "cpu", "fakes", "message"), UNFIT)
 def test_where_no_binary_fits_the_python_file_is_taken(
-    install, release, target, tmp_path, name, cpu, fakes, told
+    install, release, target, tmp_path, name, cpu, fakes, message
 ):
     done = install(PATH=machine(tmp_path / "machine", uname=system(name, cpu), **fakes))
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"no binary for {told}; using the Python file\n" in done.stdout
+    assert f"no binary for {message}; using the Python file\n" in done.stdout
     assert release.asked == ["latest/download/SHA256SUMS", "latest/download/twat_fs.py"]
     assert answer(target / "twat-fs") == "twat-fs 2.0.1"
 
@@ -513,7 +515,7 @@ def test_the_real_machine_is_recognised(install, release, shell):
 @posix_only
 @every_shell
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "echo 'libm.so.6: version GLIBC_2.38 not found' >&2; exit 1",
@@ -525,13 +527,13 @@ def test_the_real_machine_is_recognised(install, release, shell):
     ],
 )
 def test_a_binary_that_does_not_run_gives_way_to_the_python_file(
-    install, release, target, shell, text, told
+    install, release, target, shell, text, message
 ):
     release.newest.update({name: f"#!/bin/sh\n{text}\n".encode() for name in BINARIES})
     done = install(shell=shell)
     assert done.returncode == 0
     assert re.search(
-        rf"install.sh: twat-fs-\S+ does not run here: .*{told}.*; using the Python file\n\Z",
+        rf"install.sh: twat-fs-\S+ does not run here: .*{message}.*; using the Python file\n\Z",
         done.stderr,
     )
     assert inside(target) == ["twat-fs"]
@@ -547,7 +549,7 @@ def test_a_binary_for_another_cpu_gives_way_to_the_python_file(install, release,
 
 
 @posix_only
-def test_on_windows_the_python_file_is_no_exe(install, release, target, tmp_path):
+def test_on_windows_the_python_file_does_not_end_in_exe(install, release, target, tmp_path):
     release.newest[WINDOWS_BINARY] = b"#!/bin/sh\nexit 1\n"
     assert (
         install(
@@ -588,14 +590,14 @@ def python(version: str) -> str:
 REAL = MACHINE["python3"]
 TOO_OLD = python("3.8")
 PYTHONS = [
-    ({"python3": REAL, "python3.14": "exit 9"},         "python3"),
-    ({"python3": python("3.9")},                        "python3"),
-    ({"python3": python("2.7"), "python3.10": REAL},    "python3.10"),
-    ({"python3": TOO_OLD, "python3.12": REAL},          "python3.12"),
-    ({"python3": None, "python3.9": REAL},              "python3.9"),
+    ({"python3": REAL, "python3.14": "exit 9"}, "python3"),
+    ({"python3": python("3.9")}, "python3"),
+    ({"python3": python("2.7"), "python3.10": REAL}, "python3.10"),
+    ({"python3": TOO_OLD, "python3.12": REAL}, "python3.12"),
+    ({"python3": None, "python3.9": REAL}, "python3.9"),
     ({"python3": TOO_OLD, "python3.11": REAL, "python3.10": "exit 9"}, "python3.11"),
-    ({"python3": "exit 127", "python3.13": "exit 127", "python": REAL}, "python"),      # pyenv's shims
-]  # fmt: skip
+    ({"python3": "exit 127", "python3.13": "exit 127", "python": REAL}, "python"),  # pyenv's shims
+]
 
 
 @posix_only
@@ -619,13 +621,15 @@ def test_a_python_from_3_9_on_is_found_and_named_without_its_path(
 @posix_only
 @every_shell
 @pytest.mark.parametrize("python", [None, TOO_OLD])
-def test_no_suitable_python_is_told_in_a_sentence(install, target, tmp_path, shell, python):
+def test_without_a_suitable_python_there_is_an_error_message(
+    install, target, tmp_path, shell, python
+):
     done = install("--python", shell=shell, PATH=machine(tmp_path / "machine", python3=python))
     refused(done, "Python 3.9 or newer not found; install it")
     assert inside(target) == []
 
 
-# 6 What goes wrong ---------------------------------------------------------------------------------------------------
+# 6 What goes wrong --------------------------------------------------------------------------------
 
 
 def with_old_file(target: Path) -> Path:
@@ -636,20 +640,24 @@ def with_old_file(target: Path) -> Path:
 
 FAULTS = [
     ("SHA256SUMS", "missing", "could not download .*/latest/download/SHA256SUMS: .*404"),
-    ("SHA256SUMS", "page",    "/SHA256SUMS: invalid checksum list; nothing was installed"),
-    ("SHA256SUMS", "cut",     "SHA256SUMS"),
-    ("binary",     "missing", r"could not download .*/twat-fs-linux-\w+: .*404"),
-    ("binary",     "cut",     r"twat-fs-linux-\w+"),
-    ("binary",     "wrong",   r"/twat-fs-linux-\w+: SHA-256 mismatch with SHA256SUMS; nothing was installed"),
-    ("twat_fs.py", "wrong",   "/twat_fs.py: SHA-256 mismatch"),
+    ("SHA256SUMS", "page", "/SHA256SUMS: invalid checksum list; nothing was installed"),
+    ("SHA256SUMS", "cut", "SHA256SUMS"),
+    ("binary", "missing", r"could not download .*/twat-fs-linux-\w+: .*404"),
+    ("binary", "cut", r"twat-fs-linux-\w+"),
+    (
+        "binary",
+        "wrong",
+        r"/twat-fs-linux-\w+: SHA-256 mismatch with SHA256SUMS; nothing was installed",
+    ),
+    ("twat_fs.py", "wrong", "/twat_fs.py: SHA-256 mismatch"),
     ("twat_fs.py", "missing", "could not download .*/twat_fs.py: .*404"),
-]  # fmt: skip
+]
 
 
 @posix_only
 @every_shell
 @pytest.mark.parametrize(("name", "fault", "sentence"), FAULTS)
-def test_a_bad_download_is_told_in_a_sentence_and_changes_nothing(
+def test_a_bad_download_is_reported_and_changes_nothing(
     install, release, target, shell, name, fault, sentence
 ):
     old = with_old_file(target)
@@ -662,7 +670,7 @@ def test_a_bad_download_is_told_in_a_sentence_and_changes_nothing(
 
 @posix_only
 @every_shell
-def test_a_version_that_was_never_released_is_told_in_a_sentence(install, target, shell):
+def test_an_unreleased_version_is_reported(install, target, shell):
     refused(
         install("--version", "9.9.9", shell=shell),
         "could not download .*/download/v9.9.9/SHA256SUMS: .*404",
@@ -672,7 +680,7 @@ def test_a_version_that_was_never_released_is_told_in_a_sentence(install, target
 
 @posix_only
 @every_shell
-def test_a_server_that_is_not_there_is_told_in_a_sentence(install, target, shell):
+def test_an_unreachable_server_is_reported(install, target, shell):
     refused(
         install(shell=shell, TWAT_FS_BASE_URL=f"http://127.0.0.1:{closed_port()}/"),
         "could not download http://127.0.0.1:",
@@ -683,9 +691,7 @@ def test_a_server_that_is_not_there_is_told_in_a_sentence(install, target, shell
 @posix_only
 @every_shell
 @pytest.mark.parametrize(("sent", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
-def test_who_interrupts_a_download_finds_everything_as_it_was(
-    environment, release, target, shell, sent, code
-):
+def test_an_interrupted_download_changes_nothing(environment, release, target, shell, sent, code):
     old = with_old_file(target)
     if signal.getsignal(getattr(signal, sent)) == signal.SIG_IGN:  # under nohup
         signal.signal(getattr(signal, sent), signal.SIG_DFL)
@@ -718,9 +724,8 @@ def test_a_slow_server_is_waited_for(install, release, target, shell):
 
 
 LAST_BRACE = SCRIPT.rindex(b"}")
-NAMES = [
-    found.end(1) for found in re.finditer(rb"^([a-z]+)\w*\(\)", SCRIPT, re.M)
-]  # "make", "find", "fetch"
+# "make", "find", "fetch"
+NAMES = [match.end(1) for match in re.finditer(rb"^([a-z]+)\w*\(\)", SCRIPT, re.M)]
 CUTS = sorted({*range(0, LAST_BRACE, 499), *range(LAST_BRACE - 20, LAST_BRACE + 1), *NAMES})
 
 
@@ -740,25 +745,27 @@ def test_a_script_that_was_cut_off_does_nothing_wherever_it_was_cut(
 
 @posix_only
 @every_shell
-def test_a_disk_that_is_full_is_told_in_a_sentence_and_changes_nothing(install, target, shell):
+def test_a_full_disk_is_reported_and_changes_nothing(install, target, shell):
     old = with_old_file(target)
+    # 8 KiB, and an error beyond
     limited = [
         tool("dash"),
         "-c",
         "trap '' XFSZ; ulimit -f 16; exec \"$@\"",
         "limited",
-    ]  # 8 KiB, and an error beyond
+    ]
+    # zsh: SIGXFSZ
     refused(
         install(shell=shell, prefix=limited),
         r"/twat-fs-linux-\w+: (.*disk full|exit code 153)",
-    )  # zsh: SIGXFSZ
+    )
     assert inside(target) == ["twat-fs"]
     assert old.read_bytes() == OLD
 
 
 @pytest.fixture
 def disk(tmp_path, request):
-    """A file system with these options. Only root may mount one; the limit on the size of files is tested everywhere."""
+    """A file system with these options; only root can mount one, the size limit runs everywhere."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", request.param, "tmpfs", str(folder)]
@@ -771,7 +778,7 @@ def disk(tmp_path, request):
 @linux_only
 @every_shell
 @pytest.mark.parametrize("disk", ["size=32k"], indirect=True)
-def test_a_file_system_without_room_is_told_in_a_sentence_and_changes_nothing(install, disk, shell):
+def test_a_full_file_system_is_reported_and_changes_nothing(install, disk, shell):
     old = with_old_file(disk)
     refused(
         install("--dir", disk, shell=shell),
@@ -793,13 +800,13 @@ def test_where_nothing_may_run_nothing_is_installed(install, disk):
 
 @pytest.fixture
 def nobody():
-    """A folder that everybody can reach, and the settings that run a program as somebody who is not root."""
+    """A folder that all users can reach, and the settings to run a program without root rights."""
     folder = Path(tempfile.mkdtemp(prefix="twat-fs-"))
     folder.chmod(0o755)
     as_root = os.geteuid() == 0
     yield folder, {"user": 65534, "group": 65534, "extra_groups": []} if as_root else {}
-    for place, _, _ in os.walk(folder):
-        os.chmod(place, 0o755)
+    for parent, _, _ in os.walk(folder):
+        os.chmod(parent, 0o755)
     shutil.rmtree(folder)
 
 
@@ -816,9 +823,7 @@ def nobody():
         ("file/new", "could not create folder .*/file/new: .*; use --dir to choose another"),
     ],
 )
-def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(
-    environment, nobody, shell, wish, sentence
-):
+def test_an_unwritable_folder_is_reported(environment, nobody, shell, wish, sentence):
     folder, user = nobody
     (folder / "file").touch()
     (folder / "locked").mkdir()
@@ -848,7 +853,7 @@ def test_a_folder_in_the_place_of_the_program_is_left_alone(install, target, she
 @posix_only
 @modest_shell
 @pytest.mark.parametrize("home", [None, ""])
-def test_without_a_home_it_must_be_told_where(install, release, target, shell, home):
+def test_without_a_home_a_folder_is_required(install, release, target, shell, home):
     refused(
         install(shell=shell, HOME=home, TWAT_FS_INSTALL_DIR=None),
         "HOME is not set; use --dir",
@@ -869,12 +874,15 @@ MISUSED = [
     (["--dir="], "--dir: value required"),
     (["--version"], "--version: value required"),
 ]
-NO_VERSIONS = "1 1.2 1.2.3.4 x 1.2.x v 1..3 1.2.3/../../x 1.2.3;id 1.2.3-x 1.2.3rc1rc1 V1.2.3 vv1.2.3 ../1.2.3 -1.2.3".split()
+NO_VERSIONS = (
+    "1 1.2 1.2.3.4 x 1.2.x v 1..3 1.2.3/../../x 1.2.3;id 1.2.3-x 1.2.3rc1rc1 V1.2.3 vv1.2.3"
+    " ../1.2.3 -1.2.3"
+).split()
 
 
 @posix_only
 @every_shell
-def test_a_wrong_command_line_is_told_in_a_sentence(install, release, target, shell):
+def test_a_wrong_command_line_is_reported(install, release, target, shell):
     for options, sentence in MISUSED:
         refused(install(*options, shell=shell), re.escape(sentence), code=2)
     for wish in [*NO_VERSIONS, "1.2.3\n1.2.3", " 1.2.3", "1.2.3 ", "*"]:
@@ -887,13 +895,13 @@ def test_a_wrong_command_line_is_told_in_a_sentence(install, release, target, sh
 
 @posix_only
 @pytest.mark.parametrize("missing", "chmod mkdir mktemp mv rm tail uname".split())
-def test_a_machine_without_a_basic_tool_is_told_so(install, release, target, here, missing):
+def test_a_missing_basic_tool_is_reported(install, release, target, here, missing):
     (here / missing).unlink()
     refused(install(), f"{missing} required but not found on PATH")
     assert (release.asked, inside(target)) == ([], [])
 
 
-# 7 Downloading and checking ------------------------------------------------------------------------------------------
+# 7 Downloading and checking -----------------------------------------------------------------------
 
 CLIENTS = ["curl", "wget", "busybox"] if LINUX else ["curl"]
 every_client = pytest.mark.parametrize("client", CLIENTS)
@@ -943,7 +951,7 @@ def test_each_client_fails_with_a_sentence(
 @linux_only
 @pytest.mark.parametrize("disk", ["size=32k"], indirect=True)
 @pytest.mark.parametrize("client", ["wget", "busybox"])
-def test_wget_tells_too_that_there_is_no_room(install, disk, tmp_path, client):
+def test_wget_also_reports_a_full_disk(install, disk, tmp_path, client):
     done = install("--dir", disk, PATH=with_client(tmp_path / "machine", client))
     refused(done, r"could not download .*/twat-fs-linux-\w+: .*No space left on device")
     assert inside(disk) == []
@@ -977,9 +985,9 @@ done
 exec CURL "$@\""""
 
 
-def with_snap(folder: Path, tools: str, place: str = "snap/bin") -> str:
+def with_snap(folder: Path, tools: str, snap_dir: str = "snap/bin") -> str:
     """A PATH whose curl comes from a snap, before a machine with these tools."""
-    snap = folder / place
+    snap = folder / snap_dir
     snap.mkdir(parents=True)
     fake(snap / "curl", SNAP_CURL.replace("CURL", tool("curl")))
     return f"{snap}:{machine(folder / 'machine', f'{HASH} {tools}')}"
@@ -994,11 +1002,13 @@ def test_wget_is_used_where_curl_is_from_a_snap(install, target, tmp_path, shell
 
 @posix_only
 @modest_shell
-@pytest.mark.parametrize("place", ["snap/bin", "var/lib/snapd/snap/bin"])  # Fedora has the second
+@pytest.mark.parametrize(
+    "snap_dir", ["snap/bin", "var/lib/snapd/snap/bin"]
+)  # Fedora has the second
 def test_with_curl_from_a_snap_alone_it_says_what_to_install(
-    install, release, target, tmp_path, shell, place
+    install, release, target, tmp_path, shell, snap_dir
 ):
-    done = install(shell=shell, PATH=with_snap(tmp_path, "", place))
+    done = install(shell=shell, PATH=with_snap(tmp_path, "", snap_dir))
     refused(done, r"curl from a snap cannot write to hidden folders; run `apt-get install curl`$")
     assert (release.asked, inside(target)) == ([], [])
 
@@ -1101,7 +1111,7 @@ def test_both_forms_of_a_list_of_hashes_are_read(install, release, target, monke
 
 @posix_only
 @every_shell
-def test_a_hash_that_is_cut_short_is_no_hash(install, release, target, monkeypatch, shell):
+def test_a_truncated_hash_is_rejected(install, release, target, monkeypatch, shell):
     short = "".join(
         f"{hashlib.sha256(data).hexdigest()[:63]}  {name}\n"
         for name, data in release.newest.items()
@@ -1112,7 +1122,7 @@ def test_a_hash_that_is_cut_short_is_no_hash(install, release, target, monkeypat
     assert inside(target) == []
 
 
-# 8 Where it goes -----------------------------------------------------------------------------------------------------
+# 8 Where it goes ----------------------------------------------------------------------------------
 
 
 @posix_only
@@ -1128,7 +1138,7 @@ def test_by_default_it_goes_where_programs_of_this_user_are(install, tmp_path, s
 
 
 @posix_only
-def test_root_installs_for_everybody(install, tmp_path):
+def test_root_installs_for_all_users(install, tmp_path):
     path = machine(tmp_path / "machine", id="echo 0")
     (path / "mkdir").unlink()
     fake(path / "mkdir", "exit 1")
@@ -1193,16 +1203,16 @@ def test_a_folder_on_the_path_needs_no_advice(install, release, here, target, sh
     for entry in (f"{target}", f"{target}/"):
         done = install(shell=shell, PATH=f"{here}:{entry}")
         assert (done.returncode, done.stderr) == (0, "")
-        told = [
+        messages = [
             f"downloading {release.url}/{release.asked[1]}",
             f"installed twat-fs 2.0.1 as {target}/twat-fs",
         ]
-        assert done.stdout.splitlines() == [f"install.sh: {line}" for line in told]
+        assert done.stdout.splitlines() == [f"install.sh: {line}" for line in messages]
 
 
 @posix_only
 @every_shell
-def test_another_twat_fs_that_comes_first_is_told(install, here, target, shell):
+def test_another_twat_fs_earlier_on_path_is_reported(install, here, target, shell):
     fake(here / "twat-fs", "exit 9")
     done = install(shell=shell, PATH=f"{here}:{target}")
     assert done.returncode == 0
@@ -1247,16 +1257,17 @@ def test_nothing_in_the_home_folder_is_touched_but_the_folder_of_programs(instal
     for name in (".bashrc", ".zshrc", ".profile"):
         (home / name).write_text("mine\n")
     assert install(TWAT_FS_INSTALL_DIR=None).returncode == 0
-    found = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
-    assert found == {".bashrc", ".zshrc", ".profile", ".local/bin/twat-fs"}
+    files = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
+    assert files == {".bashrc", ".zshrc", ".profile", ".local/bin/twat-fs"}
     assert {(home / name).read_text() for name in (".bashrc", ".zshrc", ".profile")} == {"mine\n"}
 
 
-# 9 The text of install.ps1 -------------------------------------------------------------------------------------------
+# 9 The text of install.ps1 ------------------------------------------------------------------------
 
 POWERSHELL = WINDOWS_SCRIPT.read_bytes()
 COMMANDS = set(
-    "Get-ChildItem Get-Command Get-Item Invoke-WebRequest Join-Path Out-Null Remove-Item Set-ItemProperty Test-Path"
+    "Get-ChildItem Get-Command Get-Item Invoke-WebRequest Join-Path Out-Null Remove-Item"
+    " Set-ItemProperty Test-Path"
     " Where-Object Write-Host".split()
 )
 AUTOMATIC = set("_ args executioncontext lastexitcode matches".split())
@@ -1276,8 +1287,8 @@ def parsed(text: bytes):
 
 def texts(node, *kinds: str) -> List[str]:
     """The source of all nodes of these kinds, in order."""
-    mine = [node.text.decode()] if node.type in kinds else []
-    return mine + [text for child in node.children for text in texts(child, *kinds)]
+    own = [node.text.decode()] if node.type in kinds else []
+    return own + [text for child in node.children for text in texts(child, *kinds)]
 
 
 def variables(node) -> List[str]:
@@ -1287,19 +1298,19 @@ def variables(node) -> List[str]:
 
 def set_somewhere(node) -> List[str]:
     """The variables that get a value: by an assignment, a loop, or a parameter."""
-    found = [
+    names = [
         name
-        for place in kinds_of(node, "left_assignment_expression")
-        for name in variables(place)[:2]
+        for target in kinds_of(node, "left_assignment_expression")
+        for name in variables(target)[:2]
     ]
-    loops = [variables(place)[0] for place in kinds_of(node, "foreach_statement")]
-    parameters = [variables(place)[0] for place in kinds_of(node, "script_parameter")]
-    return found + loops + parameters
+    loops = [variables(target)[0] for target in kinds_of(node, "foreach_statement")]
+    parameters = [variables(target)[0] for target in kinds_of(node, "script_parameter")]
+    return names + loops + parameters
 
 
-def kinds_of(node, kind: str) -> list:
-    mine = [node] if node.type == kind else []
-    return mine + [found for child in node.children for found in kinds_of(child, kind)]
+def kinds_of(node, node_type: str) -> list:
+    own = [node] if node.type == node_type else []
+    return own + [match for child in node.children for match in kinds_of(child, node_type)]
 
 
 def test_it_is_ascii_for_5_1_and_calls_its_one_function_at_the_end():
@@ -1359,11 +1370,11 @@ def test_every_variable_that_is_read_was_set():
 def test_no_variable_is_a_parameter_in_other_letters():
     assigned = [
         name
-        for place in kinds_of(parsed(POWERSHELL), "left_assignment_expression")
-        for name in variables(place)
+        for target in kinds_of(parsed(POWERSHELL), "left_assignment_expression")
+        for name in variables(target)
     ]
     assert OPTIONS & set(assigned) == set()
-    loops = [variables(place)[0] for place in kinds_of(parsed(POWERSHELL), "foreach_statement")]
+    loops = [variables(target)[0] for target in kinds_of(parsed(POWERSHELL), "foreach_statement")]
     assert OPTIONS & set(loops) == set()
 
 
@@ -1391,15 +1402,18 @@ def test_both_installers_know_the_same_words():
     assert WINDOWS_BINARY in POWERSHELL.decode()
 
 
-# 10 Running install.ps1 ----------------------------------------------------------------------------------------------
+# 10 Running install.ps1 ---------------------------------------------------------------------------
 
 every_powershell = pytest.mark.parametrize("shell", ["powershell", "pwsh"])
-CSHARP = 'class P { static int Main() { System.Console.WriteLine("twat-fs %s"); System.Threading.Thread.Sleep(%d); return 0; } }'
+CSHARP = (
+    'class P { static int Main() { System.Console.WriteLine("twat-fs %s");'
+    " System.Threading.Thread.Sleep(%d); return 0; } }"
+)
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """Real programs for Windows, by the compiler that is a part of it: `compiled("2.0.1", 0)` sleeps 0 ms."""
+    """Programs for Windows from its own compiler: `compiled("2.0.1", 0)` sleeps 0 ms."""
     compiler = Path(
         os.environ["SYSTEMROOT"], "Microsoft.NET", "Framework64", "v4.0.30319", "csc.exe"
     )
@@ -1416,7 +1430,7 @@ def compiled(tmp_path_factory):
 
 @pytest.fixture
 def powershell(release, target, compiled):
-    """Run install.ps1 as a file: `powershell("pwsh", "-Python")`; the release holds real programs."""
+    """Run install.ps1 as a file: `powershell("pwsh", "-Python")`; the release has real programs."""
     release.newest[WINDOWS_BINARY] = compiled("2.0.1")
     release.folders["download/v1.2.3"][WINDOWS_BINARY] = compiled("1.2.3")
 
@@ -1427,8 +1441,10 @@ def powershell(release, target, compiled):
             "TWAT_FS_INSTALL_DIR": str(target),
             "GITHUB_PATH": "",
         }
-        how = ["-Command", script] if script else ["-File", str(WINDOWS_SCRIPT), *map(str, options)]
-        argv = [shell, "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", *how]
+        arguments = (
+            ["-Command", script] if script else ["-File", str(WINDOWS_SCRIPT), *map(str, options)]
+        )
+        argv = [shell, "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", *arguments]
         pipes = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
         return subprocess.run(argv, env={**env, **variables}, timeout=120, **pipes)
 
@@ -1484,10 +1500,10 @@ def test_windows_takes_the_python_file_where_the_binary_does_not_run(
     done = powershell(shell)
     assert (done.returncode, inside(target)) == (0, ["twat-fs.cmd", "twat-fs.py"]), done.stderr
     assert f"{WINDOWS_BINARY} does not run here; using the Python file" in done.stdout
-    said = subprocess.run(
+    output = subprocess.run(
         [str(target / "twat-fs.cmd"), "--version"], capture_output=True, text=True
     )
-    assert (said.returncode, said.stdout.strip()) == (0, "twat-fs 2.0.1")
+    assert (output.returncode, output.stdout.strip()) == (0, "twat-fs 2.0.1")
 
 
 @windows_only
@@ -1517,7 +1533,7 @@ def test_windows_tells_a_bad_download_in_a_sentence_and_changes_nothing(
 @windows_only
 @every_powershell
 @pytest.mark.parametrize("wish", ["1.2", "1.2.3/../x", "x"])
-def test_windows_refuses_what_is_no_version(powershell, release, target, shell, wish):
+def test_windows_rejects_invalid_versions(powershell, release, target, shell, wish):
     thrown(powershell(shell, "-Version", wish), "invalid version")
     assert (release.asked, target.exists()) == ([], False)
 

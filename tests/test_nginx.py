@@ -1,4 +1,4 @@
-"""A real server: nginx, as it stands before many hosts, with its own limits, redirects, errors and certificates.
+"""A real server: nginx with its own limits, redirects, errors and certificates.
 
 Behind it is our own `serve`, so that an upload through it gives a link that nginx serves again.
 """
@@ -34,7 +34,8 @@ events {{ worker_connections 256; }}
 http {{
     log_format short "$connection $server_port $request_method $uri $status";
     access_log {folder}/access.log short;
-    client_body_temp_path {folder}/body;  proxy_temp_path {folder}/proxy;  fastcgi_temp_path {folder}/fastcgi;
+    client_body_temp_path {folder}/body;  proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;  scgi_temp_path {folder}/scgi;
     types {{ text/html html; text/plain txt; }}
     gzip on; gzip_min_length 1; gzip_types *;
@@ -59,7 +60,11 @@ http {{
         location /403/ {{ deny all; }}
         location /502/ {{ proxy_pass http://127.0.0.1:{dead}; }}
         location /504/ {{ proxy_pass http://127.0.0.1:{silent}; proxy_read_timeout 200ms; }}
-        location /busy/ {{ limit_req zone=slow; add_header Retry-After 1 always; proxy_pass http://127.0.0.1:{serve}; }}
+        location /busy/ {{
+            limit_req zone=slow;
+            add_header Retry-After 1 always;
+            proxy_pass http://127.0.0.1:{serve};
+        }}
         location /full/ {{ add_header Retry-After 1 always; return 429; }}
         location /never/ {{ add_header Retry-After 9999 always; return 503; }}
         location /keep/ {{ proxy_pass http://127.0.0.1:{keep}; }}
@@ -118,12 +123,12 @@ class Nginx:
     def log(self, path: str = "/") -> List[List[str]]:
         """Connection, port, method, path, status of each request below this path."""
         lines = [line.split(" ") for line in (self.folder / "access.log").read_text().splitlines()]
-        return [words for words in lines if words[3].startswith(path)]
+        return [fields for fields in lines if fields[3].startswith(path)]
 
     def statuses(self, path: str, count: int) -> List[int]:
-        """The statuses of these requests, as soon as there are so many; nginx writes its log after its answer."""
+        """The statuses of these requests once there are `count`; nginx logs after its response."""
         until(lambda: len(self.log(path)) >= count)
-        return [int(words[4]) for words in self.log(path)]
+        return [int(fields[4]) for fields in self.log(path)]
 
 
 def executable() -> str:
@@ -152,11 +157,11 @@ def keeper(folder: Path):
     def manners(talk: Talk) -> None:
         arrived = talk.request()
         while arrived:
-            _, place, name = unquote(urlsplit(arrived.target).path).split("/")
-            place = place.replace("keep", "kept")
-            (folder / "www" / place).mkdir(parents=True, exist_ok=True)
-            (folder / "www" / place / name).write_bytes(arrived.body)
-            talk.say(200, ("http://%s/%s/%s" % (arrived.header("Host"), place, name)).encode())
+            _, location, name = unquote(urlsplit(arrived.target).path).split("/")
+            location = location.replace("keep", "kept")
+            (folder / "www" / location).mkdir(parents=True, exist_ok=True)
+            (folder / "www" / location / name).write_bytes(arrived.body)
+            talk.say(200, ("http://%s/%s/%s" % (arrived.header("Host"), location, name)).encode())
             arrived = talk.request()
 
     return manners
@@ -244,21 +249,21 @@ def sample(tmp_path):
     return path
 
 
-# Uploads through it ---------------------------------------------------------------------------------------------------
+# Uploads through it -------------------------------------------------------------------------------
 
 
 def test_an_upload_through_nginx_is_proven(main, nginx, sample):
     done = main("-p", nginx.url(), "--json", sample)
-    found = json.loads(done.out)
-    assert (done.code, found["verified"]) == (0, "full")
-    assert found["url"].startswith(nginx.url()) and found["delete"].startswith(found["url"])
+    result = json.loads(done.out)
+    assert (done.code, result["verified"]) == (0, "full")
+    assert result["url"].startswith(nginx.url()) and result["delete"].startswith(result["url"])
 
 
 @pytest.mark.parametrize("port", ["tls", "v12", "v13"])
 def test_an_upload_over_tls_is_proven(main, nginx, sample, port):
     done = main("-p", nginx.url(port), "--cacert", nginx.ca, "--json", sample)
-    found = json.loads(done.out)
-    assert (done.code, found["verified"]) == (0, "full") and found["url"].startswith(
+    result = json.loads(done.out)
+    assert (done.code, result["verified"]) == (0, "full") and result["url"].startswith(
         nginx.url(port)
     )
 
@@ -282,11 +287,11 @@ def test_odd_names_pass_through_nginx(main, nginx, tmp_path):
     assert (done.code, len(done.links)) == (0, len(names)) and done.err == ""
 
 
-def test_connections_to_nginx_are_kept(main, nginx, sample):
+def test_connections_to_nginx_are_reused(main, nginx, sample):
     before = len(nginx.log())
     assert main("-p", nginx.url("tls"), "--cacert", nginx.ca, sample, sample, sample).code == 0
     until(lambda: len(nginx.log()) == before + 6)
-    assert len({words[0] for words in nginx.log()[before:]}) == 1
+    assert len({fields[0] for fields in nginx.log()[before:]}) == 1
 
 
 @pytest.mark.parametrize(
@@ -323,7 +328,7 @@ def test_https_spoken_to_a_plain_port_and_the_reverse(main, nginx, sample):
     assert done.code == 1 and "400" in done.err and "plain HTTP request" in done.err
 
 
-# Refusals -------------------------------------------------------------------------------------------------------------
+# Refusals -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("port", ["plain", "tls"])
@@ -360,9 +365,8 @@ def test_a_refusal_names_its_status(main, nginx, sample):
 def test_a_dead_server_behind_is_asked_once_more(main, nginx, sample, status):
     done = main("-p", nginx.url("plain", "%d/" % status), "--retry", 5, sample)
     assert (done.code, done.out) == (1, "") and "%d " % status in done.err
-    assert (
-        nginx.statuses("/%d/" % status, 2) == [status] * 2
-    )  # the body had left: it may have arrived
+    # the body had left: it may have arrived
+    assert nginx.statuses("/%d/" % status, 2) == [status] * 2
 
 
 def test_a_busy_server_is_given_the_time_it_wants(main, nginx, sample):
@@ -392,13 +396,13 @@ def test_a_server_that_closes_without_a_word_is_a_sentence(main, nginx, sample):
     assert nginx.statuses("/444/", 2) == [444, 444]
 
 
-# Files that it keeps and serves itself --------------------------------------------------------------------------------
+# Files that it keeps and serves itself ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("port", ["plain", "tls"])
 @pytest.mark.parametrize("size", [1, 50_000, 5 * MIB])
 def test_webdav_takes_the_exact_bytes(main, nginx, tmp_path, port, size):
-    """A 201 without a body is no link, and so no success of ours; but what arrived is complete."""
+    """A 201 without a body has no link, so the upload fails; the stored file is complete."""
     file = tmp_path / ("%s-%d.bin" % (port, size))
     file.write_bytes(os.urandom(size))
     done = main("-p", nginx.url(port, "dav/"), "--cacert", nginx.ca, file)
@@ -413,16 +417,17 @@ def test_webdav_takes_the_exact_bytes(main, nginx, tmp_path, port, size):
 
 
 @pytest.mark.parametrize(
-    "place, verified, statuses",
+    "location, verified, statuses",
     [("keep", "sample", [200, 206, 206]), ("keep-whole", "size", [200, 200])],
 )
-def test_a_large_file_is_proven_by_samples(main, nginx, tmp_path, place, verified, statuses):
+def test_a_large_file_is_proven_by_samples(main, nginx, tmp_path, location, verified, statuses):
     file = tmp_path / "large.bin"
     file.write_bytes(os.urandom(6 * MIB))
-    done = main("-p", nginx.url("plain", place + "/"), "--json", file)
+    done = main("-p", nginx.url("plain", location + "/"), "--json", file)
     assert (done.code, json.loads(done.out)["verified"]) == (0, verified)
     assert (
-        nginx.statuses("/%s/large.bin" % place.replace("keep", "kept"), len(statuses)) == statuses
+        nginx.statuses("/%s/large.bin" % location.replace("keep", "kept"), len(statuses))
+        == statuses
     )
 
 
@@ -440,7 +445,7 @@ def test_what_nginx_would_compress_comes_as_it_is(main, nginx, tmp_path):
     assert (done.code, json.loads(done.out)["verified"]) == (0, "full")
 
 
-# Before `serve`, with TLS and below a path ----------------------------------------------------------------------------
+# Before `serve`, with TLS and below a path --------------------------------------------------------
 
 FRONT = """
 daemon off; master_process off;
@@ -449,7 +454,8 @@ error_log {folder}/error.log;
 events {{ worker_connections 256; }}
 http {{
     access_log off;
-    client_body_temp_path {folder}/body;  proxy_temp_path {folder}/proxy;  fastcgi_temp_path {folder}/fastcgi;
+    client_body_temp_path {folder}/body;  proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;  scgi_temp_path {folder}/scgi;
     client_max_body_size 0;
     ssl_certificate {folder}/good.pem; ssl_certificate_key {folder}/good.pem;
@@ -474,7 +480,7 @@ http {{
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory):
-    """nginx as TLS proxy: `front.url("tls", "drop/")`; below /drop/ and /whole/ are servers that know it by --url."""
+    """nginx as TLS proxy: `front.url("tls", "drop/")`; `serve --url` runs at /drop/ and /whole/."""
     folder = tmp_path_factory.mktemp("front")
     certificates(folder)
     names = ("tls", "passing", "plain_serve", "drop_serve", "whole_serve")
@@ -512,7 +518,7 @@ def front(tmp_path_factory):
             process.wait(10)
 
 
-def fetched(front, *words):
+def fetched(front, *args):
     """What curl gets, certificates verified."""
     command = [
         "curl",
@@ -525,7 +531,7 @@ def fetched(front, *words):
         "*",
         "--cacert",
         front.ca,
-        *words,
+        *args,
     ]
     return subprocess.run(list(map(str, command)), capture_output=True, check=True).stdout
 
@@ -543,13 +549,13 @@ def test_links_of_serve_lead_through_the_tls_proxy(front, sample, path):
 @pytest.mark.parametrize("path", ["", "drop/", "whole/"])
 def test_the_program_uploads_to_serve_behind_a_tls_proxy(main, front, sample, path):
     done = main("-p", front.url("tls", path), "--cacert", front.ca, "--json", sample)
-    found = json.loads(done.out)
-    assert (done.code, found["verified"]) == (0, "full")
-    assert found["url"].startswith(front.url("tls", path))
-    assert found["delete"].startswith(found["url"])
-    fetched(front, "-X", "DELETE", found["delete"])
+    result = json.loads(done.out)
+    assert (done.code, result["verified"]) == (0, "full")
+    assert result["url"].startswith(front.url("tls", path))
+    assert result["delete"].startswith(result["url"])
+    fetched(front, "-X", "DELETE", result["delete"])
     with pytest.raises(subprocess.CalledProcessError):
-        fetched(front, found["url"])
+        fetched(front, result["url"])
 
 
 def test_a_proxy_that_passes_host_alone_is_helped_by_url(front, sample):
@@ -577,8 +583,8 @@ def test_a_download_is_resumed_and_a_copy_asked_about_through_the_proxy(front, s
 def test_a_page_of_another_site_stores_nothing_through_the_proxy(front, sample):
     own = front.url("tls")[:-1]
     for origin, status in (("https://evil.example", "403"), (own, "200"), ("null", "403")):
-        words = ["-o", os.devnull, "-w", "%{http_code}", "-H", "Origin: " + origin, "-T", sample]
-        command = ["curl", "-sS", "-q", "--noproxy", "*", "--cacert", front.ca, *words]
+        args = ["-o", os.devnull, "-w", "%{http_code}", "-H", "Origin: " + origin, "-T", sample]
+        command = ["curl", "-sS", "-q", "--noproxy", "*", "--cacert", front.ca, *args]
         done = subprocess.run(
             list(map(str, [*command, front.url("tls")])), capture_output=True, check=True
         )

@@ -1,6 +1,7 @@
-"""One polite upload of a few bytes to each real host.  Never part of the tests: `python3 tools/dev.py online`.
+"""One small upload to each real host, only by `python3 tools/dev.py online`.
 
-Hosts whose owners do not want it (0x0.st), that are not configured, or whose links one look uses up are left out.
+Hosts whose owners do not want it (0x0.st), that are not configured, or whose links one look uses up
+are left out.
 """
 
 import pytest

@@ -1,6 +1,7 @@
-"""The packages as users meet them: built by real builds from a fresh clone with a tag, installed by every installer.
+"""The packages as users get them: built from a fresh clone with a tag, by every installer.
 
-Everything here starts from one clone of this tree, tagged v3.0.0, and from its wheel and sdist, made once.
+Everything here starts from one clone of this tree, tagged v3.0.0, and from its wheel and sdist,
+made once.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ pytestmark = pytest.mark.release
 VERSION, TAG = "3.0.0", "v3.0.0"
 BIN = Path(sys.executable).parent  # pip, uv and pipx are among the development packages
 WHEEL = [
-    "twat_fs-3.0.0.dist-info/METADATA", "twat_fs-3.0.0.dist-info/RECORD", "twat_fs-3.0.0.dist-info/WHEEL",
-    "twat_fs-3.0.0.dist-info/entry_points.txt", "twat_fs-3.0.0.dist-info/licenses/LICENSE", "twat_fs.py",
-]  # fmt: skip
+    "twat_fs-3.0.0.dist-info/METADATA",
+    "twat_fs-3.0.0.dist-info/RECORD",
+    "twat_fs-3.0.0.dist-info/WHEEL",
+    "twat_fs-3.0.0.dist-info/entry_points.txt",
+    "twat_fs-3.0.0.dist-info/licenses/LICENSE",
+    "twat_fs.py",
+]
 
 
 @pytest.fixture(scope="session")
@@ -35,14 +40,14 @@ def clone(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def dist(clone, tmp_path_factory):
-    """The folder that `tools/dev.py build` fills, by `python -m build` with its own clean environment."""
+    """The folder that `tools/dev.py build` fills, with `python -m build` in a clean environment."""
     make = lambda folder: python("-m", "build", "--outdir", folder, clone, **NETWORK)  # noqa: E731
     return once(tmp_path_factory, "package-dist", make)
 
 
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory):
-    """The build backend, fetched once: what is built afterwards needs no index."""
+    """The build backend, downloaded once: later builds need no index."""
 
     def make(folder):
         return python(
@@ -69,8 +74,8 @@ def venv(tmp_path):
 def pip(venv, shelf):
     """pip for that venv, whose builds take the backend from the shelf."""
     alone = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(shelf), "PIP_CONFIG_FILE": os.devnull}
-    return lambda *words, **env: python(
-        "-m", "pip", "--python", venv, "install", "-q", *words, **{**alone, **env}
+    return lambda *args, **env: python(
+        "-m", "pip", "--python", venv, "install", "-q", *args, **{**alone, **env}
     )
 
 
@@ -78,19 +83,19 @@ def sha256(path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-# What is in them -----------------------------------------------------------------------------------------------------
+# What is in them ----------------------------------------------------------------------------------
 
 
 def test_the_wheel_is_the_program_and_its_papers_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         assert sorted(archive.namelist()) == WHEEL
-        told = archive.read("twat_fs.py").decode()
+        source = archive.read("twat_fs.py").decode()
         metadata = (
             archive.read("twat_fs-3.0.0.dist-info/METADATA").decode().split("\n\n")[0].splitlines()
         )
         entries = archive.read("twat_fs-3.0.0.dist-info/entry_points.txt").decode().split()
-    assert told.count(f'\n__version__ = "{VERSION}"') == 1
-    assert told.replace(f'__version__ = "{VERSION}"', '__version__ = "0+unknown"') == (
+    assert source.count(f'\n__version__ = "{VERSION}"') == 1
+    assert source.replace(f'__version__ = "{VERSION}"', '__version__ = "0+unknown"') == (
         ROOT / "twat_fs.py"
     ).read_text("utf-8")
     assert {
@@ -101,7 +106,8 @@ def test_the_wheel_is_the_program_and_its_papers_and_nothing_else(wheel):
     } <= set(metadata)
     assert not [line for line in metadata if line.startswith("Requires-Dist")]
     assert " ".join(entries) == (
-        "[console_scripts] file2url = twat_fs:console_main twat-fs = twat_fs:console_main [twat.plugins] fs = twat_fs"
+        "[console_scripts] file2url = twat_fs:console_main twat-fs = twat_fs:console_main"
+        " [twat.plugins] fs = twat_fs"
     )
 
 
@@ -131,9 +137,8 @@ def test_another_folder_hour_and_umask_make_the_same_bytes(dist, clone, tmp_path
         for path in copy.glob("*.*"):
             os.utime(path, (10**9, 10**9))
         python("-m", "build", "-n", "-o", tmp_path / "sdist", "-s", copy)
-        python(
-            "-m", "build", "-n", "-o", tmp_path / "wheel", "-w", copy
-        )  # from the tree, not from the sdist
+        # from the tree, not from the sdist
+        python("-m", "build", "-n", "-o", tmp_path / "wheel", "-w", copy)
     finally:
         os.umask(before)
     made = [
@@ -147,17 +152,17 @@ def test_building_leaves_the_tree_as_it_was(dist, clone):
     assert git(clone, "status", "--porcelain", "--ignored") in ("", "!! tools/__pycache__/")
 
 
-# Installing ----------------------------------------------------------------------------------------------------------
+# Installing ---------------------------------------------------------------------------------------
 
 
 def says_its_version(venv, version=VERSION):
-    for words in (
+    for program in (
         "twat-fs --version",
         "twat-fs version",
         "file2url --version",
         "python -m twat_fs version",
     ):
-        command, *rest = words.split()
+        command, *rest = program.split()
         assert good(venv / "bin" / command, *rest, cwd=venv) == f"twat-fs {version}\n"
 
 
@@ -175,18 +180,18 @@ def test_pip_installs_from_sources(what, clone, venv, pip):
 def test_an_editable_install_is_the_tree_and_says_so(clone, venv, pip):
     pip("-e", clone)
     says_its_version(venv, f"0+unknown (git {TAG})")
-    found = good(
+    location = good(
         venv / "bin" / "python",
         "-c",
         "import twat_fs; print(twat_fs.__file__, twat_fs.__version__)",
         cwd=venv,
     )
-    assert found == f"{clone / 'twat_fs.py'} 0+unknown\n"
+    assert location == f"{clone / 'twat_fs.py'} 0+unknown\n"
 
 
 @pytest.fixture
 def alone(tmp_path, shelf):
-    """uv, also as pipx uses it: this very Python, no index, and a cache in which no other test has left its build."""
+    """uv, also for pipx: this Python, no index, and a cache without builds of other tests."""
     own = {
         "UV_CACHE_DIR": str(tmp_path / "uv"),
         "UV_PYTHON": sys.executable,
@@ -203,7 +208,7 @@ def alone(tmp_path, shelf):
 
 @pytest.fixture
 def uv(tmp_path, alone):
-    return lambda *words, **more: good(BIN / "uv", *words, **{**alone, "cwd": tmp_path, **more})
+    return lambda *args, **more: good(BIN / "uv", *args, **{**alone, "cwd": tmp_path, **more})
 
 
 @pytest.mark.parametrize("what", ["{clone}", "git+file://{clone}@v3.0.0"], ids=["folder", "git"])
@@ -242,7 +247,7 @@ def test_an_archive_of_the_tag_can_be_installed(uv, clone, venv, tmp_path):
 def pipx(tmp_path, alone):
     places = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
     env = {**alone, **places, "PIPX_DEFAULT_PYTHON": sys.executable, "cwd": tmp_path}
-    return lambda *words, **more: good(BIN / "pipx", *words, **{**env, **more})
+    return lambda *args, **more: good(BIN / "pipx", *args, **{**env, **more})
 
 
 def test_pipx_installs_it(pipx, clone, tmp_path):
@@ -309,7 +314,7 @@ def test_pip_of_an_old_python_refuses_it(version, wheel, tmp_path):
     assert re.search("requires (a different )?Python", done.stderr)
 
 
-# The bare file says what git says, when asked -------------------------------------------------------------------------
+# The bare file says what git says, when asked -----------------------------------------------------
 
 
 @pytest.fixture
@@ -351,8 +356,12 @@ def test_a_built_program_never_asks_git(checkout):
     assert version_of(checkout) == f"twat-fs {VERSION}"
 
 
-def test_importing_asks_nobody(checkout):
-    spy = "import sys; sys.addaudithook(lambda event, args: event == 'subprocess.Popen' and print(args)); import twat_fs"
+def test_importing_contacts_no_host(checkout):
+    spy = (
+        "import sys;"
+        " sys.addaudithook(lambda event, args: event == 'subprocess.Popen' and print(args));"
+        " import twat_fs"
+    )
     assert python("-c", spy, cwd=checkout) == ""
     assert "git" in python("-c", f"{spy}; twat_fs.main(['--version'])", cwd=checkout), (
         "the spy would have seen it"
@@ -360,7 +369,7 @@ def test_importing_asks_nobody(checkout):
 
 
 def test_the_module_is_found_by_name_in_a_checkout(checkout):
-    told = subprocess.check_output(
+    output = subprocess.check_output(
         [sys.executable, "-m", "twat_fs", "version"], cwd=checkout, text=True
     )
-    assert told == f"twat-fs 0+unknown (git {TAG})\n"
+    assert output == f"twat-fs 0+unknown (git {TAG})\n"

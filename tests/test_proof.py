@@ -1,7 +1,7 @@
-"""How a link is verified in bad weather, through the internet in a box: what is served is packed, late, or another part.
+"""Verification of a link in bad weather: a response that is packed, late, or another part.
 
-Chapters: 1 Content-Encoding, 2 Links that appear late, 3 Parts, 4 What is public is never forgotten, 5 Two files and
-one URL, 6 Unique names.
+Chapters: 1 Content-Encoding, 2 Links that appear late, 3 Parts, 4 What is public is never
+forgotten, 5 Two files and one URL, 6 Unique names.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def body_of(answer) -> bytes:
 
 
 def encoded(encoding, pack, ranges=True):
-    """The file as a server gives it that packs what nobody wanted packed; ranges are those of the packed bytes."""
+    """The file from a server that compresses unasked; ranges count the compressed bytes."""
 
     def change(ask, answer):
         data = pack(body_of(answer))
@@ -95,7 +95,7 @@ def ranges_asked(box):
     return [seen.header("Range") for seen in downloads(box)]
 
 
-# 1 Content-Encoding ---------------------------------------------------------------------------------------------------
+# 1 Content-Encoding -------------------------------------------------------------------------------
 
 
 def raw_deflate(data):
@@ -124,7 +124,7 @@ def test_what_readers_unpack_is_unpacked_and_compared(online_box, run, file, pac
 
 
 def test_ranges_of_packed_bytes_are_not_asked_for(online_box, run, file):
-    """There may be none so far behind: what is packed is shorter."""
+    """The compressed file is shorter and may end before that range."""
     serve(online_box, encoded("gzip", gzip.compress))
     ran = run("--json", "-p", "catbox", file("a.txt", b"x" * 5 * MIB))
     assert (ran.code, ran.json["verified"]) == (0, "full")
@@ -143,7 +143,7 @@ def test_other_bytes_are_seen_in_their_packing(online_box, run, file, encoding, 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_bytes_that_are_equal_only_while_packed_are_not_proven(online_box, run, file, encoding):
-    """Browsers unpack them: who follows the link gets another file."""
+    """Browsers unpack them, so the user gets another file."""
     packed = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding](TEXT)
     serve(online_box, encoded(encoding, bytes))
     ran = run("-p", "catbox", file("a.bin", packed))
@@ -153,7 +153,7 @@ def test_bytes_that_are_equal_only_while_packed_are_not_proven(online_box, run, 
 
 @pytest.mark.parametrize("size", [1000, 5 * MIB])
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, br", "aws-chunked"])
-def test_what_cannot_be_unpacked_is_not_proven_and_said(online_box, run, file, encoding, size):
+def test_an_undecodable_response_is_reported_as_unverified(online_box, run, file, encoding, size):
     serve(online_box, encoded(encoding, bytes))
     ran = run("-p", "catbox", file("a.bin", BIG[:size]))
     assert (ran.code, ran.out) == (4, "")
@@ -215,7 +215,7 @@ def test_a_bomb_costs_neither_memory_nor_time(box, start, file, size):
 
 
 def test_packed_nothing_without_end_ends(online_box, run, file):
-    """A packed stream can go on forever and yield nothing: what is read is bounded too."""
+    """A compressed stream can be endless and yield nothing, so its size is limited too."""
     head, empty = gzip.compress(b"")[:10], b"\x00\x00\x00\xff\xff" * 13_000
     size = 40 * MIB
 
@@ -245,7 +245,7 @@ def test_the_answer_to_an_upload_is_unpacked_too(online_box, run, file):
     assert ran.code == 0 and re.fullmatch(LINK + "\n", ran.out)
 
 
-# 2 Links that appear late ---------------------------------------------------------------------------------------------
+# 2 Links that appear late -------------------------------------------------------------------------
 
 LATE = {
     "404": ("status", {"status": 404}),
@@ -255,11 +255,11 @@ LATE = {
 }
 
 
-@pytest.mark.parametrize("kind, size", [*((kind, 1000) for kind in LATE), ("404", 5 * MIB)])
+@pytest.mark.parametrize("fault, size", [*((fault, 1000) for fault in LATE), ("404", 5 * MIB)])
 def test_a_late_link_is_waited_for_and_no_second_host_gets_a_copy(
-    online_box, run, file, kind, size
+    online_box, run, file, fault, size
 ):
-    name, details = LATE[kind]
+    name, details = LATE[fault]
     online_box.fault("catbox.moe", name, when="download", times=3, **details)
     ran = run("-p", "catbox,x0at", "-v", file("a.bin", BIG[:size]))
     assert ran.code == 0 and re.fullmatch(LINK + "\n", ran.out)
@@ -268,11 +268,11 @@ def test_a_late_link_is_waited_for_and_no_second_host_gets_a_copy(
     assert 2 <= ran.seconds < 8  # 0.5 + 0.5 + 1, and a quarter more at most
 
 
-@pytest.mark.parametrize("kind", LATE)
+@pytest.mark.parametrize("fault", LATE)
 def test_a_link_that_never_appears_is_given_up_after_ten_seconds(
-    online_box, run, file, monkeypatch, kind
+    online_box, run, file, monkeypatch, fault
 ):
-    name, details = LATE[kind]
+    name, details = LATE[fault]
     monkeypatch.setattr(t, "LATE", 1.0)
     online_box.fault("catbox.moe", name, when="download", **details)
     ran = run("-p", "catbox,x0at", file("a.bin"))
@@ -285,9 +285,9 @@ def test_the_looks_are_spread_over_ten_seconds():
     assert t.LATE == 10.0
 
 
-@pytest.mark.parametrize("kind", ["zero", "other", "half", "flip"])
-def test_other_bytes_of_the_right_kind_end_at_once(online_box, run, file, kind):
-    online_box.fault("catbox.moe", kind, when="download")
+@pytest.mark.parametrize("fault", ["zero", "other", "half", "flip"])
+def test_other_bytes_of_the_right_kind_end_at_once(online_box, run, file, fault):
+    online_box.fault("catbox.moe", fault, when="download")
     ran = run("-p", "catbox", file())
     assert (ran.code, len(downloads(online_box))) == (4, 1) and ran.seconds < 3
 
@@ -334,7 +334,7 @@ def test_how_long_a_link_may_take_is_for_the_proof_to_say():
     assert t.pause(early, 99, 0) == 2.0 and isinstance(early, t.Busy)
 
 
-# 3 Parts --------------------------------------------------------------------------------------------------------------
+# 3 Parts ------------------------------------------------------------------------------------------
 
 
 def test_the_first_sample_is_a_plain_get_that_hangs_up(online_box, run, file):
@@ -400,9 +400,9 @@ STRANGE = {
 }
 
 
-@pytest.mark.parametrize("kind", STRANGE)
-def test_another_part_than_was_asked_for_is_no_verdict(online_box, run, file, kind):
-    serve(online_box, STRANGE[kind])
+@pytest.mark.parametrize("fault", STRANGE)
+def test_another_part_than_requested_proves_nothing(online_box, run, file, fault):
+    serve(online_box, STRANGE[fault])
     ran = run("--json", "-p", "catbox", file("a.bin", BIG))
     assert (ran.code, ran.json["verified"]) == (0, "full")
     assert len(ranges_asked(online_box)) < 6
@@ -411,7 +411,7 @@ def test_another_part_than_was_asked_for_is_no_verdict(online_box, run, file, ki
 @pytest.mark.parametrize(
     "span", [None, "", "bytes */5242880", "bytes", "items 0-1/2", "bytes 1-x/y"]
 )
-def test_a_part_that_does_not_say_what_it_is_is_no_verdict(online_box, run, file, span):
+def test_a_part_without_content_range_proves_nothing(online_box, run, file, span):
     def change(ask, answer):
         if not ask.header("Range"):
             return answer
@@ -434,7 +434,7 @@ def test_a_part_of_unknown_size_is_compared(online_box, run, file):
     assert (ran.code, ran.json["verified"]) == (0, "sample")
 
 
-def test_a_longer_file_is_seen_whatever_the_start_says(online_box, run, file):
+def test_a_longer_file_is_detected_despite_a_matching_start(online_box, run, file):
     def change(ask, answer):
         answer.content = Content(len(BIG) + 1, lambda start, stop: iter([(BIG + b"!")[start:stop]]))
         return answer
@@ -456,7 +456,7 @@ def test_ten_redirects_are_followed(online_box, run, file, hops, code):
     assert code == 0 or "too many redirects" in ran.err
 
 
-# 4 What is public is never forgotten ----------------------------------------------------------------------------------
+# 4 What is public is never forgotten --------------------------------------------------------------
 
 DROP = "https://drop.example.org/"
 
@@ -475,11 +475,12 @@ def test_a_failed_proof_says_host_url_and_how_to_delete_it(online_box, run, file
 def test_the_way_to_delete_it_works(online_box, run, file):
     online_box.fault("drop.example.org", "other", when="download", times=1)
     ran = run("-p", DROP, file())
-    words = re.search(r"`curl (-X DELETE \S+)`", ran.err)[1].split()
+    args = re.search(r"`curl (-X DELETE \S+)`", ran.err)[1].split()
     done = subprocess.run(
-        ["curl", "-sS", "--proxy", online_box.proxy, "--cacert", online_box.ca, *words],
-        capture_output=True, env={"PATH": os.environ["PATH"]},
-    )  # fmt: skip
+        ["curl", "-sS", "--proxy", online_box.proxy, "--cacert", online_box.ca, *args],
+        capture_output=True,
+        env={"PATH": os.environ["PATH"]},
+    )
     online_box.complaints.clear()  # about the User-Agent of curl
     assert done.returncode == 0 and all(stored.deleted for stored in online_box.stored.values())
 
@@ -502,17 +503,21 @@ def test_json_tells_it_and_prints_the_line_at_exit_4_too(online_box, run, file, 
     assert (ran.code, ran.json["url"]) == (4, None)
     assert (first["provider"], first["url"]) == ("drop.example.org", drop)
     assert first["delete"].startswith(drop + "/")
-    assert second == {"provider": "catbox", "url": catbox, "delete": None}
+    assert second == {
+        "host": "catbox", "provider": "catbox", "url": catbox, "delete": None, "delete_page": None,
+    }  # fmt: skip
     assert drop in ran.err and catbox in ran.err
 
 
 @pytest.mark.parametrize("quiet", [(), ("-q",)])
-def test_what_another_host_has_is_told_although_all_is_well(online_box, run, file, quiet):
+def test_an_unverified_copy_on_another_host_is_reported_after_success(online_box, run, file, quiet):
     online_box.fault("catbox.moe", "other", when="download")
     ran = run(*quiet, "--json", "-p", "catbox,x0at", file())
     (lost,) = [url for url in online_box.stored if "catbox" in url]
     assert (ran.code, ran.json["provider"]) == (0, "x0at")
-    assert ran.json["unverified"] == [{"provider": "catbox", "url": lost, "delete": None}]
+    assert ran.json["unverified"] == [
+        {"host": "catbox", "provider": "catbox", "url": lost, "delete": None, "delete_page": None}
+    ]
     assert f"a copy may remain on catbox (unverified): {lost}" in ran.err
 
 
@@ -533,14 +538,14 @@ def test_exceptions_carry_the_link(online_box, file):
     assert pickle.loads(pickle.dumps(caught.value)).unverified == (link,)
 
 
-def test_time_that_runs_out_while_verifying_is_no_reason_to_forget(online_box, file):
+def test_a_timeout_during_verification_reports_the_link(online_box, file):
     online_box.fault("catbox.moe", "silence", when="download")
     with pytest.raises(t.AllProvidersFailed) as caught:
         t.upload(file(), "catbox", max_time=1)
     assert [link.url for link in caught.value.unverified] == list(online_box.stored)
 
 
-def test_a_file_that_changes_while_it_is_verified_is_no_reason_to_forget(online_box, run, file):
+def test_a_change_during_verification_reports_the_link(online_box, run, file):
     path = file("a.bin", BIG)
 
     def change(ask, answer):
@@ -555,7 +560,7 @@ def test_a_file_that_changes_while_it_is_verified_is_no_reason_to_forget(online_
     )
 
 
-def test_an_earlier_copy_is_told_where_the_file_changes_at_the_next_host(online_box, run, file):
+def test_an_earlier_copy_is_reported_if_the_file_changes_at_the_next_host(online_box, run, file):
     path = file("a.bin", BIG)
 
     def change(ask, answer):
@@ -590,9 +595,9 @@ MOMENTS = {
     ],
 )
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_whatever_ends_the_program_the_link_is_told(box, start, file, moment, options, sign):
-    host, kind, details = MOMENTS[moment]
-    box.fault(host, kind, **details)
+def test_the_link_is_reported_however_the_program_ends(box, start, file, moment, options, sign):
+    host, fault, details = MOMENTS[moment]
+    box.fault(host, fault, **details)
     if host == "x0.at":
         box.fault("catbox.moe", "other", when="download")
     process = start(*options, "-p", "catbox,x0at", file("a.txt"), file("b.txt"))
@@ -612,16 +617,14 @@ def test_whatever_ends_the_program_the_link_is_told(box, start, file, moment, op
     assert process.returncode not in (0, 4) and b"Traceback" not in err
     for url in urls:
         assert f"a copy may remain on catbox (unverified): {url}" in err.decode()
-    told = [json.loads(line) for line in out.splitlines()] if "--json" in options else []
-    told_urls = sorted(link["url"] for one in told for link in one["unverified"])
-    assert told_urls == (sorted(urls) if told else [])
+    results = [json.loads(line) for line in out.splitlines()] if "--json" in options else []
+    told_urls = sorted(link["url"] for one in results for link in one["unverified"])
+    assert told_urls == (sorted(urls) if results else [])
     assert bool(out) == ("--json" in options)
-    assert all(one["url"] is None for one in told)
+    assert all(one["url"] is None for one in results)
 
 
-def test_what_is_verified_is_not_told_as_unverified_when_the_next_file_is_interrupted(
-    box, start, file
-):
+def test_a_verified_link_stays_verified_when_the_next_file_is_interrupted(box, start, file):
     box.fault("catbox.moe", "silence", when="upload", skip=1)
     process = start("-p", "catbox", file("a.txt"), file("b.txt"))
     first = process.stdout.readline().decode().strip()
@@ -633,7 +636,7 @@ def test_what_is_verified_is_not_told_as_unverified_when_the_next_file_is_interr
     assert first in box.stored and b"unverified" not in err
 
 
-# 5 Two files and one URL ----------------------------------------------------------------------------------------------
+# 5 Two files and one URL --------------------------------------------------------------------------
 
 
 def one_url(box):
@@ -649,7 +652,7 @@ def one_url(box):
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_two_files_with_one_url_are_told(online_box, run, file, jobs):
+def test_two_files_with_one_url_are_reported(online_box, run, file, jobs):
     one_url(online_box)
     first, second = file("a.txt"), file("b.txt")
     ran = run("-j", jobs, "-p", "x0at", first, second)
@@ -657,14 +660,14 @@ def test_two_files_with_one_url_are_told(online_box, run, file, jobs):
     assert f"{second}: same URL as {first}\n" in ran.err
 
 
-def test_different_urls_and_quiet_runs_are_not_told(online_box, run, file):
+def test_different_urls_and_quiet_runs_have_no_warning(online_box, run, file):
     first, second = file("a.txt"), file("b.txt")
     assert "same URL" not in run("-p", "x0at", first, second).err
     one_url(online_box)
     assert run("-q", "-p", "x0at", first, second).err == ""
 
 
-# 6 Unique names -------------------------------------------------------------------------------------------------------
+# 6 Unique names -----------------------------------------------------------------------------------
 
 STAMP = r"_\d{8}_\d{6}"
 
@@ -700,19 +703,19 @@ def names_of_the_next_minute(form):
 
 @pytest.mark.parametrize("force", [(), ("--force",)])
 @pytest.mark.parametrize(
-    "place, form",
+    "remote, form",
     [
         ((), "/upload/a_%Y%m%d_%H%M%S.txt"),
         (("--remote-path", "docs/b.txt"), "/docs/b_%Y%m%d_%H%M%S.txt"),
     ],
 )
 def test_a_name_that_another_process_has_used_gets_an_addition(
-    online_box, run, file, clean_env, place, form, force
+    online_box, run, file, clean_env, remote, form, force
 ):
     clean_env.setenv("DROPBOX_ACCESS_TOKEN", "sl.good")
     dropbox = online_box.hosts["api.dropboxapi.com"]
     dropbox.folders = names_of_the_next_minute(form)
-    ran = run("--unique", *force, *place, "-p", "dropbox", file())
+    ran = run("--unique", *force, *remote, "-p", "dropbox", file())
     (entry,) = dropbox.entries.values()
     assert ran.code == 0
     assert re.fullmatch(form.partition("_")[0] + STAMP + r"_[0-9a-f]+\.txt", entry.path)
@@ -744,8 +747,8 @@ def test_two_processes_in_one_second_have_different_names(online_box, file, tmp_
     for n in range(4):
         (tmp_path / str(n)).mkdir()
         path = file(f"{n}/same.txt", str(n).encode())
-        words = command(["--unique", "-p", "dropbox", path])
-        started.append(subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True))
+        argv = command(["--unique", "-p", "dropbox", path])
+        started.append(subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True))
     urls = [process.communicate(timeout=30)[0].strip() for process in started]
     assert [process.returncode for process in started] == [0] * 4
     assert sorted(online_box.stored[url].read() for url in urls) == [b"0", b"1", b"2", b"3"]

@@ -1,6 +1,7 @@
 """README.md: every command runs here as a user types it, as far as it can run offline.
 
-    README.md -> commands (code blocks, and `code` in the text) -> one shell each, in a folder of its own
+    README.md -> commands (code blocks, and `code` in the text) -> one shell each, in a folder of
+    its own
         twat-fs, python3   this Python with twat_fs.py
         public hosts       the internet in a box
         github.com         a release on loopback, and a clone of this tree
@@ -87,8 +88,15 @@ NOT_RUN = {
     "twat-fs completion fish > ~/.config/fish/completions/twat-fs.fish": "test_completion.py",
 }
 NO_UPLOAD = (
-    "--dry-run", "twat-fs list", "status HOST", "dev.py --help", "curl", "sha256sum", "shasum", "git clone",
-)  # fmt: skip
+    "--dry-run",
+    "twat-fs list",
+    "status HOST",
+    "dev.py --help",
+    "curl",
+    "sha256sum",
+    "shasum",
+    "git clone",
+)
 
 
 def test_what_is_not_run_is_in_the_readme():
@@ -154,9 +162,14 @@ def shell(machine, github):
     def run(command: str) -> subprocess.CompletedProcess:
         local = command.replace(RELEASES, github[0])
         return subprocess.run(
-            ["sh", "-c", local], cwd=folder, env=env, capture_output=True, text=True,
-            stdin=subprocess.DEVNULL, timeout=60,
-        )  # fmt: skip
+            ["sh", "-c", local],
+            cwd=folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+        )
 
     return run
 
@@ -240,9 +253,14 @@ def serving(machine):
         log = folder / "serve.log"
         with open(log, "wb") as file:
             process = subprocess.Popen(
-                ["sh", "-c", f"exec {command}"], cwd=folder, env={**env, **extra},
-                stdin=subprocess.DEVNULL, stdout=file, stderr=file, **new_group(),
-            )  # fmt: skip
+                ["sh", "-c", f"exec {command}"],
+                cwd=folder,
+                env={**env, **extra},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                **new_group(),
+            )
         started.append(process)
         until(lambda: "until Ctrl-C" in log.read_text() or process.poll() is not None)
         return log.read_text()
@@ -336,9 +354,17 @@ def test_serve_works_behind_nginx_with_the_lines_of_the_readme(shell, serving, f
 # 5 Facts ------------------------------------------------------------------------------------------
 
 SECTIONS = [
-    "Try it", "Why this one", "Recipes", "Install", "Hosts", "Your own storage", "serve",
-    "When it fails", "Python", "Development",
-]  # fmt: skip
+    "Try it",
+    "Why this one",
+    "Recipes",
+    "Install",
+    "Hosts",
+    "Your own storage",
+    "serve",
+    "When it fails",
+    "Python",
+    "Development",
+]
 
 
 def test_the_page_is_short_and_in_this_order():

@@ -1,8 +1,8 @@
-"""The official SDKs as wire references: they and the program upload the same file, and say the same.
+"""The official SDKs as wire references: they and the program upload the same file.
 
-Both go, unchanged, through the internet in a box to the same played hosts: so the hosts are held to what the SDKs
-understand, and the program to what the SDKs send. Every difference that is allowed is listed with its reason.
-The SDK of Dropbox needs Python 3.11; with an older one these tests say so.
+Both go, unchanged, through the internet in a box to the same played hosts: so the hosts are held to
+what the SDKs understand, and the program to what the SDKs send. Every difference that is allowed is
+listed with its reason. The SDK of Dropbox needs Python 3.11; with an older one these tests say so.
 
 Chapters: 1 Conversations, 2 Dropbox, 3 What Dropbox means, 4 fal.
 """
@@ -28,36 +28,37 @@ OLD = sys.version_info < (3, 11)
 of_dropbox = pytest.mark.skipif(OLD, reason="the SDK of Dropbox needs Python 3.11")
 
 
-# 1 Conversations ------------------------------------------------------------------------------------------------------
+# 1 Conversations ----------------------------------------------------------------------------------
 
-# Headers of the client itself: each says who it is and how it keeps connections. Accept-Encoding is ours for another
-# reason too: what comes compressed would have to be unpacked. Accept is "*/*" or JSON, and the answer is the same.
+# Headers of the client itself: each says who it is and how it keeps connections. Accept-Encoding is
+# ours for another reason too: what comes compressed would have to be unpacked. Accept is "*/*" or
+# JSON, and the answer is the same.
 ITS_OWN = {"user-agent", "accept-encoding", "accept", "connection", "keep-alive"}
 
 
 class Message(NamedTuple):
-    """One request: where it went, what it told in headers and in JSON, and which bytes it carried."""
+    """One request: its URL, its headers and JSON fields, and the bytes that it carried."""
 
     method: str
     host: str
     target: str
     headers: List[Any]  # pairs
-    told: Any
+    fields: Any
     sha256: str
 
 
 def message(seen) -> Message:
     headers = {name.lower(): value for name, value in seen.headers if name.lower() not in ITS_OWN}
-    told = json.loads(headers.pop("dropbox-api-arg", "null"))
+    fields = json.loads(headers.pop("dropbox-api-arg", "null"))
     if headers.get("content-type") == "application/json":
-        told = json.loads(seen.said)
+        fields = json.loads(seen.short_body)
         del headers["content-length"]  # of JSON, which has many spellings
     body = seen.sha256 if headers.get("content-type") != "application/json" else ""
-    return Message(seen.method, seen.host, seen.target, sorted(headers.items()), told, body)
+    return Message(seen.method, seen.host, seen.target, sorted(headers.items()), fields, body)
 
 
 def nameless(messages: List[Message], box) -> List[Message]:
-    """The same without what the host invented in its answers, so that two conversations can be compared."""
+    """The same without the host's invented values, so that two conversations can be compared."""
     text = json.dumps(messages)
     invented = [
         *box.hosts["api.dropboxapi.com"].sessions,
@@ -68,36 +69,36 @@ def nameless(messages: List[Message], box) -> List[Message]:
         text = text.replace(name, "INVENTED")
     text = re.sub(r"/files/panda/\w{21}_", "/files/panda/INVENTED_", text)
     text = re.sub(r"/fal-uploads/\w{20}", "/fal-uploads/INVENTED", text)
-    return [Message(*found) for found in json.loads(text)]
+    return [Message(*values) for values in json.loads(text)]
 
 
 def conversation(box) -> List[Message]:
-    """What was said since the last look, parts in their order; the fetching of links is no part of it."""
+    """The requests since the last call, parts in order, without the downloads of links."""
     talk = [message(seen) for seen in box.requests if seen.method != "GET"]
     box.requests.clear()
     parts = [m for m in talk if is_part(m)]
-    first = next((place for place, m in enumerate(talk) if is_part(m)), 0)
+    first = next((index for index, m in enumerate(talk) if is_part(m)), 0)
     rest = [m for m in talk if not is_part(m)]
     return nameless(
-        rest[:first] + sorted(parts, key=lambda m: (m.target, str(m.told))) + rest[first:], box
+        rest[:first] + sorted(parts, key=lambda m: (m.target, str(m.fields))) + rest[first:], box
     )
 
 
-def is_part(found: Message) -> bool:
-    return found.target.endswith("append_v2") or bool(
-        re.search(r"/multipart/\w+/\d+$", found.target)
+def is_part(message: Message) -> bool:
+    return message.target.endswith("append_v2") or bool(
+        re.search(r"/multipart/\w+/\d+$", message.target)
     )
 
 
 @pytest.fixture
 def net(online_box, clean_env):
-    clean_env.setenv(
-        "REQUESTS_CA_BUNDLE", online_box.ca
-    )  # it counts more than what the SDK is told
+    # it counts more than what the SDK is told
+    clean_env.setenv("REQUESTS_CA_BUNDLE", online_box.ca)
     yield online_box
     # The rules are about our own requests; those of an SDK have its name, and wish for compression.
     foreign = re.compile(
-        r"the User-Agent is not ours$|Accept-Encoding asks for compression$|^CONNECT .*headers \['Accept'\]$"
+        r"the User-Agent is not ours$|Accept-Encoding asks for compression$"
+        r"|^CONNECT .*headers \['Accept'\]$"
         r"|the key goes to the storage$"  # fal_client 1.0.3 does that
     )
     online_box.world.complaints = [
@@ -107,13 +108,13 @@ def net(online_box, clean_env):
 
 @pytest.fixture
 def ours(net, clean_env, capsys):
-    """The program uploads, and this is what it says; no word of it breaks a rule."""
+    """The requests of the program for the same upload; none breaks a rule of the box."""
 
-    def upload(host, path, *words, **env):
+    def upload(host, path, *options, **env):
         for name, value in env.items():
             clean_env.setenv(name, value)
         before = list(net.complaints)
-        assert twat_fs.main(["--no-check", "-p", host, *words, str(path)]) == 0
+        assert twat_fs.main(["--no-check", "-p", host, *options, str(path)]) == 0
         assert net.complaints == before
         capsys.readouterr()
         return conversation(net)
@@ -121,31 +122,30 @@ def ours(net, clean_env, capsys):
     return upload
 
 
-def same(theirs: List[Message], mine: List[Message]) -> None:
+def same(theirs: List[Message], actual: List[Message]) -> None:
     """Equal, message by message, so that a difference is shown where it is."""
     assert [(m.method, m.host, m.target) for m in theirs] == [
-        (m.method, m.host, m.target) for m in mine
+        (m.method, m.host, m.target) for m in actual
     ]
-    for a, b in zip(theirs, mine):
+    for a, b in zip(theirs, actual):
         assert a == b
 
 
-# 2 Dropbox ------------------------------------------------------------------------------------------------------------
+# 2 Dropbox ----------------------------------------------------------------------------------------
 
 
-def without(found: Any, *names: str) -> Any:
+def without(fields: Any, *names: str) -> Any:
     """The structure without these fields, wherever they are, and with short forms of tags."""
-    if not isinstance(found, dict):
-        return found
-    if set(found) == {".tag"}:
-        return found[
-            ".tag"
-        ]  # {".tag": "add"} and "add" are the same (test_our_arguments_... decodes both)
-    return {name: without(value, *names) for name, value in found.items() if name not in names}
+    if not isinstance(fields, dict):
+        return fields
+    if set(fields) == {".tag"}:
+        # {".tag": "add"} and "add" are the same (test_our_arguments_... decodes both)
+        return fields[".tag"]
+    return {name: without(value, *names) for name, value in fields.items() if name not in names}
 
 
 def told_without(talk: List[Message], *names: str) -> List[Message]:
-    return [m._replace(told=without(m.told, *names)) for m in talk]
+    return [m._replace(fields=without(m.fields, *names)) for m in talk]
 
 
 def dropbox_client(net):
@@ -167,35 +167,35 @@ def changed(path) -> datetime:
 
 
 @of_dropbox
-def test_dropbox_is_told_the_same_about_a_small_file(net, ours, file):
-    client, place = dropbox_client(net), "/upload/" + file.name.replace("\x7f", "_")
-    client.files_upload(DATA, place, client_modified=changed(file))
-    client.sharing_create_shared_link_with_settings(place)
+def test_dropbox_gets_the_same_requests_for_a_small_file(net, ours, file):
+    client, path = dropbox_client(net), "/upload/" + file.name.replace("\x7f", "_")
+    client.files_upload(DATA, path, client_modified=changed(file))
+    client.sharing_create_shared_link_with_settings(path)
     theirs = conversation(net)
     net.hosts["api.dropboxapi.com"].entries.clear()
-    mine = ours("dropbox", file, DROPBOX_ACCESS_TOKEN="sl.good")
+    actual = ours("dropbox", file, DROPBOX_ACCESS_TOKEN="sl.good")
     # strict_conflict: false is what Dropbox assumes without it.
-    same(told_without(theirs, "strict_conflict"), told_without(mine))
+    same(told_without(theirs, "strict_conflict"), told_without(actual))
 
 
 @of_dropbox
-def test_dropbox_is_told_the_same_with_force(net, ours, file):
+def test_dropbox_gets_the_same_requests_with_force(net, ours, file):
     import dropbox
 
-    client, place = dropbox_client(net), "/upload/" + file.name.replace("\x7f", "_")
+    client, path = dropbox_client(net), "/upload/" + file.name.replace("\x7f", "_")
     client.files_upload(
-        DATA, place, mode=dropbox.files.WriteMode.overwrite, client_modified=changed(file)
+        DATA, path, mode=dropbox.files.WriteMode.overwrite, client_modified=changed(file)
     )
-    client.sharing_create_shared_link_with_settings(place)
+    client.sharing_create_shared_link_with_settings(path)
     theirs = conversation(net)
     net.hosts["api.dropboxapi.com"].entries.clear()
-    mine = ours("dropbox", file, "--force", DROPBOX_ACCESS_TOKEN="sl.good")
-    same(told_without(theirs, "strict_conflict"), told_without(mine))
+    actual = ours("dropbox", file, "--force", DROPBOX_ACCESS_TOKEN="sl.good")
+    same(told_without(theirs, "strict_conflict"), told_without(actual))
 
 
 @of_dropbox
 @pytest.mark.parametrize("size", [4 * MIB, 12 * MIB + 5])
-def test_dropbox_is_told_the_same_in_a_session(net, ours, tmp_path, clean_env, size):
+def test_dropbox_gets_the_same_requests_in_a_session(net, ours, tmp_path, clean_env, size):
     import dropbox
 
     clean_env.setattr(twat_fs, "DROPBOX_SINGLE", MIB)
@@ -223,12 +223,13 @@ def test_dropbox_is_told_the_same_in_a_session(net, ours, tmp_path, clean_env, s
     ].sessions.pop("KEPT")
     client.sharing_create_shared_link_with_settings("/upload/big.bin")
     theirs = conversation(net)
-    mine = ours("dropbox", path, DROPBOX_ACCESS_TOKEN="sl.good")
-    # content_hash: the SDK hashes each part; ours compares the hash of the whole, which the last answer tells.
-    # session_id: theirs is replaced above, ours is known only to the host, which would have refused any other.
+    actual = ours("dropbox", path, DROPBOX_ACCESS_TOKEN="sl.good")
+    # content_hash: the SDK hashes each part; ours compares the hash of the whole, which the last
+    # answer tells. session_id: theirs is replaced above, ours is known only to the host, which
+    # would have refused any other.
     same(
         told_without(theirs, "strict_conflict", "content_hash", "session_id"),
-        told_without(mine, "session_id"),
+        told_without(actual, "session_id"),
     )
 
 
@@ -247,11 +248,11 @@ def test_dropbox_is_asked_for_a_token_in_the_same_form(net, ours, file, secret):
     form = b"grant_type=refresh_token&refresh_token=refresh-good&client_id=app-key"
     form += b"&client_secret=app-secret" if secret else b""
     assert (ask.target, ask.sha256) == ("/oauth2/token", hashlib.sha256(form).hexdigest())
-    assert sorted(theirs.said.split(b"&")) == sorted(form.split(b"&"))
+    assert sorted(theirs.short_body.split(b"&")) == sorted(form.split(b"&"))
     assert dict(ask.headers)["content-type"] == theirs.header("Content-Type")
 
 
-# 3 What Dropbox means -------------------------------------------------------------------------------------------------
+# 3 What Dropbox means -----------------------------------------------------------------------------
 
 
 def validators() -> Dict[str, Any]:
@@ -264,7 +265,9 @@ def validators() -> Dict[str, Any]:
         "files/upload_session/append_v2": files.UploadSessionAppendArg_validator,
         "files/upload_session/finish": files.UploadSessionFinishArg_validator,
         "files/get_metadata": files.GetMetadataArg_validator,
-        "sharing/create_shared_link_with_settings": sharing.CreateSharedLinkWithSettingsArg_validator,
+        "sharing/create_shared_link_with_settings": (
+            sharing.CreateSharedLinkWithSettingsArg_validator
+        ),
         "sharing/list_shared_links": sharing.ListSharedLinksArg_validator,
     }
 
@@ -292,13 +295,13 @@ def test_our_arguments_are_what_the_sdk_defines_strictly(net, ours, tmp_path, cl
     assert session == 1  # the end of the session was refused, and there is no such file yet
     called = {m.target[3:] for m in talk}
     assert called == set(validators())
-    for found in talk:
-        decoded = strictly(validators()[found.target[3:]], json.dumps(found.told))
+    for message in talk:
+        decoded = strictly(validators()[message.target[3:]], json.dumps(message.fields))
         assert decoded is not None
 
 
 @of_dropbox
-def test_the_sdk_refuses_what_is_no_argument():
+def test_the_sdk_rejects_invalid_arguments():
     """The test above can fail."""
     from stone.backends.python_rsrc.stone_validators import ValidationError
 
@@ -344,11 +347,11 @@ ERRORS = [
 
 
 @of_dropbox
-@pytest.mark.parametrize("area, kind, answer", ERRORS, ids=lambda value: str(value)[:60])
-def test_the_played_errors_are_what_the_sdk_defines_strictly(area, kind, answer):
+@pytest.mark.parametrize("area, error_tag, answer", ERRORS, ids=lambda value: str(value)[:60])
+def test_the_played_errors_are_what_the_sdk_defines_strictly(area, error_tag, answer):
     import dropbox
 
-    validator = getattr(getattr(dropbox, area), kind + "_validator")
+    validator = getattr(getattr(dropbox, area), error_tag + "_validator")
     error = json.loads(answer.body)["error"]
     assert strictly(validator, json.dumps(error))._tag == error[".tag"]
 
@@ -359,10 +362,12 @@ def test_every_tag_that_we_explain_is_one_that_dropbox_has(tag):
     import dropbox
 
     kinds = (
-        dropbox.auth.AuthError, dropbox.files.WriteError, dropbox.files.WriteConflictError,
+        dropbox.auth.AuthError,
+        dropbox.files.WriteError,
+        dropbox.files.WriteConflictError,
         dropbox.sharing.CreateSharedLinkWithSettingsError,
-    )  # fmt: skip
-    known = {name for kind in kinds for name in kind._tagmap}
+    )
+    known = {name for union in kinds for name in union._tagmap}
     assert set(tag.split("/")) <= known
 
 
@@ -386,7 +391,7 @@ def test_the_sdk_understands_the_played_refusals(net):
     assert expired.value.error.is_expired_access_token()
 
 
-# 4 fal ----------------------------------------------------------------------------------------------------------------
+# 4 fal --------------------------------------------------------------------------------------------
 
 KEY = {"FAL_KEY": "f-id:f-secret"}
 
@@ -402,16 +407,16 @@ def headers_without(talk: List[Message], *names: str) -> List[Message]:
 
 
 def sorted_parts(talk: List[Message]) -> List[Message]:
-    """The list of parts is told in the order in which they ended; fal takes any."""
+    """The SDK lists parts in the order of completion; fal accepts any order."""
 
-    def tidy(told):
+    def tidy(fields):
         return (
-            {"parts": sorted(told["parts"], key=lambda part: part["partNumber"])}
-            if told and "parts" in told
-            else told
+            {"parts": sorted(fields["parts"], key=lambda part: part["partNumber"])}
+            if fields and "parts" in fields
+            else fields
         )
 
-    return [m._replace(told=tidy(m.told)) for m in talk]
+    return [m._replace(fields=tidy(m.fields)) for m in talk]
 
 
 @pytest.fixture
@@ -421,13 +426,13 @@ def photo(tmp_path):
     return path
 
 
-def test_fal_is_told_the_same_about_a_small_file(net, ours, photo):
+def test_fal_gets_the_same_requests_for_a_small_file(net, ours, photo):
     fal_client_of_key().upload_file(photo)
     theirs = conversation(net)
     same(theirs, ours("fal", photo, **KEY))
 
 
-def test_fal_is_told_the_same_about_parts(net, ours, photo, clean_env):
+def test_fal_gets_the_same_requests_for_parts(net, ours, photo, clean_env):
     import fal_client
 
     clean_env.setattr(fal_client.client, "MULTIPART_THRESHOLD", MIB)
@@ -444,23 +449,23 @@ def test_fal_is_told_the_same_about_parts(net, ours, photo, clean_env):
     same(sorted_parts(theirs), sorted_parts(ours("fal", photo, **KEY)))
 
 
-def test_fal_is_told_the_same_in_the_second_way(net, ours, photo):
+def test_fal_gets_the_same_requests_in_the_second_way(net, ours, photo):
     fal_client_of_key().upload_file(photo, repository="fal", fallback_repository=[])
     theirs = conversation(net)
     net.fault("v3.fal.media", "status", status=404, when="upload")
-    mine = ours("fal", photo, **KEY)
-    same(keyless(theirs), mine[2:])  # after the token and the first way, in vain
+    actual = ours("fal", photo, **KEY)
+    same(keyless(theirs), actual[2:])  # after the token and the first way, in vain
 
 
 def keyless(talk: List[Message]) -> List[Message]:
-    """The SDK sends its key to the signed place of another company too: ours does not, the signature opens it."""
-    first, place = talk
-    assert dict(place.headers)["authorization"] == "Key " + KEY["FAL_KEY"]
-    return [first, *headers_without([place], "authorization")]
+    """The SDK sends its key also to another company's signed URL; ours does not."""
+    first, storage = talk
+    assert dict(storage.headers)["authorization"] == "Key " + KEY["FAL_KEY"]
+    return [first, *headers_without([storage], "authorization")]
 
 
 @pytest.mark.parametrize("second", [False, True])
-def test_fal_is_told_the_same_about_a_lifecycle(net, ours, photo, second):
+def test_fal_gets_the_same_requests_for_a_lifecycle(net, ours, photo, second):
     import fal_client
 
     life = fal_client.client.StorageSettings(expires_in=604800)
@@ -469,11 +474,13 @@ def test_fal_is_told_the_same_about_a_lifecycle(net, ours, photo, second):
     theirs = conversation(net)
     if second:
         net.fault("v3.fal.media", "status", status=404, when="upload")
-    mine = ours("fal", photo, "--expire", "7d", **KEY)
-    # It sends both headers both times; its own comment says which of them counts where, and ours sends that one.
+    actual = ours("fal", photo, "--expire", "7d", **KEY)
+    # It sends both headers both times; its own comment says which of them counts where, and ours
+    # sends that one.
     unread = "x-fal-object-lifecycle" if second else "x-fal-object-lifecycle-preference"
     same(
-        headers_without(keyless(theirs) if second else theirs, unread), mine[2:] if second else mine
+        headers_without(keyless(theirs) if second else theirs, unread),
+        actual[2:] if second else actual,
     )
 
 

@@ -1,7 +1,8 @@
-"""From a tag to an installed program: the steps of the workflows, run here as GitHub runs them, in a fresh clone.
+"""From a tag to an installed program: the workflow steps, run as GitHub runs them.
 
-What they upload goes to a stand-in for the `gh` program, which lays it where a loopback "GitHub" serves it; install.sh
-takes it from there, and what it has installed uploads a file into the internet in a box.
+What they upload goes to a stand-in for the `gh` program, which lays it where a loopback "GitHub"
+serves it; install.sh takes it from there, and what it has installed uploads a file into the
+internet in a box.
 """
 
 from __future__ import annotations
@@ -60,17 +61,20 @@ VALUES = {
     "${{ github.token }}": "secret",
     "${{ github.repository }}": "o/r",
 }
-# uv's own Python cannot be fetched without GitHub: this one takes its place.  All the tests would run the tests again.
+# uv's own Python cannot be fetched without GitHub: this one takes its place. All the tests would
+# run the tests again.
 INSTEAD = {
     "--managed-python --python 3.13.11": f"--offline --python {sys.executable}",
     "tools/dev.py test -n 4": "tools/dev.py test tests/test_version.py -k expect -q",
 }
 GH = """#!/bin/sh
-# Stands in for GitHub's program: `release create TAG OPTIONS FILES` and `release edit TAG --draft=false`.
+# Stands in for GitHub's program: `release create TAG OPTIONS FILES` and `release edit TAG
+# --draft=false`.
 echo "gh $*" >> "$RELEASES/log"
 [ "$GH_TOKEN" = secret ] || exit 4
 case $2 in
-    create) mkdir "$RELEASES/draft-$3"; for file; do [ ! -f "$file" ] || cp "$file" "$RELEASES/draft-$3"; done ;;
+    create) mkdir "$RELEASES/draft-$3"
+            for file; do [ ! -f "$file" ] || cp "$file" "$RELEASES/draft-$3"; done ;;
     edit) mv "$RELEASES/draft-$3" "$RELEASES/$3" ;;
 esac
 """
@@ -83,7 +87,7 @@ def workflow(name):
 
 
 def commands() -> dict:
-    """(job, step) -> the step, forevery step that is a command."""
+    """(job, step) -> the step, for every step that is a command."""
     jobs = [pair for name in ("ci", "release") for pair in workflow(name)["jobs"].items()]
     return {
         (job, step["name"]): step
@@ -93,21 +97,21 @@ def commands() -> dict:
     }
 
 
-def test_every_command_of_the_workflows_is_run_here_or_told_why_not():
+def test_every_command_of_the_workflows_is_run_here_or_has_a_reason():
     assert list(commands()) == list(STEPS)
 
 
 def test_every_action_is_pinned_and_every_job_has_its_own_rights_and_an_end():
     for name in ("ci", "release"):
-        found = workflow(name)
-        assert found["permissions"] == {}
+        jobs = workflow(name)
+        assert jobs["permissions"] == {}
         assert all(
             "permissions" in job and ("timeout-minutes" in job or "uses" in job)
-            for job in found["jobs"].values()
+            for job in jobs["jobs"].values()
         )
         uses = [
             step["uses"]
-            for job in found["jobs"].values()
+            for job in jobs["jobs"].values()
             for step in job.get("steps", ())
             if "uses" in step
         ]
@@ -159,37 +163,36 @@ def run_step(key, folder, records, **env):
 
 
 def publish(folder: Path) -> None:
-    """The whole of it: `clone` is the fresh clone, `releases` what GitHub holds, and each step's words lie in `told`."""
+    """Publish: the fresh clone in `clone`, GitHub's files in `releases`, outputs in `reports`."""
     clone = clone_of_this_tree(folder / "clone", TAG)
     with open(clone / ".git" / "info" / "exclude", "a") as file:
         file.write(".venv\n")
-    os.symlink(
-        sys.prefix, clone / ".venv"
-    )  # the very venv of these tests: making it is not the point
+    # the very venv of these tests: making it is not the point
+    os.symlink(sys.prefix, clone / ".venv")
     (clone / "dist").mkdir()
     (
         clone / "dist" / "twat_fs-0.0.9-py3-none-any.whl"
     ).touch()  # left by an earlier build: it must not be published
-    records, told = folder / "releases", folder / "told"
+    records, reports = folder / "releases", folder / "reports"
     records.mkdir()
-    told.mkdir()
+    reports.mkdir()
     (records / "gh").write_text(GH)
     (records / "gh").chmod(0o755)
-    for key, how in STEPS.items():
-        if how in (HERE, THERE):
-            (told / key[1]).write_text(
-                run_step(key, clone if how == HERE else packages(clone, folder), records)
+    for key, step in STEPS.items():
+        if step in (HERE, THERE):
+            (reports / key[1]).write_text(
+                run_step(key, clone if step == HERE else packages(clone, folder), records)
             )
 
 
 def packages(clone: Path, folder: Path) -> Path:
     """What the job `dist` has kept."""
-    place = folder / "pypi"
-    (place / "dist").mkdir(parents=True)
+    index = folder / "pypi"
+    (index / "dist").mkdir(parents=True)
     for pattern in ("*.whl", "*.tar.gz", "twat_fs.py", "twat-fs.1"):
         for path in (clone / "dist").glob(pattern):
-            shutil.copy(path, place / "dist")
-    return place
+            shutil.copy(path, index / "dist")
+    return index
 
 
 def need_programs() -> None:
@@ -204,19 +207,27 @@ def published(tmp_path_factory):
 
 
 ASSETS = {
-    "SHA256SUMS", "install.ps1", "install.sh", "twat-fs.1", binary.asset_name(), "twat_fs-3.0.0-py3-none-any.whl",
-    "twat_fs-3.0.0.tar.gz", "twat_fs.py",
-}  # fmt: skip
+    "SHA256SUMS",
+    "install.ps1",
+    "install.sh",
+    "twat-fs.1",
+    binary.asset_name(),
+    "twat_fs-3.0.0-py3-none-any.whl",
+    "twat_fs-3.0.0.tar.gz",
+    "twat_fs.py",
+}
 
 
 @pytest.mark.release
 def test_the_tag_becomes_a_release_with_checksums(published):
-    place = published / "releases" / TAG
-    assert {path.name for path in place.iterdir()} == ASSETS
-    lines = (place / "SHA256SUMS").read_text().splitlines()
+    folder = published / "releases" / TAG
+    assert {path.name for path in folder.iterdir()} == ASSETS
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
     assert [line.split("  ")[1] for line in lines] == sorted(ASSETS - {"SHA256SUMS"})
-    told = dict(reversed(line.split("  ")) for line in lines)
-    assert told == {name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in told}
+    checksums = dict(reversed(line.split("  ")) for line in lines)
+    assert checksums == {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in checksums
+    }
     calls = (published / "releases" / "log").read_text().splitlines()
     assert [call.split()[:4] for call in calls] == [
         ["gh", "release", "create", TAG],
@@ -227,15 +238,15 @@ def test_the_tag_becomes_a_release_with_checksums(published):
 
 @pytest.mark.release
 def test_every_asset_says_the_version_of_the_tag(published):
-    place = published / "releases" / TAG
-    assert good(sys.executable, place / "twat_fs.py", "--version") == f"twat-fs {VERSION}\n"
-    place.joinpath(binary.asset_name()).chmod(0o755)
-    assert good(place / binary.asset_name(), "--version") == f"twat-fs {VERSION}\n"
+    folder = published / "releases" / TAG
+    assert good(sys.executable, folder / "twat_fs.py", "--version") == f"twat-fs {VERSION}\n"
+    folder.joinpath(binary.asset_name()).chmod(0o755)
+    assert good(folder / binary.asset_name(), "--version") == f"twat-fs {VERSION}\n"
     assert (
         f"twat-fs {VERSION}\n"
-        in (published / "told" / "Install the wheel alone and run it").read_text()
+        in (published / "reports" / "Install the wheel alone and run it").read_text()
     )
-    assert (published / "told" / "Check that the tree is the tag").read_text() == f"{VERSION}\n"
+    assert (published / "reports" / "Check that the tree is the tag").read_text() == f"{VERSION}\n"
 
 
 @pytest.mark.release
@@ -265,13 +276,13 @@ class GitHub(http.server.SimpleHTTPRequestHandler):
     def translate_path(self, path):
         return super().translate_path(path.replace("/releases/download/", "/"))
 
-    def log_message(self, *words):
+    def log_message(self, *args):
         """Silence."""
 
 
 @pytest.fixture
 def github(published):
-    handler = lambda *words: GitHub(*words, directory=str(published / "releases"))  # noqa: E731
+    handler = lambda *args: GitHub(*args, directory=str(published / "releases"))  # noqa: E731
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/releases"
@@ -282,12 +293,15 @@ def github(published):
 @pytest.mark.needs("curl")
 @pytest.mark.parametrize("wish", [[], ["--python"]], ids=["binary", "python"])
 def test_from_the_tag_to_an_upload(github, published, box: Box, tmp_path, wish):
-    """The proof of it all: fresh clone, tag, build, release, installer, clean HOME, and a file becomes a URL."""
+    """Fresh clone, tag, build, release, installer, clean HOME, and a file becomes a URL."""
     home = tmp_path / "new-home"
     home.mkdir()
     env = {"PATH": os.environ["PATH"], "HOME": str(home), "TWAT_FS_BASE_URL": github}
     target = home / ".local" / "bin"
-    pipe = 'curl -fsSL "$TWAT_FS_BASE_URL/latest/download/install.sh" | sh -s -- --dir "$HOME/.local/bin" "$@"'
+    pipe = (
+        'curl -fsSL "$TWAT_FS_BASE_URL/latest/download/install.sh"'
+        ' | sh -s -- --dir "$HOME/.local/bin" "$@"'
+    )
     done = subprocess.run(
         ["sh", "-c", pipe, "sh", *wish],
         env=env,
@@ -308,12 +322,16 @@ def test_from_the_tag_to_an_upload(github, published, box: Box, tmp_path, wish):
     assert seen.header("User-Agent").startswith(f"twat-fs/{VERSION} ")
 
 
-# tools/release.py ----------------------------------------------------------------------------------------------------
+# tools/release.py ---------------------------------------------------------------------------------
 
 
 LATER = [
-    ("0.9.9", "1.0.0"), ("1.2.9", "1.2.10"), ("1.2.3a1", "1.2.3b1"), ("1.2.3rc9", "1.2.3rc10"), ("1.2.3rc1", "1.2.3"),
-]  # fmt: skip
+    ("0.9.9", "1.0.0"),
+    ("1.2.9", "1.2.10"),
+    ("1.2.3a1", "1.2.3b1"),
+    ("1.2.3rc9", "1.2.3rc10"),
+    ("1.2.3rc1", "1.2.3"),
+]
 
 
 @pytest.mark.parametrize("earlier, later", LATER)
@@ -350,9 +368,9 @@ ENTRIES = [
 ]
 
 
-@pytest.mark.parametrize("told, expected", ENTRIES)
-def test_the_entry_of_a_version_is_found(told, expected):
-    assert tool.changelog_entry(CHANGELOG, told) == expected
+@pytest.mark.parametrize("entry, expected", ENTRIES)
+def test_the_entry_of_a_version_is_found(entry, expected):
+    assert tool.changelog_entry(CHANGELOG, entry) == expected
 
 
 def test_what_is_not_released_stands_under_unreleased_and_names_the_first_version():
@@ -372,7 +390,7 @@ SMALL = "import twat_fs\n\n\ndef test_small():\n    assert twat_fs.main(['versio
 
 @pytest.fixture
 def repository(tmp_path):
-    """This tree with hardly any tests: what is asked is whether they are run and listened to."""
+    """This tree with few tests, to see whether they are run and their result is used."""
     folder = clone_of_this_tree(tmp_path / "repository")
     for path in (folder / "tests").glob("*.py"):
         path.unlink()
@@ -423,7 +441,10 @@ def test_failing_tests_make_no_release_and_repaired_ones_a_tag_that_is_not_pushe
     assert run(sys.executable, repository / "tools" / "version.py", "--expect", TAG).returncode == 0
 
 
-CHANGES = "import os\n\nimport twat_fs\n\n\ndef test_small():\n    assert twat_fs and os.system(os.environ['CHANGE']) == 0\n"
+CHANGES = (
+    "import os\n\nimport twat_fs\n\n\ndef test_small():\n"
+    "    assert twat_fs and os.system(os.environ['CHANGE']) == 0\n"
+)
 
 
 @pytest.mark.release
@@ -455,7 +476,7 @@ def test_the_tag_is_made_here_also_in_a_hook_of_another_repository(repository, t
     assert (git(repository, "tag", "--list"), git(other, "tag", "--list")) == (TAG, "")
 
 
-def test_where_main_has_gone_on_the_words_that_are_told_push_no_tag(tmp_path):
+def test_the_suggested_push_command_fails_if_main_has_moved_on(tmp_path):
     git(tmp_path, "init", "-q", "--bare", "origin")
     small = small_repository(tmp_path / "small")
     git(small, "remote", "add", "origin", tmp_path / "origin")
@@ -467,54 +488,54 @@ def test_where_main_has_gone_on_the_words_that_are_told_push_no_tag(tmp_path):
     commit(small)
     git(small, "tag", TAG)
     places = [ROOT / "tools" / "release.py", ROOT / ".github" / "RELEASING.md"]
-    (told,) = {
-        words
+    (push_arguments,) = {
+        match
         for path in places
-        for words in re.findall("git (push .*main) ", path.read_text(encoding="utf-8"))
+        for match in re.findall("git (push .*main) ", path.read_text(encoding="utf-8"))
     }
-    assert run("git", "-C", small, *told.split(), TAG).returncode == 1
+    assert run("git", "-C", small, *push_arguments.split(), TAG).returncode == 1
     assert git(tmp_path / "origin", "tag", "--list") == ""
 
 
-def spoil(folder, how):
-    if how == "branch":
+def spoil(folder, change):
+    if change == "branch":
         git(folder, "checkout", "-q", "-b", "other")
-    if how == "dirty":
+    if change == "dirty":
         (folder / "README.md").write_text("x")
-    if how == "untracked":
+    if change == "untracked":
         (folder / "new.py").touch()
-    if how == "hidden":
+    if change == "hidden":
         git(folder, "config", "status.showUntrackedFiles", "no")
         (folder / "new.py").touch()
-    if how == "index":
+    if change == "index":
         (folder / ".git" / "index").write_text("x")
-    if how == "detached":
+    if change == "detached":
         git(folder, "checkout", "-q", "--detach")
-    if how == "older":
+    if change == "older":
         git(folder, "tag", "v3.2.0")
-    if how == "again":
+    if change == "again":
         git(folder, "tag", TAG)
 
 
 @pytest.mark.parametrize(
-    ("how", "tag", "sentence"),
+    ("change", "tag", "sentence"),
     [
-        ("branch",    TAG,          "releases are made from the branch main"),
-        ("dirty",     TAG,          "the tree has changes"),
-        ("untracked", TAG,          "the tree has changes"),
-        ("hidden",    TAG,          "the tree has changes"),
-        ("index",     TAG,          "git status failed: "),
-        ("detached",  TAG,          "releases are made from the branch main"),
-        ("older",     TAG,          "3.0.0 is not greater than the last release, 3.2.0"),
-        ("again",     TAG,          "3.0.0 is not greater than the last release, 3.0.0"),
-        ("",          "v9.9.9",     "CHANGELOG.md: no section `## [9.9.9] - "),
-        ("",          "3.0.0",      "invalid tag '3.0.0' (expected v3.0.0)"),
-        ("",          "v3.0.0-rc1", "invalid tag 'v3.0.0-rc1' (expected v3.0.0rc1)"),
-        ("",          "nightly",    "invalid release tag 'nightly' (expected v1.2.3 or v1.2.3rc1)"),
+        ("branch", TAG, "releases are made from the branch main"),
+        ("dirty", TAG, "the tree has changes"),
+        ("untracked", TAG, "the tree has changes"),
+        ("hidden", TAG, "the tree has changes"),
+        ("index", TAG, "git status failed: "),
+        ("detached", TAG, "releases are made from the branch main"),
+        ("older", TAG, "3.0.0 is not greater than the last release, 3.2.0"),
+        ("again", TAG, "3.0.0 is not greater than the last release, 3.0.0"),
+        ("", "v9.9.9", "CHANGELOG.md: no section `## [9.9.9] - "),
+        ("", "3.0.0", "invalid tag '3.0.0' (expected v3.0.0)"),
+        ("", "v3.0.0-rc1", "invalid tag 'v3.0.0-rc1' (expected v3.0.0rc1)"),
+        ("", "nightly", "invalid release tag 'nightly' (expected v1.2.3 or v1.2.3rc1)"),
     ],
-)  # fmt: skip
-def test_what_is_not_ready_is_told_in_a_sentence_and_not_tagged(repository, how, tag, sentence):
-    spoil(repository, how)
+)
+def test_an_unready_repository_is_reported_and_not_tagged(repository, change, tag, sentence):
+    spoil(repository, change)
     before = git(repository, "tag", "--list")
     done = release(repository, tag)
     assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr

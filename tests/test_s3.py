@@ -1,8 +1,9 @@
-"""The unchanged program against real S3 servers that check signatures: every test runs once for each of them.
+"""The unchanged program against real S3 servers that check signatures; each test runs with each.
 
-What a server cannot express stands in KNOWS (servers/s3.py), and the first chapter asks each of them whether that is true.
-Chapters: 1 What the servers know, 2 What arrives, 3 Keys, 4 Nothing is overwritten, 5 Links, 6 Faults on the way,
-7 What is refused, 8 Interrupted, 9 Temporary credentials, 10 What nobody may read.
+What a server cannot express stands in KNOWS (servers/s3.py), and the first chapter asks each of
+them whether that is true. Chapters: 1 What the servers know, 2 What arrives, 3 Keys, 4 Nothing is
+overwritten, 5 Links, 6 Faults on the way, 7 What is refused, 8 Interrupted, 9 Temporary
+credentials, 10 What nobody may read.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from needs import need
 MIB = 1 << 20
 HOUR = 3600
 
-# 1  What the servers know --------------------------------------------------------------------------------------------
+# 1  What the servers know -------------------------------------------------------------------------
 
 
 def plain(method, url, headers=(), body=None):
@@ -63,21 +64,21 @@ def ask(
     bucket="",
     payload="",
 ):
-    """A request that botocore has signed, with one thing wrong; what the server said of it."""
+    """Send a request that botocore signed, with one thing wrong; returns the error."""
     url = f"{server.endpoint}/{bucket or server.bucket}/{quote(key, safe='/-_.~')}"
-    given = {
+    fields = {
         "Content-Type": "text/plain",
         **dict(headers),
         "x-amz-content-sha256": payload or hashlib.sha256(body).hexdigest(),
     }
-    request = AWSRequest(method=method, url=url, headers=given, data=body)
+    request = AWSRequest(method=method, url=url, headers=fields, data=body)
     signer = auth.SigV4Auth(
         Credentials(user or server.access_key, secret or server.secret_key),
         "s3",
         region or server.region,
     )
     signer._should_sha256_sign_payload = lambda request: True
-    signer.payload = lambda request: given["x-amz-content-sha256"]
+    signer.payload = lambda request: fields["x-amz-content-sha256"]
     signer._normalize_url_path = lambda path: path
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() - ago))
     request.context["timestamp"] = stamp
@@ -85,9 +86,12 @@ def ask(
     canonical = signer.canonical_request(request)
     proof = signer.signature(signer.string_to_sign(request, canonical), request)
     signed = signer.signed_headers(signer.headers_to_sign(request))
-    told = f"AWS4-HMAC-SHA256 Credential={signer.scope(request)}, SignedHeaders={signed}, Signature={proof}"
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential={signer.scope(request)}, SignedHeaders={signed},"
+        f" Signature={proof}"
+    )
     status, headers, answer = plain(
-        method, url, {**dict(request.headers.items()), "Authorization": told}, body or None
+        method, url, {**dict(request.headers.items()), "Authorization": authorization}, body or None
     )
     code = re.search(rb"<Code>(\w+)</Code>", answer)
     return status, code.group(1).decode() if code else "", answer
@@ -131,17 +135,17 @@ def test_a_server_checks_signatures(s3):
     assert plain("GET", f"{s3.endpoint}/{s3.bucket}/known")[0] in (400, 403)
 
 
-# 2  What arrives -----------------------------------------------------------------------------------------------------
+# 2  What arrives ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def upload(s3, program, tmp_path):
-    """The program with this server's settings; the link cannot be proven where the server knows none."""
+    """The program with the settings of this server; the link is unverified where it has none."""
 
     def run(*args, env=None, proof=True, tls=False, **more):
-        given = {"AWS_S3_BUCKET": s3.bucket, **s3.env(tls), **(env or {})}
+        settings = {"AWS_S3_BUCKET": s3.bucket, **s3.env(tls), **(env or {})}
         unproven = () if proof == "always" or ("links" in s3.knows and proof) else ("--no-check",)
-        return program("-p", "s3", *unproven, *args, env=given, **more)
+        return program("-p", "s3", *unproven, *args, env=settings, **more)
 
     return run
 
@@ -152,8 +156,8 @@ def folder(request):
     return re.sub(r"\W", "-", request.node.name) + "/"
 
 
-def file_of(place, size, name="a file.bin"):
-    path = place / name
+def file_of(parent, size, name="a file.bin"):
+    path = parent / name
     path.write_bytes(
         os.urandom(size) if size <= MIB else os.urandom(MIB) * (size // MIB) + b"x" * (size % MIB)
     )
@@ -162,11 +166,11 @@ def file_of(place, size, name="a file.bin"):
 
 def stored(server, key, tls=False):
     """What the server gives to boto3: the bytes' SHA-256, size and type."""
-    found = server.client(tls=tls).get_object(Bucket=server.bucket, Key=key)
+    response = server.client(tls=tls).get_object(Bucket=server.bucket, Key=key)
     digest = hashlib.sha256()
-    for data in iter(lambda: found["Body"].read(MIB), b""):
+    for data in iter(lambda: response["Body"].read(MIB), b""):
         digest.update(data)
-    return digest.hexdigest(), found["ContentLength"], found["ContentType"]
+    return digest.hexdigest(), response["ContentLength"], response["ContentType"]
 
 
 def sha256(path):
@@ -174,18 +178,18 @@ def sha256(path):
 
 
 def unfinished(server, key):
-    """The uploads in parts that are still open; rclone 1.75 says NoSuchUpload of a bucket that never had one."""
+    """The open multipart uploads; rclone 1.75 says NoSuchUpload of a bucket that never had one."""
     client = server.client()
     try:
-        found = client.list_multipart_uploads(Bucket=server.bucket).get("Uploads", [])
+        uploads = client.list_multipart_uploads(Bucket=server.bucket).get("Uploads", [])
     except client.exceptions.NoSuchUpload:
         assert server.name == "rclone"
-        found = []
-    return [upload["Key"] for upload in found if upload["Key"] == key]
+        uploads = []
+    return [upload["Key"] for upload in uploads if upload["Key"] == key]
 
 
 def good(done):
-    """The link, if that is all that was said."""
+    """The link, if stdout has nothing else and stderr is empty."""
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout.strip()
 
@@ -197,10 +201,10 @@ def test_what_is_sent_arrives(s3, upload, folder, tmp_path, size):
     assert url.startswith(
         f"{s3.endpoint}/{s3.bucket}/{quote(folder)}a%20report.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&"
     )
-    kind = "text/plain" if size else "text/plain; charset=utf-8"  # random bytes are no text
+    content_type = "text/plain" if size else "text/plain; charset=utf-8"  # random bytes are no text
     digest, length, type = stored(s3, f"{folder}a report.txt")
     assert (digest, length) == (sha256(path), size)
-    assert type == kind or (size == 1 and path.read_bytes()[0] in range(1, 128))
+    assert type == content_type or (size == 1 and path.read_bytes()[0] in range(1, 128))
 
 
 @pytest.mark.parametrize("size", [5 * MIB, 33 * MIB])
@@ -243,15 +247,15 @@ def test_100_mib_arrive_in_little_memory(s3, folder, tmp_path, box):
     """Eight parts of 16 MiB under way would be 128 MiB: they are read while they are sent."""
     path = file_of(tmp_path, 100 * MIB)
     arguments = ["-p", "s3", "--no-check", "-j", "8", "--remote-path", folder, path]
-    env = environment(
-        box, {"AWS_S3_BUCKET": s3.bucket, **s3.env(), "COVERAGE_PROCESS_START": None}
-    )  # measuring takes memory
+    # measuring takes memory
+    env = environment(box, {"AWS_S3_BUCKET": s3.bucket, **s3.env(), "COVERAGE_PROCESS_START": None})
+    # a child of ours would be charged for our own memory
     argv = [
         sys.executable,
         "-c",
         PEAK,
         *command(arguments),
-    ]  # a child of ours would be charged for our own memory
+    ]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
     url, peak = good(done).split()
     assert url.startswith(s3.endpoint) and int(peak) < 48 * 1024
@@ -261,10 +265,12 @@ def test_100_mib_arrive_in_little_memory(s3, folder, tmp_path, box):
 
 def test_json_tells_what_is_known(s3, upload, folder, tmp_path):
     path = file_of(tmp_path, 1000)
-    told = json.loads(good(upload("--json", path, "--remote-path", folder, "--expire", "1h")))
-    assert told["sha256"] == sha256(path) and told["size"] == 1000 and told["provider"] == "s3"
-    assert told["verified"] == ("full" if "links" in s3.knows else "none")
-    assert "X-Amz-Expires=3600&" in told["url"]
+    result = json.loads(good(upload("--json", path, "--remote-path", folder, "--expire", "1h")))
+    assert (
+        result["sha256"] == sha256(path) and result["size"] == 1000 and result["provider"] == "s3"
+    )
+    assert result["verified"] == ("full" if "links" in s3.knows else "none")
+    assert "X-Amz-Expires=3600&" in result["url"]
 
 
 def test_one_job_is_one_connection(s3, upload, folder, tmp_path):
@@ -282,7 +288,11 @@ def test_one_job_is_one_connection(s3, upload, folder, tmp_path):
             )
         )
         assert relay.connections == 1
-        assert [found.promised() for found in relay.asked("PUT")] == [16 * MIB, 16 * MIB, 8 * MIB]
+        assert [request.promised() for request in relay.asked("PUT")] == [
+            16 * MIB,
+            16 * MIB,
+            8 * MIB,
+        ]
 
 
 @pytest.mark.parametrize("size", [0, 17 * MIB])
@@ -293,11 +303,16 @@ def test_text_is_stored_with_its_charset(s3, upload, folder, tmp_path, size):
     assert stored(s3, f"{folder}grüße.md")[2] == "text/markdown; charset=utf-8"
 
 
-# 3  Keys -------------------------------------------------------------------------------------------------------------
+# 3  Keys ------------------------------------------------------------------------------------------
 
 KEYS = [
-    "a b/c  d.txt", "a+b%41%.txt", "what#is?this=1&2.txt", "q'\"<>|\\^`{}[]~.txt", "a&b=c;d,e@f:g!$'()*.txt", "😀 üß中/ñ.txt",
-]  # fmt: skip
+    "a b/c  d.txt",
+    "a+b%41%.txt",
+    "what#is?this=1&2.txt",
+    "q'\"<>|\\^`{}[]~.txt",
+    "a&b=c;d,e@f:g!$'()*.txt",
+    "😀 üß中/ñ.txt",
+]
 NO_PATHS = ["../up.txt", "a/../b.txt", "a//b.txt", "./here.txt", "/lead.txt", "//.//x.txt"]
 
 
@@ -328,7 +343,8 @@ def test_a_key_is_no_path(s3, upload, tmp_path, key):
     else:
         assert done.returncode == 1
         assert re.search(
-            "400 (InvalidArgument: Object name contains unsupported characters|InvalidRequest: Invalid Request)",
+            "400 (InvalidArgument: Object name contains unsupported characters"
+            "|InvalidRequest: Invalid Request)",
             done.stderr,
         )
 
@@ -370,7 +386,7 @@ def test_a_server_that_has_only_a_number_is_never_asked_by_the_name_of_a_bucket(
     assert url.startswith(f"{s3.endpoint}/{s3.bucket}/{folder}x.txt?")
 
 
-# 4  Nothing is overwritten -------------------------------------------------------------------------------------------
+# 4  Nothing is overwritten ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [10, 17 * MIB])
@@ -381,8 +397,8 @@ def test_an_object_is_overwritten_by_force_only(s3, upload, folder, tmp_path, si
     done = upload(new, "--remote-path", key)
     assert (done.returncode, done.stdout) == (1, "")
     assert (
-        f"s3://{s3.bucket}/{key} already exists   --force overwrites it, --unique gives another name"
-        in done.stderr
+        f"s3://{s3.bucket}/{key} already exists"
+        "   --force overwrites it, --unique gives another name" in done.stderr
     )
     assert stored(s3, key)[0] == sha256(old) and not unfinished(s3, key)
     good(upload(new, "--remote-path", key, "--force"))
@@ -437,9 +453,9 @@ time.gmtime = lambda *when: real(*when) if when else now
 def test_two_processes_in_one_second_make_two_unique_names(s3, upload, folder, tmp_path, force):
     (tmp_path / "sitecustomize.py").write_text(FROZEN, encoding="ascii")
     env = {"PYTHONPATH": tmp_path}
-    words = ("--remote-path", folder, "--unique", *force)
-    first = good(upload(file_of(tmp_path, 10, "note.txt"), *words, env=env))
-    second = good(upload(file_of(tmp_path, 20, "note.txt"), *words, env=env))
+    options = ("--remote-path", folder, "--unique", *force)
+    first = good(upload(file_of(tmp_path, 10, "note.txt"), *options, env=env))
+    second = good(upload(file_of(tmp_path, 20, "note.txt"), *options, env=env))
     assert re.search(r"/note_20231114_221320\.txt\?", first)
     assert re.search(r"/note_20231114_221320_[0-9a-f]+\.txt\?", second)
 
@@ -451,7 +467,7 @@ def test_an_empty_object_is_not_overwritten_either(s3, upload, folder, tmp_path)
     assert done.returncode == 1 and "already exists" in done.stderr
 
 
-# 5  Links ------------------------------------------------------------------------------------------------------------
+# 5  Links -----------------------------------------------------------------------------------------
 
 
 def curl(url, *options):
@@ -498,15 +514,15 @@ def website(server):
 
     class Site(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            found = (
+            data = (
                 server.client()
                 .get_object(Bucket=server.bucket, Key=unquote(self.path[1:]))["Body"]
                 .read()
             )
             self.send_response(200)
-            self.send_header("Content-Length", str(len(found)))
+            self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(found)
+            self.wfile.write(data)
 
         def log_message(self, *_):
             pass
@@ -523,11 +539,11 @@ def test_a_public_url_is_the_link_and_is_proven(s3, upload, folder, program, tmp
     with website(s3) as url:
         env = {"AWS_S3_BUCKET": s3.bucket, **s3.env(), "TWAT_FS_S3_PUBLIC_URL": url}
         done = program("-p", "s3", "--json", path, "--remote-path", folder, env=env)
-        told = json.loads(good(done))
+        result = json.loads(good(done))
         assert (
-            told["url"] == f"{url}/{folder}a%20%C3%BC.txt"
-            and told["verified"] == "full"
-            and told["expires"] is None
+            result["url"] == f"{url}/{folder}a%20%C3%BC.txt"
+            and result["verified"] == "full"
+            and result["expires"] is None
         )
 
 
@@ -538,7 +554,7 @@ def test_a_bucket_that_is_not_public_is_found_out(s3, program, folder, tmp_path)
     assert "is the bucket public? without --public the link is signed" in done.stderr
 
 
-# 6  Faults on the way ------------------------------------------------------------------------------------------------
+# 6  Faults on the way -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -581,7 +597,7 @@ def test_a_part_that_fails_for_good_leaves_nothing(s3, relay, relayed, folder, t
     [(10, "PUT", "file"), (17 * MIB, "PUT", "partNumber=1"), (17 * MIB, "POST", "uploadId")],
 )
 def test_an_answer_that_is_lost_was_a_yes(s3, relay, relayed, folder, tmp_path, size, method, text):
-    """The second time the object, or the end of its upload, is known already: that is no failure."""
+    """At the retry the object exists, or the upload is complete: that is no failure."""
     path = file_of(tmp_path, size)
     relay.spoil(method, text, times=1, lost=True)
     done = relayed(path, "--remote-path", folder)
@@ -624,12 +640,12 @@ def test_other_bytes_than_ours_are_found_out(s3, relay, relayed, folder, tmp_pat
     ) and "checksum mismatch; the stored file differs" in done.stderr
 
 
-def clock(place, seconds):
+def clock(folder, seconds):
     """The environment of a machine whose clock is wrong: Python itself tells the time so."""
-    (place / "sitecustomize.py").write_text(
+    (folder / "sitecustomize.py").write_text(
         f"import time\nright = time.time\ntime.time = lambda: right() + {seconds}\n"
     )
-    return {"PYTHONPATH": str(place)}
+    return {"PYTHONPATH": str(folder)}
 
 
 @pytest.mark.parametrize("hours, size", [(-2, 10), (2, 17 * MIB), (24 * 400, 10)])
@@ -655,8 +671,8 @@ def test_the_region_is_learnt_once(s3, relay, upload, folder, tmp_path, size, re
     done = upload(path, "--remote-path", folder, env=env, proof=False)
     assert good(done) and stored(s3, f"{folder}a file.bin")[0] == sha256(path)
     used = [
-        re.search(r"/([A-Za-z0-9-]+)/s3/aws4_request", found.header("Authorization")).group(1)
-        for found in relay.arrived
+        re.search(r"/([A-Za-z0-9-]+)/s3/aws4_request", request.header("Authorization")).group(1)
+        for request in relay.arrived
     ]
     first = 1 if "region" in s3.knows else len(used)
     assert used == [region] * first + [s3.region] * (len(used) - first)
@@ -666,7 +682,8 @@ def test_who_does_not_know_checksums_or_conditions_is_asked_without(
     s3, relay, upload, folder, tmp_path
 ):
     """As some older services answer; here the relay speaks for them."""
-    body = b"<Error><Code>NotImplemented</Code><Message>A header you provided is not implemented</Message></Error>"
+    body = b"<Error><Code>NotImplemented</Code>"
+    body += b"<Message>A header you provided is not implemented</Message></Error>"
     relay.spoil("PUT", "partNumber=1", times=2, status=501, body=body)
     path = file_of(tmp_path, 33 * MIB)
     done = upload(
@@ -679,14 +696,14 @@ def test_who_does_not_know_checksums_or_conditions_is_asked_without(
         proof=False,
     )
     assert good(done) and stored(s3, f"{folder}a file.bin")[0] == sha256(path)
-    assert [bool(found.header("x-amz-checksum-crc32")) for found in relay.asked("PUT")] == [
+    assert [bool(request.header("x-amz-checksum-crc32")) for request in relay.asked("PUT")] == [
         True,
         True,
         False,
         False,
         False,
     ]
-    assert not any(found.header("If-None-Match") for found in relay.asked("POST", "uploadId"))
+    assert not any(request.header("If-None-Match") for request in relay.asked("POST", "uploadId"))
 
 
 def test_a_slow_end_is_waited_for_no_longer_than_wished(s3, relay, relayed, folder, tmp_path):
@@ -697,7 +714,7 @@ def test_a_slow_end_is_waited_for_no_longer_than_wished(s3, relay, relayed, fold
     assert not unfinished(s3, f"{folder}a file.bin")
 
 
-# 7  What is refused --------------------------------------------------------------------------------------------------
+# 7  What is refused -------------------------------------------------------------------------------
 
 
 def refused(done, *sentences):
@@ -744,7 +761,7 @@ def test_status_online_makes_a_round_trip(s3, program):
     env = {"AWS_S3_BUCKET": s3.bucket, **s3.env()}
     done = program("status", "s3", "--online", env=env)
     if "links" in s3.knows:
-        assert done.returncode == 0 and re.search(r"ready .*\(verified: full\)", done.stdout)
+        assert done.returncode == 0 and re.search(r"works .*\(verified: full\)", done.stdout)
     else:
         assert done.returncode == 1 and "cannot download" in done.stdout
     assert (
@@ -753,7 +770,7 @@ def test_status_online_makes_a_round_trip(s3, program):
     )
 
 
-# 8  Interrupted ------------------------------------------------------------------------------------------------------
+# 8  Interrupted -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("jobs", ["1", "4"])
@@ -784,7 +801,7 @@ def test_an_interrupted_upload_leaves_nothing_that_costs(
     assert not unfinished(s3, f"{folder}a file.bin")
 
 
-# 9  Temporary credentials --------------------------------------------------------------------------------------------
+# 9  Temporary credentials -------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -793,25 +810,29 @@ def moto(s3_pool):
 
 
 def assumed(server, **more):
-    found = server.client("sts").assume_role(RoleArn=server.role, RoleSessionName="test", **more)[
-        "Credentials"
-    ]
+    response = server.client("sts").assume_role(
+        RoleArn=server.role, RoleSessionName="test", **more
+    )["Credentials"]
     return {
-        "AWS_ACCESS_KEY_ID": found["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": found["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": found["SessionToken"],
-        "AWS_CREDENTIAL_EXPIRATION": found["Expiration"].strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "AWS_ACCESS_KEY_ID": response["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": response["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": response["SessionToken"],
+        "AWS_CREDENTIAL_EXPIRATION": response["Expiration"].strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
 
 def test_temporary_credentials_and_when_their_link_ends(moto, program, tmp_path):
-    given = assumed(moto)
-    env = {"AWS_S3_BUCKET": moto.bucket, **moto.env(), **given}
+    credentials = assumed(moto)
+    env = {"AWS_S3_BUCKET": moto.bucket, **moto.env(), **credentials}
     done = program("-p", "s3", "--json", "--no-check", file_of(tmp_path, 10, "temporary"), env=env)
-    told = json.loads(done.stdout)
-    assert done.returncode == 0 and told["expires"] == given["AWS_CREDENTIAL_EXPIRATION"]
-    assert "the link ends with the temporary credentials (" + told["expires"][:10] in done.stderr
-    assert "X-Amz-Security-Token=" + quote(given["AWS_SESSION_TOKEN"], safe="") in told["url"]
+    result = json.loads(done.stdout)
+    assert done.returncode == 0 and result["expires"] == credentials["AWS_CREDENTIAL_EXPIRATION"]
+    assert (
+        "the link expires with its temporary credentials (" + result["expires"][:10] in done.stderr
+    )
+    assert (
+        "X-Amz-Security-Token=" + quote(credentials["AWS_SESSION_TOKEN"], safe="") in result["url"]
+    )
     assert stored(moto, "temporary")[1] == 10
 
 
@@ -821,12 +842,13 @@ def test_a_link_is_not_promised_longer_than_its_credentials_live(moto, program, 
     assert (done.returncode, done.stdout) == (
         5,
         "",
-    ) and "the credentials are temporary, and a link ends with them" in done.stderr
+    ) and "with its temporary credentials" in done.stderr
     done = program(
         "-p", "s3", "--keep", "10m", "--no-check", file_of(tmp_path, 10, "kept"), env=env
     )
     assert (
-        done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr
+        done.returncode == 0
+        and "the link expires with its temporary credentials (20" in done.stderr
     )
 
 
@@ -843,7 +865,8 @@ def test_what_has_been_stored_is_told_though_its_credentials_live_too_short_by_t
     path = file_of(tmp_path, 80_000, "slowly")
     done = program("-p", "s3", "--keep", "1m", "--limit-rate", "10K", "--no-check", path, env=env)
     assert (
-        done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr
+        done.returncode == 0
+        and "the link expires with its temporary credentials (20" in done.stderr
     ), done.stderr
     assert (
         int(re.search("X-Amz-Expires=([0-9]+)", done.stdout).group(1)) < 60
@@ -855,7 +878,8 @@ GIVER = """#!/bin/sh
 echo asked >> asked
 [ "$(wc -l < asked)" -le 2 ] || exit 1
 sleep 0.5
-printf '{"Version": 1, "AccessKeyId": "%s", "SecretAccessKey": "%s", "SessionToken": "%s"}' "$1" "$2" "$(wc -l < asked)"
+printf '{"Version": 1, "AccessKeyId": "%s", "SecretAccessKey": "%s", "SessionToken": "%s"}' \\
+    "$1" "$2" "$(wc -l < asked)"
 """
 EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>no</Message></Error>"
 
@@ -864,7 +888,7 @@ EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>no</Message></Error>"
 def test_eight_parts_whose_token_has_expired_ask_once_for_a_new_one(
     s3_pool, program, tmp_path, times, code
 ):
-    """rclone takes any token of a key that it knows.  Who gives no more keys is not asked by every part either."""
+    """rclone accepts any token of a known key; a command that fails later is not run per part."""
     server = s3_pool("rclone")
     (tmp_path / "giver").write_text(GIVER)
     (tmp_path / "config").write_text(
@@ -901,21 +925,22 @@ def test_a_token_that_is_none(moto, program, tmp_path):
     assert "no-token-at-all" not in done.stderr
 
 
-@pytest.mark.parametrize("how", ["environment", "profile"])
-def test_a_role_is_assumed(moto, program, tmp_path, how):
+@pytest.mark.parametrize("method", ["environment", "profile"])
+def test_a_role_is_assumed(moto, program, tmp_path, method):
     env = {"AWS_S3_BUCKET": moto.bucket, **moto.env(), "AWS_ENDPOINT_URL": moto.endpoint}
-    if how == "environment":
+    if method == "environment":
         env["AWS_ROLE_ARN"] = moto.role
     else:
         config = tmp_path / "config"
         config.write_text(
             f"[profile base]\naws_access_key_id = {env.pop('AWS_ACCESS_KEY_ID')}\n"
             f"aws_secret_access_key = {env.pop('AWS_SECRET_ACCESS_KEY')}\n"
-            f"[profile deploy]\nrole_arn = {moto.role}\nsource_profile = base\nregion = {moto.region}\n"
+            f"[profile deploy]\nrole_arn = {moto.role}\n"
+            f"source_profile = base\nregion = {moto.region}\n"
             "role_session_name = ours\nduration_seconds = 1800\n"
         )
         env.update(AWS_CONFIG_FILE=config, AWS_PROFILE="deploy")
-    path = file_of(tmp_path, 10, f"role-{how}")
+    path = file_of(tmp_path, 10, f"role-{method}")
     done = program("-p", "s3", "--no-check", "--json", path, env=env)
     assert done.returncode == 0, done.stderr
     assert "X-Amz-Security-Token=" in json.loads(done.stdout)["url"]
@@ -936,15 +961,15 @@ def test_a_role_that_may_not_be_assumed(moto, program, tmp_path):
     )
 
 
-# 10  What nobody may read --------------------------------------------------------------------------------------------
+# 10  What nobody may read -------------------------------------------------------------------------
 
 
 def test_no_secret_is_ever_shown(s3, upload, start, relay, folder, tmp_path):
-    """Loud, refused, dry, as JSON, unproven: the secret never, and of a link's signature only what stdout has to say."""
+    """No output has the secret, and only a link on stdout has its signature."""
     path, key = file_of(tmp_path, 20), s3.secret_key
     token = {"AWS_SESSION_TOKEN": "token-0123456789"}
-    kept = upload("-v", path, "--remote-path", folder)
-    assert kept.returncode == 0
+    printed = upload("-v", path, "--remote-path", folder)
+    assert printed.returncode == 0
     runs = [
         upload("-v", "--json", path, "--remote-path", folder),
         upload("-v", path, "--remote-path", folder + "t/", env=token),
@@ -952,7 +977,7 @@ def test_no_secret_is_ever_shown(s3, upload, start, relay, folder, tmp_path):
         upload("--dry-run", "--json", path),
         upload("-v", "--public", path, "--remote-path", folder + "p/", proof="always"),
     ]
-    for done in (kept, *runs):
+    for done in (printed, *runs):
         assert (
             "X-Amz-Signature" not in done.stderr
             and "Signature=" not in done.stderr
@@ -961,5 +986,5 @@ def test_no_secret_is_ever_shown(s3, upload, start, relay, folder, tmp_path):
         for secret in (key, "token-0123456789"):
             shown = done.stderr + (done.stdout if done.returncode or secret == key else "")
             assert secret not in shown
-    assert "X-Amz-Signature=" in kept.stdout
+    assert "X-Amz-Signature=" in printed.stdout
     assert any(done.returncode for done in runs)

@@ -1,6 +1,7 @@
-"""The unchanged program and Amazon itself, as the box plays it (internet/aws.py): addresses, regions, and its moods.
+"""The unchanged program and Amazon as the box plays it (internet/aws.py).
 
-Chapters: 1 Where a bucket is, 2 What it says and means, 3 What a key may not do, 4 Who gives out keys.
+Chapters: 1 Where a bucket is, 2 What it says and means, 3 What a key may not do, 4 Who gives out
+keys.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SECRETS = (SECRET, TEMPORARY_SECRET, TOKEN, WEB_TOKEN)
 
 @pytest.fixture
 def aws(box, program):
-    """The program with a user's keys and a bucket in us-east-1; no secret may be in what it says."""
+    """The program with a user's keys and a bucket in us-east-1; its output has no secret."""
 
     def run(*args, env=None, **more):
         keys = {
@@ -58,9 +59,9 @@ def large(tmp_path):
 
 
 def stored(box, path, bucket="pictures", key=""):
-    found = box.stored[f"s3://{bucket}/{key or path.name}"]
-    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+    upload = box.stored[f"s3://{bucket}/{key or path.name}"]
+    assert upload.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    return upload
 
 
 def good(done):
@@ -76,13 +77,14 @@ def error(code, message="no", more=""):
     return f"<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>"
 
 
-# 1  Where a bucket is ------------------------------------------------------------------------------------------------
+# 1  Where a bucket is -----------------------------------------------------------------------------
 
 
 def test_one_put_and_a_link_that_is_proven(aws, box, small):
     url = good(aws(small))
     assert re.match(
-        rf"https://{PICTURES}/a%20file\.txt\?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={KEY}%2F",
+        rf"https://{PICTURES}/a%20file\.txt\?X-Amz-Algorithm=AWS4-HMAC-SHA256"
+        rf"&X-Amz-Credential={KEY}%2F",
         url,
     )
     assert "X-Amz-Expires=604800&" in url
@@ -164,7 +166,7 @@ def test_the_address_of_a_public_bucket_may_hold_any_letter(aws, small):
     assert good(done) == "https://xn--bcher-kva.example/%C3%BC/a%20file.txt"
 
 
-# 2  What it says and means -------------------------------------------------------------------------------------------
+# 2  What it says and means ------------------------------------------------------------------------
 
 
 def test_slow_down_is_waited_for(aws, box, small):
@@ -352,12 +354,12 @@ def test_a_file_that_changes_while_it_is_sent_leaves_nothing(box, start, large):
     assert not box.hosts[PICTURES].uploads and "s3://pictures/large.bin" not in box.stored
 
 
-# 3  What a key may not do --------------------------------------------------------------------------------------------
+# 3  What a key may not do -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["small", "large"])
 def test_least_privilege_is_enough(aws, box, request, name):
-    """No ListBucket, no GetObject of what is not there: PutObject, and GetObject for the link."""
+    """PutObject, and GetObject for the link, suffice; without ListBucket a missing key is a 403."""
     box.hosts[PICTURES].allowed = {"PutObject", "GetObject", "AbortMultipartUpload"}
     good(aws(request.getfixturevalue(name)))
 
@@ -430,7 +432,7 @@ def test_a_token_that_has_expired(aws, small):
     )
 
 
-# 4  Who gives out keys -----------------------------------------------------------------------------------------------
+# 4  Who gives out keys ----------------------------------------------------------------------------
 
 ROLE = "arn:aws:iam::123456789012:role/uploader"
 NOBODY = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
@@ -444,7 +446,8 @@ def test_a_role(aws, box, small):
 
 def good_but_ending(done):
     assert (
-        done.returncode == 0 and "the link ends with the temporary credentials (20" in done.stderr
+        done.returncode == 0
+        and "the link expires with its temporary credentials (20" in done.stderr
     ), done.stderr
     assert len(done.stderr.splitlines()) == 1
     return done.stdout.strip()
@@ -453,8 +456,10 @@ def good_but_ending(done):
 def test_the_role_of_a_profile_with_the_keys_of_another(aws, box, small, tmp_path):
     config = tmp_path / "config"
     config.write_text(
-        f"[default]\nregion = eu-central-1\n[profile up]\nrole_arn = {ROLE}\nsource_profile = base\nexternal_id = 42\n"
-        f"region = eu-central-1\n[profile base]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"
+        f"[default]\nregion = eu-central-1\n"
+        f"[profile up]\nrole_arn = {ROLE}\nsource_profile = base\nexternal_id = 42\n"
+        f"region = eu-central-1\n"
+        f"[profile base]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"
     )
     env = {**NOBODY, "AWS_CONFIG_FILE": config, "AWS_PROFILE": "up", "AWS_S3_BUCKET": "berlin"}
     good_but_ending(aws(small, env=env))
@@ -480,7 +485,7 @@ def test_a_web_identity(aws, box, small, tmp_path):
     )
 
 
-# 5  What must not happen ---------------------------------------------------------------------------------------------
+# 5  What must not happen --------------------------------------------------------------------------
 
 
 def test_a_bucket_that_stays_busy(aws, box, small):

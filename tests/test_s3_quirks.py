@@ -1,7 +1,7 @@
-"""The unchanged program against S3 servers with habits of their own (s3_quirks.py), and settings with small mistakes.
+"""The unchanged program, S3 servers with odd habits (s3_quirks.py), and slightly wrong settings.
 
-Chapters: 1 What is learnt from a refusal, 2 What a refusal says, 3 The bucket in the endpoint, 4 Settings and files,
-5 What is done by the AWS CLI.
+Chapters: 1 What is learnt from a refusal, 2 What a refusal says, 3 The bucket in the endpoint, 4
+Settings and files, 5 What is done by the AWS CLI.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from servers.s3_quirks import KEY, SECRET, URL, quirky
 
 import twat_fs as t
 
-# 1  What is learnt from a refusal ------------------------------------------------------------------------------------
+# 1  What is learnt from a refusal -----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_the_region_is_read_from_the_words(upload, habit):
         assert "%2Ffr-par%2Fs3%2F" in good(upload(server))
 
 
-# 2  What a refusal says ----------------------------------------------------------------------------------------------
+# 2  What a refusal says ---------------------------------------------------------------------------
 
 
 def test_a_wrong_signature_without_a_region_says_so(upload):
@@ -111,12 +111,16 @@ def test_a_wrong_signature_without_a_region_says_so(upload):
 @pytest.mark.parametrize(
     "habit, sentence",
     [
-        ("redirect", "301, redirected to https://s3.example.org/bkt/a.txt   set AWS_REGION, or AWS_ENDPOINT_URL to that"),
+        (
+            "redirect",
+            "301, redirected to https://s3.example.org/bkt/a.txt"
+            "   set AWS_REGION, or AWS_ENDPOINT_URL to that",
+        ),
         ("rgw", "416 InvalidRange\n"),
         ("html", '405 Method Not Allowed: Forbidden Access was "denied" to this resource.\n'),
         ("json", "422 Unprocessable Entity: quota of the team is used up\n"),
     ],
-)  # fmt: skip
+)
 def test_a_refusal_is_one_sentence(upload, habit, sentence):
     with quirky(habit) as server:
         sentence = sentence.replace("Unprocessable Entity", t.phrase(422))
@@ -152,12 +156,23 @@ def test_a_hint_names_the_place_of_the_key(upload, tmp_path, file):
         failed(done, f"check the profile up in {tmp_path}/keys\n")
 
 
-# The bodies are those of the services: RGW 16.2, Swift 2.38, Uguu 1.9.8, nginx 1.22, FastAPI, OAuth.
+# The bodies are those of the services: RGW 16.2, Swift 2.38, Uguu 1.9.8, nginx 1.22, FastAPI,
+# OAuth.
 WORDS = [
-    (b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchBucket</Code><BucketName>b</BucketName></Error>', "NoSuchBucket"),
+    (
+        b'<?xml version="1.0" encoding="UTF-8"?>'
+        b"<Error><Code>NoSuchBucket</Code><BucketName>b</BucketName></Error>",
+        "NoSuchBucket",
+    ),
     (b"<html><h1>Forbidden</h1><p>Access was denied.</p></html>", "Forbidden Access was denied."),
-    (b'{"success": false, "errorcode": 400, "description": "No input file(s)"}', "No input file(s)"),
-    (b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>x</body>", "413 Request Entity Too Large"),
+    (
+        b'{"success": false, "errorcode": 400, "description": "No input file(s)"}',
+        "No input file(s)",
+    ),
+    (
+        b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>x</body>",
+        "413 Request Entity Too Large",
+    ),
     (b'{"detail": [{"loc": ["body"], "msg": "field required"}]}', "field required"),
     (b'{"error": {"code": "x", "message": "quota &amp; more"}}', "quota & more"),
     (b'{"error": "invalid_grant", "error_description": "it is revoked"}', "it is revoked"),
@@ -169,7 +184,7 @@ WORDS = [
     (b'{"broken', "broken"),
     (b"{}", ""),
     (b"", ""),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("body, sentence", WORDS)
@@ -177,7 +192,7 @@ def test_what_a_host_says_is_a_sentence(body, sentence):
     assert t.error_text(t.Response(400, {}, body, "https://h.example/")) == sentence
 
 
-# 3  The bucket in the endpoint ---------------------------------------------------------------------------------------
+# 3  The bucket in the endpoint --------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -195,18 +210,20 @@ def refused(program, small):
 
 def test_a_bucket_in_the_path_of_the_endpoint_is_refused(refused):
     with quirky("mute") as server:
-        said = refused(server, AWS_ENDPOINT_URL=f"{URL}/bkt/")
-        assert f"AWS_ENDPOINT_URL contains the bucket already; set AWS_ENDPOINT_URL={URL}\n" in said
+        message = refused(server, AWS_ENDPOINT_URL=f"{URL}/bkt/")
+        assert (
+            f"AWS_ENDPOINT_URL contains the bucket already; set AWS_ENDPOINT_URL={URL}\n" in message
+        )
 
 
 def test_a_bucket_in_the_host_of_the_endpoint_is_refused(refused):
     with quirky("mute") as server:
-        said = refused(server, AWS_ENDPOINT_URL_S3="http://bkt.s3.quirk.example")
+        message = refused(server, AWS_ENDPOINT_URL_S3="http://bkt.s3.quirk.example")
         assert (
             f"AWS_ENDPOINT_URL_S3 contains the bucket already; set AWS_ENDPOINT_URL_S3={URL},"
-            in said
+            in message
         )
-        assert "or AWS_S3_PATH_STYLE=true if" in said
+        assert "or AWS_S3_PATH_STYLE=true if" in message
 
 
 def test_a_server_may_be_called_like_the_bucket(upload):
@@ -225,7 +242,7 @@ def test_a_bucket_that_only_resembles_the_endpoint_is_none_of_it(upload):
         good(upload(server, AWS_ENDPOINT_URL="http://bkt2.quirk.example"))
 
 
-# 4  Settings and files -----------------------------------------------------------------------------------------------
+# 4  Settings and files ----------------------------------------------------------------------------
 
 
 def test_white_space_around_any_setting_is_ignored(upload):
@@ -264,9 +281,9 @@ def test_what_stands_around_a_key_in_a_file_is_named(refused, tmp_path, id, secr
     )
     settings = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
     with quirky("mute") as server:
-        said = refused(server, AWS_SHARED_CREDENTIALS_FILE=tmp_path / "keys", **settings)
+        message = refused(server, AWS_SHARED_CREDENTIALS_FILE=tmp_path / "keys", **settings)
     flaw = "is in quotes" if "mine" not in id + secret else "has a comment behind it"
-    assert f"{sentence} {tmp_path}/keys {flaw}" in said
+    assert f"{sentence} {tmp_path}/keys {flaw}" in message
 
 
 @pytest.mark.parametrize(
@@ -284,7 +301,7 @@ def test_what_stands_around_a_setting_is_named(refused, settings, sentence):
         assert sentence in refused(server, **settings)
 
 
-# 5  What is done by the AWS CLI --------------------------------------------------------------------------------------
+# 5  What is done by the AWS CLI -------------------------------------------------------------------
 
 PRINTED = {
     "Version": 1,
@@ -293,24 +310,38 @@ PRINTED = {
     "SessionToken": "token-1",
     "Expiration": "2999-01-01T00:00:00Z",
 }
-SSO = "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = up\n[sso-session corp]\nsso_region = us-east-1\n"
+SSO = (
+    "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = up\n"
+    "[sso-session corp]\nsso_region = us-east-1\n"
+)
 BASE = f"[profile base]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"
 SIGN_ONS = {
     "sso": f"[profile dev]\n{SSO}",
-    "old sso": "[profile dev]\nsso_account_id = 1\nsso_role_name = up\nsso_start_url = https://x.awsapps.com/start\n",
+    "old sso": (
+        "[profile dev]\nsso_account_id = 1\nsso_role_name = up\n"
+        "sso_start_url = https://x.awsapps.com/start\n"
+    ),
     "login": "[profile dev]\nlogin_session = arn:aws:iam::123456789012:user/alice\n",
     "code": f"[profile dev]\nrole_arn = r\nmfa_serial = m\nsource_profile = base\n{BASE}",
-    "chain": f"[profile dev]\nrole_arn = r\nsource_profile = mid\n[profile mid]\nrole_arn = q\nsource_profile = base\n{BASE}",
-    "circle": "[profile dev]\nrole_arn = r\nsource_profile = q\n[profile q]\nrole_arn = r\nsource_profile = dev\n",
+    "chain": (
+        "[profile dev]\nrole_arn = r\nsource_profile = mid\n"
+        f"[profile mid]\nrole_arn = q\nsource_profile = base\n{BASE}"
+    ),
+    "circle": (
+        "[profile dev]\nrole_arn = r\nsource_profile = q\n"
+        "[profile q]\nrole_arn = r\nsource_profile = dev\n"
+    ),
     "role of a sign-on": f"[profile dev]\nrole_arn = r\nsource_profile = on\n[profile on]\n{SSO}",
-    "role of a login": "[profile dev]\nrole_arn = r\nsource_profile = on\n[profile on]\nlogin_session = s\n",
-}  # fmt: skip
+    "role of a login": (
+        "[profile dev]\nrole_arn = r\nsource_profile = on\n[profile on]\nlogin_session = s\n"
+    ),
+}
 COMMAND = "aws configure export-credentials --profile dev --format process"
 
 
 @pytest.fixture
 def aws_cli(tmp_path):
-    """A stand-in for `aws`, alone on PATH: it notes how it was called, says this, and ends with that."""
+    """A fake `aws`, alone on PATH: it logs its call, prints this, and exits with that code."""
     folder = tmp_path / "bin"
 
     def install(out="", err="", code=0):
@@ -364,24 +395,33 @@ def test_the_aws_cli_gives_the_keys_of_a_sign_on(upload, aws_cli, signed_on, nam
 def test_without_the_aws_cli_its_command_is_the_hint(refused, tmp_path, signed_on, name):
     (tmp_path / "config").write_text(SIGN_ONS[name])
     with quirky("mute") as server:
-        said = refused(server, AWS_CONFIG_FILE=tmp_path / "config", **signed_on(name))
+        message = refused(server, AWS_CONFIG_FILE=tmp_path / "config", **signed_on(name))
     assert (
         f"the AWS CLI (version 2) could not be started: no such file or directory   {COMMAND}\n"
-        in said
+        in message
     )
 
 
 # The words are those of aws-cli 2.9.19 and 1.46.3.
 CLI_FAILURES = [
-    ("\nError loading SSO Token: Token for corp does not exist\n", 255, "failed (255): Error loading SSO Token: Token for corp"),
-    ("\nUnable to retrieve credentials: no credentials found\n\n", 253, "failed (253): Unable to retrieve credentials: no"),
     (
-        "usage: aws [options]\naws: error: argument subcommand: Invalid choice, valid choices are:\n\nlist | get\nset  | add\n",
+        "\nError loading SSO Token: Token for corp does not exist\n",
+        255,
+        "failed (255): Error loading SSO Token: Token for corp",
+    ),
+    (
+        "\nUnable to retrieve credentials: no credentials found\n\n",
+        253,
+        "failed (253): Unable to retrieve credentials: no",
+    ),
+    (
+        "usage: aws [options]\naws: error: argument subcommand:"
+        " Invalid choice, valid choices are:\n\nlist | get\nset  | add\n",
         2,
         "failed (2): aws: error: argument subcommand: Invalid choice",
     ),
     ("", 1, "failed (1): "),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("err, code, sentence", CLI_FAILURES)
@@ -391,8 +431,8 @@ def test_what_the_aws_cli_says_when_it_fails(
     aws_cli(err=err, code=code)
     (tmp_path / "config").write_text(SIGN_ONS["sso"])
     with quirky("mute") as server:
-        said = refused(server, AWS_CONFIG_FILE=tmp_path / "config", **signed_on("sso"))
-    assert f"the AWS CLI (version 2) {sentence}" in said and said.endswith(f"   {COMMAND}\n")
+        message = refused(server, AWS_CONFIG_FILE=tmp_path / "config", **signed_on("sso"))
+    assert f"the AWS CLI (version 2) {sentence}" in message and message.endswith(f"   {COMMAND}\n")
 
 
 def test_keys_in_the_credentials_file_come_before_a_login(upload, tmp_path, signed_on):
@@ -422,7 +462,7 @@ def test_settings_of_a_python_program_reach_the_aws_cli(aws_cli, tmp_path, clean
 def test_libraries_of_a_binary_do_not_reach_the_programs_it_starts(
     box, aws_cli, tmp_path, small, signed_on, before
 ):
-    """PyInstaller sets sys.frozen and LD_LIBRARY_PATH, and keeps what that was before under another name."""
+    """PyInstaller sets sys.frozen and LD_LIBRARY_PATH; the old value has another name."""
     import subprocess
 
     called = aws_cli(json.dumps(PRINTED))

@@ -1,7 +1,7 @@
-"""boto3 as the reference of the wire: it uploads the same file, and ours must send an equivalent conversation.
+"""boto3 as the reference of the wire: for the same file both conversations must be equivalent.
 
-Both talk to a real server (moto) through a relay that writes down what passes.  What differs stands in ONLY_THEIRS and
-ONLY_OURS with its reason; a difference that does not stand there fails.
+Both talk to a real server (moto) through a relay that writes down what passes. What differs stands
+in ONLY_THEIRS and ONLY_OURS with its reason; a difference that does not stand there fails.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from servers.s3 import boto, certificate
 
 MIB = 1 << 20
 ONLY_THEIRS = {
-    "expect": "we listen while we send, so an early no is heard without it; and many services refuse it",
+    "expect": "early responses are read during the upload anyway; many services refuse it",
     "x-amz-sdk-checksum-algorithm": "says what the name of the checksum's header says already",
     "amz-sdk-invocation-id": "statistics",
     "amz-sdk-request": "statistics",
 }
 ONLY_OURS = {
     "accept": "what curl sends too; S3 ignores it",
-    "content-type": "of the list of parts: the body is XML, and some proxies want to know; theirs has none",
+    "content-type": "of the list of parts: some proxies require it for XML; boto3 has none",
 }
+# of each program, place and moment
 OWN_VALUES = (
     "host",
     "user-agent",
     "authorization",
     "x-amz-date",
-)  # of each program, place and moment
+)
 
 
 def signed(arrived) -> set:
@@ -43,14 +44,14 @@ def signed(arrived) -> set:
     return set(names) - set(ONLY_THEIRS) - {"content-type"}
 
 
-def told(arrived) -> dict:
+def own_headers(arrived) -> dict:
     return {
         name.lower(): value for name, value in arrived.headers if name.lower() not in OWN_VALUES
     }
 
 
-def place(arrived) -> tuple:
-    """Method, path as it was sent, and the query without the name that the server has given to this upload."""
+def target_of(arrived) -> tuple:
+    """Method, path as it was sent, and the query without the server's id of this upload."""
     split = urlsplit(arrived.target)
     query = sorted(
         (name, "ID" if name == "uploadId" else value)
@@ -60,7 +61,7 @@ def place(arrived) -> tuple:
 
 
 def parts(body: bytes) -> list:
-    """What is said of each part; moto tells its checksum only to those who name the algorithm twice."""
+    """The fields of each part; moto returns its checksum only if the algorithm is named twice."""
     text = body.decode().replace("&quot;", '"')
     root = re.match(r"<CompleteMultipartUpload xmlns=\"(\S+)\">", text).group(1)
     numbers, tags = (
@@ -108,38 +109,42 @@ def both(s3_pool, program, tmp_path):
 @pytest.mark.parametrize("size", [0, 1000, 5 * MIB, 40 * MIB])
 def test_our_conversation_is_that_of_boto3(both, size, key):
     theirs, ours = both(size, key)
-    assert [place(found) for found in ours] == [place(found) for found in theirs]
+    assert [target_of(request) for request in ours] == [target_of(request) for request in theirs]
     for one, other in zip(ours, theirs):
-        mine, reference = told(one), told(other)
-        if mine.get("content-type", "").startswith("text/"):  # ours says that the text is UTF-8
-            mine["content-type"] = mine["content-type"].partition(";")[0]
-        assert set(reference) - set(mine) <= set(ONLY_THEIRS)
-        assert set(mine) - set(reference) <= set(ONLY_OURS)
+        actual, reference = own_headers(one), own_headers(other)
+        if actual.get("content-type", "").startswith("text/"):  # ours says that the text is UTF-8
+            actual["content-type"] = actual["content-type"].partition(";")[0]
+        assert set(reference) - set(actual) <= set(ONLY_THEIRS)
+        assert set(actual) - set(reference) <= set(ONLY_OURS)
         if b"<CompleteMultipartUpload" in one.body:
             assert len(parts(one.body)) == 4 and [p[0] for p in parts(one.body)] == [
                 p[0] for p in parts(other.body)
             ]
             continue
-        assert {name: mine[name] for name in reference if name in mine} == {
-            n: v for n, v in reference.items() if n in mine
+        assert {name: actual[name] for name in reference if name in actual} == {
+            n: v for n, v in reference.items() if n in actual
         }
         assert (one.body, one.length) == (other.body, other.length) and signed(one) == signed(other)
 
 
 def test_every_difference_that_is_listed_is_one(both):
-    """A reason that nobody needs any more is to be taken out."""
+    """Unused reasons must be deleted."""
     theirs, ours = both(40 * MIB, "again.txt")
     only_theirs = {
-        name for one, other in zip(ours, theirs) for name in set(told(other)) - set(told(one))
+        name
+        for one, other in zip(ours, theirs)
+        for name in set(own_headers(other)) - set(own_headers(one))
     }
     only_ours = {
-        name for one, other in zip(ours, theirs) for name in set(told(one)) - set(told(other))
+        name
+        for one, other in zip(ours, theirs)
+        for name in set(own_headers(one)) - set(own_headers(other))
     }
     assert (only_theirs, only_ours) == (set(ONLY_THEIRS), set(ONLY_OURS))
 
 
 def test_over_tls_we_send_the_plain_body_and_they_do_not(program, tmp_path):
-    """aws-chunked with a trailer, and no Content-Length: refused by many services.  Our CRC-32 is known before."""
+    """boto3 sends aws-chunked without Content-Length, which services refuse; we know the CRC."""
     ca, pem = certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(str(pem))
@@ -156,9 +161,13 @@ def test_over_tls_we_send_the_plain_body_and_they_do_not(program, tmp_path):
     ) as server:
         endpoint = server.url.rstrip("/")
         client = boto(
-            "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="AKIAX", aws_secret_access_key="secret",
+            "s3",
+            endpoint_url=endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="AKIAX",
+            aws_secret_access_key="secret",
             verify=str(ca),
-        )  # fmt: skip
+        )
         with pytest.raises(ClientError):
             client.put_object(Bucket="bucket", Key="k", Body=path.read_bytes())
         done = program(

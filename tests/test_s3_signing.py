@@ -1,6 +1,7 @@
-"""Signature Version 4 against what was published, and against botocore on whatever hypothesis thinks of.
+"""Signature Version 4 against published examples, and against botocore with hypothesis.
 
-The four steps are pure, and so are these tests.  Chapters: 1 Published, 2 As botocore, 3 What a signature must not be.
+The four steps are pure, and so are these tests. Chapters: 1 Published, 2 As botocore, 3 What a
+signature must not be.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def seconds(stamp: str) -> float:
     return float(calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ")))
 
 
-# 1 Published ---------------------------------------------------------------------------------------------------------
+# 1 Published --------------------------------------------------------------------------------------
 
 
 def signed(case: dict, known: dict, path: str, headers: list) -> tuple:
@@ -60,16 +61,16 @@ def test_the_published_suite(name):
     case = VECTORS["cases"][name]
     later = case.get("added_after_signing", [])
     headers = [pair for pair in case["headers"] if pair not in later and pair[0] not in later]
-    found = signed(case, VECTORS, as_generic_path(case["target"]), headers)
-    assert found == (case["canonical_request"], case["string_to_sign"], case["authorization"])
+    signature = signed(case, VECTORS, as_generic_path(case["target"]), headers)
+    assert signature == (case["canonical_request"], case["string_to_sign"], case["authorization"])
 
 
 @pytest.mark.parametrize("name", sorted(VECTORS["s3"]["cases"]))
 def test_the_examples_of_the_guide_to_s3(name):
     case = VECTORS["s3"]["cases"][name]
     path = t.uri_encoded(case["target"].partition("?")[0], "/-_.~")
-    found = signed(case, VECTORS["s3"], path, case["headers"])
-    assert found == (case["canonical_request"], case["string_to_sign"], case["authorization"])
+    signature = signed(case, VECTORS["s3"], path, case["headers"])
+    assert signature == (case["canonical_request"], case["string_to_sign"], case["authorization"])
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_the_published_links(name):
     assert f"X-Amz-Expires={case['expires']}&" in link
 
 
-# 2 As botocore -------------------------------------------------------------------------------------------------------
+# 2 As botocore ------------------------------------------------------------------------------------
 
 NOW = 1_700_000_000.0  # 2023-11-14
 KEYS = st.text("abZ09-_.~/ +%#?&=;:@!$'()*,\"\\<>[]{}|^`üß中😀\t", min_size=1, max_size=40)
@@ -98,7 +99,7 @@ IGNORED = {*auth.SIGNED_HEADERS_BLACKLIST, "host", "authorization", "date"}
 OWN = {"x-amz-date", "x-amz-content-sha256", "x-amz-security-token"}
 HEADERS = st.dictionaries(
     NAMES.filter(lambda name: name.lower() not in IGNORED | OWN), VALUES, max_size=5
-).filter(lambda found: len({name.lower() for name in found}) == len(found))
+).filter(lambda headers: len({name.lower() for name in headers}) == len(headers))
 QUERIES = st.dictionaries(NAMES, KEYS | st.just(""), max_size=4)
 PAIRS = st.tuples(
     st.from_regex(r"[A-Z0-9]{4,20}", fullmatch=True),
@@ -139,12 +140,12 @@ def theirs(pair: tuple) -> TheirCredentials:
     return TheirCredentials(pair[0], pair[1], pair[2] or None)
 
 
-def request_of(place: str, key: str, query: dict, method: str = "PUT") -> tuple:
+def request_of(endpoint: str, key: str, query: dict, method: str = "PUT") -> tuple:
     """The URL as we write it, and their request for it."""
     asked = "&".join(
         f"{t.uri_encoded(name)}={t.uri_encoded(value)}" for name, value in query.items()
     )
-    url = f"{place}/{t.uri_encoded(key, '/-_.~')}" + ("?" + asked if asked else "")
+    url = f"{endpoint}/{t.uri_encoded(key, '/-_.~')}" + ("?" + asked if asked else "")
     return url, AWSRequest(method=method, url=url)
 
 
@@ -160,10 +161,10 @@ def request_of(place: str, key: str, query: dict, method: str = "PUT") -> tuple:
 )
 @settings(max_examples=300, deadline=None)
 def test_headers_are_signed_byte_for_byte_as_botocore_does(
-    place, key, query, headers, pair, region, method, hashed
+    endpoint, key, query, headers, pair, region, method, hashed
 ):
     payload = hashlib.sha256(key.encode()).hexdigest() if hashed else "UNSIGNED-PAYLOAD"
-    url, asked = request_of(place, key, query, method)
+    url, asked = request_of(endpoint, key, query, method)
     for name, value in headers.items():
         asked.headers[name] = value
     asked.data = key.encode()
@@ -182,8 +183,8 @@ def test_headers_are_signed_byte_for_byte_as_botocore_does(
 
 @given(PLACES, KEYS, PAIRS, REGIONS, st.integers(1, t.WEEK))
 @settings(max_examples=300, deadline=None)
-def test_links_are_signed_byte_for_byte_as_botocore_does(place, key, pair, region, life):
-    url, asked = request_of(place, key, {}, "GET")
+def test_links_are_signed_byte_for_byte_as_botocore_does(endpoint, key, pair, region, life):
+    url, asked = request_of(endpoint, key, {}, "GET")
     auth.S3SigV4QueryAuth(theirs(pair), "s3", region, expires=life).add_auth(asked)
     assert t.Signer(t.Credentials(*pair), region).presigned(url, life, NOW) == asked.url
 
@@ -192,9 +193,9 @@ def test_links_are_signed_byte_for_byte_as_botocore_does(place, key, pair, regio
 @settings(max_examples=100, deadline=None)
 def test_the_token_service_is_asked_as_botocore_does(fields, pair, region):
     form = "&".join(f"{name}={quote(value)}" for name, value in fields.items())
-    kind = ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+    content_type = ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
     url = f"https://sts.{region}.amazonaws.com/"
-    asked = AWSRequest(method="POST", url=url, data=form.encode(), headers=dict([kind]))
+    asked = AWSRequest(method="POST", url=url, data=form.encode(), headers=dict([content_type]))
     digest = hashlib.sha256(form.encode()).hexdigest()
     asked.headers["x-amz-content-sha256"] = (
         digest  # we send it there too, and what is sent is signed
@@ -202,13 +203,13 @@ def test_the_token_service_is_asked_as_botocore_does(fields, pair, region):
     auth.SigV4Auth(theirs(pair), "sts", region).add_auth(asked)
     ours = dict(
         t.Signer(t.Credentials(*pair), region, digest, "sts").sign(
-            t.Request("POST", url, (kind,)), NOW
+            t.Request("POST", url, (content_type,)), NOW
         )
     )
     assert ours["Authorization"] == asked.headers["Authorization"]
 
 
-# 3 What a signature must not be --------------------------------------------------------------------------------------
+# 3 What a signature must not be -------------------------------------------------------------------
 
 
 @given(KEYS)

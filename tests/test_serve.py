@@ -1,4 +1,4 @@
-"""serve: this machine is the host. Real processes, real sockets, curl as the other side; everything on loopback."""
+"""serve: this machine is the host. Real processes and sockets, curl as client, all on loopback."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ MIB = 2**20
 SOON = 2.0  # seconds: what must take less than one, on a machine that is busy
 
 
-# The server, and ways to talk to it ------------------------------------------------------------------------------------
+# The server, and ways to talk to it ---------------------------------------------------------------
 
 
 class Served:
     """A running `serve`: its address and URLs, and all it says on stderr."""
 
     def __init__(self, process, files):
-        self.process, self.said = process, ""
+        self.process, self.log_text = process, ""
         self.heard = threading.Event()
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.listener.start()
         self.urls = [process.stdout.readline().decode().strip() for _ in range(files)]
         assert self.heard.wait(10), "it says when it is ready"
-        address = self.urls[0] if files else re.search(r"http://\S+", self.said).group()
+        address = self.urls[0] if files else re.search(r"http://\S+", self.log_text).group()
         self.base = "{0.scheme}://{0.netloc}/".format(urlsplit(address))
         self.host, self.port = urlsplit(self.base).hostname, urlsplit(self.base).port
 
     def listen(self):
         for line in self.process.stderr:
-            self.said += lines(line.decode("utf-8", "replace"))
+            self.log_text += lines(line.decode("utf-8", "replace"))
             self.heard.set()
         self.heard.set()
 
     def stop(self, number=signal.SIGTERM if os.name == "nt" else signal.SIGINT):
-        """Ctrl-C, which on Windows no single process can be sent; the exit code and the seconds it took."""
+        """Interrupt it (Windows cannot do that to one process); returns exit code and seconds."""
         begun = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -116,8 +116,8 @@ def serve(start):
     running = []
 
     def go(*args, files=0, port="0", bind="127.0.0.1", **more):
-        words = [*(["--port", port] if port else []), *(["--bind", bind] if bind else [])]
-        running.append(Served(start("serve", *words, *args, **more), files))
+        command_line = [*(["--port", port] if port else []), *(["--bind", bind] if bind else [])]
+        running.append(Served(start("serve", *command_line, *args, **more), files))
         return running[-1]
 
     yield go
@@ -135,7 +135,7 @@ def giving(serve, tmp_path):
 
 def curl(*args, input=None):
     """What curl prints: the body, the status on a line of its own."""
-    words = [
+    argv = [
         CURL,
         "-sS",
         "-q",
@@ -147,7 +147,7 @@ def curl(*args, input=None):
         "\n%{http_code}",
         *map(str, args),
     ]
-    done = subprocess.run(words, input=input, capture_output=True, timeout=30)
+    done = subprocess.run(argv, input=input, capture_output=True, timeout=30)
     body, _, status = done.stdout.rpartition(b"\n")
     return int(status), body
 
@@ -171,7 +171,7 @@ def wait_until(true, seconds=5):
         time.sleep(0.02)
 
 
-# Giving files ----------------------------------------------------------------------------------------------------------
+# Giving files -------------------------------------------------------------------------------------
 
 
 @needs_curl
@@ -187,7 +187,7 @@ def test_each_file_gets_a_url_at_once_and_curl_gets_it(serve, tmp_path):
             r"http://127\.0\.0\.1:%d/[0-9A-Za-z_-]{20,}/%s" % (served.port, re.escape(name)), url
         )
         assert curl(url) == (200, name.encode() * 1000)
-    assert served.said.startswith("twat-fs: serving until Ctrl-C")
+    assert served.log_text.startswith("twat-fs: serving until Ctrl-C")
 
 
 def test_without_bind_the_address_is_one_of_this_machine(serve, tmp_path):
@@ -217,7 +217,7 @@ RANGES = {
 
 
 def test_ranges(giving):
-    whole = b"abcdefghijklmnopqrstuvwxyz"
+    content = b"abcdefghijklmnopqrstuvwxyz"
     for wish, (status, body, span) in RANGES.items():
         got, headers, data = giving.ask(
             "GET", giving.urls[0], Range=wish.encode("utf-8").decode("latin-1")
@@ -225,7 +225,7 @@ def test_ranges(giving):
         assert got == status or (
             status == 200 and got == 206 and headers.get("content-range") == "bytes 0-25/26"
         ), wish
-        assert status == 416 or data == (whole if body is None else body), wish
+        assert status == 416 or data == (content if body is None else body), wish
         assert span is None or headers["content-range"] == span, wish
         assert int(headers["content-length"]) == len(data), wish
 
@@ -275,17 +275,17 @@ def test_a_copy_that_is_still_right_is_304_and_costs_no_download(serve, tmp_path
 
 @pytest.mark.parametrize("tool", ["curl -sS -q --noproxy * -C - -o", "wget -q --no-proxy -c -O"])
 def test_tools_resume_a_download(giving, tmp_path, tool):
-    words = tool.split()
-    if not shutil.which(words[0]):
-        pytest.skip("needs " + words[0])
+    args = tool.split()
+    if not shutil.which(args[0]):
+        pytest.skip("needs " + args[0])
     (tmp_path / "half").write_bytes(b"abcdef")
-    subprocess.run([*words, str(tmp_path / "half"), giving.urls[0]], check=True, timeout=20)
+    subprocess.run([*args, str(tmp_path / "half"), giving.urls[0]], check=True, timeout=20)
     assert (tmp_path / "half").read_bytes() == b"abcdefghijklmnopqrstuvwxyz"
-    wait_until(lambda: " 206 " in giving.said)
+    wait_until(lambda: " 206 " in giving.log_text)
 
 
 def test_a_response_waits_for_no_acknowledgement(giving):
-    """Head and body are two packets: with Nagle's algorithm the second one waited 40 ms for a delayed ACK."""
+    """Head and body are two packets: with Nagle's algorithm the second waited 40 ms for an ACK."""
     connection, path = giving.connect(), urlsplit(giving.urls[0]).path
     seconds = []
     for _ in range(20):
@@ -331,9 +331,27 @@ def test_http_1_0_gets_its_answer_and_the_end(giving):
 
 
 ODD = [
-    "ä ö.txt", "漢字 😀.bin", 'q"uote.txt', "semi;colon=.txt", "100%.txt", "a?b#c.txt", " x.txt", ".hidden", "-dash", "a&b+c.txt",
-    "it's.txt", "no extension", "new\nline.txt", "\u202egpj.exe", "x" * 250, "a\\b.txt", "page.html", "a%2fb", "c:d.txt", "...x",
-]  # fmt: skip
+    "ä ö.txt",
+    "漢字 😀.bin",
+    'q"uote.txt',
+    "semi;colon=.txt",
+    "100%.txt",
+    "a?b#c.txt",
+    " x.txt",
+    ".hidden",
+    "-dash",
+    "a&b+c.txt",
+    "it's.txt",
+    "no extension",
+    "new\nline.txt",
+    "\u202egpj.exe",
+    "x" * 250,
+    "a\\b.txt",
+    "page.html",
+    "a%2fb",
+    "c:d.txt",
+    "...x",
+]
 
 
 @posix
@@ -360,9 +378,11 @@ def test_odd_names_are_saved_never_shown(serve, tmp_path):
 
 TRICKS = r"""
     / * ? /.. /../ /../../etc/passwd /%2e%2e/%2e%2e/etc/passwd /..%2f..%2fetc%2fpasswd //etc/passwd
-    /etc/passwd ///etc/passwd http://127.0.0.1/etc/passwd file:///etc/passwd /secret /.env /abc.txt /%00
+    /etc/passwd ///etc/passwd http://127.0.0.1/etc/passwd file:///etc/passwd
+        /secret /.env /abc.txt /%00
     /~root /\..\secret /T /T/ /T/secret /T/../secret /T/%2e%2e/secret /T/..%2fsecret /T/abc.txt/
-    /T/abc.txt/x /T/abc.txt%00 /T/abc.txt%00.png /T%2fabc.txt /T//abc.txt /./T/abc.txt /x/../T/abc.txt
+    /T/abc.txt/x /T/abc.txt%00 /T/abc.txt%00.png /T%2fabc.txt /T//abc.txt
+        /./T/abc.txt /x/../T/abc.txt
     /T/abc.txt\ /T/ABC.TXT /T/abc.tx /T/abc%ff.txt /000000000000000000000000/abc.txt /T;x/abc.txt
     /T/abc.txt;x /T/%61bc.txt%20
 """.split()
@@ -439,18 +459,18 @@ def test_a_link_or_a_pipe_in_the_place_of_a_file_is_not_given(serve, tmp_path):
 def test_what_comes_in_a_request_is_logged_escaped(giving):
     giving.raw(b"GET /\x1b[2J\x9b\xe2\x80\xae HTTP/1.1\r\n\r\n")
     giving.raw(b"\x1b]0;ha\x07\r\n\r\n")
-    wait_until(lambda: giving.said.count("\n") >= 3)
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", giving.said)
+    wait_until(lambda: giving.log_text.count("\n") >= 3)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", giving.log_text)
 
 
 def test_quiet_says_nothing_about_requests(serve, tmp_path):
     (tmp_path / "a").write_bytes(b"x")
     served = serve("-q", "a", files=1)
-    before = served.said
+    before = served.log_text
     assert fetch(served, served.urls[0]) == b"x"
     served.raw(b"nonsense\r\n\r\n")
     served.stop()
-    assert served.said[len(before) :].strip() in ("", "twat-fs: stopped")
+    assert served.log_text[len(before) :].strip() in ("", "twat-fs: stopped")
 
 
 LOCAL = {"missing": (6, "no such file"), ".": (6, "directory"), "/dev/null": (6, "device")}
@@ -458,7 +478,7 @@ LOCAL = {"missing": (6, "no such file"), ".": (6, "directory"), "/dev/null": (6,
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
-    """What `serve` says when it does not even begin: `refused("--bind", "::")` gives exit code and stderr."""
+    """A `serve` that does not start: `refused("--bind", "::")` returns exit code and stderr."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good").write_bytes(b"x")
 
@@ -479,9 +499,9 @@ def test_what_is_no_file_is_not_served(refused, name):
     assert code == wanted and hint in err
 
 
-@pytest.mark.parametrize("kind", [os.mkdir, pytest.param(getattr(os, "mkfifo", None), marks=posix)])
-def test_the_way_out_of_a_folder_makes_nothing_public(refused, tmp_path, kind):
-    kind(tmp_path / "thing")
+@pytest.mark.parametrize("make", [os.mkdir, pytest.param(getattr(os, "mkfifo", None), marks=posix)])
+def test_the_way_out_of_a_folder_makes_nothing_public(refused, tmp_path, make):
+    make(tmp_path / "thing")
     code, err = refused("thing")
     assert code == 6 and "tar cf FOLDER.tar FOLDER" in err and "|" not in err, (
         "what uploading says would upload it"
@@ -496,7 +516,7 @@ def test_options_for_receiving_contradict_files(refused, option):
     assert code == 2 and option[0] in err
 
 
-# The end, and the port -------------------------------------------------------------------------------------------------
+# The end, and the port ----------------------------------------------------------------------------
 
 
 @posix
@@ -506,7 +526,7 @@ def test_ctrl_c_ends_within_a_second_and_frees_the_port(giving, serve):
         idle.getresponse().read()
         code, seconds = giving.stop()
     assert code == -signal.SIGINT and seconds < SOON
-    assert "Traceback" not in giving.said and "stopped" in giving.said
+    assert "Traceback" not in giving.log_text and "stopped" in giving.log_text
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((giving.host, giving.port), timeout=2)
     again = serve("abc.txt", files=1, port=str(giving.port))
@@ -531,17 +551,17 @@ def test_ctrl_c_in_the_middle_of_a_download_and_of_an_upload(serve, tmp_path):
         assert down.recv(1000).startswith(b"HTTP/1.1 200")
         wait_until(lambda: any(name.endswith(".part") for name in inside(scratch)))
         code, seconds = served.stop()
-    assert code == -signal.SIGINT and seconds < SOON and "Traceback" not in served.said
+    assert code == -signal.SIGINT and seconds < SOON and "Traceback" not in served.log_text
     assert list(scratch.iterdir()) == []
 
 
 def test_when_8080_is_taken_another_port_is_found(serve, tmp_path):
     (tmp_path / "a").write_bytes(b"x")
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name != "nt")
+    with socket.socket() as occupied:
+        occupied.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name != "nt")
         try:
-            taken.bind(("127.0.0.1", 8080))
-            taken.listen()
+            occupied.bind(("127.0.0.1", 8080))
+            occupied.listen()
         except OSError:
             pass  # by somebody else: as good
         served = serve("a", files=1, port=None)
@@ -562,7 +582,7 @@ def test_an_address_that_is_not_ours_is_an_error(refused, bind):
 
 
 def test_the_start_asks_no_name_server():
-    """http.server looks its own name up: where the name server is mute, that takes half a minute."""
+    """http.server resolves its own name, which takes half a minute with a mute name server."""
     code = """
 import sys, twat_fs
 asked = []
@@ -586,7 +606,7 @@ def test_ipv6(serve):
     assert link.startswith(served.base) and fetch(served, link) == b"six"
 
 
-# Receiving -------------------------------------------------------------------------------------------------------------
+# Receiving ----------------------------------------------------------------------------------------
 
 
 @needs_curl
@@ -623,7 +643,8 @@ def test_curl_waits_for_100_continue(serve, tmp_path, size):
 
 def test_no_is_said_before_the_body_when_the_client_asks(serve):
     served = serve("--max-size", "1k")
-    head = b"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n"
+    head = b"PUT /a HTTP/1.1\r\nHost: localhost\r\n"
+    head += b"Content-Length: 5000\r\nExpect: 100-continue\r\n\r\n"
     assert served.raw(head).startswith(b"HTTP/1.1 413 ")
 
 
@@ -677,8 +698,8 @@ def test_forms_as_they_may_come_also_byte_by_byte(serve):
         )
         assert status == 200 and fetch(served, link.decode()) == content, what
         head = (
-            b"POST / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=B\r\n"
-            % b"localhost"
+            b"POST / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n"
+            b"Content-Type: multipart/form-data; boundary=B\r\n" % b"localhost"
         )
         pieces = [form[at : at + 1] for at in range(len(form))]
         got = served.raw(head + b"Content-Length: %d\r\n\r\n" % len(form), pieces)
@@ -707,31 +728,61 @@ def test_a_form_that_is_not_whole_leaves_nothing(serve, tmp_path):
         )
         assert status == 400 and 0 < len(answer) < 100, what
         assert list((tmp_path / "kept").iterdir()) == [], what
-    for kind in (
+    for content_type in (
         "multipart/form-data",
         "application/x-www-form-urlencoded",
         "text/plain; boundary=B",
         "",
     ):
-        assert served.ask("POST", "/", b"--B--", Content_Type=kind)[0] in (400, 415)
+        assert served.ask("POST", "/", b"--B--", Content_Type=content_type)[0] in (400, 415)
 
 
 HOSTILE = [
-    "../../x", "..%2f..%2fx", "..\\..\\x", "/etc/passwd", ".bashrc", ".", "..", "...", "CON", "con.txt", "COM1", "nul.tar.gz",
-    "a/b/c.txt", "x" * 300, "é" * 300 + ".txt", "漢字 😀.txt", "new\r\nline", "nul\0byte", 'q"uo\\te', "trailing. .", " lead",
-    "a:b", "<script>.html", "\u202egpj.exe", ".part", ".twat-fs", "~root", "-rf", "$(id)", "%00", "%2e%2e", "?query#frag",
-    "\x1b[2J", "\udcff",
-]  # fmt: skip
+    "../../x",
+    "..%2f..%2fx",
+    "..\\..\\x",
+    "/etc/passwd",
+    ".bashrc",
+    ".",
+    "..",
+    "...",
+    "CON",
+    "con.txt",
+    "COM1",
+    "nul.tar.gz",
+    "a/b/c.txt",
+    "x" * 300,
+    "é" * 300 + ".txt",
+    "漢字 😀.txt",
+    "new\r\nline",
+    "nul\0byte",
+    'q"uo\\te',
+    "trailing. .",
+    " lead",
+    "a:b",
+    "<script>.html",
+    "\u202egpj.exe",
+    ".part",
+    ".twat-fs",
+    "~root",
+    "-rf",
+    "$(id)",
+    "%00",
+    "%2e%2e",
+    "?query#frag",
+    "\x1b[2J",
+    "\udcff",
+]
 
 
 def test_hostile_names_become_harmless_ones(serve, tmp_path):
     served = serve("--dir", "kept")
-    kept = tmp_path / "kept"
+    store = tmp_path / "kept"
     for name in HOSTILE:
         raw = name.encode("utf-8", "surrogateescape")
         status, _, link = served.ask("PUT", "/" + quote(raw, safe=""), b"content of " + raw)
         assert status == 200, name
-        check_kept(served, kept, link.decode(), b"content of " + raw)
+        check_kept(served, store, link.decode(), b"content of " + raw)
         form = (
             b'--B\r\nContent-Disposition: form-data; name="f"; filename="%s"\r\n\r\n%s\r\n--B--'
             % (raw, raw)
@@ -741,14 +792,14 @@ def test_hostile_names_become_harmless_ones(serve, tmp_path):
         )
         if status != 400:  # a line break ends the header
             assert status == 200, name
-            check_kept(served, kept, link.decode(), raw)
+            check_kept(served, store, link.decode(), raw)
     assert sorted(os.listdir(tmp_path)) == ["home", "kept"], "nothing anywhere else"
 
 
-def check_kept(served, kept, link, content):
-    """The link gives the content, which lies under a token folder by a name that harms nobody."""
+def check_kept(served, store, link, content):
+    """The link serves the content, which is stored below a token folder under a harmless name."""
     token, name = map(unquote, urlsplit(link).path[1:].split("/"))
-    path = kept / token / name
+    path = store / token / name
     assert fetch(served, link) == content and path.read_bytes() == content
     assert link.isascii() and link.isprintable() and name.isprintable()
     assert (
@@ -855,7 +906,8 @@ def test_nonsense_wishes_are_refused(serve, tmp_path, header):
 
 def test_more_days_than_the_server_keeps_are_refused_before_they_are_promised(serve):
     served = serve("--keep", "1h")
-    assert served.ask("PUT", "/a", b"x", Max_Days="1")[::2] == (400, b"Kept for 1 hour at most\n")
+    sentence = b"Max-Days is limited to 1 hour\n"
+    assert served.ask("PUT", "/a", b"x", Max_Days="1")[::2] == (400, sentence)
     assert served.ask("PUT", "/a", b"x")[0] == 200
 
 
@@ -880,10 +932,10 @@ def test_max_days_are_honoured(tmp_path):
 
 
 def test_dir_keeps_the_files_and_gives_nothing_that_was_there_before(serve, tmp_path):
-    kept = tmp_path / "kept"
-    (kept / "sub").mkdir(parents=True)
-    (kept / "mine.txt").write_bytes(b"mine")
-    (kept / "sub" / "mine.txt").write_bytes(b"mine")
+    store = tmp_path / "kept"
+    (store / "sub").mkdir(parents=True)
+    (store / "mine.txt").write_bytes(b"mine")
+    (store / "sub" / "mine.txt").write_bytes(b"mine")
     served = serve("--dir", "kept")
     link, _ = served.put("a.txt", b"x")
     assert [
@@ -892,7 +944,7 @@ def test_dir_keeps_the_files_and_gives_nothing_that_was_there_before(serve, tmp_
     assert served.ask("DELETE", "/sub/mine.txt/")[0] == 404
     served.stop()
     token = urlsplit(link).path.split("/")[1]
-    assert [name for name in inside(kept) if "/." not in name] == sorted(
+    assert [name for name in inside(store) if "/." not in name] == sorted(
         [token + "/a.txt", "mine.txt", "sub/mine.txt"]
     )
 
@@ -929,20 +981,20 @@ def test_keep_deletes_after_its_time(serve, tmp_path):
     wait_until(lambda: list((tmp_path / "kept").iterdir()) == [])
 
 
-# Limits ----------------------------------------------------------------------------------------------------------------
+# Limits -------------------------------------------------------------------------------------------
 
 
 @needs_curl
 @pytest.mark.parametrize(
-    "how", ["-T FILE", "-T -", "-F f=@FILE", "-T FILE -H Expect:", "-T - -H Expect:"]
+    "upload_command", ["-T FILE", "-T -", "-F f=@FILE", "-T FILE -H Expect:", "-T - -H Expect:"]
 )
-def test_too_much_is_413_and_curl_can_read_it(serve, tmp_path, how):
+def test_too_much_is_413_and_curl_can_read_it(serve, tmp_path, upload_command):
     served = serve("--max-size", "100k", "--dir", "kept")
     path = tmp_path / "big.bin"
     path.write_bytes(b"x" * 3_000_000)
-    words = how.replace("FILE", str(path)).split()
+    args = upload_command.replace("FILE", str(path)).split()
     status, body = curl(
-        *words, served.base + ("" if "-F" in words else "big.bin"), input=path.read_bytes()
+        *args, served.base + ("" if "-F" in args else "big.bin"), input=path.read_bytes()
     )
     assert (status, body) == (413, b"File too large: at most 100.0 KiB\n")
     assert list((tmp_path / "kept").iterdir()) == []
@@ -957,7 +1009,8 @@ def test_the_limit_is_exact(serve):
     link, _ = served.put("a", b"x" * 1000)
     assert len(fetch(served, link)) == 1000
     assert served.ask("PUT", "/a", b"x" * 1001)[0] == 413
-    chunked = b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    chunked = b"PUT /a HTTP/1.1\r\nHost: localhost\r\n"
+    chunked += b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     for sizes, status in (
         ((1000,), b"200"),
         ((1001,), b"413"),
@@ -1021,12 +1074,12 @@ def test_nothing_is_400(serve, tmp_path):
     assert list((tmp_path / "kept").iterdir()) == []
 
 
+CHUNKED_PUT = b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 HALVES = {
     "less than promised": b"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     + b"x" * 5000,
-    "a chunk cut off": b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n"
-    + b"x" * 5000,
-    "no last chunk": b"PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "a chunk cut off": CHUNKED_PUT + b"ffff\r\n" + b"x" * 5000,
+    "no last chunk": CHUNKED_PUT + b"5\r\nhello\r\n",
     "half a form": b"POST / HTTP/1.1\r\nHost: localhost\r\n"
     b"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 9999\r\n\r\n"
     b"--B\r\nContent-Disposition: form-data; name=f; filename=n\r\n\r\n" + b"x" * 5000,
@@ -1035,25 +1088,25 @@ HALVES = {
 
 @pytest.mark.parametrize("what", HALVES)
 def test_a_half_sent_upload_leaves_nothing_behind(serve, tmp_path, what):
-    served, kept = serve("--dir", "kept"), tmp_path / "kept"
+    served, store = serve("--dir", "kept"), tmp_path / "kept"
     assert served.raw(HALVES[what]).startswith(b"HTTP/1.1 400")
     with socket.create_connection((served.host, served.port)) as sock:
         sock.sendall(HALVES[what])
-        wait_until(lambda: inside(kept))
-    wait_until(lambda: list(kept.iterdir()) == [])
+        wait_until(lambda: inside(store))
+    wait_until(lambda: list(store.iterdir()) == [])
 
 
 @posix
 def test_ctrl_c_during_an_upload_leaves_no_half_file_in_dir(serve, tmp_path):
-    served, kept = serve("--dir", "kept"), tmp_path / "kept"
+    served, store = serve("--dir", "kept"), tmp_path / "kept"
     with socket.create_connection((served.host, served.port)) as sock:
         sock.sendall(HALVES["less than promised"])
-        wait_until(lambda: inside(kept))
+        wait_until(lambda: inside(store))
         served.stop()
-    assert inside(kept) == []
+    assert inside(store) == []
 
 
-# Pages of others, and proxies -------------------------------------------------------------------------------------------
+# Pages of others, and proxies ---------------------------------------------------------------------
 
 
 def store_by(served, *lines, method="PUT", path="/a"):
@@ -1093,7 +1146,7 @@ OWN = [
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 @pytest.mark.parametrize("options", [(), ("--token", "s3cret")])
 def test_no_page_of_another_site_stores_anything(serve, tmp_path, method, options):
-    """Also with a token: a browser that has asked for it once sends it forevery page."""
+    """Also with a token: a browser that has asked for it once sends it for every page."""
     served = serve("--dir", "kept", *options)
     basic = base64.b64encode(b":s3cret").decode()
     own = "Host: 127.0.0.1:%d\r\nAuthorization: Basic %s" % (served.port, basic)
@@ -1112,7 +1165,7 @@ def test_a_page_of_another_site_is_refused_before_it_sends(serve):
 
 
 def test_a_name_that_was_made_to_lead_here_stores_nothing(serve, tmp_path):
-    """DNS rebinding: for the browser it is one site with this server, and may send what header it likes."""
+    """DNS rebinding: the browser takes both for one site, so the page may send any header."""
     served = serve("--dir", "kept")
     for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "x", "evil"):
         for own in ("%s:%d" % (host, served.port), "%s.:%d" % (host, served.port)):
@@ -1137,11 +1190,19 @@ def test_a_name_that_was_made_to_lead_here_stores_nothing(serve, tmp_path):
 
 
 PROXIED = {  # what a proxy on this machine sends, and where its links lead
-    "Host: 127.0.0.1:PORT|X-Forwarded-Host: drop.example|X-Forwarded-Proto: https": "https://drop.example",
-    "Host: 127.0.0.1:PORT|X-Forwarded-Host: drop.example:8443|X-Forwarded-Proto: https": "https://drop.example:8443",
-    "Host: drop.example|X-Forwarded-Host: drop.example|X-Forwarded-Proto: https": "https://drop.example",
+    (
+        "Host: 127.0.0.1:PORT|X-Forwarded-Host: drop.example|X-Forwarded-Proto: https"
+    ): "https://drop.example",
+    (
+        "Host: 127.0.0.1:PORT|X-Forwarded-Host: drop.example:8443|X-Forwarded-Proto: https"
+    ): "https://drop.example:8443",
+    (
+        "Host: drop.example|X-Forwarded-Host: drop.example|X-Forwarded-Proto: https"
+    ): "https://drop.example",
     "Host: drop.example|X-Forwarded-Host: drop.example": "http://drop.example",
-    "Host: localhost|X-Forwarded-Host: a.example, b.example|X-Forwarded-Proto: http, HTTPS": "https://b.example",
+    (
+        "Host: localhost|X-Forwarded-Host: a.example, b.example|X-Forwarded-Proto: http, HTTPS"
+    ): "https://b.example",
     "Host: localhost:PORT|X-Forwarded-Proto: https": "https://localhost:PORT",
     "Host: localhost:PORT|X-Forwarded-Proto: gopher": "http://localhost:PORT",
     'Host: localhost:PORT|X-Forwarded-Host: "><script>': "http://127.0.0.1:PORT",
@@ -1150,18 +1211,18 @@ PROXIED = {  # what a proxy on this machine sends, and where its links lead
 
 def test_a_proxy_on_this_machine_says_where_it_is_seen(serve):
     served = serve()
-    for given, base in PROXIED.items():
-        sent = given.replace("PORT", str(served.port)).split("|")
+    for headers, base in PROXIED.items():
+        sent = headers.replace("PORT", str(served.port)).split("|")
         base = base.replace("PORT", str(served.port))
         status, link = store_by(served, *sent)
-        assert status == 200 and re.fullmatch(re.escape(base) + "/[0-9a-f]{24}/a", link), given
-        assert store_by(served, *sent, "Origin: " + base)[0] == 200 or "<" in given
+        assert status == 200 and re.fullmatch(re.escape(base) + "/[0-9a-f]{24}/a", link), headers
+        assert store_by(served, *sent, "Origin: " + base)[0] == 200 or "<" in headers
         assert store_by(served, *sent, "Origin: https://evil.example")[0] == 403
 
 
 @posix
 def test_a_proxy_elsewhere_is_not_believed(serve):
-    """Who comes from another address may say what he likes."""
+    """A client at another address may send any header."""
     try:
         served = serve("--token", "s3cret", bind="0.0.0.0")
         own = twat_fs.own_address()
@@ -1181,10 +1242,10 @@ def test_a_proxy_elsewhere_is_not_believed(serve):
 
 def test_url_is_where_others_see_it(serve):
     served = serve("--url", "https://Drop.Example:443/drop/")
-    wait_until(lambda: "receiving at https://drop.example/drop/ until" in served.said)
-    for given in (("Host: drop.example",), ("Host: drop.example:8443",), ("Host: localhost",)):
-        status, link = store_by(served, *given, "X-Forwarded-Host: a.example", path="/drop/a")
-        assert status == 200 and link.startswith("https://drop.example/drop/"), given
+    wait_until(lambda: "receiving at https://drop.example/drop/ until" in served.log_text)
+    for headers in (("Host: drop.example",), ("Host: drop.example:8443",), ("Host: localhost",)):
+        status, link = store_by(served, *headers, "X-Forwarded-Host: a.example", path="/drop/a")
+        assert status == 200 and link.startswith("https://drop.example/drop/"), headers
         path = urlsplit(link).path
         assert fetch(served, path) == b"x", "a proxy that passes the whole path"
         assert fetch(served, path[len("/drop") :]) == b"x", "and one that takes the folder off"
@@ -1226,7 +1287,7 @@ def test_a_url_that_is_none_is_refused(refused, url):
     assert code == 2 and "--url" in err and "https://HOST/drop/" in err
 
 
-# The token -------------------------------------------------------------------------------------------------------------
+# The token ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.1", "localhost.example"])
@@ -1236,22 +1297,22 @@ def test_receiving_from_other_machines_needs_a_token(refused, bind):
 
 
 def test_the_token_may_come_from_the_environment(start, tmp_path):
-    """Where `ps` does not show it; nor does what is said, and a token on the command line goes first."""
-    for words, token in (([], "fr0m-env"), (["--token", "typed"], "typed")):
+    """`ps` does not show it, and no output does; a token on the command line takes precedence."""
+    for args, token in (([], "fr0m-env"), (["--token", "typed"], "typed")):
         process = start(
             "serve",
             "--port",
             "0",
             "--bind",
             "0.0.0.0",
-            *words,
+            *args,
             env={"TWAT_FS_SERVE_TOKEN": "fr0m-env"},
         )
         served = Served(process, 0)
         assert served.ask("PUT", "/a", b"x")[0] == 401
         assert served.ask("PUT", "/a", b"x", Authorization="Bearer " + token)[0] == 200
         served.stop()
-        assert token not in served.said
+        assert token not in served.log_text
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="counts threads as Linux does")
@@ -1291,17 +1352,17 @@ def test_connections_that_are_kept_give_way_and_a_transfer_does_not(serve, tmp_p
     transfer.request("GET", path)
     response = transfer.getresponse()
     got = response.read(1000)
-    kept = []
+    connections = []
     begun = time.monotonic()
     for number in range(600):
-        kept.append(served.connect())
-        kept[-1].request("HEAD", path)
-        assert kept[-1].getresponse().read() == b"", number
+        connections.append(served.connect())
+        connections[-1].request("HEAD", path)
+        assert connections[-1].getresponse().read() == b"", number
     assert time.monotonic() - begun < 30
     assert got + response.read() == data
-    kept[-1].request("HEAD", path)
-    assert kept[-1].getresponse().status == 200, "the youngest ones are still there"
-    for connection in (transfer, *kept):
+    connections[-1].request("HEAD", path)
+    assert connections[-1].getresponse().status == 200, "the youngest ones are still there"
+    for connection in (transfer, *connections):
         connection.close()
 
 
@@ -1359,26 +1420,26 @@ def test_the_token_is_checked(serve, tmp_path):
         right.replace("Bearer", "Digest"),
     ]
     wrong += map(basic, ("wrong", "u:wrong", ":", "s3cret:ü"))
-    for given in wrong:
-        headers = {} if given is None else {"Authorization": given}
+    for header in wrong:
+        headers = {} if header is None else {"Authorization": header}
         status, answer, _ = served.ask("PUT", "/a", b"x", **headers)
-        assert status == 401 and "www-authenticate" in answer, given
+        assert status == 401 and "www-authenticate" in answer, header
     assert served.ask("PUT", "/a", b"x")[2] == NEEDED
     assert served.ask("PUT", "/a", b"x", Authorization=basic("u:wrong"))[2] == NEEDED.replace(
         b"Authentication required", b"Wrong token"
     )
     assert served.ask("POST", "/", b"x", Content_Type="multipart/form-data; boundary=B")[0] == 401
     assert list((tmp_path / "kept").iterdir()) == []
-    for given in (
+    for header in (
         basic("user:s3cret:ü"),
         basic(":s3cret:ü"),
         right,
         right.replace("Bearer", "bearer"),
     ):
-        link, delete = served.put("a", b"x", Authorization=given)
+        link, delete = served.put("a", b"x", Authorization=header)
         assert fetch(served, link) == b"x", "to fetch needs none"
         assert served.ask("DELETE", delete)[0] == 200
-    assert "s3cret" not in served.said
+    assert "s3cret" not in served.log_text
 
 
 @needs_curl
@@ -1392,7 +1453,7 @@ def test_the_token_by_curl(serve, tmp_path):
         assert status == 200 and curl(body.decode()) == (200, path.read_bytes())
 
 
-# Many at once, and nonsense --------------------------------------------------------------------------------------------
+# Many at once, and nonsense -----------------------------------------------------------------------
 
 
 def test_slow_clients_do_not_block_others(serve):
@@ -1491,12 +1552,12 @@ def test_nonsense_is_refused_and_the_server_goes_on(serve, tmp_path):
         )
         assert list((tmp_path / "kept").iterdir()) == [], what
     link, _ = served.put("good", b"x")
-    assert fetch(served, link) == b"x" and "Traceback" not in served.said
+    assert fetch(served, link) == b"x" and "Traceback" not in served.log_text
 
 
 @pytest.mark.parametrize("character", ["\r", "\v", "\0", "\f", "\x1c", "\x1f", "\x7f", "\x08"])
 def test_a_control_character_in_a_head_is_refused(serve, tmp_path, character):
-    """Python's parser, and proxies before it, differ about where a line ends: two requests could hide in one."""
+    """Python's parser and proxies disagree about line ends: one request could hide another."""
     served = serve("--dir", "kept")
     for head in (
         "PUT /a HTTP/1.1\r\nHost: localhost\r\nX: a@Y: b\r\nContent-Length: 1\r\n\r\nx",
@@ -1504,7 +1565,8 @@ def test_a_control_character_in_a_head_is_refused(serve, tmp_path, character):
         "PUT /a HTTP/1.1\r\nHost: localhost\r\n@Content-Length: 1\r\n\r\nx",
         "PUT /a@b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx",
         "PUT /a HTTP/1.1@\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx",
-        "PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;a@b\r\nx\r\n0\r\n\r\n",
+        "PUT /a HTTP/1.1\r\nHost: localhost\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n1;a@b\r\nx\r\n0\r\n\r\n",
     ):
         got = served.raw(head.replace("@", character).encode())
         assert got.startswith(b"HTTP/1.1 400 ") and got.count(b"HTTP/1.1") == 1, head
@@ -1542,7 +1604,7 @@ def test_a_head_without_end_is_not_kept_in_memory(giving):
 
 
 def read_slowly(served, seconds, pause):
-    """All that comes, when for so long only 4 kB are read at each pause (or nothing at all, if that is longer)."""
+    """The response if each pause reads only 4 kB (or nothing, if the pause is longer)."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     sock.connect((served.host, served.port))
@@ -1556,7 +1618,7 @@ def read_slowly(served, seconds, pause):
 
 
 def drip(served, head, body, pause, longest=45):
-    """The response, and the seconds until it (or the end) came, when a few bytes are sent at each pause."""
+    """Send a few bytes at each pause; returns the response, and the seconds until it or the end."""
     begun = time.monotonic()
     with socket.create_connection((served.host, served.port)) as sock:
         with contextlib.suppress(OSError):
@@ -1570,7 +1632,7 @@ def drip(served, head, body, pause, longest=45):
 
 
 def test_slow_readers_get_all_and_slow_senders_a_deadline(serve, tmp_path):
-    """A pause of 35 s, 40 kB/s, and what nobody sends but to occupy a connection; all at the same time."""
+    """A pause of 35 s, 40 kB/s, and clients that only occupy a connection; all at the same time."""
     data = os.urandom(20 * MIB)
     (tmp_path / "a.bin").write_bytes(data)
     giving, taking, crowded = serve("a.bin", files=1), serve(), serve("a.bin", files=1)
@@ -1608,7 +1670,8 @@ def test_slow_readers_get_all_and_slow_senders_a_deadline(serve, tmp_path):
 
 def test_a_strange_host_header_does_not_get_into_the_link(serve):
     served = serve("--token", "s3cret")
-    put = b"PUT /a HTTP/1.1\r\nAuthorization: Bearer s3cret\r\nContent-Length: 1\r\nConnection: close\r\n"
+    put = b"PUT /a HTTP/1.1\r\nAuthorization: Bearer s3cret\r\n"
+    put += b"Content-Length: 1\r\nConnection: close\r\n"
     for host in ('x"><script>', "a b", "evil/path", "u:p@h", "", "[::1", "h:99999x"):
         got = served.raw(put + b"Host: %s\r\n\r\nx" % host.encode())
         assert got.startswith(b"HTTP/1.1 200") and got.rpartition(b"\r\n\r\n")[2].startswith(
@@ -1618,7 +1681,7 @@ def test_a_strange_host_header_does_not_get_into_the_link(serve):
     assert got.rpartition(b"\r\n\r\n")[2].startswith(b"http://files.example:81/")
 
 
-# As a target of twat-fs ------------------------------------------------------------------------------------------------
+# As a target of twat-fs ---------------------------------------------------------------------------
 
 
 def test_it_is_a_target_for_the_program_itself(serve, program, tmp_path):
@@ -1628,13 +1691,13 @@ def test_it_is_a_target_for_the_program_itself(serve, program, tmp_path):
     assert (ran.returncode, ran.stderr) == (0, "")
     assert fetch(served, ran.stdout.strip()) == b"to myself"
     ran = program("-p", served.base, "--json", "-n", "b.bin", "-", input=os.urandom(100))
-    told = json.loads(ran.stdout)
-    assert (told["verified"], told["size"], told["provider"]) == (
+    result = json.loads(ran.stdout)
+    assert (result["verified"], result["size"], result["provider"]) == (
         "full",
         100,
         "127.0.0.1:%d" % served.port,
     )
-    assert served.ask("DELETE", told["delete"])[0] == 200 and fetch(served, told["url"]) == 404
+    assert served.ask("DELETE", result["delete"])[0] == 200 and fetch(served, result["url"]) == 404
 
 
 def test_by_the_setting_for_a_server_of_ones_own(serve, program, tmp_path):
@@ -1663,8 +1726,8 @@ def test_an_expiry_is_accepted(serve, program, tmp_path):
     served = serve()
     (tmp_path / "a.txt").write_bytes(b"x")
     ran = program("-p", served.base, "--expire", "1d", "--json", "a.txt")
-    told = json.loads(ran.stdout)
-    assert ran.returncode == 0 and told["expires"] and fetch(served, told["url"]) == b"x"
+    result = json.loads(ran.stdout)
+    assert ran.returncode == 0 and result["expires"] and fetch(served, result["url"]) == b"x"
 
 
 @pytest.mark.parametrize("size, code", [(100 * 1024, 0), (100 * 1024 + 1, 1), (5_000_000, 1)])

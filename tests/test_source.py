@@ -1,4 +1,4 @@
-"""Local files: what is none, what changes while it is sent, and names that would move a cursor or break a header."""
+"""Local files: not a file, changed during the upload, and names with control characters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -32,15 +33,15 @@ def main(online_box, capsys):
     return caller(capsys)
 
 
-def assert_local(done, box, *words):
+def assert_local(done, box, *args):
     """Exit 6, no URL, nothing sent, and a sentence with these words."""
     assert (done.code, done.out, box.tunnels) == (6, "", [])
-    assert [word for word in words if word not in done.err] == [] and done.err.startswith(
+    assert [word for word in args if word not in done.err] == [] and done.err.startswith(
         "twat-fs: "
     )
 
 
-# What is no file ------------------------------------------------------------------------------------------------------
+# What is no file ----------------------------------------------------------------------------------
 
 
 def test_a_file_that_is_missing(main, box, tmp_path):
@@ -79,6 +80,7 @@ def test_a_folder_names_the_way_out(main, box, tmp_path, form):
     folder.mkdir()
     done = main(form.format(folder))
     assert_local(done, box, "is a directory", "tar cf - ", "| twat-fs - -n holiday.tar")
+    assert done.err.splitlines()[1].startswith("  twat-fs -z ")
 
 
 @pytest.mark.parametrize("make", [os.mkdir, pytest.param(getattr(os, "mkfifo", None), marks=posix)])
@@ -121,7 +123,7 @@ def test_a_device_is_not_read(main, box, device):
 
 
 @posix
-def test_a_socket_is_no_file(main, box, tmp_path, monkeypatch):
+def test_a_socket_is_rejected(main, box, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the path of a socket must be short
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind("door")
@@ -165,13 +167,13 @@ def test_one_missing_file_does_not_keep_the_others(main, box, tmp_path):
 
 def test_a_missing_file_is_a_line_of_json_too(main, box, tmp_path):
     done = main("--json", tmp_path / "nothing.txt")
-    found = json.loads(done.out)
-    assert done.code == 6 and found["url"] is None and "no such file" in found["error"]
+    result = json.loads(done.out)
+    assert done.code == 6 and result["url"] is None and "no such file" in result["error"]
 
 
 @posix
 def test_a_file_of_the_system_that_says_it_is_empty_names_the_way_out(main, box):
-    """/proc/self/status has 0 bytes until it is read: "empty files are not accepted" would be wrong."""
+    """/proc/self/status has 0 bytes by stat: "empty files are not accepted" would be wrong."""
     if not os.path.exists("/proc/self/status"):
         pytest.skip("no /proc here")
     done = main("/proc/self/status")
@@ -183,22 +185,25 @@ def test_a_file_of_the_system_that_says_it_is_empty_names_the_way_out(main, box)
     )
 
 
-# Hints that are typed -------------------------------------------------------------------------------------------------
+# Hints that are typed -----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def typed(program, box, tmp_path):
-    """Run the program, type the command of its hint into a shell; the file that the box has then."""
+    """Run the program and the command of its hint; returns the file that the box has received."""
 
-    def run(*args, **more):
+    def run(*args, choice=0, **more):
         done = program(*args, **more)
         assert (done.returncode, done.stdout) == (6, "")
-        command = done.stderr.splitlines()[1].strip()
+        command = done.stderr.splitlines()[1].strip().split("   or: ")[choice]
         again = subprocess.run(
             ["sh", "-c", command + " -p x0at"],
             env={**environment(box, None), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
-            cwd=tmp_path, capture_output=True, text=True, timeout=30,
-        )  # fmt: skip
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
         assert again.returncode == 0, again.stderr
         return box.stored[again.stdout.strip()]
 
@@ -228,6 +233,10 @@ def test_the_hint_for_a_folder_works_when_it_is_typed(typed, tmp_path, name):
     folder.mkdir(parents=True)
     (folder / "inside.txt").write_bytes(b"words")
     stored = typed("--", name)
+    with zipfile.ZipFile(io.BytesIO(stored.read())) as archive:
+        (inside,) = archive.namelist()
+        assert archive.read(inside) == b"words"
+    stored = typed("--", name, choice=1)
     with tarfile.open(fileobj=io.BytesIO(stored.read())) as archive:
         (inside,) = [file for file in archive if file.isfile()]
         assert archive.extractfile(inside).read() == b"words"
@@ -239,7 +248,9 @@ def test_the_archive_of_a_linked_folder_is_not_empty(typed, tmp_path, end):
     (tmp_path / "a folder").mkdir()
     (tmp_path / "a folder" / "inside.txt").write_bytes(b"words")
     (tmp_path / "link").symlink_to("a folder")
-    with tarfile.open(fileobj=io.BytesIO(typed("link" + end).read())) as archive:
+    with zipfile.ZipFile(io.BytesIO(typed("link" + end).read())) as archive:
+        assert archive.namelist() == ["link/inside.txt"]
+    with tarfile.open(fileobj=io.BytesIO(typed("link" + end, choice=1).read())) as archive:
         assert [file.size for file in archive if file.isfile()] == [5]
 
 
@@ -255,9 +266,9 @@ def test_no_command_for_a_path_that_cannot_be_typed(main, box, tmp_path, name):
 @posix
 def test_no_command_for_what_only_another_process_has(box, tmp_path):
     """bash has closed the pipe of <(...) when a hint could be typed."""
-    words = f"{shlex.join(command([]))} <(echo words)"
+    args = f"{shlex.join(command([]))} <(echo words)"
     done = subprocess.run(
-        ["bash", "-c", words],
+        ["bash", "-c", args],
         env=environment(box, None),
         capture_output=True,
         text=True,
@@ -298,7 +309,7 @@ def test_a_log_that_grows_gets_the_hint_of_proc(start, box, tmp_path):
     assert process.returncode == 6 and f"cat '{path}' | python3 " in err and "-n 'a log.txt'" in err
 
 
-# Files that change ----------------------------------------------------------------------------------------------------
+# Files that change --------------------------------------------------------------------------------
 
 
 def shrink(path):
@@ -326,15 +337,16 @@ def write_inside(path):
 
 def write_and_hide(path):
     """The same size and the same time, but another file."""
-    found = os.stat(path)
+    stat_result = os.stat(path)
     other = str(path) + ".new"
     with open(other, "wb") as file:
-        file.truncate(found.st_size)
-    os.utime(other, ns=(found.st_atime_ns, found.st_mtime_ns))
+        file.truncate(stat_result.st_size)
+    os.utime(other, ns=(stat_result.st_atime_ns, stat_result.st_mtime_ns))
     os.replace(other, path)
 
 
-# A file that is replaced under its name is not what we have open: what we send is whole, and what was meant.
+# A file that is replaced under its name is not what we have open: what we send is whole, and what
+# was meant.
 CHANGES = [shrink, shrink_to_nothing, grow, touch, write_inside]
 
 
@@ -347,7 +359,7 @@ def large(tmp_path):
 
 
 class Waits(Keeper):
-    """Reads the beginning, and the rest when it is told to."""
+    """Read the beginning of the body, and the rest when it is released."""
 
     def __init__(self):
         super().__init__()
@@ -378,13 +390,13 @@ def in_the_middle(waits, act):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("how", ["plain", "hashed", "tls"])
-def test_a_file_that_changes_while_it_is_sent(main, box, large, how, change):
+@pytest.mark.parametrize("way", ["plain", "hashed", "tls"])
+def test_a_file_that_changes_while_it_is_sent(main, box, large, way, change):
     waits = Waits()
-    context = box.notary.context("localhost") if how == "tls" else None
+    context = box.notary.context("localhost") if way == "tls" else None
     with Server(waits, context=context, buffer=64 << 10) as server:
         thread = in_the_middle(waits, lambda: change(large))
-        more = ["--verify", "full"] if how == "hashed" else []
+        more = ["--verify", "full"] if way == "hashed" else []
         done = main("-p", server.url, "--fallback", "-v", *more, large)
         thread.join()
     assert (done.code, done.out) == (6, "") and "large.bin: " in done.err
@@ -431,7 +443,7 @@ def test_a_file_that_vanishes_before_it_is_sent(main, box, tmp_path):
     ) and "2.bin: no longer readable: no such file" in done.err
 
 
-def test_python_programs_are_told_too(box, online_box, tmp_path):
+def test_python_callers_get_the_same_error(box, online_box, tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(5000))
     box.fault("drop.example.org", "status", times=1)
@@ -464,7 +476,7 @@ def test_a_file_that_is_written_all_the_time(main, box, tmp_path):
     )
 
 
-# Names ----------------------------------------------------------------------------------------------------------------
+# Names --------------------------------------------------------------------------------------------
 
 NAMES = {
     "newline.txt": "new\nline.txt",
@@ -484,10 +496,10 @@ NAMES = {
     "dots": "...txt",
     "percent": "%2e%2e%2f%00.txt",
     "url": "a?b=c#d&e;f.txt",
-    "boundary": "--twat-fs-\".txt",
+    "boundary": '--twat-fs-".txt',
     "not utf-8": b"caf\xe9\xff.txt",
     "half a letter": b"half\xc3.txt",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(params=NAMES)
@@ -507,7 +519,7 @@ def is_harmless(text):
 
 @pytest.mark.parametrize("host", ["catbox", "x0at", "filebin", DROP, PLAIN])
 def test_an_odd_name_arrives_harmless(main, box, odd, host):
-    """The box complains about every raw control character, separator, bad quote or header that was not meant."""
+    """The box complains about each raw control character, separator, bad quote or split header."""
     done = main("-v", "-p", host, odd)
     assert done.code == 0 and len(done.links) == 1 and is_harmless(done.out + done.err)
     stored = box.stored[done.links[0]]
@@ -539,14 +551,14 @@ def assert_told(code, out, err, path):
     assert name == os.fsencode(path).decode("utf-8", "replace")
 
 
-def test_an_odd_name_is_told_harmlessly(main, box, odd):
+def test_an_odd_name_is_printed_safely(main, box, odd):
     nobody_wants_it(box)
     done = main("--json", "-v", odd)
     assert_told(done.code, done.out, done.err, odd)
 
 
 @pytest.mark.parametrize("odd", ["return", "escape", "not utf-8"], indirect=True)
-def test_an_odd_name_from_a_real_command_line_is_told_harmlessly(program, box, odd):
+def test_an_odd_name_from_a_real_command_line_is_printed_safely(program, box, odd):
     nobody_wants_it(box)
     done = program("--json", "-v", odd)
     assert_told(done.returncode, done.stdout, done.stderr, odd)
@@ -574,8 +586,8 @@ def test_names_like_options_come_after_two_dashes(main, box, tmp_path, monkeypat
 def test_commands_are_files_when_they_say_so(main, box, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "list").write_bytes(b"mine\n")
-    for words in (["./list", "-p", DROP], ["upload", "list", "-p", DROP], ["-p", DROP, "list"]):
-        done = main(*words)
+    for args in (["./list", "-p", DROP], ["upload", "list", "-p", DROP], ["-p", DROP, "list"]):
+        done = main(*args)
         assert done.code == 0 and box.stored[done.links[0]].read() == b"mine\n"
 
 

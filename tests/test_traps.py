@@ -1,7 +1,7 @@
-"""The traps that hosts have really set, one test for each; what is protected is in the name of the test.
+"""Failures that real hosts have caused, one test for each.
 
-What holds forevery host (HTML instead of a link, links of other hosts, one upload after a lost answer ...) is in
-test_providers.py; here is what one host does and nobody would expect.
+What holds for every host (HTML instead of a link, links of other hosts, one upload after a lost
+answer ...) is in test_providers.py; here is what one host does and nobody would expect.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def run(net, capsys, tmp_path):
                 raise
             pytest.skip("no file of Windows can have this name")
         code = twat_fs.main([*argv, str(path)])
-        said = capsys.readouterr()
-        return code, said.out.rstrip("\n"), said.err
+        printed = capsys.readouterr()
+        return code, printed.out.rstrip("\n"), printed.err
 
     return main
 
@@ -53,8 +53,8 @@ def run(net, capsys, tmp_path):
 def result(run):
     """The JSON object of one successful upload."""
 
-    def of(*words, **file):
-        code, out, _ = run("--json", *words, **file)
+    def of(*args, **file):
+        code, out, _ = run("--json", *args, **file)
         assert code == 0
         return json.loads(out)
 
@@ -92,14 +92,14 @@ def altered(host, change):
     """The same for the value that an answer holds as JSON."""
 
     def change_json(answer):
-        said = json.loads(answer.body)
-        change(said)
-        answer.body = json.dumps(said)
+        content = json.loads(answer.body)
+        change(content)
+        answer.body = json.dumps(content)
 
     retold(host, change_json)
 
 
-# 1-4 Catbox ----------------------------------------------------------------------------------------------------------
+# 1-4 Catbox ---------------------------------------------------------------------------------------
 
 
 def test_catbox_200_with_an_empty_body_is_asked_once_more(net, run):
@@ -129,7 +129,7 @@ def test_catbox_without_anonymous_uploads_says_so_suggests_the_userhash_and_the_
     assert url.startswith("https://litter.catbox.moe/")
 
 
-def test_catbox_gets_the_userhash_that_is_set_and_nobody_sees_it(net, run, clean_env):
+def test_catbox_gets_the_userhash_and_no_output_shows_it(net, run, clean_env):
     net.hosts["catbox.moe"].anonymous = False
     net.hosts["catbox.moe"].users = ("5ec2e7",)
     clean_env.setenv("CATBOX_USERHASH", "5ec2e7")
@@ -143,9 +143,9 @@ def test_catbox_gets_the_userhash_that_is_set_and_nobody_sees_it(net, run, clean
 def test_catbox_whose_uploads_are_paused_is_busy_and_not_asked_again(
     net, tmp_path, capsys, provider, status
 ):
-    words = "Anon Uploads are temporarily paused! Please wait..."
+    message = "Anon Uploads are temporarily paused! Please wait..."
     domain = twat_fs.find_provider(provider).domain
-    net.fault(domain, "status", status=status, body=words)
+    net.fault(domain, "status", status=status, body=message)
     for name in "ab":
         (tmp_path / name).write_bytes(TEXT)
     code = twat_fs.main(["-p", provider + ",x0at", *(str(tmp_path / name) for name in "ab")])
@@ -153,10 +153,10 @@ def test_catbox_whose_uploads_are_paused_is_busy_and_not_asked_again(
     with pytest.raises(twat_fs.AllProvidersFailed) as caught:
         twat_fs.upload(tmp_path / "a", provider)
     (cause,) = caught.value.failures
-    assert isinstance(cause, twat_fs.Busy) and "%d: %s" % (status, words) in str(cause)
+    assert isinstance(cause, twat_fs.Busy) and "%d: %s" % (status, message) in str(cause)
 
 
-def test_catbox_without_an_account_is_no_place_for_three_years(net, run, clean_env):
+def test_catbox_without_an_account_is_unsuitable_for_three_years(net, run, clean_env):
     assert run("--keep", "1095d", "--dry-run")[0] == 5 and net.requests == []
     assert run("-p", "catbox", "--keep", "3y")[0] == 5
     assert run("-p", "catbox", "--keep", "2y")[0] == 0
@@ -188,7 +188,7 @@ def test_every_request_has_a_user_agent_with_a_name_and_a_home(net, run):
     assert re.fullmatch(r"twat-fs/\S+ \(\+https://\S+\)", twat_fs.USER_AGENT)
 
 
-def test_an_empty_file_is_sent_to_nobody_because_catbox_may_take_it_in_silence(net, run):
+def test_an_empty_file_is_not_sent_as_catbox_may_drop_it_silently(net, run):
     code, out, err = run(data=b"")
     assert (code, out, net.tunnels) == (5, "", [])
     assert err.count("empty files are not accepted") == 1 and all(
@@ -214,15 +214,24 @@ def test_a_gif_above_20_mb_is_not_sent_to_catbox(net, tmp_path, capsys):
     assert "for .gif" in capsys.readouterr().out
 
 
-# 5 Litterbox ---------------------------------------------------------------------------------------------------------
+# 5 Litterbox --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "wish, time",
-    [([], b"72h"), (["--expire", "10m"], b"1h"), (["--expire", "1h"], b"1h"), (["--expire", "61m"], b"12h"),
-     (["--expire", "12h"], b"12h"), (["--expire", "13h"], b"24h"), (["--expire", "1d"], b"24h"),
-     (["--expire", "25h"], b"72h"), (["--expire", "3d"], b"72h"), (["--keep", "2h"], b"72h")],
-)  # fmt: skip
+    [
+        ([], b"72h"),
+        (["--expire", "10m"], b"1h"),
+        (["--expire", "1h"], b"1h"),
+        (["--expire", "61m"], b"12h"),
+        (["--expire", "12h"], b"12h"),
+        (["--expire", "13h"], b"24h"),
+        (["--expire", "1d"], b"24h"),
+        (["--expire", "25h"], b"72h"),
+        (["--expire", "3d"], b"72h"),
+        (["--keep", "2h"], b"72h"),
+    ],
+)
 def test_litterbox_is_asked_for_one_of_its_four_times(net, run, wish, time):
     assert run("-p", "litterbox", *wish)[0] == 0
     assert the_field(net, "time") == time
@@ -250,7 +259,7 @@ def test_litterbox_refuses_a_setting_that_is_none_of_its_times(net, run, clean_e
     assert "choose from 1h, 12h, 24h, 72h" in err
 
 
-# 6 0x0.st ------------------------------------------------------------------------------------------------------------
+# 6 0x0.st -----------------------------------------------------------------------------------------
 
 
 def test_0x0_is_never_asked_by_itself(net, run):
@@ -267,25 +276,25 @@ def test_0x0_that_says_no_is_asked_once_and_not_for_the_next_file(net, tmp_path,
     for name in "ab":
         (tmp_path / name).write_bytes(TEXT)
     assert twat_fs.main(["-p", "0x0.st", *(str(tmp_path / name) for name in "ab")]) == 1
-    said = capsys.readouterr()
-    assert (said.out, sent(net)) == ("", ["0x0.st"])
-    assert "almost nothing but AI botnet spam" in said.err
-    assert "skipped (failed earlier)" in said.err
+    printed = capsys.readouterr()
+    assert (printed.out, sent(net)) == ("", ["0x0.st"])
+    assert "almost nothing but AI botnet spam" in printed.err
+    assert "skipped (failed earlier)" in printed.err
 
 
 @pytest.mark.parametrize(
     "wish, hours", [([], None), (["--expire", "90m"], b"2"), (["--expire", "30d"], b"720")]
 )
-def test_0x0_is_told_hours_and_never_a_moment(net, run, wish, hours):
+def test_0x0_gets_hours_and_never_a_timestamp(net, run, wish, hours):
     assert run("-p", "0x0.st", *wish)[0] == 0
     assert the_field(net, "expires") == hours
 
 
 def test_0x0_tells_when_the_file_expires_and_how_it_can_be_deleted(net, run):
     code, out, err = run("-p", "0x0.st", "--json")
-    found = json.loads(out)
-    stored = net.stored[found["url"]]
-    expires = time.strptime(found["expires"], "%Y-%m-%dT%H:%M:%SZ")
+    upload = json.loads(out)
+    stored = net.stored[upload["url"]]
+    expires = time.strptime(upload["expires"], "%Y-%m-%dT%H:%M:%SZ")
     assert code == 0 and calendar.timegm(expires) == int(stored.options["expires"] / 1000)
     assert "delete with: curl -F token=%s -F delete= %s" % (stored.owner, stored.url) in err
 
@@ -311,9 +320,9 @@ def test_0x0_may_give_any_letters_in_an_extension(net, run, name):
 
 def moved(net, answer, name):
     """The file is kept under another name of the same host."""
-    said = answer.body.strip()
-    stored = net.stored.pop(said)
-    stored.url = said.rpartition("/")[0] + "/" + name
+    link = answer.body.strip()
+    stored = net.stored.pop(link)
+    stored.url = link.rpartition("/")[0] + "/" + name
     net.stored[stored.url] = stored
     answer.body = stored.url + "\n"
 
@@ -323,10 +332,10 @@ def test_0x0_that_knows_the_file_already_gives_the_same_link(net, run):
     assert links[0] == links[1] and links[0][0] == 0
 
 
-# 7 x0.at -------------------------------------------------------------------------------------------------------------
+# 7 x0.at ------------------------------------------------------------------------------------------
 
 
-def test_x0_answers_a_form_it_does_not_understand_by_its_index_page_which_is_no_link(net, run):
+def test_the_index_page_of_x0_is_not_a_link(net, run):
     net.fault("x0.at", "html", title="x0.at: the file hosting service")
     code, out, err = run("-p", "x0at")
     assert (code, out) == (1, "")
@@ -351,7 +360,7 @@ def test_x0_may_cut_the_extension(net, run, name, end):
     assert re.fullmatch(r"https://x0\.at/[A-Za-z]+" + re.escape(end), url) and url in net.stored
 
 
-# 8 Uguu --------------------------------------------------------------------------------------------------------------
+# 8 Uguu -------------------------------------------------------------------------------------------
 
 
 def limited(seconds):
@@ -405,7 +414,7 @@ def test_uguu_serves_from_changing_subdomains(net, run, letter):
     assert (code, urlsplit(url).hostname) == (0, letter + ".uguu.se")
 
 
-# 9 Tmpfiles.org ------------------------------------------------------------------------------------------------------
+# 9 Tmpfiles.org -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("http_links", [False, True])
@@ -425,7 +434,7 @@ def test_tmpfiles_gives_a_page_and_we_give_the_file_by_https(net, run, http_link
         (["--expire", "2d"], b"172800"),
     ],
 )
-def test_tmpfiles_is_told_when_because_an_hour_is_its_habit(net, run, wish, expire):
+def test_tmpfiles_gets_an_expiry_because_its_default_is_an_hour(net, run, wish, expire):
     net.hosts["tmpfiles.org"].max_expire = 172800
     assert run("-p", "tmpfilesorg", *wish)[0] == 0
     assert the_field(net, "expire") == expire
@@ -433,15 +442,15 @@ def test_tmpfiles_is_told_when_because_an_hour_is_its_habit(net, run, wish, expi
 
 @pytest.mark.parametrize("name", ["a#b.txt", "a?b.txt", "?#.txt", "a b.txt"])
 def test_tmpfiles_that_does_not_encode_a_name_gives_a_link_that_is_encoded(net, run, name):
-    def raw(said):
-        said["data"]["url"] = unquote(said["data"]["url"])
+    def raw(reply):
+        reply["data"]["url"] = unquote(reply["data"]["url"])
 
     altered(net.hosts["tmpfiles.org"], raw)
     code, url, _ = run("-p", "tmpfilesorg", name=name)
     assert code == 0 and url in net.stored and "#" not in url and "?" not in url
 
 
-def test_tmpfiles_unasked_is_told_no_more_than_its_older_limit_allows(net, run):
+def test_the_default_expiry_of_tmpfiles_is_within_its_older_limit(net, run):
     net.hosts["tmpfiles.org"].max_expire = 86400
     assert run("-p", "tmpfilesorg")[0] == 0
 
@@ -459,7 +468,7 @@ def test_tmpfiles_keeps_nothing_longer_than_two_days(net, run):
     assert "maximum expiry is 2 days" in err
 
 
-# 10 Tmpfile.link -----------------------------------------------------------------------------------------------------
+# 10 Tmpfile.link ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -486,17 +495,17 @@ def test_tmpfile_link_without_the_quoted_link_gives_one_that_is_quoted(net, resu
     assert result("-p", "tmpfilelink", name=name)["verified"] == "full"
 
 
-# 11, 12 One download -------------------------------------------------------------------------------------------------
+# 11, 12 One download ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "words", [["-p", "senditsh"], ["-p", "bashupload", "--once"], ["-p", DROP, "--once"]]
+    "options", [["-p", "senditsh"], ["-p", "bashupload", "--once"], ["-p", DROP, "--once"]]
 )
-def test_a_link_of_one_download_is_left_for_its_reader(net, result, words):
-    found = result(*words)
-    assert found["verified"] == "none"
+def test_a_link_of_one_download_is_left_for_its_reader(net, result, options):
+    outcome = result(*options)
+    assert outcome["verified"] == "none"
     assert [seen.method for seen in net.requests] == ["PUT"]
-    assert net.stored[found["url"]].hits == 0
+    assert net.stored[outcome["url"]].hits == 0
 
 
 def test_a_link_of_one_download_cannot_be_verified_by_downloading(net, run):
@@ -522,8 +531,8 @@ def test_of_a_page_in_words_the_last_link_is_taken(net, run, provider, domain):
 
 
 def test_bashupload_once_is_an_hour(net, result, run):
-    found = result("-p", "bashupload", "--once")
-    expires = calendar.timegm(time.strptime(found["expires"], "%Y-%m-%dT%H:%M:%SZ"))
+    outcome = result("-p", "bashupload", "--once")
+    expires = calendar.timegm(time.strptime(outcome["expires"], "%Y-%m-%dT%H:%M:%SZ"))
     assert 3590 < expires - time.time() <= 3600
     assert run("-p", "bashupload", "--once", "--keep", "12h")[0] == 5
 
@@ -547,14 +556,14 @@ def test_bashupload_makes_the_extension_from_the_content_type_of_a_put(net, run,
     assert url.endswith(end)
 
 
-# 13 Filebin ----------------------------------------------------------------------------------------------------------
+# 13 Filebin ---------------------------------------------------------------------------------------
 
 
 def bins(net):
     return [seen.target.split("/")[1] for seen in net.uploads()]
 
 
-def test_filebin_gets_the_bare_bytes_with_their_length_in_a_bin_that_nobody_guesses(net, run):
+def test_filebin_gets_the_raw_bytes_with_their_length_in_an_unguessable_bin(net, run):
     assert run("-p", "filebin")[0] == 0
     (seen,) = net.uploads()
     assert (seen.length, seen.header("Content-Length"), seen.form) == (
@@ -585,68 +594,68 @@ def test_filebin_shows_a_page_to_tools_so_the_list_of_the_bin_is_the_proof(net, 
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    "change, message",
     [
-        (lambda said: said["files"][0].update(sha256="0" * 64), "SHA-256 mismatch"),
-        (lambda said: said["files"][0].update(filename="***.txt"), "cannot download"),
-        (lambda said: said.update(files=None), "cannot download"),
-        (lambda said: said.update(files=[]), "cannot download"),
-        (lambda said: said.update(files={"a.txt": {}}), "cannot download"),
-        (lambda said: said.update(files=[7]), "cannot download"),
+        (lambda reply: reply["files"][0].update(sha256="0" * 64), "SHA-256 mismatch"),
+        (lambda reply: reply["files"][0].update(filename="***.txt"), "cannot download"),
+        (lambda reply: reply.update(files=None), "cannot download"),
+        (lambda reply: reply.update(files=[]), "cannot download"),
+        (lambda reply: reply.update(files={"a.txt": {}}), "cannot download"),
+        (lambda reply: reply.update(files=[7]), "cannot download"),
     ],
 )
-def test_filebin_that_lists_another_file_has_failed(net, run, change, words):
+def test_filebin_that_lists_another_file_has_failed(net, run, change, message):
     listed(net, change)
     code, out, err = run("-p", "filebin")
     assert (code, out) == (4, "")
-    assert words in err
+    assert message in err
 
 
 @pytest.mark.parametrize("digest", ["", "abc", None, 7])
 def test_filebin_without_a_hash_proves_nothing_and_we_say_so(net, run, digest):
-    listed(net, lambda said: said["files"][0].update(sha256=digest))
+    listed(net, lambda reply: reply["files"][0].update(sha256=digest))
     code, _, err = run("-p", "filebin")
     assert (code, len(net.requests)) == (0, 2)
     assert "link not verified" in err
 
 
 def test_filebin_that_answers_about_another_bin_is_not_believed(net, run):
-    altered(net.hosts["filebin.net"], lambda said: said["bin"].update(id="somebody-elses-bin"))
+    altered(net.hosts["filebin.net"], lambda reply: reply["bin"].update(id="somebody-elses-bin"))
     code, out, err = run("-p", "filebin")
     assert (code, out) == (1, "")
     assert "no link in the response" in err
 
 
 @pytest.mark.parametrize(
-    "name, kept",
+    "name, expected",
     [("a?b#c.txt", "a_b_c.txt"), (".hidden", "_hidden"), ("ä ö.txt", "%C3%A4%20%C3%B6.txt")],
 )
-def test_filebin_changes_names_and_the_link_has_the_name_that_it_kept(net, run, name, kept):
+def test_filebin_changes_names_and_the_link_has_the_stored_name(net, run, name, expected):
     code, url, _ = run("-p", "filebin", name=name)
-    assert (code, url.rpartition("/")[2]) == (0, kept)
+    assert (code, url.rpartition("/")[2]) == (0, expected)
     assert url in net.stored
 
 
-def test_filebin_lets_anybody_delete_and_the_result_says_how(net, result):
-    found = result("-p", "filebin")
-    assert found["delete"] == found["url"]
+def test_filebin_can_delete_and_the_result_has_the_command(net, result):
+    outcome = result("-p", "filebin")
+    assert outcome["delete"] == outcome["url"]
 
 
 @pytest.mark.parametrize(
-    "switch, words",
+    "switch, message",
     [
         ({"full": True}, "507 .*: Storage full"),
         ({"blocked": ("txt",)}, "403 .*: extension not allowed"),
     ],
 )
-def test_filebin_refuses_in_its_own_words_and_is_not_asked_again(net, run, switch, words):
+def test_filebin_refuses_in_its_own_words_and_is_not_asked_again(net, run, switch, message):
     vars(net.hosts["filebin.net"]).update(switch)
     code, _, err = run("-p", "filebin")
     assert (code, len(net.uploads())) == (1, 1)
-    assert re.search(words, err)
+    assert re.search(message, err)
 
 
-# 19 Pomf -------------------------------------------------------------------------------------------------------------
+# 19 Pomf ------------------------------------------------------------------------------------------
 
 
 def test_pomf_may_answer_with_a_relative_url(net, run):
@@ -657,7 +666,7 @@ def test_pomf_may_answer_with_a_relative_url(net, run):
 
 
 @pytest.mark.parametrize(
-    "url, words",
+    "url, message",
     [
         ("//evil.example/a.txt", "no link in the response"),
         ("https://evil.example/a.txt", "link points to evil.example, not qu.ax"),
@@ -665,18 +674,19 @@ def test_pomf_may_answer_with_a_relative_url(net, run):
         ("", "no link in the response"),
     ],
 )
-def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, url, words):
-    altered(net.hosts["qu.ax"], lambda said: said["files"][0].update(url=url))
+def test_pomf_with_a_relative_url_that_leads_elsewhere_gives_no_link(net, run, url, message):
+    altered(net.hosts["qu.ax"], lambda reply: reply["files"][0].update(url=url))
     code, out, err = run("-p", "qu.ax")
     assert (code, out, len(net.requests)) == (1, "", 1)
-    assert words in err
+    assert message in err
 
 
-# 20 A transfer.sh server of one's own --------------------------------------------------------------------------------
+# 20 A transfer.sh server of one's own -------------------------------------------------------------
 
 
 APACHE = """<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">
-<html><head><title>201 Created</title></head><body><h1>Created</h1><p>Resource /a.txt has been created.</p></body></html>"""
+<html><head><title>201 Created</title></head>\
+<body><h1>Created</h1><p>Resource /a.txt has been created.</p></body></html>"""
 
 
 @pytest.mark.parametrize("status, body", [(200, ""), (201, "\n"), (204, ""), (201, APACHE)])
@@ -694,9 +704,9 @@ def test_a_webdav_server_stores_the_file_and_names_no_link(run, status, body):
 
 
 def test_transfersh_gives_the_way_to_delete_in_a_header_only(net, result):
-    found = result("-p", DROP)
-    assert re.fullmatch(re.escape(found["url"]) + "/[A-Za-z]+", found["delete"])
-    assert found["delete"].rpartition("/")[2] == net.stored[found["url"]].owner
+    outcome = result("-p", DROP)
+    assert re.fullmatch(re.escape(outcome["url"]) + "/[A-Za-z]+", outcome["delete"])
+    assert outcome["delete"].rpartition("/")[2] == net.stored[outcome["url"]].owner
 
 
 def test_transfersh_behind_a_proxy_that_hides_the_host_says_what_to_do(net, run):
@@ -706,10 +716,10 @@ def test_transfersh_behind_a_proxy_that_hides_the_host_says_what_to_do(net, run)
     retold(net.hosts["drop.example.org"], say_localhost)
     code, out, err = run("-p", DROP)
     assert (code, out) == (1, "")
-    words = (
+    message = (
         "link points to localhost:8080, not drop.example.org: does its proxy pass the Host header?"
     )
-    assert words in err
+    assert message in err
 
 
 def test_transfersh_may_give_a_relative_link(net, run):
@@ -727,8 +737,8 @@ def test_transfersh_behind_a_proxy_says_http_and_we_give_https(net, result):
 
     net.hosts["drop.example.org"].delete_scheme = "http"
     retold(net.hosts["drop.example.org"], say_http)
-    found = result("-p", DROP)
-    assert found["url"].startswith(DROP) and found["delete"].startswith(DROP)
+    outcome = result("-p", DROP)
+    assert outcome["url"].startswith(DROP) and outcome["delete"].startswith(DROP)
 
 
 @pytest.mark.parametrize(
@@ -760,7 +770,7 @@ def test_transfersh_shows_browsers_a_preview_and_us_the_file(net, result):
     assert net.requests[-1].header("Accept") == "*/*"
 
 
-def test_transfersh_gets_the_password_of_its_address_and_nobody_sees_it(net, run):
+def test_transfersh_gets_the_password_of_its_address_and_no_output_shows_it(net, run):
     net.hosts["drop.example.org"].auth = ("me", "s3cr3t")
     code, url, err = run("-v", "-p", "https://me:s3cr3t@drop.example.org/")
     assert code == 0
@@ -804,7 +814,7 @@ def test_transfersh_is_not_configured_without_its_address(net, run):
     assert "TWAT_FS_TRANSFERSH_URL is not set" in err
 
 
-# 21 Termbin ----------------------------------------------------------------------------------------------------------
+# 21 Termbin ---------------------------------------------------------------------------------------
 
 
 def test_termbin_cuts_what_fills_its_buffer_so_it_is_not_asked(net, run):
@@ -813,24 +823,24 @@ def test_termbin_cuts_what_fills_its_buffer_so_it_is_not_asked(net, run):
     assert (code, out, len(net.uploads())) == (5, "", 1)
 
 
-def test_termbin_ends_its_answer_with_a_nul_that_is_no_part_of_the_link(net, run):
+def test_the_nul_after_the_link_of_termbin_is_dropped(net, run):
     code, url, _ = run("-p", "termbin")
     assert code == 0
     assert re.fullmatch(r"https://termbin\.com/[a-z0-9]+", url)
 
 
 @pytest.mark.parametrize("data", [b"a\0b", b"\xff\xfe", TEXT + b"\xc3"])
-def test_termbin_would_cut_what_is_no_text_so_it_is_not_asked(net, run, data):
+def test_binary_files_are_not_sent_to_termbin_which_would_cut_them(net, run, data):
     code, out, err = run("-p", "termbin", data=data)
     assert (code, out, net.tunnels) == (5, "", [])
     assert "accepts text files only" in err
 
 
-# 26-29 All hosts ------------------------------------------------------------------------------------------------------
+# 26-29 All hosts ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "name, told",
+    "name, expected",
     [
         ('a"b.txt', 'a"b.txt'),
         ("ä😀.txt", "ä😀.txt"),
@@ -840,11 +850,11 @@ def test_termbin_would_cut_what_is_no_text_so_it_is_not_asked(net, run, data):
     ],
 )
 def test_form_names_are_raw_utf8_with_escaped_quotes_and_without_paths_and_line_ends(
-    net, run, name, told
+    net, run, name, expected
 ):
     assert run("-p", "catbox", name=name)[0] == 0
     (seen,) = net.uploads()
-    assert [part[:2] for part in seen.form] == [("reqtype", None), ("fileToUpload", told)]
+    assert [part[:2] for part in seen.form] == [("reqtype", None), ("fileToUpload", expected)]
 
 
 @pytest.mark.parametrize(
@@ -892,14 +902,15 @@ def test_what_stands_before_json_does_no_harm(net, run, provider, before):
 
 
 def test_a_number_as_a_name_is_read(net, run):
-    altered(net.hosts["filebin.net"], lambda said: said["file"].update(filename=20260101))
+    altered(net.hosts["filebin.net"], lambda reply: reply["file"].update(filename=20260101))
     code, url, _ = run("-p", "filebin", name="20260101")
     assert code == 0 and url in net.stored
 
 
 def test_the_list_says_what_the_hosts_keep_of_the_name(net, capsys):
     assert twat_fs.main(["list"]) == 0
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    out = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     only = {name for name, line in lines.items() if "keeps only the extension" in line}
     assert only == {"catbox", "litterbox", "x0at", "uguu", "www0x0", "quax"}
     assert {name for name, line in lines.items() if "keeps no name" in line} == {
@@ -916,9 +927,9 @@ def test_a_page_that_came_with_success_never_becomes_the_url(net, run, status):
     assert err.count("no link in the response") == len(twat_fs.PROVIDERS_PREFERENCE)
 
 
-@pytest.mark.parametrize("kind", ["dns", "refuse", "reset-connect", "tls-unknown-ca"])
-def test_a_host_that_the_provider_of_the_line_blocks_is_only_passed_over(net, run, kind):
-    net.fault("catbox.moe", kind)
+@pytest.mark.parametrize("fault", ["dns", "refuse", "reset-connect", "tls-unknown-ca"])
+def test_a_host_that_the_provider_of_the_line_blocks_is_only_passed_over(net, run, fault):
+    net.fault("catbox.moe", fault)
     code, url, _ = run("--retry", "0")
     assert code == 0
     assert url in net.stored and sent(net) == ["litterbox.catbox.moe"]
@@ -937,9 +948,9 @@ def test_the_chain_asks_each_host_once_and_in_its_order(net, run):
     ]
 
 
-@pytest.mark.parametrize("kind", ["drop-after", "reset"])
-def test_a_copy_that_may_have_been_left_behind_is_mentioned(net, run, kind):
-    net.fault("catbox.moe", kind, when="upload")
+@pytest.mark.parametrize("fault", ["drop-after", "reset"])
+def test_a_copy_that_may_have_been_left_behind_is_mentioned(net, run, fault):
+    net.fault("catbox.moe", fault, when="upload")
     code, _, err = run("-v", "-p", "catbox,litterbox", "--retry", "0")
     assert (code, sent(net)) == (0, ["catbox.moe", "litterbox.catbox.moe"])
     assert re.search("catbox: .*may still have been stored", err)
@@ -999,7 +1010,7 @@ def test_a_secret_of_nothing_is_not_looked_for(net, tmp_path):
 
 
 @pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n"])
-def test_white_space_around_a_setting_is_no_part_of_it(net, run, clean_env, around):
+def test_white_space_around_a_setting_is_ignored(net, run, clean_env, around):
     """As an editor, a .env file of Windows or `echo` into a secret leaves it."""
     clean_env.setenv("TWAT_FS_TRANSFERSH_URL", around.format("https://drop.example.org/"))
     assert run("-p", "transfersh")[0] == 0

@@ -1,4 +1,4 @@
-"""tools/version.py: the version that git tags tell, in real repositories, and beside setuptools-scm's answers."""
+"""tools/version.py: versions from git tags in real repositories, compared with setuptools-scm."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ DAY, EPOCH = "20250717", "1752710400"
 SHAPE = r"[0-9]+\.[0-9]+\.[0-9]+((a|b|rc)[0-9]+)?(\.post[0-9]+\+g[0-9a-f]{7}(\.d[0-9]{8})?)?"
 
 
-def told(folder, *words, **env):
+def run_version(folder, *args, **env):
     """Run its tools/version.py as builds do, on a fixed day."""
     tool = folder / "tools" / "version.py"
     return run(
         sys.executable,
         tool,
-        *words,
+        *args,
         cwd=os.path.dirname(folder),
         **{"SOURCE_DATE_EPOCH": EPOCH, **env},
     )
 
 
-def said(folder, **env) -> str:
-    done = told(folder, **env)
+def version_of(folder, **env) -> str:
+    done = run_version(folder, **env)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
 
 
-# Without git ---------------------------------------------------------------------------------------------------------
+# Without git --------------------------------------------------------------------------------------
 
 
 def answer(describe):
@@ -93,7 +93,7 @@ def test_a_program_without_that_one_place_is_refused(source):
         v.inject(source, "1.2.3")
 
 
-# Real repositories ---------------------------------------------------------------------------------------------------
+# Real repositories --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -105,12 +105,12 @@ def short(folder) -> str:
     return git(folder, "rev-parse", "HEAD")[:7]
 
 
-@pytest.mark.parametrize("how", [["-a", "-m", "x"], []], ids=["annotated", "lightweight"])
-def test_at_a_tag_it_is_the_tag(repository, how):
-    git(repository, "tag", *how, "v1.2.3")
+@pytest.mark.parametrize("options", [["-a", "-m", "x"], []], ids=["annotated", "lightweight"])
+def test_at_a_tag_it_is_the_tag(repository, options):
+    git(repository, "tag", *options, "v1.2.3")
     (repository / "untracked").touch()
     os.utime(repository / "twat_fs.py")
-    assert said(repository) == "1.2.3"
+    assert version_of(repository) == "1.2.3"
 
 
 def edit(folder):
@@ -133,25 +133,24 @@ no_modes = pytest.mark.skipif(os.name == "nt", reason="Windows has no such permi
 def test_a_changed_tracked_file_shows(repository, change):
     git(repository, "tag", "v1.2.3")
     change(repository)
-    assert said(repository) == f"1.2.3.post0+g{short(repository)}.d{DAY}"
+    assert version_of(repository) == f"1.2.3.post0+g{short(repository)}.d{DAY}"
 
 
 def test_commits_after_the_tag_are_counted(repository):
     git(repository, "tag", "-a", "-m", "x", "v2.5.4")
     commit(repository, 3)
-    assert said(repository) == f"2.5.4.post3+g{short(repository)}"
+    assert version_of(repository) == f"2.5.4.post3+g{short(repository)}"
     edit(repository)
-    assert said(repository) == f"2.5.4.post3+g{short(repository)}.d{DAY}"
+    assert version_of(repository) == f"2.5.4.post3+g{short(repository)}.d{DAY}"
 
 
 def test_without_tags_all_commits_are_counted(repository):
     commit(repository, 2)
-    assert said(repository) == f"0.0.0.post3+g{short(repository)}"
-    assert Version(said(repository)) == Version(
-        f"0.0.post3+g{short(repository)}"
-    )  # setuptools-scm's answer
+    assert version_of(repository) == f"0.0.0.post3+g{short(repository)}"
+    # setuptools-scm's answer
+    assert Version(version_of(repository)) == Version(f"0.0.post3+g{short(repository)}")
     edit(repository)
-    assert said(repository) == f"0.0.0.post3+g{short(repository)}.d{DAY}"
+    assert version_of(repository) == f"0.0.0.post3+g{short(repository)}.d{DAY}"
 
 
 MANY_TAGS = [
@@ -177,30 +176,30 @@ def test_of_several_release_tags_on_one_commit_the_greatest_counts(
             *("tag", "-a", "-m", "x", tag),
             GIT_COMMITTER_DATE=f"2026-01-0{number + 1}T00:00:00Z",
         )
-    assert said(repository) == expected
-    assert told(repository, "--expect", f"v{expected}").returncode == 0
+    assert version_of(repository) == expected
+    assert run_version(repository, "--expect", f"v{expected}").returncode == 0
     edit(repository)
-    assert said(repository) == f"{expected}.post0+g{short(repository)}.d{DAY}"
+    assert version_of(repository) == f"{expected}.post0+g{short(repository)}.d{DAY}"
     commit(repository, 2)
-    assert said(repository) == f"{expected}.post2+g{short(repository)}"
+    assert version_of(repository) == f"{expected}.post2+g{short(repository)}"
 
 
 def test_a_greater_tag_on_an_earlier_commit_does_not_count(repository):
     git(repository, "tag", "v9.0.0")
     commit(repository)
     git(repository, "tag", "v1.2.3")
-    assert said(repository) == "1.2.3"
+    assert version_of(repository) == "1.2.3"
 
 
 @pytest.mark.parametrize(
     "tag", ["nightly", "docs2", "release/1.2.3", "V1.2.3", "v1.2", "twat-fs-1.2.3"]
 )
-def test_tags_that_are_no_releases_are_passed_over(repository, tag):
+def test_tags_that_are_not_releases_are_ignored(repository, tag):
     git(repository, "tag", "v1.0.0")
     commit(repository)
     git(repository, "tag", tag)
     commit(repository)
-    assert said(repository) == f"1.0.0.post2+g{short(repository)}"
+    assert version_of(repository) == f"1.0.0.post2+g{short(repository)}"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +207,7 @@ def test_tags_that_are_no_releases_are_passed_over(repository, tag):
 )
 def test_tags_that_cannot_be_published_are_refused_with_a_sentence(repository, tag):
     git(repository, "tag", tag)
-    done = told(repository)
+    done = run_version(repository)
     assert (done.returncode, done.stdout) == (1, "")
     assert (
         done.stderr == f"version.py: invalid release tag '{tag}' (expected v1.2.3 or v1.2.3rc1)\n"
@@ -225,14 +224,14 @@ def test_a_merged_side_branch_brings_its_tag(repository):
     git(repository, "add", "-A")
     git(repository, "commit", "-q", "-m", "on main")
     git(repository, "merge", "-q", "--no-ff", "-m", "merge", "side")
-    assert said(repository) == f"1.0.1.post2+g{short(repository)}"
+    assert version_of(repository) == f"1.0.1.post2+g{short(repository)}"
 
 
 def test_a_repository_without_commits_has_no_version(tmp_path):
     folder = small_repository(tmp_path / "repository")
     shutil.rmtree(folder / ".git")
     git(folder, "init", "-q")
-    assert said(folder) == "0+unknown"
+    assert version_of(folder) == "0+unknown"
 
 
 @pytest.fixture
@@ -244,42 +243,42 @@ def tagged(repository):
     return repository
 
 
-def clone(repository, *words):
+def clone(repository, *args):
     folder = repository.parent / "clone"
-    git(repository.parent, "clone", "-q", *words, repository.as_uri(), folder)
+    git(repository.parent, "clone", "-q", *args, repository.as_uri(), folder)
     return folder
 
 
 @pytest.mark.parametrize(
-    "words", [["--depth=2"], ["--filter=blob:none"], []], ids=["depth 2", "blob-less", "full"]
+    "args", [["--depth=2"], ["--filter=blob:none"], []], ids=["depth 2", "blob-less", "full"]
 )
-def test_a_clone_that_holds_the_tag_has_the_same_version(tagged, words):
-    assert said(clone(tagged, *words)) == said(tagged) == f"1.2.3.post1+g{short(tagged)}"
+def test_a_clone_that_holds_the_tag_has_the_same_version(tagged, args):
+    assert version_of(clone(tagged, *args)) == version_of(tagged) == f"1.2.3.post1+g{short(tagged)}"
 
 
 def test_a_shallow_clone_of_the_tag_is_the_tag(tagged):
-    assert said(clone(tagged, "--depth=1", "--branch=v1.2.3")) == "1.2.3"
+    assert version_of(clone(tagged, "--depth=1", "--branch=v1.2.3")) == "1.2.3"
 
 
 def test_a_clone_too_shallow_to_know_says_what_to_do(tagged):
-    done = told(clone(tagged, "--depth=1"))
+    done = run_version(clone(tagged, "--depth=1"))
     assert done.stdout == f"0.0.0.post1+g{short(tagged)}\n"
     assert "fetch-depth: 0" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_clone_without_tags_counts_from_the_beginning(tagged):
-    assert said(clone(tagged, "--no-tags")) == f"0.0.0.post2+g{short(tagged)}"
+    assert version_of(clone(tagged, "--no-tags")) == f"0.0.0.post2+g{short(tagged)}"
 
 
 def test_a_linked_worktree_has_the_version_of_its_commit(tagged):
     git(tagged, "worktree", "add", "-q", "--detach", tagged.parent / "linked", "v1.2.3")
-    assert said(tagged.parent / "linked") == "1.2.3"
+    assert version_of(tagged.parent / "linked") == "1.2.3"
 
 
 def test_an_archive_knows_its_version_without_git(tagged, tmp_path):
     folder = unpacked(tagged, "HEAD", tmp_path / "archive")
-    assert said(folder) == f"1.2.3.post1+g{short(tagged)}"
-    assert said(unpacked(tagged, "v1.2.3", tmp_path / "older")) == "1.2.3"
+    assert version_of(folder) == f"1.2.3.post1+g{short(tagged)}"
+    assert version_of(unpacked(tagged, "v1.2.3", tmp_path / "older")) == "1.2.3"
 
 
 def unpacked(repository, commit, folder):
@@ -292,14 +291,14 @@ def unpacked(repository, commit, folder):
 def test_a_plain_copy_has_no_version(tagged, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(tagged, copy, ignore=shutil.ignore_patterns(".git"))
-    assert said(copy) == "0+unknown"
+    assert version_of(copy) == "0+unknown"
 
 
 def test_an_unpacked_sdist_has_the_version_of_its_pkg_info(tagged):
     (tagged / "PKG-INFO").write_text(
         "Metadata-Version: 2.4\nName: twat-fs\nVersion: 4.5.6.post7+gabcdef0\n\nVersion: 9\n"
     )
-    assert said(tagged) == "4.5.6.post7+gabcdef0"
+    assert version_of(tagged) == "4.5.6.post7+gabcdef0"
 
 
 def test_the_tag_of_another_repository_around_is_not_ours(tmp_path):
@@ -308,7 +307,7 @@ def test_the_tag_of_another_repository_around_is_not_ours(tmp_path):
     git(tmp_path, "tag", "v9.9.9")
     inside = small_repository(tmp_path / "vendor")
     shutil.rmtree(inside / ".git")
-    assert said(inside) == "0+unknown"
+    assert version_of(inside) == "0+unknown"
 
 
 def test_in_a_git_hook_of_another_repository_it_is_ours(tagged, tmp_path):
@@ -319,7 +318,7 @@ def test_in_a_git_hook_of_another_repository_it_is_ours(tagged, tmp_path):
         "GIT_WORK_TREE": str(other),
         "GIT_INDEX_FILE": str(other / ".git" / "index"),
     }
-    assert said(tagged, **hook) == f"1.2.3.post1+g{short(tagged)}"
+    assert version_of(tagged, **hook) == f"1.2.3.post1+g{short(tagged)}"
 
 
 as_root = pytest.mark.skipif(
@@ -334,7 +333,7 @@ def give_away(folder):
 
 def stops(folder, reason) -> str:
     """The build ends with git's own words, and names nothing 0+unknown."""
-    done = told(folder, "--write", folder / "out.py", SUDO_UID=None)
+    done = run_version(folder, "--write", folder / "out.py", SUDO_UID=None)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("version.py: git ") and reason in done.stderr
     assert done.stderr.endswith("set TWAT_FS_BUILD_VERSION\n")
@@ -347,7 +346,7 @@ def test_a_repository_of_another_user_stops_the_build_and_git_says_why(tagged):
     give_away(tagged)
     error = stops(tagged, f"detected dubious ownership in repository at '{tagged}'")
     assert f"git config --global --add safe.directory {tagged}\n" in error
-    assert said(tagged, SUDO_UID=None, TWAT_FS_BUILD_VERSION="7.8.9") == "7.8.9"
+    assert version_of(tagged, SUDO_UID=None, TWAT_FS_BUILD_VERSION="7.8.9") == "7.8.9"
 
 
 @as_root
@@ -360,7 +359,7 @@ def test_a_plain_copy_inside_a_repository_of_another_user_has_no_version(tmp_pat
     inside = small_repository(outer / "vendor")
     shutil.rmtree(inside / ".git")
     give_away(outer)
-    assert said(inside, SUDO_UID=None) == "0+unknown"
+    assert version_of(inside, SUDO_UID=None) == "0+unknown"
 
 
 def break_index(folder):
@@ -386,40 +385,40 @@ def test_a_repository_that_git_cannot_read_stops_the_build(tagged, damage, reaso
     stops(tagged, reason)
 
 
-def test_without_git_there_is_no_version(tagged, tmp_path):
+def test_without_git_the_version_is_unknown(tagged, tmp_path):
     empty = tmp_path / "bin"
     empty.mkdir()
-    assert said(tagged, PATH=str(empty)) == "0+unknown"
+    assert version_of(tagged, PATH=str(empty)) == "0+unknown"
 
 
 def test_a_packager_can_say_the_version(tagged):
-    assert said(tagged, TWAT_FS_BUILD_VERSION="7.8.9") == "7.8.9"
-    done = told(tagged, TWAT_FS_BUILD_VERSION='1"; import os')
+    assert version_of(tagged, TWAT_FS_BUILD_VERSION="7.8.9") == "7.8.9"
+    done = run_version(tagged, TWAT_FS_BUILD_VERSION='1"; import os')
     assert done.returncode == 1 and "invalid version" in done.stderr
 
 
-# Options -------------------------------------------------------------------------------------------------------------
+# Options ------------------------------------------------------------------------------------------
 
 
 def test_write_makes_a_copy_that_knows_its_version_and_leaves_the_tree_clean(repository, tmp_path):
     git(repository, "tag", "v1.2.3")
-    assert told(repository, "--write", tmp_path / "out.py").stdout == "1.2.3\n"
+    assert run_version(repository, "--write", tmp_path / "out.py").stdout == "1.2.3\n"
     assert run(sys.executable, tmp_path / "out.py").stdout == "1.2.3\n"
     assert os.access(tmp_path / "out.py", os.X_OK)
     assert git(repository, "status", "--porcelain") == ""
 
 
 def test_write_says_what_is_wrong_with_the_place(repository):
-    done = told(repository, "--write", Path("nowhere", "out.py"))
+    done = run_version(repository, "--write", Path("nowhere", "out.py"))
     assert done.returncode == 1 and "version.py: " in done.stderr and "Traceback" not in done.stderr
 
 
 def test_expect_is_content_with_the_tag_and_with_nothing_else(repository):
     git(repository, "tag", "v1.2.3")
-    assert told(repository, "--expect", "v1.2.3").returncode == 0
-    other = told(repository, "--expect", "v1.2.4")
+    assert run_version(repository, "--expect", "v1.2.3").returncode == 0
+    other = run_version(repository, "--expect", "v1.2.4")
     assert other.returncode == 1 and other.stderr == "version.py: this tree is 1.2.3, not v1.2.4\n"
     edit(repository)
-    changed = told(repository, "--expect", "v1.2.3")
+    changed = run_version(repository, "--expect", "v1.2.3")
     assert changed.returncode == 1 and f".d{DAY}, not v1.2.3" in changed.stderr
-    assert told(repository, "--expect", "nightly").returncode == 1
+    assert run_version(repository, "--expect", "nightly").returncode == 1

@@ -1,7 +1,7 @@
 """The wire: proxies, TLS, time-outs, Ctrl-C, redirects, odd answers, addresses, rate and memory.
 
-Nothing here leaves loopback: hosts live in the box, other servers in loopback.py, and where a name must resolve without
-being "localhost" it is a spelling of 127.0.0.1.
+Nothing here leaves loopback: hosts live in the box, other servers in loopback.py, and where a name
+must resolve without being "localhost" it is a spelling of 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -33,9 +33,8 @@ DROP = "https://drop.example.org/"  # a transfer.sh server in the box, and nowhe
 PLAIN = "http://drop.example.org/"
 LOCAL = "0x7f.0.0.1"  # 127.0.0.1 in a spelling that the environment's proxies do not spare
 MIB = 1 << 20
-PYENV = Path(
-    os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv"
-)  # here, because tests get another HOME
+# here, because tests get another HOME
+PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 
 
 @pytest.fixture
@@ -69,9 +68,9 @@ def proxies(online_box, clean_env):
     return only
 
 
-def way(box, kind):
+def way(box, proxy_type):
     """The address of a proxy of this kind."""
-    return {"http": box.proxy, "https": box.secure_proxy, "socks5h": box.socks}[kind]
+    return {"http": box.proxy, "https": box.secure_proxy, "socks5h": box.socks}[proxy_type]
 
 
 def with_password(url, user, password):
@@ -87,19 +86,19 @@ def secure(box, manners=None, **more):
     return Server(manners or Keeper(), context=box.notary.context("localhost"), **more)
 
 
-# Proxies: which one ---------------------------------------------------------------------------------------------------
+# Proxies: which one -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["http", "https", "socks5h"])
+@pytest.mark.parametrize("proxy_type", ["http", "https", "socks5h"])
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
 def test_every_kind_of_proxy_carries_an_upload_and_its_proof(
-    main, box, proxies, sample, kind, variable
+    main, box, proxies, sample, proxy_type, variable
 ):
-    proxies(**{variable: way(box, kind)})
+    proxies(**{variable: way(box, proxy_type)})
     done = main("-p", DROP, sample)
     assert (done.code, box.stored[done.links[0]].read()) == (0, DATA)
     assert {(t.via, t.host, t.port) for t in box.tunnels} == {
-        ("socks" if kind == "socks5h" else "connect", "drop.example.org", 443)
+        ("socks" if proxy_type == "socks5h" else "connect", "drop.example.org", 443)
     }
 
 
@@ -112,9 +111,9 @@ def test_plain_http_goes_to_an_http_proxy_in_absolute_form(main, box, proxies, s
 
 
 def test_plain_http_goes_through_a_tls_proxy_and_through_socks(main, box, proxies, sample):
-    for kind, via in (("https", "absolute"), ("socks5h", "socks")):
+    for scheme, via in (("https", "absolute"), ("socks5h", "socks")):
         box.reset()
-        done = main("-p", PLAIN, "-x", way(box, kind), sample)
+        done = main("-p", PLAIN, "-x", way(box, scheme), sample)
         assert (done.code, {t.via for t in box.tunnels}) == (0, {via})
 
 
@@ -245,10 +244,11 @@ def test_this_machine_needs_no_proxy_of_the_environment(main, proxies, sample, n
 
 
 @pytest.mark.parametrize("name, seen", [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")])
-@pytest.mark.parametrize("kind", ["http", "socks5h"])
-def test_a_proxy_of_the_command_line_is_for_every_host(main, box, sample, kind, name, seen):
+@pytest.mark.parametrize("scheme", ["http", "socks5h"])
+def test_a_proxy_of_the_command_line_is_for_every_host(main, box, sample, scheme, name, seen):
     assert (
-        main("-p", "https://%s:1234/" % name, "-x", way(box, kind), "--retry", 0, sample).code == 1
+        main("-p", "https://%s:1234/" % name, "-x", way(box, scheme), "--retry", 0, sample).code
+        == 1
     )
     assert [(t.host, t.port) for t in box.tunnels] == [(seen, 1234)]
 
@@ -268,12 +268,12 @@ def test_socks5_looks_names_up_here_and_socks5h_there(main, box, sample, scheme,
     assert [(t.host, t.port) for t in box.tunnels] == [(asked, 1234)]
 
 
-@pytest.mark.parametrize("kind", ["http", "https", "socks5h"])
-def test_a_host_without_http_is_reached_through_a_proxy(main, box, tmp_path, kind):
+@pytest.mark.parametrize("proxy_type", ["http", "https", "socks5h"])
+def test_a_host_without_http_is_reached_through_a_proxy(main, box, tmp_path, proxy_type):
     box.hosts["termbin.com"].idle = 0.3
     text = tmp_path / "a.txt"
     text.write_bytes(b"some words\n")
-    done = main("-p", "termbin", "-x", way(box, kind), text)
+    done = main("-p", "termbin", "-x", way(box, proxy_type), text)
     assert (done.code, box.stored[done.links[0]].read()) == (0, b"some words\n")
 
 
@@ -285,10 +285,10 @@ def socks_relay(bound):
         wire.exactly(1)
         wire.exactly(wire.exactly(1)[0])
         wire.send(b"\x05\x00")
-        kind = wire.exactly(4)[3]
+        address_type = wire.exactly(4)[3]
         host = (
             wire.exactly(wire.exactly(1)[0]).decode()
-            if kind == 3
+            if address_type == 3
             else socket.inet_ntoa(wire.exactly(4))
         )
         talk.server.asked.append(host)
@@ -321,7 +321,7 @@ def test_all_replies_of_socks_are_understood(main, box, sample, scheme, asked, b
     with Server(socks_relay(bound)) as relay, secure(box) as server:
         relay.asked = []
         # -4: localhost may be ::1 as well, and socks5 looks it up here
-        done = main("-4", "-p", server.url, "-x", "%s://%s" % (scheme, relay.place), sample)
+        done = main("-4", "-p", server.url, "-x", "%s://%s" % (scheme, relay.authority), sample)
     assert done.code == 0 and set(relay.asked) == {asked} and len(server.arrived) == 2
 
 
@@ -351,7 +351,7 @@ def test_what_socks_may_say_is_a_sentence(main, sample, oddity):
             "-p",
             DROP,
             "-x",
-            "socks5h://" + server.place,
+            "socks5h://" + server.authority,
             "--connect-timeout",
             1,
             "--retry",
@@ -361,37 +361,38 @@ def test_what_socks_may_say_is_a_sentence(main, sample, oddity):
     assert (done.code, done.out) == (1, "") and says in done.err and done.seconds < 4
 
 
-# Proxies: passwords ---------------------------------------------------------------------------------------------------
+# Proxies: passwords -------------------------------------------------------------------------------
 
 USER, PASSWORD = "me@home", "pa:ss/wörd %&+"
 
 
 @pytest.mark.parametrize("url", [DROP, PLAIN])
-@pytest.mark.parametrize("kind", ["http", "https", "socks5h"])
-def test_user_and_password_go_to_the_proxy(main, box, proxies, sample, kind, url):
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
+def test_user_and_password_go_to_the_proxy(main, box, proxies, sample, scheme, url):
     box.proxy_password = (USER, PASSWORD)
-    proxies(ALL_PROXY=with_password(way(box, kind), USER, PASSWORD))
+    proxies(ALL_PROXY=with_password(way(box, scheme), USER, PASSWORD))
     assert main("-p", url, sample).code == 0
     assert {t.user for t in box.tunnels} == {USER}
 
 
 @pytest.mark.parametrize("url", [DROP, PLAIN])
-@pytest.mark.parametrize("kind", ["http", "https", "socks5h"])
+@pytest.mark.parametrize("proxy_type", ["http", "https", "socks5h"])
 @pytest.mark.parametrize(
-    "given, says",
+    "password, says",
     [(None, "authentication required"), ("wrong", "authentication failed")],
 )
 def test_a_proxy_that_wants_a_password_is_a_sentence_with_a_way_out(
-    main, box, sample, kind, url, given, says
+    main, box, sample, proxy_type, url, password, says
 ):
     box.proxy_password = (USER, PASSWORD)
-    proxy = with_password(way(box, kind), USER, given) if given else way(box, kind)
+    proxy = (
+        with_password(way(box, proxy_type), USER, password) if password else way(box, proxy_type)
+    )
     done = main("-p", url, "--fallback", "-x", proxy, sample)
     assert (done.code, done.out) == (1, "")
-    assert says in done.err and "--proxy %s://USER:PASSWORD@" % kind in done.err
-    assert (
-        "1 tried" in done.err and len(box.tunnels) == 1
-    )  # every other host would fail in the same way
+    assert says in done.err and "--proxy %s://USER:PASSWORD@" % proxy_type in done.err
+    # every other host would fail in the same way
+    assert "1 tried" in done.err and len(box.tunnels) == 1
 
 
 @pytest.mark.parametrize("url", [DROP, PLAIN])
@@ -435,20 +436,22 @@ def shapes_of(secret):
     }
 
 
-@pytest.mark.parametrize("kind", ["http", "https", "socks5h", "gone", "ftp"])
+@pytest.mark.parametrize("proxy_type", ["http", "https", "socks5h", "gone", "ftp"])
 @pytest.mark.parametrize("secret", [PASSWORD, "otherwise!"])
-@pytest.mark.parametrize("how", ["-x", "environment"])
-def test_the_password_appears_nowhere(main, box, proxies, sample, kind, secret, how):
+@pytest.mark.parametrize("source", ["-x", "environment"])
+def test_the_password_appears_nowhere(main, box, proxies, sample, proxy_type, secret, source):
     box.proxy_password = (USER, PASSWORD)
-    plain = {"gone": nowhere(), "ftp": "ftp://127.0.0.1:3128"}.get(kind) or way(box, kind)
+    plain = {"gone": nowhere(), "ftp": "ftp://127.0.0.1:3128"}.get(proxy_type) or way(
+        box, proxy_type
+    )
     proxy = with_password(plain, USER, secret)
-    proxies(**({} if how == "-x" else {"ALL_PROXY": proxy}))
+    proxies(**({} if source == "-x" else {"ALL_PROXY": proxy}))
     for more in (["-v"], ["--json"], ["--dry-run"]):
-        done = main("-p", DROP, *more, *(["-x", proxy] if how == "-x" else []), sample)
+        done = main("-p", DROP, *more, *(["-x", proxy] if source == "-x" else []), sample)
         assert not [shape for shape in shapes_of(secret) if shape in done.out + done.err]
 
 
-# Proxies that are none ------------------------------------------------------------------------------------------------
+# Proxies that are none ----------------------------------------------------------------------------
 
 
 def speaks_first(talk: Talk):
@@ -494,9 +497,15 @@ def agrees_and_babbles(talk: Talk):
 
 
 IMPOSTORS = {
-    "speaks first": speaks_first, "hangs up": hangs_up, "resets": resets, "garbles": garbles, "falls silent": falls_silent,
-    "page": says_page(200), "no method": says_page(405), "babbles": agrees_and_babbles,
-}  # fmt: skip
+    "speaks first": speaks_first,
+    "hangs up": hangs_up,
+    "resets": resets,
+    "garbles": garbles,
+    "falls silent": falls_silent,
+    "page": says_page(200),
+    "no method": says_page(405),
+    "babbles": agrees_and_babbles,
+}
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
@@ -517,20 +526,22 @@ def test_a_proxy_that_is_none_is_a_sentence(main, sample, scheme, impostor):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h"])
-@pytest.mark.parametrize("place", ["127.0.0.1:{port}", "no..such..name:3128"])
-def test_a_proxy_that_is_not_there_ends_the_chain(main, box, sample, scheme, place):
-    done = main("-x", scheme + "://" + place.format(port=closed_port()), sample)
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "no..such..name:3128"])
+def test_a_proxy_that_is_not_there_ends_the_chain(main, box, sample, scheme, address):
+    done = main("-x", scheme + "://" + address.format(port=closed_port()), sample)
     assert (done.code, done.out, box.tunnels) == (1, "", [])
     assert " proxy " in done.err and "1 tried" in done.err
-    assert "check --proxy and *_PROXY" in done.err or "such" in place
+    assert "check --proxy and *_PROXY" in done.err or "such" in address
 
 
 @pytest.mark.parametrize(
-    "kind, says", [("http", "502 Bad Gateway"), ("socks5h", "host unreachable")]
+    "proxy_type, says", [("http", "502 Bad Gateway"), ("socks5h", "host unreachable")]
 )
-def test_a_host_that_the_proxy_cannot_reach_is_followed_by_the_next(main, box, sample, kind, says):
+def test_a_host_that_the_proxy_cannot_reach_is_followed_by_the_next(
+    main, box, sample, proxy_type, says
+):
     box.fault("catbox.moe", "dns")
-    done = main("-v", "-x", way(box, kind), "--retry", 0, sample)
+    done = main("-v", "-x", way(box, proxy_type), "--retry", 0, sample)
     assert done.code == 0 and box.uploads("litterbox.catbox.moe")
     assert "could not reach catbox.moe: " + says in done.err
 
@@ -542,23 +553,31 @@ def test_a_connection_refused_is_told_by_socks(main, box, sample):
 
 
 BAD_PROXIES = [
-    "socks4://127.0.0.1:1080", "socks4a://127.0.0.1:1080", "ftp://127.0.0.1:21", "http://", "http://:8080",
-    "http://127.0.0.1:99999", "http://127.0.0.1:port", "http://[::1", "http://me:hunter2@", "quic://me:hunter2@127.0.0.1:1",
-]  # fmt: skip
+    "socks4://127.0.0.1:1080",
+    "socks4a://127.0.0.1:1080",
+    "ftp://127.0.0.1:21",
+    "http://",
+    "http://:8080",
+    "http://127.0.0.1:99999",
+    "http://127.0.0.1:port",
+    "http://[::1",
+    "http://me:hunter2@",
+    "quic://me:hunter2@127.0.0.1:1",
+]
 
 
-@pytest.mark.parametrize("how", ["-x", "environment"])
+@pytest.mark.parametrize("source", ["-x", "environment"])
 @pytest.mark.parametrize("proxy", BAD_PROXIES)
-def test_a_bad_proxy_address_is_a_wrong_call(main, box, proxies, sample, proxy, how):
-    proxies(**({} if how == "-x" else {"HTTPS_PROXY": proxy}))
-    done = main(*(["-x", proxy] if how == "-x" else []), sample)
+def test_a_bad_proxy_address_is_a_wrong_call(main, box, proxies, sample, proxy, source):
+    proxies(**({} if source == "-x" else {"HTTPS_PROXY": proxy}))
+    done = main(*(["-x", proxy] if source == "-x" else []), sample)
     assert (done.code, done.out, box.tunnels) == (2, "", [])
     assert "proxy" in done.err and "hunter2" not in done.err
     if "socks4" in proxy:
         assert "unsupported proxy scheme 'socks4" in done.err and "socks5" in done.err
 
 
-# TLS ------------------------------------------------------------------------------------------------------------------
+# TLS ----------------------------------------------------------------------------------------------
 
 BAD_CERTIFICATES = {
     "tls-unknown-ca": "use --cacert FILE, or set SSL_CERT_FILE",
@@ -616,7 +635,7 @@ def test_a_hint_for_all_hosts_is_said_once_and_names_the_bundle_of_other_program
 
 
 def company_certificates(folder):
-    """A CA like those that companies make by hand: no key identifiers, no key usage; and a certificate for localhost."""
+    """A CA as companies make them: no key identifiers, no key usage; and a leaf for localhost."""
     import datetime
 
     from cryptography import x509
@@ -667,17 +686,17 @@ PYTHONS = [
 @pytest.mark.parametrize("python", [Path(sys.executable), *PYTHONS], ids=lambda path: path.name)
 @pytest.mark.parametrize("trusted", ["root.pem", "middle.pem"])
 def test_a_company_ca_passes_on_every_python(sample, clean_env, tmp_path, python, trusted):
-    """3.13 added VERIFY_X509_STRICT, which refuses it, and VERIFY_X509_PARTIAL_CHAIN, which accepts its issuer alone."""
+    """3.13 added VERIFY_X509_STRICT, which refuses it, and VERIFY_X509_PARTIAL_CHAIN."""
     company_certificates(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "leaf.pem")
     with Server(Keeper(), context=context) as server:
-        words = [python, PROGRAM, "--cacert", tmp_path / trusted, "--retry", "0"]
+        argv = [python, PROGRAM, "--cacert", tmp_path / trusted, "--retry", "0"]
         good = subprocess.run(
-            [*words, "-p", server.at("localhost"), sample], capture_output=True, timeout=30
+            [*argv, "-p", server.at("localhost"), sample], capture_output=True, timeout=30
         )
         wrong = subprocess.run(
-            [*words, "-p", server.at("127.0.0.1"), sample], capture_output=True, timeout=30
+            [*argv, "-p", server.at("127.0.0.1"), sample], capture_output=True, timeout=30
         )
     assert (good.returncode, good.stderr) == (0, b"")
     assert wrong.returncode == 1 and b"certificate verification failed" in wrong.stderr
@@ -703,13 +722,13 @@ def test_a_proxy_behind_tls_needs_a_certificate_too(main, box, clean_env, sample
     assert not box.tunnels and "1 tried" in done.err
 
 
-@pytest.mark.parametrize("kind", ["missing", "garbage", "folder", "empty"])
-def test_a_cacert_that_is_none_is_a_wrong_call(main, box, sample, tmp_path, kind):
+@pytest.mark.parametrize("problem", ["missing", "garbage", "folder", "empty"])
+def test_a_cacert_that_is_none_is_a_wrong_call(main, box, sample, tmp_path, problem):
     path = tmp_path / "ca.pem"
-    if kind == "folder":
+    if problem == "folder":
         path.mkdir()
-    elif kind != "missing":
-        path.write_bytes(b"nonsense" if kind == "garbage" else b"")
+    elif problem != "missing":
+        path.write_bytes(b"nonsense" if problem == "garbage" else b"")
     done = main("--cacert", path, sample)
     assert (done.code, done.out, box.tunnels) == (2, "", [])
     assert "ca.pem" in done.err and len(done.err.splitlines()) == 1
@@ -764,13 +783,13 @@ def test_a_server_without_tls_is_a_sentence(main, sample):
 
 
 def test_the_name_is_sent_and_an_address_is_verified(main, box, sample):
-    """Over TLS the server's name is told (SNI), and a certificate for an address holds for it."""
+    """TLS sends the server's name (SNI), and accepts a certificate for an IP address."""
     with Server(Keeper(), context=box.notary.context("127.0.0.1")) as server:
         assert main("-p", server.at("127.0.0.1"), sample).code == 0
         assert main("-p", server.at("localhost"), "--retry", 0, sample).code == 1
 
 
-# Time-outs ------------------------------------------------------------------------------------------------------------
+# Time-outs ----------------------------------------------------------------------------------------
 
 
 def test_a_host_that_does_not_take_connections_is_given_up(main, sample):
@@ -796,12 +815,15 @@ def test_a_host_that_never_answers_is_given_up(main, box, sample, fault):
     assert done.code == 1 and " reply " in done.err and done.seconds < 4
 
 
-@pytest.mark.parametrize("fault, details", [
-    ("trickle", {"delay": 0.1}),
-    ("endless", {"pause": 0.1}),
-    ("endless", {}),
-    ("endless-headers", {"pause": 0.1}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault, details",
+    [
+        ("trickle", {"delay": 0.1}),
+        ("endless", {"pause": 0.1}),
+        ("endless", {}),
+        ("endless-headers", {"pause": 0.1}),
+    ],
+)
 def test_an_answer_without_end_is_bounded(main, box, sample, fault, details):
     box.fault("drop.example.org", fault, when="upload", **details)
     done = main("-p", DROP, "--timeout", 0.3, "--retry", 0, sample)
@@ -818,7 +840,7 @@ def test_a_proof_without_end_is_bounded(main, box, sample, fault, details):
     assert (done.code, done.out) == (4, "") and done.seconds < 5
 
 
-def many_hosts_fail(box, kind, **details):
+def many_hosts_fail(box, fault, **details):
     for host in (
         "catbox.moe",
         "litterbox.catbox.moe",
@@ -828,18 +850,26 @@ def many_hosts_fail(box, kind, **details):
         "filebin.net",
         "uguu.se",
     ):
-        box.fault(host, kind, **details)
+        box.fault(host, fault, **details)
 
 
-@pytest.mark.parametrize("kind, details", [
-    ("silence", {}), ("stall", {}), ("trickle", {"delay": 0.1}), ("slow", {"delay": 30}),
-    ("status", {"retry_after": 30}), ("status", {"retry_after": 1}), ("endless-headers", {"pause": 0.01}),
-])  # fmt: skip
-def test_max_time_ends_everything(main, box, big, kind, details):
-    many_hosts_fail(box, kind, **details)
+@pytest.mark.parametrize(
+    "fault, details",
+    [
+        ("silence", {}),
+        ("stall", {}),
+        ("trickle", {"delay": 0.1}),
+        ("slow", {"delay": 30}),
+        ("status", {"retry_after": 30}),
+        ("status", {"retry_after": 1}),
+        ("endless-headers", {"pause": 0.01}),
+    ],
+)
+def test_max_time_ends_everything(main, box, big, fault, details):
+    many_hosts_fail(box, fault, **details)
     done = main("--max-time", 0.5, big)
     assert (done.code, done.out) == (1, "") and done.seconds < 2
-    assert "--max-time exceeded (0.5 s)" in done.err or kind == "status"
+    assert "--max-time exceeded (0.5 s)" in done.err or fault == "status"
 
 
 def test_max_time_ends_a_proof(main, box, sample):
@@ -880,7 +910,7 @@ def test_max_time_is_for_all_files_together(main, box, tmp_path):
     assert done.code == 1 and done.seconds < 2.5
 
 
-# Ctrl-C ---------------------------------------------------------------------------------------------------------------
+# Ctrl-C -------------------------------------------------------------------------------------------
 
 PROMPT = 2.0  # seconds: one by design, twice that on a busy machine
 needs_groups = pytest.mark.skipif(
@@ -890,7 +920,7 @@ needs_groups = pytest.mark.skipif(
 
 @pytest.fixture
 def interrupted(start, tmp_path):
-    """Start the program, wait until it is where it should be, press Ctrl-C, and look at what is left."""
+    """Start the program, interrupt it at this point, and check that nothing is left."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
 
@@ -918,7 +948,7 @@ def interrupted(start, tmp_path):
 
 
 def is_trying(process, temporary):
-    while b": sending " not in process.stderr.readline():
+    while b": uploading " not in process.stderr.readline():
         assert process.poll() is None
 
 
@@ -1003,8 +1033,8 @@ def test_ctrl_c_while_reading_standard_input(interrupted):
         process.stdin.flush()
         until(lambda: [path for path in temporary.iterdir() if path.stat().st_size])
 
-    said = interrupted("missing", "-", stdin=subprocess.PIPE, when=spooling)
-    assert said.endswith("twat-fs: interrupted; not uploaded: missing, -\n")
+    interruption = interrupted("missing", "-", stdin=subprocess.PIPE, when=spooling)
+    assert interruption.endswith("twat-fs: interrupted; not uploaded: missing, -\n")
 
 
 @needs_groups
@@ -1033,7 +1063,7 @@ def test_ctrl_c_during_a_round_trip(box, start, tmp_path):
     )
 
 
-# Redirects ------------------------------------------------------------------------------------------------------------
+# Redirects ----------------------------------------------------------------------------------------
 
 
 class Hops(Keeper):
@@ -1044,8 +1074,8 @@ class Hops(Keeper):
         self.hops, self.status = hops, status
 
     def keep(self, talk, arrived):
-        scheme, _, place = super().keep(talk, arrived).partition(b"://")
-        host, _, path = place.partition(b"/")
+        scheme, _, location = super().keep(talk, arrived).partition(b"://")
+        host, _, path = location.partition(b"/")
         return b"%s://%s/hop/%d/%s" % (scheme, host, self.hops, path)
 
     def get(self, talk, arrived):
@@ -1121,7 +1151,9 @@ def test_an_upload_is_never_redirected(main, sample, status):
         done = main("-p", url, sample)
     assert (done.code, done.out) == (1, "") and len(server.arrived) == 1 and not other.connections
     assert (
-        "unexpected redirect" in done.err and other.place in done.err and "hunter2" not in done.err
+        "unexpected redirect" in done.err
+        and other.authority in done.err
+        and "hunter2" not in done.err
     )
 
 
@@ -1155,13 +1187,13 @@ def test_a_transport_takes_secrets_to_the_same_place_only(box):
         twat_fs.Transport(twat_fs.Network()).send(
             twat_fs.Request("GET", server.url, headers=secrets)
         )
-    given = [
+    authorizations = [
         [arrived.header(name) for name, _ in secrets] for arrived in server.arrived + other.arrived
     ]
-    assert given == [["Basic eDp5", "key", "bytes=0-0"]] * 2 + [[None, None, "bytes=0-0"]]
+    assert authorizations == [["Basic eDp5", "key", "bytes=0-0"]] * 2 + [[None, None, "bytes=0-0"]]
 
 
-# Answers that come early ----------------------------------------------------------------------------------------------
+# Answers that come early --------------------------------------------------------------------------
 
 
 def answers_early(close):
@@ -1179,9 +1211,8 @@ def answers_early(close):
 
 def assert_413(done):
     assert (done.code, done.out) == (1, "")
-    assert (
-        "413" in done.err and "too much" in done.err and "24" in done.err
-    )  # the limit's words and the file's size
+    # the limit's words and the file's size
+    assert "413" in done.err and "too much" in done.err and "24" in done.err
 
 
 @pytest.mark.parametrize(
@@ -1222,13 +1253,13 @@ def test_an_early_answer_at_the_head_is_read(main, big):
 
 @pytest.mark.parametrize("close", [True, False])
 def test_an_early_yes_is_no_success(main, big, close):
-    """Nobody can have taken what has not been sent."""
+    """Data that was never sent cannot have been received."""
 
     def manners(talk: Talk):
         talk.body(talk.head(), most=64 << 10)
         talk.say(
             200,
-            b"http://%s/1/big.bin" % talk.server.place.encode(),
+            b"http://%s/1/big.bin" % talk.server.authority.encode(),
             *(["Connection: close"] if close else []),
         )
         talk.linger() if not close else None
@@ -1276,7 +1307,7 @@ def test_a_reset_after_all_was_sent_is_mended(main, box, sample):
     assert main("-p", DROP, sample).code == 0 and len(box.uploads()) == 2
 
 
-# Answers in odd clothes -----------------------------------------------------------------------------------------------
+# Answers in odd clothes ---------------------------------------------------------------------------
 
 
 class Old(Keeper):
@@ -1284,7 +1315,7 @@ class Old(Keeper):
 
     def __call__(self, talk):
         arrived = talk.request()
-        body = self.keep(talk, arrived) if arrived.method == "PUT" else self.kept[arrived.target]
+        body = self.keep(talk, arrived) if arrived.method == "PUT" else self.stored[arrived.target]
         talk.say(200, body, length=False, version="1.0")
 
 
@@ -1352,27 +1383,32 @@ class GoOn(Keeper):
 
 
 class Hinting(GoOn):
-    """Says that it works on it, and hints at what comes, once all has arrived (RFC 2518, RFC 8297)."""
+    """Send 102 and 103 once the whole body has arrived (RFC 2518, RFC 8297)."""
 
     before = (102, 100, 103, 103)
 
 
 ODD = {
-    "old": Old, "chunked": Chunked, "closing": Closing, "forgetful": Forgetful, "tired": Tired, "go on": GoOn,
+    "old": Old,
+    "chunked": Chunked,
+    "closing": Closing,
+    "forgetful": Forgetful,
+    "tired": Tired,
+    "go on": GoOn,
     "hinting": Hinting,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("tls", [True, False])
-@pytest.mark.parametrize("kind", ODD)
-def test_answers_in_odd_clothes_are_understood(main, box, tmp_path, kind, tls):
+@pytest.mark.parametrize("fault", ODD)
+def test_answers_in_odd_clothes_are_understood(main, box, tmp_path, fault, tls):
     files = [tmp_path / name for name in ("a.bin", "b.bin", "c.bin")]
     for file in files:
         file.write_bytes(file.name.encode() * 300)
-    with Server(ODD[kind](), context=box.notary.context("localhost") if tls else None) as server:
+    with Server(ODD[fault](), context=box.notary.context("localhost") if tls else None) as server:
         done = main("-p", server.url, "--timeout", 1, *files)
     assert (done.code, len(done.links), done.err) == (0, 3, "") and done.seconds < 5
-    assert [server.manners.kept[urlsplit(link).path] for link in done.links] == [
+    assert [server.manners.stored[urlsplit(link).path] for link in done.links] == [
         file.read_bytes() for file in files
     ]
 
@@ -1384,13 +1420,14 @@ def test_a_large_body_survives_an_interim_answer(main, big):
 
 
 @pytest.mark.parametrize(
-    "said, pause", [(b"HTTP/1.1 100 Continue\r\n\r\n", 0.2), (b"HTTP/1.1 100 " + b"x" * 65536, 0)]
+    "interim, pause",
+    [(b"HTTP/1.1 100 Continue\r\n\r\n", 0.2), (b"HTTP/1.1 100 " + b"x" * 65536, 0)],
 )
-def test_who_only_says_go_on_and_takes_nothing_is_given_up(main, big, said, pause):
+def test_who_only_says_go_on_and_takes_nothing_is_given_up(main, big, interim, pause):
     def manners(talk: Talk):
         talk.head()
         while not talk.server.over.wait(pause):
-            talk.wire.send(said)
+            talk.wire.send(interim)
 
     with Server(manners, buffer=4096) as server:
         done = main("-p", server.url, "--timeout", 1, "--retry", 0, "--max-time", 20, big)
@@ -1399,12 +1436,12 @@ def test_who_only_says_go_on_and_takes_nothing_is_given_up(main, big, said, paus
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_line_that_moves_slowly_is_not_silent(box, tls):
-    """Also while TLS holds more than leaves within --timeout; the buffers are as small as they are on such a line."""
-    taken = []
+    """Also while TLS holds more than leaves within --timeout; small buffers, as on a slow line."""
+    received = []
 
     def manners(talk: Talk):
-        while not taken or taken[-1]:  # about 80 KiB/s
-            taken.append(len(talk.wire.sock.recv(4096)))
+        while not received or received[-1]:  # about 80 KiB/s
+            received.append(len(talk.wire.sock.recv(4096)))
             time.sleep(0.05)
 
     with Server(
@@ -1468,7 +1505,7 @@ def test_a_connection_that_went_stale_is_reopened_silently():
 
 
 class Leaving(Keeper):
-    """Answers one request of each connection, and hangs up when it sees a second one; a reset if it has not read it all."""
+    """Respond to one request, and close at the second one; a reset if it is not all read."""
 
     reads = True
 
@@ -1490,7 +1527,7 @@ def test_a_connection_that_ends_as_it_is_used_again_is_no_failure_of_the_host(
 
 
 class Speechless(Keeper):
-    """Hangs up when it has the second request of a connection, whole: no reset may overtake the end."""
+    """Close when the second request of a connection is complete: no reset may overtake the end."""
 
     def __call__(self, talk):
         self.put(talk, talk.request())
@@ -1583,7 +1620,7 @@ def test_an_endless_error_page_is_told_shortly(main, box, sample):
     )
 
 
-# Addresses ------------------------------------------------------------------------------------------------------------
+# Addresses ----------------------------------------------------------------------------------------
 
 
 def has_ipv6():
@@ -1604,7 +1641,7 @@ def test_an_ipv6_address_is_a_host(main, box, proxies, sample, tls):
     with Server(Keeper(), context=context, host="::1") as server:
         done = main("-p", server.at("[::1]"), sample)
     assert (done.code, done.links) == (0, [server.at("[::1]") + "1/sample.bin"])
-    assert server.puts()[0].header("Host") == server.place
+    assert server.puts()[0].header("Host") == server.authority
 
 
 @needs_ipv6
@@ -1657,7 +1694,7 @@ def test_a_silent_address_does_not_hold_up_the_next():
 
 
 def test_an_address_that_cannot_be_used_at_all_is_passed_over(main, sample):
-    """As where IPv6 is switched off; nobody connects to everybody, so that nothing leaves."""
+    """As on a machine without IPv6; no connection succeeds, so nothing leaves."""
     with Server(Keeper()) as server:
         places = [*socket.getaddrinfo("255.255.255.255", server.port, type=socket.SOCK_STREAM)]
         places += socket.getaddrinfo("127.0.0.1", server.port, type=socket.SOCK_STREAM)
@@ -1700,7 +1737,7 @@ def test_localhost_is_found_by_all_its_addresses(main, sample, host):
         assert main("-p", server.at("localhost"), sample).code == 0
 
 
-# Rate and memory ------------------------------------------------------------------------------------------------------
+# Rate and memory ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("url, count", [(DROP, 1), (PLAIN, 1), (DROP, 2)])
@@ -1738,11 +1775,15 @@ print(usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1), file=sys.std
 
 
 def peak(box, *args):
-    """The most memory (KiB) that the program ever had.  Measured from a small process: a child begins with its parent's."""
+    """Peak memory (KiB), run from a small process: a child starts with the memory of its parent."""
     done = subprocess.run(
         [sys.executable, "-ISc", MEASURE, str(PROGRAM), *map(str, args)],
-        env=environment(box, {}), capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        env=environment(box, {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
     *links, size = done.stdout.split() + done.stderr.split()
     assert len(links) == 1, done.stderr
     return int(size)

@@ -107,12 +107,12 @@ class Workspace(NamedTuple):
     def env(self) -> dict[str, str]:
         """The same minimal environment for all clients, without proxies and settings."""
         names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
-        certificates = dict.fromkeys(names, self.bundle) if self.bundle else {}
+        bundles = dict.fromkeys(names, self.bundle) if self.bundle else {}
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "LANG": "C.UTF-8",
-            **certificates,
+            **bundles,
         }
 
     def file(self, size: int) -> str:
@@ -242,7 +242,8 @@ TWAT_FORM = """
 import sys, twat_fs as t
 url, file = sys.argv[1:]
 read, retention = t.link_reader(t.body_text), t.Retention(None)
-t.PROVIDERS = (t.form("sink", "sink", url, "file", read=read, retention=retention),)
+sink = t.form("sink", "sink", url, "file", read=read, retention=retention, limits=t.Limits())
+t.PROVIDERS = (sink,)
 sys.exit(t.main(["-p", "sink", "--no-check", file]))
 """
 # The limit of this machine: the kernel sends the file alone. No real client can be faster.

@@ -59,7 +59,7 @@ def record(rate: str = RATE) -> Recording:
     broken = {"status": 503, "body": "maintenance", "headers": [("Retry-After", "3600")]}
     with tempfile.TemporaryDirectory() as folder, box_of(folder + "/box") as box:
         box.fault("catbox.moe", "early", after=4 << 20, **broken)
-        box.fault("litterbox.catbox.moe", "slow", when="upload", delay=0.6)
+        box.fault("litterbox.catbox.moe", "slow", when="upload", delay=1.5)
         box.fault("litter.catbox.moe", "slow", when="download", delay=0.2)
         pieces = run_on_terminal(Path(folder), box.env(), rate)
         if box.complaints:
@@ -253,9 +253,10 @@ def text_element(number: int, span: Span) -> str:
 
 
 def normal(text: str) -> str:
-    """A line without its numbers, units, bars and the random part of a link."""
+    """A line without its numbers, units, bars, padding and the random part of a link."""
     text = re.sub(r"\[[# ]*\]", "[]", text)
     text = re.sub(r"(https://[^/ ]+)/\w+\.", r"\1/ID.", text)
+    text = re.sub(" +", " ", text)
     return re.sub(r"\d+(\.\d+)?( ([KMGT]i?B|bytes|B)\b)?", "0", text)
 
 

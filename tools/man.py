@@ -25,20 +25,14 @@ ABOUT = {
     "upload": "Upload files and print one URL for each to standard output, in the same order; "
               "messages go to standard error. The word upload is optional. "
               "Without a file, or for -, standard input is uploaded.",
-    "list": "List the hosts, or the details of one host.",
-    "status": "Show whether a host can be used, or all hosts.",
+    "list": "List the hosts, or all details of some hosts.",
+    "status": "Show whether a host can be used, or all hosts. "
+              "A host is available (needs no setting), configured, not configured, "
+              "or disabled by its owner; with --online it works, failed or was not asked.",
     "serve": "Share files from this machine under URLs that cannot be guessed; "
              "without files, receive uploads.",
-    "version": "Print the version.",
     "completion": "Print a script that completes commands, options and hosts in bash, fish or zsh.",
 }  # fmt: skip
-ARGUMENTS = {
-    "upload": "Ar file ...",
-    "list": "Op Ar host",
-    "status": "Op Ar host",
-    "serve": "Op Ar file ...",
-    "completion": "Ar shell",
-}
 ENVIRONMENT = {
     "TWAT_FS_DEFAULT_PROVIDER": "hosts to use, like --provider",
     "TWAT_FS_TIMEOUT": "stall timeout in seconds, like --timeout",
@@ -47,6 +41,24 @@ ENVIRONMENT = {
     "SSL_CERT_FILE": "certificates to trust instead of the system's",
     "NO_COLOR": "no effect: there are no colours",
 }
+JSON = {
+    "host, domain, use": "its name, its domain, and default, opt-in or your own",
+    "max_bytes": "largest file; null if the host does not say",
+    "expires_known, expires_seconds": "whether the host says when a link expires, and the default; "
+                                      "null is never",
+    "expires_choices": "what --expire can choose: a list of seconds, or min and max",
+    "required_settings, optional_settings": "environment variables",
+    "notes, verified_on": "remarks, and the date of the newest proof",
+    "status, reason, success, timing": "of status: the words above, why, "
+                                       "whether the host can be used, "
+                                       "and seconds for the upload and the proof",
+    "file, size, hosts, skipped": "of --dry-run: the hosts that would be tried, "
+                                  "and a list of host and reason for the others",
+    "file, host, url, size, sha256, expires, delete, verified, seconds": "of an upload; "
+        "provider is the same as host. An error has the key error",
+    "attempts, unverified": "of an upload: what failed before, "
+                            "and links that may have a copy of the file",
+}  # fmt: skip
 PAGE = r""".Dd {date}
 .Dt TWAT-FS 1
 .Os
@@ -64,6 +76,14 @@ A file on a public host can be read by everyone who has the URL.
 .Sh HOSTS
 .Bl -tag -width tmpfileslink
 {hosts}
+.El
+.Sh JSON OUTPUT
+With
+.Fl \\-json ,
+.Cm list
+prints a list, and all other commands one object per line, with these keys.
+.Bl -tag -width Ds
+{json}
 .El
 .Sh ENVIRONMENT
 .Bl -tag -width Ds
@@ -105,29 +125,33 @@ def option_item(option: Any) -> str:
     return item(" , ".join(flags), option.help)
 
 
-def command(name: str, options: Any) -> str:
-    section = f".Ss {name}\n{text(ABOUT[name])}"
-    if not options:
-        return section
-    return f"{section}\n.Bl -tag -width Ds\n" + "\n".join(map(option_item, options)) + "\n.El"
+def command(name: str, details: Any) -> str:
+    """The section of a command, with its options in groups."""
+    import twat_fs
+
+    lines = [f".Ss {name}", text(ABOUT.get(name, details.about))]
+    for title, options in twat_fs.option_groups(details.options).items():
+        lines += [".Pp", f".Sy {title}", ".Bl -tag -width Ds", *map(option_item, options), ".El"]
+    return "\n".join(lines)
 
 
-def synopsis(name: str, options: Any) -> str:
+def synopsis(name: str, details: Any) -> str:
     lines = [".Nm"]
     if name != "upload":
         lines.append(f".Cm {name}")
-    if options:
+    if details.options:
         lines.append(".Op Ar option ...")
-    if name in ARGUMENTS:
-        lines.append(f".{ARGUMENTS[name]}")
+    if details.arguments:
+        argument = details.arguments.lower().strip("[].")
+        more = " ..." if details.arguments.endswith("...") else ""
+        lines.append(f".Op Ar {argument}{more}")
     return "\n".join(lines)
 
 
 def page() -> str:
     import twat_fs
 
-    commands = dict(sorted(twat_fs.COMMAND_OPTIONS.items(), key=lambda pair: pair[0] != "upload"))
-    exits = re.findall(r"(?m)^  ([0-9]+)  (.+)$", twat_fs.EPILOG)
+    commands = twat_fs.COMMAND_HELP
     settings = {
         name: f"for {row.id}"
         for row in twat_fs.PROVIDERS
@@ -144,7 +168,8 @@ def page() -> str:
         environment="\n".join(
             item(f"Ev {name}", what) for name, what in {**ENVIRONMENT, **settings}.items()
         ),
-        codes="\n".join(item(code, what) for code, what in exits),
+        json="\n".join(item(f"Cm {names}", what) for names, what in JSON.items()),
+        codes="\n".join(item(str(code), what) for code, what in twat_fs.EXIT_CODES.items()),
     )
 
 

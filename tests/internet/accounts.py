@@ -1,8 +1,9 @@
-"""The hosts in the box that need an account or several requests: Dropbox, fal, pixeldrain, storage.to.
+"""The hosts in the box with an account or several requests: Dropbox, fal, pixeldrain, storage.to.
 
-Played as their SDKs and documentation describe them (Dropbox SDK 12.2.4, fal_client 1.0.3, pixeldrain_web 2026-01-30,
-storageto/cli 2026-05-11), and strictly: what a real server refuses is refused, and what a client should not do, such as a
-token that goes where it does not belong, is complained about. test_references.py has the SDKs upload to these hosts.
+Played as their SDKs and documentation describe them (Dropbox SDK 12.2.4, fal_client 1.0.3,
+pixeldrain_web 2026-01-30, storageto/cli 2026-05-11), and strictly: what a real server refuses is
+refused, and what a client should not do, such as a token that goes where it does not belong, is
+complained about. test_references.py has the SDKs upload to these hosts.
 
 Chapters: 1 Shapes of arguments, 2 Dropbox, 3 fal, 4 pixeldrain, 5 storage.to.
 """
@@ -35,32 +36,33 @@ from internet.hosts import Host, kind_of
 MIB = 1024 * 1024
 
 
-# 1 Shapes of arguments -----------------------------------------------------------------------------------------------
-# A shape is a type, a pattern, a dict of shapes (a name that ends in ? may be left out), or a tuple of alternatives.
+# 1 Shapes of arguments ----------------------------------------------------------------------------
+# A shape is a type, a pattern, a dict of shapes (a name that ends in ? may be left out), or a tuple
+# of alternatives.
 
 
-def misshapen(value: Any, shape: Any, place: str = "the argument") -> str:
-    """What is wrong with the value, as a sentence; empty if it has the shape."""
+def misshapen(value: Any, shape: Any, path: str = "the argument") -> str:
+    """The problem of the value as a sentence; empty if it has the shape."""
     if isinstance(shape, tuple):
-        return "" if any(not misshapen(value, s) for s in shape) else "%s is %r" % (place, value)
+        return "" if any(not misshapen(value, s) for s in shape) else "%s is %r" % (path, value)
     if isinstance(shape, str):
         fits = isinstance(value, str) and re.fullmatch(shape, value, re.S)
-        return "" if fits else "%s is %r" % (place, value)
+        return "" if fits else "%s is %r" % (path, value)
     if isinstance(shape, type):
-        return "" if type(value) is shape else "%s is %r, no %s" % (place, value, shape.__name__)
-    return misshapen_fields(value, shape, place)
+        return "" if type(value) is shape else "%s is %r, no %s" % (path, value, shape.__name__)
+    return misshapen_fields(value, shape, path)
 
 
-def misshapen_fields(value: Any, shape: Dict[str, Any], place: str) -> str:
+def misshapen_fields(value: Any, shape: Dict[str, Any], path: str) -> str:
     if not isinstance(value, dict):
-        return "%s is %r, no object" % (place, value)
+        return "%s is %r, no object" % (path, value)
     known = {name.rstrip("?"): inner for name, inner in shape.items()}
     unknown, missing = (
         set(value) - set(known),
         {name for name in shape if name[-1] != "?"} - set(value),
     )
     if unknown or missing:
-        return "%s: unknown %r, missing %r" % (place, sorted(unknown), sorted(missing))
+        return "%s: unknown %r, missing %r" % (path, sorted(unknown), sorted(missing))
     return next(filter(None, (misshapen(v, known[k], k) for k, v in value.items())), "")
 
 
@@ -86,15 +88,23 @@ def joined(pieces: Iterable[Upload], world) -> Upload:
     )
 
 
-# 2 Dropbox -----------------------------------------------------------------------------------------------------------
+# 2 Dropbox ----------------------------------------------------------------------------------------
 
 BLOCK = 4 * MIB
 HASH = "[0-9a-f]{64}"
 PATH = r"/.*|id:.+|ns:[0-9]+/.*"  # SDK 12.2.4, WritePath
 COMMIT = {
-    "path": PATH, "mode?": ("add|overwrite", {".tag": "add|overwrite"}, {".tag": "update", "update": "[0-9a-f]{9,}"}),
-    "autorename?": bool, "client_modified?": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "mute?": bool, "strict_conflict?": bool,
-}  # fmt: skip
+    "path": PATH,
+    "mode?": (
+        "add|overwrite",
+        {".tag": "add|overwrite"},
+        {".tag": "update", "update": "[0-9a-f]{9,}"},
+    ),
+    "autorename?": bool,
+    "client_modified?": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+    "mute?": bool,
+    "strict_conflict?": bool,
+}
 CURSOR = {"session_id": str, "offset": int}
 KIND = ("sequential|concurrent", {".tag": "sequential|concurrent"})
 SETTINGS = {
@@ -105,18 +115,18 @@ SETTINGS = {
 
 def content_hash(pieces: Iterable[bytes]) -> str:
     """Dropbox' own hash, reckoned byte by byte so that it shares nothing with the program's."""
-    whole, block, size = hashlib.sha256(), hashlib.sha256(), 0
+    combined, block, size = hashlib.sha256(), hashlib.sha256(), 0
     for piece in pieces:
         while piece:
             part, piece = piece[: BLOCK - size], piece[BLOCK - size :]
             block.update(part)
             size += len(part)
             if size == BLOCK:
-                whole.update(block.digest())
+                combined.update(block.digest())
                 block, size = hashlib.sha256(), 0
     if size:
-        whole.update(block.digest())
-    return whole.hexdigest()
+        combined.update(block.digest())
+    return combined.hexdigest()
 
 
 @dataclass
@@ -213,20 +223,34 @@ class Dropbox(Host):
         api, content = self.domains[:2]
         finish = {"cursor": CURSOR, "commit": COMMIT, "content_hash?": HASH}
         return {
-            (content, "files/upload"): (self.whole, "files.content.write", {**COMMIT, "content_hash?": HASH}),
+            (content, "files/upload"): (
+                self.upload_small,
+                "files.content.write",
+                {**COMMIT, "content_hash?": HASH},
+            ),
             (content, "files/upload_session/start"): (
-                self.start, "files.content.write", {"close?": bool, "session_type?": KIND, "content_hash?": HASH},
+                self.start,
+                "files.content.write",
+                {"close?": bool, "session_type?": KIND, "content_hash?": HASH},
             ),
             (content, "files/upload_session/append_v2"): (
-                self.append, "files.content.write", {"cursor": CURSOR, "close?": bool, "content_hash?": HASH},
+                self.append,
+                "files.content.write",
+                {"cursor": CURSOR, "close?": bool, "content_hash?": HASH},
             ),
             (content, "files/upload_session/finish"): (self.finish, "files.content.write", finish),
             (api, "files/get_metadata"): (self.metadata, "files.metadata.read", {"path": PATH}),
             (api, "sharing/create_shared_link_with_settings"): (
-                self.share, "sharing.write", {"path": PATH, "settings?": SETTINGS},
+                self.share,
+                "sharing.write",
+                {"path": PATH, "settings?": SETTINGS},
             ),
-            (api, "sharing/list_shared_links"): (self.links, "sharing.read", {"path?": PATH, "direct_only?": bool}),
-        }  # fmt: skip
+            (api, "sharing/list_shared_links"): (
+                self.links,
+                "sharing.read",
+                {"path?": PATH, "direct_only?": bool},
+            ),
+        }
 
     # Who asks, and what
 
@@ -256,12 +280,13 @@ class Dropbox(Host):
         return as_json({"access_token": fresh, "token_type": "bearer", "expires_in": 14400})
 
     def refused(self, ask: Ask, scope: str) -> Optional[Answer]:
-        kind, _, token = ask.header("Authorization").partition(" ")
-        if kind != "Bearer" or not token:
+        scheme, _, token = ask.header("Authorization").partition(" ")
+        if scheme != "Bearer" or not token:
             ask.complain("there is no token")
             return Answer(
                 400,
-                'Error in call to API function: Invalid authorization value in HTTP header "Authorization".',
+                "Error in call to API function: "
+                'Invalid authorization value in HTTP header "Authorization".',
             )
         if token not in self.tokens:
             tag = "expired_access_token" if token in self.expired else "invalid_access_token"
@@ -307,13 +332,13 @@ class Dropbox(Host):
 
     # Files
 
-    def whole(self, ask: Ask, arg: Any) -> Answer:
+    def upload_small(self, ask: Ask, arg: Any) -> Answer:
         if ask.file.size > self.request_limit:
             return fault("payload_too_large")
-        found = content_hash(chunks_of(ask.file.body)(0, ask.file.size))
-        if arg.pop("content_hash", found) != found:
+        digest = content_hash(chunks_of(ask.file.body)(0, ask.file.size))
+        if arg.pop("content_hash", digest) != digest:
             return fault("content_hash_mismatch")
-        wrong = self.wrong(arg, ask.file, found)
+        wrong = self.wrong(arg, ask.file, digest)
         if wrong:
             error = {
                 ".tag": "path",
@@ -321,16 +346,16 @@ class Dropbox(Host):
                 "upload_session_id": "pid_upload_session:x",
             }
             return as_json({"error_summary": "path/%s/..." % "/".join(wrong), "error": error}, 409)
-        return as_json(self.about(self.keep(arg, ask.file, found)))
+        return as_json(self.about(self.keep(arg, ask.file, digest)))
 
-    def wrong(self, commit: Any, file: Upload, found: str) -> Tuple[str, ...]:
+    def wrong(self, commit: Any, file: Upload, digest: str) -> Tuple[str, ...]:
         """The tags of what stands against it."""
         path, mode = commit["path"].lower(), commit.get("mode", "add")
         if not re.fullmatch(r"(?s)/.*|ns:[0-9]+(/.*)?", path):
             return ("malformed_path",)
-        above = ["/".join(path.split("/")[:n]) for n in range(2, path.count("/") + 1)]
+        parents = ["/".join(path.split("/")[:n]) for n in range(2, path.count("/") + 1)]
         old = self.entries.get(path)
-        same = old and old.hash == found and not commit.get("strict_conflict")
+        same = old and old.hash == digest and not commit.get("strict_conflict")
         checks = (
             (("malformed_path",), re.search(r"//|/\.{1,2}(/|$)|/$|[\x00-\x1f]", path)),
             (("disallowed_name",), path.rpartition("/")[2] in self.disallowed),
@@ -339,7 +364,7 @@ class Dropbox(Host):
                 self.read_only and path.startswith(self.read_only.lower() + "/"),
             ),
             (("conflict", "folder"), path in map(str.lower, self.folders)),
-            (("conflict", "file_ancestor"), any(place in self.entries for place in above)),
+            (("conflict", "file_ancestor"), any(parent in self.entries for parent in parents)),
             (
                 ("conflict", "file"),
                 old
@@ -352,15 +377,15 @@ class Dropbox(Host):
         )
         return next((tags for tags, wrong in checks if wrong), ())
 
-    def keep(self, commit: Any, file: Upload, found: str) -> Entry:
+    def keep(self, commit: Any, file: Upload, digest: str) -> Entry:
         path, old = commit["path"], self.entries.get(commit["path"].lower())
-        if old and old.hash == found:
+        if old and old.hash == digest:
             return old
         if old and commit.get("mode", "add") == "add":  # and autorename
             stem, dot, extension = path.rpartition(".")
             path = "%s (1)%s%s" % (stem, dot, extension) if dot else path + " (1)"
             old = None
-        entry = Entry(path, file, found, commit.get("client_modified", "2026-11-25T00:00:00Z"))
+        entry = Entry(path, file, digest, commit.get("client_modified", "2026-11-25T00:00:00Z"))
         if old and old.link:
             entry.link = old.link  # it leads to the file, whatever is in it
             entry.link.body, entry.link.size, entry.link.sha256 = file.body, file.size, file.sha256
@@ -369,11 +394,17 @@ class Dropbox(Host):
 
     def about(self, entry: Entry) -> Dict[str, Any]:
         shown = {
-            "name": entry.path.rpartition("/")[2], "path_lower": entry.path.lower(), "path_display": entry.path,
-            "id": "id:%s" % entry.rev, "client_modified": entry.modified, "server_modified": "2026-11-25T00:00:00Z",
-            "rev": entry.rev, "size": entry.file.size, "is_downloadable": True,
+            "name": entry.path.rpartition("/")[2],
+            "path_lower": entry.path.lower(),
+            "path_display": entry.path,
+            "id": "id:%s" % entry.rev,
+            "client_modified": entry.modified,
+            "server_modified": "2026-11-25T00:00:00Z",
+            "rev": entry.rev,
+            "size": entry.file.size,
+            "is_downloadable": True,
             "content_hash": entry.hash if not self.lies else "0" * 64,
-        }  # fmt: skip
+        }
         if entry.path.startswith("ns:"):  # not mounted
             del shown["path_display"], shown["path_lower"]
         return shown
@@ -456,13 +487,13 @@ class Dropbox(Host):
             return fault("lookup_failed", "incorrect_offset", correct_offset=session.size)
         if ask.file.size:
             session.parts[offset] = ask.file
-        whole = joined([session.parts[start] for start in sorted(session.parts)], ask.world)
-        found = content_hash(chunks_of(whole.body)(0, whole.size))
-        wrong = self.wrong(arg["commit"], whole, found)
+        joined_file = joined([session.parts[start] for start in sorted(session.parts)], ask.world)
+        digest = content_hash(chunks_of(joined_file.body)(0, joined_file.size))
+        wrong = self.wrong(arg["commit"], joined_file, digest)
         if wrong:
             return fault("path", *wrong)
         del self.sessions[name]
-        return as_json(self.about(self.keep(arg["commit"], whole, found)))
+        return as_json(self.about(self.keep(arg["commit"], joined_file, digest)))
 
     # Links
 
@@ -481,8 +512,8 @@ class Dropbox(Host):
             return refusal or as_json(self.about_link(self.linked(ask, entry, settings or {})))
         if not self.tells_existing:
             return fault("shared_link_already_exists")
-        told = {".tag": "metadata", "metadata": self.about_link(entry)}
-        error = {".tag": "shared_link_already_exists", "shared_link_already_exists": told}
+        metadata = {".tag": "metadata", "metadata": self.about_link(entry)}
+        error = {".tag": "shared_link_already_exists", "shared_link_already_exists": metadata}
         return as_json(
             {"error_summary": "shared_link_already_exists/metadata/..", "error": error}, 409
         )
@@ -490,8 +521,11 @@ class Dropbox(Host):
     def linked(self, ask: Ask, entry: Entry, settings: Any) -> Entry:
         name = entry.path.rpartition("/")[2]
         url = "https://www.dropbox.com/scl/fi/%s/%s?rlkey=%s&st=%s" % (
-            random_id(15), quote(name, safe=""), random_id(25), random_id(8),
-        )  # fmt: skip
+            random_id(15),
+            quote(name, safe=""),
+            random_id(25),
+            random_id(8),
+        )
         file = entry.file
         entry.link = Stored(
             url + "&dl=1",
@@ -507,21 +541,36 @@ class Dropbox(Host):
 
     def about_link(self, entry: Entry) -> Dict[str, Any]:
         return {
-            ".tag": "file", "url": entry.link.url[:-1] + "0", "id": "id:%s" % entry.rev, "name": entry.link.name,
-            "path_lower": entry.path.lower(), "client_modified": entry.modified, "server_modified": entry.modified,
-            "rev": entry.rev, "size": entry.file.size, **entry.link.options,
-            "link_permissions": {"can_revoke": True, "visibility_policies": [], "can_set_expiry": True,
-                "can_remove_expiry": True, "allow_download": True, "can_allow_download": True,
-                "can_disallow_download": True, "allow_comments": True, "team_restricts_comments": False,
-                "resolved_visibility": {".tag": self.visibility}},
-        }  # fmt: skip
+            ".tag": "file",
+            "url": entry.link.url[:-1] + "0",
+            "id": "id:%s" % entry.rev,
+            "name": entry.link.name,
+            "path_lower": entry.path.lower(),
+            "client_modified": entry.modified,
+            "server_modified": entry.modified,
+            "rev": entry.rev,
+            "size": entry.file.size,
+            **entry.link.options,
+            "link_permissions": {
+                "can_revoke": True,
+                "visibility_policies": [],
+                "can_set_expiry": True,
+                "can_remove_expiry": True,
+                "allow_download": True,
+                "can_allow_download": True,
+                "can_disallow_download": True,
+                "allow_comments": True,
+                "team_restricts_comments": False,
+                "resolved_visibility": {".tag": self.visibility},
+            },
+        }
 
     def links(self, ask: Ask, arg: Any) -> Answer:
         if not arg.get("direct_only"):
             ask.complain("without direct_only the links of the folders come too")
         entry = self.entries.get(arg.get("path", "").lower())
-        found = [self.about_link(entry)] if entry and entry.link else []
-        return as_json({"links": found, "has_more": False})
+        links = [self.about_link(entry)] if entry and entry.link else []
+        return as_json({"links": links, "has_more": False})
 
     def visit(self, ask: Ask) -> Answer:
         """dl=1 leads to the file, anything else to a page about it."""
@@ -539,9 +588,9 @@ class Dropbox(Host):
         if self.visibility != "public":
             return as_page("Log in to Dropbox")
         if ask.domain == self.domains[2]:
-            place = ask.head.target.replace("/scl/fi", "/cd/0/get")
+            location = ask.head.target.replace("/scl/fi", "/cd/0/get")
             return Answer(
-                302, "", headers=[("Location", "https://%s%s" % (self.domains[3], place))]
+                302, "", headers=[("Location", "https://%s%s" % (self.domains[3], location))]
             )
         return self.download(ask, stored)
 
@@ -556,13 +605,16 @@ def nested(tags: Tuple[str, ...], more: Dict[str, Any]) -> Dict[str, Any]:
     return {".tag": first, first: nested(tuple(rest), more)} if rest else {".tag": first, **more}
 
 
-# 3 fal ---------------------------------------------------------------------------------------------------------------
+# 3 fal --------------------------------------------------------------------------------------------
 
 FAL_ABOUT = {"file_name": str, "content_type": "[a-z]+/[a-z0-9.+-]+"}
 
 
 class Fal(Host):
-    """A token for the CDN; files up to 100 MiB in one request, larger ones in parts; or a signed place at Google's."""
+    """Upload with a token of the CDN, or by a signed URL at Google.
+
+    Files up to 100 MiB take one request, larger ones are uploaded in parts.
+    """
 
     domains = ("v3.fal.media", "rest.fal.ai", "v3b.fal.media", "storage.googleapis.com")
     authorized = True
@@ -584,22 +636,22 @@ class Fal(Host):
         )
 
     def upload(self, ask: Ask) -> Answer:
-        media, rest, base, place = self.domains
+        media, rest, base, storage = self.domains
         if ask.domain == rest:
             return self.rest(ask)
-        if ask.domain == place and ask.method == "PUT":
+        if ask.domain == storage and ask.method == "PUT":
             return self.put(ask)
         refusal = self.refused(ask)
         if refusal:
             return refusal
         if ask.domain == media and ask.method == "POST" and ask.path == "/files/upload":
-            return self.whole(ask)
+            return self.upload_small(ask)
         if ask.domain == base and ask.method == "POST" and ask.path == "/files/upload/multipart":
             return self.begin(ask)
-        found = re.fullmatch(r"(/files/.+)/multipart/(\w+)/(\d+|complete)", ask.path)
-        if not found or ask.domain != media or found.group(2) not in self.multiparts:
+        match = re.fullmatch(r"(/files/.+)/multipart/(\w+)/(\d+|complete)", ask.path)
+        if not match or ask.domain != media or match.group(2) not in self.multiparts:
             return as_json({"detail": "Not Found"}, 404)
-        return self.part(ask, *found.groups()[1:])
+        return self.part(ask, *match.groups()[1:])
 
     # The key
 
@@ -610,12 +662,12 @@ class Fal(Host):
             json_body(ask, {})
             token = random_id(30)
             self.tokens[token] = 0
-            told = {
+            response = {
                 "token": token,
                 "token_type": "Bearer",
                 "base_url": "https://" + self.domains[2],
             }
-            return as_json({**told, "expires_at": "2099-01-01T00:00:00+00:00"})
+            return as_json({**response, "expires_at": "2099-01-01T00:00:00+00:00"})
         if ask.path == "/storage/upload/initiate" and ask.query == {"storage_type": ["gcs"]}:
             return self.initiate(ask)
         ask.complain("there is no such function")
@@ -623,9 +675,9 @@ class Fal(Host):
 
     def refused(self, ask: Ask) -> Optional[Answer]:
         """Only the token opens the CDN; the key must not come here."""
-        kind, _, token = ask.header("Authorization").partition(" ")
-        if kind != "Bearer" or token not in self.tokens:
-            ask.complain("the Authorization at the CDN begins with %r" % kind)
+        scheme, _, token = ask.header("Authorization").partition(" ")
+        if scheme != "Bearer" or token not in self.tokens:
+            ask.complain("the Authorization at the CDN begins with %r" % scheme)
             return as_json({"detail": "Unauthorized"}, 401)
         self.tokens[token] += 1
         return (
@@ -636,7 +688,7 @@ class Fal(Host):
 
     # The CDN
 
-    def whole(self, ask: Ask) -> Answer:
+    def upload_small(self, ask: Ask) -> Answer:
         if not self.direct:
             return as_json({"detail": "Not Found"}, 404)
         if self.too_big(ask) or ask.file.size > 100 * MIB:
@@ -645,21 +697,21 @@ class Fal(Host):
 
     def described(self, ask: Ask) -> Dict[str, str]:
         """What the headers say of the file; its life is a duration in JSON."""
-        name, kind, life = (
+        name, content_type, life = (
             ask.header("X-Fal-File-Name"),
             ask.header("Content-Type"),
             ask.header("X-Fal-Object-Lifecycle"),
         )
-        if not name or not re.fullmatch("[a-z]+/[a-z0-9.+-]+", kind):
-            ask.complain("the file is %r of type %r" % (name, kind))
+        if not name or not re.fullmatch("[a-z]+/[a-z0-9.+-]+", content_type):
+            ask.complain("the file is %r of type %r" % (name, content_type))
         if life and misshapen(
             json.loads(life), {"expiration_duration_seconds": int, "initial_acl?": dict}
         ):
             ask.complain("the lifecycle is %r" % life)
-        return {"name": name, "type": kind, "life": life}
+        return {"name": name, "type": content_type, "life": life}
 
     def keep(self, ask: Ask, file: Upload, about: Dict[str, str], url: str = "") -> Stored:
-        url = url or self.place(about["name"])
+        url = url or self.url_for(about["name"])
         options = (
             {"life": json.loads(about["life"])["expiration_duration_seconds"]}
             if about["life"]
@@ -672,7 +724,7 @@ class Fal(Host):
         return stored
 
     @staticmethod
-    def place(name: str) -> str:
+    def url_for(name: str) -> str:
         return "https://v3.fal.media/files/panda/%s_%s" % (random_id(21), quote(name, safe=""))
 
     def begin(self, ask: Ask) -> Answer:
@@ -680,7 +732,7 @@ class Fal(Host):
         if ask.file.size:
             ask.complain("the begin of a multipart upload has a body")
         self.multiparts[upload_id], self.about[upload_id] = {}, about
-        about["url"] = self.place(about["name"])
+        about["url"] = self.url_for(about["name"])
         return as_json({"access_url": about["url"], "uploadId": upload_id})
 
     def part(self, ask: Ask, upload_id: str, step: str) -> Answer:
@@ -697,13 +749,13 @@ class Fal(Host):
         return Answer(200, "", headers=tag)
 
     def complete(self, ask: Ask, upload_id: str) -> Answer:
-        told = json_body(ask, {"parts": list})
+        fields = json_body(ask, {"parts": list})
         parts, about = self.multiparts[upload_id], self.about[upload_id]
         wanted = [
             {"partNumber": n, "etag": '"%s"' % part.sha256[:32]}
             for n, part in sorted(parts.items())
         ]
-        if told is None or sorted(told["parts"], key=lambda part: part["partNumber"]) != wanted:
+        if fields is None or sorted(fields["parts"], key=lambda part: part["partNumber"]) != wanted:
             return as_json({"detail": "the parts are not those that were sent"}, 400)
         if sorted(parts) != list(range(1, len(parts) + 1)) or any(
             parts[n].size < 5 * MIB for n in sorted(parts)[:-1]
@@ -715,15 +767,15 @@ class Fal(Host):
     # The signed place
 
     def initiate(self, ask: Ask) -> Answer:
-        told = json_body(ask, FAL_ABOUT)
-        if told is None:
+        fields = json_body(ask, FAL_ABOUT)
+        if fields is None:
             return as_json({"detail": "Unprocessable"}, 422)
         path = "/fal-uploads/%s" % random_id(20)
         life = ask.header("X-Fal-Object-Lifecycle-Preference")
-        url = self.place(told["file_name"])
+        url = self.url_for(fields["file_name"])
         self.about[path] = {
-            "name": told["file_name"],
-            "type": told["content_type"],
+            "name": fields["file_name"],
+            "type": fields["content_type"],
             "life": life,
             "url": url,
         }
@@ -752,7 +804,7 @@ class Fal(Host):
         return Answer(200, "")
 
 
-# 4 pixeldrain --------------------------------------------------------------------------------------------------------
+# 4 pixeldrain -------------------------------------------------------------------------------------
 
 
 class Pixeldrain(Host):
@@ -773,13 +825,13 @@ class Pixeldrain(Host):
         return as_json({"success": False, "value": value, "message": message}, status)
 
     def refused(self, ask: Ask) -> Optional[Answer]:
-        given = ask.header("Authorization")
-        if not given:
+        authorization = ask.header("Authorization")
+        if not authorization:
             return self.no(401, "authentication_required", "You are not logged in")
         right = "Basic " + base64.b64encode((":" + self.key).encode()).decode()
         return (
             None
-            if hmac.compare_digest(given, right)
+            if hmac.compare_digest(authorization, right)
             else self.no(401, "authentication_failed", "The API key is invalid")
         )
 
@@ -817,10 +869,10 @@ class Pixeldrain(Host):
         return super().visit(ask)
 
     def about(self, stored: Stored, base: str) -> Dict[str, Any]:
-        told = (
+        info = (
             {"hash_sha256": stored.sha256 if not self.lies else "0" * 64} if self.tells_hash else {}
         )
-        return {"id": base.rpartition("/")[2], "name": stored.name, "size": stored.size, **told}
+        return {"id": base.rpartition("/")[2], "name": stored.name, "size": stored.size, **info}
 
     def delete(self, ask: Ask) -> Answer:
         stored = ask.world.stored.find(ask.url)
@@ -832,13 +884,13 @@ class Pixeldrain(Host):
         return as_json({"success": True, "value": "file_deleted"})
 
 
-# 5 storage.to --------------------------------------------------------------------------------------------------------
+# 5 storage.to -------------------------------------------------------------------------------------
 
 TO_ABOUT = {"filename": str, "content_type": str, "size": int}
 
 
 class StorageTo(Host):
-    """Three steps: init names a place at Cloudflare's R2, the bytes go there, confirm gives the link."""
+    """Three steps: init returns a URL at Cloudflare's R2, the bytes go there, confirm links."""
 
     domains = ("storage.to", "u7.r2.cloudflarestorage.com")
     single = 5 * 10**9  # larger files go in parts
@@ -848,10 +900,11 @@ class StorageTo(Host):
     resets: Optional[int] = None  # seconds until the next upload is allowed
 
     def __init__(self):
+        # every value in a list
         self.signed = {
             "Host": [self.domains[1]],
             "x-amz-meta-origin": ["web"],
-        }  # every value in a list
+        }
         self.visitors: set = set()
         self.owners: Dict[str, str] = {}  # by file, the token for its settings
         self.days: Dict[str, int] = {}  # by file, where the default was changed
@@ -867,10 +920,12 @@ class StorageTo(Host):
         if self.is_upload(ask):
             return self.put(ask)
         steps = {
-            "init": (self.init, TO_ABOUT), "confirm": (self.confirm, {**TO_ABOUT, "r2_key": str, "crc32?": int}),
-            "parts": (self.parts, {"upload_id": str, "part_numbers": list}), "abort": (self.abort, {"upload_id": str}),
+            "init": (self.init, TO_ABOUT),
+            "confirm": (self.confirm, {**TO_ABOUT, "r2_key": str, "crc32?": int}),
+            "parts": (self.parts, {"upload_id": str, "part_numbers": list}),
+            "abort": (self.abort, {"upload_id": str}),
             "complete-multipart": (self.complete, {"upload_id": str, "parts": list}),
-        }  # fmt: skip
+        }
         if re.fullmatch(r"/api/file/\w+/expiry", ask.path):
             return self.by_owner(ask, self.expiry, json_body(ask, {"days": int}))
         step = (
@@ -882,15 +937,15 @@ class StorageTo(Host):
             ask.complain("there is no such function")
             return as_json({"message": "Not Found"}, 404)
         call, shape = step
-        told = json_body(ask, shape)
+        fields = json_body(ask, shape)
         return (
             self.no(422, "The given data was invalid.")
-            if told is None
-            else self.by_owner(ask, call, told)
+            if fields is None
+            else self.by_owner(ask, call, fields)
         )
 
-    def by_owner(self, ask: Ask, call: Callable[..., Answer], told: Any) -> Answer:
-        """Every step must come from the visitor who made the first."""
+    def by_owner(self, ask: Ask, call: Callable[..., Answer], fields: Any) -> Answer:
+        """Each step must have the visitor token of the first one."""
         visitor = ask.header("X-Visitor-Token")
         if not re.fullmatch("[0-9a-f-]{32,36}", visitor):
             ask.complain("the visitor's token is %r" % visitor)
@@ -898,35 +953,36 @@ class StorageTo(Host):
             self.visitors.add(visitor)
         elif visitor not in self.visitors:
             return self.no(403, "You do not own this upload.")
-        return call(ask, told)
+        return call(ask, fields)
 
     @staticmethod
     def no(status: int, text: str) -> Answer:
         return as_json({"success": False, "error": text}, status)
 
-    def init(self, ask: Ask, told: Any) -> Answer:
+    def init(self, ask: Ask, fields: Any) -> Answer:
         if self.resets:
             more = {"limit": 20, "used": 20, "resets_in_seconds": self.resets}
             return as_json({"error": "Daily upload limit reached", **more}, 429)
-        if not told["size"] or (self.limit and told["size"] > self.limit):
+        if not fields["size"] or (self.limit and fields["size"] > self.limit):
             return self.no(413, "The file is too large.")
         key = "uploads/" + random_id(20)
-        self.plans[key] = told
-        if told["size"] <= self.single:
-            place = self.place(key)
+        self.plans[key] = fields
+        if fields["size"] <= self.single:
+            url = self.url_for(key)
             return as_json(
                 {
                     "success": True,
                     "type": "single",
-                    "upload_url": place,
+                    "upload_url": url,
                     "r2_key": key,
                     "headers": self.signed,
                 }
             )
-        upload_id, total = random_id(16), -(-told["size"] // self.part_size)
+        upload_id, total = random_id(16), -(-fields["size"] // self.part_size)
         self.multiparts[upload_id] = (key, {})
         urls = {
-            str(n): self.place(key, upload_id, n) for n in range(1, min(self.first_urls, total) + 1)
+            str(n): self.url_for(key, upload_id, n)
+            for n in range(1, min(self.first_urls, total) + 1)
         }
         plan = {
             "upload_id": upload_id,
@@ -936,7 +992,7 @@ class StorageTo(Host):
         }
         return as_json({"success": True, "type": "multipart", **plan, "initial_urls": urls})
 
-    def place(self, key: str, upload_id: str = "", number: int = 0) -> str:
+    def url_for(self, key: str, upload_id: str = "", number: int = 0) -> str:
         part = "&uploadId=%s&partNumber=%d" % (upload_id, number) if upload_id else ""
         return "https://%s/%s?X-Amz-Signature=%s%s" % (self.domains[1], key, "5" * 64, part)
 
@@ -966,37 +1022,37 @@ class StorageTo(Host):
         self.objects[key] = ask.file
         return Answer(200, "", headers=tag)
 
-    def parts(self, ask: Ask, told: Any) -> Answer:
-        key = self.multiparts[told["upload_id"]][0]
-        if len(told["part_numbers"]) > 50:
+    def parts(self, ask: Ask, fields: Any) -> Answer:
+        key = self.multiparts[fields["upload_id"]][0]
+        if len(fields["part_numbers"]) > 50:
             return self.no(422, "Too many part numbers.")
         urls = {
-            str(number): self.place(key, told["upload_id"], number)
-            for number in told["part_numbers"]
+            str(number): self.url_for(key, fields["upload_id"], number)
+            for number in fields["part_numbers"]
         }
         return as_json({"success": True, "urls": urls})
 
-    def complete(self, ask: Ask, told: Any) -> Answer:
-        key, parts = self.multiparts[told["upload_id"]]
+    def complete(self, ask: Ask, fields: Any) -> Answer:
+        key, parts = self.multiparts[fields["upload_id"]]
         wanted = [{"partNumber": n, "etag": part.sha256[:32]} for n, part in sorted(parts.items())]
-        if told["parts"] != wanted:
+        if fields["parts"] != wanted:
             return self.no(422, "The parts are not those that were sent.")
         self.objects[key] = joined([parts[n] for n in sorted(parts)], ask.world)
         return as_json({"success": True})
 
-    def abort(self, ask: Ask, told: Any) -> Answer:
-        self.aborted.append(told["upload_id"])
+    def abort(self, ask: Ask, fields: Any) -> Answer:
+        self.aborted.append(fields["upload_id"])
         return as_json({"success": True})
 
-    def confirm(self, ask: Ask, told: Any) -> Answer:
-        key, file = told.pop("r2_key"), self.objects.get(told.get("r2_key", ""))
+    def confirm(self, ask: Ask, fields: Any) -> Answer:
+        key, file = fields.pop("r2_key"), self.objects.get(fields.get("r2_key", ""))
         file = self.objects.get(key)
-        if self.plans.get(key) != told or file is None or file.size != told["size"]:
+        if self.plans.get(key) != fields or file is None or file.size != fields["size"]:
             return self.no(422, "The upload could not be confirmed.")
         file_id = random_id(9)
         url = "https://storage.to/r/" + file_id
         stored = Stored(
-            url, file.body, file.size, file.sha256, told["filename"], told["content_type"]
+            url, file.body, file.size, file.sha256, fields["filename"], fields["content_type"]
         )
         ask.world.stored[url] = stored
         about = {
@@ -1009,19 +1065,19 @@ class StorageTo(Host):
         self.owners[file_id] = owner = random_id(40)
         return as_json({"success": True, "file": {**about, **more}, "owner_token": owner})
 
-    def expiry(self, ask: Ask, told: Any) -> Answer:
+    def expiry(self, ask: Ask, fields: Any) -> Answer:
         file_id = ask.path.split("/")[3]
         if ask.header("X-Owner-Token") != self.owners.get(file_id):
             return self.no(403, "You do not own this file.")
-        if not 1 <= told["days"] <= 7:
+        if not 1 <= fields["days"] <= 7:
             return self.no(422, "The days must be between 1 and 7.")
-        self.days[file_id] = told["days"]
+        self.days[file_id] = fields["days"]
         return as_json({"success": True, "expires_at": "2026-12-01T00:00:00Z"})
 
     def visit(self, ask: Ask) -> Answer:
         """The raw link leads to the storage."""
-        found = re.fullmatch(r"/(?:r|raw)/(\w+)", ask.path)
-        stored = ask.world.stored.find("https://storage.to/r/" + found.group(1)) if found else None
+        match = re.fullmatch(r"/(?:r|raw)/(\w+)", ask.path)
+        stored = ask.world.stored.find("https://storage.to/r/" + match.group(1)) if match else None
         if stored is None:
             return (
                 as_page("storage.to")
@@ -1029,8 +1085,8 @@ class StorageTo(Host):
                 else as_page("404", 404)
             )
         if ask.domain == self.domains[0]:
-            place = "https://%s/raw/%s?X-Amz-Signature=1" % (self.domains[1], found.group(1))
-            return Answer(302, "", headers=[("Location", place)])
+            location = "https://%s/raw/%s?X-Amz-Signature=1" % (self.domains[1], match.group(1))
+            return Answer(302, "", headers=[("Location", location)])
         return as_download(stored, self.ranges)
 
 

@@ -1,11 +1,14 @@
-"""Amazon itself in the box: S3 with its addresses and regions, the token service, and the portal of the sign-on.
+"""Amazon in the box: S3 with its addresses and regions, the token service, the sign-on portal.
 
-    KEY + SECRET        a user's key; ASIA... with TOKEN are temporary keys, as the token service and the portal give them
-    BUCKETS             and the region of each; a bucket is asked in its own region, or says where it is (`moved`)
+    KEY + SECRET        a user's key; ASIA... with TOKEN are the temporary keys that the token
+                        service and the portal return
+    BUCKETS             and the region of each; a bucket responds in its own region, and names
+                        that region elsewhere (`moved`)
     allowed             what the key may do; AWS tells a stranger nothing about what is not there
 
-Signatures are checked by botocore's signer, from the bytes of the request.  It is as strict as AWS about: the clock,
-signed headers, the hash and the CRC-32 of the body, If-None-Match, part numbers, part sizes and the checksums of parts.
+Signatures are checked by botocore's signer, from the bytes of the request. It is as strict as AWS
+about: the clock, signed headers, the hash and the CRC-32 of the body, If-None-Match, part numbers,
+part sizes and the checksums of parts.
 """
 
 from __future__ import annotations
@@ -62,9 +65,12 @@ class Fault(Exception):
 
     def __init__(self, status: int, code: str, message: str = "no", more: str = "", headers=()):
         self.answer = Answer(
-            status, f"<?xml version='1.0'?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message>{more}</Error>",
-            "application/xml", list(headers),
-        )  # fmt: skip
+            status,
+            f"<?xml version='1.0'?>\n<Error><Code>{code}</Code>"
+            f"<Message>{escape(message)}</Message>{more}</Error>",
+            "application/xml",
+            list(headers),
+        )
 
 
 def proof(
@@ -85,25 +91,25 @@ def proof(
         headers={n: v for n, v in ask.head.headers if n.lower() in names},
     )
     request.context["timestamp"] = stamp
-    kind = (
+    part_type = (
         auth.S3SigV4QueryAuth
         if presigned
         else auth.S3SigV4Auth
         if service == "s3"
         else auth.SigV4Auth
     )
-    signer = kind(Credentials("-", secret), service, region)
+    signer = part_type(Credentials("-", secret), service, region)
     return signer.signature(
         signer.string_to_sign(request, signer.canonical_request(request)), request
     )
 
 
 def checked(ask: Ask, service: str, region: str) -> None:
-    """Raises Fault for a request that AWS would refuse; complains about what it lets pass and should not be."""
-    told = re.fullmatch(AUTHORIZATION, ask.header("Authorization"))
-    if not told:
+    """Raise Fault where AWS would refuse; complain about what it merely tolerates."""
+    match = re.fullmatch(AUTHORIZATION, ask.header("Authorization"))
+    if not match:
         raise Fault(403, "AccessDenied", "Access Denied")
-    key, day, theirs, named, signed, given = told.groups()
+    key, day, theirs, named, signed, signature = match.groups()
     stamp = ask.header("x-amz-date")
     secret = secret_of(key, ask.header("x-amz-security-token"))
     if abs(stamped(stamp) - time.time()) > QUARTER:
@@ -114,16 +120,18 @@ def checked(ask: Ask, service: str, region: str) -> None:
         )
     if theirs != region:
         raise Fault(
-            400, "AuthorizationHeaderMalformed", f"the region '{theirs}' is wrong; expecting '{region}'",
+            400,
+            "AuthorizationHeaderMalformed",
+            f"the region '{theirs}' is wrong; expecting '{region}'",
             f"<Region>{region}</Region>",
-        )  # fmt: skip
+        )
     must = {n.lower() for n, _ in ask.head.headers if n.lower().startswith("x-amz-")} | {"host"}
     if not must <= set(signed.split(";")) or (day, named) != (stamp[:8], service):
         raise Fault(
             403, "AccessDenied", "There were headers present in the request which were not signed"
         )
     url = f"https://{ask.domain}{ask.head.target}"
-    if given != proof(ask, signed, service, region, secret, stamp, url, False):
+    if signature != proof(ask, signed, service, region, secret, stamp, url, False):
         raise Fault(
             403,
             "SignatureDoesNotMatch",
@@ -156,13 +164,13 @@ class Multipart:
     """An upload in parts: number -> (ETag, CRC-32, bytes)."""
 
     key: str
-    kind: str
+    content_type: str
     algorithm: str
     parts: Dict[int, Tuple[str, str, bytes]] = field(default_factory=dict)
 
 
 class S3(Host):
-    """All its addresses at once; the first segment of the path is the bucket where its name is not in the address."""
+    """S3 at all its addresses; the bucket is in the host name or the first segment of the path."""
 
     domains = tuple(f"s3.{region}.{suffix(region)}" for region in REGIONS) + tuple(
         f"{bucket}.s3.{region}.{suffix(region)}"
@@ -186,18 +194,18 @@ class S3(Host):
         return ask.method == "PUT"
 
     def answer(self, ask: Ask) -> Answer:
-        found = re.fullmatch(r"(?:(.+)\.)?s3\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?", ask.domain)
+        match = re.fullmatch(r"(?:(.+)\.)?s3\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?", ask.domain)
         bucket, path = (
-            (found.group(1), ask.path[1:]) if found.group(1) else ask.path[1:].split("/", 1)
+            (match.group(1), ask.path[1:]) if match.group(1) else ask.path[1:].split("/", 1)
         )
         try:
-            self.guard(ask, bucket, found.group(2))
+            self.guard(ask, bucket, match.group(2))
             return self.act(ask, bucket, unquote(path))
         except Fault as fault:
             return fault.answer
 
     def guard(self, ask: Ask, bucket: str, region: str) -> None:
-        """Who asks, and whether here is the place to ask."""
+        """Authenticate the request, and redirect it if the bucket is in another region."""
         presigned = "X-Amz-Signature" in ask.query
         if presigned:
             self.check_link(ask, region)
@@ -217,8 +225,10 @@ class S3(Host):
                 if self.moved == 400
                 else f"<Endpoint>{bucket}.s3.{home}.amazonaws.com</Endpoint>"
             )
-            place = [("x-amz-bucket-region", home)] if self.moved != 400 else []
-            raise Fault(self.moved, code, "The bucket must be addressed elsewhere.", more, place)
+            region_header = [("x-amz-bucket-region", home)] if self.moved != 400 else []
+            raise Fault(
+                self.moved, code, "The bucket must be addressed elsewhere.", more, region_header
+            )
 
     def check_link(self, ask: Ask, region: str) -> None:
         query = {name: values[0] for name, values in ask.query.items()}
@@ -233,9 +243,9 @@ class S3(Host):
             )
         if not begun - QUARTER <= time.time() <= begun + life:
             raise Fault(403, "AccessDenied", "Request has expired")
-        target, _, given = ask.head.target.partition("&X-Amz-Signature=")
+        target, _, signature = ask.head.target.partition("&X-Amz-Signature=")
         url = f"https://{ask.domain}{target}"
-        if given != proof(
+        if signature != proof(
             ask, query["X-Amz-SignedHeaders"], "s3", region, secret, query["X-Amz-Date"], url, True
         ):
             raise Fault(
@@ -262,7 +272,7 @@ class S3(Host):
         return where[ask.method](ask, bucket, key)
 
     def body(self, ask: Ask) -> bytes:
-        """What was sent, if it is what the headers say of it."""
+        """The body, if it matches the headers that describe it."""
         data = ask.file.read()
         digest, crc = ask.header("x-amz-content-sha256"), ask.header("x-amz-checksum-crc32")
         if digest != "UNSIGNED-PAYLOAD" and digest != hashlib.sha256(data).hexdigest():
@@ -280,7 +290,7 @@ class S3(Host):
             raise Fault(400, "BadDigest", "The CRC32 you specified did not match what we received.")
         return data
 
-    def told(self, data: bytes, ask: Ask):
+    def checksum_headers(self, data: bytes, ask: Ask):
         """ETag and checksum, as they stand in the headers of an answer."""
         crc = (
             [("x-amz-checksum-crc32", crc32(data))]
@@ -300,7 +310,9 @@ class S3(Host):
                 "At least one of the pre-conditions you specified did not hold",
             )
 
-    def keep(self, ask: Ask, bucket: str, key: str, data: bytes, kind: str, etag: str) -> None:
+    def keep(
+        self, ask: Ask, bucket: str, key: str, data: bytes, content_type: str, etag: str
+    ) -> None:
         url = self.url(bucket, key)
         self.fresh(ask, url)
         stored = Stored(
@@ -309,14 +321,14 @@ class S3(Host):
             len(data),
             hashlib.sha256(data).hexdigest(),
             key,
-            kind,
+            content_type,
             options={"etag": etag},
         )
         ask.world.stored[url] = stored
 
     def put(self, ask: Ask, bucket: str, key: str) -> Answer:
         data = self.body(ask)
-        headers = self.told(data, ask)
+        headers = self.checksum_headers(data, ask)
         self.keep(ask, bucket, key, data, ask.header("Content-Type"), headers[0][1])
         return Answer(200, headers=headers)
 
@@ -341,10 +353,10 @@ class S3(Host):
         return xml("InitiateMultipartUploadResult", f"<UploadId>{upload}</UploadId>")
 
     def upload_of(self, ask: Ask) -> Multipart:
-        found = self.uploads.get(ask.query["uploadId"][0])
-        if found is None:
+        upload = self.uploads.get(ask.query["uploadId"][0])
+        if upload is None:
             raise Fault(404, "NoSuchUpload", "The specified upload does not exist.")
-        return found
+        return upload
 
     def part(self, ask: Ask, bucket: str, key: str) -> Answer:
         upload, number, data = self.upload_of(ask), int(ask.query["partNumber"][0]), self.body(ask)
@@ -360,14 +372,15 @@ class S3(Host):
                 "InvalidRequest",
                 "Checksum Type mismatch occurred, expected checksum Type: crc32",
             )
-        headers = self.told(data, ask)
+        headers = self.checksum_headers(data, ask)
         upload.parts[number] = (headers[0][1], crc32(data) if upload.algorithm else "", data)
         return Answer(200, headers=headers)
 
     def complete(self, ask: Ask, bucket: str, key: str) -> Answer:
         upload, text = self.upload_of(ask), self.body(ask).decode()
         named = re.findall(
-            r"<Part><PartNumber>(\d+)</PartNumber><ETag>&quot;(\w+)&quot;</ETag>(?:<ChecksumCRC32>(\S+?)</ChecksumCRC32>)?</Part>",
+            r"<Part><PartNumber>(\d+)</PartNumber><ETag>&quot;(\w+)&quot;</ETag>"
+            r"(?:<ChecksumCRC32>(\S+?)</ChecksumCRC32>)?</Part>",
             text,
         )
         had = [(str(n), etag.strip('"'), crc) for n, (etag, crc, _) in sorted(upload.parts.items())]
@@ -386,7 +399,7 @@ class S3(Host):
             hashlib.md5(b"".join(hashlib.md5(data).digest() for data in datas)).hexdigest(),
             len(datas),
         )
-        self.keep(ask, bucket, key, b"".join(datas), upload.kind, etag)
+        self.keep(ask, bucket, key, b"".join(datas), upload.content_type, etag)
         del self.uploads[ask.query["uploadId"][0]]
         return xml(
             "CompleteMultipartUploadResult", f"<ETag>{escape(etag, {chr(34): '&quot;'})}</ETag>"
@@ -408,7 +421,7 @@ def xml(name: str, inner: str, space: str = "http://s3.amazonaws.com/doc/2006-03
 
 
 class TokenService(Host):
-    """AssumeRole for who is known, AssumeRoleWithWebIdentity for who has a token."""
+    """AssumeRole for known keys, AssumeRoleWithWebIdentity for a token."""
 
     domains = tuple(f"sts.{region}.{suffix(region)}" for region in REGIONS)
     authorized = True

@@ -3,9 +3,11 @@
 The unchanged program, with its real URLs, is sent through it by HTTPS_PROXY and SSL_CERT_FILE:
 
     program --CONNECT catbox.moe:443--> HTTP proxy  \\
-    program --TLS, then CONNECT-------> relay -------> tunnel --TLS, leaf of our CA--> exchange --> Host (hosts.py)
+    program --TLS, then CONNECT-------> relay -------> tunnel --TLS, leaf of our CA--> exchange -->
+    Host (hosts.py)
     program --SOCKS5 catbox.moe:443---> SOCKS proxy /                                     |
-                                                                 rules -> complaints, fault -> mischief
+                                                                 rules -> complaints, fault ->
+                                                                 mischief
 
     with Box(directory) as box:
         box.fault("catbox.moe", "status", times=1, status=503, retry_after=1)
@@ -13,8 +15,8 @@ The unchanged program, with its real URLs, is sent through it by HTTPS_PROXY and
         assert box.uploads("litterbox.catbox.moe")[0].field("time") == b"1h"
         assert not box.complaints
 
-Every connection has a thread of its own; `reset` cuts them all and begins a new world.
-Chapters: 1 Records, 2 The wire, 3 Bodies, 4 Multipart, 5 Requests, 6 Rules, 7 Answers, 8 Faults, 9 Exchanges,
+Every connection has a thread of its own; `reset` cuts them all and begins a new world. Chapters: 1
+Records, 2 The wire, 3 Bodies, 4 Multipart, 5 Requests, 6 Rules, 7 Answers, 8 Faults, 9 Exchanges,
 10 Certificates, 11 Proxies, 12 The world, 13 The box.
 """
 
@@ -49,7 +51,7 @@ FOREVER = 1_000_000
 EVIL = "https://files.evil.example"  # where the links of a "wrong-host" answer lead
 
 
-# 1 Records -----------------------------------------------------------------------------------------------------------
+# 1 Records ----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Seen:
     started: float = 0.0
     length: int = 0
     sha256: str = ""
-    said: bytes = b""  # the body, if it is short and no form
+    short_body: bytes = b""  # the body, if it is short and no form
     form: List[Tuple[str, Optional[str], Optional[str], Any]] = field(default_factory=list)
     upload: bool = False
     fault: str = ""
@@ -109,9 +111,8 @@ class Stored:
     hits: int = 0  # GETs so far; with `once` also HEADs
     deleted: bool = False
     also: Tuple[str, ...] = ()  # other URLs of the same bytes
-    options: Dict[str, Any] = field(
-        default_factory=dict
-    )  # what the client wished and the host kept
+    # what the client wished and the host kept
+    options: Dict[str, Any] = field(default_factory=dict)
     owner: str = ""  # what deletes it
 
     def read(self) -> bytes:
@@ -129,10 +130,10 @@ class Shelf(dict):
         )
 
     def __missing__(self, url):
-        found = self.find(url)
-        if found is None:
+        stored = self.find(url)
+        if stored is None:
             raise KeyError(url)
-        return found
+        return stored
 
     def __contains__(self, url):
         return dict.__contains__(self, url) or self.find(url) is not None
@@ -148,11 +149,11 @@ def one(headers, name: str) -> Optional[str]:
     return next((value for key, value in headers if key.lower() == name.lower()), None)
 
 
-# 2 The wire ----------------------------------------------------------------------------------------------------------
+# 2 The wire ---------------------------------------------------------------------------------------
 
 
 class Gone(Exception):
-    """The client went away, or is no longer wanted."""
+    """The client has closed the connection, or the box has dropped it."""
 
 
 class Wire:
@@ -181,8 +182,8 @@ class Wire:
             if len(self.buffer) > limit:
                 raise Gone("the head is too long")
             self.fill()
-        found, _, self.buffer = self.buffer.partition(mark)
-        return found
+        line, _, self.buffer = self.buffer.partition(mark)
+        return line
 
     def exactly(self, count: int) -> bytes:
         while len(self.buffer) < count:
@@ -194,7 +195,7 @@ class Wire:
         self.sock.sendall(data)
 
     def secure(self, context: ssl.SSLContext) -> None:
-        """Become the server of a TLS connection; its socket is known to `sever` before the handshake."""
+        """Become the server of a TLS connection; `sever` knows its socket before the handshake."""
         self.sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
         self.sock.do_handshake()
 
@@ -212,14 +213,13 @@ class Wire:
 
     def sever(self) -> None:
         try:
-            socket.socket.shutdown(
-                self.sock, socket.SHUT_RDWR
-            )  # not SSLSocket's, which would forget its TLS state
+            # not SSLSocket's, which would forget its TLS state
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
         except OSError:
             pass
 
 
-# 3 Bodies ------------------------------------------------------------------------------------------------------------
+# 3 Bodies -----------------------------------------------------------------------------------------
 
 
 class Body:
@@ -245,7 +245,7 @@ class Body:
         self.seen.length += len(data)
 
     def drain(self, most: float = float("inf")) -> None:
-        """Read and forget what is left, or until `most` bytes have come."""
+        """Read and drop the rest of the body, at most `most` bytes."""
         while self.seen.length < most and self.some(int(min(CHUNK, most - self.seen.length))):
             pass
 
@@ -294,11 +294,13 @@ class Upload:
     type: str = ""
 
     @classmethod
-    def of(cls, pieces, new_file, name="", kind="") -> "Upload":
+    def of(cls, pieces, new_file, name="", content_type="") -> "Upload":
         spool = Spool(new_file)
         for piece in pieces:
             spool.write(piece)
-        return cls(spool.finish(), spool.size, spool.hash.hexdigest(), spool.head, name, kind)
+        return cls(
+            spool.finish(), spool.size, spool.hash.hexdigest(), spool.head, name, content_type
+        )
 
     def read(self) -> bytes:
         return b"".join(chunks_of(self.body)(0, self.size))
@@ -320,7 +322,7 @@ def chunks_of(body: Any) -> Callable[[int, int], Iterator[bytes]]:
     return from_bytes if isinstance(body, bytes) else from_file
 
 
-# 4 Multipart ---------------------------------------------------------------------------------------------------------
+# 4 Multipart --------------------------------------------------------------------------------------
 # Strict and streaming, and written without a look at the program's own writer.
 
 
@@ -333,7 +335,7 @@ DISPOSITION = re.compile(r'form-data; name="((?:[^"\\]|\\.)*)"(?:; filename="((?
 
 
 class Multipart:
-    """The parts of a form: pairs of (head, pieces); the pieces must be used up before the next part."""
+    """Yield (head, pieces) for each part of a form; consume the pieces before the next part."""
 
     def __init__(self, body: Body, boundary: str):
         self.body, self.mark = body, b"\r\n--" + boundary.encode()
@@ -386,11 +388,11 @@ def part_head(raw: bytes, complain) -> Tuple[str, Optional[str], Optional[str]]:
     }
     if set(headers) - {"content-disposition", "content-type"} or len(headers) != len(lines):
         complain("odd headers in a part: %r" % lines)
-    found = DISPOSITION.match(headers.get("content-disposition", ""))
-    if not found:
+    match = DISPOSITION.match(headers.get("content-disposition", ""))
+    if not match:
         raise Malformed("a part's Content-Disposition is %r" % headers.get("content-disposition"))
     name, filename = (
-        None if text is None else re.sub(r"\\(.)", r"\1", text) for text in found.groups()
+        None if text is None else re.sub(r"\\(.)", r"\1", text) for text in match.groups()
     )
     for objection in name_objections(name) + (
         name_objections(filename) if filename is not None else []
@@ -400,7 +402,7 @@ def part_head(raw: bytes, complain) -> Tuple[str, Optional[str], Optional[str]]:
 
 
 def name_objections(name: str) -> List[str]:
-    """What is wrong with the name of a part or a file."""
+    """The problem with the name of a part or a file; empty if there is none."""
     faults = (
         ("empty", not name),
         ("control characters", re.search(r"[\x00-\x1f\x7f]", name)),
@@ -409,7 +411,7 @@ def name_objections(name: str) -> List[str]:
     return ["%s in a name of the form: %r" % (text, name) for text, wrong in faults if wrong]
 
 
-# 5 Requests ----------------------------------------------------------------------------------------------------------
+# 5 Requests ---------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -434,14 +436,14 @@ class Head:
     @classmethod
     def parse(cls, raw: bytes) -> "Head":
         lines = raw.decode("latin-1").split("\r\n")
-        words = lines[0].split(" ")
-        if len(words) != 3:
+        fields = lines[0].split(" ")
+        if len(fields) != 3:
             raise Gone("not a request line: %r" % lines[0])
         pairs = [
             (name, value.strip(" \t"))
             for name, _, value in (line.partition(":") for line in lines[1:])
         ]
-        return cls(words[0], words[1], words[2], pairs, list(cls.oddities_of(lines)))
+        return cls(fields[0], fields[1], fields[2], pairs, list(cls.oddities_of(lines)))
 
     @staticmethod
     def oddities_of(lines: List[str]) -> Iterator[str]:
@@ -518,18 +520,18 @@ class Ask:
                 self.file = Upload.of(
                     iter(self.body.some, b""), self.world.new_file, "", self.header("Content-Type")
                 )
-                self.seen.said = self.file.read() if self.file.size <= CHUNK else b""
+                self.seen.short_body = self.file.read() if self.file.size <= CHUNK else b""
             else:
                 self.file = Upload.of((), self.world.new_file, "", self.header("Content-Type"))
         finally:
             self.body.finish()
 
     def receive_form(self) -> None:
-        found = BOUNDARY.match(self.head.get("Content-Type"))
+        match = BOUNDARY.match(self.head.get("Content-Type"))
         try:
-            if not found:
+            if not match:
                 raise Malformed("Content-Type is %r" % self.head.get("Content-Type"))
-            for raw, pieces in Multipart(self.body, found.group(1)):
+            for raw, pieces in Multipart(self.body, match.group(1)):
                 self.part(part_head(raw, self.complain), pieces)
         except Malformed as error:
             self.complain("malformed form: %s" % error)
@@ -538,14 +540,14 @@ class Ask:
         self.check_form()
 
     def part(self, head, pieces) -> None:
-        name, filename, kind = head
+        name, filename, content_type = head
         if filename is None:
             value = b"".join(pieces)
             self.fields[name] = value.decode("utf-8", "replace")
         else:
-            self.file = Upload.of(pieces, self.world.new_file, filename, kind or "")
+            self.file = Upload.of(pieces, self.world.new_file, filename, content_type or "")
             value = self.file.sha256
-        self.seen.form.append((name, filename, kind, value))
+        self.seen.form.append((name, filename, content_type, value))
 
     def check_form(self) -> None:
         """The fields that the host knows, each once, in its order, the file last and named."""
@@ -582,8 +584,9 @@ class Ask:
         return stored
 
 
-# 6 Rules -------------------------------------------------------------------------------------------------------------
-# What every request to every host must look like. Each rule is a sentence and the sign of its violation.
+# 6 Rules ------------------------------------------------------------------------------------------
+# What every request to every host must look like. Each rule is a sentence and the sign of its
+# violation.
 
 USER_AGENT = re.compile(r"twat-fs/\S+ \(\+https://\S+\)$")
 CLEAN = re.compile(r"/(?:[!$&-;=@A-Z\[\]_a-z~?]|%[0-9A-Fa-f]{2})*$")
@@ -642,7 +645,7 @@ def check(ask: Ask) -> None:
 
 
 def check_connect(world: "World", head: Head) -> None:
-    """A proxy learns where to go and who asks, nothing else."""
+    """A proxy gets the target, the user and the client's name, nothing else."""
     allowed = {"host", "proxy-authorization", "proxy-connection", "connection", "user-agent"}
     strange = [name for name, _ in head.headers if name.lower() not in allowed]
     hosts = head.all("Host")
@@ -654,7 +657,7 @@ def check_connect(world: "World", head: Head) -> None:
         world.complain("CONNECT %s: %s" % (head.target, text))
 
 
-# 7 Answers -----------------------------------------------------------------------------------------------------------
+# 7 Answers ----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -717,11 +720,11 @@ def head_bytes(status: int, headers) -> bytes:
 
 
 def wished_range(ask: Ask, size: int) -> Optional[Tuple[int, int]]:
-    """The slice (start, stop) that the request asks for; None for all; an empty slice cannot be satisfied."""
-    found = re.fullmatch(r"bytes=(\d*)-(\d*)", ask.header("Range"))
-    if not found or found.groups() == ("", "") or ask.method != "GET":
+    """The slice (start, stop) of a Range header; None for all; an empty slice is unsatisfiable."""
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", ask.header("Range"))
+    if not match or match.groups() == ("", "") or ask.method != "GET":
         return None
-    first, last = found.groups()
+    first, last = match.groups()
     if not first:
         return max(0, size - int(last)), size
     return int(first), min(size, int(last) + 1) if last else size
@@ -734,11 +737,11 @@ def shape(ask: Ask, answer: Answer) -> Tuple[int, List[Tuple[str, str]], Iterato
     if content is None:
         return answer.status, headers, iter([answer.bytes()]), len(answer.bytes())
     start, stop = 0, content.size
-    wished = wished_range(ask, content.size) if content.ranges else None
+    span = wished_range(ask, content.size) if content.ranges else None
     headers += [("Accept-Ranges", "bytes")] if content.ranges else []
-    if wished is None:
+    if span is None:
         return answer.status, headers, content.chunks(start, stop), content.size
-    start, stop = wished
+    start, stop = span
     if start >= stop:
         return 416, headers + [("Content-Range", "bytes */%d" % content.size)], iter(()), 0
     headers.append(("Content-Range", "bytes %d-%d/%d" % (start, stop - 1, content.size)))
@@ -777,9 +780,9 @@ def send_chunks(wire: Wire, chunks: Iterator[bytes], chunked: bool) -> None:
         wire.send(b"0\r\n\r\n")
 
 
-# 8 Faults ------------------------------------------------------------------------------------------------------------
-# A fault comes before the connection is made, instead of TLS, in the middle of the body, instead of the host's
-# answer, or upon it. Every function takes the details given to `Box.fault` as keywords.
+# 8 Faults -----------------------------------------------------------------------------------------
+# A fault comes before the connection is made, instead of TLS, in the middle of the body, instead of
+# the host's answer, or upon it. Every function takes the details given to `Box.fault` as keywords.
 
 
 @dataclass
@@ -787,7 +790,7 @@ class Fault:
     """Mischief at one host, `times` times, after `skip` healthy requests."""
 
     host: str
-    kind: str
+    name: str
     times: int
     when: str
     skip: int
@@ -798,7 +801,7 @@ class Fault:
             owner.domains if self.when == "download" else (domain,)
         )
         now = not direction or self.when in ("any", direction)
-        return self.kind in kinds and self.times > 0 and here and now
+        return self.name in kinds and self.times > 0 and here and now
 
 
 # ---- in the middle of the body: the connection is at an end afterwards
@@ -807,7 +810,7 @@ class Fault:
 def early(
     ask: Ask, status: int = 413, after: int = CHUNK, body: Any = "too much\n", headers=()
 ) -> None:
-    """Answer, and close with unread bytes: the client will see a RST, and can still read the answer."""
+    """Respond, and close with unread bytes: the client gets a RST but can read the response."""
     ask.body.drain(after)
     answer_early(ask, status, body, list(headers) + [("Connection", "close")])
     ask.wire.close()
@@ -905,7 +908,7 @@ def wrong_host(ask: Ask, answer: Answer, base: str = EVIL) -> Answer:
 
 
 def escapes(ask: Ask, answer: Answer, status: int = 200) -> Answer:
-    """The answer as it would be, with terminal escapes, returns, bidi marks and NULs in its texts and links."""
+    """The normal response with escapes, returns, bidi marks and NULs in its texts and links."""
     text = answer.bytes().decode("utf-8")
     if answer.type == "application/json":
         return as_json(poison(json.loads(text)), status)
@@ -1029,9 +1032,15 @@ CONNECTING = {"refuse", "dns", "reset-connect", "drop", "late", "mute"}
 TLS = {"tls-expired", "tls-wrong-name", "tls-unknown-ca"}
 AMIDST = {"early": early, "early-open": early_open, "reset": cut, "stall": stall}
 INSTEAD = {
-    "status": some_status, "empty": empty, "html": page, "garbage": garbage, "redirect": redirect, "silence": silence,
-    "endless": endless, "endless-headers": endless_headers,
-}  # fmt: skip
+    "status": some_status,
+    "empty": empty,
+    "html": page,
+    "garbage": garbage,
+    "redirect": redirect,
+    "silence": silence,
+    "endless": endless,
+    "endless-headers": endless_headers,
+}
 UPON = {
     "wrong-host": wrong_host,
     "escapes": escapes,
@@ -1051,7 +1060,7 @@ REQUEST = {**AMIDST, **INSTEAD, **UPON, **DOWNLOAD}
 KINDS = CONNECTING | TLS | set(REQUEST)
 
 
-# 9 Exchanges ---------------------------------------------------------------------------------------------------------
+# 9 Exchanges --------------------------------------------------------------------------------------
 
 
 def exchange(ask: Ask) -> bool:
@@ -1059,11 +1068,11 @@ def exchange(ask: Ask) -> bool:
     ask.world.requests.append(ask.seen)
     check(ask)
     fault = ask.world.strike(REQUEST, ask.domain, ask.direction)
-    ask.seen.fault = fault.kind if fault else ""
+    ask.seen.fault = fault.name if fault else ""
     if ask.head.all("Expect") and ask.body.left:
         ask.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-    if fault and fault.kind in AMIDST:
-        AMIDST[fault.kind](ask, **fault.details)
+    if fault and fault.name in AMIDST:
+        AMIDST[fault.name](ask, **fault.details)
         ask.body.finish()
         return False
     answer = decide(ask, fault)
@@ -1074,18 +1083,18 @@ def exchange(ask: Ask) -> bool:
 
 
 def decide(ask: Ask, fault: Optional[Fault]) -> Answer:
-    """What comes back: from the host, from a fault, or from a host whose answer a fault has spoiled."""
+    """The response of the host, of a fault, or of the host after a fault has spoiled it."""
     bad_length = needs_length(ask) and not good_length(ask)
     if ask.head.version != "RAW" and (bad_length or ask.head.all("Transfer-Encoding")):
         ask.last = True  # where a next request would begin is unknown
         return Answer(411, "Length Required\n")
     ask.receive()
     check_file(ask)
-    if fault and fault.kind in INSTEAD:
-        return INSTEAD[fault.kind](ask, **fault.details)
+    if fault and fault.name in INSTEAD:
+        return INSTEAD[fault.name](ask, **fault.details)
     answer = ask.owner.answer(ask)
     if fault:
-        answer = {**UPON, **DOWNLOAD}[fault.kind](ask, answer, **fault.details)
+        answer = {**UPON, **DOWNLOAD}[fault.name](ask, answer, **fault.details)
     return answer
 
 
@@ -1102,14 +1111,14 @@ def converse(world: "World", wire: Wire, tunnel: Tunnel, scheme: str) -> None:
 
 
 def talk_raw(world: "World", wire: Wire, tunnel: Tunnel) -> None:
-    """A host that takes bytes without any protocol, until half-close or until the client is idle."""
+    """A host that receives bytes without a protocol, until half-close or an idle client."""
     ask = Ask(world, wire, Head("RAW", "", "RAW", []), tunnel, "raw")
     world.requests.append(ask.seen)
     wire.some = patient_until_idle(wire, ask.owner.idle)
     fault = world.strike(REQUEST, ask.domain, "upload")
-    ask.seen.fault = fault.kind if fault else ""
-    if fault and fault.kind in AMIDST:
-        return AMIDST[fault.kind](ask, **fault.details)
+    ask.seen.fault = fault.name if fault else ""
+    if fault and fault.name in AMIDST:
+        return AMIDST[fault.name](ask, **fault.details)
     answer = decide(ask, fault)
     if answer.manner:
         return answer.manner(ask, answer)
@@ -1131,7 +1140,7 @@ def patient_until_idle(wire: Wire, idle: float) -> Callable[..., bytes]:
     return some
 
 
-# 10 Certificates -----------------------------------------------------------------------------------------------------
+# 10 Certificates ----------------------------------------------------------------------------------
 
 
 class Notary:
@@ -1142,21 +1151,21 @@ class Notary:
         self.path = os.path.join(directory, "ca.pem")
         self.ca.cert_pem.write_to_path(self.path)
 
-    def context(self, name: str, kind: str = "good") -> ssl.SSLContext:
+    def context(self, name: str, quality: str = "good") -> ssl.SSLContext:
         with self.lock:
-            if (name, kind) not in self.contexts:
-                self.contexts[name, kind] = self.make(self.leaf(name, kind))
-            return self.contexts[name, kind]
+            if (name, quality) not in self.contexts:
+                self.contexts[name, quality] = self.make(self.leaf(name, quality))
+            return self.contexts[name, quality]
 
-    def leaf(self, name: str, kind: str):
-        if kind == "tls-expired":
+    def leaf(self, name: str, quality: str):
+        if quality == "tls-expired":
             now = datetime.now(timezone.utc).replace(tzinfo=None)
             return self.ca.issue_cert(
                 name, not_before=now - timedelta(days=9), not_after=now - timedelta(days=2)
             )
-        if kind == "tls-wrong-name":
+        if quality == "tls-wrong-name":
             return self.ca.issue_cert("wrong.example")
-        return (trustme.CA() if kind == "tls-unknown-ca" else self.ca).issue_cert(name)
+        return (trustme.CA() if quality == "tls-unknown-ca" else self.ca).issue_cert(name)
 
     @staticmethod
     def make(leaf) -> ssl.SSLContext:
@@ -1171,7 +1180,7 @@ def remember_sni(sock, name, context) -> None:
     sock.asked_name = name
 
 
-# 11 Proxies ----------------------------------------------------------------------------------------------------------
+# 11 Proxies ---------------------------------------------------------------------------------------
 
 
 def http_proxy(world: "World", wire: Wire) -> None:
@@ -1196,7 +1205,7 @@ def connect(world: "World", wire: Wire, head: Head) -> None:
     late = world.strike({"drop", "late"}, tunnel.host)
     if late:  # as if the host dropped the SYN, for ever or for so many seconds
         world.over.wait(late.details.get("delay"))
-    if late and late.kind == "drop":
+    if late and late.name == "drop":
         return None
     if not world.reachable(tunnel):
         return proxy_says(wire, tunnel, 502)
@@ -1229,11 +1238,11 @@ def forward(world: "World", wire: Wire, head: Head) -> bool:
 
 
 def authorised(world: "World", head: Head, tunnel: Tunnel) -> bool:
-    given = base64.b64decode(head.get("Proxy-Authorization").partition(" ")[2] or b"").decode(
+    credentials = base64.b64decode(head.get("Proxy-Authorization").partition(" ")[2] or b"").decode(
         "utf-8", "replace"
     )
-    tunnel.user = given.partition(":")[0] or None
-    return world.proxy_password is None or given == "%s:%s" % world.proxy_password
+    tunnel.user = credentials.partition(":")[0] or None
+    return world.proxy_password is None or credentials == "%s:%s" % world.proxy_password
 
 
 def proxy_says(wire: Wire, tunnel: Tunnel, status: int, headers=()) -> None:
@@ -1266,7 +1275,7 @@ def inside(world: "World", wire: Wire, tunnel: Tunnel) -> None:
 def shake_hands(world: "World", wire: Wire, tunnel: Tunnel) -> bool:
     fault = world.strike(TLS, tunnel.host)
     try:
-        wire.secure(world.notary.context(tunnel.host, fault.kind if fault else "good"))
+        wire.secure(world.notary.context(tunnel.host, fault.name if fault else "good"))
     except OSError as error:
         tunnel.tls = str(error)
         return False
@@ -1285,10 +1294,10 @@ def socks_proxy(world: "World", wire: Wire) -> None:
     user = socks_greeting(world, wire)
     if user is None:
         return
-    version, command, _, kind = wire.exactly(4)
+    version, command, _, address_type = wire.exactly(4)
     if version != 5 or command != 1:
         return socks_says(wire, SOCKS_NO_COMMAND)
-    host = socks_address(world, wire, kind)
+    host = socks_address(world, wire, address_type)
     if host is None:
         return socks_says(wire, SOCKS_NO_ADDRESS)
     tunnel = world.tunnel(host, int.from_bytes(wire.exactly(2), "big"), "socks", [])
@@ -1328,14 +1337,14 @@ def socks_login(world: "World", wire: Wire) -> Optional[str]:
     return user if good else None
 
 
-def socks_address(world: "World", wire: Wire, kind: int) -> Optional[str]:
+def socks_address(world: "World", wire: Wire, address_type: int) -> Optional[str]:
     """The host that is meant; addresses stand for hosts as in `Box.addresses`."""
-    if kind == 3:
+    if address_type == 3:
         return wire.exactly(wire.exactly(1)[0]).decode("latin-1").lower()
     families = {1: (socket.AF_INET, 4), 4: (socket.AF_INET6, 16)}
-    if kind not in families:
+    if address_type not in families:
         return None
-    family, size = families[kind]
+    family, size = families[address_type]
     address = socket.inet_ntop(family, wire.exactly(size))
     return world.addresses.get(address, address)
 
@@ -1351,7 +1360,7 @@ FULL = 4 * CHUNK  # a queue that is no longer fed
 
 
 class End:
-    """One end of a relay: a socket that never blocks, and what is still to be sent to it."""
+    """One end of a relay: a socket that never blocks, and the data still to be sent to it."""
 
     def __init__(self, sock: socket.socket):
         sock.setblocking(False)
@@ -1373,7 +1382,7 @@ class End:
         return data
 
     def flush(self) -> bool:
-        """Send what can be sent; false when nobody takes it any more."""
+        """Send as much as possible; False once the other side has closed."""
         try:
             del self.queue[: self.sock.send(bytes(self.queue[:CHUNK]))]
         except WOULD_BLOCK:
@@ -1399,7 +1408,7 @@ def tls_relay(port: int):
 
 
 def carry(client: End, server: End) -> None:
-    """Bytes both ways until the server has ended and all that it said is delivered; it is heard to its last word."""
+    """Relay bytes in both directions until the server has closed and its last byte is delivered."""
     while server.readable or client.queue:
         await_work(client, server)
         if client.readable and len(server.queue) < FULL:
@@ -1416,16 +1425,16 @@ def carry(client: End, server: End) -> None:
 
 def await_work(client: End, server: End) -> None:
     pairs = ((client, server), (server, client))
-    wished = [end.sock for end, opposite in pairs if end.readable and len(opposite.queue) < FULL]
+    readable = [end.sock for end, opposite in pairs if end.readable and len(opposite.queue) < FULL]
     full = [end.sock for end in (client, server) if end.queue]
-    select.select(wished, full, [], 0 if client.waiting() and len(server.queue) < FULL else None)
+    select.select(readable, full, [], 0 if client.waiting() and len(server.queue) < FULL else None)
 
 
-# 12 The world --------------------------------------------------------------------------------------------------------
+# 12 The world -------------------------------------------------------------------------------------
 
 
 class World:
-    """All that a test can change; `reset` throws it away, and what old threads still write goes with it."""
+    """All state that a test can change; `reset` drops it with whatever old threads still write."""
 
     def __init__(self, hosts, directory: str, notary: Notary, addresses: Dict[str, str]):
         self.hosts, self.directory, self.notary, self.addresses = (
@@ -1503,7 +1512,7 @@ class World:
                 pass
 
 
-# 13 The box ----------------------------------------------------------------------------------------------------------
+# 13 The box ---------------------------------------------------------------------------------------
 
 
 class Box:
@@ -1567,21 +1576,21 @@ class Box:
     def fault(
         self,
         host: str,
-        kind: str,
+        name: str,
         times: int = FOREVER,
         when: str = "any",
         skip: int = 0,
         **details,
     ) -> None:
-        """Let mischief happen at `host` ("*" = everywhere); `when="download"` means all the domains of that host."""
+        """Schedule a fault at `host` ("*": all); `when="download"` covers all its domains."""
         if (
-            kind not in KINDS
+            name not in KINDS
             or when not in ("any", "upload", "download")
             or host not in ("*", *self.hosts)
         ):
-            raise ValueError("no such fault: %s at %s, %s" % (kind, host, when))
-        when = "download" if kind in DOWNLOAD else when
-        self.world.faults.append(Fault(host, kind, times, when, skip, details))
+            raise ValueError("no such fault: %s at %s, %s" % (name, host, when))
+        when = "download" if name in DOWNLOAD else when
+        self.world.faults.append(Fault(host, name, times, when, skip, details))
 
     def uploads(self, host: Optional[str] = None) -> List[Seen]:
         """The requests that carried a file, to this host or to all."""
@@ -1603,7 +1612,7 @@ class Box:
 
 
 def addresses_for(hosts) -> Dict[str, str]:
-    """An IPv4 and an IPv6 address of the documentation networks for every domain, for SOCKS clients that resolve."""
+    """Documentation addresses (IPv4, IPv6) of each domain, for SOCKS clients that resolve."""
     table = {}
     for number, domain in enumerate(sorted(hosts), 1):
         table["192.0.2.%d" % number] = domain

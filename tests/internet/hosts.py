@@ -1,14 +1,15 @@
-"""The hosts that live in the box, each played as its documentation, its source or dated tests describe it.
+"""The hosts in the box, modelled on their documentation, their source or dated tests.
 
-A host is a class: its domains, its facts, `upload` and `download`. Facts are attributes, so a test can change them:
-`box.hosts["x0.at"].limit = 1000`. Switches that all hosts have:
+A host is a class: its domains, its facts, `upload` and `download`. Facts are attributes, so a test
+can change them: `box.hosts["x0.at"].limit = 1000`. Switches that all hosts have:
 
     limit     the largest file it takes          head      False: HEAD is answered by 405
-    ranges    False: ranges are ignored          chunked   True: short answers come without Content-Length
-    closes    True: no keep-alive                authorized  True: an Authorization header is expected here
+    ranges    False: ranges are ignored      chunked     True: short bodies have no Content-Length
+    closes    True: no keep-alive            authorized  True: an Authorization header is expected
     empty     True: empty files are welcome
 
-Chapters: 1 What hosts share, 2 Forms with a text answer, 3 Forms with a JSON answer, 4 Raw uploads, 5 The registry.
+Chapters: 1 What hosts share, 2 Forms with a text answer, 3 Forms with a JSON answer, 4 Raw uploads,
+5 The registry.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ GB = 1000 * MB
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-# 1 What hosts share --------------------------------------------------------------------------------------------------
+# 1 What hosts share -------------------------------------------------------------------------------
 
 SIGNS = (
     (b"MZ", "application/x-dosexec"),
@@ -53,9 +54,9 @@ SIGNS = (
 
 def sniff(head: bytes) -> str:
     """The type that the first bytes betray."""
-    for sign, kind in SIGNS:
+    for sign, content_type in SIGNS:
         if head.startswith(sign):
-            return kind
+            return content_type
     try:
         head[:508].decode("utf-8")
     except UnicodeDecodeError:
@@ -69,10 +70,10 @@ def kind_of(name: str) -> str:
 
 def extension(name: str, longest: int = 9) -> str:
     """The last suffix with its dot, `tar.*` kept as one, empty when it is too long."""
-    found = re.search(r"(\.tar)?\.[A-Za-z0-9]+$", name)
+    match = re.search(r"(\.tar)?\.[A-Za-z0-9]+$", name)
     return (
-        found.group(0)
-        if found and len(found.group(0)) <= longest + (4 if found.group(1) else 0)
+        match.group(0)
+        if match and len(match.group(0)) <= longest + (4 if match.group(1) else 0)
         else ""
     )
 
@@ -82,7 +83,7 @@ def nginx_413() -> Answer:
 
 
 class Host:
-    """What all hosts have in common; a subclass says what is its own."""
+    """The common behaviour of all hosts; a subclass defines its own."""
 
     domains: Tuple[str, ...] = ()
     fields: Tuple[str, ...] = ()  # of its form; the last is the file
@@ -118,7 +119,7 @@ class Host:
         return self.gone(ask, stored) or self.download(ask, stored)
 
     def gone(self, ask: Ask, stored: Stored) -> Optional[Answer]:
-        """The answer in place of a file that is no more."""
+        """The response for a file that has been deleted."""
         if stored.once and stored.hits and not stored.deleted:
             ask.complain("a second request on a one-download link")
         dead = stored.deleted or (stored.once and stored.hits)
@@ -155,11 +156,11 @@ class Host:
         return "https://" + self.domains[number]
 
 
-# 2 Forms with a text answer ------------------------------------------------------------------------------------------
+# 2 Forms with a text answer -----------------------------------------------------------------------
 
 
 class Catbox(Host):
-    """For ever, any name's extension kept; refuses by a sentence."""
+    """No expiry; keeps the extension of any name; errors are sentences."""
 
     domains = ("catbox.moe", "files.catbox.moe")
     endpoints = ("/user/api.php",)
@@ -232,7 +233,7 @@ class Litterbox(Catbox):
 
 
 class NullPointer(Host):
-    """0x0.st and its software: closed by its owner, so `open` must be set to see an upload succeed."""
+    """0x0.st and its software; uploads are disabled by its owner unless a test sets `open`."""
 
     domains = ("0x0.st",)
     endpoints = ("/",)
@@ -244,10 +245,15 @@ class NullPointer(Host):
         "Uploads disabled because it's been almost nothing but AI botnet spam. I have no ETA.\n"
     )
     blocked = (
-        "application/x-dosexec", "application/x-executable", "application/x-sharedlib", "application/x-hdf5",
-        "application/java-archive", "application/vnd.android.package-archive", "application/x-rar",
+        "application/x-dosexec",
+        "application/x-executable",
+        "application/x-sharedlib",
+        "application/x-hdf5",
+        "application/java-archive",
+        "application/vnd.android.package-archive",
+        "application/x-rar",
         "application/vnd.microsoft.portable-executable",
-    )  # fmt: skip
+    )
     libraries = re.compile(r"^$|^(curl|wget|python|requests|go-http|okhttp|mozilla)", re.I)
 
     def is_upload(self, ask: Ask) -> bool:
@@ -361,7 +367,7 @@ class X0(Host):
         return random_id(length, LETTERS) + dot + cut if dot and cut else random_id(length, LETTERS)
 
 
-# 3 Forms with a JSON answer ------------------------------------------------------------------------------------------
+# 3 Forms with a JSON answer -----------------------------------------------------------------------
 
 
 class Pomf(Host):
@@ -408,9 +414,17 @@ class Uguu(Pomf):
     wait = 0  # seconds of a rate limit
     extensions = tuple("exe scr com vbs bat cmd htm html jar msi apk phtml svg zip pdf".split())
     types = (
-        "application/msword", "text/html", "application/x-dosexec", "application/java", "application/java-archive",
-        "application/x-executable", "application/x-mach-binary", "image/svg+xml", "application/zip", "application/pdf",
-    )  # fmt: skip
+        "application/msword",
+        "text/html",
+        "application/x-dosexec",
+        "application/java",
+        "application/java-archive",
+        "application/x-executable",
+        "application/x-mach-binary",
+        "image/svg+xml",
+        "application/zip",
+        "application/pdf",
+    )
 
     def take(self, ask: Ask) -> Answer:
         if self.too_big(ask):
@@ -454,10 +468,10 @@ class TmpfileLink(Host):
             return as_json({"error": "No file provided"}, 400)
         if self.too_big(ask):
             return as_json({"error": "File too large"}, 413)
-        kind = ask.file.type or "application/octet-stream"
-        domain = self.domains[1 if re.match("image/|text/", kind) else 2]
+        content_type = ask.file.type or "application/octet-stream"
+        domain = self.domains[1 if re.match("image/|text/", content_type) else 2]
         folder = "https://%s/public/%s/%s/" % (domain, time.strftime("%Y-%m-%d"), uuid.uuid4())
-        stored = ask.store(folder + quote(ask.file.name), ask.file.name, type=kind)
+        stored = ask.store(folder + quote(ask.file.name), ask.file.name, type=content_type)
         links = {"downloadLink": folder + stored.name, "downloadLinkEncoded": stored.url}
         if not self.encoded:
             del links["downloadLinkEncoded"]
@@ -466,7 +480,7 @@ class TmpfileLink(Host):
                 "fileName": stored.name,
                 **links,
                 "size": stored.size,
-                "type": kind,
+                "type": content_type,
                 "uploadedTo": "public",
             }
         )
@@ -489,13 +503,13 @@ class TmpfilesOrg(Host):
             return as_json(
                 {"status": "error", "message": text, "errors": {name: [text]}}, status, slashes=True
             )
-        place = "%d/%s" % (random.randrange(10**6, 10**8), quote(ask.file.name))
+        path = "%d/%s" % (random.randrange(10**6, 10**8), quote(ask.file.name))
         more = {
             "options": {"expire": ask.fields.get("expire", "3600")},
             "type": kind_of(ask.file.name),
         }
-        ask.store("%s/dl/%s" % (self.base(ask), place), ask.file.name, **more)
-        link = ("http://" if self.http_links else "https://") + self.domains[0] + "/" + place
+        ask.store("%s/dl/%s" % (self.base(ask), path), ask.file.name, **more)
+        link = ("http://" if self.http_links else "https://") + self.domains[0] + "/" + path
         return as_json({"status": "success", "data": {"url": link}}, slashes=True)
 
     def refusal(self, ask: Ask) -> Optional[Tuple[int, str, str]]:
@@ -518,19 +532,20 @@ class TmpfilesOrg(Host):
         if ask.path == self.endpoints[0]:
             return as_json(
                 {
-                    "message": "The GET method is not supported for this route. Supported methods: POST."
+                    "message": "The GET method is not supported for this route. "
+                    "Supported methods: POST."
                 },
                 405,
             )
-        found = ask.world.stored.find("%s/dl%s" % (self.base(ask), ask.path))
-        return as_page("Download " + found.name) if found else super().page(ask)
+        stored = ask.world.stored.find("%s/dl%s" % (self.base(ask), ask.path))
+        return as_page("Download " + stored.name) if stored else super().page(ask)
 
 
-# 4 Raw uploads -------------------------------------------------------------------------------------------------------
+# 4 Raw uploads ------------------------------------------------------------------------------------
 
 
 class Filebin(Host):
-    """PUT or POST into a bin; the file's link leads to a storage host, and to a warning page for browsers."""
+    """PUT or POST into a bin; a link leads to a storage host, for browsers to a warning page."""
 
     domains = ("filebin.net", "situla.bitbit.net")
     blocked: Tuple[str, ...] = ()  # extensions that are refused
@@ -545,14 +560,14 @@ class Filebin(Host):
         return ask.method in ("POST", "PUT") and ask.path.count("/") == 2
 
     def upload(self, ask: Ask) -> Answer:
-        place = unquote(ask.path)[1:].split("/")
-        if ask.method == "PUT" and len(place) == 1:
-            self.locked.add(place[0])
+        segments = unquote(ask.path)[1:].split("/")
+        if ask.method == "PUT" and len(segments) == 1:
+            self.locked.add(segments[0])
             return Answer(200, "Bin locked successfully.\n")
-        if ask.domain != self.domains[0] or len(place) != 2:
+        if ask.domain != self.domains[0] or len(segments) != 2:
             return Answer(404, "not found\n")
-        refusal = self.refusal(ask, *place)
-        return Answer(*refusal) if refusal else self.keep(ask, place[0], self.clean(place[1]))
+        refusal = self.refusal(ask, *segments)
+        return Answer(*refusal) if refusal else self.keep(ask, segments[0], self.clean(segments[1]))
 
     def refusal(self, ask: Ask, bin: str, name: str) -> Optional[Tuple[int, str]]:
         checks = (
@@ -563,8 +578,8 @@ class Filebin(Host):
             (413, "too large\n", self.too_big(ask)),
             (400, "Unexpected form\n", ask.seen.form or ask.file is None),
         )
-        found = next(((status, text) for status, text, wrong in checks if wrong), None)
-        return found or self.bad_content(ask)
+        refusal = next(((status, text) for status, text, wrong in checks if wrong), None)
+        return refusal or self.bad_content(ask)
 
     @staticmethod
     def bad_content(ask: Ask) -> Optional[Tuple[int, str]]:
@@ -582,10 +597,10 @@ class Filebin(Host):
     @staticmethod
     def clean(name: str) -> str:
         """The name as the server keeps it."""
-        kept = re.sub(r"[^\w \-_=+,.()\[\]]", "_", name)
-        while len(kept.encode()) > 120:
-            kept = kept[1:]
-        return "_" + kept[1:] if kept.startswith(".") else kept
+        cleaned = re.sub(r"[^\w \-_=+,.()\[\]]", "_", name)
+        while len(cleaned.encode()) > 120:
+            cleaned = cleaned[1:]
+        return "_" + cleaned[1:] if cleaned.startswith(".") else cleaned
 
     def keep(self, ask: Ask, bin: str, name: str) -> Answer:
         stored = ask.store(
@@ -597,9 +612,13 @@ class Filebin(Host):
         )
         about_bin = {"id": bin, "readonly": False, "bytes": stored.size, "files": 1, **dates}
         about_file = {
-            "filename": name, "content-type": stored.type, "bytes": stored.size, "md5": md5_of(ask.file).hexdigest(),
-            "sha256": stored.sha256, **dates,
-        }  # fmt: skip
+            "filename": name,
+            "content-type": stored.type,
+            "bytes": stored.size,
+            "md5": md5_of(ask.file).hexdigest(),
+            "sha256": stored.sha256,
+            **dates,
+        }
         return as_json({"bin": about_bin, "file": about_file}, 201)
 
     listed: Optional[Callable[[Dict], object]] = None  # changes the list of a bin
@@ -610,7 +629,7 @@ class Filebin(Host):
         return self.bin(ask) if ask.path.count("/") == 1 and ask.path != "/" else super().visit(ask)
 
     def bin(self, ask: Ask) -> Answer:
-        """The list of a bin: a page, or JSON for whoever accepts that and nothing else."""
+        """The list of a bin: a page, or JSON if Accept names JSON alone."""
         if ask.header("Accept") != "application/json":
             return as_page("Filebin | " + ask.path[1:])
         bin = ask.path[1:]
@@ -642,7 +661,7 @@ class Filebin(Host):
         return Answer(302, "", headers=[("Location", link), ("X-Robots-Tag", "noindex")])
 
     def storage(self, ask: Ask) -> Answer:
-        """The S3 behind: only presigned GETs; a HEAD is another method, so the signature is wrong."""
+        """The S3 storage behind it: presigned GETs only; a HEAD has the wrong signature."""
         stored = ask.world.stored.find("https://filebin.net/" + ask.path.partition("/filebin/")[2])
         if ask.method == "HEAD" or "X-Amz-Signature" not in ask.query:
             return Answer(
@@ -700,11 +719,21 @@ class Sendit(Host):
 
 
 SUFFIXES = {
-    "text/plain": ".txt", "image/png": ".png", "image/jpeg": ".jpg", "application/pdf": ".pdf", "text/csv": ".csv",
-    "application/json": ".json", "text/html": ".html", "video/mp4": ".mp4", "application/gzip": ".gz",
-    "text/markdown": ".md", "application/x-tar": ".tar", "image/gif": ".gif", "audio/mpeg": ".mp3",
+    "text/plain": ".txt",
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "application/pdf": ".pdf",
+    "text/csv": ".csv",
+    "application/json": ".json",
+    "text/html": ".html",
+    "video/mp4": ".mp4",
+    "application/gzip": ".gz",
+    "text/markdown": ".md",
+    "application/x-tar": ".tar",
+    "image/gif": ".gif",
+    "audio/mpeg": ".mp3",
     "application/zip": ".zip",
-}  # fmt: skip
+}
 
 
 class Bashupload(Host):
@@ -721,14 +750,18 @@ class Bashupload(Host):
             return Answer(413, "File too large\n")
         if seconds and not (seconds.isdigit() and 0 < int(seconds) <= self.longest):
             return Answer(400, "Invalid expiration time\n")
-        kind = (
+        content_type = (
             "text/plain" if ask.method == "POST" else ask.header("Content-Type").partition(";")[0]
         )
-        url = "%s/%s%s" % (self.base(ask), random_id(8, LETTERS), SUFFIXES.get(kind, ".bin"))
+        url = "%s/%s%s" % (
+            self.base(ask),
+            random_id(8, LETTERS),
+            SUFFIXES.get(content_type, ".bin"),
+        )
         ask.store(
             url,
             "",
-            type=kind or "application/octet-stream",
+            type=content_type or "application/octet-stream",
             once=not seconds,
             options={"seconds": seconds},
         )
@@ -747,7 +780,7 @@ class Bashupload(Host):
 
 
 class Termbin(Host):
-    """Raw TCP: bytes in until half-close or idleness, a URL and a NUL out; text to its first NUL is kept."""
+    """Raw TCP: bytes in until half-close or a pause, a URL and a NUL out; stores up to a NUL."""
 
     domains = ("termbin.com",)
     raw_port = 9999
@@ -770,7 +803,7 @@ class Termbin(Host):
 
 
 class TransferSh(Host):
-    """A transfer.sh server: also one that wants a password, and one behind a proxy that speaks http."""
+    """A transfer.sh server, also with a password, and behind a proxy that reports http."""
 
     domains = ("drop.example.org",)
     fields = ("filedata", "file")
@@ -807,20 +840,20 @@ class TransferSh(Host):
     def keep(self, ask: Ask, name: str) -> Answer:
         if len(name.encode()) > 255 - len(".metadata"):  # the file beside it on the disk
             return Answer(500, "Could not save metadata\n")
-        place, delete, domain = (
+        path, delete, domain = (
             "%s/%s" % (random_id(6, LETTERS), quote(name)),
             random_id(12, LETTERS),
             self.domains[0],
         )
-        url = "%s://%s/%s" % (ask.seen.scheme, domain, place)
+        url = "%s://%s/%s" % (ask.seen.scheme, domain, path)
         also = tuple(
-            "https://%s/%s%s" % (domain, route, place)
+            "https://%s/%s%s" % (domain, route, path)
             for route in ("", "get/", "inline/", "download/")
         )
         stored = ask.store(url, name, also=also, owner=delete, type=kind_of(name))
         stored.options["days"] = self.number(ask.header("Max-Days"))
         stored.options["downloads"] = self.number(ask.header("Max-Downloads"))
-        link = "%s://%s/%s/%s" % (self.delete_scheme, domain, place, delete)
+        link = "%s://%s/%s/%s" % (self.delete_scheme, domain, path, delete)
         return Answer(
             200,
             stored.url + ("\n" if ask.method == "POST" else ""),
@@ -830,7 +863,7 @@ class TransferSh(Host):
 
     @staticmethod
     def number(text: str) -> Optional[int]:
-        """A wish that is no number is silently ignored."""
+        """An expiry that is not a number is silently ignored."""
         return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
     def gone(self, ask: Ask, stored: Stored) -> Optional[Answer]:
@@ -853,20 +886,31 @@ class TransferSh(Host):
         return left + [("X-Remaining-Days", "n/a" if days is None else str(days))]
 
     def delete(self, ask: Ask) -> Answer:
-        place, _, token = ask.url.rpartition("/")
-        stored = ask.world.stored.find(place)
+        url, _, token = ask.url.rpartition("/")
+        stored = ask.world.stored.find(url)
         if stored is None or stored.deleted or token != stored.owner:
             return Answer(404, "Not Found\n")
         stored.deleted = True
         return Answer(200, "")
 
 
-# 5 The registry ------------------------------------------------------------------------------------------------------
+# 5 The registry -----------------------------------------------------------------------------------
 
 FAMILIES = (
-    Catbox, Litterbox, NullPointer, X0, Uguu, TmpfileLink, TmpfilesOrg, Pomf,
-    Filebin, Sendit, Bashupload, Termbin, TransferSh,
-)  # fmt: skip
+    Catbox,
+    Litterbox,
+    NullPointer,
+    X0,
+    Uguu,
+    TmpfileLink,
+    TmpfilesOrg,
+    Pomf,
+    Filebin,
+    Sendit,
+    Bashupload,
+    Termbin,
+    TransferSh,
+)
 
 
 def internet() -> Dict[str, Host]:

@@ -1,10 +1,11 @@
-"""A server on loopback whose manners a test decides: plain sockets, TLS if wanted, a thread for each connection.
+"""A server on loopback with manners from a test: plain or TLS, a thread for each connection.
 
-    with Server(Keeper()) as server:                 # keeps what is PUT, in the way of transfer.sh, and gives it back
+    with Server(Keeper()) as server:         # stores each PUT like transfer.sh, and serves it
         main("-p", server.url, "report.pdf")
         assert server.arrived[0].method == "PUT"
 
-Manners are a function of a Talk: one connection as the server sees it; it ends when the function returns.
+Manners are a function of a Talk: one connection as the server sees it; it ends when the function
+returns.
 """
 
 from __future__ import annotations
@@ -58,20 +59,20 @@ class Talk:
 
     def body(self, arrived: Arrived, most: float = float("inf")) -> None:
         """Read the body, or `most` bytes of it."""
-        kept: Optional[List[bytes]] = [] if arrived.promised() <= 8 << 20 else None
+        chunks: Optional[List[bytes]] = [] if arrived.promised() <= 8 << 20 else None
         room = memoryview(bytearray(MOST))
         while arrived.length < min(most, arrived.promised()):
             left = arrived.promised() - arrived.length
-            if kept is None and not self.wire.buffer:  # large: no copy is made
+            if chunks is None and not self.wire.buffer:  # large: no copy is made
                 count = self.wire.sock.recv_into(room[:left])
             else:
                 data = self.wire.some(min(MOST, left))
                 count = len(data)
-                (kept if kept is not None else []).append(data)
+                (chunks if chunks is not None else []).append(data)
             if not count:
                 raise Gone("the body was cut off")
             arrived.length += count
-        arrived.body = b"".join(kept or [])
+        arrived.body = b"".join(chunks or [])
 
     def request(self) -> Optional[Arrived]:
         arrived = self.head()
@@ -141,12 +142,12 @@ class Server:
             wire.sever()
 
     @property
-    def place(self) -> str:
+    def authority(self) -> str:
         return "%s:%d" % ("[%s]" % self.host if ":" in self.host else self.host, self.port)
 
     @property
     def url(self) -> str:
-        return self.at("localhost") if self.context else "http://%s/" % self.place
+        return self.at("localhost") if self.context else "http://%s/" % self.authority
 
     def at(self, name: str) -> str:
         """The same server by another name."""
@@ -175,10 +176,10 @@ class Server:
 
 
 class Keeper:
-    """Keeps what is PUT and gives it back, with ranges: the protocol of transfer.sh.  A subclass spoils one thing."""
+    """Store each PUT and serve it, with ranges, like transfer.sh; a subclass spoils one thing."""
 
     def __init__(self) -> None:
-        self.kept: Dict[str, bytes] = {}
+        self.stored: Dict[str, bytes] = {}
 
     def __call__(self, talk: Talk) -> None:
         arrived = talk.request()
@@ -188,8 +189,8 @@ class Keeper:
 
     def keep(self, talk: Talk, arrived: Arrived) -> bytes:
         """The link to what has come."""
-        path = "/%d%s" % (len(self.kept) + 1, urlsplit(arrived.target).path)
-        self.kept[path] = arrived.body
+        path = "/%d%s" % (len(self.stored) + 1, urlsplit(arrived.target).path)
+        self.stored[path] = arrived.body
         return b"%s://%s%s" % (
             b"https" if talk.server.context else b"http",
             arrived.header("Host").encode(),
@@ -200,7 +201,7 @@ class Keeper:
         talk.say(200, self.keep(talk, arrived))
 
     def get(self, talk: Talk, arrived: Arrived) -> None:
-        data = self.kept.get(arrived.target)
+        data = self.stored.get(arrived.target)
         if data is None:
             return talk.say(404, b"Not Found\n")
         self.give(talk, arrived, data)
@@ -217,7 +218,7 @@ class Keeper:
 
 @contextlib.contextmanager
 def blackhole(host: str = "127.0.0.1", port: int = 0):
-    """A port that never completes a connection: its queue is full, and nobody takes from it."""
+    """A port that never completes a connection: its queue is full, and nothing accepts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
@@ -232,7 +233,7 @@ def blackhole(host: str = "127.0.0.1", port: int = 0):
 
 
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]

@@ -1,11 +1,12 @@
 """A relay in front of a real server: it writes down what passes, and spoils what a test wishes.
 
     with Relay(s3.endpoint) as relay:
-        relay.spoil("PUT", "partNumber=2", times=2, status=503)      # answered here, after the body; the server hears nothing
-        relay.spoil("PUT", cut=1000)                                 # hangs up after so many bytes of the body
-        relay.spoil("PUT", hold=True)                                # takes the body, and answers never
-        relay.spoil("POST", "uploadId", lost=True)                   # the server does it, and nobody learns
-        relay.spoil(answer=with_date)                                # (status, headers, body) -> the same, changed
+        # respond here after the body; the server sees nothing
+        relay.spoil("PUT", "partNumber=2", times=2, status=503)
+        relay.spoil("PUT", cut=1000)            # close after so many bytes of the body
+        relay.spoil("PUT", hold=True)           # read the body, never respond
+        relay.spoil("POST", "uploadId", lost=True)  # the server acts, its response is lost
+        relay.spoil(answer=with_date)           # (status, headers, body) -> the same, changed
         program(..., env={**s3.env(), "AWS_ENDPOINT_URL_S3": relay.url})
         assert relay.asked("PUT")[0].header("x-amz-date")
 
@@ -47,17 +48,25 @@ class Spoil:
 
 
 class Relay(Server):
-    """A context manager; `arrived` is what came, also what was spoiled."""
+    """A context manager; `arrived` lists the requests, including spoiled ones."""
 
     def __init__(self, endpoint: str, context: Any = None):
         super().__init__(self.talk, context)
         self.upstream, self.spoils = urlsplit(endpoint), []
 
     def spoil(
-        self, method: str = "", text: str = "", times: int = 1 << 30, status: int = 0, cut: Optional[int] = None,
-        hold: bool = False, lost: bool = False, answer: Optional[Callable[[Answer], Answer]] = None,
-        headers: Tuple[str, ...] = (), body: bytes = b"",
-    ) -> None:  # fmt: skip
+        self,
+        method: str = "",
+        text: str = "",
+        times: int = 1 << 30,
+        status: int = 0,
+        cut: Optional[int] = None,
+        hold: bool = False,
+        lost: bool = False,
+        answer: Optional[Callable[[Answer], Answer]] = None,
+        headers: Tuple[str, ...] = (),
+        body: bytes = b"",
+    ) -> None:
         self.spoils.append(
             Spoil(method, text, times, status, cut, hold, lost, answer, headers, body)
         )
@@ -116,23 +125,23 @@ class Relay(Server):
         line.endheaders()
         if (arrived.header("Expect") or "").lower() == "100-continue":
             talk.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        kept: List[bytes] = []
+        chunks: List[bytes] = []
         while arrived.length < arrived.promised():
             data = talk.wire.some(min(MOST, arrived.promised() - arrived.length))
             if not data:
                 return 0, [], b""
             arrived.length += len(data)
-            kept += [data] if arrived.promised() <= 8 << 20 else []
+            chunks += [data] if arrived.promised() <= 8 << 20 else []
             line.send(data)
-        arrived.body = b"".join(kept)
+        arrived.body = b"".join(chunks)
         answer = line.getresponse()
         return answer.status, answer.getheaders(), answer.read()
 
     def give(self, talk: Talk, arrived: Arrived, answer: Answer) -> None:
         status, headers, body = answer
         if arrived.method == "HEAD":
-            kept = [f"{name}: {value}" for name, value in headers if name.lower() not in HOP]
-            return talk.say(status, b"", *kept, length=False)
+            forwarded = [f"{name}: {value}" for name, value in headers if name.lower() not in HOP]
+            return talk.say(status, b"", *forwarded, length=False)
         dropped = (*HOP, "content-length")
         no_body = status == 204
         return talk.say(

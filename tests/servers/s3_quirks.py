@@ -1,11 +1,11 @@
-"""A small S3 server in memory that checks signatures and has one habit of a service that no server at hand has.
+"""An S3 server in memory that checks signatures and has one habit that no real server here has.
 
     with quirky("oss") as server:
         done = program("-p", "s3", "file", env=server.env())
         assert server.objects["/file"].body == b"..."
 
-Key AKQUIRK, secret quirk-secret, bucket "bkt", by path or as http://bkt.s3.quirk.example: the server is also the proxy
-through which these names are reached.
+Key AKQUIRK, secret quirk-secret, bucket "bkt", by path or as http://bkt.s3.quirk.example: the
+server is also the proxy through which these names are reached.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def quirky(habit: str, region: str = "us-east-1") -> Iterator[QuirkyServer]:
 def error(code: str, message: str = "", more: str = "") -> bytes:
     message = f"<Message>{message}</Message>" if message else ""
     head = '<?xml version="1.0" encoding="UTF-8"?>'
-    return f"{head}<Error><Code>{code}</Code>{message}{more}<RequestId>tx01</RequestId></Error>".encode()
+    detail = f"<Code>{code}</Code>{message}{more}<RequestId>tx01</RequestId>"
+    return f"{head}<Error>{detail}</Error>".encode()
 
 
 def region_of(method: str, target: str, headers: Dict[str, str]) -> str:
@@ -144,7 +145,8 @@ def refusal(server: QuirkyServer, request: Arrived, region: str, body: bytes) ->
         text = f"the region &#39;{region}&#39; is wrong; expecting &#39;{server.region}&#39;"
         return 400, error("AuthorizationHeaderMalformed", text), {}
     if habit == "garage" and wrong:
-        scopes = f"unexpected scope: 20261128/{region}/s3/aws4_request, expected: 20261128/{server.region}/s3/aws4_request"
+        scope = "20261128/%s/s3/aws4_request"
+        scopes = f"unexpected scope: {scope % region}, expected: {scope % server.region}"
         return 400, error("InvalidRequest", scopes), {}
     if habit == "oss" and not virtual:
         return (
@@ -177,12 +179,14 @@ def refusal(server: QuirkyServer, request: Arrived, region: str, body: bytes) ->
     if habit == "rgw" and write:
         return 416, error("InvalidRange", more="<BucketName>bkt</BucketName>"), {}
     if habit == "html" and write:
-        page = b"<html><body><h1>Forbidden</h1><p>Access was &quot;denied&quot; to this resource.</p></body></html>"
+        page = b"<html><body><h1>Forbidden</h1>"
+        page += b"<p>Access was &quot;denied&quot; to this resource.</p></body></html>"
         return 405, page, {"Content-Type": "text/html"}
     if habit == "json" and write:
         return (
             422,
-            b'{"success": false, "errors": [{"code": 7, "detail": "quota of the team is used up"}]}',
+            b'{"success": false, "errors":'
+            b' [{"code": 7, "detail": "quota of the team is used up"}]}',
             {},
         )
     return None
@@ -222,8 +226,8 @@ def handler_of(server: QuirkyServer) -> type:
                 return self.respond(403, error("AccessDenied", "Access Denied"))
             if key not in server.objects or server.habit == "hidden":
                 return self.respond(404, error("NoSuchKey", "The specified key does not exist."))
-            found = server.objects[key]
-            self.respond(200, found.body, {"Content-Type": found.content_type})
+            stored = server.objects[key]
+            self.respond(200, stored.body, {"Content-Type": stored.content_type})
 
         do_GET = do_PUT = do_POST = do_DELETE = handle_request
 

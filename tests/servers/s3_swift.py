@@ -1,10 +1,12 @@
-"""OpenStack Swift with its S3 layer in one process: run by tests/servers/s3.py with the Python that has Swift.
+"""OpenStack Swift with its S3 layer in one process, started by tests/servers/s3.py.
 
     python s3_swift.py FOLDER CERTIFICATE ACCESS_KEY SECRET_KEY REGION
 
-    client -> proxy (s3api, tempauth, slo, dlo) -> account, container (SQLite), object (in memory: no xattr is needed)
+    client -> proxy (s3api, tempauth, slo, dlo) -> account, container (SQLite), object (in memory:
+    no xattr is needed)
 
-The four servers are Swift's own; only the files that an administrator writes come from here.  Prints where it listens.
+The four servers are Swift's own; only the files that an administrator writes come from here. Prints
+where it listens.
 """
 
 import warnings
@@ -42,7 +44,8 @@ mount_check = false
 use = egg:swift#{app}
 """
 
-# 10,000 parts as at Amazon; Swift's own limit is 1,000.  No cache: what one request has changed, the next one sees.
+# 10,000 parts as at Amazon; Swift's own limit is 1,000. No cache: what one request has changed, the
+# next one sees.
 PROXY = """
 [DEFAULT]
 swift_dir = {folder}
@@ -68,24 +71,24 @@ account_autocreate = true
 
 
 def main(folder: str, certificate: str, access: str, secret: str, region: str) -> None:
-    place = Path(folder)
-    (place / "disk" / "d").mkdir(parents=True)
-    (place / "swift.conf").write_text(COMMON)
+    base = Path(folder)
+    (base / "disk" / "d").mkdir(parents=True)
+    (base / "swift.conf").write_text(COMMON)
     utils.set_swift_dir(folder)
     listening = {
         name: eventlet.listen(("127.0.0.1", 0), backlog=128)
         for name in ("account", "container", "object", "proxy")
     }
     for name in ("account", "container", "object"):
-        ring(place / (name + ".ring.gz"), listening[name].getsockname()[1])
+        ring(base / (name + ".ring.gz"), listening[name].getsockname()[1])
         app = "mem_object" if name == "object" else name
-        (place / (name + ".conf")).write_text(BACKEND.format(folder=folder, app=app))
+        (base / (name + ".conf")).write_text(BACKEND.format(folder=folder, app=app))
     user = "user_" + access.replace(":", "_")
-    (place / "proxy.conf").write_text(
+    (base / "proxy.conf").write_text(
         PROXY.format(folder=folder, region=region, user=user, secret=secret)
     )
     apps = {
-        name: loadapp(str(place / (name + ".conf")), global_conf={"log_name": name})
+        name: loadapp(str(base / (name + ".conf")), global_conf={"log_name": name})
         for name in listening
     }
     tls = eventlet.wrap_ssl(
@@ -106,13 +109,13 @@ def main(folder: str, certificate: str, access: str, secret: str, region: str) -
 
 def ring(path: Path, port: int) -> None:
     """One replica of everything, on one device."""
-    place = {
+    location = {
         "ip": "127.0.0.1",
         "port": port,
         "replication_ip": "127.0.0.1",
         "replication_port": port,
     }
-    device = {"id": 0, "region": 1, "zone": 0, "weight": 1.0, "device": "d", "meta": "", **place}
+    device = {"id": 0, "region": 1, "zone": 0, "weight": 1.0, "device": "d", "meta": "", **location}
     RingData([array.array("H", [0, 0])], [device], 31).save(str(path))
 
 
