@@ -2182,7 +2182,8 @@ class Limiter:
             now = time.monotonic()
             self.free = max(self.free, now) + count / self.rate
             wake = min(self.free, deadline)
-        time.sleep(max(0, wake - now))
+        if wake > now:
+            time.sleep(wake - now)
 
 
 Sent = Callable[[int], object]  # called with the number of bytes of the file that were sent
