@@ -2171,7 +2171,7 @@ def network_id(proxy: Optional[Proxy]) -> str:
 
 
 class Limiter:
-    """Limits all threads together to `rate` bytes a second."""
+    """Limits all threads together to `rate` bytes a second; FOREVER means no limit."""
 
     def __init__(self, rate: float) -> None:
         self.rate, self.free, self.lock = rate, time.monotonic(), threading.Lock()
@@ -2192,9 +2192,11 @@ Sent = Callable[[int], object]  # called with the number of bytes of the file th
 class Exchange:
     """One request and its response over one stream, which is idle again if `reusable`."""
 
-    def __init__(self, stream: Stream, target: Target, request: Request, sent: Sent) -> None:
-        self.stream, self.target, self.request, self.sent = stream, target, request, sent
-        self.limiter: Optional[Limiter] = None
+    def __init__(
+        self, stream: Stream, target: Target, request: Request, sent: Sent, limiter: Limiter
+    ) -> None:
+        self.stream, self.target, self.request = stream, target, request
+        self.sent, self.limiter = sent, limiter
         self.started = False  # a part of the body may have arrived
         self.reusable = False
 
@@ -2256,14 +2258,12 @@ class Exchange:
     def send_body(self) -> None:
         """Send the body, and hash the file's content if the request has a hash."""
         self.started = bool(self.request.body)
-        step = self.limiter.step if self.limiter else CHUNK
         for piece in self.request.body:
             if isinstance(piece, bytes):
                 self.stream.sendall(piece)
                 continue
-            for data in read_slice(piece, step):
-                if self.limiter:
-                    self.limiter.take(len(data), self.stream.deadline)
+            for data in read_slice(piece, self.limiter.step):
+                self.limiter.take(len(data), self.stream.deadline)
                 if self.request.content_hash:
                     self.request.content_hash.update(data)
                 self.stream.sendall(data)
@@ -2340,7 +2340,7 @@ class Transport:
     def __init__(self, network: Network) -> None:
         self.network, self.connector = network, Connector(network)
         self.local = threading.local()
-        self.limiter = Limiter(network.limit_rate) if network.limit_rate else None
+        self.limiter = Limiter(network.limit_rate or FOREVER)
         self.deadline = time.monotonic() + (network.max_time or FOREVER)
 
     def send(self, request: Request, sent: Sent = lambda count: None) -> Response:
@@ -2380,8 +2380,7 @@ class Transport:
             raise
 
     def exchange(self, stream: Stream, target: Target, request: Request, sent: Sent) -> Response:
-        exchange = Exchange(stream, target, request, sent)
-        exchange.limiter = self.limiter
+        exchange = Exchange(stream, target, request, sent, self.limiter)
         try:
             response = exchange.run()
         except Unreachable as error:

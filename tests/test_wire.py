@@ -1193,6 +1193,13 @@ def test_a_transport_takes_secrets_to_the_same_place_only(box):
     assert authorizations == [["Basic eDp5", "key", "bytes=0-0"]] * 2 + [[None, None, "bytes=0-0"]]
 
 
+def test_the_repr_of_a_network_shows_no_secret():
+    proxy = twat_fs.parse_proxy("http://me:s3cr3t@h:1")
+    environment = {"https": "http://me:s3cr3t@h:1"}
+    network = twat_fs.Network(proxy=proxy, proxies=environment, secrets=("s3cr3t",))
+    assert "http://h:1" in repr(network) and "s3cr3t" not in f"{network!r} {network} {[network]}"
+
+
 # Answers that come early --------------------------------------------------------------------------
 
 
