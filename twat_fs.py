@@ -173,7 +173,7 @@ TICK = 0.2  # seconds; long waits are cut so, since a signal just before a wait 
 STALL = 60.0  # seconds without any data moving
 READY_TIME = 1.5  # seconds after which the next host is connected too
 MUTE_TIME = 5.0  # seconds of silence after which the next address of a host is tried
-DNS_TIME = 10.0  # seconds; glibc asks a name server twice, for 5 s each
+DNS_TIME = 10.0  # seconds; glibc queries a name server twice, 5 s each
 SHORT_WAIT = 5  # seconds; longer rate limits are waited for at the last host only
 MEMORY = 6 * HOUR  # how long a host that failed on this network is tried last
 MAX_REDIRECTS = 10
@@ -642,8 +642,9 @@ class AllProvidersFailed(NonRetryableError):
             message = f"no network: none of the {len(tried)} hosts could be resolved"
         super().__init__(message if tried else "no suitable host; nothing was uploaded")
         self.args = (self.failures, self.attempts)  # for pickle, which calls the class with them
-        for name in ("provider", "phase", "status", "retry_after") if len(failures) == 1 else ():
-            setattr(self, name, getattr(failures[0], name))
+        if len(failures) == 1:
+            for name in ("provider", "phase", "status", "retry_after"):
+                setattr(self, name, getattr(failures[0], name))
 
     def __str__(self) -> str:
         return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
@@ -660,15 +661,15 @@ class AllProvidersFailed(NonRetryableError):
             which = None if f.exit_code == 5 else f.provider
             hosts.setdefault((which, f.phase, str(f), f.hint), []).append(f.provider or "-")
         hints = [hint for *_, hint in hosts if hint]
-        once = [hint for hint in dict.fromkeys(hints) if hints.count(hint) > 1]
+        repeated = [hint for hint in dict.fromkeys(hints) if hints.count(hint) > 1]
         lines = [
-            (", ".join(names), phase, message + ("" if hint in ("", *once) else f"   {hint}"))
+            (", ".join(names), phase, message if hint in repeated else f"{message}   {hint}")
             for (_, phase, message, hint), names in hosts.items()
         ]
-        width = max(
-            [11, *(len(names) for names, _, _ in lines if len(names) <= 30)]
-        )  # a long list stands out alone
-        return [f"{names:<{width}}  {phase:<8} {reason}" for names, phase, reason in lines] + once
+        # A long list of hosts does not widen the column.
+        width = max([11, *(len(names) for names, _, _ in lines if len(names) <= 30)])
+        texts = [f"{names:<{width}}  {phase:<8} {reason}" for names, phase, reason in lines]
+        return [text.rstrip() for text in texts] + repeated
 
 
 def unverified_of(failures: Iterable[UploadError]) -> tuple[Unverified, ...]:
@@ -2815,7 +2816,7 @@ class Provider(NamedTuple):
     # Asks the host for the SHA-256 of what it stored.
     lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
     setup: Setup = Setup()
-    disabled: str = ""  # why nobody can upload
+    disabled: str = ""  # why uploads are impossible
     note: str = ""
     evidence: Evidence = Evidence()
     # Raises UsageError if this file cannot be uploaded with these options.
@@ -2866,7 +2867,7 @@ def distance(ttl: float, wish: float) -> float:
 def too_short(ttl: Optional[float], choices: Sequence[int]) -> str:
     if choices:
         return f"maximum expiry is {duration(choices[-1])}"
-    return f"expiry is {'fixed at ' + duration(ttl) if ttl else 'unknown'}"
+    return f"expiry is fixed at {duration(ttl)}" if ttl else "expiry is unknown"
 
 
 def retention_from_setting(retention: Retention, value: str) -> int:
@@ -3403,7 +3404,7 @@ def storageto_parts(
         raise no_link(plan)
     slices, etags = parts_of(source.body, size), []  # type: list[Content], list[str]
     try:
-        for first in range(0, len(slices), 50):  # as many as its own client asks for
+        for first in range(0, len(slices), 50):  # as its own client does
             numbers = [first + n for n, _ in enumerate(slices[first : first + 50], 1)]
             response = call("upload/parts", {**upload_id, "part_numbers": numbers}, idempotent=True)
             urls = [presigned_url(json_at("urls", str(n))(response), response) for n in numbers]
@@ -4075,14 +4076,14 @@ class Aws:
         profile, shared = self.profile_of(name), self.shared.get(name, {})
         fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
         if "credential_process" in profile and fields[0] not in shared:
-            command, who = profile["credential_process"], "the credential_process"
-            return from_process(command, who, self.settings)
+            command, source = profile["credential_process"], "the credential_process"
+            return from_process(command, source, self.settings)
         keys, path = shared, self.shared_path
         if fields[0] not in shared:
             keys = {key: profile[key] for key in profile if key not in shared}
             path = self.config_path
-        who = f"the profile {printable(name)} in {printable(path)}"
-        return parse_credentials(keys, who, fields) if fields[0] in keys else None
+        source = f"the profile {printable(name)} in {printable(path)}"
+        return parse_credentials(keys, source, fields) if fields[0] in keys else None
 
     def source_credentials(self, profile: Mapping[str, str]) -> Credentials:
         """The keys for assuming a role; a profile may name itself as their source."""
@@ -4098,22 +4099,22 @@ class Aws:
         return keys
 
     def ask(
-        self, who: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any
+        self, source: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any
     ) -> Response:
         """Send a request for keys; raises NotConfigured if that fails."""
         if not all(re.fullmatch("[ -~]*", value) for _, value in headers):
-            raise not_configured(f"the token for {who} contains an invalid character")
+            raise not_configured(f"the token for {source} contains an invalid character")
         request = Request(method, url, headers, idempotent=True, error_reader=keys_error, **more)
         try:
             return self.send(request)  # type: ignore[no-any-return]
         except UploadError as error:
-            raise not_configured(f"{who}: no credentials: {error}", error.hint) from error
+            raise not_configured(f"{source}: no credentials: {error}", error.hint) from error
 
     def sts(
         self, action: str, fields: Mapping[str, str], credentials: Optional[Credentials]
     ) -> Credentials:
         """Temporary keys from the Security Token Service (API version 2011-06-15)."""
-        region, who = self.region(), "the Security Token Service"
+        region, source = self.region(), "the Security Token Service"
         form_data = {"Action": action, "Version": "2011-06-15", **fields}
         body = urllib.parse.urlencode(form_data).encode()
         auth = None
@@ -4121,9 +4122,9 @@ class Aws:
             auth = Signer(credentials, region, hashlib.sha256(body).hexdigest(), "sts").sign
         headers = (("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),)
         url = self.endpoint("sts") or f"https://sts.{region}.{dns_suffix(region)}"
-        response = self.ask(who, "POST", url + "/", headers, body=(body,), auth=auth)
+        response = self.ask(source, "POST", url + "/", headers, body=(body,), auth=auth)
         values = {name: xml_text(response, name) for name in SESSION_KEYS}
-        return parse_credentials(values, who, SESSION_KEYS)
+        return parse_credentials(values, source, SESSION_KEYS)
 
     def assume_role(self, profile: Mapping[str, str], base: Credentials) -> Credentials:
         more = {"DurationSeconds": "duration_seconds", "ExternalId": "external_id"}
@@ -4159,19 +4160,19 @@ class Aws:
             raise not_configured(reason)
         path = self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         token = text_file(path) if path else self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-        headers, who = (("Authorization", token),) if token else (), "the container"
-        response = self.ask(who, "GET", url, headers, time_limit=2.0)
-        return parse_credentials(json_object(response.body), who)
+        headers, source = (("Authorization", token),) if token else (), "the container"
+        response = self.ask(source, "GET", url, headers, time_limit=2.0)
+        return parse_credentials(json_object(response.body), source)
 
     def from_imds(self) -> Optional[Credentials]:
         """The keys of an EC2 machine (IMDSv2), whose service responds within a second."""
         if parse_bool(self.settings.get("AWS_EC2_METADATA_DISABLED", "")):
             return None
         server = self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
-        base, who = server.rstrip("/") + "/latest/", "the machine"
+        base, source = server.rstrip("/") + "/latest/", "the machine"
 
         def ask(method: str, path: str, *headers: Header) -> Response:
-            return self.ask(who, method, base + path, headers, time_limit=1.0)
+            return self.ask(source, method, base + path, headers, time_limit=1.0)
 
         roles = "meta-data/iam/security-credentials/"
         try:
@@ -4182,7 +4183,7 @@ class Aws:
         except (NotConfigured, NoLink):
             return None
         with contextlib.suppress(NotConfigured):
-            return parse_credentials(json_object(keys.body), who)
+            return parse_credentials(json_object(keys.body), source)
         return None
 
 
@@ -4297,20 +4298,20 @@ KEYS = ("AccessKeyId", "SecretAccessKey", "Token", "Expiration")
 SESSION_KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
 
-def parse_credentials(data: Any, who: str, names: Sequence[str] = KEYS) -> Credentials:
+def parse_credentials(data: Any, source: str, names: Sequence[str] = KEYS) -> Credentials:
     """The keys under these names; raises NotConfigured, without repeating the values."""
     fields = data if isinstance(data, Mapping) else {}
     values = [str(fields.get(name) or "").strip() for name in names[:3]]
     for name, value in zip(names, values):
         if flaw(value):
-            raise not_configured(f"{name} of {who} {flaw(value)}", "remove that")
+            raise not_configured(f"{name} of {source} {flaw(value)}", "remove that")
     key, secret, token = values
     if not key or not secret or not re.fullmatch(r"[!-~]*", key + secret + token):
-        raise not_configured(f"{who} has no access key with its secret")
-    return Credentials(key, secret, token, parse_timestamp(fields.get(names[3])), who)
+        raise not_configured(f"{source} has no access key with its secret")
+    return Credentials(key, secret, token, parse_timestamp(fields.get(names[3])), source)
 
 
-def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credentials:
+def from_process(command: str, source: str, settings: Mapping[str, str]) -> Credentials:
     """The keys that a program prints.
 
     docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
@@ -4325,18 +4326,18 @@ def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credent
             env={**child_environment(), **settings},
         )
     except subprocess.TimeoutExpired:
-        raise not_configured(f"{who} timed out after {PROCESS_TIME:g} s") from None
+        raise not_configured(f"{source} timed out after {PROCESS_TIME:g} s") from None
     except (OSError, ValueError, IndexError) as error:
-        raise not_configured(f"{who} could not be started: {local_reason(error)}") from error
+        raise not_configured(f"{source} could not be started: {local_reason(error)}") from error
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
         # Usually the last line; version 1 of the AWS CLI prints its commands below the error.
         reason = next((line for line in lines if re.match(r"\S+: error: ", line)), lines[-1])
-        raise not_configured(f"{who} failed ({done.returncode}): {printable(reason)}")
+        raise not_configured(f"{source} failed ({done.returncode}): {printable(reason)}")
     printed = json_object(done.stdout)
     if printed.get("Version") != 1:
-        raise not_configured(f"{who}: invalid output (expected JSON, version 1)")
-    return parse_credentials(printed, who, SESSION_KEYS)
+        raise not_configured(f"{source}: invalid output (expected JSON, version 1)")
+    return parse_credentials(printed, source, SESSION_KEYS)
 
 
 def child_environment() -> dict[str, str]:
@@ -4785,7 +4786,7 @@ def s3_missing(settings: Mapping[str, str]) -> str:
         if aws.only_a_role() and parse_bool(settings.get("AWS_EC2_METADATA_DISABLED", "")):
             raise not_configured(*NO_KEYS)
     except NotConfigured as error:
-        return f"{error}{'; ' + error.hint if error.hint else ''}"
+        return "; ".join(filter(None, (str(error), error.hint)))
     return ""
 
 
@@ -7367,7 +7368,7 @@ def copy_line(link: Unverified) -> str:
 
 
 def failure_lines(outcome: Outcome) -> list[str]:
-    """The file and the reason; then a line for each host that was asked."""
+    """The file and the reason; then a line for each host that was tried."""
     error = outcome.error
     named = isinstance(error, (Unreadable, SourceChanged))  # by its own message
     head = f"{printable(outcome.file)}: " if outcome.file and not named else ""
@@ -7376,9 +7377,8 @@ def failure_lines(outcome: Outcome) -> list[str]:
         lines += [f"  {line}" for line in error.reasons()]
         tried = [f for f in error.failures if f.exit_code == 1]
         unreached = all(f.phase in ("dns", "connect", "proxy") and not f.everywhere for f in tried)
-        one_is_down = (
-            len(tried) == 1 and tried[0].phase != "dns"
-        )  # which says nothing of the network
+        # One host that is down says nothing of the network.
+        one_is_down = len(tried) == 1 and tried[0].phase != "dns"
         if error.exit_code == 1 and unreached and not one_is_down:
             lines.append(f"  offline? `{program()} serve FILE` shares it from this machine")
     elif error and error.hint:
