@@ -1935,24 +1935,27 @@ def error_message(error: Any, started: bool) -> tuple[str, str]:
     return ("connection lost: " if started else "") + local_reason(error), ""
 
 
-def send_head(
-    stream: Stream, target: Target, method: str, url: str, headers: Iterable[Header]
-) -> Any:
-    """Send the head of a request; returns the HTTPConnection that reads the response."""
+def http_connection(stream: Stream, target: Target) -> Any:
+    """An HTTPConnection that uses a stream."""
     connection = http.client.HTTPConnection(target.host, target.port)
     connection.sock = stream
+    return connection
+
+
+def send_head(connection: Any, method: str, url: str, headers: Iterable[Header]) -> None:
     connection.putrequest(method, url, skip_host=True, skip_accept_encoding=True)
     for name, value in headers:
         connection.putheader(name, value)
     connection.endheaders()
-    return connection
 
 
 def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
     """Send CONNECT: from then on the proxy only passes bytes."""
     authority = f"{bracketed(target.host)}:{target.port}"
     headers = (("Host", authority), ("User-Agent", USER_AGENT), *proxy.authorization())
-    response = send_head(stream, target, "CONNECT", authority, headers).getresponse()
+    connection = http_connection(stream, target)
+    send_head(connection, "CONNECT", authority, headers)
+    response = connection.getresponse()
     if response.status == 407:
         raise proxy_auth_error(proxy, response.headers)
     if response.status // 100 != 2:
@@ -2198,6 +2201,7 @@ class Exchange:
     ) -> None:
         self.stream, self.target, self.request = stream, target, request
         self.sent, self.limiter = sent, limiter
+        self.connection = http_connection(stream, target)
         self.started = False  # a part of the body may have arrived
         self.reusable = False
 
@@ -2253,7 +2257,7 @@ class Exchange:
         if request.method not in ("GET", "HEAD"):
             headers["Content-Length"] = str(length(request.body))
         url = f"http://{target.netloc()}{target.path}" if proxy else target.path
-        self.connection = send_head(self.stream, target, request.method, url, headers.items())
+        send_head(self.connection, request.method, url, headers.items())
         self.send_body()
 
     def send_body(self) -> None:
