@@ -14,11 +14,11 @@
     import twat_fs
     url = twat_fs.upload_file("report.pdf")    raises UploadError, never returns ""
 
-The way of a file, with the functions and classes to meet:
+The path of a file through the program:
 
     argv -> cmd_upload -> Uploader.upload(source)        one thread for each file (-j)
       Uploader.turns: for each host of the chain         the next one if a host fails
-        objection()          too big, blocked, wrong expiry, not set up?            pure
+        objection()          too large, blocked, wrong expiry, not configured?      pure
         provider.upload(source, options, send)
             build            -> Request                                             pure
             Sender           Transport.send -> judge -> pause -> sleep, retry       the only sockets
@@ -26,7 +26,7 @@ The way of a file, with the functions and classes to meet:
         verify()             downloads samples, or compares the host's own hash
     stdout: the URL and nothing else.  stderr: everything else.
 
-The chapters, bottom-up; each needs only earlier ones:
+The chapters, bottom-up; each one depends only on earlier ones:
 
      1  Numbers, times and text
      2  What travels
@@ -158,32 +158,32 @@ __all__ = (
     "upload",
     "upload_file",
 )
-# Hosts reject the defaults of libraries and empty names, and accept an honest name.
+# Some hosts reject an empty User-Agent and those of HTTP libraries.
 USER_AGENT = f"twat-fs/{__version__} (+{HOMEPAGE})"
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 MINUTE, HOUR, DAY, WEEK, YEAR = 60, 3600, 86400, 604800, 365 * 86400
 FOREVER = float("inf")
 
-# Bytes per read and per send.  Half of it takes a tenth longer, 1 MiB half as long again (it leaves
-# the cache).  Eight parallel parts over TLS need 37 MB with it, 68 MB with 1 MiB.
+# Bytes per read and per send.  128 KiB is 10 % slower; 1 MiB is 50 % slower, because it exceeds the
+# cache.  Eight parallel parts over TLS use 37 MB of memory, and 68 MB with 1 MiB.
 CHUNK = 256 * KiB
 MAX_RESPONSE = MiB  # responses to uploads have a few hundred bytes
-TICK = 0.2  # seconds; long waits are cut so, since a signal just before a wait does not end it
+TICK = 0.2  # seconds; longest single wait, because a signal just before a wait does not end it
 STALL = 60.0  # seconds without any data moving
-READY_TIME = 1.5  # seconds after which the next host is connected too
+READY_TIME = 1.5  # seconds after which a connection to the next host is opened in advance
 MUTE_TIME = 5.0  # seconds of silence after which the next address of a host is tried
 DNS_TIME = 10.0  # seconds; glibc queries a name server twice, 5 s each
-SHORT_WAIT = 5  # seconds; longer rate limits are waited for at the last host only
-MEMORY = 6 * HOUR  # how long a host that failed on this network is tried last
+SHORT_WAIT = 5  # seconds; a longer rate limit is waited for only at the last host of the chain
+MEMORY = 6 * HOUR  # a host that failed on this network is tried last for this time
 MAX_REDIRECTS = 10
 MAX_PAUSE = 120  # seconds; a longer Retry-After counts as a refusal
 SMALL = 4 * MiB  # smaller files are downloaded completely to verify, larger ones in samples
 SAMPLE = 64 * KiB
-LATE = 10.0  # seconds after the upload in which a link may appear: caches and scanners
-LATEST = 60.0  # the same after an upload of minutes
-IN_MEMORY = MiB  # of standard input; more goes to a temporary file
-RESERVE = 64 * MiB  # of the disk, kept free of standard input and of received files
+LATE = 10.0  # seconds after the upload within which a link must work: caches and scanners delay it
+LATEST = 60.0  # the same after an upload that took minutes
+IN_MEMORY = MiB  # standard input up to this size stays in memory; more goes to a temporary file
+RESERVE = 64 * MiB  # disk space that standard input and received files leave free
 MAX_NAME = 255  # bytes of UTF-8; file systems accept no more
 
 
@@ -205,15 +205,16 @@ def parse_duration(value: str) -> Optional[int]:
 
 
 def short_duration(seconds: float) -> str:
-    """For --expire: 1h, 36h, 3d."""
+    """A duration as --expire accepts it: "1h", "36h", "3d"."""
     rounded = round(seconds)
     return next(f"{rounded // UNITS[unit]}{unit}" for unit in "ydhms" if not rounded % UNITS[unit])
 
 
 def parse_seconds(value: str) -> Optional[float]:
-    """Seconds of a plain number too; None for 0 and for anything else."""
-    plain = re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value, re.ASCII)
-    return (float(value) or None) if plain else parse_duration(value)
+    """Seconds of a duration or of a plain number; None for 0 and for anything else."""
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value, re.ASCII):
+        return float(value) or None
+    return parse_duration(value)
 
 
 def parse_size(text: str) -> Optional[int]:
@@ -250,7 +251,7 @@ def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
 
 
 def duration(seconds: Optional[float]) -> str:
-    """For people: "3 days", "1 hour", "forever"; None is "unknown"."""
+    """A duration in words: "3 days", "1 hour", "forever"; None is "unknown"."""
     if seconds is None:
         return "unknown"
     if seconds == FOREVER:
@@ -263,12 +264,12 @@ def duration(seconds: Optional[float]) -> str:
 
 
 def iso_time(seconds: float) -> str:
-    """ISO 8601 in UTC, of seconds since 1970."""
+    """A time (seconds since 1970) in ISO 8601, in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def human(size: float) -> str:
-    """For people: "1.4 GiB"; powers of 1024."""
+    """A size in words: "1.4 GiB"; powers of 1024."""
     power = min((max(int(size), 1).bit_length() - 1) // 10, 4)
     if not power:
         return f"{int(size)} bytes"
@@ -294,7 +295,7 @@ def printable(text: str, limit: int = 200) -> str:
 
 
 def program() -> str:
-    """The command by which this program was started: commands in hints must work as typed."""
+    """The command that started this program, for hints that can be pasted into a shell."""
     frozen = getattr(sys, "frozen", False)
     if __name__ != "__main__":
         return "twat-fs"
@@ -308,7 +309,7 @@ def program() -> str:
 
 
 class FileVersion(NamedTuple):
-    """What changes when a file is replaced, grows or is written to."""
+    """The properties that change when a file is replaced, grows or is written to."""
 
     device: int
     inode: int
@@ -318,25 +319,23 @@ class FileVersion(NamedTuple):
     @classmethod
     def of(cls, stat_result: os.stat_result) -> "FileVersion":
         device, inode = stat_result.st_dev, stat_result.st_ino
-        if os.name == "nt":  # since 3.12 stat() and fstat() may number both in two ways there
+        if os.name == "nt":  # since Python 3.12 stat() and fstat() may return different numbers
             device, inode = 0, 0
         return cls(device, inode, stat_result.st_size, stat_result.st_mtime_ns)
 
 
 class Slice(NamedTuple):
-    """A part of a file, or of bytes in memory; opened anew at each sending, never rewound."""
+    """A part of a file, or of bytes in memory; the file is opened again for each sending."""
 
     origin: Union[str, bytes]  # a path, or the bytes themselves
     start: int
     size: int
-    stamp: Optional[FileVersion] = None  # of a file
+    stamp: Optional[FileVersion] = None  # only for a file
     archived: bool = False  # the file is a member of an archive
 
 
-Content = tuple[Slice, ...]  # of a source; see `slice_body` and `blocks_of`
-Body = tuple[Union[bytes, Slice], ...]  # of a request: the content, and the bytes around it
-
-
+Content = tuple[Slice, ...]  # the content of a source; see `slice_body`
+Body = tuple[Union[bytes, Slice], ...]  # the body of a request: the content and bytes around it
 Header = tuple[str, str]
 
 
@@ -345,23 +344,26 @@ def length(body: Body) -> int:
 
 
 class Request(NamedTuple):
-    """A request; its body is described by slices, not held in memory.  Times are seconds."""
+    """A request; its body consists of slices, which are read when they are sent.
+
+    Times are seconds.
+    """
 
     method: str
     url: str
     headers: tuple[Header, ...] = ()
     body: Body = ()
-    # Makes headers of the request and the time, at every sending.
+    # Returns the headers that authorize the request at this time; called at every sending.
     auth: Optional[Callable[[Any, float], tuple[Header, ...]]] = None
     accepted_statuses: tuple[int, ...] = ()  # failures that the provider reads itself
     idempotent: bool = False  # sending it twice is harmless, even if the first one arrived
     content_hash: Any = None  # a hash object: updated with the file's content while it is sent
-    error_reader: "ErrorReader" = None  # reads the host's own form of errors
-    # Makes a function that receives the body of a successful response, anew at each try.
+    error_reader: "ErrorReader" = None  # reads errors in the format of the host
+    # Returns a new function for each try, which gets the body of a successful response.
     sink: Optional[Callable[[], Callable[[bytes], object]]] = None
     max_response: int = MAX_RESPONSE  # bytes of the response's body that are read
-    time_limit: Optional[float] = None  # for all of it, in place of --max-time; without retry
-    response_timeout: Optional[float] = None  # after the body; None: the stall timeout
+    time_limit: Optional[float] = None  # for the whole request, instead of --max-time; no retry
+    response_timeout: Optional[float] = None  # after the body is sent; None: the stall timeout
     stop: Any = None  # a threading.Event that ends the sending
     ca_bundle: Optional[str] = None  # certificates for this host, unless --cacert is used
     secrets: tuple[str, ...] = ()  # more values that are masked in messages
@@ -378,14 +380,14 @@ class Response(NamedTuple):
     body: bytes
     url: str
     size: Optional[int] = None  # Content-Length
-    tries: int = 1  # how often the request was sent
-    redact: Callable[[bytes], bytes] = bytes  # masks the secrets of the request
+    tries: int = 1  # how many times the request was sent
+    redact: Callable[[bytes], bytes] = bytes  # masks the secrets of the request in a body
 
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
 
     def redacted(self) -> "Response":
-        """The response as it is shown; readers parse the body as it arrived."""
+        """The response without secrets, for messages; readers parse the original body."""
         return self._replace(body=self.redact(self.body))
 
 
@@ -398,12 +400,12 @@ class Link(NamedTuple):
 
     url: str
     delete: Optional[str] = None  # URL that deletes the file by a DELETE request
-    host_sha256: Optional[str] = None  # of what the host has stored
+    host_sha256: Optional[str] = None  # of the stored file, as the host reports it
     expires: Optional[float] = None  # seconds since 1970
     warning: str = ""
-    hint: str = ""  # if the link cannot be downloaded
-    denied: str = ""  # the hint for 401 and 403
-    delete_page: Optional[str] = None  # URL that deletes the file when it is opened, or asks
+    hint: str = ""  # shown if the link cannot be downloaded
+    denied: str = ""  # the same for 401 and 403
+    delete_page: Optional[str] = None  # page that deletes the file, at once or after a question
     thumbnail: Optional[str] = None  # URL of a small picture
 
 
@@ -411,10 +413,10 @@ class UploadOptions(NamedTuple):
     """The options of a call.  Times are seconds, sizes bytes, rates bytes per second."""
 
     remote_path: Optional[str] = None  # folder/ or full path (S3, Dropbox)
-    unique: bool = False  # put the time into the name
+    unique: bool = False  # add the time to the name
     force: bool = False  # overwrite (S3, Dropbox)
     fragile: bool = False  # stop at the first failure
-    fallback: bool = False  # after the named hosts try the default ones
+    fallback: bool = False  # try the default hosts after the named ones
     name: Optional[str] = None  # upload under this name
     expire: Optional[int] = None  # the link should expire after about this time
     keep: Optional[int] = None  # the link must live at least this long
@@ -423,11 +425,11 @@ class UploadOptions(NamedTuple):
     sha256: bool = False  # report the SHA-256 even if verifying does not need it
     retry: int = 2  # retries per host
     connect_timeout: float = 15.0
-    timeout: Optional[float] = None  # without any data moving; None: TWAT_FS_TIMEOUT, or 60
+    timeout: Optional[float] = None  # stall timeout; None: TWAT_FS_TIMEOUT, or 60
     max_time: Optional[float] = None  # for the whole call
     limit_rate: Optional[int] = None
     jobs: int = 8  # parallel parts of one file
-    ip_version: Optional[int] = None  # 4 or 6: connect by this one only
+    ip_version: Optional[int] = None  # 4 or 6: connect only by this version
     public: bool = False  # objects are public: links need no signature (S3)
     proxy: Optional[str] = None  # may contain a password: see __repr__
     cacert: Optional[str] = None
@@ -446,7 +448,7 @@ class UploadOptions(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """A provider that failed: in which phase, with which message, after how many seconds."""
+    """A failed try at one provider: the phase, the message and the seconds it took."""
 
     provider: str
     phase: str
@@ -455,7 +457,10 @@ class Attempt(NamedTuple):
 
 
 class Unverified(NamedTuple):
-    """A link of a host that is not known to serve the file; `delete` as in UploadResult."""
+    """A link that could not be verified; the host may have a copy of the file.
+
+    `delete` and `delete_page` as in UploadResult.
+    """
 
     provider: str
     url: str
@@ -464,14 +469,14 @@ class Unverified(NamedTuple):
 
 
 class UploadResult(NamedTuple):
-    """A link that serves the file, and how that was verified.
+    """A link that serves the file, and how it was verified.
 
     `size` in bytes; `sha256` in hex, None if nothing needed it; `expires` as UTC time (ISO 8601),
     None if it is unknown or never; `delete`: a URL that accepts DELETE; `verified`: "host-hash",
     "full", "sample", "size" or "none"; `seconds` for upload and verification; `attempts`: the
-    providers that failed before; `unverified`: the links of those among them that may have a copy;
-    `delete_page`: a URL that deletes the file when a browser opens it, or asks first; `thumbnail`:
-    the URL of a small picture.
+    providers that failed before; `unverified`: links of failed providers that may have a copy;
+    `delete_page`: a page that deletes the file, at once or after a question; `thumbnail`: the URL
+    of a small picture.
     """
 
     url: str
@@ -509,13 +514,12 @@ class ProviderInfo(NamedTuple):
 #      RetryableError     Unreachable  Busy  NotYet                        retry, then next host
 #      NonRetryableError  Refused  NoLink  NotVerified                     next host
 #                         Unsuitable  NotConfigured                        nothing was sent there
-#                         SourceChanged  Unreadable  UsageError  TimedOut  no host can help
+#                         SourceChanged  Unreadable  UsageError  TimedOut  stop: same at each host
 #                         AllProvidersFailed                               all failures, in order
 
 
 class UploadError(Exception):
-    """Why there is no URL.
-
+    """The reason why there is no URL.
     `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send",
     "reply", "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`:
     part of the body was sent; `everywhere`: all other hosts would fail in the same way;
@@ -562,7 +566,7 @@ class Unreachable(RetryableError):
 
 
 class Busy(RetryableError):
-    """A response that means "not now"."""
+    """The host is overloaded or limits the rate."""
 
 
 class NotYet(Busy):
@@ -578,7 +582,7 @@ class Refused(NonRetryableError):
 
 
 class NoLink(NonRetryableError):
-    """The response is a success, but has no link of that host."""
+    """The response is a success, but contains no valid link of the host."""
 
 
 class NotVerified(NonRetryableError):
@@ -614,14 +618,14 @@ class Unreadable(NonRetryableError):
 
 
 class UsageError(NonRetryableError):
-    """The call itself is invalid; nothing was sent."""
+    """Invalid options or arguments; nothing was sent."""
 
     exit_code = 2
     default_phase = "options"
 
 
 class TimedOut(NonRetryableError):
-    """The time for the whole call (--max-time) is over."""
+    """The time limit for the whole call (--max-time) is exceeded."""
 
 
 class AllProvidersFailed(NonRetryableError):
@@ -650,9 +654,9 @@ class AllProvidersFailed(NonRetryableError):
         return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
 
     def reasons(self) -> list[str]:
-        """A line for each host that was tried, and for several that are unsuitable for one reason.
+        """The lines of the error message: one for each host that was tried.
 
-        A repeated hint comes last.
+        Hosts that are unsuitable for the same reason share a line.  A repeated hint comes last.
         """
         hosts: dict[tuple[object, str, str, str], list[str]] = {}
         for f in self.failures:
@@ -678,7 +682,7 @@ def unverified_of(failures: Iterable[UploadError]) -> tuple[Unverified, ...]:
 
 @contextlib.contextmanager
 def naming_setting(setting: str) -> Iterator[None]:
-    """Put the name of the setting into a UsageError: the user did not type the value."""
+    """Add the name of the setting to a UsageError, because the user did not type its value."""
     try:
         yield
     except UsageError as error:
@@ -700,9 +704,9 @@ class Source(NamedTuple):
     def of(
         cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False
     ) -> "Source":
-        """Raises Unreadable unless `path` is a readable regular file.
+        """The source for a file; raises Unreadable unless it is a readable regular file.
 
-        `unique` puts the time (UTC) into the name.
+        `unique` adds the time (UTC) to the name.
         """
         text = os.fsdecode(path)
         stat_result = stat_regular_file(text)
@@ -715,9 +719,9 @@ class Source(NamedTuple):
 
 
 def stat_regular_file(path: str) -> os.stat_result:
-    """The status of a regular file that can be read.
+    """The status of a readable regular file.
 
-    Raises Unreadable for anything else, with a command as a hint where one helps.
+    Raises Unreadable for anything else, if possible with a command as a hint.
     """
     shown = printable(path)
     try:
@@ -741,7 +745,7 @@ def memory_slice(data: bytes) -> Slice:
 
 
 def has_content(path: str) -> bool:
-    """Whether a file of 0 bytes has content all the same, like those of /proc."""
+    """Whether a file has content although its size is 0, like the files of /proc."""
     with contextlib.suppress(OSError), open(path, "rb", 0, opener=open_nonblocking) as file:
         return bool(file.read(1))
     return False
@@ -753,9 +757,9 @@ def open_nonblocking(path: str, flags: int) -> int:
 
 
 def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
-    """The error that says what `path` is, with a command that makes a file of it."""
+    """The error for a path that is not a file, with a command that turns it into one."""
     if stat.S_ISDIR(mode):
-        # tar stores a symbolic link as such.
+        # tar would store only the symbolic link, so the hint has the path of its target.
         folder = os.path.realpath(path) if os.path.islink(path.rstrip("/")) else path
         hint = pipe_hint("tar cf -", folder, ".tar")
         if hint:
@@ -765,15 +769,15 @@ def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
     if stat.S_ISFIFO(mode):
         file_type = "a pipe"
     elif stat.S_ISREG(mode):
-        file_type = "written by the system as it is read"
+        file_type = "generated by the system"
     if not stat.S_ISCHR(mode) and not stat.S_ISSOCK(mode):
         hint = pipe_hint("cat", path)
     return Unreadable(f"{shown}: is {file_type}, not a file", hint=hint)
 
 
 def pipe_hint(reader: str, path: str, extension: str = "") -> str:
-    """A command that uploads what `reader` reads from `path`; "" if the path cannot be typed."""
-    # The `<(...)` of a shell is gone when the hint is read.
+    """A command that uploads the output of `reader` for `path`; "" for an unprintable path."""
+    # A process substitution, `<(...)`, no longer exists when the hint is read.
     if re.match("/dev/(fd/|std)|/proc/[^/]+/fd/", path):
         return f"pipe it: COMMAND | {program()} -"
     if not path.isprintable():
@@ -784,19 +788,19 @@ def pipe_hint(reader: str, path: str, extension: str = "") -> str:
 
 
 def shell_path(path: str) -> str:
-    """The path as a word of a shell command, never an option."""
+    """The path quoted for a shell, with "./" before a leading dash."""
     return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
 def local_reason(error: Exception) -> str:
-    """The reason of an error of the system, in lower case."""
+    """The reason of an OSError, in lower case."""
     if isinstance(error, FileNotFoundError):
-        # Windows has several phrases for it, in the language of its user.
+        # Windows has several phrases for this, in the language of the user.
         return "no such file or directory"
     return str(getattr(error, "strerror", None) or error).lower()
 
 
-UNSAFE = {  # what a name must not contain
+UNSAFE = {  # patterns that a name must not contain
     "a control character": r"[\0-\x1f\x7f-\x9f]",
     "a line separator": r"[\u2028\u2029]",
     "a character that reverses text": r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]",
@@ -806,12 +810,12 @@ UNSAFE_CHARACTER = "|".join(UNSAFE.values())
 
 
 def safe_name(name: str, limit: int = MAX_NAME) -> str:
-    """The name as it may stand in a multipart header or a URL.
+    """The name in a form that is safe in a multipart header and in a URL.
 
-    It has no path, no control characters, none that reverse text, and at most `limit` bytes.
-    Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need
-    U+200C and U+200D.  PHP, Go, busboy and Werkzeug read raw UTF-8 right (compared 2026-11-23); a
-    lone surrogate is not UTF-8.
+    Removes the path, replaces control characters and characters that reverse text, and cuts to
+    `limit` bytes.  Keeps Unicode spaces and joiners: file names of macOS contain U+202F; emoji and
+    many scripts need U+200C and U+200D.  PHP, Go, busboy and Werkzeug decode raw UTF-8 correctly
+    (compared 2026-11-23).  Replaces lone surrogates, which are not valid UTF-8.
     """
     base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     clean = re.sub(UNSAFE_CHARACTER, "_", base).strip(" ")
@@ -822,7 +826,10 @@ def safe_name(name: str, limit: int = MAX_NAME) -> str:
 
 
 def shortened(stem: str, ending: str, limit: int = MAX_NAME) -> str:
-    """Both in at most `limit` bytes of UTF-8; an ending that leaves no room is cut too."""
+    """`stem` and `ending` in at most `limit` bytes of UTF-8.
+
+    Cuts the stem, and the ending only if it alone is too long.
+    """
     room = limit - len(ending.encode())
     if room <= 0:
         stem, ending, room = stem + ending, "", limit
@@ -835,18 +842,18 @@ def upload_name(name: str, unique: bool) -> str:
 
 @functools.cache
 def uses(name: str) -> Iterator[int]:
-    """Counts how often this process has used a unique name."""
+    """A counter of how often this process has used a unique name."""
     return itertools.count()
 
 
 def new_name(name: str) -> str:
-    """The name with the time (UTC) in it, different from all names made before."""
+    """The name with the time (UTC) added, different from all earlier names of this process."""
     unique = unique_name(name, time.gmtime())
     return varied_name(unique) if next(uses(unique)) else unique
 
 
 def varied_name(name: str) -> str:
-    """The name with random digits in it, because other processes may want the same name."""
+    """The name with random digits added, because other processes may use the same name."""
     return unique_name(name, time.gmtime(), f"_{os.urandom(3).hex()}")
 
 
@@ -858,9 +865,8 @@ def unique_name(name: str, now: time.struct_time, pattern: str = "_%Y%m%d_%H%M%S
     return shortened(stem, stamp + extension)
 
 
-# From IANA's registry (November 2026), else from browsers and Debian's media-types.  Python's own
-# table differs from version to version, and lacks half of these in 3.9; a system's table differs
-# from machine to machine.
+# From IANA's registry (November 2026), else from browsers and Debian's media-types.  The table of
+# Python differs by version (half of these are missing in 3.9), the table of the system by machine.
 CONTENT_TYPE_ROWS = """
 application/epub+zip epub
 application/gzip gz tgz
@@ -1004,7 +1010,7 @@ def type_with_charset(name: str, body: Content) -> str:
 
 
 def is_text(body: Content, limit: int = sys.maxsize) -> bool:
-    """Whether the first `limit` bytes are UTF-8 without NUL; their last character may be cut."""
+    """Whether the first `limit` bytes are UTF-8 without NUL; the limit may cut a character."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with contextlib.suppress(UnicodeDecodeError):
         blocks = map(decoder.decode, read_body(slice_body(body, 0, limit)))
@@ -1014,7 +1020,7 @@ def is_text(body: Content, limit: int = sys.maxsize) -> bool:
 
 
 def iri_to_uri(url: str) -> str:
-    """The URL with letters outside ASCII and spaces percent-encoded; "%" stays as it is."""
+    """The URL with spaces and non-ASCII characters percent-encoded; "%" is kept."""
     return urllib.parse.quote(url.encode("utf-8", "surrogateescape"), safe="%/:?#[]@!$&'()*+,;=~")
 
 
@@ -1027,8 +1033,8 @@ def multipart(
 ) -> tuple[str, Body]:
     """Content-Type and body of a form: text fields first, the file last (RFC 7578).
 
-    A quote in the name is sent as \\" because only Werkzeug decodes %22; there is no filename*,
-    because PHP loses the file then.
+    A quote in the name is sent as \\" because only Werkzeug decodes %22.  `filename*` is not sent,
+    because PHP then drops the file.
     """
     boundary = "twat-fs-" + os.urandom(16).hex()
     start = f"--{boundary}\r\nContent-Disposition: form-data; name="
@@ -1050,7 +1056,7 @@ def slice_body(body: Content, start: int, size: int) -> Content:
             part = piece._replace(start=piece.start + first, size=end - first)
             pieces.append(piece if part == piece else part)
         start -= piece.size
-        if start + size <= 0:  # an archive may have 200,000 pieces
+        if start + size <= 0:  # stop early: an archive may have 200,000 pieces
             break
     return tuple(pieces)
 
@@ -1063,12 +1069,12 @@ def parts_of(body: Content, size: int) -> list[Content]:
 def open_slice(piece: Slice) -> Iterator[Any]:
     """The file of a slice, unbuffered.
 
-    Raises SourceChanged if the file changed since it was chosen, or changes while it is read.
+    Raises SourceChanged if the file has changed since `stamp`, or changes while it is read.
     """
     if isinstance(piece.origin, bytes):
         yield io.BytesIO(piece.origin)
         return
-    # Closed below; here only a failure to open counts.
+    # Only errors of open() are translated here; the `with` below closes the file.
     try:
         file = open(piece.origin, "rb", 0, opener=open_nonblocking)  # noqa: SIM115
     except OSError as error:
@@ -1129,14 +1135,14 @@ def digest_of(body: Content, digest: Any) -> str:
 
 # 5  Archives --------------------------------------------------------------------------------------
 #
-# A ZIP is a body like any other: headers in memory between slices of files.  Nothing is compressed,
-# so its length is known before the first byte is sent, it needs no temporary file, and each part of
-# it can be cut, hashed and sent again.  The files are read twice, because CRC and size must stand
+# The body of a ZIP consists of headers in memory and slices of files.  Nothing is compressed, so
+# its length is known before the first byte is sent, it needs no temporary file, and each part of
+# it can be cut, hashed and sent again.  The files are read twice, because CRC and size must come
 # before the data: readers of streams (java.util.zip, commons-compress, SharpZipLib; November 2026)
 # reject stored entries whose CRC follows the data.
 #
-# A .tar.gz consists of such pieces too, but its length is known only after compression: it goes
-# through a temporary file.
+# A .tar.gz consists of such pieces too, but its length is known only after compression, so it is
+# written to a temporary file.
 
 
 class Member(NamedTuple):
@@ -1153,10 +1159,10 @@ SECRET_NAME = r"(^|/)(\.env(\.[^/]*)?|id_[^/]*|[^/]*\.(pem|kdbx)|\.aws/|\.git/)$
 
 
 class Walker:
-    """Finds the members of an archive, and what the user should know about them.
+    """Finds the members of an archive, and files that the user should be warned about.
 
-    `keep_links`: symbolic links are members; else their targets are, which must be inside.
-    `epoch`: the time of all members, instead of their own.
+    `keep_links`: store symbolic links as links; else store their targets, which must be inside the
+    archived folder.  `epoch`: the time of all members, instead of their own.
     """
 
     def __init__(self, exclude: Sequence[str], keep_links: bool, epoch: Optional[int]) -> None:
@@ -1176,7 +1182,7 @@ class Walker:
         return sorted(members, key=lambda member: member.name)
 
     def walk(self, path: str, base: str) -> Iterator[Member]:
-        """The members of one path, which may be a link; its name in the archive is `base`."""
+        """The members of one path, which may be a symbolic link; `base` is its archive name."""
         root = ""
         waiting: list[tuple[str, str, tuple[str, ...]]] = [(path, base, ())]
         while waiting:
@@ -1187,10 +1193,12 @@ class Walker:
             if link and not self.keep_links and self.excluded(base + target_inside(path, root)):
                 continue
             stat_result, entries = list_entry(path, link and self.keep_links)
-            mode, content, target = stat_result.st_mode, (), ""  # type: int, Content, str
+            mode = stat_result.st_mode
+            content: Content = ()
+            target = ""
             if stat.S_ISDIR(mode):
                 real = os.path.realpath(path)
-                if real in parents:  # a link to a folder around it
+                if real in parents:  # a link to a parent folder
                     continue
                 root = root or real
                 for entry in entries:
@@ -1211,7 +1219,7 @@ class Walker:
                 yield Member(name, mode, min(max(seconds, 0), MAX_TIME), content, target)
 
     def excluded(self, name: str) -> bool:
-        """Whether a GLOB matches a file or folder of the name: by its base name or by its path."""
+        """Whether an --exclude pattern matches a part of the name, or a path of these parts."""
         return any(
             fnmatch.fnmatch(each, glob.rstrip("/"))
             for glob in self.exclude
@@ -1221,17 +1229,17 @@ class Walker:
 
 
 def base_name(path: str) -> str:
-    """The last name of a path, also of "." and ".."."""
+    """The last component of a path, resolved for "." and ".."."""
     return safe_name(os.path.basename(os.path.abspath(path)))
 
 
 def path_prefixes(parts: list[str]) -> Iterator[str]:
-    """ "a", "a/b", "a/b/c" of a, b and c."""
+    """The prefixes of a path: "a", "a/b", "a/b/c" for a, b and c."""
     return itertools.accumulate(parts, "{}/{}".format)
 
 
 def target_inside(path: str, root: str) -> str:
-    """The path below `root` to which a link leads; Unreadable if it leads out."""
+    """The target of a symbolic link, relative to `root`; Unreadable if it is outside."""
     real = os.path.realpath(path)
     if not f"{real}{os.sep}".startswith(os.path.join(root, "")):
         hint = "--exclude leaves it out; --tar keeps links as they are"
@@ -1250,14 +1258,14 @@ def list_entry(path: str, keep_link: bool) -> tuple[os.stat_result, list[str]]:
 
 
 MAX_TIME = 2**31 - 1
-MAX_16, MAX_32 = 2**16 - 1, 2**32 - 1  # fields with these values are continued by zip64
-UNIX = 3 << 8  # the system that made a ZIP; the low byte is the version (APPNOTE.TXT 6.3.10)
+MAX_16, MAX_32 = 2**16 - 1, 2**32 - 1  # these values mean that a zip64 field has the real one
+UNIX = 3 << 8  # "version made by": Unix; the low byte is the version (APPNOTE.TXT 6.3.10)
 
 
 def zip_content(members: list[Member], utc: bool, checksums: bool) -> Content:
-    """A ZIP of stored members; `utc`: its local times are those of UTC.
+    """A ZIP of uncompressed members; `utc`: write UTC instead of local times.
 
-    Empties `members`: 100,000 of them take 10 MB beside the ZIP.
+    Empties `members` to save memory: 100,000 members take 10 MB in addition to the ZIP.
     """
     pieces: list[Slice] = []
     directory, offset, count = bytearray(), 0, 0
@@ -1281,19 +1289,19 @@ def zip_headers(member: Member, crc: int, offset: int, utc: bool) -> tuple[bytes
     info = zipfile.ZipInfo(name.decode(), max(moment[:6], (1980, 1, 1, 0, 0, 0)))
     info.CRC, info.file_size, info.compress_size = crc, size, size
     info.extra = extra = struct.pack("<HHBl", 0x5455, 5, 1, member.modified)  # time in UTC
-    local = info.FileHeader()  # has a field of zip64 if the size needs it
+    local = info.FileHeader()  # with a zip64 field if the size requires it
     large = [size, size] if size > zipfile.ZIP64_LIMIT else []
     large += [offset] if offset >= MAX_32 else []
     if large:
         extra += struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large)
-    mode = member.mode << 16 | 16 * stat.S_ISDIR(member.mode)  # 16: a folder of DOS
+    mode = member.mode << 16 | 16 * stat.S_ISDIR(member.mode)  # 16: the DOS flag of a folder
     central = struct.pack("<4sH", b"PK\1\2", UNIX | 45) + local[4:28]
     central += struct.pack("<4H2L", len(extra), 0, 0, 0, mode, min(offset, MAX_32))
     return local, central + name + extra
 
 
 def zip_end(count: int, size: int, start: int) -> bytes:
-    """The end of a ZIP whose central directory has `size` bytes and begins at `start`."""
+    """The end record of a ZIP whose central directory begins at `start` and has `size` bytes."""
     end = b""
     if count >= MAX_16 or max(size, start) >= MAX_32:
         fields = 44, UNIX | 45, 45, 0, 0, count, count, size, start
@@ -1309,7 +1317,7 @@ def crc32_of(content: Content) -> int:
 
 
 def tar_content(members: Iterable[Member]) -> Content:
-    """A tar, without the names and numbers of its owner."""
+    """A tar archive without user and group names and numbers."""
     pieces = []
     for member in members:
         info = tarfile.TarInfo(member.name.rstrip("/"))
@@ -1322,7 +1330,7 @@ def tar_content(members: Iterable[Member]) -> Content:
 
 
 def gzip_blocks(content: Content) -> Iterator[bytes]:
-    """The content, compressed, without a name or time in its head."""
+    """The content compressed by gzip, without a name or time in the header."""
     packer = zlib.compressobj(wbits=31)
     for data in read_body(content):
         yield packer.compress(data)
@@ -1348,30 +1356,30 @@ def gzip_blocks(content: Content) -> Iterator[bytes]:
 #        +------------+<-------------------------------------+  cut short, late or not reusable
 #
 #    connecting      The Connector reads and writes: CONNECT or SOCKS5, then the handshake of TLS.
-#                    It does not listen while it writes, because a host has nothing to say before
-#                    that.  An address that accepts and stays silent gives way to the next one.
-#    idle            No code uses the stream.  Session tickets of TLS 1.3 may arrive.  Before the
-#                    next request `is_reusable` reads once: data, or the end of the stream, mean
-#                    closed.
+#                    It does not listen while it writes, because no response is possible yet.  If an
+#                    address accepts the connection and then sends nothing, the next one is tried.
+#    idle            The stream is unused.  Session tickets of TLS 1.3 may arrive.  Before the next
+#                    request `is_reusable` reads once; data or the end of the stream means that the
+#                    host has closed the connection.
 #    sending         The Exchange writes, and listens before each write.  "100 Continue" is dropped.
 #                    A write waits at most `idle_timeout`; each byte that leaves restarts that time.
-#    early response  The host sent something or closed, so writing stops at once: a host that sends
-#                    413 and closes has said why, and urllib loses that response.  A failed write
-#                    leads here too, with 5 seconds of patience.  A success is an error here, a
-#                    refusal is returned; then the stream is closed, because the host may still
-#                    expect the rest of the body.
+#    early response  The host sent something or closed the connection, so writing stops at once: a
+#                    host may send 413 and close, and that response must not be lost (urllib loses
+#                    it).  After a failed write, too, a response is awaited, for up to 5 seconds.  A
+#                    success is an error here; a refusal is returned.  Then the stream is closed,
+#                    because the host may still expect the rest of the body.
 #    reading         http.client reads through `makefile`.  The head must begin within
 #                    `idle_timeout`, and all must arrive within twice that time; a download has more
-#                    time, by its size.
-#    closed          Final.  If the host closed an idle stream at the moment of its use, a request
-#                    without a body that may be repeated is sent again on a new stream.
+#                    time, depending on its size.
+#    closed          Final.  If the host closed an idle stream just when it was used again, an
+#                    idempotent request without a body is sent again on a new stream.
 #
 #    In every state a stream raises TimeoutError at its `deadline`, and ConnectionAbortedError once
 #    the Event `stop` is set.  Sockets never block; waits come in steps of TICK.
 #
-#    TLS is done in memory (SSLObject): one large send where SSLSocket makes a system call for each
-#    record of 16 KiB (0.65 of its time for 1 GiB), and TLS within TLS (an https proxy) is just a
-#    second layer.
+#    TLS works in memory (SSLObject): many records are sent by one system call, where SSLSocket makes
+#    a call for each record of 16 KiB (1 GiB takes 0.65 of its time).  TLS within TLS (an https
+#    proxy) is a second layer.
 
 
 class EarlyResponse(Exception):
@@ -1379,7 +1387,7 @@ class EarlyResponse(Exception):
 
 
 def bracketed(host: str) -> str:
-    """A host name or address as it stands in a URL."""
+    """A host name or address as it is written in a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -1421,7 +1429,10 @@ def ascii_host(url: Any) -> str:
 
 
 def parse_proxy(text: str) -> Proxy:
-    """Raises UsageError; its message never repeats the text, which may contain a password."""
+    """The proxy of a URL.
+
+    Raises UsageError, whose message never repeats the text, because it may contain a password.
+    """
     text = text if "://" in text else "http://" + text
     try:
         url = urllib.parse.urlsplit(text)
@@ -1435,7 +1446,7 @@ def parse_proxy(text: str) -> Proxy:
             phase="proxy",
             hint=encode if "@" in text else "",
         ) from error
-    # Desktops write socks:// for a proxy that resolves names itself.
+    # Desktop environments use socks:// for a SOCKS5 proxy that resolves names itself.
     scheme = "socks5h" if url.scheme == "socks" else url.scheme
     if scheme not in PROXY_PORTS:
         supported = "http, https, socks5 or socks5h"
@@ -1446,10 +1457,10 @@ def parse_proxy(text: str) -> Proxy:
 
 
 class Network(NamedTuple):
-    """How to reach hosts: all that a Transport needs to know.  Times are seconds.
+    """The network options of a Transport.  Times are seconds.
 
-    `proxy` is for every host; `proxies` are those of the environment, by scheme, and "no" lists the
-    hosts that need none.  `secrets` are values to mask in responses.
+    `proxy` is for every host; `proxies` are those of the environment by scheme, with the hosts of
+    NO_PROXY under "no".  `secrets` are values to mask in responses.
     """
 
     proxy: Optional[Proxy] = None
@@ -1489,7 +1500,7 @@ HOST_PATTERN = (
 
 @functools.lru_cache(maxsize=64)
 def parse_target(url: str) -> Target:
-    """Raises NoLink for an invalid URL, and for any scheme but http, https and tcp."""
+    """The target of a URL; raises NoLink for an invalid one, and unless http, https or tcp."""
     try:
         parts = urllib.parse.urlsplit(url)
         host, port = ascii_host(parts), parts.port or PORTS.get(parts.scheme, 0)
@@ -1528,7 +1539,10 @@ def is_spared(target: Target, no_proxy: str) -> bool:
 
 
 def parse_address(host: str) -> Any:
-    """The address in a URL, also spelled as 127.1, as one number, or inside an IPv6 address."""
+    """The IP address that a host of a URL stands for, or None if it is a name.
+
+    Also reads "127.1", a single number, and an IPv4 address inside an IPv6 address.
+    """
     host = host.partition("%")[0].rstrip(".")
     with contextlib.suppress(OSError, UnicodeError):
         return ipaddress.IPv4Address(socket.inet_aton(host))
@@ -1546,7 +1560,7 @@ def is_loopback(host: str) -> bool:
 
 
 Sink = Callable[[bytes], object]
-Receive = Callable[[int], bytes]  # up to so many bytes; b"" at the end of the connection
+Receive = Callable[[int], bytes]  # returns up to N bytes; b"" at the end of the connection
 
 
 class Tls:
@@ -1558,7 +1572,7 @@ class Tls:
         self.session = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
 
     def encrypt(self, data: Any) -> bytes:
-        """The records for these bytes, after those that TLS has to send for itself."""
+        """The TLS records for these bytes, after pending records of TLS itself."""
         view = memoryview(data)
         while view:
             view = view[self.session.write(view) :]
@@ -1582,9 +1596,9 @@ class Tls:
 
 
 def wait_ready(channels: Sequence[Any], read: bool, write: bool, seconds: float) -> list[Any]:
-    """The channels that are readable, writable or in error; empty after that time.
+    """The channels that are readable, writable or in error; empty after the timeout.
 
-    Windows has select() only, which does not support descriptors above 1023.
+    Uses poll() where it exists, because select() does not support descriptors above 1023.
     """
     events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
     with getattr(selectors, "PollSelector", selectors.SelectSelector)() as selector:
@@ -1608,7 +1622,7 @@ class Incoming(io.RawIOBase):
         return len(data)
 
     def readall(self) -> bytes:
-        """Never read without a limit; only http.client does, for a chunk of -1 bytes."""
+        """Raise an error: http.client reads without a limit only for a chunk of -1 bytes."""
         raise ValueError("a negative size")
 
 
@@ -1616,7 +1630,7 @@ INFORMATIONAL = rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+"
 
 
 class Stream:
-    """One connection that sends and listens at the same time; the states are drawn above.
+    """One connection that sends and listens at the same time; see the diagram of its states.
 
     Raises TimeoutError if nothing moves for `idle_timeout` seconds, and at `deadline`, which is a
     value of time.monotonic().
@@ -1625,15 +1639,15 @@ class Stream:
     def __init__(self, sock: Any, idle_timeout: float, deadline: float, peer: Any = None) -> None:
         self.sock, self.peer = sock, peer
         self.idle_timeout, self.deadline = idle_timeout, deadline
-        self.layers: list[Tls] = []  # that of a proxy before that of the host
+        self.layers: list[Tls] = []  # the layer of a proxy comes before the layer of the host
         self.recv = sock.recv  # of the last layer
-        self.proxy: Optional[Proxy] = None  # if it forwards requests instead of bytes
-        self.early_data = b""  # of the response, received while sending
-        self.listening = False  # before each write, for an early response
+        self.proxy: Optional[Proxy] = None  # an HTTP proxy that forwards requests instead of bytes
+        self.early_data = b""  # the part of the response that was received while sending
+        self.listening = False  # whether to check for an early response before each write
         self.stop: Any = None  # a threading.Event
 
     def begin(self, idle_timeout: float, deadline: float, stop: Any) -> None:
-        """Begin a request: from now on listen while sending."""
+        """Begin a request: set the time limits, and listen while sending."""
         self.idle_timeout, self.deadline, self.stop = idle_timeout, deadline, stop
         self.listening = True
 
@@ -1665,7 +1679,7 @@ class Stream:
         self.recv = tls.recv
 
     def sendall(self, data: Any) -> None:
-        """Send `data`, and what TLS has to send for itself."""
+        """Send `data`, and pending records of TLS itself."""
         for tls in reversed(self.layers):
             data = tls.encrypt(data)
         view = memoryview(data)
@@ -1673,10 +1687,10 @@ class Stream:
             view = view[self.when_ready(self.sock.send, view, write=True) :]
 
     def when_ready(self, act: Callable[[Any], Any], argument: Any, write: bool) -> Any:
-        """The result of `act`, called again until it does not block.
+        """Call `act` until it does not block, and return its result.
 
-        While sending, only bytes that leave count as movement: a host that repeats "100 Continue"
-        and accepts no data is as idle as a silent one.
+        While sending, only sent bytes restart the idle timeout: a host that repeats "100 Continue"
+        but accepts no data is idle, too.
         """
         idle_deadline = time.monotonic() + self.idle_timeout
         while True:
@@ -1725,7 +1739,7 @@ class Stream:
         return io.BufferedReader(Incoming(self.receive), 64 * KiB)
 
     def close(self) -> None:
-        """Do nothing: http.client closes before the body of the response is read."""
+        """Do nothing, because http.client closes the socket before the response is read."""
 
     def hang_up(self) -> None:
         self.sock.close()
@@ -1733,7 +1747,7 @@ class Stream:
     __del__ = hang_up  # the connections of a thread end with it
 
     def is_reusable(self) -> bool:
-        """Whether an idle connection is still open, and got nothing but session tickets of TLS."""
+        """Whether an idle connection is open and received nothing except TLS session tickets."""
         try:
             self.early_data += self.recv(1)
         except OSError as error:
@@ -1752,7 +1766,7 @@ def resolve(host: str, port: int, deadline: float, ip_version: Optional[int] = N
 
     def look_up() -> None:
         try:
-            # As bytes, because text loads the tables of IDNA.
+            # As bytes, because for text Python loads the tables of IDNA.
             results.put(socket.getaddrinfo(host.encode(), port, family, socket.SOCK_STREAM))
         except OSError as error:
             results.put(error)
@@ -1763,7 +1777,7 @@ def resolve(host: str, port: int, deadline: float, ip_version: Optional[int] = N
     except queue.Empty:
         raise TimeoutError("DNS lookup timed out") from None
     if isinstance(addresses, OSError):
-        # The resolver has time-outs of its own, and calls them a temporary failure.
+        # The resolver reports its own timeouts as a temporary failure.
         if time.monotonic() - begun > DNS_TIME / 2 - 1:
             raise TimeoutError(local_reason(addresses)) from addresses
         raise addresses
@@ -1771,9 +1785,9 @@ def resolve(host: str, port: int, deadline: float, ip_version: Optional[int] = N
 
 
 def connect_fastest(addresses: Sequence[Any], deadline: float) -> Any:
-    """A socket for the first address that accepts; raises OSError.
+    """A socket for the first address that accepts a connection; raises OSError.
 
-    The next address is tried when one fails, or is silent for 0.25 s (RFC 8305).
+    The next address is tried when one fails or does not accept within 0.25 s (RFC 8305).
     """
     untried = list(addresses)
     waiting: list[Any] = []
@@ -1827,9 +1841,9 @@ BUNDLES = (
 
 
 def system_ca_bundle() -> Optional[str]:
-    """The certificates of this machine, for a frozen program.
+    """The CA bundle of this machine, for a frozen program.
 
-    Its OpenSSL expects them where the machine that built it had them.
+    Its OpenSSL looks for the bundle at the path of the build machine.
     """
     configured = {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)
     if configured or sys.platform == "win32" or not getattr(sys, "frozen", False):
@@ -1840,13 +1854,16 @@ def system_ca_bundle() -> Optional[str]:
 CERTIFICATE_HINTS = {  # by X509_V_ERR_* of OpenSSL
     9: "check the clock of this machine",  # not yet valid
     10: "check the clock of this machine",  # expired
-    62: "open a web page first: this network may want a sign-in",  # another name
-    64: "open a web page first: this network may want a sign-in",  # another address
+    62: "open a web page first: this network may require a sign-in",  # hostname mismatch
+    64: "open a web page first: this network may require a sign-in",  # IP address mismatch
 }
 
 
 def missing_ca_hint() -> str:
-    """How to name a CA bundle: OpenSSL ignores an SSL_CERT_FILE that does not exist."""
+    """The hint for an unknown issuer: how to set a CA bundle.
+
+    OpenSSL ignores an SSL_CERT_FILE that does not exist.
+    """
     configured = os.environ.get("SSL_CERT_FILE", "")
     if configured and not os.path.isfile(configured):
         return f"SSL_CERT_FILE: no such file: {printable(configured)}"
@@ -1871,9 +1888,9 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
         message = f"CA bundle {printable(cacert or 'of the system')}: {reason}"
         raise UsageError(message, phase="tls") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The default of Python 3.13 for every version, without STRICT, which rejects the CA of many a
-    # company (no key identifier or usage).  0x80000 is PARTIAL_CHAIN, which has no name in 3.9: a
-    # trusted certificate need not be a root.
+    # The flags of Python 3.13 for every version, but without X509_STRICT, which rejects the CAs of
+    # many companies (no key identifier or usage).  0x80000 is VERIFY_X509_PARTIAL_CHAIN, which has
+    # no name in Python 3.9: a trusted certificate need not be a root.
     context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | 0x80000
     if insecure:
         context.check_hostname = False
@@ -1883,7 +1900,7 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
 
 @contextlib.contextmanager
 def translate_errors(phase: str, host: str, started: bool = False) -> Iterator[None]:
-    """Raise the errors of the system, of TLS and of http.client as an UploadError of this phase."""
+    """Translate the errors of sockets, TLS and http.client to UploadErrors of this phase."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
@@ -1893,7 +1910,7 @@ def translate_errors(phase: str, host: str, started: bool = False) -> Iterator[N
 def connection_error(error: Exception, phase: str, host: str, started: bool = False) -> UploadError:
     """Refused for an invalid certificate, else Unreachable.
 
-    A proxy that fails does so for every host.
+    The failure of a proxy concerns every host (`everywhere`).
     """
     message, hint = error_message(error, started)
     if phase == "proxy":
@@ -1902,7 +1919,8 @@ def connection_error(error: Exception, phase: str, host: str, started: bool = Fa
     elif isinstance(error, ssl.SSLError):
         phase = "tls"
     invalid = isinstance(error, ssl.SSLCertVerificationError)
-    return (Refused if invalid else Unreachable)(
+    error_class = Refused if invalid else Unreachable
+    return error_class(
         f"{host}: {message}",
         phase=phase,
         started=started,
@@ -1932,7 +1950,8 @@ def error_message(error: Any, started: bool) -> tuple[str, str]:
     if isinstance(error, http.client.HTTPException):
         unknown = f"invalid HTTP response: {printable(repr(error), 80)}"
         return HTTP_ERRORS.get(type(error).__name__, unknown), ""
-    return ("connection lost: " if started else "") + local_reason(error), ""
+    reason = local_reason(error)
+    return f"connection lost: {reason}" if started else reason, ""
 
 
 def http_connection(stream: Stream, target: Target) -> Any:
@@ -1950,7 +1969,7 @@ def send_head(connection: Any, method: str, url: str, headers: Iterable[Header])
 
 
 def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
-    """Send CONNECT: from then on the proxy only passes bytes."""
+    """Send CONNECT; after that the proxy only relays bytes."""
     authority = f"{bracketed(target.host)}:{target.port}"
     headers = (("Host", authority), ("User-Agent", USER_AGENT), *proxy.authorization())
     connection = http_connection(stream, target)
@@ -1994,7 +2013,7 @@ SOCKS_REPLIES = (
 
 
 def socks5_reply(stream: Stream, proxy: Proxy, count: int) -> bytes:
-    """The first bytes of a reply; raises Unreachable if it does not begin with the version."""
+    """The first `count` bytes of a reply; raises Unreachable unless it begins with version 5."""
     reply = stream.read_exactly(count)
     if reply[0] != 5:
         raise Unreachable(f"{proxy!r}: not a SOCKS5 proxy", phase="proxy", everywhere=True)
@@ -2017,7 +2036,7 @@ def socks5_login(stream: Stream, proxy: Proxy) -> None:
 
 
 def socks5_connect(stream: Stream, target: Target, proxy: Proxy, address: bytes) -> None:
-    """Let the proxy connect to `address`, which is the type and the bytes of RFC 1928."""
+    """Let the proxy connect to `address`: the type and the address in the bytes of RFC 1928."""
     stream.sendall(b"\x05\x01\x00" + address + target.port.to_bytes(2, "big"))
     _, code, _, address_type = socks5_reply(stream, proxy, 4)
     if code:
@@ -2031,7 +2050,7 @@ LINK_LOCAL = ("169.254.", "fe80:", "fd00:ec2:")
 
 
 class Connector:
-    """Opens connections; remembers the addresses that accepted one and then stayed silent."""
+    """Opens connections; remembers addresses that accepted one and then sent nothing."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -2041,13 +2060,14 @@ class Connector:
         if network.cacert:  # report an invalid file before anything is sent
             self.tls(None)
         self.silent: set[Any] = set()
-        self.resolved = False  # a name server works
+        self.resolved = False  # whether any DNS lookup has succeeded
 
     def connect(self, target: Target, deadline: float) -> Stream:
         """A new connection: resolve, connect, then the proxy for this host, then TLS for https.
 
-        An address that accepts and stays silent gives way to the next one: where IPv6 loses large
-        packets, TLS begins and never ends.  Raises Unreachable, Refused or UsageError.
+        If an address accepts the connection and then sends nothing, the next one is tried: where
+        IPv6 loses large packets, the TLS handshake never ends.  Raises Unreachable, Refused or
+        UsageError.
         """
         deadline = min(time.monotonic() + self.network.connect_timeout, deadline)
         if deadline <= time.monotonic():
@@ -2073,19 +2093,19 @@ class Connector:
                     raise
 
     def addresses_of(self, server: Union[Proxy, Target], phase: str, deadline: float) -> list[Any]:
-        """The addresses of a server; those that stayed silent before come last."""
+        """The addresses of a server; addresses that sent nothing before come last."""
         try:
             with translate_errors(phase, server.host):
                 addresses = resolve(server.host, server.port, deadline, self.network.ip_version)
         except UploadError as error:
-            # A silent name server is the same for every host.
+            # A name server that does not respond concerns every host.
             error.everywhere |= error.timed_out and not self.resolved
             raise
         self.resolved = True
         return sorted(addresses, key=lambda address: address[4] in self.silent)
 
     def negotiate(self, stream: Stream, target: Target, proxy: Optional[Proxy]) -> None:
-        """Agree with the proxy and on TLS, until the stream leads to the target."""
+        """Negotiate with the proxy and for TLS, until the stream is connected to the target."""
         if proxy:
             with translate_errors("proxy", repr(proxy)):
                 self.negotiate_proxy(stream, target, proxy)
@@ -2094,7 +2114,7 @@ class Connector:
                 stream.secure(self.tls(target.ca_bundle), target.host)
 
     def negotiate_proxy(self, stream: Stream, target: Target, proxy: Proxy) -> None:
-        """Let the proxy pass bytes; an HTTP proxy forwards requests for http instead."""
+        """Let the proxy relay bytes, or forward requests (an HTTP proxy for an http target)."""
         if proxy.scheme == "https":
             stream.secure(self.tls(None), proxy.host)
         address = b""
@@ -2114,7 +2134,7 @@ class Connector:
             raise connection_error(error, "connect", host) from error
 
     def socks5_address(self, target: Target, proxy: Proxy, deadline: float) -> bytes:
-        """Type and address: the name for socks5h, resolved here for socks5."""
+        """Type and address of RFC 1928: the name for socks5h, the resolved address for socks5."""
         host = target.host
         if proxy.scheme == "socks5":
             host = self.addresses_of(target, "dns", deadline)[0][4][0]
@@ -2127,9 +2147,10 @@ class Connector:
     def proxy_for(self, target: Target) -> Optional[Proxy]:
         """The proxy for a host.
 
-        --proxy is for every host; the proxies of the environment are not for NO_PROXY and this
-        machine.  A link-local address (where clouds keep credentials) is never requested through a
-        proxy, because there it belongs to another machine.  Raises UsageError.
+        --proxy is for every host; the proxies of the environment are not used for the hosts of
+        NO_PROXY and for this machine.  A link-local address (where clouds serve credentials) is
+        never requested through a proxy, because it would reach the metadata service of another
+        machine.  Raises UsageError.
         """
         if target.host.startswith(LINK_LOCAL):
             return None
@@ -2181,7 +2202,7 @@ class Limiter:
         self.step = int(max(KiB, min(CHUNK, rate / 8)))
 
     def take(self, count: int, deadline: float) -> None:
-        """Sleep until so many bytes may be sent, or until the deadline."""
+        """Sleep until `count` more bytes may be sent, or until the deadline."""
         with self.lock:
             now = time.monotonic()
             self.free = max(self.free, now) + count / self.rate
@@ -2202,11 +2223,11 @@ class Exchange:
         self.stream, self.target, self.request = stream, target, request
         self.sent, self.limiter = sent, limiter
         self.connection = http_connection(stream, target)
-        self.started = False  # a part of the body may have arrived
+        self.started = False  # a part of the body may have reached the host
         self.reusable = False
 
     def run(self) -> Response:
-        """Send the request, and return the response; an early one only if it is a refusal."""
+        """Send the request, and return the response; an early response only if it is a refusal."""
         has_http = self.target.scheme != "tcp"
         broken: Optional[UploadError] = None
         try:
@@ -2234,15 +2255,16 @@ class Exchange:
         return connection_error(error, phase, self.target.host, self.started)
 
     def send_raw(self) -> None:
-        """Send the body alone, and the end of it."""
+        """Send the body without any head, and close the sending direction."""
         with contextlib.suppress(EarlyResponse):
             self.send_body()
-            # TLS has no half-closed state that proxies agree on; termbin.com waits 5 s instead.
+            # Over TLS (an https proxy) a half-closed connection is not reliable; then termbin.com
+            # waits for 5 s instead.
             if not self.stream.layers:
                 self.stream.sock.shutdown(socket.SHUT_WR)
 
     def send_http(self) -> None:
-        if self.request.auth:  # now, because a signature expires after some minutes
+        if self.request.auth:  # at the last moment: a signature expires after some minutes
             more = self.request.auth(self.request, time.time())
             self.request = self.request._replace(headers=(*self.request.headers, *more))
         request, target, proxy = self.request, self.target, self.stream.proxy
@@ -2275,7 +2297,7 @@ class Exchange:
                 self.sent(len(data))
 
     def begin_reading(self) -> None:
-        """Stop listening, and limit the time; a download may be as slow as 10 KiB/s."""
+        """Set the time limits for reading; a download may be as slow as 10 KiB/s."""
         stream, request = self.stream, self.request
         stream.listening = False
         slow = request.max_response / (10 * KiB) if request.sink else 0
@@ -2291,7 +2313,7 @@ class Exchange:
         request = self.request
         chunks: list[bytes] = []
         response = self.connection.getresponse()
-        while 101 < response.status < 200:  # hints; http.client skips only 100
+        while 101 < response.status < 200:  # such as early hints; http.client skips only 100
             response.headers = None
             response.begin()
         succeeded = response.status in (200, 206)
@@ -2311,7 +2333,7 @@ class Exchange:
 
 
 def redact_secrets(request: Request, secrets: Iterable[str], body: bytes) -> bytes:
-    """Mask the secrets of a request, and others; some hosts repeat them in error messages."""
+    """Mask `secrets` and those of the request, because some hosts repeat them in messages."""
     values = [*secrets, *request.secrets]
     for name, value in request.headers:
         if re.search("(authorization|token)$", name, re.I):
@@ -2326,7 +2348,7 @@ def redact_secrets(request: Request, secrets: Iterable[str], body: bytes) -> byt
 
 
 def encoded_spellings(secret: str) -> set[bytes]:
-    """The spellings of a secret in text, JSON (PHP escapes slashes), HTML and URLs; none of ""."""
+    """The forms of a secret in text, JSON (PHP escapes slashes), HTML and URLs; empty for ""."""
     spellings = {
         secret,
         secret.replace("/", "\\/"),
@@ -2349,7 +2371,7 @@ class Transport:
         self.deadline = time.monotonic() + (network.max_time or FOREVER)
 
     def send(self, request: Request, sent: Sent = lambda count: None) -> Response:
-        """Send a request, and return the response, also that of a redirect.
+        """Send a request, follow redirects, and return the last response.
 
         Raises Unreachable, SourceChanged, Unreadable, TimedOut, NoLink, and Refused if an upload is
         redirected.
@@ -2418,7 +2440,7 @@ class Transport:
         return target[:3] in self.connections()
 
     def adopt(self, target: Target, stream: Stream) -> None:
-        """Give this thread a connection, whichever thread has opened it."""
+        """Add a connection, which another thread may have opened, to those of this thread."""
         self.connections()[target[:3]] = stream
 
     def drop_connection(self, target: Target) -> None:
@@ -2433,7 +2455,7 @@ class Transport:
 def copy_body(response: Any, sink: Sink, limit: int) -> bool:
     """Copy up to `limit` bytes of a response to `sink`; returns False if more remain.
 
-    Raises HTTPException for a response that is cut short.
+    Raises HTTPException for a truncated response.
     """
     left = limit
     while left:
@@ -2462,14 +2484,14 @@ def packing(response: Any) -> str:
 
 
 def still_packed(response: Any) -> bool:
-    """Whether readers get encoded bytes: a part of a file cannot be decoded alone."""
+    """Whether the body stays encoded: a range of an encoded file cannot be decoded."""
     return packing(response) not in (("",) if response.status == 206 else UNPACKED)
 
 
 def unpacking(sink: Sink, encoding: str, limit: int) -> Sink:
     """A sink that decodes gzip or deflate for `sink`.
 
-    It decodes up to `limit` bytes, because a few bytes may stand for a gigabyte.
+    It decodes up to `limit` bytes, because a few bytes may expand to a gigabyte.
     """
     decoder: Any = None
     left = limit
@@ -2477,7 +2499,8 @@ def unpacking(sink: Sink, encoding: str, limit: int) -> Sink:
     def unpack(data: bytes) -> None:
         nonlocal decoder, left
         if not decoder:
-            headless = encoding == "deflate" and data[0] & 15 != 8  # as some servers send it
+            # Some servers send deflate without the zlib header.
+            headless = encoding == "deflate" and data[0] & 15 != 8
             decoder = zlib.decompressobj(-15 if headless else 47)
         block = data
         while block and left and not decoder.eof:
