@@ -1377,9 +1377,9 @@ def gzip_blocks(content: Content) -> Iterator[bytes]:
 #    In every state a stream raises TimeoutError at its `deadline`, and ConnectionAbortedError once
 #    the Event `stop` is set.  Sockets never block; waits come in steps of TICK.
 #
-#    TLS works in memory (SSLObject): many records are sent by one system call, where SSLSocket makes
-#    a call for each record of 16 KiB (1 GiB takes 0.65 of its time).  TLS within TLS (an https
-#    proxy) is a second layer.
+#    TLS works in memory (SSLObject): many records are sent by one system call, where SSLSocket
+#    makes a call for each record of 16 KiB (1 GiB takes 0.65 of its time).  TLS within TLS (an
+#    https proxy) is a second layer.
 
 
 class EarlyResponse(Exception):
@@ -2518,8 +2518,8 @@ def unpacking(sink: Sink, encoding: str, limit: int) -> Sink:
 def redirected(request: Request, response: Response) -> Optional[Request]:
     """The request that follows a redirect, or None for any other response.
 
-    Uploads are never redirected: no host here needs it, and the user did not choose the new host.
-    Raises Refused for a redirected upload, NoLink for a URL that is invalid or insecure.
+    Uploads do not follow redirects, because no host here requires it, and the user did not choose
+    the new host.  Raises Refused for a redirected upload, NoLink for an invalid or insecure URL.
     """
     status, location = response.status, response.headers.get("Location")
     if not location or status not in (301, 302, 303, 307, 308):
@@ -2541,19 +2541,19 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
         raise NoLink(f"refused redirect to insecure URL {shown}", phase="proof")
     if old[:3] == new[:3]:
         return request._replace(url=next_url)
-    # Any other header may be a key, for example those of clouds.
+    # Other headers may contain secrets, for example the tokens of clouds.
     headers = tuple(header for header in request.headers if header[0] == "Range")
     return request._replace(url=next_url, headers=headers, auth=None)
 
 
 # 7  Reading responses -----------------------------------------------------------------------------
 #
-#    A reader returns the text of a Response that should be the link; check_link decides whether it
-#    is one.
+#    A reader returns the part of a Response that should be the link; check_link verifies that it is
+#    a URL of that host.
 
 
 Reader = Callable[[Response], str]
-BLANK = "\ufeff\0 \t\r\n"  # what hosts put around a link
+BLANK = "\ufeff\0 \t\r\n"  # characters that hosts add around a link
 URL_IN_TEXT = r"(?i)https?://[^\s\"'<>]+"
 
 
@@ -2564,7 +2564,7 @@ def body_text(response: Response) -> str:
 def json_of(response: Response) -> Any:
     """The JSON of a response; raises NoLink.
 
-    It may follow a byte order mark or a warning of PHP, and contain bytes that are not UTF-8.
+    Accepts a byte order mark or a PHP warning before it, and bytes that are not UTF-8 in it.
     """
     body = body_text(response)
     for start in (0, body.find('{"')):
@@ -2574,18 +2574,21 @@ def json_of(response: Response) -> Any:
 
 
 def json_value(response: Response, *path: Union[str, int]) -> Any:
-    """The value at this path of a JSON response; raises NoLink if it has no such path."""
+    """The value at this path of a JSON response; raises NoLink if the path does not exist."""
     value = json_of(response)
     for step in path:
-        fits = isinstance(value, dict if isinstance(step, str) else list)
-        if not fits or not (step in value if isinstance(step, str) else step < len(value)):
+        if isinstance(step, str):
+            exists = isinstance(value, dict) and step in value
+        else:
+            exists = isinstance(value, list) and step < len(value)
+        if not exists:
             raise no_link(response)
         value = value[step]
     return value
 
 
 def json_at(*path: Union[str, int]) -> Reader:
-    """A reader of the string, or the number, at this path of a JSON response."""
+    """A reader of the string or number at this path of a JSON response."""
 
     def read(response: Response) -> str:
         value = json_value(response, *path)
@@ -2604,7 +2607,7 @@ def sha256_at(response: Response, *path: Union[str, int]) -> Optional[str]:
 
 
 def first_of(*readers: Reader) -> Reader:
-    """A reader that returns the first result of several readers that is not empty."""
+    """A reader that returns the first result of `readers` that is not empty."""
 
     def read(response: Response) -> str:
         for reader in readers[:-1]:
@@ -2618,7 +2621,7 @@ def first_of(*readers: Reader) -> Reader:
 
 
 def without_query(reader: Reader) -> Reader:
-    """A reader for a host whose links have no query: "?" and "#" belong to the file name."""
+    """A reader that quotes "?" and "#", for a host where they are parts of the file name."""
     return lambda response: re.sub(
         "[?#]", lambda match: quote_segment(match.group()), reader(response)
     )
@@ -2636,7 +2639,7 @@ def error_text(response: Response) -> str:
     if message[:1] in ("{", "["):
         with contextlib.suppress(ValueError):  # an invalid escape
             message = json_message(message) or message
-    # The query of a URL, and a token, may give access to a file.
+    # The query of a URL or a token may give access to a file.
     message = re.sub(r"\?[^\s\"'<>]{8,}", "?***", message)
     message = re.sub(r'("[a-z_]*token": *")[^"]+', r"\1***", message)
     title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", message, re.I)
@@ -2649,7 +2652,10 @@ def error_text(response: Response) -> str:
 
 
 def is_challenge(response: Response) -> bool:
-    """Whether Cloudflare accepts only browsers (its docs on cf-mitigated; its page, 2026-11)."""
+    """Whether this is a Cloudflare challenge, which only browsers can pass.
+
+    Recognised by the header cf-mitigated (see its documentation) or by its page (2026-11).
+    """
     page = r"<title>Just a moment|_cf_chl_opt|challenges\.cloudflare\.com/"
     return "cf-mitigated" in response.headers or bool(re.search(page, response.text(), re.I))
 
@@ -2660,7 +2666,7 @@ MESSAGE_NAMES = (
 
 
 def json_message(text: str) -> str:
-    """The message of an error in JSON, at any depth; hosts have several names for it."""
+    """The error message in JSON, at any depth, by the names that hosts use for it."""
     for name in MESSAGE_NAMES:
         match = re.search(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)+")', text)
         if match:
@@ -2669,7 +2675,7 @@ def json_message(text: str) -> str:
 
 
 def refusal_text(response: Response, name: str = "") -> str:
-    """Status, name of the error, and the host's message if that says more."""
+    """The status, the name of the error, and the host's message unless it only repeats them."""
     own, name = error_text(response), name or phrase(response.status)
     usual = f"{response.status} {name}".strip()
     return usual if own in ("", usual, name) else f"{usual}: {own}"
@@ -2691,9 +2697,9 @@ def no_link(response: Response, what: str = "") -> NoLink:
 
 
 def check_link(text: str, response: Response, *domains: str) -> str:
-    """The link in the first line.
+    """The link in the first line of a text.
 
-    Raises NoLink for anything else, and for a URL of another host in a further line.
+    Raises NoLink if there is none, or if another line contains a URL of another host.
     """
     first, _, rest = text.strip(BLANK).partition("\n")
     link = own_url(first.rstrip(BLANK), response, domains)
@@ -2705,15 +2711,15 @@ def check_link(text: str, response: Response, *domains: str) -> str:
 
 
 def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
-    """The URL as browsers request it.
+    """The URL in the form that browsers request.
 
-    Raises NoLink if it does not lead to one of the domains or, without domains, to the server that
-    responded.
+    Raises NoLink if its host is not in one of the domains or, without domains, is not the server
+    that sent the response.
     """
     if re.match("/[^/]", url):
         url = urllib.parse.urljoin(response.url, url)
     match = re.match(r"(?i)https?://[^/?#@\\]+(?=[/?#]|$)", url)
-    # Spaces of all kinds are encoded below, but a host name must not contain one.
+    # Unicode spaces are encoded below, but a host name must not contain one.
     unsafe = not match or not match.group().isprintable() or re.search(UNSAFE_CHARACTER, url)
     if not match or unsafe or len(url) > 2048:
         raise no_link(response)
@@ -2725,9 +2731,9 @@ def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
         base, expected = f"https://{host}", domains[0]
     else:
         fits = host == comparable(server.host)
-        # Behind a proxy that speaks TLS a server may say http.
+        # A server behind a TLS proxy may return http links.
         base = base_url(match.group()) if target.scheme == "https" else response.url
-        expected = f"{server.netloc()}: does its proxy pass the Host header?"
+        expected = f"{server.netloc()} (does its proxy pass the Host header?)"
     if not fits:
         raise no_link(response, f"link points to {target.netloc()}, not {expected}")
     path = re.sub("%(?![0-9A-Fa-f]{2})", "%25", url[match.end() :])
@@ -2735,7 +2741,7 @@ def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
 
 
 def comparable(host: str) -> str:
-    """A host name or an address in one spelling."""
+    """A host name or an address in normal form, for comparisons."""
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(host))
     return host.lower().rstrip(".")
@@ -2746,8 +2752,7 @@ def link_reader(reader: Reader, *domains: str) -> Callable[[Response], Link]:
 
 
 def empty_means_busy(response: Response) -> Optional[UploadError]:
-    """Busy for 200 with an empty body, which catbox sends when it is overloaded.
-
+    """Busy for a 200 with an empty body, which catbox sends when it is overloaded.
     Evidence: ShareX#8376 (2026-02-03) and #8410 (2026-05-31).
     """
     if response.status == 200 and not response.body.strip():
@@ -2756,7 +2761,10 @@ def empty_means_busy(response: Response) -> Optional[UploadError]:
 
 
 def requested_delay(response: Response) -> Optional[float]:
-    """Seconds, by the header or in JSON (Dropbox: retry_after, storage.to: resets_in_seconds)."""
+    """Seconds to wait, from Retry-After or from JSON.
+
+    Dropbox sends retry_after, storage.to sends resets_in_seconds.
+    """
     seconds = parse_retry_after(response.headers.get("Retry-After"), time.time())
     match = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
     if seconds is None and match:
@@ -2766,14 +2774,14 @@ def requested_delay(response: Response) -> Optional[float]:
 
 # 8  Hosts that take one request -------------------------------------------------------------------
 #
-#    form(...) and put(...) make a row of the table of hosts from what is special about a host: the
-#    request, how to read the response, and the facts.
+#    form(...) and put(...) make a row of the table of hosts from its specific parts: the request,
+#    the reader of the response, and the facts.
 
 
 class Retention(NamedTuple):
     """How long a host keeps a file, in seconds.
 
-    `default_ttl` may depend on the size; None: the host does not say.
+    `default_ttl` may depend on the size; None: unknown.
     """
 
     default_ttl: Union[float, None, Callable[[int], float]]
@@ -2788,8 +2796,8 @@ class Limits(NamedTuple):
     by_extension: Mapping[str, int] = {}  # lower max sizes
     blocked: tuple[str, ...] = ()  # extensions; * stands for anything
     text_only: bool = False
-    empty: bool = False  # also files of 0 bytes
-    overhead: int = 0  # bytes around the file that count too
+    empty: bool = False  # files of 0 bytes are accepted
+    overhead: int = 0  # bytes of the request around the file, which count for max_size
 
 
 class Setup(NamedTuple):
@@ -2798,9 +2806,10 @@ class Setup(NamedTuple):
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     secret: tuple[str, ...] = ()  # never shown
-    account: str = ""  # helps when the host rejects anonymous uploads
-    check: Optional[Callable[[Mapping[str, str]], str]] = None  # what is missing or invalid
-    warning: Optional[Callable[[Mapping[str, str]], str]] = None  # what only an upload can tell
+    account: str = ""  # the setting that helps when the host rejects anonymous uploads
+    check: Optional[Callable[[Mapping[str, str]], str]] = None  # returns the problem, or ""
+    # Returns a condition that only an upload can verify, or "".
+    warning: Optional[Callable[[Mapping[str, str]], str]] = None
     ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
     help: str = ""
 
@@ -2811,11 +2820,11 @@ class Sample(NamedTuple):
     body: str
     url: str
     headers: tuple[Header, ...] = ()
-    request_url: str = ""  # where reading needs it
+    request_url: str = ""  # if the reader uses it
 
 
 class Evidence(NamedTuple):
-    """Why a row is believed: date of the newest proof (ISO 8601), source, and a response."""
+    """The newest proof that a row is correct: its date (ISO 8601), source, and a response."""
 
     checked: str = ""
     source: str = ""
@@ -2839,8 +2848,8 @@ class Provider(NamedTuple):
     limits: Limits = Limits()
     single_use: str = "no"
     supports: tuple[str, ...] = ()  # of remote_path, force and public
-    serves_file: bool = True  # a GET of the link responds with the file itself
-    # Asks the host for the SHA-256 of what it stored.
+    serves_file: bool = True  # a GET of the link returns the file itself, not a page
+    # Requests the SHA-256 of the stored file from the host.
     lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
     setup: Setup = Setup()
     disabled: str = ""  # why uploads are impossible
@@ -2855,11 +2864,11 @@ def retention_for(provider: Provider, options: UploadOptions) -> Retention:
 
 
 def choose_lifetime(retention: Retention, size: int, options: UploadOptions) -> Optional[float]:
-    """Seconds that the host will keep a file of `size` bytes; None where the host does not say.
+    """The seconds for which the host will keep a file of `size` bytes; None if unknown.
 
-    --expire gets the nearest choice by ratio, which must be within a factor of 2; a fixed lifetime
-    is a choice, too.  --keep is a minimum.  Raises Unsuitable if no choice fits, NotConfigured for
-    an invalid setting.
+    --expire selects the nearest choice by ratio, which must be within a factor of 2; a fixed
+    lifetime counts as a choice, too.  --keep is a minimum.  Raises Unsuitable if no choice fits,
+    NotConfigured for an invalid setting.
     """
     ttl = retention.default_ttl(size) if callable(retention.default_ttl) else retention.default_ttl
     if retention.setting and options.settings.get(retention.setting):
@@ -2907,7 +2916,7 @@ def retention_from_setting(retention: Retention, value: str) -> int:
 
 
 def header_value(text: str, response: Response) -> str:
-    """A value from a response that is sent back in a header."""
+    """A value from a response, after the check that it can be sent in a header."""
     if not text or not text.isascii() or not text.isprintable():
         raise no_link(response)
     return text
@@ -2935,7 +2944,10 @@ def one_request(
     evidence: Evidence = Evidence(),
     **facts: Any,
 ) -> Provider:
-    """A host that responds to one request with the link; `build` also gets the lifetime."""
+    """A host that returns the link in the response to one request.
+
+    `build` makes the request from the source, the options and the lifetime.
+    """
 
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
         ttl = choose_lifetime(retention_for(row, options), source.size, options)
@@ -2959,9 +2971,9 @@ def form(
     limits: Limits = Limits(),
     **facts: Any,
 ) -> Provider:
-    """A host that accepts a multipart form; most respond with the bare link.
+    """A host that accepts a multipart form; by default the response is the plain link.
 
-    Fields without a value are left out.
+    Fields without a value are omitted.
     """
 
     def build(source: Source, options: UploadOptions, ttl: Optional[float]) -> Request:
@@ -2985,9 +2997,9 @@ def put(
     charset: bool = False,
     **facts: Any,
 ) -> Provider:
-    """A host that accepts the bare bytes at the URL that `endpoint` makes.
+    """A host that accepts the plain bytes at the URL that `endpoint` returns.
 
-    `charset`: the host serves exactly the Content-Type of the upload.
+    `charset`: add a charset to the Content-Type, because the host serves it unchanged.
     """
 
     def build(source: Source, options: UploadOptions, ttl: Optional[float]) -> Request:
@@ -2999,7 +3011,7 @@ def put(
 
 
 def pomf(id: str, domain: str, endpoint: str, **facts: Any) -> Provider:
-    """The family of pomf and Uguu: `files[]`, and JSON with a URL that may be relative."""
+    """A host with the API of pomf and Uguu: the field `files[]`, and JSON with the URL."""
     read = link_reader(json_at("files", 0, "url"), domain)
     return form(id, domain, endpoint, "files[]", read=read, error_reader=pomf_error, **facts)
 
@@ -3015,7 +3027,7 @@ def busy_error(response: Response, retry_after: Optional[float]) -> Busy:
 
 
 def pomf_error(response: Response) -> Optional[UploadError]:
-    """Uguu's rate limit is a 500 that says "please wait N seconds" (Uguu 1.9.8, 2025-10-03)."""
+    """The rate limit of Uguu: a 500 with "please wait N seconds" (Uguu 1.9.8, 2025-10-03)."""
     if response.status == 500:
         delay = re.search(r"wait ([0-9]{1,4}) sec", response.text())
         return busy_error(response, float(delay[1]) if delay else None)
@@ -3033,12 +3045,12 @@ def catbox_fields(ttl: Optional[float], options: UploadOptions) -> Pairs:
 
 
 def catbox_retention(options: UploadOptions) -> Retention:
-    """Since 2026-07-06 anonymous files are deleted two years after the last download."""
+    """Forever with an account; since 2026-07-06 two years after the last download without one."""
     return Retention(FOREVER if options.settings.get("CATBOX_USERHASH") else 2 * YEAR)
 
 
 def catbox_error(response: Response) -> Optional[UploadError]:
-    """Anonymous uploads are paused at times, by any status (SpotCompiled#82, 2025-08-24)."""
+    """Anonymous uploads are sometimes paused, with any status (SpotCompiled#82, 2025-08-24)."""
     if re.search("uploads are [a-z ]*paused", response.text(), re.I):
         return busy_error(response, HOUR)
     return empty_means_busy(response)
@@ -3048,7 +3060,10 @@ def catbox_error(response: Response) -> Optional[UploadError]:
 
 
 def x0at_ttl(size: int) -> float:
-    """3 to 100 days (index.php), by the smaller of its two known limits: rather less than more."""
+    """3 to 100 days (index.php).
+
+    Computed with the smaller of the two known size limits, so that the result is never too long.
+    """
     return 3 * DAY + 97 * DAY * (1 - min(size / (100 * MiB), 1)) ** 2
 
 
@@ -3062,21 +3077,27 @@ def null_fields(ttl: Optional[float], options: UploadOptions) -> Pairs:
 
 
 def null_read(response: Response) -> Link:
-    """The expiry is in milliseconds; a new file gets a token (mia-0/0x0 fhost.py, 2024-03-30)."""
+    """The link, its expiry (sent in milliseconds) and, for a new file, the token to delete it.
+
+    mia-0/0x0 fhost.py, 2024-03-30.
+    """
     link = link_reader(body_text, "0x0.st")(response)
     token = printable(response.headers.get("X-Token", ""))
     command = f"delete with: curl -F token={token} -F delete= {link.url}"
     expires = parse_number(response.headers.get("X-Expires", "")[:13])
-    return link._replace(
-        warning=command if token else "", expires=expires / 1000 if expires else None
-    )
+    if token:
+        link = link._replace(warning=command)
+    return link._replace(expires=expires / 1000 if expires else None)
 
 
 # -- tmpfiles.org
 
 
 def tmpfilesorg_link(response: Response) -> str:
-    """The URL in the response is a page, the file is under /dl/; http became https (2026-10-07)."""
+    """The link of the file, which is under /dl/; the URL in the response is a page.
+
+    tmpfiles.org/api, 2026-10-07; http URLs become https.
+    """
     url = without_query(json_at("data", "url"))(response)
     return re.sub("^([A-Za-z]+://[^/]*)/(?!dl/)", r"\1/dl/", url)
 
@@ -3085,7 +3106,7 @@ def tmpfilesorg_link(response: Response) -> str:
 
 
 def filebin_read(response: Response) -> Link:
-    """The link has the name under which the file is stored, which may be another one."""
+    """The link, which contains the stored name: the host may have changed the name."""
     base, _, _ = response.url.rpartition("/")
     name = json_at("file", "filename")(response)
     if not name or json_at("bin", "id")(response) != base.rpartition("/")[2]:
@@ -3095,7 +3116,7 @@ def filebin_read(response: Response) -> Link:
 
 
 def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
-    """Read the list of the bin, which is public as JSON (filebin2 http_bin.go, 2026-06-08)."""
+    """Read the SHA-256 from the public JSON of the bin (filebin2 http_bin.go, 2026-06-08)."""
     base, _, name = link.url.rpartition("/")
     listed = send(Request("GET", base, (("Accept", "application/json"),), idempotent=True))
     if quote_segment(json_at("files", 0, "filename")(listed)) != name:
@@ -3107,7 +3128,7 @@ def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Sen
 
 
 def bashupload_headers(ttl: Optional[float], options: UploadOptions) -> Pairs:
-    """Without the header the link ends with the first download."""
+    """The header for the expiry; without it the link ends with the first download."""
     return () if options.once else (("X-Expiration-Seconds", str(int(ttl or DAY))),)
 
 
@@ -3130,7 +3151,7 @@ def pixeldrain_key(ttl: Optional[float], options: UploadOptions) -> Pairs:
 
 
 def pixeldrain_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
-    """The host's SHA-256 verifies: popular links of a free account show a captcha instead."""
+    """Read the SHA-256 from the host, because popular links of a free account show a captcha."""
     with contextlib.suppress(Refused, NoLink, RetryableError):
         key = pixeldrain_key(None, options)
         info = send(Request("GET", link.url + "/info", key, idempotent=True))
@@ -3154,9 +3175,9 @@ TRANSFERSH_RETENTION = Retention(None, range(DAY, 366 * DAY, DAY))
 def transfersh(base: str, id: str = "") -> Provider:
     """A server at the URL `base`, whose user and password become Basic authorization.
 
-    dutchcoders/transfer.sh server/handlers.go, 2026-06-13: the body is the URL without a newline,
-    X-Url-Delete has the URL for deleting, and both may say http behind a proxy with https.
-    Raises UsageError.
+    The body of a response is the URL without a newline, X-Url-Delete is the URL for deleting, and
+    both may begin with http:// behind an https proxy (dutchcoders/transfer.sh server/handlers.go,
+    2026-06-13).  Raises UsageError.
     """
     try:
         parts, root = urllib.parse.urlsplit(base), base_url(base)
@@ -3164,7 +3185,8 @@ def transfersh(base: str, id: str = "") -> Provider:
             raise ValueError("a query is not sent")
         user = urllib.parse.unquote(parts.username or "")
         password = urllib.parse.unquote(parts.password or "")
-    except (ValueError, NoLink) as error:  # the text may contain a password: it is not repeated
+    except (ValueError, NoLink) as error:
+        # Does not repeat the URL, which may contain a password.
         message = "invalid server URL (expected https://USER:PASSWORD@HOST:PORT/)"
         raise UsageError(message) from error
     authority = root.partition("://")[2]
@@ -3192,12 +3214,15 @@ def transfersh(base: str, id: str = "") -> Provider:
 
 
 def stored_only(response: Response) -> Optional[UploadError]:
-    """WebDAV and plain PUT servers store the file, but respond with nothing or with a page."""
+    """NoLink with a hint for a server that stores the file without returning a link.
+
+    WebDAV and plain PUT servers return nothing or a page.
+    """
     status, body = response.status, response.body.strip()
     if status not in (200, 201, 204) or (body and (status == 200 or body[:1] != b"<")):
         return None
     hint = f"-p URL expects a transfer.sh server; try {printable(response.url)}"
-    reason = "stored, but the response names no link"
+    reason = "stored, but no link in the response"
     return NoLink(reason, phase="reply", status=status, started=True, hint=hint)
 
 
@@ -3226,14 +3251,14 @@ def transfersh_from_settings(source: Source, options: UploadOptions, send: Send)
 
 # 9  Hosts that take several requests --------------------------------------------------------------
 #
-#    Plain functions (source, options, send) -> Link.  Several parts of a large file are sent at a
-#    time; if one of them fails for good, or on Ctrl-C, the others stop.
+#    Plain functions (source, options, send) -> Link.  The parts of a large file are sent in
+#    parallel; if one of them fails finally, or on Ctrl-C, the others stop.
 
 
 class Cancellation(NamedTuple):
-    """`stop` is set once the caller of `parallel` has given up.
+    """Signals that the caller of `parallel` has given up.
 
-    `aborting` are the threads that must still abort uploads in parts.
+    `stop` is set then; `aborting` are the threads that must still abort their multipart uploads.
     """
 
     stop: Any
@@ -3241,16 +3266,16 @@ class Cancellation(NamedTuple):
 
 
 def cancellation() -> Cancellation:
-    """The Cancellation of the jobs to which this thread belongs, for the parts of its own job."""
+    """The Cancellation of the jobs to which this thread belongs."""
     return getattr(threading.current_thread(), "cancellation", Cancellation(None, []))
 
 
 def parallel(
     jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None
 ) -> Iterator[tuple[int, Any]]:
-    """Yield index and result of each job as it ends; the first error stops them all.
+    """Yield the index and result of each job as it ends; the first error stops all jobs.
 
-    The threads are daemons: Ctrl-C does not wait for them, except to abort uploads in parts.
+    The threads are daemons, so Ctrl-C waits for them only until multipart uploads are aborted.
     """
     if workers < 2 or len(jobs) < 2:
         yield from ((index, job()) for index, job in enumerate(jobs))
@@ -3276,12 +3301,12 @@ def parallel(
     finally:
         todo.clear()
         own.stop.set()
-        join(threads, 0.5)  # a running job hangs up at once
+        join(threads, 0.5)  # a running job closes its connection at once
         join(own.aborting, 5.0)
 
 
 def worker(todo: list[tuple[int, Callable[[], Any]]], ended: Any, own: Cancellation) -> None:
-    """Run job after job until none is left; their errors are raised in the waiting thread."""
+    """Run jobs until none is left, and pass their results and errors to the waiting thread."""
     thread: Any = threading.current_thread()
     thread.cancellation = own
     with contextlib.suppress(IndexError):
@@ -3294,10 +3319,7 @@ def worker(todo: list[tuple[int, Callable[[], Any]]], ended: Any, own: Cancellat
 
 
 def wait_for_result(results: Any, stop: Any, seconds: float = FOREVER) -> Any:
-    """The next result, None if none comes within so many seconds.
-
-    Raises KeyboardInterrupt once `stop` is set.
-    """
+    """The next result, or None after `seconds`; raises KeyboardInterrupt once `stop` is set."""
     until = time.monotonic() + seconds
     while not (stop and stop.is_set()):
         with contextlib.suppress(queue.Empty):  # on Windows an endless wait ignores Ctrl-C
@@ -3314,7 +3336,7 @@ def join(threads: Iterable[Any], seconds: float) -> None:
 
 
 def send_parts(requests: Sequence[Request], send: Send, workers: int) -> list[Response]:
-    """The responses to the parts of a file, in their order."""
+    """Send the parts of a file in parallel; returns the responses in the order of the parts."""
     stop = threading.Event()
     jobs = [
         functools.partial(send, request._replace(stop=stop, idempotent=True))
@@ -3325,7 +3347,10 @@ def send_parts(requests: Sequence[Request], send: Send, workers: int) -> list[Re
 
 
 def object_key(source: Source, options: UploadOptions, folder: str = "") -> str:
-    """The path in storage with folders: --remote-path is a folder if it ends in a slash."""
+    """The path of the file in storage with folders.
+
+    --remote-path is a folder if it ends with a slash, else the full path.
+    """
     path = folder if options.remote_path is None else options.remote_path
     if not path or path.endswith("/"):
         return path + source.name
@@ -3346,7 +3371,7 @@ def etag_of(response: Response) -> str:
 
 
 class Tokens:
-    """Sends requests with a token that may expire: a 401 renews it once for all threads."""
+    """Sends requests with a token that may expire; after a 401 it is renewed for all threads."""
 
     def __init__(self, send: Send, renewed: Optional[Callable[[], Any]], token: Any = "") -> None:
         self.send, self.renewed, self.token = send, renewed, token
@@ -3373,8 +3398,10 @@ class Tokens:
     def renew(self, stale: Any) -> Any:
         with self.lock:
             if self.token == stale and self.renewed and not self.failed:
-                self.failed = True  # stays so if this raises: the other threads do not try too
-                self.token, self.failed = self.renewed(), False
+                # If renewing raises an error, `failed` stays set, and other threads do not try.
+                self.failed = True
+                self.token = self.renewed()
+                self.failed = False
             return self.token
 
 
@@ -3391,9 +3418,9 @@ STORAGETO_RETENTION = Retention(3 * DAY, range(DAY, WEEK + 1, DAY))
 
 
 def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
-    """Init, PUT to the URL in the response, confirm (storageto/cli 2026-05-11).
+    """Initiate, PUT to the URL in the response, confirm (storageto/cli 2026-05-11).
 
-    More than 5 GB are sent in parts.
+    Files over 5 GB are sent in parts.
     """
     visitor = ("X-Visitor-Token", os.urandom(16).hex())  # makes this client the file's owner
 
@@ -3429,9 +3456,10 @@ def storageto_parts(
     upload_id, size = {"upload_id": json_at("upload_id")(plan)}, json_value(plan, "part_size")
     if not isinstance(size, int) or not MiB <= size <= 5 * GiB:
         raise no_link(plan)
-    slices, etags = parts_of(source.body, size), []  # type: list[Content], list[str]
+    slices = parts_of(source.body, size)
+    etags: list[str] = []
     try:
-        for first in range(0, len(slices), 50):  # as its own client does
+        for first in range(0, len(slices), 50):  # 50 URLs per request, as in the host's client
             numbers = [first + n for n, _ in enumerate(slices[first : first + 50], 1)]
             response = call("upload/parts", {**upload_id, "part_numbers": numbers}, idempotent=True)
             urls = [presigned_url(json_at("urls", str(n))(response), response) for n in numbers]
@@ -3446,7 +3474,7 @@ def storageto_parts(
 
 
 def signed_headers(plan: Response, content_type: str) -> tuple[Header, ...]:
-    """The headers of a presigned request; their values come as lists (storageto/cli)."""
+    """The headers for a presigned URL; their values are lists (storageto/cli)."""
     headers = json_of(plan).get("headers")
     ours = (
         "content-length host user-agent accept accept-encoding transfer-encoding connection expect"
@@ -3460,7 +3488,7 @@ def signed_headers(plan: Response, content_type: str) -> tuple[Header, ...]:
 
 
 def presigned_url(url: str, response: Response) -> str:
-    """A URL to which the host wants the file: on any machine, but only by https."""
+    """A URL of the host for uploading the file: any server is allowed, but only https."""
     if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/\S+", url):
         raise no_link(response)
     return iri_to_uri(url)
@@ -3473,21 +3501,21 @@ storageto_read = link_reader(json_at("file", "raw_url"), "storage.to")
 
 
 FAL_SINGLE, FAL_PART = 100 * MiB, 10 * MiB  # fal_client 1.0.3
-# Statuses after which the second way would be refused too.
+# Statuses after which the older API would refuse, too.
 FAL_FINAL = (None, 401, 402, 403, 413, 422, 429)
 ANY_TTL = Retention(FOREVER, range(MINUTE, 10 * YEAR))
 FAL_RETENTION = Retention(None, ANY_TTL.choices)  # the account's setting is the default (2026)
 
 
 def fal(source: Source, options: UploadOptions, send: Send) -> Link:
-    """As fal_client 1.0.3 does it, then its older way, which also accepts names beyond ASCII."""
+    """Upload like fal_client 1.0.3; fall back to its older API, also for non-ASCII names."""
     settings = options.settings
     pair = f"{settings.get('FAL_KEY_ID', '')}:{settings.get('FAL_KEY_SECRET', '')}"
     key = ("Authorization", f"Key {settings.get('FAL_KEY') or pair}")
     if source.name.isascii():
         try:
             return fal_cdn(source, options, send, key)
-        except Refused as error:  # nothing is stored there
+        except Refused as error:  # nothing was stored
             if error.status in FAL_FINAL:
                 raise
     return fal_initiate(source, options, send, key)
@@ -3524,7 +3552,7 @@ def fal_token(response: Response) -> str:
 
 
 def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
-    """Ask for a presigned URL, then PUT with exactly the Content-Type that was announced."""
+    """Request a presigned URL, then PUT with exactly the Content-Type of that request."""
     content_type = guess_type(source.name)
     file = {"file_name": source.name, "content_type": content_type}
     expiry = fal_expiry(options, "X-Fal-Object-Lifecycle-Preference")
@@ -3564,11 +3592,11 @@ fal_read = link_reader(json_at("access_url"), *FAL_DOMAINS)
 DROPBOX_SINGLE = 150 * MiB  # dropbox.com/developers/documentation/http, files/upload
 DROPBOX_BLOCK = 4 * MiB  # of the content hash; concurrent sessions are aligned to it
 DROPBOX_PART = 32 * MiB
-DROPBOX_ERRORS = (  # a part of its error tags (SDK 12.2.4), the message, the hint
+DROPBOX_ERRORS = (  # a part of the error tags (SDK 12.2.4), the message, the hint
     (
         "expired_access_token",
         "the access token has expired",
-        "set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY: it lasts 4 hours",
+        "set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY (an access token lasts only 4 hours)",
     ),
     ("invalid_access_token", "invalid access token", "make a new one in the app console"),
     (
@@ -3618,7 +3646,7 @@ DROPBOX_ERRORS = (  # a part of its error tags (SDK 12.2.4), the message, the hi
 
 
 class Dropbox:
-    """One account."""
+    """A Dropbox account."""
 
     def __init__(self, settings: Mapping[str, str], send: Send) -> None:
         self.settings, self.send = settings, send
@@ -3664,7 +3692,10 @@ class Dropbox:
         return self.call(post_json(url, arg, idempotent=True))
 
     def content(self, function: str, arg: Any, body: Body = (), **more: Any) -> Response:
-        """The arguments are JSON in a header: DEL and everything beyond ASCII as \\uXXXX."""
+        """Call a function whose arguments are JSON in a header.
+
+        DEL and non-ASCII characters are written as \\uXXXX.
+        """
         url = f"https://content.dropboxapi.com/2/{function}"
         arg_json = json.dumps(arg).replace("\x7f", "\\u007f")
         headers = (("Content-Type", "application/octet-stream"), ("Dropbox-API-Arg", arg_json))
@@ -3672,7 +3703,7 @@ class Dropbox:
 
 
 def dropbox_error(response: Response) -> Optional[UploadError]:
-    """The meaning of a 401 or a 409, except for the two that callers read."""
+    """The error for a 401 or 409; None for the two 409s that callers read."""
     status, tags = response.status, dropbox_tags(response)
     if status not in (401, 409) or re.match("shared_link_already_exists|incorrect_offset", tags):
         return None
@@ -3689,7 +3720,7 @@ def dropbox_error(response: Response) -> Optional[UploadError]:
 
 
 def dropbox_tags(response: Response) -> str:
-    """The error, like "path/conflict/file"."""
+    """The tags of the error, such as "path/conflict/file"."""
     with contextlib.suppress(NoLink):
         return printable(json_at("error_summary")(response.redacted()).rstrip("/."))
     return ""
@@ -3698,12 +3729,12 @@ def dropbox_tags(response: Response) -> str:
 def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
     account = Dropbox(options.settings, send)
     path = object_key(source, options, "upload/").strip("/")
-    if not re.match("ns:[0-9]+/", path):  # a namespace, as a team's folder is one
+    if not re.match("ns:[0-9]+/", path):  # a namespace, such as a team folder
         path = "/" + path
     digest = dropbox_hash(source)
     commit = {
         "path": path,
-        # "add": the same bytes at the same path are no conflict, since it may be our own retry
+        # With "add" the same bytes at the same path are not a conflict, so a retry succeeds.
         "mode": "overwrite" if options.force else "add",
         "autorename": False,
         "mute": False,
@@ -3733,7 +3764,7 @@ def dropbox_hash(source: Source) -> str:
 def dropbox_session(
     account: Dropbox, source: Source, commit: Mapping[str, Any], workers: int
 ) -> Response:
-    """Upload in a session, which accepts its parts in any order; the last one closes it."""
+    """Upload in a session, which accepts parts in any order; the last part closes it."""
     start = {"close": False, "session_type": "concurrent"}
     session = json_at("session_id")(account.content("files/upload_session/start", start))
     stop = threading.Event()
@@ -3754,7 +3785,10 @@ def dropbox_session(
 
 
 def dropbox_append(account: Dropbox, session: str, source: Source, start: int, stop: Any) -> None:
-    """Send a part, from the offset that the host names: an earlier response may have been lost."""
+    """Send a part.
+
+    If the host names another offset, because an earlier response was lost, continue from there.
+    """
     end = min(start + DROPBOX_PART, source.size)
     for _ in range(5):
         arg = {"cursor": {"session_id": session, "offset": start}, "close": end == source.size}
@@ -3790,7 +3824,7 @@ def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
 
 
 def dropbox_read(response: Response, *json_path: Union[str, int]) -> Link:
-    """The link with dl=1, which serves the file, not a page; the rest of its query is a key."""
+    """The link with dl=1, which serves the file instead of a page; keeps its key (rlkey)."""
     url = json_at(*(json_path or ("url",)))(response)
     page = check_link(url, response, "dropbox.com", "dropboxusercontent.com")
     base, _, query = page.partition("?")
@@ -3798,7 +3832,7 @@ def dropbox_read(response: Response, *json_path: Union[str, int]) -> Link:
     link = Link(f"{base}?{'&'.join([*pairs, 'dl=1'])}")
     visible = re.search(r'"resolved_visibility": *{"\.tag": *"([a-z_]+)"', response.text())
     if visible and visible[1] != "public":
-        link = link._replace(warning=f"the link requires a sign-on (visibility: {visible[1]})")
+        link = link._replace(warning=f"the link requires a sign-in (visibility: {visible[1]})")
     return link
 
 
@@ -3814,18 +3848,18 @@ def dropbox_missing(settings: Mapping[str, str]) -> str:
 
 # 10  Amazon S3 ------------------------------------------------------------------------------------
 #
-#    Credentials -> Signer (four pure steps) -> Bucket (its URL, and what its responses teach)
+#    Credentials -> Signer (four pure steps) -> Bucket (its URL and state, adapted after errors)
 #    -> one PUT, or parts
 #
-#    Works with everything that speaks S3: AWS, and by AWS_ENDPOINT_URL MinIO, R2, B2, Wasabi, Ceph,
-#    Garage, SeaweedFS and Spaces.  Requests are plainer than those of any SDK: no aws-chunked
-#    trailers and no Expect, because many of these services reject them.
+#    Works with AWS and, by AWS_ENDPOINT_URL, with other S3 services: MinIO, R2, B2, Wasabi, Ceph,
+#    Garage, SeaweedFS and Spaces.  Unlike those of SDKs, requests have no aws-chunked trailers and
+#    no Expect, because many of these services reject them.
 
 
 class Credentials(NamedTuple):
     """An access key and its secret.
 
-    Temporary ones have a token, and mostly an expiry in seconds since 1970 (`ends`).
+    Temporary ones have a token and, usually, an expiry in seconds since 1970 (`ends`).
     """
 
     key: str
@@ -3847,7 +3881,7 @@ def canonical_request(
 ) -> tuple[str, str]:
     """Step 1: the canonical request, and the names of the signed headers.
 
-    The path is signed as it is sent: S3 neither normalises it nor encodes it twice.
+    The path is signed as it is sent, because S3 neither normalises it nor encodes it twice.
     """
     merged: dict[str, list[str]] = {}
     for name, value in headers:
@@ -3878,7 +3912,7 @@ def string_to_sign(canonical: str, stamp: str, scope: str) -> str:
 
 
 def signature(secret: str, scope: str, to_sign: str) -> str:
-    """Step 3: each part of the scope makes a key from the key before."""
+    """Step 3: a chain of HMACs over the parts of the scope, then over the string to sign."""
     key = b"AWS4" + secret.encode()
     for part in (*scope.split("/"), to_sign):
         digest = hmac.new(key, part.encode(), "sha256")
@@ -3894,8 +3928,8 @@ def authorization(key: str, scope: str, signed: str, proof: str) -> str:
 class Signer(NamedTuple):
     """Signs a request when it is sent, because a signature expires after 15 minutes.
 
-    `payload` is the SHA-256 of the body; with https TLS protects the body instead.  `skew`: seconds
-    by which the host's clock is ahead.
+    `payload` is the SHA-256 of the body; with https the body is not signed, because TLS protects
+    it.  `skew`: seconds by which the host's clock is ahead.
     """
 
     credentials: Credentials
@@ -3913,7 +3947,7 @@ class Signer(NamedTuple):
         return (*own, ("Authorization", authorization(keys.key, self.scope(stamp), signed, proof)))
 
     def presigned(self, url: str, seconds: int, now: float) -> str:
-        """A URL that everyone can GET for so many seconds (at most a week)."""
+        """A URL for GET that anyone can use for `seconds` (at most a week)."""
         stamp = self.stamp(now)
         fields = {
             "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
@@ -4002,7 +4036,10 @@ class Aws:
         return base
 
     def check_bucket_free(self, name: str, url: str) -> None:
-        """Reject the URL of a bucket, which R2 and Spaces show: its name would be there twice."""
+        """Reject the URL of a bucket, which R2 and Spaces show, instead of that of the server.
+
+        The requests would contain the name of the bucket twice.
+        """
         bucket = re.escape(self.settings.get("AWS_S3_BUCKET") or "/")
         mended = re.sub(f"/{bucket}$", "", url)
         other = ""
@@ -4014,7 +4051,7 @@ class Aws:
             raise not_configured(f"{name} contains the bucket already", hint)
 
     def path_style(self) -> Optional[bool]:
-        """Whether the bucket belongs into the path; None if neither setting nor file says so."""
+        """Whether to put the bucket into the path; None if neither setting nor file defines it."""
         style = nested(self.profile.get("s3", "")).get("addressing_style", "")
         by_profile = {"path": "yes", "virtual": "no"}.get(style)
         wish = self.settings.get("AWS_S3_PATH_STYLE") or by_profile
@@ -4036,7 +4073,7 @@ class Aws:
         raise not_configured(*NO_KEYS)
 
     def only_a_role(self) -> bool:
-        """Whether only the role of this machine can have credentials, if it has one."""
+        """Whether the role of this machine is the only possible source of credentials."""
         configured = {name for name in self.settings if self.settings[name]} | set(self.profile)
         return not configured & {
             "AWS_ACCESS_KEY_ID",
@@ -4067,7 +4104,7 @@ class Aws:
     def from_profile(self) -> Optional[Credentials]:
         """The keys of the profile.
 
-        The AWS CLI does what needs a browser, a code, a refresh or more than one role.
+        The AWS CLI is called if they require a browser, a code, a refresh or more than one role.
         """
         profile, source = self.profile, self.profile.get("source_profile", "")
         if "role_arn" in profile and (source or "credential_source" in profile):
@@ -4099,7 +4136,7 @@ class Aws:
             raise not_configured(str(error), command) from error
 
     def own_keys(self, name: str) -> Optional[Credentials]:
-        """The keys of one file, the credentials file first: files are not mixed."""
+        """The keys of a profile, all from one file; the credentials file comes first."""
         profile, shared = self.profile_of(name), self.shared.get(name, {})
         fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
         if "credential_process" in profile and fields[0] not in shared:
@@ -4113,7 +4150,7 @@ class Aws:
         return parse_credentials(keys, source, fields) if fields[0] in keys else None
 
     def source_credentials(self, profile: Mapping[str, str]) -> Credentials:
-        """The keys for assuming a role; a profile may name itself as their source."""
+        """The keys for assuming a role; a profile may be its own source."""
         source, service = profile.get("source_profile", ""), profile.get("credential_source", "")
         by = {
             "Environment": self.from_environment,
@@ -4183,7 +4220,7 @@ class Aws:
             raise not_configured(f"AWS_CONTAINER_CREDENTIALS_FULL_URI is {error}") from None
         local = is_loopback(target.host) or target.host in CONTAINER_HOSTS
         if target.scheme != "https" and not local:
-            reason = "AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine"
+            reason = "AWS_CONTAINER_CREDENTIALS_FULL_URI: http is allowed only for this machine"
             raise not_configured(reason)
         path = self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         token = text_file(path) if path else self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
@@ -4192,7 +4229,7 @@ class Aws:
         return parse_credentials(json_object(response.body), source)
 
     def from_imds(self) -> Optional[Credentials]:
-        """The keys of an EC2 machine (IMDSv2), whose service responds within a second."""
+        """The keys of an EC2 machine, from its metadata service (IMDSv2) within a second."""
         if parse_bool(self.settings.get("AWS_EC2_METADATA_DISABLED", "")):
             return None
         server = self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
@@ -4222,7 +4259,7 @@ CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 
 
 def keys_error(response: Response) -> Optional[UploadError]:
-    """The error with its message only: the rest of the response may be a secret."""
+    """The error with only the message of the response, because the rest may be secret."""
     status, shown = response.status, response.redacted()
     message = xml_text(shown, "Message") or json_message(shown.text())
     reason = f"{status} {phrase(status)}: {printable(message)}".rstrip(": ")
@@ -4246,9 +4283,9 @@ def check_endpoint(name: str, url: str) -> str:
 
 
 def flaw(value: str) -> str:
-    """What people write around a value, and the AWS tools read as a part of it."""
+    """The common mistake in a value: quotes or a comment, which AWS tools do not strip."""
     if re.search(r"\s[#;]", value):
-        return "has a comment behind it"
+        return "is followed by a comment"
     return "is in quotes" if re.fullmatch("([\"']).*\\1", value) else ""
 
 
@@ -4266,7 +4303,7 @@ def dns_suffix(region: str) -> str:
 
 
 def read_ini(path: str) -> Sections:
-    """The sections of a file of the AWS tools; none without the file.
+    """The sections of a file of the AWS tools; empty if the file does not exist.
 
     Raises NotConfigured with the number of an invalid line.
     """
@@ -4288,7 +4325,7 @@ def read_ini(path: str) -> Sections:
 
 
 def text_file(path: str) -> str:
-    """The text of a small file; editors of Windows write UTF-16, or UTF-8 with a BOM."""
+    """The text of a small file in UTF-8, UTF-8 with a BOM, or UTF-16 (both common on Windows)."""
     try:
         with open(os.path.expanduser(path), "rb") as file:
             data = file.read(MiB)
@@ -4326,7 +4363,7 @@ SESSION_KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
 
 def parse_credentials(data: Any, source: str, names: Sequence[str] = KEYS) -> Credentials:
-    """The keys under these names; raises NotConfigured, without repeating the values."""
+    """The keys under these names; raises NotConfigured, without the values in the message."""
     fields = data if isinstance(data, Mapping) else {}
     values = [str(fields.get(name) or "").strip() for name in names[:3]]
     for name, value in zip(names, values):
@@ -4358,7 +4395,7 @@ def from_process(command: str, source: str, settings: Mapping[str, str]) -> Cred
         raise not_configured(f"{source} could not be started: {local_reason(error)}") from error
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
-        # Usually the last line; version 1 of the AWS CLI prints its commands below the error.
+        # The error is the last line, but version 1 of the AWS CLI prints its commands after it.
         reason = next((line for line in lines if re.match(r"\S+: error: ", line)), lines[-1])
         raise not_configured(f"{source} failed ({done.returncode}): {printable(reason)}")
     printed = json_object(done.stdout)
@@ -4399,15 +4436,15 @@ S3_BUSY = frozenset(
 
 
 def part_size(size: int) -> int:
-    """The size of a part, in whole MiB, so that 10,000 parts are enough."""
+    """The size of a part in whole MiB, at least so large that 10,000 parts are enough."""
     least = -(-size // S3_MAX_PARTS)
     return max(S3_PART, -(-least // MiB) * MiB)
 
 
 def xml_text(response: Response, tag: str) -> str:
-    """The text of the first such element, or "".
+    """The text of the first element with this tag, or "".
 
-    The responses are flat, so that no XML parser has to read untrusted text.
+    A regular expression is enough for these flat responses, and safe for untrusted text.
     """
     match = re.search(f"<{tag}>([^<]*)</{tag}>", response.text())
     if not match:
@@ -4417,7 +4454,10 @@ def xml_text(response: Response, tag: str) -> str:
 
 
 def s3_error(response: Response) -> Optional[UploadError]:
-    """Busy by its code; also the error in a 200, whose head is sent before the result is known."""
+    """Busy for some codes, Refused for an error in a 200.
+
+    S3 may send the head of the response before it knows the result.
+    """
     code, status = xml_text(response, "Code"), response.status
     message = refusal_text(response, printable(code))
     if code in S3_BUSY:
@@ -4434,7 +4474,7 @@ REGION_IN_TEXT = (
 
 
 def region_in(response: Response) -> str:
-    """The region that an error names: in a header, in an element, or in its message only."""
+    """The region in an error: from a header, an element, or the message."""
     region = response.headers.get("x-amz-bucket-region") or xml_text(response, "Region")
     message = xml_text(response, "Message")
     match = re.search(REGION_IN_TEXT, message)
@@ -4444,7 +4484,7 @@ def region_in(response: Response) -> str:
 
 
 class State(NamedTuple):
-    """What the responses of a bucket may change."""
+    """The properties of requests that error responses of a bucket can change."""
 
     credentials: Credentials
     region: str
@@ -4457,12 +4497,12 @@ class State(NamedTuple):
 
 
 class Bucket:
-    """A bucket; a request that the service rejects is adapted once, and sent again."""
+    """A bucket; if the service rejects a request, it is adapted and sent again."""
 
     def __init__(self, settings: Mapping[str, str], send: Send) -> None:
         self.send, self.name, self.aws = send, settings["AWS_S3_BUCKET"], Aws(settings, send)
         self.endpoint = self.aws.endpoint("s3")
-        # A certificate for *.s3... covers no dots, and an address has no subdomains.
+        # The certificate for *.s3... does not cover names with dots; an address has no subdomains.
         dns = re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name)
         number = re.fullmatch(r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint)
         fixed, wish = bool(not dns or number), self.aws.path_style()
@@ -4493,10 +4533,10 @@ class Bucket:
         new: bool = False,
         **more: Any,
     ) -> Response:
-        """The response, also an error.
+        """Send a request, adapted after errors; returns the last response, which may be an error.
 
-        `payload`: SHA-256 of the body; `crc`: sent unless the service rejects checksums; `new`: do
-        not overwrite an object.
+        `payload`: SHA-256 of the body; `crc`: a header, omitted if the service rejects checksums;
+        `new`: do not overwrite an object.
         """
         payload = payload or hashlib.sha256(b"".join(body)).hexdigest()  # type: ignore[arg-type]
         url_end = "?" + query if query else ""
@@ -4505,7 +4545,7 @@ class Bucket:
             extra = [crc] if crc and state.crc else []
             if new and state.condition:
                 extra.append(("If-None-Match", "*"))
-            if method == "PUT" and state.md5:  # of a part: other bodies need none
+            if method == "PUT" and state.md5:  # required only for content
                 digest = bytes.fromhex(md5_of(body))  # type: ignore[arg-type]
                 extra.append(("Content-MD5", base64.b64encode(digest).decode()))
             request = Request(
@@ -4525,9 +4565,9 @@ class Bucket:
         return response
 
     def adapt(self, before: State, response: Response) -> bool:
-        """Learn from an error; returns whether the state is new since the request was made.
+        """Adapt the state to an error; returns whether it differs from that of the request.
 
-        Another thread may have learnt first.
+        Another thread may have adapted it already.
         """
         changes = self.changes(before, response)
         if self.state == before:
@@ -4535,18 +4575,15 @@ class Bucket:
         return self.state != before
 
     def changes(self, before: State, response: Response) -> dict[str, Any]:
-        """The fields of the state that an error asks to change."""
-        code, text, region = (
-            xml_text(response, "Code"),
-            response.text().lower(),
-            region_in(response),
-        )
+        """The fields of the state that must change because of an error."""
+        code, region = xml_text(response, "Code"), region_in(response)
+        text = response.text().lower()
         style = rf"{before.other_style}[- ]?(style|host)"
         if region and region != before.region:
             return {"region": region}
         if before.other_style and re.search(style, text):
             return {"path_style": not before.path_style, "other_style": ""}
-        # rclone says AccessDenied for a wrong clock.
+        # For a wrong clock rclone sends the code AccessDenied.
         if code == "RequestTimeTooSkewed" or "difference between the request time" in text:
             theirs = parse_retry_after(response.headers.get("Date"), 0.0)  # since 1970
             valid = theirs and theirs < 1e10 and not before.skew
@@ -4554,10 +4591,10 @@ class Bucket:
         if code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
             try:
                 return {"credentials": self.keys.renew(before.credentials)}
-            except NotConfigured as error:  # it would say that nothing was sent
+            except NotConfigured as error:  # Refused, because parts may have been sent
                 reason = f"the session token has expired, and {error}"
                 raise Refused(reason, phase="reply", hint=error.hint) from error
-        if "content-md5" in text and not before.md5:  # B2 with a retention, coolify#4774
+        if "content-md5" in text and not before.md5:  # B2 with object retention, coolify#4774
             return {"md5": True}
         if response.status not in (400, 501):
             return {}
@@ -4592,7 +4629,7 @@ class Bucket:
         raise error_class(reason, phase="reply", status=status, hint=hint.replace("KEYS", keys))
 
     def put(self, key: str, query: str, part: Content, **more: Any) -> Response:
-        """Store a part, and compare the CRC-32 in the response, or the MD5, mostly in the ETag."""
+        """Store a part, and compare the CRC-32 in the response, or else the MD5 in the ETag."""
         sha256, crc = digests(part, self.url(key).startswith("http:"), self.state.crc)
         payload = sha256 or "UNSIGNED-PAYLOAD"
         header = ("x-amz-checksum-crc32", crc) if crc else None
@@ -4605,7 +4642,10 @@ class Bucket:
         return response
 
     def probe(self, key: str) -> Optional[Response]:
-        """The first byte of an object, None if it is missing; errors of HEAD would have no text."""
+        """The response for the first byte of an object; None if the object does not exist.
+
+        GET, because an error response to HEAD has no text.
+        """
         response = self.ask("GET", key, headers=(("Range", "bytes=0-0"),), max_response=64 * KiB)
         return response if response.status in (200, 206, 416) else None
 
@@ -4647,7 +4687,7 @@ S3_ERRORS = {  # code: message and hint
 
 
 def digests(part: Content, sha256: bool, crc32: bool) -> tuple[str, str]:
-    """SHA-256 (hex) and CRC-32 (base64) of a part, which is read once; "" if not wanted."""
+    """SHA-256 (hex) and CRC-32 (base64) of a part, which is read once; "" if not requested."""
     digest, crc = hashlib.sha256(), 0
     for data in read_body(part) if sha256 or crc32 else ():
         crc = zlib.crc32(data, crc) if crc32 else 0
@@ -4661,9 +4701,9 @@ def md5_of(part: Content) -> str:
 
 
 def other_md5(response: Response, part: Content) -> bool:
-    """Whether the ETag is the MD5 of other bytes.
+    """Whether the ETag is an MD5 that differs from the MD5 of the part.
 
-    It is no MD5 where the service encrypts with a key of its own.
+    With server-side encryption the ETag is not an MD5.
     """
     etag = str(response.headers.get("ETag", "")).strip('"').lower()
     names = " ".join(response.headers).lower()
@@ -4686,13 +4726,13 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
     store = s3_put if source.size < S3_SINGLE else s3_parts
     try:
         store(bucket, source, key, options)
-    except Busy as error:  # two clients wrote at the same time: AWS says to begin anew
+    except Busy as error:  # two clients wrote at the same time; AWS says to start again
         if error.status != 409:
             raise
         store(bucket, source, key, options)
     link = s3_link(bucket, key, options)
     if {".", ".."} & set(key.split("/")):
-        odd = "browsers cannot open the link, curl needs --path-as-is: its key has a folder . or .."
+        odd = "browsers cannot open the link (folder . or .. in the key); use curl --path-as-is"
         link = link._replace(warning="; ".join(filter(None, (odd, link.warning))))
     return link
 
@@ -4752,15 +4792,15 @@ def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Content, st
 
 
 def s3_retention(options: UploadOptions) -> Retention:
-    """The object stays; a presigned link expires after a week at most."""
+    """Forever for a public link; at most a week for a presigned link.  The object itself stays."""
     public = options.public or options.settings.get("TWAT_FS_S3_PUBLIC_URL")
     return Retention(FOREVER) if public else Retention(WEEK, range(MINUTE, WEEK + 1))
 
 
 def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> Optional[float]:
-    """When the link expires (seconds since 1970), at the latest with temporary credentials.
+    """The expiry of the link (seconds since 1970), not later than that of the credentials.
 
-    Raises Unsuitable if that is in less than `least` seconds.
+    None: never.  Raises Unsuitable if it is less than `least` seconds from now.
     """
     ttl, now = choose_lifetime(s3_retention(options), 0, options), time.time()
     if ttl is None or ttl == FOREVER:
@@ -4798,7 +4838,7 @@ def s3_read(response: Response) -> Link:
 
 
 def s3_missing(settings: Mapping[str, str]) -> str:
-    """What is missing or invalid, as far as settings and files show without a network."""
+    """The problem of the settings and files of AWS, found without the network; "" if none."""
     bucket = settings.get("AWS_S3_BUCKET")
     if not bucket:
         return missing_setting("AWS_S3_BUCKET", settings)
@@ -4827,14 +4867,13 @@ def s3_ca_bundle(settings: Mapping[str, str]) -> Optional[str]:
 
 # 11  The hosts ------------------------------------------------------------------------------------
 #
-#    One row for each host; nothing about a host stands elsewhere.  `Evidence` is the newest proof
-#    that the host works as written here, with its date, its source and a recorded response.
-#    The default hosts are tried in this order.
+#    One row for each host, with all facts about it.  `Evidence` is the newest proof that the row is
+#    correct: a date, a source and a recorded response.  The default hosts are tried in this order.
 
 ONLY_EXTENSION = "keeps only the extension"
 CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
-# By extension or by sniffed type (doc, dot).  It also rejected zip and pdf (Uguu#117 of 2025-04-19,
-# Uguu#123 of 2025-10-07).
+# Blocked by extension or by detected type (doc, dot).  It also rejected zip and pdf (Uguu#117 of
+# 2025-04-19, Uguu#123 of 2025-10-07).
 UGUU_BLOCKED = tuple(
     "exe scr com vbs bat cmd htm html jar msi apk phtml svg doc dot zip pdf".split()
 )
@@ -4940,12 +4979,12 @@ PROVIDERS: tuple[Provider, ...] = (
         "file",
         fields=lambda ttl, options: (("expire", str(int(ttl or DAY))),),
         read=link_reader(tmpfilesorg_link, "tmpfiles.org"),
-        # The cap was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026: the
-        # default is the one that both allow.
+        # The maximum was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026; the
+        # default is allowed by both.
         retention=Retention(DAY, range(MINUTE, 2 * DAY + 1)),
         use="default",
         limits=Limits(max_size=100 * MiB),
-        note="links can be guessed: nothing private",
+        note="links can be guessed; not for private files",
         evidence=Evidence(
             "2026-10-07",
             "tmpfiles.org/api, October 2026",
@@ -5036,7 +5075,7 @@ PROVIDERS: tuple[Provider, ...] = (
         retention=bashupload_retention,
         limits=Limits(max_size=5_000_000_000),
         single_use="on request",
-        note="keeps no name; 1 hour with --once; not related to bashupload.com",
+        note="drops the file name; 1 hour with --once; not related to bashupload.com",
         evidence=Evidence(
             "2026-05-18",
             "DullJZ/bashupload-r2 2025-11-02; an outage 2026-03-30",
@@ -5068,7 +5107,7 @@ PROVIDERS: tuple[Provider, ...] = (
         link_reader(body_text, "termbin.com"),
         retention=Retention(30 * DAY),
         limits=Limits(max_size=32 * KiB - 1, text_only=True),
-        note="keeps no name; unencrypted",
+        note="drops the file name; unencrypted",
         evidence=Evidence(
             "2026-06-16",
             "solusipse/fiche fiche.c: a buffer of 32 KiB, and a file that fills it is cut",
@@ -5135,7 +5174,7 @@ PROVIDERS: tuple[Provider, ...] = (
             help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or"
             " AWS_PROFILE); for services other than Amazon AWS_ENDPOINT_URL too",
         ),
-        note="presigned links for 7 days at most; plain ones that stay with --public",
+        note="presigned links for 7 days at most; permanent links with --public",
         evidence=Evidence(
             "2026-11-25",
             "botocore 1.44.8; rclone's, Swift's and moto's servers, 2026-11-25",
@@ -5164,7 +5203,7 @@ PROVIDERS: tuple[Provider, ...] = (
             " files.content.write, sharing.write and sharing.read;"
             " authorise it with token_access_type=offline",
         ),
-        note="into the folder /upload, or where --remote-path says",
+        note="into the folder /upload, or into --remote-path",
         evidence=Evidence(
             "2026-11-23",
             "SDK 12.2.4; dropbox.com/developers/documentation/http",
@@ -5216,8 +5255,8 @@ PROVIDERS: tuple[Provider, ...] = (
             secret=("PIXELDRAIN_KEY",),
             help="make a key at https://pixeldrain.com/user/api_keys",
         ),
-        note="60 days after the last download; no hot-linking on the free plan, whose links want"
-        " a captcha now and then",
+        note="60 days after the last download; no hot-linking on the free plan, whose links may"
+        " show a captcha",
         evidence=Evidence(
             "2026-01-30",
             "Fornaxian/pixeldrain_web API documentation 2026-01-30; limits of a free account",
@@ -5228,13 +5267,13 @@ PROVIDERS: tuple[Provider, ...] = (
 
 PROVIDERS_PREFERENCE: tuple[str, ...] = tuple(row.id for row in PROVIDERS if row.use == "default")
 
-# The settings that a person may have set; the secret ones are never shown.
+# The settings of all hosts; the secret ones are never shown.
 SETTINGS = tuple(name for row in PROVIDERS for name in (*row.setup.required, *row.setup.optional))
 SECRET_SETTINGS = ("TWAT_FS_SERVE_TOKEN", *(name for row in PROVIDERS for name in row.setup.secret))
 
 DEAD = {
     "file.io": "its API was closed in 2025, after LimeWire bought it",
-    "transfer.sh": "the public server is gone since 2024; a server of your own is -p https://HOST/",
+    "transfer.sh": "has shut down (2024); for your own server use -p https://HOST/",
     "bashupload.com": "not supported; bashupload.app is another service",
     "oshi.at": "has shut down (2026-07)",
     "put.re": "has shut down",
@@ -5247,15 +5286,15 @@ DEAD = {
 
 # 12  Custom hosts ---------------------------------------------------------------------------------
 #
-#    A .sxcu file describes a "custom uploader" of ShareX in JSON: where a file goes and how to read
-#    the link from the response.  It becomes a row like any other.  Files of ShareX 14 to 20 are
-#    read, older ones are converted; nine functions are enough for all 143 public files that accept
-#    a file (ShareX/CustomUploaders, SnapXL/CustomUploaders, 2026-11-27).
+#    A .sxcu file describes a "custom uploader" of ShareX in JSON: the request, and how to read the
+#    link from the response.  It is converted to a row of the table of hosts.  The syntax is that of
+#    ShareX 14 to 20; older files are converted to it.  Nine functions are enough for all 143 public
+#    files that upload files (ShareX/CustomUploaders, SnapXL/CustomUploaders, 2026-11-27).
 
 MAX_SXCU = 256 * KiB
-MAX_CALLS = 20  # in one text, and so also their depth
+MAX_CALLS = 20  # in one text; limits the depth, too
 MAX_REGEX, MAX_REGEX_INPUT = 1000, 64 * KiB  # characters
-REGEX_TIME = 5  # seconds, with the start of a process
+REGEX_TIME = 5  # seconds, including the start of a process
 REGEX_COMMAND = "_regex"  # a hidden command: the frozen program cannot run Python code
 REGEX_CHILD = """import json, re, sys
 pattern, text, group = json.load(sys.stdin)
@@ -5278,7 +5317,7 @@ UPLOADER_TYPES = ("", "none", "imageuploader", "textuploader", "fileuploader")
 
 
 class Call(NamedTuple):
-    """A function in a text, such as {json:url}; `constant`: its path or pattern, parsed."""
+    """A function call in a text, such as {json:url}; `constant`: its parsed path or pattern."""
 
     name: str
     parameters: tuple["Text", ...] = ()
@@ -5289,10 +5328,10 @@ Text = tuple[Union[str, Call], ...]
 
 
 class CustomUploader(NamedTuple):
-    """A .sxcu file, checked.
+    """A valid .sxcu file.
 
     `texts` by field: "URL", "Headers Authorization"; `file_field` is "" for a binary body;
-    `problem`: a field that still has a placeholder.
+    `problem`: a message about a field that contains a placeholder.
     """
 
     title: str
@@ -5311,7 +5350,7 @@ class CustomUploader(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """The values that a text can use."""
+    """The values that the functions of a text can use."""
 
     filename: str
     settings: Mapping[str, str] = {}
@@ -5321,7 +5360,7 @@ class Scope(NamedTuple):
 # -- functions
 
 
-JsonPath = list[tuple[bool, Any]]  # recursive, and a name or an index
+JsonPath = list[tuple[bool, Any]]  # steps: whether it is recursive, and a name or an index
 
 
 def parse_json_path(path: str) -> JsonPath:
@@ -5366,7 +5405,7 @@ def descendants(values: Sequence[Any]) -> Iterator[Any]:
 
 
 def regex_of(pattern: str, group: str) -> tuple[str, str]:
-    """A regular expression of .NET in Python's syntax, checked, and its group."""
+    """A regular expression of .NET in the syntax of Python, and its group; raises UsageError."""
     pattern = re.sub(r"\(\?<(?![=!])", "(?P<", pattern)
     pattern = re.sub(r"\\k<(\w+)>", r"(?P=\1)", pattern)
     try:
@@ -5380,7 +5419,10 @@ def regex_of(pattern: str, group: str) -> tuple[str, str]:
 
 
 def regex_function(scope: Scope, values: Sequence[str], regex: tuple[str, str]) -> str:
-    """Match in a process that can be stopped: some patterns take years; no match is ""."""
+    """The group of a match, or "".
+
+    Runs in a process that can be stopped, because some patterns take exponential time.
+    """
     command = [sys.executable, "-I", "-c", REGEX_CHILD]
     if getattr(sys, "frozen", False):
         command = [sys.executable, REGEX_COMMAND]
@@ -5396,12 +5438,12 @@ def regex_function(scope: Scope, values: Sequence[str], regex: tuple[str, str]) 
 
 
 def utf8(text: str) -> bytes:
-    """JSON can have half a surrogate pair."""
+    """The text in UTF-8; "?" replaces lone surrogates, which JSON can contain."""
     return text.encode("utf-8", "replace")
 
 
 Function = Callable[[Scope, Sequence[str], Any], str]
-# How many parameters a function needs at least, and its value.
+# The minimum number of parameters of a function, and the function.
 FUNCTIONS: Mapping[str, tuple[int, Function]] = {
     "filename": (0, lambda scope, values, _: scope.filename),
     "input": (0, lambda scope, values, _: ""),  # the text of a text upload
@@ -5423,20 +5465,23 @@ FUNCTION_NAMES = "|".join((*FUNCTIONS, *UNSUPPORTED))
 class TextParser:
     """Parses the text of a field; `regexes` is the RegexList of an old file.
 
-    Its messages have no value of the file, which may be a secret.
+    Messages never contain values of the file, which may be secret.
     """
 
     def __init__(self, field: str, regexes: Sequence[str] = ()) -> None:
         self.field, self.regexes, self.calls = field, regexes, 0
 
     def parse(self, text: str) -> Text:
-        """Raises UsageError.  A bar or a brace at top level ends the text, as in ShareX."""
-        variable = VARIABLE if " " in self.field else "(?!)"  # only in a map
+        """The parsed text; raises UsageError.
+
+        A bar or a closing brace at top level ends the text, as in ShareX.
+        """
+        variable = VARIABLE if " " in self.field else "(?!)"  # only in Headers and the like
         self.tokens = iter(re.findall(rf"(?s){variable}|\\.?|[{{}}|:$]|[^\\{{}}|:$]+", text))
         return self.sequence()[0]
 
     def sequence(self) -> tuple[Text, str]:
-        """The text up to a bar or a closing brace, and that character."""
+        """The text up to a bar or a closing brace, and that character ("" at the end)."""
         pieces: list[Union[str, Call]] = []
         for token in self.tokens:
             if token in ("|", "}"):
@@ -5466,7 +5511,10 @@ class TextParser:
         return self.checked(name.lower(), parameters)
 
     def checked(self, name: str, parameters: list[Text]) -> Call:
-        """The call; json and regex with the text to search as their only parameter."""
+        """The call after validation.
+
+        For json and regex, the only parameter is the text to search; the rest is the constant.
+        """
         problem = ""
         if name in UNSUPPORTED:
             problem = f"unsupported function {{{name}}}"
@@ -5480,7 +5528,8 @@ class TextParser:
             raise UsageError(f"{self.field}: {problem}")
         if name not in ("json", "regex"):
             return Call(name, tuple(parameters))
-        first = 1 if len(parameters) > (1 if name == "json" else 2) else 0
+        most = 1 if name == "json" else 2  # parameters without a text to search
+        first = 1 if len(parameters) > most else 0
         searched = parameters[0] if first else (Call("response"),)
         try:
             return Call(name, (searched,), self.constant(name, parameters[first:]))
@@ -5488,7 +5537,7 @@ class TextParser:
             raise UsageError(f"{self.field}: {error}") from error
 
     def constant(self, name: str, texts: Sequence[Text]) -> Any:
-        """The path, or the pattern and the group, in which no function can stand."""
+        """The path, or the pattern and the group, which must not contain functions."""
         if any(isinstance(piece, Call) for text in texts for piece in text):
             raise UsageError(f"{{{name}}}: unsupported function in a pattern or path")
         constants = ["".join(map(str, text)) for text in texts]
@@ -5501,7 +5550,7 @@ class TextParser:
 
 
 def evaluate(text: Text, scope: Scope) -> str:
-    """The value of a text; raises NoLink if the response does not have it."""
+    """The value of a text; raises NoLink if it cannot be read from the response."""
     value = ""
     for piece in text:
         if isinstance(piece, str):
@@ -5520,7 +5569,7 @@ def evaluate(text: Text, scope: Scope) -> str:
 
 
 def lenient_json(content: bytes) -> Mapping[str, Any]:
-    """The fields by their names in lower case: also with comments and trailing commas."""
+    """The fields by name in lower case; accepts comments and trailing commas."""
     string = r'("(?:[^"\\]|\\.)*")'
     try:
         text = content[: MAX_SXCU + 1].decode("utf-8-sig")
@@ -5542,9 +5591,9 @@ def scalar(field: str, value: Any) -> Optional[str]:
 
 
 def converter(texts: Iterable[str], version: str) -> Callable[[str], str]:
-    """How a text of this file becomes one of today's syntax.
+    """The function that converts the texts of this file to the current syntax.
 
-    The version says little: new syntax occurs in files of "1.0.0".  What the file contains decides.
+    Depends on the content: the version is not reliable (files of "1.0.0" use the current syntax).
     """
     everything = "\n".join(texts)
     numbers = [int(number) for number in re.findall("[0-9]{1,6}", version)]
@@ -5556,13 +5605,13 @@ def converter(texts: Iterable[str], version: str) -> Callable[[str], str]:
 
 
 def literal(text: str) -> str:
-    """The text with its braces, bars and backslashes escaped; ${NAME} stays."""
+    """The text with its braces, bars and backslashes escaped, except for ${NAME}."""
     escape = r"(?s)(\$\{[A-Za-z_]\w*\})|([\\{}|])"
     return re.sub(escape, lambda match: match[1] or "\\" + match[2], text)
 
 
 def modern_syntax(text: str) -> str:
-    """$json:url$ becomes {json:url}; a backslash and its character are dropped, as ShareX does."""
+    """Convert $json:url$ to {json:url}; drop backslashes with their character, as ShareX does."""
     braces = itertools.cycle("{}")
 
     def convert(match: "re.Match[str]") -> str:
@@ -5574,7 +5623,10 @@ def modern_syntax(text: str) -> str:
 
 
 def parse_sxcu(content: bytes) -> CustomUploader:
-    """Raises UsageError for what is invalid or not supported, without a value of the file."""
+    """Parse a .sxcu file.
+
+    Raises UsageError if it is invalid or not supported; its message has no values of the file.
+    """
     fields = lenient_json(content)
 
     def field(*names: str) -> str:
@@ -5614,7 +5666,10 @@ def parse_sxcu(content: bytes) -> CustomUploader:
 
 
 def named_values(fields: Mapping[str, Any], query: str) -> Iterator[tuple[str, str]]:
-    """The values of the three maps as "Headers NAME"; the query of RequestURL is among them."""
+    """The values of Parameters (with the query of RequestURL), Headers and Arguments.
+
+    Their keys are like "Headers NAME".
+    """
     parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
     for field in ("Parameters", "Headers", "Arguments"):
         values = fields.get(field.lower()) or {}
@@ -5639,7 +5694,7 @@ def check_name_of(field: str, name: str) -> None:
 
 
 def checked_url(url: Text) -> tuple[Text, str]:
-    """The RequestURL with its scheme, and its host, in which no function can stand."""
+    """The RequestURL with its scheme, and its host, which must not contain functions."""
     strings = list(itertools.takewhile(lambda piece: isinstance(piece, str), url))
     start, rest = "".join(map(str, strings)), url[len(strings) :]
     if "://" not in start:
@@ -5657,7 +5712,10 @@ def checked_url(url: Text) -> tuple[Text, str]:
 
 
 def sxcu_request(uploader: CustomUploader, source: Source, options: UploadOptions) -> Request:
-    """Raises UsageError for a value that cannot be sent, and for an unencrypted public host."""
+    """The request for a file.
+
+    Raises UsageError for a value that cannot be sent, and for a public host without https.
+    """
     scope = Scope(quote_segment(source.name), options.settings)
     url = evaluate(uploader.texts["RequestURL"], scope)
     target = parse_target(url)
@@ -5678,10 +5736,10 @@ def sxcu_request(uploader: CustomUploader, source: Source, options: UploadOption
         pairs = [quote(k) + ("=" + quote(v) if v else "") for k, v in parameters.items()]
         url += "?" + "&".join(pairs)
     body: Body = source.body
-    # In the spelling of the program's own headers, which they replace.
+    # Capitalized like the default headers, so that they replace them.
     headers = {name.title(): ascii_header(value) for name, value in headers.items()}
     headers.setdefault("Content-Type", guess_type(source.name))
-    if uploader.file_field:  # a Content-Type in the file has no boundary
+    if uploader.file_field:  # replaces a Content-Type of the .sxcu file, which lacks the boundary
         fields = [(name.replace('"', "%22"), value) for name, value in arguments.items()]
         headers["Content-Type"], body = multipart(fields, uploader.file_field, source)
     return Request(
@@ -5700,13 +5758,13 @@ def ascii_header(value: str) -> str:
 
 
 def secrets_of(values: Iterable[str]) -> Iterator[str]:
-    """The values and their words; no short ones, which would mask half of each message."""
+    """The values and their words to mask in messages, except for those under 4 characters."""
     for value in values:
         yield from (word for word in [value, *re.split(r"[\s;=]+", value)] if len(word) > 3)
 
 
 def sxcu_error(uploader: CustomUploader, name: str, response: Response) -> Optional[UploadError]:
-    """The host's error in the words of ErrorMessage, unless a retry may help."""
+    """The error with the text of ErrorMessage, unless a retry may help."""
     status = response.status
     retry_helps = status in (408, 425, 429) or status > 501
     message = "" if status < 400 or retry_helps else host_message(uploader, name, response)
@@ -5723,7 +5781,7 @@ def host_message(uploader: CustomUploader, name: str, response: Response) -> str
 
 
 def sxcu_link(uploader: CustomUploader, name: str, response: Response) -> Link:
-    """Raises NoLink."""
+    """The link in a response; raises NoLink."""
     scope = Scope(quote_segment(name), {}, response)
 
     def url(field: str) -> str:
@@ -5738,7 +5796,7 @@ def sxcu_link(uploader: CustomUploader, name: str, response: Response) -> Link:
     try:
         link = Link(url("URL"))
     except NoLink as error:
-        message = host_message(uploader, name, response)  # catbox: 200, and an error
+        message = host_message(uploader, name, response)  # catbox sends errors with status 200
         if message:
             raise no_link(response, message) from error
         raise
@@ -5747,7 +5805,10 @@ def sxcu_link(uploader: CustomUploader, name: str, response: Response) -> Link:
 
 
 def result_url(text: str, uploader: CustomUploader, response: Response) -> str:
-    """An absolute URL with http or https; NoLink for leftover syntax and for local addresses."""
+    """The text as an absolute http or https URL.
+
+    Raises NoLink for anything else, for unevaluated syntax, and for local addresses.
+    """
     text = text.strip(BLANK)
     leftover = rf"(?i)[\s{{}}]|\$({FUNCTION_NAMES})[$:]|{UNSAFE_CHARACTER}"
     if not text or len(text) > 2048 or re.search(leftover, text):
@@ -5769,13 +5830,13 @@ def result_url(text: str, uploader: CustomUploader, response: Response) -> str:
 
 
 def check_public(target: Target, uploader: CustomUploader, response: Response) -> None:
-    """NoLink if a public host names an address of this machine or its link."""
+    """Raises NoLink if the URL from a public host has a local address, as in `is_local`."""
     if is_local(target.host) and not is_private(parse_target(f"https://{uploader.host}").host):
         raise no_link(response, f"link points to a local address, {target.netloc()}")
 
 
 def is_local(host: str) -> bool:
-    """Whether this is the local machine, a link-local or an unspecified address."""
+    """Whether a host is this machine, a link-local address, or an unspecified address."""
     address = parse_address(host)
     if not address:
         return bool(re.search(r"(^|\.)localhost\.?$", host, re.I))
@@ -5790,7 +5851,7 @@ def is_private(host: str) -> bool:
 
 
 def follow_redirects(uploader: CustomUploader, response: Response, send: Send) -> Response:
-    """The page to which the response of an upload redirects, without the headers of the upload."""
+    """The last response of the redirects after an upload; sends no headers of the upload."""
     for _ in range(MAX_REDIRECTS):
         onward = redirected(Request("GET", response.url), response)
         if not onward:
@@ -5808,7 +5869,7 @@ def follow_redirects(uploader: CustomUploader, response: Response, send: Send) -
 def custom_host(
     id: str, uploader: CustomUploader, path: str = "", allowed: Sequence[str] = ()
 ) -> Provider:
-    """The row of a .sxcu file; `allowed`: environment variables that it can use."""
+    """The row of a .sxcu file; `allowed`: the environment variables that it may use."""
 
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
         response = send(sxcu_request(uploader, source, options))
@@ -5860,7 +5921,7 @@ def added_names(settings: Mapping[str, str]) -> list[str]:
 
 
 def allowed_variables(settings: Mapping[str, str], name: str) -> list[str]:
-    """The names given with --allow-env, one a line."""
+    """The variables of --allow-env, which are stored in a file, one per line."""
     path = os.path.join(hosts_folder(settings), f"{name}.env")
     with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
         return file.read().split()
@@ -5869,7 +5930,8 @@ def allowed_variables(settings: Mapping[str, str], name: str) -> list[str]:
 
 def load_host(name: str, settings: Mapping[str, str]) -> Optional[Provider]:
     """The row of a .sxcu file by path, or by the name of an added host; raises UsageError."""
-    path, allowed = name, []  # type: str, list[str]
+    path = name
+    allowed: list[str] = []
     if name.lower().endswith(".sxcu"):
         stem = os.path.basename(name)[:-5]
         is_known = any(stem == row.id for row in PROVIDERS)
@@ -5889,7 +5951,7 @@ def load_host(name: str, settings: Mapping[str, str]) -> Optional[Provider]:
 
 
 def custom_hosts(settings: Mapping[str, str]) -> Iterator[Provider]:
-    """The added hosts; of a broken file a row that says so."""
+    """The added hosts; for an invalid file a row with the error."""
     for name in added_names(settings):
         try:
             row = load_host(name, settings)
@@ -5901,9 +5963,9 @@ def custom_hosts(settings: Mapping[str, str]) -> Iterator[Provider]:
 
 
 def sxcu_of(row: Provider) -> dict[str, Any]:
-    """A row of one request as a .sxcu file; its recorded response shows where the link stands.
+    """The .sxcu file for a row with one request; the recorded response defines the URL syntax.
 
-    Raises UsageError if the result does not read the same link from it.
+    Raises UsageError unless that syntax reads the right link from the recorded response.
     """
     failure = UsageError(f"{row.id} cannot be written as .sxcu")
     requests: list[Request] = []
@@ -5972,7 +6034,7 @@ def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """The settings and the proxies of this process; nothing else reads the environment."""
+    """The settings and the proxies from the environment of this process."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
     names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", "SOURCE_DATE_EPOCH"}
     config = "APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME"
@@ -5986,13 +6048,13 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
     if sys.platform in ("win32", "darwin") or proxies:
         return settings, urllib.request.getproxies()
-    return settings, {}  # importing urllib.request takes longer than the rest of a start
+    return settings, {}  # without urllib.request, whose import takes longer than all other steps
 
 
 def number_type(
     parse: Callable[[str], Optional[float]], like: str, least: float, most: float = 1e12
 ) -> Callable[[Any], float]:
-    """An argparse type that also checks the arguments of Python programs.
+    """A converter for argparse and for the arguments of Python programs.
 
     Accepts text that `parse` reads, numbers, and timedeltas, from `least` to `most`.
     """
@@ -6025,7 +6087,7 @@ NUMBERS: Mapping[str, Callable[[Any], float]] = {
 
 
 def checked_type(name: str, value: Any, default: Any) -> Any:
-    """The value of an option as the engine needs it; raises UsageError.
+    """The value of an option in the type of the engine; raises UsageError.
 
     Options whose default is None accept text.
     """
@@ -6045,7 +6107,7 @@ def checked_type(name: str, value: Any, default: Any) -> Any:
 
 
 def with_environment(options: UploadOptions) -> UploadOptions:
-    """The options, checked, with the settings of the environment; raises UsageError."""
+    """The valid options with the settings of the environment; raises UsageError."""
     defaults = UploadOptions._field_defaults.values()
     options = UploadOptions(*map(checked_type, UploadOptions._fields, options, defaults))
     settings, proxies = environment()
@@ -6114,9 +6176,9 @@ def check_name(name: str) -> None:
 
 
 def objection(provider: Provider, source: Source, options: UploadOptions) -> Optional[UploadError]:
-    """Why this host cannot be used for this file; None if it can.
+    """The reason why this host cannot be used for this file; None if it can be used.
 
-    Pure, except that a short file is read where it must be text.
+    Pure, except that a short file is read if the host accepts only text.
     """
     problem = setup_problem(provider, options.settings)
     if problem:
@@ -6134,14 +6196,14 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
 
 
 def setup_help(provider: Provider, settings: Mapping[str, str]) -> str:
-    """How to set the host up; nothing if that says to set what is set."""
+    """How to configure the host; "" if that would name a setting that is set already."""
     text = provider.setup.help or provider.note
     is_set = [name for name in provider.setup.required if settings.get(name)]
     return "" if any(f"set {name}" in text for name in is_set) else text
 
 
 def setup_problem(provider: Provider, settings: Mapping[str, str]) -> str:
-    """What is missing or invalid in the settings of this host; "" if nothing is."""
+    """The missing or invalid setting of this host; "" if there is none."""
     setup = provider.setup
     for name in (*setup.required, *setup.optional):
         value = settings.get(name, "")
@@ -6182,7 +6244,7 @@ def unsuitable_reason(provider: Provider, source: Source, options: UploadOptions
     return ""
 
 
-# Codes of 52x: Cloudflare cannot reach the host.
+# 520 to 524: Cloudflare cannot reach the host.
 BUSY = frozenset((408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524))
 
 
@@ -6194,7 +6256,9 @@ def judge(request: Request, response: Response) -> Response:
     status = response.status
     if 200 <= status < 300 or status in request.accepted_statuses:
         return response
-    error_class, delay, hint = Refused, None, ""  # type: type[UploadError], Optional[float], str
+    error_class: type[UploadError] = Refused
+    delay: Optional[float] = None
+    hint = ""
     if is_challenge(response):
         hint = "only a browser can pass: use another host, or another network"
     elif status in BUSY or (status == 500 and request.idempotent):
@@ -6212,9 +6276,9 @@ def judge(request: Request, response: Response) -> Response:
 def pause(error: UploadError, attempt: int, retry: int, last: bool = True) -> Optional[float]:
     """Seconds before the next try at the same host, None for no further try.
 
-    `attempt` counts from 1.  A request whose body was partly sent may have arrived: it is sent once
-    more at most.  A name that does not exist stays so, and so does a host that the proxy cannot
-    reach.  While another host is left (not `last`), no long wait is worth it.
+    `attempt` counts from 1.  A request whose body was partly sent may have arrived, so it is sent
+    at most once more.  There is no retry if the name does not exist or the proxy cannot reach the
+    host, and no long wait while another host is left (not `last`).
     """
     if isinstance(error, NotYet):  # only the verification knows how long it can wait
         return error.retry_after
@@ -6231,19 +6295,19 @@ def pause(error: UploadError, attempt: int, retry: int, last: bool = True) -> Op
 
 
 class Progress:
-    """What the engine tells a display; every method may stay empty."""
+    """The events of the engine, for a display; by default every method does nothing."""
 
     def connecting(self, provider: Provider, source: Source) -> None:
-        """The connection to a host is begun, possibly beside others."""
+        """The program begins to connect to a host, possibly while connecting to others."""
 
     def trying(self, provider: Provider, source: Source) -> None:
-        """The upload to a host begins; bytes sent before do not count any more."""
+        """The upload to a host begins; the count of sent bytes starts again at 0."""
 
     def sent(self, count: int) -> None:
-        """So many more bytes of the file were sent; negative: they will be sent again."""
+        """`count` more bytes of the file were sent; negative: they will be sent again."""
 
     def waiting(self, error: UploadError, seconds: float) -> None:
-        """A try failed; the next one follows after so many seconds."""
+        """A try failed; the next one follows after `seconds`."""
 
     def uploaded(self, source: Source, link: Unverified) -> None:
         """The host accepted the file and responded with this link."""
@@ -6265,7 +6329,7 @@ class Progress:
 
 
 class SentBytes:
-    """Tells the display what one try sends, and takes it back."""
+    """Counts the bytes that one try sends, reports them to the display, and can retract them."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress, self.count = progress, 0
@@ -6282,8 +6346,8 @@ class SentBytes:
 class Sender:
     """The `send` of a provider: sends requests for one file, judges the responses, retries.
 
-    `sha256` is the SHA-256 of the file in hex, once one request has sent all of it; it is computed
-    only if `hashing`.
+    `sha256` is the SHA-256 of the file in hex, after one request has sent the whole file; it is
+    computed only if `hashing`.
     """
 
     def __init__(
@@ -6309,7 +6373,7 @@ class Sender:
                     raise
                 if seconds >= self.transport.time_left():
                     raise
-                # Many clients that failed together come back apart.
+                # Jitter: clients that failed at the same time do not retry at the same time.
                 seconds *= 1 + os.urandom(1)[0] / 1024
                 sent.take_back()
                 self.progress.waiting(error, seconds)
@@ -6327,12 +6391,12 @@ class Sender:
         return response
 
     def new_hash(self, request: Request) -> Any:
-        """A hash object if the request has all of the file in its body."""
+        """A hash object if the body of the request contains the whole file, else None."""
         content = tuple(piece for piece in request.body if isinstance(piece, Slice))
         return hashlib.sha256() if self.hashing and content == self.source.body else None
 
     def digest(self) -> str:
-        """The SHA-256 of the file; read again if no request has sent all of it."""
+        """The SHA-256 of the file, which is read again if no request has sent all of it."""
         self.sha256 = self.sha256 or sha256_of(self.source.body)
         return self.sha256
 
@@ -6345,8 +6409,7 @@ def parse_names(text: str) -> list[str]:
 
 
 def find_provider(name: str) -> Provider:
-    """The row by id, domain, unique prefix of an id, or base URL of a transfer.sh server.
-
+    """The row for an id, a domain, a unique prefix of either, or the URL of a transfer.sh server.
     Raises UsageError with a suggestion.
     """
     if not isinstance(name, str):
@@ -6376,18 +6439,19 @@ def find_provider(name: str) -> Provider:
 
 
 def all_hosts() -> list[Provider]:
-    """The table, and the custom hosts that were added."""
+    """The hosts of the table, and the custom hosts that were added."""
     return [*PROVIDERS, *custom_hosts(environment()[0])]
 
 
-ALIKE = 0.75  # at 0.6 "gofile" means filebin
+ALIKE = 0.75  # for difflib; with its default of 0.6 "gofile" would match filebin
 
 
 def suggest_host(name: str) -> str:
-    """A similar host; an unknown domain may be a private server, never a public host."""
+    """A hint for an unknown host: similar names, or -p URL for a domain (a private server)."""
     server = re.fullmatch(r"((?:[\w.-]+|\[[\w:.]+\])(?::[0-9]+)?)(/[\w./-]*)?", name)
     if server and re.search("[.:]", server[1]):
-        scheme = "https" if server[1][-1].isalpha() else "http"  # few ports and addresses speak TLS
+        # Servers with a port or a plain address seldom use TLS.
+        scheme = "https" if server[1][-1].isalpha() else "http"
         return f"your server? -p {scheme}://{name.rstrip('/')}/"
     close = difflib.get_close_matches(name.lower(), [row.id for row in PROVIDERS], 3, ALIKE)
     if close:
@@ -6398,11 +6462,11 @@ def suggest_host(name: str) -> str:
 def choose_chain(
     names: Sequence[str], fallback: bool = False, settings: Optional[Mapping[str, str]] = None
 ) -> list[Provider]:
-    """The hosts to try, in order: the named ones, each once; with `fallback` then the default ones.
+    """The hosts to try, in order: the named ones, then with `fallback` the default ones.
 
-    Named hosts lose `use="default"`: they are tried strictly one after the other.  If none is
-    named, your own storage counts as named once one of its settings exists, even an empty one (as
-    in CI with an unavailable secret): a missing setting must not make a private file public.
+    Named hosts lose `use="default"`, so they are tried strictly one after the other.  If no host is
+    named, your own storage counts as named as soon as one of its settings exists, even an empty one
+    (as in CI with an unavailable secret): a missing setting must not make a private file public.
     """
     chosen = {row.id: row._replace(use="opt-in") for row in map(find_provider, names)}
     if not names:
@@ -6421,9 +6485,9 @@ def choose_chain(
 
 
 class Turn(NamedTuple):
-    """A host whose turn it is.
+    """The next host to try.
 
-    `error`: why no connection could be made; `last`: no other host is left.
+    `error`: the failure to connect, if any; `last`: no other host is left.
     """
 
     provider: Provider
@@ -6432,7 +6496,10 @@ class Turn(NamedTuple):
 
 
 class Race:
-    """Connections begun one after the other, used in order of readiness (RFC 8305, for hosts)."""
+    """Connects to several hosts in parallel, and returns them as they become ready.
+
+    Like RFC 8305, but for hosts instead of addresses.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self.transport, self.ended = transport, False
@@ -6456,7 +6523,7 @@ class Race:
                 self.end()
 
     def next(self, seconds: float) -> Optional[tuple[Provider, Optional[UploadError]]]:
-        """The next provider that is ready or has failed; None if none is within so many seconds."""
+        """The next provider that is connected or has failed; None after `seconds`."""
         arrived = wait_for_result(self.results, cancellation().stop, seconds)
         if not arrived:
             return None
@@ -6468,7 +6535,7 @@ class Race:
         return provider, None
 
     def end(self) -> dict[str, str]:
-        """Close the connections that come too late.
+        """Close connections that are not needed any more.
 
         Returns the phase of each provider that has failed or was not ready in time.
         """
@@ -6506,8 +6573,8 @@ class Uploader:
     def ordered(self, size: int) -> list[Provider]:
         """The chain for a file of this size.
 
-        Default hosts come after named ones, the nearest to --expire first, and those that failed
-        on this network lately at the end.
+        Default hosts come after named ones; the nearest to --expire come first, and those that
+        recently failed on this network come last.
         """
         default = [row for row in self.chain if row.use == "default"]
         if self.options.expire:
@@ -6517,7 +6584,7 @@ class Uploader:
         return named + [row for row in default if row not in late] + late
 
     def distance(self, provider: Provider, size: int) -> tuple[float, float]:
-        """How far the expiry of a host is from --expire; of two equal ones the shorter is first."""
+        """A sort key: how far the expiry of a host is from --expire, then the shorter expiry."""
         try:
             ttl = choose_lifetime(retention_for(provider, self.options), size, self.options)
         except UploadError:
@@ -6527,7 +6594,7 @@ class Uploader:
     def upload(self, source: Source, progress: Progress) -> UploadResult:
         """Try each host of the chain once.
 
-        Raises AllProvidersFailed, or the error of the call or the file that no host can help.
+        Raises AllProvidersFailed, or an error of the call or the file that concerns every host.
         """
         failures: list[UploadError] = []
         attempts: list[Attempt] = []
@@ -6542,7 +6609,7 @@ class Uploader:
                     seconds = round(time.monotonic() - started, 3)
                     attempts.append(Attempt(turn.provider.id, error.phase, str(error), seconds))
                     progress.failed(error)
-                    if error.exit_code in (2, 6):  # the call or the file: no host is to blame
+                    if error.exit_code in (2, 6):  # an error of the call or the file
                         error.unverified = unverified_of(failures)
                         raise
                     self.remember(turn.provider, error)
@@ -6561,9 +6628,9 @@ class Uploader:
             progress.done(source)
 
     def turns(self, source: Source, race: Race, progress: Progress) -> Iterator[Turn]:
-        """The hosts as their turn comes: named hosts in their order, default hosts when ready.
+        """Yield named hosts in their order, then default hosts as soon as they are connected.
 
-        If a connection is not ready after READY_TIME, the next host is connected beside it.
+        If a connection is not ready after READY_TIME, connect to the next host in parallel.
         """
         todo = self.ordered(source.size)
         usable = {
@@ -6590,7 +6657,7 @@ class Uploader:
                 provider, error = ready
                 last = is_last()
                 if last and error and not error.timed_out:
-                    error = None  # the last host is tried as patiently as a named one
+                    error = None  # try the last host again with all retries, like a named one
                 yield Turn(provider, error, last)
 
     def take_turn(self, turn: Turn, source: Source, progress: Progress) -> UploadResult:
@@ -6649,11 +6716,11 @@ class Uploader:
         )
 
     def skipped(self, provider: Provider) -> Optional[UploadError]:
-        """The error of a host that failed for good with an earlier file."""
+        """The error for a host that failed with an earlier file; None for other hosts."""
         earlier = self.broken.get(provider.id)
         if not earlier:
             return None
-        # A link of the earlier file that is not verified says nothing about a link of this one.
+        # NotVerified would imply that this file was uploaded, too.
         error_class = Refused if isinstance(earlier, NotVerified) else type(earlier)
         return error_class(
             f"skipped (failed earlier): {earlier}",
@@ -6664,7 +6731,10 @@ class Uploader:
         )
 
     def send_file(self, provider: Provider, source: Source, send: Send) -> Link:
-        """The host's link; --unique neither overwrites nor stops at a file with the same name."""
+        """Upload, and return the host's link.
+
+        With --unique an existing file is not overwritten; another name is tried instead.
+        """
         options = self.options
         if options.unique:
             options = options._replace(force=False)
@@ -6681,13 +6751,13 @@ class Uploader:
             raise
 
     def remember(self, provider: Provider, error: UploadError) -> None:
-        """Skip the host for further files, unless it refused this file's size, type or name."""
+        """Skip the host for further files, unless it refused the size, type or name of this one."""
         about_file = error.exit_code == 5 or error.status in (400, 409, 411, 413, 414, 415, 422)
         if isinstance(error, Busy) or not about_file:
             self.broken.setdefault(provider.id, error)
 
     def learn(self, good: str, failures: Iterable[UploadError], late: Mapping[str, str]) -> None:
-        """Note the hosts that failed, once one host has worked: else the network failed."""
+        """Record the hosts that failed; called only if a host worked, so the network works."""
         phases = {**late, **{str(error.provider): network_phase(error) for error in failures}}
         failed = {
             name: phase for name, phase in phases.items() if phase and name in PROVIDERS_PREFERENCE
@@ -6706,7 +6776,7 @@ def network_phase(error: UploadError) -> str:
 
 
 class Health:
-    """The hosts that failed on this network lately, in a file that may be missing or broken."""
+    """The hosts that recently failed on this network, in a file that may be missing or invalid."""
 
     def __init__(self, folder: str, network: str) -> None:
         self.path, self.network = os.path.join(folder, "health.json"), network
@@ -6729,17 +6799,17 @@ class Health:
         return f"{self.network} {host}"
 
     def note(self, host: str) -> str:
-        """Why a host is tried last, for the user; "" if it is not."""
+        """The message why a host is tried last; "" if it did not fail recently."""
         if self.key(host) not in self.failed:
             return ""
         at, phase = self.failed[self.key(host)]
         return f"tried last: failed here {duration(max(time.time() - at, MINUTE))} ago ({phase})"
 
     def learn(self, good: str, phases: Mapping[str, str]) -> None:
-        """Forget the host that has worked, note those that failed."""
+        """Forget the host that has worked, and record those that failed."""
         if not phases and self.key(good) not in self.failed:
             return
-        now = int(time.time())  # never in the future
+        now = int(time.time())  # rounded down, because `read` ignores times in the future
         failed = {self.key(host): (now, phase) for host, phase in phases.items()}
         self.failed = {**self.read(), **failed}
         self.failed.pop(self.key(good), None)
@@ -6770,10 +6840,10 @@ ABOUT_ACCOUNTS = r"account|anonym|log.?in|sign.?(in|up)|regist|userhash|authori[
 
 
 def hint_for(error: UploadError, provider: Provider, source: Source, options: UploadOptions) -> str:
-    """What the user can do after a refusal."""
+    """The hint after a refusal."""
     denied, account = error.status in (401, 403), provider.setup.account
     hint = error.hint
-    if options.unique:  # it is given already
+    if options.unique:  # these options would not help
         hint = re.sub("--(force|unique)( or|[^,]*,?) ?", "", hint)
     if hint:
         return hint
@@ -6786,7 +6856,7 @@ def hint_for(error: UploadError, provider: Provider, source: Source, options: Up
 
 
 def needs_sha256(provider: Provider, source: Source, options: UploadOptions) -> bool:
-    """Whether the SHA-256 will be needed: it is cheapest while the file is sent."""
+    """Whether the SHA-256 will be needed; computing it while the file is sent costs least."""
     if options.sha256:
         return True
     if options.verify == "none" or is_single_use(provider, options):
@@ -6802,9 +6872,9 @@ def is_single_use(provider: Provider, options: UploadOptions) -> bool:
 def verify(
     link: Link, provider: Provider, options: UploadOptions, get: Sender, patience: float
 ) -> str:
-    """Verify in the cheapest way that the link serves the file; the name of the way.
+    """Verify that the link serves the file, by the cheapest method; returns its name.
 
-    Raises NotVerified if it does not.
+    Raises NotVerified.
     """
     if options.verify == "none" or is_single_use(provider, options):
         return "none"
@@ -6830,7 +6900,7 @@ def verify(
 
 
 class HashingSink:
-    """Counts and hashes a download, from the start at each try."""
+    """Counts and hashes the bytes of a download; each try starts again."""
 
     def restart(self) -> Callable[[bytes], object]:
         self.size, self.digest = 0, hashlib.sha256()
@@ -6842,10 +6912,10 @@ class HashingSink:
 
 
 class Verifier:
-    """Downloads from a link, and compares with the file.
+    """Downloads from a link, and compares the bytes with the file.
 
-    Not every server of a host knows a link at once.  For `patience` seconds 403, 404 and an HTML
-    page in place of the file mean "not yet"; other bytes are final.
+    A new link may not work at once on all servers of a host.  For `patience` seconds 403, 404 and
+    an HTML page instead of the file mean "not yet"; any other difference is final.
     """
 
     def __init__(self, link: Link, get: Sender, patience: float) -> None:
@@ -6853,13 +6923,13 @@ class Verifier:
         self.begun, self.patience = time.monotonic(), patience
 
     def get(self, check: Callable[[Response], Optional[UploadError]], **more: Any) -> Response:
-        """A response to which `check` does not object."""
+        """Request the link until `check` returns no error; returns the response."""
 
         def error_reader(response: Response) -> Optional[UploadError]:
             success = response.status in (200, 206)
             error = check(response) if success else None
             if success and still_packed(response):
-                error = mismatch(response, "cannot be unpacked")
+                error = mismatch(response, "unsupported encoding")
             early = response.status in (403, 404)
             if error and is_html(response):
                 early = "html" not in guess_type(self.source.name)
@@ -6879,7 +6949,7 @@ class Verifier:
         return self.send(request._replace(**more))
 
     def full(self) -> str:
-        """Download everything."""
+        """Verify by downloading the whole file."""
         download, size = HashingSink(), self.source.size
 
         def check(response: Response) -> Optional[UploadError]:
@@ -6896,11 +6966,11 @@ class Verifier:
         return "full"
 
     def samples(self) -> str:
-        """Compare start, middle and end; from a host without ranges start and Content-Length.
+        """Compare the start, middle and end; without support for ranges the start and the size.
 
-        The first request is a plain GET whose connection is closed early, as a reader's is.  A host
-        may send less than was requested: the rest is requested again.  It may send another range,
-        or a part of a packed response: then only the whole file can be compared.
+        The first request is a plain GET that is closed early, like that of a browser.  If a host
+        sends less than was requested, the rest is requested again.  If it sends another range, or
+        a range of an encoded response, the whole file is compared.
         """
         sized = False
         for start in (0, (self.source.size - SAMPLE) // 2, self.source.size - SAMPLE):
@@ -6918,7 +6988,7 @@ class Verifier:
         return "sample" if sized else self.full()
 
     def compare(self, at: int, response: Response) -> Optional[UploadError]:
-        """Compare the range that begins at `at`; of another range only the file's size."""
+        """Compare the range that begins at `at`; for another range only the size of the file."""
         first, size = part_of(response)
         if size not in (None, self.source.size):
             return mismatch(response, f"wrong size: {size} bytes, expected {self.source.size}")
@@ -6931,9 +7001,9 @@ class Verifier:
 
 
 def part_of(response: Response) -> tuple[Optional[int], Optional[int]]:
-    """Offset of the body in the file and size of the file, as far as the response says so.
+    """The offset of the body in the file, and the size of the file; None if unknown.
 
-    rclone serve s3 1.75 responds to a range with 200.
+    The status may be 200 with a Content-Range (rclone serve s3 1.75).
     """
     content_range = response.headers.get("Content-Range", "")
     if response.status == 200 and not content_range:
@@ -6968,13 +7038,14 @@ def upload(
 ) -> UploadResult:
     """Upload a file and verify the link.
 
-    `provider`: a name, "A,B", or a sequence of names: the chain of hosts; None: the default hosts,
-    or your own storage.  `wishes` are fields of UploadOptions.  Raises UploadError: Unreadable for
-    the file, UsageError for the call, else AllProvidersFailed with the `failures` of the hosts.
+    `provider`: the hosts to try, as a name, "A,B", or a sequence of names; None: your own storage
+    if it is configured, else the default hosts.  `wishes` are fields of UploadOptions.  Raises
+    UploadError: Unreadable for the file, UsageError for the call, else AllProvidersFailed with the
+    `failures` of the hosts.
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), wishes))
     names = parse_names(provider) if isinstance(provider, str) else list_of(provider)
-    # An empty variable of a script must not make a private file public.
+    # An empty variable in a script must not select the public hosts.
     if provider is not None and not names:
         raise UsageError("provider: no host given")
     chain = choose_chain(names or default_names(wanted), wanted.fallback, wanted.settings)
@@ -6987,7 +7058,7 @@ def upload(
 
 
 def list_of(names: Any) -> list[str]:
-    """The names of a sequence, none of None; find_provider rejects other types."""
+    """The names in a sequence; empty for None.  find_provider rejects other types later."""
     if names is None:
         return []
     return list(names) if isinstance(names, Iterable) else [names]
@@ -7023,7 +7094,7 @@ def default_names(options: UploadOptions) -> list[str]:
 def setup_provider(
     name: str, online: bool = False, options: Optional[UploadOptions] = None
 ) -> ProviderInfo:
-    """Whether a provider can be used; `online`: by a timed round trip.
+    """Whether a provider can be used; `online`: verified by a timed round trip.
 
     Raises UsageError for an unknown name.
     """
@@ -7047,7 +7118,7 @@ def check_provider(provider: Provider, online: bool, wanted: UploadOptions) -> P
 def setup_providers(
     online: bool = False, options: Optional[UploadOptions] = None
 ) -> dict[str, ProviderInfo]:
-    """The same for all providers; online, those that must be named are not asked."""
+    """`setup_provider` for all providers; `online` excludes those that must be named."""
     wanted = with_environment(with_wishes(options or UploadOptions(), {}))
     infos = {}
     for row in all_hosts():
@@ -7060,7 +7131,7 @@ def setup_providers(
 
 
 def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
-    """Upload a few random words, and download them again unless that uses up the link."""
+    """Upload a few random bytes, and download them again unless the link is for one download."""
     with tempfile.TemporaryDirectory(prefix="twat-fs-") as folder:
         path = os.path.join(folder, "twat-fs-status.txt")
         with open(path, "w", encoding="ascii") as file:
@@ -7079,10 +7150,11 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
 
 
 class Stopwatch(Progress):
-    """Seconds of the upload and of the verification."""
+    """Measures the seconds of the upload and of the verification."""
 
     def __init__(self) -> None:
-        self.begun, self.timing = time.monotonic(), {}  # type: float, dict[str, float]
+        self.begun = time.monotonic()
+        self.timing: dict[str, float] = {}
 
     def verifying(self) -> None:
         self.timing["upload"] = round(time.monotonic() - self.begun, 3)
@@ -7115,12 +7187,12 @@ def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
 
 
 def line_start() -> str:
-    """Return "\\r" if stderr is a terminal: the next line then covers the echo of Ctrl-C, `^C`."""
+    """Return "\\r" if stderr is a terminal, so that the next line covers the echo of Ctrl-C."""
     return "\r" if sys.stderr and sys.stderr.isatty() else ""
 
 
 def close_quietly(stream: Any) -> None:
-    """Send the rest to the null device: at exit Python flushes again, and prints a traceback."""
+    """Redirect a stream to the null device; else Python's flush at exit prints a traceback."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -7171,7 +7243,7 @@ class Terminal:
         print_line(f"\r{rows_below}{line}{padding}\r", self.stream, end="")
 
     def print(self, line: str) -> None:
-        """Print a line that stays, above the one that is redrawn."""
+        """Print a permanent line above the progress line."""
         with self.lock:
             self.clear()
             print_line(line, self.stream)
@@ -7181,7 +7253,7 @@ class Terminal:
             self.print(f"twat-fs: {printable(text, 400)}")
 
     def stop(self) -> None:
-        """Clear the line for good: after Ctrl-C no thread draws it again."""
+        """Clear the progress line, and prevent other threads from drawing it again."""
         with self.lock:
             self.clear()
             self.stopped.set()
@@ -7211,7 +7283,7 @@ class FileProgress(Progress):
         self.trying(provider, source, "connecting")
 
     def trying(self, provider: Provider, source: Source, step: str = "") -> None:
-        with self.terminal.lock:  # a draw in between would see a rate of 0
+        with self.terminal.lock:  # else the other thread might draw a rate of 0
             self.host, self.size, self.bytes_sent = provider.id, source.size, 0
             self.started = time.monotonic()
         step = step or f"uploading {human(source.size)}"
@@ -7278,8 +7350,8 @@ BAR_COLUMNS = 30  # maximum
 def progress_line(files: Sequence[FileProgress], finished: int, room: int, now: float) -> str:
     """Describe one file, or the sum of several, in at most `room` columns.
 
-    Parts are left out as a whole, because half of a number is wrong: the bar, the end of the
-    name, the rate, the size, the host, the name.  The time left stays longest.
+    If space is short, whole parts are omitted, in this order: the bar, the end of the name, the
+    rate, the size, the host, the name.
     """
     name, host = files[0].name, files[0].host
     if len(files) > 1:
@@ -7315,7 +7387,7 @@ def progress_line(files: Sequence[FileProgress], finished: int, room: int, now: 
 
 
 def part_of_size(sent: int, size: int) -> str:
-    """Return both in the unit of the size, in a constant width: " 8.5 of 60.0 MiB"."""
+    """Return both numbers in the unit of the size, with a constant width: " 8.5 of 60.0 MiB"."""
     total, unit = human(size).split()
     decimals = len(total.partition(".")[2])
     return f"{float(total) * sent / size:{len(total)}.{decimals}f} of {total} {unit}"
@@ -7347,7 +7419,7 @@ def terminal_width(stream: Any, otherwise: int = 80) -> int:
 
 
 class Outcome(NamedTuple):
-    """What became of one file of the command line."""
+    """The result or the error of one file of the command line."""
 
     file: str = ""
     size: Optional[int] = None
@@ -7365,7 +7437,7 @@ def valid_unicode(name: str) -> str:
 
 
 def json_line(outcome: Outcome) -> str:
-    """One object for each file, the same keys whether it went well or not."""
+    """The JSON object of one file, with the same keys for success and failure."""
     fields: dict[str, Any] = {
         "file": valid_unicode(outcome.file),
         **dict.fromkeys(("host", *UploadResult._fields)),
@@ -7385,7 +7457,7 @@ def json_line(outcome: Outcome) -> str:
 
 
 def copy_line(link: Unverified) -> str:
-    """Where a copy may be, and how to delete it; what opens a private link is for stdout only."""
+    """Where a copy may remain, and how to delete it; a private link is printed without its key."""
     removal = "no delete link"
     if link.delete:
         removal = f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
@@ -7395,7 +7467,7 @@ def copy_line(link: Unverified) -> str:
 
 
 def failure_lines(outcome: Outcome) -> list[str]:
-    """The file and the reason; then a line for each host that was tried."""
+    """The file and the error, then a line for each host that was tried, or the hint."""
     error = outcome.error
     named = isinstance(error, (Unreadable, SourceChanged))  # by its own message
     head = f"{printable(outcome.file)}: " if outcome.file and not named else ""
@@ -7404,7 +7476,7 @@ def failure_lines(outcome: Outcome) -> list[str]:
         lines += [f"  {line}" for line in error.reasons()]
         tried = [f for f in error.failures if f.exit_code == 1]
         unreached = all(f.phase in ("dns", "connect", "proxy") and not f.everywhere for f in tried)
-        # One host that is down says nothing of the network.
+        # If one host is down, the network may still work.
         one_is_down = len(tried) == 1 and tried[0].phase != "dns"
         if error.exit_code == 1 and unreached and not one_is_down:
             lines.append(f"  offline? `{program()} serve FILE` shares it from this machine")
@@ -7414,9 +7486,9 @@ def failure_lines(outcome: Outcome) -> list[str]:
 
 
 def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
-    """Each row as text in columns, of which the last is wrapped.
+    """The rows as lines of text in columns; the text of the last column is wrapped.
 
-    Where fewer than 24 columns are left for the last one, it goes below the others.
+    If fewer than 24 characters are left for the last column, it goes below the others.
     """
     import textwrap
 
@@ -7454,9 +7526,9 @@ def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]
 
 
 def host_json(row: Provider) -> dict[str, Any]:
-    """The facts of a host, with numbers as numbers.
+    """The facts of a host for JSON.
 
-    A lifetime that depends on the size is that of the largest file.
+    If the lifetime depends on the size, it is that of the largest file.
     """
     use, _, _, notes = provider_facts(row)
     retention = retention_for(row, UploadOptions())
@@ -7519,14 +7591,14 @@ def retention_text(retention: Retention) -> str:
 
 # 16  serve ----------------------------------------------------------------------------------------
 #
-#    This machine is the host.  With files it serves those and nothing else; without, it receives
+#    This machine is the host.  With FILE arguments it serves only those files; without, it receives
 #    files by the protocol of transfer.sh:
 #
 #    GET /TOKEN/NAME   PUT /NAME   POST / (multipart)   DELETE /TOKEN/NAME/DELETE-TOKEN
 
 
 class HTTPError(Exception):
-    """An error response: status and one sentence."""
+    """An error response: its status and message."""
 
 
 class StoredFile(NamedTuple):
@@ -7543,7 +7615,7 @@ class StoredFile(NamedTuple):
 
 
 class Store:
-    """The served files by unguessable token; `folder` and limits are for received files."""
+    """The served files by unguessable token; `folder` and the limits are for received files."""
 
     def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER) -> None:
         self.folder, self.max_size, self.keep = folder, max_size, keep
@@ -7585,13 +7657,16 @@ class Store:
         return token, stored
 
     def check_space(self, size: int) -> None:
-        """Keep RESERVE bytes of the disk free; an unreadable folder fails when it is written to."""
+        """Raise HTTPError 507 unless RESERVE bytes of the disk stay free.
+
+        Errors of the folder are ignored here, because writing to it will fail.
+        """
         with contextlib.suppress(OSError):
             if shutil.disk_usage(self.folder).free < size + RESERVE:
                 raise HTTPError(507, "Disk is full")
 
     def find(self, token: str, name: str, take: bool = False) -> StoredFile:
-        """A file that has not expired; `take` counts a download.  Raises HTTPError 404."""
+        """A file that has not expired; `take`: count a download.  Raises HTTPError 404."""
         with self.lock:
             stored = self.files.get(token)
             if not stored or stored.name != name or is_over(stored):
@@ -7606,7 +7681,7 @@ class Store:
             remove_tree(os.path.dirname(stored.path))
 
     def sweep(self) -> None:
-        """Delete what has expired."""
+        """Delete expired files."""
         for token, stored in list(self.files.items()):
             if is_over(stored):
                 self.remove(token)
@@ -7642,9 +7717,9 @@ def stored_name(name: str) -> str:
 
 
 class HeadReader(io.BufferedReader):
-    """The bytes from a client, without control characters in lines.
+    """The bytes from a client; rejects control characters in lines.
 
-    Python's parser and proxies read such characters in different ways.
+    Python's parser and proxies interpret such characters in different ways.
     """
 
     def readline(self, size: Optional[int] = -1) -> bytes:
@@ -7679,7 +7754,7 @@ class ServeHandler(RequestHandler):
             self.reject(error)
 
     def parse_request(self) -> bool:
-        """Parse the head, and reject a request whose end a proxy could see elsewhere.
+        """Parse the head, and reject a request that a proxy might end at another byte.
 
         The proxy would read the rest as a second request (request smuggling).
         """
@@ -7687,7 +7762,7 @@ class ServeHandler(RequestHandler):
             return False
         sizes = self.headers.get_all("Content-Length", [])
         codings = self.headers.get_all("Transfer-Encoding", [])
-        # What Python's parser calls the payload is after an invalid header line.
+        # Python's parser puts everything after an invalid header line into the payload.
         if len(sizes) + len(codings) > 1 or self.headers.get_payload():
             raise HTTPError(400, "Malformed request")
         if codings and codings[0].strip().lower() != "chunked":
@@ -7698,9 +7773,9 @@ class ServeHandler(RequestHandler):
         return True
 
     def expect(self, limit: float, busy: bool) -> None:
-        """Allow 20 seconds for the next bytes, and one more for each 500 bytes.
+        """Allow 20 seconds for the next bytes, and one more second for each 500 bytes.
 
-        Apache's mod_reqtimeout does the same.
+        This is the default of Apache's mod_reqtimeout.
         """
         self.limit, self.busy, self.progress = limit, busy, time.monotonic()
         self.deadline = self.progress + 20
@@ -7773,7 +7848,7 @@ class ServeHandler(RequestHandler):
                 links.append(self.save(*part))
             if not links:
                 raise HTTPError(400, "No file in the form")
-        except (HTTPError, OSError):  # the links of the first files would be lost
+        except (HTTPError, OSError):  # the client does not get the links of the first files
             for url, _ in links:
                 self.store.remove(url.split("/")[-2])
             raise
@@ -7789,9 +7864,9 @@ class ServeHandler(RequestHandler):
         self.reply(200, "")
 
     def parts(self, count: int = 0) -> list[str]:
-        """The unquoted segments of the path below --url; a quoted slash stays in its segment.
+        """The unquoted segments of the path; a quoted slash stays in its segment.
 
-        A proxy may have removed the path of --url.
+        Removes the path of --url, unless a proxy has already removed it.
         """
         prefix = re.escape(urllib.parse.urlsplit(self.url).path)
         path = re.sub(f"^{prefix}(?=/)", "", self.path.partition("?")[0])
@@ -7816,7 +7891,7 @@ class ServeHandler(RequestHandler):
             self.wfile.write(data)
 
     def reject(self, error: HTTPError) -> None:
-        """Respond with an error, then read on, so that a client that still sends can read it."""
+        """Respond with an error, then read on: a client that is still sending can then read it."""
         self.close_connection = True
         status, message = error.args
         challenge = [("WWW-Authenticate", 'Basic realm="twat-fs"')] if status == 401 else []
@@ -7850,24 +7925,24 @@ class ServeHandler(RequestHandler):
         return number or FOREVER
 
     def forwarded(self, name: str) -> str:
-        """The last value in an X-Forwarded header; only a proxy on this machine is trusted."""
+        """The last value of an X-Forwarded header; trusted only from a proxy on this machine."""
         if not is_loopback(self.client_address[0]):
             return ""
         return str(self.headers.get(f"X-Forwarded-{name}", "")).rpartition(",")[2].strip()
 
     def base_url(self) -> str:
-        """The URL of this server as the client sees it, by its own Host header."""
+        """The URL of this server for the client: --url, or from the Host header."""
         host = self.forwarded("Host") or self.headers.get("Host", "")
         scheme = "https" if self.forwarded("Proto").lower() == "https" else "http"
         good = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", host)
         return self.url or (f"{scheme}://{host}" if good else address_of(self.server))
 
     def check_origin(self) -> None:
-        """Reject requests of pages of other sites.
+        """Reject requests from pages of other sites.
 
-        They come from a form or a script (CSRF), or under a domain of the site that was pointed to
-        this machine (DNS rebinding).  Such a page can send X-Forwarded-Host, but only to the port
-        of this server; a proxy listens on another.
+        Such a page may use a form or a script (CSRF), or a domain that resolves to this machine
+        (DNS rebinding).  It can also send X-Forwarded-Host, but then the port in its Host header is
+        the port of this server; the requests of a proxy have another port.
         """
         host, forwarded = self.headers.get("Host", "").lower(), self.forwarded("Host").lower()
         ours = urllib.parse.urlsplit(self.url).netloc
@@ -7902,7 +7977,7 @@ class ServeHandler(RequestHandler):
         return size
 
     def handle_expect_100(self) -> bool:
-        """Reject before the body is sent: curl waits for this with large bodies."""
+        """Reject an upload before its body is sent; curl waits for this if the body is large."""
         self.check_upload_allowed()
         return super().handle_expect_100()
 
@@ -7931,7 +8006,7 @@ class ServeHandler(RequestHandler):
             if left < 0:
                 raise HTTPError(413, f"File too large: at most {human(self.store.max_size)}")
             yield from self.read_exactly(size)
-            # The end of the chunk; after the last one come trailers.
+            # One line end after a chunk; trailers after the last one.
             ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))
             if all(end.strip() for end in ends):
                 raise HTTPError(400, "Malformed chunk")
@@ -7954,7 +8029,7 @@ def same_token(header: str, token: str) -> bool:
 
 
 def text_sample(file: Any, size: int) -> Content:
-    """The start of a file up to a line end, so that no character is cut."""
+    """The start of a file up to a line end, so that it does not end inside a character."""
     sample = file.read(CHUNK)
     if size > CHUNK:
         sample = sample.rpartition(b"\n")[0] or sample
@@ -7962,7 +8037,7 @@ def text_sample(file: Any, size: int) -> Content:
 
 
 def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
-    """The headers of a download: the file is saved under its name, never shown as a page."""
+    """The headers of a download; browsers save the file under its name and never show it."""
     plain = re.sub(r'[^ -~]|["\\]', "_", stored.name)
     name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote_segment(stored.name)}"
     return [
@@ -7975,7 +8050,7 @@ def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
 
 
 def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
-    """Start and end of a single range (RFC 9110); of the whole file for any other value."""
+    """Start and end of a single range (RFC 9110), or of the whole file for any other value."""
     match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header or "", re.ASCII)
     if not match or match.group() == "bytes=-":
         return 0, size
@@ -7990,7 +8065,7 @@ def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
 class MultipartReader:
     """A multipart body, parsed while it arrives.
 
-    An empty line is added after it: it ends the head of the closing delimiter.
+    An empty line is appended, so that the closing delimiter, too, has a head that ends.
     """
 
     def __init__(self, blocks: Iterator[bytes], boundary: bytes) -> None:
@@ -8047,7 +8122,7 @@ def file_name_of(head: bytes) -> Optional[str]:
 
 
 class Accepted(NamedTuple):
-    """A connection without a handler yet; it counts for `max_connections`."""
+    """A connection that has no handler yet, but counts for `max_connections`."""
 
     connection: Any
     progress: float
@@ -8070,7 +8145,7 @@ class Server(ThreadingHTTPServer):
         self.server_port = self.server_address[1]
 
     def get_request(self) -> Any:
-        """Accept a connection; pause if there are too many, or no descriptors: it stays queued."""
+        """Accept a connection; wait if there are too many, or no free file descriptors."""
         try:
             while len(self.handlers) >= self.max_connections:
                 self.make_room()
@@ -8084,7 +8159,7 @@ class Server(ThreadingHTTPServer):
             raise
 
     def make_room(self) -> None:
-        """Close the connection that is idle longest, or that made no progress for a minute."""
+        """Close the longest idle connection, or one without progress for a minute."""
         handlers = list(self.handlers.values())
         handler = min(handlers, key=lambda handler: (handler.busy, handler.progress))
         if handler.busy and handler.progress > time.monotonic() - 60:
@@ -8094,7 +8169,7 @@ class Server(ThreadingHTTPServer):
             handler.connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget the connection; also called if no thread could be started for it."""
+        """Close and forget a connection; also called if starting its thread failed."""
         super().shutdown_request(request)
         self.handlers.pop(request, None)
 
@@ -8106,7 +8181,7 @@ class Server(ThreadingHTTPServer):
 
 
 def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any) -> Any:
-    """A server that listens; on another port if this one is in use, unless `strict`."""
+    """A listening server; uses another port if this one is in use, unless `strict`."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     own = {"store": store, "handlers": {}, "address_family": family}
     server = type("BoundServer", (Server, http.server.ThreadingHTTPServer), own)
@@ -8115,7 +8190,7 @@ def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any
     try:
         return server((bind, port), handler)
     except OSError as error:
-        # EACCES on Windows: in exclusive use, or reserved for Hyper-V.
+        # EACCES on Windows: the port is in exclusive use, or reserved for Hyper-V.
         if not strict and error.errno in (errno.EADDRINUSE, errno.EACCES):
             return server((bind, 0), handler)
         reason = f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}"
@@ -8142,7 +8217,7 @@ class Option(NamedTuple):
 
 
 class Command(NamedTuple):
-    """What --help, the man page and completion need to know about a command."""
+    """The description of a command for --help, the man page and completion."""
 
     about: str
     arguments: str = ""  # as in the usage
@@ -8150,7 +8225,7 @@ class Command(NamedTuple):
 
 
 def option_groups(text: str) -> dict[str, list[Option]]:
-    """The options by heading, from lines like those of --help."""
+    """Parse the options by heading, from lines like those of --help."""
     groups: dict[str, list[Option]] = {}
     options: list[Option] = []
     for line in text.splitlines():
@@ -8304,7 +8379,8 @@ EXAMPLES = (
 )
 
 HOST_OPTIONS = ("-p", "--provider", "--host")
-ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other programs
+# Options that other programs have under these names.
+ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}
 
 
 @functools.cache
@@ -8360,7 +8436,8 @@ def build_parser(name: str) -> Any:
         section = parser.add_argument_group(title)
         for flags, help, kwargs in group:
             section.add_argument(*flags.split(), help=help, **kwargs)
-    parser._has_negative_number_optionals = []  # -4 would turn negative numbers into options
+    # argparse would parse negative numbers as options, because there is an option -4.
+    parser._has_negative_number_optionals = []
     return parser
 
 
@@ -8379,8 +8456,8 @@ def epilog(width: int) -> str:
 def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
     """The parser of a command and its arguments.
 
-    Options and files may be in any order; all that follows `--` are files; --no_check is accepted
-    for --no-check.
+    Options and files may be in any order; all arguments after `--` are files; underscores in option
+    names are accepted (--no_check).
     """
     parser = build_parser(name)
     cut = list(argv).index("--") if "--" in argv else len(argv)
@@ -8401,7 +8478,7 @@ def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
 
 
 def options_of(args: Any) -> UploadOptions:
-    """The options of the engine that were given; the rest keep their defaults."""
+    """The UploadOptions of the command line; the others have their defaults."""
     values = {
         name: value
         for name, value in vars(args).items()
@@ -8505,7 +8582,7 @@ def source_or_error(
 
 
 def archive_name(args: Any) -> str:
-    """The name of the archive that the arguments ask for, "" for none; raises UsageError."""
+    """The name of the archive for --zip or --tar, "" without them; raises UsageError."""
     if args.zip and args.tar:
         raise UsageError("--zip conflicts with --tar")
     if not args.zip and not args.tar:
@@ -8525,7 +8602,10 @@ def archive_or_error(
     stack: contextlib.ExitStack,
     terminal: Terminal,
 ) -> Found:
-    """The archive of the arguments; a ZIP is read once for its checksums, unless for --dry-run."""
+    """The archive of the arguments, or an error.
+
+    Its files are read for the checksums of a ZIP, except with --dry-run.
+    """
     progress = FileProgress(terminal)
     try:
         name_of_epoch = "SOURCE_DATE_EPOCH"
@@ -8559,7 +8639,7 @@ def first_names(names: Sequence[str]) -> str:
 
 
 def suggest_command(word: str) -> str:
-    """A hint if `word` is not a file, but like a command: mistyped, or not the first argument."""
+    """A hint if `word` is not a file but resembles a command, mistyped or in the wrong position."""
     plain = re.fullmatch("[A-Za-z_-]+", word) and not os.path.lexists(word)
     close = difflib.get_close_matches(word, COMMANDS, 1, ALIKE) if plain else []
     return f"did you mean `{program()} {close[0]}`?" if close else ""
@@ -8570,7 +8650,7 @@ def standard_input(
 ) -> Content:
     """Return standard input as a body that can be sent again.
 
-    It is kept in memory; if it is long, in a file that is deleted when `stack` is closed.
+    Up to IN_MEMORY it is kept in memory, else in a file that is deleted when `stack` is closed.
     """
     if sys.stdin is None:
         raise Unreadable("standard input is closed")
@@ -8583,7 +8663,7 @@ def standard_input(
 
 
 def read_stdin(limit: Optional[int], progress: FileProgress) -> Iterator[bytes]:
-    """Yield standard input as it arrives, in short waits between which Ctrl-C is noticed.
+    """Yield standard input as it arrives, with short waits, so that Ctrl-C works.
 
     Raises Unsuitable above `limit`, the largest file that any host of the chain accepts.
     """
@@ -8591,7 +8671,7 @@ def read_stdin(limit: Optional[int], progress: FileProgress) -> Iterator[bytes]:
     stream: Any = sys.stdin.buffer
     progress.show("standard input", "0 bytes read")
     while data:
-        # Some streams have no descriptor, and a pipe of Windows cannot be waited for.
+        # Waiting is not supported for streams without a descriptor and for pipes on Windows.
         with contextlib.suppress(OSError, ValueError):
             while not wait_ready([stream], True, False, TICK):
                 continue
@@ -8612,7 +8692,7 @@ def spool_to_file(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content
     try:
         folder = tempfile.gettempdir()
         path = os.path.join(folder, f"twat-fs-{random_name()}")
-        stack.callback(unlink_quietly, path)  # before it is made: no signal loses it
+        stack.callback(unlink_quietly, path)  # before the file exists, in case of a signal
         with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
             for data in blocks:
                 file.write(data)
@@ -8676,14 +8756,14 @@ def upload_all(
             if index not in {*codes, *early} and not progresses[index].links
         ]
         raise KeyboardInterrupt(*names) from None
-    finally:  # also on Ctrl-C: links that are public already are printed
+    finally:  # also on Ctrl-C: print the links of files that are already uploaded
         for index, progress in enumerate(progresses):
             error = NotVerified("stopped before the link was verified", phase="proof")
             error.unverified = tuple(progress.links)
             if error.unverified and index not in codes:
                 early.setdefault(index, Outcome(files[index], error=error))
         for index in sorted(early):
-            with contextlib.suppress(Unreadable):  # then the URL is on stderr
+            with contextlib.suppress(Unreadable):  # stdout failed; the URL is on stderr
                 report(index)
     return combined_exit_code(list(codes.values()))
 
@@ -8713,11 +8793,9 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
         terminal.print(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
     if result and result.verified == "none" and not args.quiet and not args.verify:
         paged = any(row.id == result.provider and not row.serves_file for row in PROVIDERS)
-        why = (
-            f"{result.provider} serves a page to tools"
-            if paged
-            else "verifying would use up the download"
-        )
+        why = "verifying would use up the download"
+        if paged:
+            why = f"{result.provider} serves a page to tools"
         terminal.print(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
     elif result and args.verbose:
         expiry = f"expires {result.expires}" if result.expires else "expiry unknown"
@@ -8727,7 +8805,9 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
         elif result.delete_page:
             delete = f"; to delete it, open {result.delete_page}"
         terminal.print(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
-    line = json_line(outcome) if args.json else result.url if result else ""
+    line = result.url if result else ""
+    if args.json:
+        line = json_line(outcome)
     if not line:
         return
     try:
@@ -8741,7 +8821,7 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
 
 
 def put_line(line: str) -> None:
-    """A line on stdout; raises OSError if it cannot be written."""
+    """Print a line on stdout; raises OSError if it cannot be written."""
     if sys.stdout is None:
         raise OSError(errno.EBADF, "closed")
     write_text(sys.stdout, line + "\n")
@@ -8831,7 +8911,7 @@ def cmd_list(argv: Sequence[str]) -> int:
 
 
 def cmd_status(argv: Sequence[str]) -> int:
-    """Print the state of one host, or of all; 0 if it (any of them) can be used."""
+    """Print the state of one host, or of all; returns 0 if any of them can be used."""
     _, args = parse_args("status", argv)
     options = options_of(args)
     if args.host:
@@ -8864,7 +8944,7 @@ def cmd_status(argv: Sequence[str]) -> int:
 
 
 def cmd_hosts(argv: Sequence[str]) -> int:
-    """Without arguments as `list`."""
+    """Add, remove or export a custom host; without arguments like `list`."""
     _, args = parse_args("hosts", argv)
     if not args.action:
         return cmd_list(argv)
@@ -8900,7 +8980,7 @@ def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
 
 
 def describe_uploader(name: str, uploader: CustomUploader) -> Iterator[tuple[str, str]]:
-    """The facts to see before a file is trusted, without a value of it."""
+    """The facts about a .sxcu file that the user should know before adding it, without values."""
     yield "host", name
     yield "uploads to", f"{uploader.method} {uploader.host}"
     for field in ("Headers", "Parameters", "Arguments"):
@@ -8917,7 +8997,7 @@ def describe_uploader(name: str, uploader: CustomUploader) -> Iterator[tuple[str
         and not any(isinstance(piece, Call) and not piece.name for piece in text)
     ]
     if keys:
-        yield "warning", f"the file brings its own key ({', '.join(keys)})"
+        yield "warning", f"the file contains its own key ({', '.join(keys)})"
     if uploader.problem:
         yield "warning", uploader.problem
 
@@ -8950,7 +9030,7 @@ HOST_ACTIONS: Mapping[str, Callable[[str, Any, Mapping[str, str]], int]] = {
 
 
 def cmd_regex(argv: Sequence[str]) -> int:
-    """The child of regex_function in the frozen program, which cannot run Python code."""
+    """The child process of regex_function in a frozen program, which cannot run Python code."""
     exec(REGEX_CHILD)
     return 0
 
@@ -8990,14 +9070,14 @@ def cmd_serve(argv: Sequence[str]) -> int:
 
 
 def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
-    """The store of the named files, or a folder for uploads."""
+    """The store for the files of the command line, or for received files."""
     if "-" in args.file:
         message = "serve: standard input not supported; write it to a file first"
         raise UsageError(message, phase="serve")
     if args.file:
         try:
             files = [StoredFile(os.path.realpath(file), Source.of(file).name) for file in args.file]
-        except Unreadable as error:  # its own hint would upload the file to a public host
+        except Unreadable as error:  # the original hint would upload the file to a public host
             if error.hint:
                 error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
             raise
@@ -9034,7 +9114,7 @@ def cmd_version(argv: Sequence[str]) -> int:
 
 
 def version_line() -> str:
-    """The version; in a checkout, into which no build has written one, with `git describe`."""
+    """The version; in a checkout without a version the output of `git describe` is added."""
     folder = os.path.dirname(os.path.abspath(__file__))
     git_dir = os.path.join(folder, ".git")
     marks = (git_dir, os.path.join(folder, "tools", "version.py"))
@@ -9050,7 +9130,7 @@ def version_line() -> str:
     return f"twat-fs {__version__}{suffix}"
 
 
-# Each script runs the program of the command line: `twat-fs completion -- ARGUMENTS`.
+# Each script runs `twat-fs completion -- ARGUMENTS`, with the command that the user has typed.
 COMPLETION = {
     "bash": r"""_twat_fs() {
     local IFS=$'\r\n'
@@ -9083,7 +9163,7 @@ compdef _twat_fs twat-fs file2url twat_fs.py""",
 
 
 def candidates(argv: Sequence[str]) -> Iterator[str]:
-    """Yield the completions of the last argument; none where the shell completes paths.
+    """Yield the completions of the last argument; none if the shell should complete paths.
 
     An option is followed by a tab and its description.
     """
@@ -9129,7 +9209,7 @@ def cmd_completion(argv: Sequence[str]) -> int:
 
 
 def cmd_help(argv: Sequence[str]) -> int:
-    """`help COMMAND` is `COMMAND --help`."""
+    """Run `COMMAND --help` for `help COMMAND`."""
     _, args = parse_args("help", argv)
     name = args.command or "upload"
     if name not in COMMAND_HELP:
@@ -9165,7 +9245,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
 def console_main() -> int:
     """The entry point of the command; Python programs call `main`.
 
-    After Ctrl-C the process ends by that signal: bash ends a loop only if its child died of it.
+    After Ctrl-C the process ends by that signal, because otherwise bash continues a loop.
     """
     install_signal_handlers()
     code = run(sys.argv[1:])
@@ -9178,7 +9258,7 @@ def console_main() -> int:
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the program; return its exit code.
 
-    Raises nothing, except SystemExit as a plugin of `twat`, which ignores the returned code.
+    Raises no exception, except SystemExit as a plugin of `twat`, which ignores the returned code.
     """
     if argv is None and sys.argv[0] == "twat.fs":  # set by twat 2.7, which would exit with 0
         raise SystemExit(console_main())
@@ -9186,9 +9266,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def install_signal_handlers() -> None:
-    """Let the first signal end the program, and ignore the others, so that it can clean up.
+    """End the program at the first signal, and ignore further ones while it cleans up.
 
-    A frozen program receives each Ctrl-C twice: from the terminal, and from its boot loader.
+    A frozen program receives each Ctrl-C twice: from the terminal and from its boot loader.
     """
     received: list[int] = []
 
@@ -9198,7 +9278,7 @@ def install_signal_handlers() -> None:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     def repeat(lost: Any) -> None:
-        """Send the signal again if Python dropped the exception, as in a destructor or import."""
+        """Send the signal again if Python ignored the exception, for example in a destructor."""
         if received and lost.exc_type in (KeyboardInterrupt, SystemExit):
             threading.Timer(0.01, os.kill, (os.getpid(), received.pop())).start()
         else:
@@ -9207,8 +9287,8 @@ def install_signal_handlers() -> None:
     sys.unraisablehook = repeat
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
         number = getattr(signal, name, None)
-        if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            with contextlib.suppress(ValueError):  # a plugin that runs in a thread
+        if number and signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
+            with contextlib.suppress(ValueError):  # outside the main thread, as a plugin
                 signal.signal(number, end)
 
 
@@ -9223,7 +9303,10 @@ def run(argv: Sequence[str]) -> int:
         return print_failure(Outcome(error=error))
     except KeyboardInterrupt as stop:  # its arguments are the files that were not uploaded
         names = printable(", ".join(stop.args), 400)
-        print_line(f"{line_start()}twat-fs: interrupted" + f"; not uploaded: {names}" * bool(names))
+        message = f"{line_start()}twat-fs: interrupted"
+        if names:
+            message += f"; not uploaded: {names}"
+        print_line(message)
         return 130
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0

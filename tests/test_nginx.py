@@ -298,7 +298,7 @@ def test_connections_to_nginx_are_reused(main, nginx, sample):
     "port, says, hint",
     [
         ("expired", "expired", "check the clock"),
-        ("other", "localhost", "may want a sign-in"),
+        ("other", "localhost", "may require a sign-in"),
         ("stranger", "issuer", "--cacert"),
     ],
 )
@@ -409,7 +409,7 @@ def test_webdav_takes_the_exact_bytes(main, nginx, tmp_path, port, size):
     assert (done.code, done.out) == (1, "")
     url = nginx.url(port, "dav/") + file.name
     assert (
-        f"stored, but the response names no link   -p URL expects a transfer.sh server; try {url}"
+        f"stored, but no link in the response   -p URL expects a transfer.sh server; try {url}"
         in done.err
     )
     assert (nginx.folder / "www/dav" / file.name).read_bytes() == file.read_bytes()

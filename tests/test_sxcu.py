@@ -558,7 +558,7 @@ def test_add_list_upload_remove(main, config, sample, write):
     with Server(Drop('{"url":"FILE"}')) as server:
         path = write("My Host.sxcu", RequestURL=server.url, Headers={"Authorization": "sesame"})
         added = main("hosts", "add", path, "--yes")
-        assert added.code == 0 and "sesame" not in added.out and "brings its own key" in added.out
+        assert added.code == 0 and "sesame" not in added.out and "contains its own key" in added.out
         assert server.authority in added.out and "Authorization" in added.out
         copy = config / "my-host.sxcu"
         assert copy.read_bytes() == path.read_bytes()

@@ -698,7 +698,7 @@ def test_a_webdav_server_stores_the_file_and_names_no_link(run, status, body):
 
     with Server(webdav) as server:
         code, out, err = run("-p", server.url)
-        assert (code, out) == (1, "") and "stored, but the response names no link" in err
+        assert (code, out) == (1, "") and "stored, but no link in the response" in err
         assert [arrived.method for arrived in server.arrived] == ["PUT"], (
             "and nothing is sent again"
         )
@@ -718,7 +718,7 @@ def test_transfersh_behind_a_proxy_that_hides_the_host_says_what_to_do(net, run)
     code, out, err = run("-p", DROP)
     assert (code, out) == (1, "")
     message = (
-        "link points to localhost:8080, not drop.example.org: does its proxy pass the Host header?"
+        "link points to localhost:8080, not drop.example.org (does its proxy pass the Host header?)"
     )
     assert message in err
 
@@ -914,7 +914,7 @@ def test_the_list_says_what_the_hosts_keep_of_the_name(net, capsys):
     lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     only = {name for name, line in lines.items() if "keeps only the extension" in line}
     assert only == {"catbox", "litterbox", "x0at", "uguu", "www0x0", "quax"}
-    assert {name for name, line in lines.items() if "keeps no name" in line} == {
+    assert {name for name, line in lines.items() if "drops the file name" in line} == {
         "bashupload",
         "termbin",
     }

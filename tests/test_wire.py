@@ -582,7 +582,7 @@ def test_a_bad_proxy_address_is_a_wrong_call(main, box, proxies, sample, proxy, 
 BAD_CERTIFICATES = {
     "tls-unknown-ca": "use --cacert FILE, or set SSL_CERT_FILE",
     "tls-expired": "check the clock of this machine",
-    "tls-wrong-name": "this network may want a sign-in",
+    "tls-wrong-name": "this network may require a sign-in",
 }
 
 
