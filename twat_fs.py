@@ -1284,7 +1284,8 @@ def zip_content(members: list[Member], utc: bool, checksums: bool) -> Content:
 
 def zip_headers(member: Member, crc: int, offset: int, utc: bool) -> tuple[bytes, bytes]:
     """The local header of a member, and its entry in the central directory."""
-    name, size = member.name.encode("utf-8", "replace"), length(member.content)
+    name = member.name.encode("utf-8", "replace")
+    size = length(member.content)
     moment = time.gmtime(member.modified) if utc else time.localtime(member.modified)
     info = zipfile.ZipInfo(name.decode(), max(moment[:6], (1980, 1, 1, 0, 0, 0)))
     info.CRC, info.file_size, info.compress_size = crc, size, size
@@ -1503,7 +1504,8 @@ def parse_target(url: str) -> Target:
     """The target of a URL; raises NoLink for an invalid one, and unless http, https or tcp."""
     try:
         parts = urllib.parse.urlsplit(url)
-        host, port = ascii_host(parts), parts.port or PORTS.get(parts.scheme, 0)
+        host = ascii_host(parts)
+        port = parts.port or PORTS.get(parts.scheme, 0)
     except ValueError as error:
         raise NoLink(f"invalid URL: {printable(redact_url(url))}", phase="link") from error
     valid = re.fullmatch(HOST_PATTERN, host) and len(host) <= 253
@@ -1991,7 +1993,7 @@ def unreachable_by(
 
 def proxy_auth_error(proxy: Proxy, headers: Any = None) -> UploadError:
     """The error for a proxy that rejects the user and password, or requires them."""
-    reason = f"authentication {'failed' if proxy.user else 'required'}"
+    reason = "authentication failed" if proxy.user else "authentication required"
     hint = "use --proxy " + repr(proxy).replace("//", "//USER:PASSWORD@")
     schemes = ", ".join(headers.get_all("Proxy-Authenticate", ()) if headers else ())
     if schemes and "basic" not in schemes.lower():
@@ -2198,7 +2200,9 @@ class Limiter:
     """Limits all threads together to `rate` bytes a second; FOREVER means no limit."""
 
     def __init__(self, rate: float) -> None:
-        self.rate, self.free, self.lock = rate, time.monotonic(), threading.Lock()
+        self.rate = rate
+        self.free = time.monotonic()
+        self.lock = threading.Lock()
         self.step = int(max(KiB, min(CHUNK, rate / 8)))
 
     def take(self, count: int, deadline: float) -> None:
@@ -2923,7 +2927,7 @@ def header_value(text: str, response: Response) -> str:
 
 
 def missing_setting(name: str, settings: Mapping[str, str]) -> str:
-    return f"{name} is {'empty' if name in settings else 'not set'}"
+    return f"{name} is empty" if name in settings else f"{name} is not set"
 
 
 Pairs = tuple[tuple[str, str], ...]
@@ -3180,7 +3184,8 @@ def transfersh(base: str, id: str = "") -> Provider:
     2026-06-13).  Raises UsageError.
     """
     try:
-        parts, root = urllib.parse.urlsplit(base), base_url(base)
+        parts = urllib.parse.urlsplit(base)
+        root = base_url(base)
         if parts.query or parts.fragment:
             raise ValueError("a query is not sent")
         user = urllib.parse.unquote(parts.username or "")
@@ -3453,7 +3458,8 @@ def storageto_parts(
     plan: Response,
     call: Callable[..., Response],
 ) -> None:
-    upload_id, size = {"upload_id": json_at("upload_id")(plan)}, json_value(plan, "part_size")
+    upload_id = {"upload_id": json_at("upload_id")(plan)}
+    size = json_value(plan, "part_size")
     if not isinstance(size, int) or not MiB <= size <= 5 * GiB:
         raise no_link(plan)
     slices = parts_of(source.body, size)
@@ -3965,7 +3971,8 @@ class Signer(NamedTuple):
         self, method: str, url: str, headers: tuple[Header, ...], stamp: str
     ) -> tuple[str, str]:
         """The names of the signed headers, and the signature."""
-        target, scope = parse_target(url), self.scope(stamp)
+        target = parse_target(url)
+        scope = self.scope(stamp)
         path, _, query = target.path.partition("?")
         headers = (("host", target.netloc()), *headers)
         canonical, signed = canonical_request(method, path, query, headers, self.payload)
@@ -4123,7 +4130,8 @@ class Aws:
 
     def signs_on(self, name: str) -> bool:
         """Whether a profile needs `aws sso login`, or `aws login` (unless it has static keys)."""
-        profile, static = self.profile_of(name), "aws_access_key_id" in self.shared.get(name, {})
+        profile = self.profile_of(name)
+        static = "aws_access_key_id" in self.shared.get(name, {})
         return "sso_account_id" in profile or ("login_session" in profile and not static)
 
     def from_cli(self) -> Credentials:
@@ -4137,7 +4145,8 @@ class Aws:
 
     def own_keys(self, name: str) -> Optional[Credentials]:
         """The keys of a profile, all from one file; the credentials file comes first."""
-        profile, shared = self.profile_of(name), self.shared.get(name, {})
+        profile = self.profile_of(name)
+        shared = self.shared.get(name, {})
         fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
         if "credential_process" in profile and fields[0] not in shared:
             command, source = profile["credential_process"], "the credential_process"
@@ -4151,7 +4160,8 @@ class Aws:
 
     def source_credentials(self, profile: Mapping[str, str]) -> Credentials:
         """The keys for assuming a role; a profile may be its own source."""
-        source, service = profile.get("source_profile", ""), profile.get("credential_source", "")
+        source = profile.get("source_profile", "")
+        service = profile.get("credential_source", "")
         by = {
             "Environment": self.from_environment,
             "EcsContainer": self.from_container,
@@ -4233,7 +4243,8 @@ class Aws:
         if parse_bool(self.settings.get("AWS_EC2_METADATA_DISABLED", "")):
             return None
         server = self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
-        base, source = server.rstrip("/") + "/latest/", "the machine"
+        base = server.rstrip("/") + "/latest/"
+        source = "the machine"
 
         def ask(method: str, path: str, *headers: Header) -> Response:
             return self.ask(source, method, base + path, headers, time_limit=1.0)
@@ -4505,9 +4516,12 @@ class Bucket:
         # The certificate for *.s3... does not cover names with dots; an address has no subdomains.
         dns = re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name)
         number = re.fullmatch(r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint)
-        fixed, wish = bool(not dns or number), self.aws.path_style()
+        fixed = bool(not dns or number)
+        wish = self.aws.path_style()
         path_style = fixed or (bool(self.endpoint) if wish is None else wish)
-        other_style = "" if fixed else "virtual" if path_style else "path"
+        other_style = "virtual" if path_style else "path"
+        if fixed:
+            other_style = ""
         crc = settings.get("AWS_REQUEST_CHECKSUM_CALCULATION", "").lower() != "when_required"
         self.keys = Tokens(send, self.aws.credentials, self.aws.credentials())
         self.state = State(self.keys.token, self.aws.region(), path_style, other_style, crc=crc)
@@ -4712,7 +4726,8 @@ def other_md5(response: Response, part: Content) -> bool:
 
 
 def s3(source: Source, options: UploadOptions, send: Send) -> Link:
-    bucket, key = Bucket(options.settings, send), object_key(source, options)
+    bucket = Bucket(options.settings, send)
+    key = object_key(source, options)
     if len(key.encode()) > 1024:
         raise Unsuitable(
             "a key has at most 1024 bytes",
@@ -4751,7 +4766,8 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
     crc = ("x-amz-checksum-algorithm", "CRC32")
     begun = bucket.ask("POST", key, "uploads=", headers=headers, crc=crc)
     bucket.raise_for_status(begun, key)
-    upload_id, stop = xml_text(begun, "UploadId"), threading.Event()
+    upload_id = xml_text(begun, "UploadId")
+    stop = threading.Event()
     if not upload_id:
         raise no_link(begun)
     query = f"uploadId={uri_encoded(upload_id)}"
@@ -4785,7 +4801,8 @@ def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Content, st
     """Send a part; returns its element of the last request."""
     response = bucket.put(key, f"partNumber={number}&{query}", part, stop=stop)
     bucket.raise_for_status(response, key)
-    etag, crc = etag_of(response), response.headers.get("x-amz-checksum-crc32", "")
+    etag = etag_of(response)
+    crc = response.headers.get("x-amz-checksum-crc32", "")
     fields = {"PartNumber": str(number), "ETag": etag, "ChecksumCRC32": crc}
     elements = (f"<{name}>{html.escape(text)}</{name}>" for name, text in fields.items() if text)
     return f"<Part>{''.join(elements)}</Part>"
@@ -4802,7 +4819,8 @@ def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> O
 
     None: never.  Raises Unsuitable if it is less than `least` seconds from now.
     """
-    ttl, now = choose_lifetime(s3_retention(options), 0, options), time.time()
+    ttl = choose_lifetime(s3_retention(options), 0, options)
+    now = time.time()
     if ttl is None or ttl == FOREVER:
         return None
     ends = min(now + ttl, bucket.state.credentials.ends or FOREVER)
@@ -4814,7 +4832,8 @@ def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> O
 
 
 def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
-    base, ends = options.settings.get("TWAT_FS_S3_PUBLIC_URL"), s3_end(bucket, options)
+    base = options.settings.get("TWAT_FS_S3_PUBLIC_URL")
+    ends = s3_end(bucket, options)
     if base:
         url = f"{base_url(base)}/{uri_encoded(key, '/-_.~')}"
         return Link(url, hint="is the bucket public under that URL?")
@@ -4872,8 +4891,8 @@ def s3_ca_bundle(settings: Mapping[str, str]) -> Optional[str]:
 
 ONLY_EXTENSION = "keeps only the extension"
 CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
-# Blocked by extension or by detected type (doc, dot).  It also rejected zip and pdf (Uguu#117 of
-# 2025-04-19, Uguu#123 of 2025-10-07).
+# Blocked by extension or by detected type (doc, dot).  It also rejected zip and pdf
+# (Uguu#117 of 2025-04-19, Uguu#123 of 2025-10-07).
 UGUU_BLOCKED = tuple(
     "exe scr com vbs bat cmd htm html jar msi apk phtml svg doc dot zip pdf".split()
 )
@@ -5696,7 +5715,8 @@ def check_name_of(field: str, name: str) -> None:
 def checked_url(url: Text) -> tuple[Text, str]:
     """The RequestURL with its scheme, and its host, which must not contain functions."""
     strings = list(itertools.takewhile(lambda piece: isinstance(piece, str), url))
-    start, rest = "".join(map(str, strings)), url[len(strings) :]
+    start = "".join(map(str, strings))
+    rest = url[len(strings) :]
     if "://" not in start:
         start = f"https://{start}"
     match = re.match(r"(?i)https?://[^\s/?#@\\]+" + ("/" if rest else "(/|$)"), start)
@@ -5819,7 +5839,8 @@ def result_url(text: str, uploader: CustomUploader, response: Response) -> str:
         raise no_link(response)
     try:
         url = urllib.parse.urljoin(response.url, text)
-        target, fragment = parse_target(url), iri_to_uri(urllib.parse.urlsplit(url).fragment)
+        target = parse_target(url)
+        fragment = iri_to_uri(urllib.parse.urlsplit(url).fragment)
     except ValueError as error:
         raise no_link(response) from error
     if target.scheme == "tcp":
@@ -6098,7 +6119,8 @@ def checked_type(name: str, value: Any, default: Any) -> Any:
             return NUMBERS[name](value)
         except argparse.ArgumentTypeError as error:
             raise UsageError(f"{name}: {error}") from error
-    is_mapping, expected = isinstance(value, Mapping), bool if isinstance(default, bool) else str
+    is_mapping = isinstance(value, Mapping)
+    expected = bool if isinstance(default, bool) else str
     values = [*value, *value.values()] if is_mapping else [value]
     same_shape = is_mapping == isinstance(default, Mapping)
     if same_shape and all(isinstance(each, expected) for each in values):
@@ -6244,7 +6266,7 @@ def unsuitable_reason(provider: Provider, source: Source, options: UploadOptions
     return ""
 
 
-# 520 to 524: Cloudflare cannot reach the host.
+# With 520 to 524 Cloudflare says that it cannot reach the host.
 BUSY = frozenset((408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524))
 
 
@@ -6362,7 +6384,8 @@ class Sender:
     def __call__(self, request: Request) -> Response:
         request, attempt = request._replace(**self.fields), 0
         while True:
-            attempt, sent = attempt + 1, SentBytes(self.progress)
+            attempt += 1
+            sent = SentBytes(self.progress)
             try:
                 return self.send_once(request, attempt, sent)
             except RetryableError as error:
@@ -6562,7 +6585,9 @@ class Uploader:
     """Uploads files to one chain of hosts, from several threads; skips hosts that failed."""
 
     def __init__(self, options: UploadOptions, chain: Sequence[Provider]) -> None:
-        self.options, self.chain, self.transport = options, chain, Transport(network_of(options))
+        self.options = options
+        self.chain = chain
+        self.transport = Transport(network_of(options))
         self.broken: dict[str, UploadError] = {}
 
     @functools.cached_property
@@ -6598,7 +6623,8 @@ class Uploader:
         """
         failures: list[UploadError] = []
         attempts: list[Attempt] = []
-        begun, race = time.monotonic(), Race(self.transport)
+        begun = time.monotonic()
+        race = Race(self.transport)
         try:
             for turn in self.turns(source, race, progress):
                 started = time.monotonic()
@@ -7136,12 +7162,14 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
         path = os.path.join(folder, "twat-fs-status.txt")
         with open(path, "w", encoding="ascii") as file:
             file.write(f"twat-fs status check {os.urandom(16).hex()}\n")
-        clock, uploader = Stopwatch(), Uploader(options, [provider])
+        clock = Stopwatch()
+        uploader = Uploader(options, [provider])
         try:
             result = uploader.upload(Source.of(path), clock)
         except UploadError as error:
             cause = error.failures[0] if isinstance(error, AllProvidersFailed) else error
-            reason, hint = f"{cause.phase}: {cause}", cause.hint or provider.note
+            reason = f"{cause.phase}: {cause}"
+            hint = cause.hint or provider.note
             return ProviderInfo(False, reason, hint, clock.timing, "failed")
         finally:
             uploader.transport.close()
@@ -7630,7 +7658,8 @@ class Store:
 
         Raises HTTPError.
         """
-        token, name = random_name(), stored_name(name)
+        token = random_name()
+        name = stored_name(name)
         folder = os.path.join(self.folder, token)
         stored = StoredFile(os.path.join(folder, name), name, random_name(), expires, downloads)
         part = os.path.join(folder, ".part")
@@ -7803,7 +7832,8 @@ class ServeHandler(RequestHandler):
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise HTTPError(404, "Not found")
-            size, etag = info.st_size, f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
+            size = info.st_size
+            etag = f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
             modified = self.date_time_string(info.st_mtime)
             headers = file_headers(stored, text_sample(file, size))
             headers += [("ETag", etag), ("Last-Modified", modified)]
@@ -7944,7 +7974,8 @@ class ServeHandler(RequestHandler):
         (DNS rebinding).  It can also send X-Forwarded-Host, but then the port in its Host header is
         the port of this server; the requests of a proxy have another port.
         """
-        host, forwarded = self.headers.get("Host", "").lower(), self.forwarded("Host").lower()
+        host = self.headers.get("Host", "").lower()
+        forwarded = self.forwarded("Host").lower()
         ours = urllib.parse.urlsplit(self.url).netloc
         origin = re.sub("^https?://", "", self.headers.get("Origin", ""))
         site = self.headers.get("Sec-Fetch-Site", "none")
@@ -8081,7 +8112,8 @@ class MultipartReader:
             head = self.head()
             if head.startswith(b"--"):
                 break
-            name, part = file_name_of(head), self.read_until(self.delimiter)
+            name = file_name_of(head)
+            part = self.read_until(self.delimiter)
             if name is not None:
                 yield name, part
         for _ in self.blocks:  # the epilogue
@@ -8654,7 +8686,8 @@ def standard_input(
     """
     if sys.stdin is None:
         raise Unreadable("standard input is closed")
-    blocks, data = read_stdin(limit, progress), bytearray()
+    blocks = read_stdin(limit, progress)
+    data = bytearray()
     for block in blocks:
         data += block
         if len(data) > IN_MEMORY:
@@ -8918,7 +8951,8 @@ def cmd_status(argv: Sequence[str]) -> int:
         hosts: Sequence[Provider] = [find_provider(args.host)]
         infos = [setup_provider(args.host, args.online, options)]
     else:
-        hosts, infos = all_hosts(), [*setup_providers(args.online, options).values()]
+        hosts = all_hosts()
+        infos = [*setup_providers(args.online, options).values()]
     tried = [info for info in infos if info.status in ("works", "failed")]
     no_network = len(tried) > 1 and all(info.explanation.startswith("dns: ") for info in tried)
     rows: list[tuple[str, str, str]] = []
