@@ -7583,7 +7583,7 @@ class Store:
             remove_tree(os.path.dirname(stored.path))
 
     def sweep(self) -> None:
-        """Delete what has expired."""
+        """Delete expired files."""
         for token, stored in list(self.files.items()):
             if is_over(stored):
                 self.remove(token)
@@ -7664,7 +7664,7 @@ class ServeHandler(RequestHandler):
             return False
         sizes = self.headers.get_all("Content-Length", [])
         codings = self.headers.get_all("Transfer-Encoding", [])
-        # What Python's parser calls the payload is after an invalid header line.
+        # Python's parser has a payload if a header line is invalid.
         if len(sizes) + len(codings) > 1 or self.headers.get_payload():
             raise HTTPError(400, "Malformed request")
         if codings and codings[0].strip().lower() != "chunked":
@@ -7847,15 +7847,17 @@ class ServeHandler(RequestHandler):
         of this server; a proxy listens on another.
         """
         host, forwarded = self.headers.get("Host", "").lower(), self.forwarded("Host").lower()
-        ours = urllib.parse.urlsplit(self.url).netloc
+        own_host = urllib.parse.urlsplit(self.url).netloc
         origin = re.sub("^https?://", "", self.headers.get("Origin", ""))
         site = self.headers.get("Sec-Fetch-Site", "none")
-        if site != "same-origin" and (site != "none" or origin not in ("", host, forwarded, ours)):
+        if site != "same-origin" and (
+            site != "none" or origin not in ("", host, forwarded, own_host)
+        ):
             raise HTTPError(403, "Cross-site uploads are disabled (behind a proxy: serve --url)")
         if f":{self.server.server_port}" in host + ":80":
             forwarded = ""
         name = host.partition(":")[0]
-        names = (forwarded.partition(":")[0], ours.partition(":")[0])
+        names = (forwarded.partition(":")[0], own_host.partition(":")[0])
         if not (self.token or name in names or re.fullmatch(r"(localhost\.?|[0-9.]+|\[.*)?", name)):
             raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (serve --url or --token)")
 
