@@ -7976,15 +7976,16 @@ class ServeHandler(RequestHandler):
         """
         host = self.headers.get("Host", "").lower()
         forwarded = self.forwarded("Host").lower()
-        ours = urllib.parse.urlsplit(self.url).netloc
+        own_host = urllib.parse.urlsplit(self.url).netloc
         origin = re.sub("^https?://", "", self.headers.get("Origin", ""))
         site = self.headers.get("Sec-Fetch-Site", "none")
-        if site != "same-origin" and (site != "none" or origin not in ("", host, forwarded, ours)):
+        is_own = origin in ("", host, forwarded, own_host)
+        if site != "same-origin" and (site != "none" or not is_own):
             raise HTTPError(403, "Cross-site uploads are disabled (behind a proxy: serve --url)")
         if f":{self.server.server_port}" in host + ":80":
             forwarded = ""
         name = host.partition(":")[0]
-        names = (forwarded.partition(":")[0], ours.partition(":")[0])
+        names = (forwarded.partition(":")[0], own_host.partition(":")[0])
         if not (self.token or name in names or re.fullmatch(r"(localhost\.?|[0-9.]+|\[.*)?", name)):
             raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (serve --url or --token)")
 
