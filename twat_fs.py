@@ -396,7 +396,7 @@ ErrorReader = Optional[Callable[[Response], Optional["UploadError"]]]
 
 
 class Link(NamedTuple):
-    """The URL in a provider's response, and what else the response says."""
+    """The URL in a provider's response, and other facts from the response."""
 
     url: str
     delete: Optional[str] = None  # URL that deletes the file by a DELETE request
@@ -4048,13 +4048,13 @@ class Aws:
         The requests would contain the name of the bucket twice.
         """
         bucket = re.escape(self.settings.get("AWS_S3_BUCKET") or "/")
-        mended = re.sub(f"/{bucket}$", "", url)
+        server_url = re.sub(f"/{bucket}$", "", url)
         other = ""
-        if mended == url and not self.path_style():
-            mended = re.sub(rf"://{bucket}\.", "://", url)
+        if server_url == url and not self.path_style():
+            server_url = re.sub(rf"://{bucket}\.", "://", url)
             other = ", or AWS_S3_PATH_STYLE=true if that is the server's name"
-        if mended != url:
-            hint = f"set {name}={mended}{other}"
+        if server_url != url:
+            hint = f"set {name}={server_url}{other}"
             raise not_configured(f"{name} contains the bucket already", hint)
 
     def path_style(self) -> Optional[bool]:
@@ -4500,7 +4500,7 @@ class State(NamedTuple):
     credentials: Credentials
     region: str
     path_style: bool = True  # the bucket is in the path, not before the host
-    other_style: str = ""  # tried once if the service asks for it
+    other_style: str = ""  # tried once if an error names it
     skew: float = 0.0
     crc: bool = True  # the service accepts x-amz-checksum-*
     condition: bool = True  # ... and If-None-Match
@@ -6266,7 +6266,7 @@ def unsuitable_reason(provider: Provider, source: Source, options: UploadOptions
     return ""
 
 
-# With 520 to 524 Cloudflare says that it cannot reach the host.
+# With 520 to 524 Cloudflare reports that it cannot reach the host.
 BUSY = frozenset((408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524))
 
 
