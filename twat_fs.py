@@ -121,6 +121,7 @@ if TYPE_CHECKING:
     import subprocess
     import tarfile
     import tempfile
+    import textwrap
     import threading
     import unicodedata
     import urllib.parse
@@ -134,7 +135,8 @@ else:
     LAZY = (
         "argparse base64 bisect calendar codecs configparser difflib email "
         "fnmatch hashlib hmac html http ipaddress json queue selectors shlex shutil signal "
-        "socket ssl struct subprocess tarfile tempfile threading unicodedata urllib zipfile zlib"
+        "socket ssl struct subprocess tarfile tempfile textwrap threading unicodedata "
+        "urllib zipfile zlib"
     )
     globals().update((name, Lazy(name)) for name in LAZY.split())
     RequestHandler = ThreadingHTTPServer = object  # `start_server` adds those of http.server
@@ -2558,6 +2560,7 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
 
 Reader = Callable[[Response], str]
 BLANK = "\ufeff\0 \t\r\n"  # characters that hosts add around a link
+SERVER_URL = r"https?://[^\s/?#@]+(/[^\s?#]*)?"  # without a query, a user or a password
 URL_IN_TEXT = r"(?i)https?://[^\s\"'<>]+"
 
 
@@ -2899,6 +2902,11 @@ def choose_lifetime(retention: Retention, size: int, options: UploadOptions) -> 
     raise Unsuitable(reason, phase="wish")
 
 
+def lifetime(provider: Provider, size: int, options: UploadOptions) -> Optional[float]:
+    """`choose_lifetime` for a host."""
+    return choose_lifetime(retention_for(provider, options), size, options)
+
+
 def distance(ttl: float, wish: float) -> float:
     """The ratio of two lifetimes, 1 or more."""
     return max(ttl / wish, wish / ttl)
@@ -2917,6 +2925,11 @@ def retention_from_setting(retention: Retention, value: str) -> int:
     allowed = ", ".join(f"{choice // HOUR}h" for choice in retention.choices)
     message = f"{retention.setting}: invalid value {printable(value)!r} (choose from {allowed})"
     raise NotConfigured(message, phase="wish")
+
+
+def numbered_parts(etags: Iterable[str]) -> list[dict[str, Any]]:
+    """The parts of a file, as storage.to and fal expect them in the last request."""
+    return [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
 
 
 def header_value(text: str, response: Response) -> str:
@@ -2954,7 +2967,7 @@ def one_request(
     """
 
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
-        ttl = choose_lifetime(retention_for(row, options), source.size, options)
+        ttl = lifetime(row, source.size, options)
         request = build(source, options, ttl)
         return read(send(request._replace(error_reader=request.error_reader or empty_means_busy)))
 
@@ -3471,7 +3484,7 @@ def storageto_parts(
             urls = [presigned_url(json_at("urls", str(n))(response), response) for n in numbers]
             puts = [Request("PUT", url, (), part) for url, part in zip(urls, slices[first:])]
             etags += [etag_of(stored).strip('"') for stored in send_parts(puts, send, options.jobs)]
-        parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
+        parts = numbered_parts(etags)
         call("upload/complete-multipart", {**upload_id, "parts": parts}, idempotent=True)
     except BaseException:
         with contextlib.suppress(RetryableError, NonRetryableError):
@@ -3547,7 +3560,7 @@ def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> 
         for n, part in enumerate(parts_of(source.body, FAL_PART), 1)
     ]
     etags = map(etag_of, send_parts(puts, call, options.jobs))
-    parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
+    parts = numbered_parts(etags)
     call(post_json(url + "/complete", {"parts": parts}, idempotent=True))
     return link
 
@@ -4285,7 +4298,7 @@ def not_configured(what: str, hint: str = "") -> NotConfigured:
 def check_endpoint(name: str, url: str) -> str:
     """The URL of the server in a setting; raises NotConfigured."""
     with contextlib.suppress(NoLink):
-        if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+        if re.fullmatch(SERVER_URL, url):
             return base_url(url)
     raise not_configured(
         f"{name} {flaw(url) or 'is not a valid server URL'}: {printable(redact_url(url))}",
@@ -5918,9 +5931,17 @@ def custom_host(
     )
 
 
+CACHE_HOME = "LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"
+CONFIG_HOME = "APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME"
+
+
+def user_folder(settings: Mapping[str, str], variable: str, default: str) -> str:
+    """The program's folder, below the one that a variable names."""
+    return os.path.join(settings.get(variable) or os.path.expanduser(default), "twat-fs")
+
+
 def hosts_folder(settings: Mapping[str, str]) -> str:
-    base = settings.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME")
-    return os.path.join(base or os.path.expanduser("~/.config"), "twat-fs", "hosts")
+    return os.path.join(user_folder(settings, CONFIG_HOME, "~/.config"), "hosts")
 
 
 def read_sxcu(path: str) -> bytes:
@@ -6057,13 +6078,10 @@ def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies from the environment of this process."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
-    names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", "SOURCE_DATE_EPOCH"}
-    config = "APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME"
-    base = {config: os.environ.get(config, "")}
-    names |= {
-        config,
-        *(each for name in added_names(base) for each in allowed_variables(base, name)),
-    }
+    names |= {CACHE_HOME, CONFIG_HOME, "SOURCE_DATE_EPOCH"}
+    base = {CONFIG_HOME: os.environ.get(CONFIG_HOME, "")}
+    for name in added_names(base):
+        names.update(allowed_variables(base, name))
     names |= {name for name in os.environ if name.startswith("AWS_")}
     settings = {name: os.environ[name].strip() for name in sorted(names) if name in os.environ}
     proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
@@ -6211,7 +6229,7 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
     try:
         if provider.check:
             provider.check(source, options)
-        choose_lifetime(retention_for(provider, options), source.size, options)
+        lifetime(provider, source.size, options)
     except UploadError as error:
         return error
     return None
@@ -6373,13 +6391,20 @@ class Sender:
     """
 
     def __init__(
-        self, transport: Transport, progress: Progress, source: Source, retry: int = 2, **more: Any
+        self,
+        transport: Transport,
+        progress: Progress,
+        source: Source,
+        retry: int = 2,
+        *,
+        hashing: bool = False,
+        last: bool = True,
+        **fields: Any,
     ) -> None:
         self.transport, self.progress, self.source = transport, progress, source
-        self.retry, self.sha256 = retry, ""
-        self.hashing: bool = more.pop("hashing", False)
-        self.last: bool = more.pop("last", True)
-        self.fields = more  # of each request
+        self.retry, self.hashing, self.last = retry, hashing, last
+        self.fields = fields  # of each request
+        self.sha256 = ""
 
     def __call__(self, request: Request) -> Response:
         request, attempt = request._replace(**self.fields), 0
@@ -6510,10 +6535,12 @@ def choose_chain(
 class Turn(NamedTuple):
     """The next host to try.
 
-    `error`: the failure to connect, if any; `last`: no other host is left.
+    `objection`: why the host cannot be used for the file; `error`: why no connection was made;
+    `last`: no other host is left.
     """
 
     provider: Provider
+    objection: Optional[UploadError]
     error: Optional[UploadError]
     last: bool
 
@@ -6592,8 +6619,9 @@ class Uploader:
 
     @functools.cached_property
     def health(self) -> "Health":
+        folder = user_folder(self.options.settings, CACHE_HOME, "~/.cache")
         proxy = self.transport.connector.proxy_for(parse_target(HOMEPAGE))  # as for any public host
-        return Health(cache_folder(self.options.settings), network_id(proxy))
+        return Health(folder, network_id(proxy))
 
     def ordered(self, size: int) -> list[Provider]:
         """The chain for a file of this size.
@@ -6611,7 +6639,7 @@ class Uploader:
     def distance(self, provider: Provider, size: int) -> tuple[float, float]:
         """A sort key: how far the expiry of a host is from --expire, then the shorter expiry."""
         try:
-            ttl = choose_lifetime(retention_for(provider, self.options), size, self.options)
+            ttl = lifetime(provider, size, self.options)
         except UploadError:
             ttl = None
         return (distance(ttl, self.options.expire or ttl), ttl) if ttl else (FOREVER, FOREVER)
@@ -6659,11 +6687,8 @@ class Uploader:
         If a connection is not ready after READY_TIME, connect to the next host in parallel.
         """
         todo = self.ordered(source.size)
-        usable = {
-            row.id
-            for row in todo
-            if row.id not in self.broken and not objection(row, source, self.options)
-        }
+        objections = {row.id: objection(row, source, self.options) for row in todo}
+        usable = {row.id for row in todo if row.id not in self.broken and not objections[row.id]}
 
         def is_last() -> bool:
             return not (race.begun or usable.intersection(row.id for row in todo))
@@ -6674,7 +6699,7 @@ class Uploader:
                 last = is_last()
                 alone = last or provider.use != "default" or provider.id not in usable
                 if alone or self.transport.has_connection(origin_of(provider)):
-                    yield Turn(provider, None, last)
+                    yield Turn(provider, objections[provider.id], None, last)
                     continue
                 progress.connecting(provider, source)
                 race.begin(provider)
@@ -6684,15 +6709,15 @@ class Uploader:
                 last = is_last()
                 if last and error and not error.timed_out:
                     error = None  # try the last host again with all retries, like a named one
-                yield Turn(provider, error, last)
+                yield Turn(provider, None, error, last)
 
     def take_turn(self, turn: Turn, source: Source, progress: Progress) -> UploadResult:
         """Upload one file to one host, and verify the link."""
         provider, options = turn.provider, self.options
-        error = turn.error or self.skipped(provider) or objection(provider, source, options)
+        error = turn.error or self.skipped(provider) or turn.objection
         if error:
             raise error
-        ttl = choose_lifetime(retention_for(provider, options), source.size, options)
+        ttl = lifetime(provider, source.size, options)
         if options.expire and ttl and ttl != options.expire:
             closest = f"closest available to {duration(options.expire)}"
             progress.warn(f"{provider.id}: link expires in {duration(ttl)} ({closest})")
@@ -6841,11 +6866,6 @@ class Health:
         self.failed.pop(self.key(good), None)
         with contextlib.suppress(OSError):
             replace_file(self.path, json.dumps(self.failed).encode())
-
-
-def cache_folder(settings: Mapping[str, str]) -> str:
-    base = settings.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
-    return os.path.join(base or os.path.expanduser("~/.cache"), "twat-fs")
 
 
 def replace_file(path: str, content: bytes) -> None:
@@ -7518,8 +7538,6 @@ def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
 
     If fewer than 24 characters are left for the last column, it goes below the others.
     """
-    import textwrap
-
     widths = [max(map(len, column)) for column in zip(*rows)][:-1]
     indent = sum(widths) + 2 * len(widths)
     narrow = bool(widths) and room - indent < 24
@@ -8889,7 +8907,7 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
         report["hosts"].append(row.id)
         name = row.id
         if options.expire or options.keep:
-            ttl = choose_lifetime(retention_for(row, options), source.size, options)
+            ttl = lifetime(row, source.size, options)
             name += f" ({duration(ttl)})"
         names.append(name)
         if row.use == "default" and uploader.health.note(row.id):
@@ -9077,7 +9095,7 @@ def cmd_serve(argv: Sequence[str]) -> int:
         parser.error(f"--{taking[0].replace('_', '-')} cannot be used with FILE")
     if args.bind and re.fullmatch(r"\[.*\].*|[^:]+:[0-9]*", args.bind):
         parser.error("--bind is an address alone, like 127.0.0.1 or ::1; --port takes the port")
-    if args.url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", args.url):
+    if args.url and not re.fullmatch(SERVER_URL, args.url):
         parser.error("--url: invalid URL (expected https://HOST/drop/)")
     bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
     if not args.file:  # an argument of a command can be seen by all users of a machine

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import trustme
 from conftest import KEPT, PROGRAM
-from internet.loopback import Server, Talk, caller, closed_port, sparse, until
+from internet.loopback import Server, Talk, closed_port, sparse, until
 from needs import need
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="nginx for Windows is another program")
@@ -235,11 +235,6 @@ def nginx(tmp_path_factory):
                 process.terminate()
             for process in started:
                 process.wait(10)
-
-
-@pytest.fixture
-def main(online_box, capsys):
-    return caller(capsys)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from conftest import command, environment
-from internet.loopback import Keeper, Server, Talk, caller, until
+from internet.loopback import Keeper, Server, Talk, until
 
 import twat_fs
 
@@ -26,11 +26,6 @@ DROP = "https://drop.example.org/"
 PLAIN = "http://drop.example.org/"
 MIB = 1 << 20
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
-
-
-@pytest.fixture
-def main(online_box, capsys):
-    return caller(capsys)
 
 
 def assert_local(done, box, *args):

@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from conftest import PROGRAM, environment
-from internet.loopback import Keeper, Server, Talk, blackhole, caller, closed_port, sparse, until
+from internet.loopback import Keeper, Server, Talk, blackhole, closed_port, sparse, until
 
 import twat_fs
 
@@ -35,11 +35,6 @@ LOCAL = "0x7f.0.0.1"  # 127.0.0.1 in a spelling that the environment's proxies d
 MIB = 1 << 20
 # here, because tests get another HOME
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-
-
-@pytest.fixture
-def main(online_box, capsys):
-    return caller(capsys)
 
 
 @pytest.fixture
