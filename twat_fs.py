@@ -8022,7 +8022,7 @@ class ServeHandler(RequestHandler):
             "host": html.escape(urllib.parse.urlsplit(url).netloc),
             "style": PAGE_STYLE,
             "limit": self.store.max_size,
-            "size": human(self.store.max_size),
+            "size": limit_text(self.store.max_size),
             "keep": keep_text(self.store),
             "items": items,
             "curl": html.escape(curl_line(url, self.token and "TOKEN")),
@@ -8247,17 +8247,16 @@ h2 { font-size: 1rem; margin: 2rem 0 .5rem }
 label { display: block; padding: 2.5rem 1rem; border: 2px dashed #888a; border-radius: 1rem;
   text-align: center; cursor: pointer }
 label:hover, label:focus-within, .drag label { border-color: #47f; background: #47f2 }
-input { display: block; max-width: 100vw; margin: 1rem auto 0 }
+input { display: block; max-width: 100%; margin: 1rem auto 0 }
 .script input { position: absolute; opacity: 0 }
 .script .send { display: none }
 button { font: inherit; padding: .3rem 1rem; border: 1px solid #888a; border-radius: .5rem;
   background: #8882; color: inherit; cursor: pointer }
-.send { width: -webkit-fill-available; width: stretch; margin-top: 1rem; background: #25d;
-  color: #fff }
+.send { width: 100%; margin-top: 1rem; background: #25d; color: #fff }
 ul { list-style: none; padding: 0 }
 li { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; padding: .7rem 0;
   border-bottom: 1px solid #8885 }
-li a, li span { flex: 1; min-width: 10rem; overflow-wrap: anywhere }
+li a, li span { flex: 1 16rem; overflow-wrap: anywhere }
 pre { padding: .7rem; border-radius: .5rem; background: #8882; white-space: pre-wrap;
   overflow-wrap: anywhere }
 """
