@@ -8350,10 +8350,14 @@ function upload(files) {
 page.className = "script";
 if (matchMedia("(hover: hover)").matches) label.textContent += ", or drop or paste them here";
 form.file.onchange = () => upload(form.file.files);
-onpaste = event => upload(event.clipboardData.files);
-ondragover = event => { event.preventDefault(); page.classList.add("drag"); };
-ondragleave = () => page.classList.remove("drag");
-ondrop = event => { ondragover(event); ondragleave(); upload(event.dataTransfer.files); };
+document.onpaste = event => upload(event.clipboardData.files);
+document.ondragover = event => { event.preventDefault(); page.classList.add("drag"); };
+document.ondragleave = () => page.classList.remove("drag");
+document.ondrop = event => {
+  event.preventDefault();
+  page.classList.remove("drag");
+  upload(event.dataTransfer.files);
+};
 onbeforeunload = event => { if (pending) event.preventDefault(); };
 """
 

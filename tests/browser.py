@@ -85,15 +85,6 @@ class Browser:
                 return message["result"]
             self.events.append(message)
 
-    def event(self, method: str, session: str) -> Dict[str, Any]:
-        """The next event of this name, which may have come already."""
-        while True:
-            for event in self.events:
-                if (event.get("method"), event.get("sessionId")) == (method, session):
-                    self.events.remove(event)
-                    return event["params"]
-            self.events.append(self.message(20))
-
     def tab(self, url: str, width: int = 1280, height: int = 900) -> "Tab":
         context = self.call("Target.createBrowserContext")["browserContextId"]
         target = self.call("Target.createTarget", url="about:blank", browserContextId=context)
@@ -116,9 +107,10 @@ class Tab:
         self.browser, self.context = browser, context
         attached = browser.call("Target.attachToTarget", targetId=target, flatten=True)
         self.session = attached["sessionId"]
-        self.problems: List[str] = []
         for domain in ("Page", "Runtime", "DOM", "Log"):
             self.call(f"{domain}.enable")
+        self.documents = {self.call("Page.getFrameTree")["frameTree"]["frame"]["loaderId"]}
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def call(self, method: str, **params) -> Dict[str, Any]:
         return self.browser.call(method, self.session, **params)
@@ -129,7 +121,15 @@ class Tab:
             self.loaded()
 
     def loaded(self) -> None:
-        self.browser.event("Page.loadEventFired", self.session)
+        """Wait until another document has been loaded."""
+        while True:
+            for event in self.browser.events:
+                params = event["params"]
+                is_load = event.get("sessionId") == self.session and params.get("name") == "load"
+                if is_load and params["loaderId"] not in self.documents:
+                    self.documents.add(params["loaderId"])
+                    return
+            self.browser.events.append(self.browser.message(20))
 
     def js(self, expression: str) -> Any:
         """The value of an expression in the page, of a promise after it is resolved."""
@@ -179,6 +179,16 @@ class Tab:
         for event in ("dragEnter", "dragOver", "drop"):
             self.call("Input.dispatchDragEvent", type=event, data=data, **point)
 
+    def clipboard(self) -> str:
+        """What was copied last; a page may read it only after the user agreed."""
+        self.browser.call(
+            "Browser.grantPermissions",
+            browserContextId=self.context,
+            permissions=["clipboardReadWrite", "clipboardSanitizedWrite"],
+        )
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
+        return self.js("navigator.clipboard.readText()")
+
     def scheme(self, name: str) -> None:
         feature = {"name": "prefers-color-scheme", "value": name}
         self.call("Emulation.setEmulatedMedia", features=[feature])
@@ -191,11 +201,15 @@ class Tab:
         with open(path, "wb") as file:
             file.write(base64.b64decode(data))
 
-    def log(self) -> List[str]:
-        """What the browser complains about in its console, also about the security policy."""
-        events = [e for e in self.browser.events if e.get("sessionId") == self.session]
-        entries = [e["params"]["entry"] for e in events if e["method"] == "Log.entryAdded"]
-        return [f"{entry['text']} {entry.get('url', '')}" for entry in entries]
+    def complaints(self) -> List[str]:
+        """What the browser says in its console: errors of scripts, of the security policy, ..."""
+        texts = []
+        for event in self.browser.events:
+            if event.get("sessionId") == self.session:
+                params = event["params"]
+                details = params.get("entry") or params.get("exceptionDetails") or {}
+                texts += [details["text"]] if "text" in details else []
+        return texts
 
     def close(self) -> None:
         self.browser.call("Target.disposeBrowserContext", browserContextId=self.context)

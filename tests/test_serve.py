@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import concurrent.futures
 import contextlib
+import functools
 import hashlib
 import http.client
 import json
@@ -19,11 +20,13 @@ import sys
 import threading
 import time
 from email.utils import formatdate
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
+from browser import Browser
 from conftest import lines
-from needs import find
+from needs import find, need
 
 import twat_fs
 
@@ -1197,6 +1200,118 @@ def test_the_file_for_sharex_works_in_the_program(serve, program, tmp_path, toke
     done = program("-p", "mine.sxcu", "a b.txt")
     assert done.returncode == 0, done.stderr
     assert fetch(served, done.stdout.strip()) == b"abc"
+
+
+# The page in a browser ----------------------------------------------------------------------------
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg"
+    "=="
+)
+LINKS = "[...document.querySelectorAll('li a')].map(a => a.href)"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if os.name == "nt":
+        pytest.skip("needs POSIX")
+    with Browser(need("chromium"), tmp_path_factory.mktemp("profile")) as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """Three files, whose names a page must escape."""
+    contents = {
+        "a b%20.png": PNG,
+        "b&lt;'.txt": b"<script>document.title = 'run'</script>",
+        "c": b"c",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    return [tmp_path / name for name in contents]
+
+
+def test_the_page_uploads_files_copies_links_and_deletes(serve, browser, samples, tmp_path):
+    served = serve("--dir", "kept", "--max-size", "1M")
+    tab = browser.tab(served.base)
+    tab.choose("input", samples[0])
+    (link,) = tab.until(f"{LINKS}.length == 1 && {LINKS}")
+    assert fetch(served, link) == PNG
+    tab.click("li button")
+    tab.until("document.querySelector('li button').textContent == 'Copied'")
+    assert tab.clipboard() == link
+    tab.click("li button:last-child")
+    tab.until("!document.querySelector('li')")
+    assert inside(tmp_path / "kept") == []
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * (MIB + 1))
+    empty = tmp_path / "empty"
+    empty.touch()
+    tab.drop("label", samples[0], large, *samples[1:], empty)
+    links = tab.until(f"{LINKS}.length == 3 && /empty:/.test(document.body.innerText) && {LINKS}")
+    assert [fetch(served, link) for link in links] == [path.read_bytes() for path in samples]
+    for line in ("large: file too large", "empty: Could not upload empty file", samples[1].name):
+        assert line in tab.text()
+    assert tab.js("document.title").startswith("Send files to") and tab.complaints() == [
+        "Failed to load resource: the server responded with a status of 400 (Bad Request)"
+    ]
+    picture = (
+        "fetch('%s').then(r => r.blob()).then(createImageBitmap).then(i => i.width)" % links[0]
+    )
+    assert tab.js(picture) == 1
+
+
+def test_without_a_script_the_form_uploads_and_deletes(serve, browser, samples, tmp_path):
+    served = serve("--dir", "kept", "--url", "http://127.0.0.1:1/elsewhere/")
+    tab = browser.tab("about:blank", width=390)
+    tab.without_script()
+    tab.open(served.base)
+    tab.choose("input", *samples)
+    tab.click(".send")
+    tab.loaded()
+    paths = [urlsplit(link).path for link in tab.js(LINKS)]
+    assert [fetch(served, path) for path in paths] == [path.read_bytes() for path in samples]
+    assert samples[1].name in tab.text()
+    tab.click("li:nth-child(2) button")
+    tab.loaded()
+    assert tab.text().count(samples[1].name + " deleted") == 1
+    assert len(inside(tmp_path / "kept")) == 2
+    assert tab.js("document.documentElement.scrollWidth") <= 390 and tab.complaints() == []
+
+
+FOREIGN_PAGE = """<form method=post enctype=multipart/form-data action="TARGET">
+<input name='x"; filename="evil"' value=x></form><script>
+const data = new FormData();
+data.append("file", new Blob(["x"]), "evil");
+const way = {mode: "no-cors", credentials: "include", method: "POST", body: data};
+fetch("TARGET", way).finally(() => document.forms[0].submit());
+</script>"""
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", ""])
+def test_a_foreign_page_uploads_nothing(serve, browser, samples, tmp_path, address):
+    """Not even with the token, which the browser sends by itself.
+
+    At another address than loopback, browsers send no Sec-Fetch-Site without HTTPS.
+    """
+    address = address or twat_fs.own_address()
+    if not address:
+        pytest.skip("this machine has no address but loopback")
+    served = serve("--dir", "kept", "--token", "s3cret", bind=address)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "index.html").write_text(FOREIGN_PAGE.replace("TARGET", served.base))
+    tab = browser.tab(served.base.replace("//", "//:s3cret@"))
+    tab.choose("input", samples[2])
+    tab.until(f"{LINKS}.length == 1")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=foreign)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        tab.open("http://127.0.0.1:%d/" % server.server_address[1])
+        tab.until("/Cross-site uploads are disabled/.test(document.body.innerText)")
+        server.shutdown()
+    assert inside(tmp_path / "kept") == ["c"]
 
 
 # Limits -------------------------------------------------------------------------------------------
