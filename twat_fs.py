@@ -8012,7 +8012,8 @@ class ServeHandler(RequestHandler):
             self.reply(200, curl_line(self.base_url(), self.token and "TOKEN") + "\n")
 
     def is_browser(self) -> bool:
-        return "text/html" in self.headers.get("Accept", "")
+        """Whether a page is shown to a person; "text/html" is also in the default of Java."""
+        return "application/xhtml+xml" in self.headers.get("Accept", "")
 
     def reply_page(self, items: str = "") -> None:
         """Reply with the page for browsers; `items`: the results of its form, as HTML."""
@@ -8092,11 +8093,12 @@ class ServeHandler(RequestHandler):
         self, status: int, body: str, *headers: Header, content_type: str = "text/plain"
     ) -> None:
         data = body.encode()
-        length = ("Content-Length", str(len(data)))
-        nosniff = ("X-Content-Type-Options", "nosniff")
-        self.head(
-            status, ("Content-Type", f"{content_type}; charset=utf-8"), length, nosniff, *headers
-        )
+        own = [
+            ("Content-Type", f"{content_type}; charset=utf-8"),
+            ("Content-Length", str(len(data))),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        self.head(status, *own, *headers)
         if self.command != "HEAD":
             self.wfile.write(data)
 
@@ -8256,7 +8258,7 @@ button { font: inherit; padding: .3rem 1rem; border: 1px solid #888a; border-rad
 ul { list-style: none; padding: 0 }
 li { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; padding: .7rem 0;
   border-bottom: 1px solid #8885 }
-li a, li span { flex: 1 16rem; overflow-wrap: anywhere }
+li a, li span { flex: 1 18rem; overflow-wrap: anywhere }
 pre { padding: .7rem; border-radius: .5rem; background: #8882; white-space: pre-wrap;
   overflow-wrap: anywhere }
 """
@@ -8708,7 +8710,7 @@ SERVE_OPTIONS = """Network
 --port N                   listen on this port (default 8080, or any free one)
 --url URL                  print this public URL (behind a proxy)
 Receiving
---token [TEXT]             require this password, or a random one
+--token [TEXT]             require TEXT or a random token (or TWAT_FS_SERVE_TOKEN)
 --dir FOLDER               keep received files here (default: delete at the end)
 --max-size SIZE            limit the size of a file (default 1 GiB)
 --keep TIME                delete received files after this time
@@ -9575,7 +9577,7 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
     if value.get("metavar") == "A,B":
         prefix = word[: word.rfind(",") + 1]
         choices = hosts
-    elif "metavar" in value or "choices" in value:
+    elif "nargs" not in value and ("metavar" in value or "choices" in value):
         choices = value.get("choices", ())
     elif word.startswith("-"):
         choices = [*flags, "--help", "--version"]
