@@ -270,6 +270,20 @@ def iso_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def parse_timestamp(text: object) -> Optional[float]:
+    """Seconds since 1970 of a time in ISO 8601, in UTC if it has no zone; None if invalid."""
+    pattern = r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?"
+    match = re.match(pattern, str(text), re.ASCII)
+    if not match:
+        return None
+    *date, sign, hours, minutes = match.groups("0")
+    east = int(hours) * HOUR + int(minutes) * MINUTE
+    with contextlib.suppress(ValueError):  # month 13
+        utc = calendar.timegm((*map(int, date), 0, 0, 0))
+        return float(utc + east if sign == "-" else utc - east)
+    return None
+
+
 def human(size: float) -> str:
     """A size in words: "1.4 GiB"; powers of 1024."""
     power = min((max(int(size), 1).bit_length() - 1) // 10, 4)
@@ -478,7 +492,8 @@ class UploadResult(NamedTuple):
     "full", "sample", "size" or "none"; `seconds` for upload and verification; `attempts`: the
     providers that failed before; `unverified`: links of failed providers that may have a copy;
     `delete_page`: a page that deletes the file, at once or after a question; `thumbnail`: the URL
-    of a small picture.
+    of a small picture; `type`: the Content-Type that the link serves, None if it was not
+    downloaded.
     """
 
     url: str
@@ -493,6 +508,7 @@ class UploadResult(NamedTuple):
     unverified: tuple[Unverified, ...] = ()
     delete_page: Optional[str] = None
     thumbnail: Optional[str] = None
+    type: Optional[str] = None
 
 
 class ProviderInfo(NamedTuple):
@@ -994,10 +1010,15 @@ CONTENT_TYPES = {
 }
 
 
+UNKNOWN_TYPE = "application/octet-stream"
+# Browsers download archives and packages under any type.
+ARCHIVE_TYPES = "application/.*(zip|tar|rar|7z|-xz|zst|cpio|rpm|archive|package|image)"
+
+
 def guess_type(name: str) -> str:
     """The content type for the extension of a name."""
     extension = os.path.splitext(name)[1]
-    return CONTENT_TYPES.get(extension[1:].lower(), "application/octet-stream")
+    return CONTENT_TYPES.get(extension[1:].lower(), UNKNOWN_TYPE)
 
 
 def type_with_charset(name: str, body: Content) -> str:
@@ -4368,20 +4389,6 @@ def json_object(text: Union[str, bytes]) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def parse_timestamp(text: object) -> Optional[float]:
-    """Seconds since 1970 of a time in ISO 8601, in UTC if it has no zone; None if invalid."""
-    pattern = r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?"
-    match = re.match(pattern, str(text), re.ASCII)
-    if not match:
-        return None
-    *date, sign, hours, minutes = match.groups("0")
-    east = int(hours) * HOUR + int(minutes) * MINUTE
-    with contextlib.suppress(ValueError):  # month 13
-        utc = calendar.timegm((*map(int, date), 0, 0, 0))
-        return float(utc + east if sign == "-" else utc - east)
-    return None
-
-
 KEYS = ("AccessKeyId", "SecretAccessKey", "Token", "Expiration")
 SESSION_KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
@@ -6078,7 +6085,7 @@ def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies from the environment of this process."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
-    names |= {CACHE_HOME, CONFIG_HOME, "SOURCE_DATE_EPOCH"}
+    names |= {CACHE_HOME, CONFIG_HOME, "SOURCE_DATE_EPOCH", "NO_COLOR", "TERM"}
     base = {CONFIG_HOME: os.environ.get(CONFIG_HOME, "")}
     for name in added_names(base):
         names.update(allowed_variables(base, name))
@@ -6746,12 +6753,16 @@ class Uploader:
         get.sha256 = send.sha256
         patience = min(LATEST, max(LATE, (started - begun) / 6)) if options.retry else 0.0
         try:
-            method = verify(link, provider, options, get, patience)
+            method, content_type = verify(link, provider, options, get, patience)
             sha256 = get.digest() if options.sha256 else get.sha256 or None
         except UploadError as error:
             error.unverified = (public,)
             raise
         progress.verified(method, time.monotonic() - started)
+        known = guess_type(source.name)
+        generic = (content_type or "").startswith(UNKNOWN_TYPE)
+        if generic and known != UNKNOWN_TYPE and not re.match(ARCHIVE_TYPES, known):
+            progress.warn(f"{provider.id} serves it as {UNKNOWN_TYPE}, not as {known}")
         ends = link.expires or (time.time() + ttl if ttl and ttl < FOREVER else None)
         expires = iso_time(ends) if ends else None
         return UploadResult(
@@ -6764,6 +6775,7 @@ class Uploader:
             method,
             delete_page=link.delete_page,
             thumbnail=link.thumbnail,
+            type=content_type,
         )
 
     def skipped(self, provider: Provider) -> Optional[UploadError]:
@@ -6915,15 +6927,19 @@ def is_single_use(provider: Provider, options: UploadOptions) -> bool:
     return provider.single_use == "always" or (options.once and provider.single_use == "on request")
 
 
+class Verification(NamedTuple):
+    """The method by which a link was verified, as in UploadResult, and its Content-Type."""
+
+    method: str
+    content_type: Optional[str] = None  # None if the link was not downloaded
+
+
 def verify(
     link: Link, provider: Provider, options: UploadOptions, get: Sender, patience: float
-) -> str:
-    """Verify that the link serves the file, by the cheapest method; returns its name.
-
-    Raises NotVerified.
-    """
+) -> Verification:
+    """Verify that the link serves the file, by the cheapest method; raises NotVerified."""
     if options.verify == "none" or is_single_use(provider, options):
-        return "none"
+        return Verification("none")
     try:
         if provider.lookup:
             link = provider.lookup(link, get.source, options, get)
@@ -6932,13 +6948,13 @@ def verify(
                 reason = "SHA-256 mismatch; the stored file differs"
                 raise NotVerified(f"{provider.domain}: {reason}", phase="proof")
             if options.verify != "full" or not provider.serves_file:
-                return "host-hash"
+                return Verification("host-hash")
         if not provider.serves_file:
-            return "none"
+            return Verification("none")
         verifier = Verifier(link, get, patience)
-        if options.verify == "full" or get.source.size <= SMALL:
-            return verifier.full()
-        return verifier.samples()
+        whole = options.verify == "full" or get.source.size <= SMALL
+        method = verifier.full() if whole else verifier.samples()
+        return Verification(method, verifier.content_type)
     except (Refused, NoLink, RetryableError) as error:
         message = f"cannot download {redact_url(link.url)}: {error}"
         hint = link.hint or (link.denied if error.status in (401, 403) else "")
@@ -6967,6 +6983,7 @@ class Verifier:
     def __init__(self, link: Link, get: Sender, patience: float) -> None:
         self.link, self.source, self.send = link, get.source, get
         self.begun, self.patience = time.monotonic(), patience
+        self.content_type: Optional[str] = None
 
     def get(self, check: Callable[[Response], Optional[UploadError]], **more: Any) -> Response:
         """Request the link until `check` returns no error; returns the response."""
@@ -6992,7 +7009,10 @@ class Verifier:
             error_reader=error_reader,
             accepted_statuses=(416,),
         )
-        return self.send(request._replace(**more))
+        response = self.send(request._replace(**more))
+        content_type = response.headers.get("Content-Type")
+        self.content_type = printable(content_type, 80) if content_type else None
+        return response
 
     def full(self) -> str:
         """Verify by downloading the whole file."""
@@ -7234,9 +7254,13 @@ def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
         close_quietly(stream or sys.stderr)
 
 
+def is_terminal(stream: Any) -> bool:
+    return bool(stream and stream.isatty())
+
+
 def line_start() -> str:
     """Return "\\r" if stderr is a terminal, so that the next line covers the echo of Ctrl-C."""
-    return "\r" if sys.stderr and sys.stderr.isatty() else ""
+    return "\r" if is_terminal(sys.stderr) else ""
 
 
 def close_quietly(stream: Any) -> None:
@@ -7253,8 +7277,11 @@ class Terminal:
     With `draws` false there is no progress line.
     """
 
-    def __init__(self, stream: Any, draws: bool, verbose: bool, quiet: bool) -> None:
+    def __init__(
+        self, stream: Any, draws: bool, verbose: bool, quiet: bool, colors: bool = False
+    ) -> None:
         self.stream, self.verbose, self.quiet = stream, verbose, quiet
+        self.is_terminal, self.colors = is_terminal(stream), colors
         self.files: dict[FileProgress, None] = {}  # shown files, the oldest first
         self.finished = 0  # files
         self.width = 0  # columns in use; 0 if no line is drawn
@@ -7295,6 +7322,14 @@ class Terminal:
         with self.lock:
             self.clear()
             print_line(line, self.stream)
+
+    def styled(self, text: str, style: str) -> str:
+        """The text, wrapped and in an ANSI style such as "2" (dim), if this is a terminal."""
+        if self.is_terminal:
+            wrap = textwrap.TextWrapper(terminal_width(self.stream), subsequent_indent="  ")
+            wrap.break_long_words = wrap.break_on_hyphens = False
+            text = wrap.fill(text)
+        return f"\x1b[{style}m{text}\x1b[0m" if self.colors else text
 
     def log(self, text: str) -> None:
         if self.verbose:
@@ -7504,14 +7539,56 @@ def json_line(outcome: Outcome) -> str:
     return json.dumps(fields)
 
 
+def deletion_text(link: Union[Unverified, UploadResult]) -> str:
+    if link.delete:
+        return f"delete with: curl -X DELETE {shlex.quote(link.delete)}"
+    if link.delete_page:
+        return f"to delete it, open {link.delete_page}"
+    return "cannot be deleted"
+
+
 def copy_line(link: Unverified) -> str:
     """Where a copy may remain, and how to delete it; a private link is printed without its key."""
-    removal = "no delete link"
-    if link.delete:
-        removal = f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
-    elif link.delete_page:
-        removal = f"to delete it, open {link.delete_page}"
-    return f"a copy may remain on {link.provider} (unverified): {redact_url(link.url)}   {removal}"
+    url = redact_url(link.url)
+    return f"a copy may remain on {link.provider} (unverified): {url}   {deletion_text(link)}"
+
+
+VERIFIED = {
+    "host-hash": "verified by the host's SHA-256",
+    "full": "verified",
+    "sample": "verified in samples",
+    "size": "size and start verified",
+    "none": "not verified",
+}
+
+
+def print_receipt(file: str, result: UploadResult, terminal: Terminal) -> None:
+    """Print one line about an upload: where it is, until when, how to delete it, what failed."""
+    facts = [
+        f"twat-fs: {printable(base_name(file))}: {human(result.size)} on {result.provider}",
+        expiry_text(result.expires, time.time()),
+        VERIFIED[result.verified],
+        deletion_text(result),
+    ]
+    failures = [f"{attempt.provider}: {short_reason(attempt)}" for attempt in result.attempts]
+    terminal.print(terminal.styled("; ".join(facts), "2"))
+    if failures:
+        terminal.print(terminal.styled(f"  failed before: {', '.join(failures)}", "31"))
+
+
+def expiry_text(expires: Optional[str], now: float) -> str:
+    """When a link expires, in words and in local time; `expires` as in UploadResult."""
+    ends = parse_timestamp(expires)
+    if ends is None:
+        return "expiry unknown"
+    local = time.strftime("%Y-%m-%d %H:%M", time.localtime(ends))
+    # Half a minute more, because a part of the first unit has already passed.
+    return f"expires in {duration(max(0, ends - now) + MINUTE / 2)} ({local})"
+
+
+def short_reason(attempt: Attempt) -> str:
+    """The start of the reason of a failure: "503 Service Unavailable", "timed out"."""
+    return " ".join(re.split(r"[:;(]", attempt.error)[0].split()[:3])
 
 
 def failure_lines(outcome: Outcome) -> list[str]:
@@ -8577,9 +8654,7 @@ def cmd_upload(argv: Sequence[str]) -> int:
         parser.error("--provider: no host given")
     if sys.stdout is None:
         raise Unreadable("standard output is closed", phase="output")
-    on_terminal = bool(sys.stderr and sys.stderr.isatty())
-    draws = on_terminal and not (args.quiet or args.no_progress)
-    terminal = Terminal(sys.stderr, draws=draws, verbose=args.verbose, quiet=args.quiet)
+    terminal = terminal_of(args, options.settings)
     with contextlib.ExitStack() as stack:
         stack.callback(terminal.stop)
         try:
@@ -8594,6 +8669,20 @@ def cmd_upload(argv: Sequence[str]) -> int:
             pairs = zip(files, sources)
             return combined_exit_code([dry_run(*pair, uploader, args.json) for pair in pairs])
         return upload_all(files, sources, uploader, args, terminal)
+
+
+def terminal_of(args: Any, settings: Mapping[str, str]) -> Terminal:
+    """The terminal on stderr, as the options and the environment want it."""
+    on_terminal = is_terminal(sys.stderr)
+    # https://no-color.org: any value of NO_COLOR but "". Old consoles of Windows print the codes.
+    plain = settings.get("NO_COLOR") or settings.get("TERM", "dumb") == "dumb" or os.name == "nt"
+    return Terminal(
+        sys.stderr,
+        draws=on_terminal and not (args.quiet or args.no_progress),
+        verbose=args.verbose,
+        quiet=args.quiet,
+        colors=on_terminal and not plain,
+    )
 
 
 def print_examples(parser: Any) -> int:
@@ -8849,14 +8938,6 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
         if paged:
             why = f"{result.provider} serves a page to tools"
         terminal.print(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
-    elif result and args.verbose:
-        expiry = f"expires {result.expires}" if result.expires else "expiry unknown"
-        delete = ""
-        if result.delete:
-            delete = f"; delete with: curl -X DELETE {shlex.quote(result.delete)}"
-        elif result.delete_page:
-            delete = f"; to delete it, open {result.delete_page}"
-        terminal.print(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
     line = result.url if result else ""
     if args.json:
         line = json_line(outcome)
@@ -8870,6 +8951,8 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
         if result:
             terminal.print(f"twat-fs: {printable(outcome.file)}: {result.url}")
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
+    if result and (args.verbose or terminal.is_terminal) and not args.quiet:
+        print_receipt(outcome.file, result, terminal)
 
 
 def put_line(line: str) -> None:
