@@ -6082,10 +6082,15 @@ def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 # 13  Settings -------------------------------------------------------------------------------------
 
 
+TERMINAL_SETTINGS = (
+    "NO_COLOR TERM TMUX SSH_TTY SSH_CONNECTION WAYLAND_DISPLAY DISPLAY TWAT_FS_COPY".split()
+)
+
+
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies from the environment of this process."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
-    names |= {CACHE_HOME, CONFIG_HOME, "SOURCE_DATE_EPOCH", "NO_COLOR", "TERM"}
+    names |= {CACHE_HOME, CONFIG_HOME, "SOURCE_DATE_EPOCH", *TERMINAL_SETTINGS}
     base = {CONFIG_HOME: os.environ.get(CONFIG_HOME, "")}
     for name in added_names(base):
         names.update(allowed_variables(base, name))
@@ -6952,8 +6957,8 @@ def verify(
         if not provider.serves_file:
             return Verification("none")
         verifier = Verifier(link, get, patience)
-        whole = options.verify == "full" or get.source.size <= SMALL
-        method = verifier.full() if whole else verifier.samples()
+        full = options.verify == "full" or get.source.size <= SMALL
+        method = verifier.full() if full else verifier.samples()
         return Verification(method, verifier.content_type)
     except (Refused, NoLink, RetryableError) as error:
         message = f"cannot download {redact_url(link.url)}: {error}"
@@ -8441,6 +8446,7 @@ Link
 PARALLEL_OPTIONS = """Network
 -j --jobs N                run N transfers: files (default 1), parts (default 8)
 Output
+-c --copy                  copy the URLs to the clipboard
 --no-progress              show no progress
 """
 SERVE_OPTIONS = """Network
@@ -8868,9 +8874,9 @@ def upload_all(
         outcome = early.pop(index)
         codes[index] = outcome.code()
         print_outcome(outcome, terminal, args)
-        if outcome.result and not args.quiet:
+        if outcome.result:
             twin = urls.setdefault(outcome.result.url, outcome.file)
-            if twin != outcome.file:
+            if twin != outcome.file and not args.quiet:
                 same = f"same URL as {printable(twin)}"
                 terminal.print(f"twat-fs: {printable(outcome.file)}: {same}")
 
@@ -8906,7 +8912,88 @@ def upload_all(
         for index in sorted(early):
             with contextlib.suppress(Unreadable):  # stdout failed; the URL is on stderr
                 report(index)
+        copy_urls([*urls], args, options.settings, terminal)
     return combined_exit_code(list(codes.values()))
+
+
+NO = ("", "0", "no", "off", "false")  # values of TWAT_FS_COPY
+
+# A variable that must be set, and a command that copies its standard input.  The first three stay
+# in the background until the clipboard changes.
+CLIPBOARD_TOOLS = (
+    ("WAYLAND_DISPLAY", "wl-copy"),
+    ("DISPLAY", "xclip -selection clipboard"),
+    ("DISPLAY", "xsel --input --clipboard"),
+    ("", "pbcopy"),
+    ("", "clip.exe"),  # Windows, also from WSL
+    ("", "termux-clipboard-set"),
+)
+
+
+def copy_urls(
+    urls: Sequence[str], args: Any, settings: Mapping[str, str], terminal: Terminal
+) -> None:
+    """Copy the URLs to the clipboard, if --copy or TWAT_FS_COPY wants it."""
+    if urls and (args.copy or settings.get("TWAT_FS_COPY", "") not in NO):
+        note = copy_to_clipboard("\n".join(urls), settings)
+        if not args.quiet:
+            terminal.print(f"twat-fs: {note}")
+
+
+def copy_to_clipboard(text: str, settings: Mapping[str, str]) -> str:
+    """Copy a text, over SSH to the clipboard of the terminal; return what to tell the user."""
+    remote = settings.get("SSH_TTY") or settings.get("SSH_CONNECTION")
+    if remote and copy_by_terminal(text, "TMUX" in settings):
+        return "sent to the terminal's clipboard"
+    failed = ""
+    for variable, command in CLIPBOARD_TOOLS:
+        name, *arguments = command.split()
+        path = shutil.which(name)
+        if path and (not variable or settings.get(variable)):
+            # clip.exe reads other characters than ASCII only as UTF-16.
+            utf_16 = name == "clip.exe" and not text.isascii()
+            if run_quietly([path, *arguments], text.encode("utf-16" if utf_16 else "utf-8")):
+                return "copied"
+            failed = failed or f" ({name} failed)"
+    return f"warning: not copied: no clipboard{failed}"
+
+
+def run_quietly(command: Sequence[str], data: bytes) -> bool:
+    """Run a command with this input; whether it succeeded.
+
+    It gets none of our streams: what stays in the background would keep a pipe open.
+    """
+    try:
+        quiet = subprocess.DEVNULL
+        done = subprocess.run(command, input=data, stdout=quiet, stderr=quiet, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0
+
+
+def copy_by_terminal(text: str, in_tmux: bool) -> bool:
+    """Send a text to the clipboard of the terminal (OSC 52), which confirms nothing.
+
+    By default tmux ignores the sequence of a program, and accepts `load-buffer -w` (tmux 3.2).
+    """
+    sequence = b"\x1b]52;c;%s\x07" % base64.b64encode(text.encode())
+    if in_tmux:
+        if tmux_allows_passthrough():
+            sequence = b"\x1bPtmux;%s\x1b\\" % sequence.replace(b"\x1b", b"\x1b\x1b")
+        elif run_quietly(["tmux", "load-buffer", "-w", "-"], text.encode()):
+            return True
+    with contextlib.suppress(OSError), open("/dev/tty", "wb") as terminal:
+        terminal.write(sequence)
+        return True
+    return False
+
+
+def tmux_allows_passthrough() -> bool:
+    command = ["tmux", "display-message", "-p", "#{allow-passthrough}"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, timeout=5)
+        return done.stdout.strip() in (b"on", b"all", b"1")
+    return False
 
 
 def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:

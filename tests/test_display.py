@@ -107,7 +107,8 @@ def watch(box, tmp_path):
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen(
-            command(args), cwd=tmp_path, env=environment(box, {**COLORS, **(env or {})}), stdin=stdin,
+            command(args), cwd=tmp_path, stdin=stdin,
+            env=environment(box, {**COLORS, **(env or {})}),
             stdout=subprocess.PIPE,
             stderr=slave, start_new_session=True,
         )  # fmt: skip
