@@ -5610,11 +5610,13 @@ def evaluate(text: Text, scope: Scope) -> str:
 def lenient_json(content: bytes) -> Mapping[str, Any]:
     """The fields by name in lower case; accepts comments and trailing commas."""
     string = r'("(?:[^"\\]|\\.)*")'
+    if len(content) > MAX_SXCU:
+        raise UsageError(f"invalid .sxcu file: larger than {human(MAX_SXCU)}")
     try:
-        text = content[: MAX_SXCU + 1].decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
         for noise in (r"//[^\n]*|/\*.*?\*/", r",(?=\s*[}\]])"):
             text = re.sub(f"(?s){string}|{noise}", lambda match: match[1] or "", text)
-        fields = json.loads(text if len(content) <= MAX_SXCU else "", strict=False)
+        fields = json.loads(text, strict=False)
         return {name.lower(): value for name, value in fields.items()}
     except (ValueError, AttributeError, RecursionError) as error:
         where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
@@ -6528,7 +6530,12 @@ def choose_chain(
     named, your own storage counts as named as soon as one of its settings exists, even an empty one
     (as in CI with an unavailable secret): a missing setting must not make a private file public.
     """
-    chosen = {row.id: row._replace(use="opt-in") for row in map(find_provider, names)}
+    chosen: dict[str, Provider] = {}
+    for row in map(find_provider, names):
+        # Two servers of the same software, or two .sxcu files of the same name.
+        while chosen.get(row.id, row).domain != row.domain:
+            row = row._replace(id=f"{row.id}-{row.domain}")
+        chosen[row.id] = row._replace(use="opt-in")
     if not names:
         chosen = {
             row.id: row
@@ -7640,7 +7647,7 @@ def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
 HOST_GROUPS = {
     "default": "default (tried in this order)",
     "opt-in": "opt-in (only if named: -p HOST)",
-    "own": "your own (once set up, used by default)",
+    "own": "your own (once set up, used by default; added .sxcu files: only if named)",
 }
 
 
