@@ -773,7 +773,7 @@ def has_content(path: str) -> bool:
 
 def open_nonblocking(path: str, flags: int) -> int:
     """An opener that does not wait if a pipe has replaced the file."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)
 
 
 def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
