@@ -7806,10 +7806,14 @@ class Store:
             self.files[token] = stored._replace(expires=expires)
 
     def index_line(self, token: str, stored: Optional[StoredFile] = None) -> bytes:
-        """A line of the index; begins with a line end, because the last line may be incomplete."""
+        """A line of the index; begins with a line end, because the last line may be incomplete.
+
+        Without values that are FOREVER, for which JSON has no number.
+        """
         entry: dict[str, Any] = {"token": token}
         if stored:
             entry.update(stored._asdict(), path=os.path.basename(stored.path))
+        entry = {name: value for name, value in entry.items() if value != FOREVER}
         return b"\n" + json.dumps(entry).encode()
 
     def record(self, token: str, stored: Optional[StoredFile] = None) -> None:
@@ -7860,11 +7864,12 @@ class Store:
         must not lead to the file of another sender.
         """
         used = {stored.path.casefold() for stored in self.files.values()}
-        path = os.path.join(self.folder, name)
-        number = 1
-        while path.casefold() in used or os.path.lexists(path):
-            number += 1
-            path = os.path.join(self.folder, unique_name(name, time.gmtime(), f"-{number}"))
+        same = sum(stored.name == name for stored in self.files.values())
+        for number in itertools.count(same + 1):
+            ending = f"-{number}" if number > 1 else ""
+            path = os.path.join(self.folder, unique_name(name, time.gmtime(), ending))
+            if path.casefold() not in used and not os.path.lexists(path):
+                break
         open(path, "xb").close()
         return path
 
@@ -8407,7 +8412,7 @@ function show(row, file, request) {
   const url = request.responseText, deletion = request.getResponseHeader("X-Url-Delete");
   row.textContent = "";
   if (request.status != 200) {
-    add(row, "span", file.name + ": " + (url || "connection lost"));
+    add(row, "span", file.name + ": " + (url || "upload failed"));
     return;
   }
   add(row, "a", file.name).href = url;
@@ -9678,7 +9683,7 @@ def announce(store: Store, address: str, token: str, folder: Optional[str]) -> N
         print_line("twat-fs: serving until Ctrl-C")
         return
     base = address.replace("//", f"//:{token}@") if token else address
-    end = f"; files go to {printable(folder)}" if folder else ", which deletes the files (or --dir)"
+    end = f"; files go to {printable(folder)}" if folder else ", which deletes the files"
     print_line(f"twat-fs: receiving at {address}/ until Ctrl-C{end}")
     print_line(f"  {curl_line(address, token)}  or  {program()} -p {base}/ FILE")
 
