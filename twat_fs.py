@@ -9683,7 +9683,7 @@ def announce(store: Store, address: str, token: str, folder: Optional[str]) -> N
         print_line("twat-fs: serving until Ctrl-C")
         return
     base = address.replace("//", f"//:{token}@") if token else address
-    end = f"; files go to {printable(folder)}" if folder else ", which deletes the files"
+    end = f"; files go to {printable(folder)}" if folder else " deletes the files"
     print_line(f"twat-fs: receiving at {address}/ until Ctrl-C{end}")
     print_line(f"  {curl_line(address, token)}  or  {program()} -p {base}/ FILE")
 

@@ -1140,7 +1140,7 @@ def test_kill_9_under_load_loses_nothing_that_was_acknowledged(serve, tmp_path):
 @posix
 def test_without_dir_the_first_line_and_the_last_say_what_is_deleted(serve):
     served = serve()
-    assert served.log_text.splitlines()[0].endswith("until Ctrl-C, which deletes the files")
+    assert served.log_text.splitlines()[0].endswith("until Ctrl-C deletes the files")
     served.put("a", b"x")
     served.put("b", b"x")
     served.stop()
