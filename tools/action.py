@@ -2,8 +2,8 @@
 
     lines of INPUT_PATH -> files -> twat_fs.py --json FILES -> $GITHUB_OUTPUT, and URLs in the log
 
-The exit code is that of twat_fs.py. What a host says is in the log and in the outputs, and can be
-no command to the runner: https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+The exit code is that of twat_fs.py. The runner executes lines of the log like `::set-output ...` or
+`##[set-output ...]`, and a message can quote a host: such commands are stopped around the upload.
 """
 
 from __future__ import annotations
