@@ -427,9 +427,20 @@ def test_a_menu_shows_why_an_upload_failed(box, desktop):
 
 
 def test_each_file_is_of_a_few_lines_and_copies_the_links():
-    files = [*blocks("bash"), *blocks("ini"), *blocks("bat")]
+    files = [*blocks("bash"), *blocks("ini"), *blocks("powershell")]
     assert [len(text.splitlines()) for text in files] == [3, 3, 7, 3]
-    assert all(text.count("twat-fs --copy -- ") == 1 for text in files)
+    assert all(text.count("--copy --") == 1 for text in files)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="its parser needs Python 3.10")
+def test_the_shortcut_for_windows_is_powershell():
+    from tree_sitter import Language, Parser
+    from tree_sitter_powershell import language
+
+    parser = Parser(Language(language()))
+    (text,) = blocks("powershell")
+    assert not parser.parse(text.encode()).root_node.has_error
+    assert parser.parse(text.replace(")", "", 1).encode()).root_node.has_error
 
 
 def test_the_action_of_the_readme_exists():

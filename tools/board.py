@@ -107,7 +107,7 @@ def as_markdown(entries: Sequence[Entry], day: str) -> str:
     head = [
         f"# Default hosts on {day}: {summary(entries)}",
         "",
-        "Each host got one small file and had to serve it back.",
+        "Each host got one small file and had to serve it back; also as [hosts.json](hosts.json).",
         "",
         "| host | result | seconds | last worked | error |",
         "| --- | --- | --- | --- | --- |",
