@@ -382,7 +382,7 @@ def test_the_options_of_the_action_arrive(use, box):
 
 @steps_run
 @pytest.mark.needs("bash")
-@pytest.mark.parametrize("evil", ["$(touch evil)`touch evil`'\"; touch evil; ", "--insecure"])
+@pytest.mark.parametrize("evil", ["$(touch evil)`touch evil`'\"; touch evil", "--insecure"])
 def test_an_input_is_never_a_command_or_another_option(use, box, evil):
     (use.folder / evil).write_text("data")
     done, outputs = use(path=evil, provider="tmpfilelink")
