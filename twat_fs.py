@@ -6765,16 +6765,14 @@ class Uploader:
         get.sha256 = send.sha256
         patience = min(LATEST, max(LATE, (started - begun) / 6)) if options.retry else 0.0
         try:
-            method, content_type = verify(link, provider, options, get, patience)
+            verification = verify(link, provider, options, get, patience)
             sha256 = get.digest() if options.sha256 else get.sha256 or None
         except UploadError as error:
             error.unverified = (public,)
             raise
-        progress.verified(method, time.monotonic() - started)
-        known = guess_type(source.name)
-        generic = (content_type or "").startswith(UNKNOWN_TYPE)
-        if generic and known != UNKNOWN_TYPE and not re.match(ARCHIVE_TYPES, known):
-            progress.warn(f"{provider.id} serves it as {UNKNOWN_TYPE}, not as {known}")
+        progress.verified(verification.method, time.monotonic() - started)
+        if verification.warning:
+            progress.warn(verification.warning)
         ends = link.expires or (time.time() + ttl if ttl and ttl < FOREVER else None)
         expires = iso_time(ends) if ends else None
         return UploadResult(
@@ -6784,10 +6782,10 @@ class Uploader:
             sha256,
             expires,
             link.delete,
-            method,
+            verification.method,
             delete_page=link.delete_page,
             thumbnail=link.thumbnail,
-            type=content_type,
+            type=verification.content_type,
         )
 
     def skipped(self, provider: Provider) -> Optional[UploadError]:
@@ -6940,18 +6938,22 @@ def is_single_use(provider: Provider, options: UploadOptions) -> bool:
 
 
 class Verification(NamedTuple):
-    """The method by which a link was verified, as in UploadResult, and its Content-Type."""
+    """The method by which a link was verified, as in UploadResult, and what a download showed."""
 
     method: str
     content_type: Optional[str] = None  # None if the link was not downloaded
+    warning: str = ""
 
 
 def verify(
     link: Link, provider: Provider, options: UploadOptions, get: Sender, patience: float
 ) -> Verification:
     """Verify that the link serves the file, by the cheapest method; raises NotVerified."""
-    if options.verify == "none" or is_single_use(provider, options):
+    if options.verify == "none":
         return Verification("none")
+    if is_single_use(provider, options):
+        why = "verifying would use up the download"
+        return Verification("none", warning=f"link not verified: {why}")
     try:
         if provider.lookup:
             link = provider.lookup(link, get.source, options, get)
@@ -6962,11 +6964,12 @@ def verify(
             if options.verify != "full" or not provider.serves_file:
                 return Verification("host-hash")
         if not provider.serves_file:
-            return Verification("none")
+            why = f"{provider.id} serves a page to tools"
+            return Verification("none", warning=f"link not verified: {why}")
         verifier = Verifier(link, get, patience)
         full = options.verify == "full" or get.source.size <= SMALL
         method = verifier.full() if full else verifier.samples()
-        return Verification(method, verifier.content_type)
+        return verifier.verification(method)
     except (Refused, NoLink, RetryableError) as error:
         message = f"cannot download {redact_url(link.url)}: {error}"
         hint = link.hint or (link.denied if error.status in (401, 403) else "")
@@ -6995,7 +6998,7 @@ class Verifier:
     def __init__(self, link: Link, get: Sender, patience: float) -> None:
         self.link, self.source, self.send = link, get.source, get
         self.begun, self.patience = time.monotonic(), patience
-        self.content_type: Optional[str] = None
+        self.content_type = ""
 
     def get(self, check: Callable[[Response], Optional[UploadError]], **more: Any) -> Response:
         """Request the link until `check` returns no error; returns the response."""
@@ -7022,9 +7025,16 @@ class Verifier:
             accepted_statuses=(416,),
         )
         response = self.send(request._replace(**more))
-        content_type = response.headers.get("Content-Type")
-        self.content_type = printable(content_type, 80) if content_type else None
+        self.content_type = response.headers.get("Content-Type", "")
         return response
+
+    def verification(self, method: str) -> Verification:
+        """The method, the Content-Type, and a warning if browsers cannot show a known type."""
+        served, known = printable(self.content_type, 80), guess_type(self.source.name)
+        known_type = known != UNKNOWN_TYPE and not re.match(ARCHIVE_TYPES, known)
+        warning = f"the host serves it as {UNKNOWN_TYPE}, not as {known}"
+        generic = known_type and served.startswith(UNKNOWN_TYPE)
+        return Verification(method, served or None, warning if generic else "")
 
     def full(self) -> str:
         """Verify by downloading the whole file."""
@@ -9026,12 +9036,6 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
     ended: Any = result or outcome.error
     for link in ended.unverified:
         terminal.print(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
-    if result and result.verified == "none" and not args.quiet and not args.verify:
-        paged = any(row.id == result.provider and not row.serves_file for row in PROVIDERS)
-        why = "verifying would use up the download"
-        if paged:
-            why = f"{result.provider} serves a page to tools"
-        terminal.print(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
     line = result.url if result else ""
     if args.json:
         line = json_line(outcome)
