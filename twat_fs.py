@@ -41,9 +41,10 @@ The chapters, bottom-up; each needs only earlier ones:
     11  The hosts
     12  Settings
     13  The engine
-    14  Progress and output
-    15  serve
-    16  The command line
+    14  History
+    15  Progress and output
+    16  serve
+    17  The command line
 
 A provider is a function (source, options, send) -> Link, whose only way to the network is `send`.
 
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     import configparser
     import difflib
     import email.utils
+    import fcntl
     import fnmatch
     import hashlib
     import hmac
@@ -131,7 +133,7 @@ if TYPE_CHECKING:
     ThreadingHTTPServer = http.server.ThreadingHTTPServer
 else:
     LAZY = (
-        "argparse base64 bisect calendar codecs configparser difflib email "
+        "argparse base64 bisect calendar codecs configparser difflib email fcntl "
         "fnmatch hashlib hmac html http ipaddress json queue selectors shlex shutil signal "
         "socket ssl struct subprocess tarfile tempfile threading unicodedata urllib zipfile zlib"
     )
@@ -5199,6 +5201,7 @@ def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies of this process; nothing else reads the environment."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
     names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", "SOURCE_DATE_EPOCH"}
+    names |= {"TWAT_FS_HISTORY", "XDG_STATE_HOME"}
     names |= {name for name in os.environ if name.startswith("AWS_")}
     settings = {name: os.environ[name].strip() for name in sorted(names) if name in os.environ}
     proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
@@ -6287,7 +6290,118 @@ class Stopwatch(Progress):
         self.timing["proof"] = round(seconds, 3)
 
 
-# 14  Progress and output --------------------------------------------------------------------------
+# 14  History --------------------------------------------------------------------------------------
+
+HISTORY_SIZE = MiB
+HISTORY_LINE = 4 * KiB
+
+
+def history_path(settings: Mapping[str, str]) -> str:
+    """The file of the history, "" if it is off."""
+    path = settings.get("TWAT_FS_HISTORY")
+    if path:
+        return "" if path == "off" else path
+    base = settings.get("LOCALAPPDATA" if os.name == "nt" else "XDG_STATE_HOME")
+    return os.path.join(base or os.path.expanduser("~/.local/state"), "twat-fs", "history.jsonl")
+
+
+def open_private(path: str, flags: int) -> int:
+    """Open or create a regular file for this user only; raises OSError for links and pipes."""
+    flags |= os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o600)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
+class History:
+    """The uploads of the command line, as one JSON object a line; methods raise OSError.
+
+    A deletion is a line of its own.  Each change happens under a lock in a separate file, so that
+    no writer waits for a file that was replaced meanwhile.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        os.makedirs(os.path.dirname(os.path.abspath(self.path)), 0o700, exist_ok=True)
+        handle = open_private(self.path + ".lock", os.O_RDWR)
+        try:
+            if os.name != "nt":
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The entries, oldest first; damaged lines are skipped."""
+        if not os.path.lexists(self.path):
+            return []
+        with open(open_private(self.path, os.O_RDONLY), encoding="utf-8", errors="replace") as file:
+            lines = file.readlines()
+        by_url: dict[str, dict[str, Any]] = {}
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                entry = json.loads(line)
+                before = by_url.pop(entry["url"], {})
+                by_url[entry["url"]] = {**before, **entry} if "deleted" in entry else entry
+        return list(by_url.values())
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Append an entry by one write; an incomplete one is taken back."""
+        line = json.dumps(entry).encode() + b"\n"
+        if len(line) > HISTORY_LINE:
+            raise OSError(errno.EMSGSIZE, "entry too long")
+        with self.locked():
+            handle = open_private(self.path, os.O_RDWR | os.O_APPEND)
+            try:
+                size = os.fstat(handle).st_size
+                if os.write(handle, line) < len(line):
+                    os.ftruncate(handle, size)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                os.close(handle)
+            if size + len(line) > HISTORY_SIZE:
+                self.prune()
+
+    def prune(self) -> None:
+        """Drop expired entries and the oldest half of the others."""
+        now = iso_time(time.time())
+        entries = [entry for entry in self.entries() if (entry.get("expires") or now) >= now]
+        lines = [json.dumps(entry) + "\n" for entry in entries[len(entries) // 2 :]]
+        replace_file(os.path.abspath(self.path), "".join(lines))
+
+    def clear(self) -> None:
+        with self.locked(), contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+
+def history_entries(source: Source, ended: Any) -> Iterator[dict[str, Any]]:
+    """The entries for the links of an UploadResult or of an UploadError.
+
+    Without queries, which may be signatures, and without the path of the file.
+    """
+    links = [(link, False) for link in ended.unverified]
+    if isinstance(ended, UploadResult):
+        links.append((ended, True))
+    for link, is_verified in links:
+        yield {
+            "time": iso_time(time.time()),
+            "name": source.name,
+            "size": source.size,
+            "sha256": ended.sha256 if is_verified else None,
+            "url": redact_url(link.url),
+            "provider": redact_url(link.provider),
+            "expires": ended.expires if is_verified else None,
+            "delete": link.delete,
+            "unverified": not is_verified,
+        }
+
+
+# 15  Progress and output --------------------------------------------------------------------------
 
 
 def in_encoding(text: str, stream: Any, errors: str) -> str:
@@ -6714,7 +6828,7 @@ def retention_text(retention: Retention) -> str:
     return duration(default) if default else "?"
 
 
-# 15  serve ----------------------------------------------------------------------------------------
+# 16  serve ----------------------------------------------------------------------------------------
 #
 #    This machine is the host.  With files it serves those and nothing else; without, it receives
 #    files by the protocol of transfer.sh:
@@ -7327,7 +7441,7 @@ def address_of(server: Any) -> str:
     return f"http://{bracketed(host)}:{port}"
 
 
-# 16  The command line -----------------------------------------------------------------------------
+# 17  The command line -----------------------------------------------------------------------------
 
 
 class Option(NamedTuple):
@@ -7431,10 +7545,14 @@ Link
 --no-check                 do not verify the link
 --verify full              verify by downloading the whole file
 """
+HISTORY_OPTIONS = """History
+--clear                    forget all entries
+"""
 PARALLEL_OPTIONS = """Network
 -j --jobs N                run N transfers: files (default 1), parts (default 8)
 Output
 --no-progress              show no progress
+--no-history               do not record the links in the history
 """
 SERVE_OPTIONS = """Network
 --bind ADDRESS             listen here (default: all for FILE, else 127.0.0.1)
@@ -7463,6 +7581,7 @@ COMMAND_HELP: Mapping[str, Command] = {
         "[HOST]",
         ONLINE_OPTION + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION,
     ),
+    "history": Command("Show the links of earlier uploads.", "[N]", HISTORY_OPTIONS + JSON_OPTION),
     "serve": Command(
         "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
     ),
@@ -7828,6 +7947,7 @@ def upload_all(
 ) -> int:
     """Upload the files, print the outcomes in their order, and return the exit code of all."""
     options = uploader.options
+    history = "" if args.no_history else history_path(options.settings)
     progresses = [FileProgress(terminal) for _ in files]
     for row in uploader.chain if terminal.verbose else ():
         if row.use == "default" and uploader.health.note(row.id):
@@ -7836,6 +7956,13 @@ def upload_all(
     def report(index: int) -> None:
         outcome = early.pop(index)
         codes[index] = outcome.code()
+        source = sources[index]
+        if history and isinstance(source, Source):
+            try:
+                for entry in history_entries(source, outcome.result or outcome.error):
+                    History(history).add(entry)
+            except OSError as error:
+                terminal.log(f"history not written: {local_reason(error)}")
         print_outcome(outcome, terminal, args)
         if outcome.result and not args.quiet:
             twin = urls.setdefault(outcome.result.url, outcome.file)
@@ -8051,6 +8178,39 @@ def cmd_status(argv: Sequence[str]) -> int:
     return 1 if tried else 5
 
 
+def cmd_history(argv: Sequence[str]) -> int:
+    """Print the newest entries, or forget them all."""
+    parser, args = parse_args("history", argv)
+    count = parse_number(args.n)
+    if args.n and count is None:
+        parser.error(f"invalid number {args.n!r}")
+    history = History(history_path(environment()[0]))
+    if not history.path:
+        return 0
+    try:
+        entries = [] if args.clear else history.entries()[::-1][:count]
+        if args.clear:
+            history.clear()
+    except OSError as error:
+        raise Unreadable(f"history: {local_reason(error)}", phase="file") from error
+    if args.json:
+        put_line(json.dumps(entries, indent=1))
+    elif entries:
+        header = ("time", "name", "size", "host", "expires", "deletable", "url")
+        put_table([header, *map(history_row, entries)])
+    return 0
+
+
+def history_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    deletable = "deleted" if entry.get("deleted") else "yes" if entry.get("delete") else "no"
+    if entry.get("unverified"):
+        deletable += ", unverified"
+    size = human(entry.get("size") or 0)
+    names = ("time", "name", "provider", "expires", "url")
+    when, name, host, expires, url = (printable(str(entry.get(key) or "-")) for key in names)
+    return when, name, size, host, expires, deletable, url
+
+
 def cmd_serve(argv: Sequence[str]) -> int:
     parser, args = parse_args("serve", argv)
     taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
@@ -8243,6 +8403,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "upload": cmd_upload,
     "list": cmd_list,
     "status": cmd_status,
+    "history": cmd_history,
     "serve": cmd_serve,
     "version": cmd_version,
     "completion": cmd_completion,
