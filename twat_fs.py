@@ -7956,13 +7956,8 @@ def upload_all(
     def report(index: int) -> None:
         outcome = early.pop(index)
         codes[index] = outcome.code()
-        source = sources[index]
-        if history and isinstance(source, Source):
-            try:
-                for entry in history_entries(source, outcome.result or outcome.error):
-                    History(history).add(entry)
-            except OSError as error:
-                terminal.log(f"history not written: {local_reason(error)}")
+        if history:
+            record(history, sources[index], outcome, terminal)
         print_outcome(outcome, terminal, args)
         if outcome.result and not args.quiet:
             twin = urls.setdefault(outcome.result.url, outcome.file)
@@ -8003,6 +7998,17 @@ def upload_all(
             with contextlib.suppress(Unreadable):  # then the URL is on stderr
                 report(index)
     return combined_exit_code(list(codes.values()))
+
+
+def record(path: str, source: Found, outcome: Outcome, terminal: Terminal) -> None:
+    """Add the links of an outcome to the history; a failure is printed with -v only."""
+    if isinstance(source, UploadError):
+        return
+    try:
+        for entry in history_entries(source, outcome.result or outcome.error):
+            History(path).add(entry)
+    except OSError as error:
+        terminal.log(f"history not written: {local_reason(error)}")
 
 
 def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:
