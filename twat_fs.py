@@ -7582,6 +7582,11 @@ COMMAND_HELP: Mapping[str, Command] = {
         ONLINE_OPTION + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION,
     ),
     "history": Command("Show the links of earlier uploads.", "[N]", HISTORY_OPTIONS + JSON_OPTION),
+    "delete": Command(
+        "Delete earlier uploads: by URL, name, or last.",
+        "[UPLOAD]...",
+        NETWORK_OPTIONS + LOG_OPTIONS,
+    ),
     "serve": Command(
         "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
     ),
@@ -8207,6 +8212,47 @@ def cmd_history(argv: Sequence[str]) -> int:
     return 0
 
 
+def cmd_delete(argv: Sequence[str]) -> int:
+    """Delete earlier uploads at their hosts, and verify that the links are gone."""
+    parser, args = parse_args("delete", argv)
+    if not args.upload:
+        parser.error("expected a URL, last or a NAME")
+    options = options_of(argparse.Namespace(**vars(args), json=False))
+    history, transport = History(history_path(options.settings)), Transport(network_of(options))
+    codes = []
+    for wanted in args.upload:
+        try:
+            delete_upload(wanted, history, transport, options.retry)
+            codes.append(0)
+        except UploadError as error:
+            codes.append(print_failure(Outcome(wanted, error=error)))
+    return combined_exit_code(codes)
+
+
+def delete_upload(wanted: str, history: History, transport: Transport, retry: int) -> None:
+    """Delete one upload; raises Unsuitable, NotVerified, or the error of the host."""
+    try:
+        entries = history.entries() if history.path else []
+    except OSError as error:
+        raise Unreadable(f"history: {local_reason(error)}", phase="file") from error
+    matches = [
+        entry
+        for entry in entries
+        if not entry.get("deleted") and wanted in ("last", entry["url"], entry.get("name"))
+    ]
+    if not matches:
+        raise Unsuitable("not in the history", phase="history")
+    url, delete = matches[-1]["url"], matches[-1].get("delete")
+    if not delete:
+        raise Unsuitable(f"{redact_url(url)}: cannot be deleted", phase="history")
+    send = Sender(transport, Progress(), Source(wanted, (), 0, 0.0), retry)
+    send(Request("DELETE", delete, idempotent=True, accepted_statuses=(404, 410)))
+    if send(Request("GET", url, accepted_statuses=(404, 410))).status not in (404, 410):
+        raise NotVerified(f"{redact_url(url)}: deleted, but still served", phase="proof")
+    with contextlib.suppress(OSError):
+        history.add({"url": url, "deleted": iso_time(time.time())})
+
+
 def history_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     deletable = "deleted" if entry.get("deleted") else "yes" if entry.get("delete") else "no"
     if entry.get("unverified"):
@@ -8410,6 +8456,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "list": cmd_list,
     "status": cmd_status,
     "history": cmd_history,
+    "delete": cmd_delete,
     "serve": cmd_serve,
     "version": cmd_version,
     "completion": cmd_completion,

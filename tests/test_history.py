@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import stat
@@ -13,6 +14,40 @@ from internet.loopback import caller
 import twat_fs
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes and links of POSIX")
+
+
+class DeletingHost:
+    """A server with one file, which a DELETE with status 200 removes unless it stays."""
+
+    def __init__(self, status=200, stays=False):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            gone = False
+
+            def do_DELETE(self):
+                Handler.gone = not stays
+                self.end(status)
+
+            def do_GET(self):
+                self.end(404 if Handler.gone else 200)
+
+            def end(self, code):
+                self.send_response(code)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 @pytest.fixture
@@ -107,3 +142,29 @@ def test_history_shows_the_newest_first_and_forgets(main, path):
     assert "two.txt" in main("history", "1").out and "one.txt" not in main("history", "1").out
     assert main("history", "--clear").code == 0
     assert main("history").out == "" and not path.exists()
+
+
+@pytest.mark.parametrize("wanted", ["last", "a.txt", "url"])
+def test_delete_verifies_and_marks(capsys, tmp_path, monkeypatch, path, wanted):
+    monkeypatch.chdir(tmp_path)
+    main = caller(capsys)
+    with DeletingHost() as host:
+        url = host.url + "/a.txt"
+        twat_fs.History(str(path)).add({"url": url, "name": "a.txt", "delete": url})
+        assert main("delete", url if wanted == "url" else wanted).code == 0
+        assert main("delete", "last").code == 5
+    (entry,) = json.loads(main("history", "--json").out)
+    assert entry["deleted"]
+
+
+def test_a_host_that_still_serves_it_is_4_and_one_that_refuses_is_1(capsys, path):
+    main = caller(capsys)
+    for status, code in ((200, 4), (403, 1)):
+        with DeletingHost(status, stays=True) as host:
+            twat_fs.History(str(path)).add({"url": host.url + "/x", "delete": host.url + "/x"})
+            assert main("delete", "last", "--retry", "0").code == code
+
+
+def test_what_cannot_be_deleted_is_5(capsys, path):
+    twat_fs.History(str(path)).add({"url": "https://h.example/x", "delete": None})
+    assert caller(capsys)("delete", "last").code == 5
