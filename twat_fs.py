@@ -14,11 +14,11 @@
     import twat_fs
     url = twat_fs.upload_file("report.pdf")    raises UploadError, never returns ""
 
-The way of a file, with the functions and classes to meet:
+The path of a file through the program:
 
     argv -> cmd_upload -> Uploader.upload(source)        one thread for each file (-j)
       Uploader.turns: for each host of the chain         the next one if a host fails
-        objection()          too big, blocked, wrong expiry, not set up?            pure
+        objection()          too large, blocked, wrong expiry, not configured?      pure
         provider.upload(source, options, send)
             build            -> Request                                             pure
             Sender           Transport.send -> judge -> pause -> sleep, retry       the only sockets
@@ -26,7 +26,7 @@ The way of a file, with the functions and classes to meet:
         verify()             downloads samples, or compares the host's own hash
     stdout: the URL and nothing else.  stderr: everything else.
 
-The chapters, bottom-up; each needs only earlier ones:
+The chapters, bottom-up; each one depends only on earlier ones:
 
      1  Numbers, times and text
      2  What travels
@@ -39,12 +39,13 @@ The chapters, bottom-up; each needs only earlier ones:
      9  Hosts that take several requests
     10  Amazon S3
     11  The hosts
-    12  Settings
-    13  The engine
-    14  History
-    15  Progress and output
-    16  serve
-    17  The command line
+    12  Custom hosts
+    13  Settings
+    14  The engine
+    15  History
+    16  Progress and output
+    17  serve
+    18  The command line
 
 A provider is a function (source, options, send) -> Link, whose only way to the network is `send`.
 
@@ -122,6 +123,7 @@ if TYPE_CHECKING:
     import subprocess
     import tarfile
     import tempfile
+    import textwrap
     import threading
     import unicodedata
     import urllib.parse
@@ -135,7 +137,8 @@ else:
     LAZY = (
         "argparse base64 bisect calendar codecs configparser difflib email fcntl "
         "fnmatch hashlib hmac html http ipaddress json queue selectors shlex shutil signal "
-        "socket ssl struct subprocess tarfile tempfile threading unicodedata urllib zipfile zlib"
+        "socket ssl struct subprocess tarfile tempfile textwrap threading unicodedata "
+        "urllib zipfile zlib"
     )
     globals().update((name, Lazy(name)) for name in LAZY.split())
     RequestHandler = ThreadingHTTPServer = object  # `start_server` adds those of http.server
@@ -159,32 +162,32 @@ __all__ = (
     "upload",
     "upload_file",
 )
-# Hosts reject the defaults of libraries and empty names, and accept an honest name.
+# Some hosts reject an empty User-Agent and those of HTTP libraries.
 USER_AGENT = f"twat-fs/{__version__} (+{HOMEPAGE})"
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 MINUTE, HOUR, DAY, WEEK, YEAR = 60, 3600, 86400, 604800, 365 * 86400
 FOREVER = float("inf")
 
-# Bytes per read and per send.  Half of it takes a tenth longer, 1 MiB half as long again (it leaves
-# the cache).  Eight parallel parts over TLS need 37 MB with it, 68 MB with 1 MiB.
+# Bytes per read and per send.  128 KiB is 10 % slower; 1 MiB is 50 % slower, because it exceeds the
+# cache.  Eight parallel parts over TLS use 37 MB of memory, and 68 MB with 1 MiB.
 CHUNK = 256 * KiB
 MAX_RESPONSE = MiB  # responses to uploads have a few hundred bytes
-TICK = 0.2  # seconds; long waits are cut so, since a signal just before a wait does not end it
+TICK = 0.2  # seconds; longest single wait, because a signal just before a wait does not end it
 STALL = 60.0  # seconds without any data moving
-READY_TIME = 1.5  # seconds after which the next host is connected too
+READY_TIME = 1.5  # seconds after which a connection to the next host is opened in advance
 MUTE_TIME = 5.0  # seconds of silence after which the next address of a host is tried
-DNS_TIME = 10.0  # seconds; glibc asks a name server twice, for 5 s each
-SHORT_WAIT = 5  # seconds; longer rate limits are waited for at the last host only
-MEMORY = 6 * HOUR  # how long a host that failed on this network is tried last
+DNS_TIME = 10.0  # seconds; glibc queries a name server twice, 5 s each
+SHORT_WAIT = 5  # seconds; a longer rate limit is waited for only at the last host of the chain
+MEMORY = 6 * HOUR  # a host that failed on this network is tried last for this time
 MAX_REDIRECTS = 10
 MAX_PAUSE = 120  # seconds; a longer Retry-After counts as a refusal
 SMALL = 4 * MiB  # smaller files are downloaded completely to verify, larger ones in samples
 SAMPLE = 64 * KiB
-LATE = 10.0  # seconds after the upload in which a link may appear: caches and scanners
-LATEST = 60.0  # the same after an upload of minutes
-IN_MEMORY = MiB  # of standard input; more goes to a temporary file
-RESERVE = 64 * MiB  # of the disk, kept free of standard input and of received files
+LATE = 10.0  # seconds after the upload within which a link must work: caches and scanners delay it
+LATEST = 60.0  # the same after an upload that took minutes
+IN_MEMORY = MiB  # standard input up to this size stays in memory; more goes to a temporary file
+RESERVE = 64 * MiB  # disk space that standard input and received files leave free
 MAX_NAME = 255  # bytes of UTF-8; file systems accept no more
 
 
@@ -206,15 +209,16 @@ def parse_duration(value: str) -> Optional[int]:
 
 
 def short_duration(seconds: float) -> str:
-    """For --expire: 1h, 36h, 3d."""
+    """A duration as --expire accepts it: "1h", "36h", "3d"."""
     rounded = round(seconds)
     return next(f"{rounded // UNITS[unit]}{unit}" for unit in "ydhms" if not rounded % UNITS[unit])
 
 
 def parse_seconds(value: str) -> Optional[float]:
-    """Seconds of a plain number too; None for 0 and for anything else."""
-    plain = re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value, re.ASCII)
-    return (float(value) or None) if plain else parse_duration(value)
+    """Seconds of a duration or of a plain number; None for 0 and for anything else."""
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value, re.ASCII):
+        return float(value) or None
+    return parse_duration(value)
 
 
 def parse_size(text: str) -> Optional[int]:
@@ -251,7 +255,7 @@ def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
 
 
 def duration(seconds: Optional[float]) -> str:
-    """For people: "3 days", "1 hour", "forever"; None is "unknown"."""
+    """A duration in words: "3 days", "1 hour", "forever"; None is "unknown"."""
     if seconds is None:
         return "unknown"
     if seconds == FOREVER:
@@ -264,12 +268,12 @@ def duration(seconds: Optional[float]) -> str:
 
 
 def iso_time(seconds: float) -> str:
-    """ISO 8601 in UTC, of seconds since 1970."""
+    """A time (seconds since 1970) in ISO 8601, in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def human(size: float) -> str:
-    """For people: "1.4 GiB"; powers of 1024."""
+    """A size in words: "1.4 GiB"; powers of 1024."""
     power = min((max(int(size), 1).bit_length() - 1) // 10, 4)
     if not power:
         return f"{int(size)} bytes"
@@ -295,7 +299,7 @@ def printable(text: str, limit: int = 200) -> str:
 
 
 def program() -> str:
-    """The command by which this program was started: commands in hints must work as typed."""
+    """The command that started this program, for hints that can be pasted into a shell."""
     frozen = getattr(sys, "frozen", False)
     if __name__ != "__main__":
         return "twat-fs"
@@ -309,7 +313,7 @@ def program() -> str:
 
 
 class FileVersion(NamedTuple):
-    """What changes when a file is replaced, grows or is written to."""
+    """The properties that change when a file is replaced, grows or is written to."""
 
     device: int
     inode: int
@@ -319,25 +323,23 @@ class FileVersion(NamedTuple):
     @classmethod
     def of(cls, stat_result: os.stat_result) -> "FileVersion":
         device, inode = stat_result.st_dev, stat_result.st_ino
-        if os.name == "nt":  # since 3.12 stat() and fstat() may number both in two ways there
+        if os.name == "nt":  # since Python 3.12 stat() and fstat() may return different numbers
             device, inode = 0, 0
         return cls(device, inode, stat_result.st_size, stat_result.st_mtime_ns)
 
 
 class Slice(NamedTuple):
-    """A part of a file, or of bytes in memory; opened anew at each sending, never rewound."""
+    """A part of a file, or of bytes in memory; the file is opened again for each sending."""
 
     origin: Union[str, bytes]  # a path, or the bytes themselves
     start: int
     size: int
-    stamp: Optional[FileVersion] = None  # of a file
+    stamp: Optional[FileVersion] = None  # only for a file
     archived: bool = False  # the file is a member of an archive
 
 
-Content = tuple[Slice, ...]  # of a source; see `slice_body` and `blocks_of`
-Body = tuple[Union[bytes, Slice], ...]  # of a request: the content, and the bytes around it
-
-
+Content = tuple[Slice, ...]  # the content of a source; see `slice_body`
+Body = tuple[Union[bytes, Slice], ...]  # the body of a request: the content and bytes around it
 Header = tuple[str, str]
 
 
@@ -346,25 +348,29 @@ def length(body: Body) -> int:
 
 
 class Request(NamedTuple):
-    """A request; its body is described by slices, not held in memory.  Times are seconds."""
+    """A request; its body consists of slices, which are read when they are sent.
+
+    Times are seconds.
+    """
 
     method: str
     url: str
     headers: tuple[Header, ...] = ()
     body: Body = ()
-    # Makes headers of the request and the time, at every sending.
+    # Returns the headers that authorize the request at this time; called at every sending.
     auth: Optional[Callable[[Any, float], tuple[Header, ...]]] = None
     accepted_statuses: tuple[int, ...] = ()  # failures that the provider reads itself
     idempotent: bool = False  # sending it twice is harmless, even if the first one arrived
     content_hash: Any = None  # a hash object: updated with the file's content while it is sent
-    error_reader: "ErrorReader" = None  # reads the host's own form of errors
-    # Makes a function that receives the body of a successful response, anew at each try.
+    error_reader: "ErrorReader" = None  # reads errors in the format of the host
+    # Returns a new function for each try, which gets the body of a successful response.
     sink: Optional[Callable[[], Callable[[bytes], object]]] = None
     max_response: int = MAX_RESPONSE  # bytes of the response's body that are read
-    time_limit: Optional[float] = None  # for all of it, in place of --max-time; without retry
-    response_timeout: Optional[float] = None  # after the body; None: the stall timeout
+    time_limit: Optional[float] = None  # for the whole request, instead of --max-time; no retry
+    response_timeout: Optional[float] = None  # after the body is sent; None: the stall timeout
     stop: Any = None  # a threading.Event that ends the sending
     ca_bundle: Optional[str] = None  # certificates for this host, unless --cacert is used
+    secrets: tuple[str, ...] = ()  # more values that are masked in messages
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {redact_url(self.url)} {length(self.body)} bytes>"
@@ -378,14 +384,14 @@ class Response(NamedTuple):
     body: bytes
     url: str
     size: Optional[int] = None  # Content-Length
-    tries: int = 1  # how often the request was sent
-    redact: Callable[[bytes], bytes] = bytes  # masks the secrets of the request
+    tries: int = 1  # how many times the request was sent
+    redact: Callable[[bytes], bytes] = bytes  # masks the secrets of the request in a body
 
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
 
     def redacted(self) -> "Response":
-        """The response as it is shown; readers parse the body as it arrived."""
+        """The response without secrets, for messages; readers parse the original body."""
         return self._replace(body=self.redact(self.body))
 
 
@@ -394,25 +400,27 @@ ErrorReader = Optional[Callable[[Response], Optional["UploadError"]]]
 
 
 class Link(NamedTuple):
-    """The URL in a provider's response, and what else the response says."""
+    """The URL in a provider's response, and other facts from the response."""
 
     url: str
     delete: Optional[str] = None  # URL that deletes the file by a DELETE request
-    host_sha256: Optional[str] = None  # of what the host has stored
+    host_sha256: Optional[str] = None  # of the stored file, as the host reports it
     expires: Optional[float] = None  # seconds since 1970
     warning: str = ""
-    hint: str = ""  # if the link cannot be downloaded
-    denied: str = ""  # the hint for 401 and 403
+    hint: str = ""  # shown if the link cannot be downloaded
+    denied: str = ""  # the same for 401 and 403
+    delete_page: Optional[str] = None  # page that deletes the file, at once or after a question
+    thumbnail: Optional[str] = None  # URL of a small picture
 
 
 class UploadOptions(NamedTuple):
     """The options of a call.  Times are seconds, sizes bytes, rates bytes per second."""
 
     remote_path: Optional[str] = None  # folder/ or full path (S3, Dropbox)
-    unique: bool = False  # put the time into the name
+    unique: bool = False  # add the time to the name
     force: bool = False  # overwrite (S3, Dropbox)
     fragile: bool = False  # stop at the first failure
-    fallback: bool = False  # after the named hosts try the default ones
+    fallback: bool = False  # try the default hosts after the named ones
     name: Optional[str] = None  # upload under this name
     expire: Optional[int] = None  # the link should expire after about this time
     keep: Optional[int] = None  # the link must live at least this long
@@ -421,11 +429,11 @@ class UploadOptions(NamedTuple):
     sha256: bool = False  # report the SHA-256 even if verifying does not need it
     retry: int = 2  # retries per host
     connect_timeout: float = 15.0
-    timeout: Optional[float] = None  # without any data moving; None: TWAT_FS_TIMEOUT, or 60
+    timeout: Optional[float] = None  # stall timeout; None: TWAT_FS_TIMEOUT, or 60
     max_time: Optional[float] = None  # for the whole call
     limit_rate: Optional[int] = None
     jobs: int = 8  # parallel parts of one file
-    ip_version: Optional[int] = None  # 4 or 6: connect by this one only
+    ip_version: Optional[int] = None  # 4 or 6: connect only by this version
     public: bool = False  # objects are public: links need no signature (S3)
     proxy: Optional[str] = None  # may contain a password: see __repr__
     cacert: Optional[str] = None
@@ -444,7 +452,7 @@ class UploadOptions(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """A provider that failed: in which phase, with which message, after how many seconds."""
+    """A failed try at one provider: the phase, the message and the seconds it took."""
 
     provider: str
     phase: str
@@ -453,20 +461,26 @@ class Attempt(NamedTuple):
 
 
 class Unverified(NamedTuple):
-    """A link of a host that is not known to serve the file; `delete` as in UploadResult."""
+    """A link that could not be verified; the host may have a copy of the file.
+
+    `delete` and `delete_page` as in UploadResult.
+    """
 
     provider: str
     url: str
     delete: Optional[str] = None
+    delete_page: Optional[str] = None
 
 
 class UploadResult(NamedTuple):
-    """A link that serves the file, and how that was verified.
+    """A link that serves the file, and how it was verified.
 
     `size` in bytes; `sha256` in hex, None if nothing needed it; `expires` as UTC time (ISO 8601),
     None if it is unknown or never; `delete`: a URL that accepts DELETE; `verified`: "host-hash",
     "full", "sample", "size" or "none"; `seconds` for upload and verification; `attempts`: the
-    providers that failed before; `unverified`: the links of those among them that may have a copy.
+    providers that failed before; `unverified`: links of failed providers that may have a copy;
+    `delete_page`: a page that deletes the file, at once or after a question; `thumbnail`: the URL
+    of a small picture.
     """
 
     url: str
@@ -479,6 +493,8 @@ class UploadResult(NamedTuple):
     seconds: float = 0.0
     attempts: tuple[Attempt, ...] = ()
     unverified: tuple[Unverified, ...] = ()
+    delete_page: Optional[str] = None
+    thumbnail: Optional[str] = None
 
 
 class ProviderInfo(NamedTuple):
@@ -502,13 +518,12 @@ class ProviderInfo(NamedTuple):
 #      RetryableError     Unreachable  Busy  NotYet                        retry, then next host
 #      NonRetryableError  Refused  NoLink  NotVerified                     next host
 #                         Unsuitable  NotConfigured                        nothing was sent there
-#                         SourceChanged  Unreadable  UsageError  TimedOut  no host can help
+#                         SourceChanged  Unreadable  UsageError  TimedOut  stop: same at each host
 #                         AllProvidersFailed                               all failures, in order
 
 
 class UploadError(Exception):
-    """Why there is no URL.
-
+    """The reason why there is no URL.
     `provider`; `phase` ("file", "options", "setup", "dns", "connect", "proxy", "tls", "send",
     "reply", "proof" or "wish"); `status` of the response; `retry_after` in seconds; `started`:
     part of the body was sent; `everywhere`: all other hosts would fail in the same way;
@@ -555,7 +570,7 @@ class Unreachable(RetryableError):
 
 
 class Busy(RetryableError):
-    """A response that means "not now"."""
+    """The host is overloaded or limits the rate."""
 
 
 class NotYet(Busy):
@@ -571,7 +586,7 @@ class Refused(NonRetryableError):
 
 
 class NoLink(NonRetryableError):
-    """The response is a success, but has no link of that host."""
+    """The response is a success, but contains no valid link of the host."""
 
 
 class NotVerified(NonRetryableError):
@@ -607,14 +622,14 @@ class Unreadable(NonRetryableError):
 
 
 class UsageError(NonRetryableError):
-    """The call itself is invalid; nothing was sent."""
+    """Invalid options or arguments; nothing was sent."""
 
     exit_code = 2
     default_phase = "options"
 
 
 class TimedOut(NonRetryableError):
-    """The time for the whole call (--max-time) is over."""
+    """The time limit for the whole call (--max-time) is exceeded."""
 
 
 class AllProvidersFailed(NonRetryableError):
@@ -635,16 +650,17 @@ class AllProvidersFailed(NonRetryableError):
             message = f"no network: none of the {len(tried)} hosts could be resolved"
         super().__init__(message if tried else "no suitable host; nothing was uploaded")
         self.args = (self.failures, self.attempts)  # for pickle, which calls the class with them
-        for name in ("provider", "phase", "status", "retry_after") if len(failures) == 1 else ():
-            setattr(self, name, getattr(failures[0], name))
+        if len(failures) == 1:
+            for name in ("provider", "phase", "status", "retry_after"):
+                setattr(self, name, getattr(failures[0], name))
 
     def __str__(self) -> str:
         return f"{self.summary}: " + "; ".join(f"{f.provider}: {f}" for f in self.failures)
 
     def reasons(self) -> list[str]:
-        """A line for each host that was tried, and for several that are unsuitable for one reason.
+        """The lines of the error message: one for each host that was tried.
 
-        A repeated hint comes last.
+        Hosts that are unsuitable for the same reason share a line.  A repeated hint comes last.
         """
         hosts: dict[tuple[object, str, str, str], list[str]] = {}
         for f in self.failures:
@@ -653,15 +669,15 @@ class AllProvidersFailed(NonRetryableError):
             which = None if f.exit_code == 5 else f.provider
             hosts.setdefault((which, f.phase, str(f), f.hint), []).append(f.provider or "-")
         hints = [hint for *_, hint in hosts if hint]
-        once = [hint for hint in dict.fromkeys(hints) if hints.count(hint) > 1]
+        repeated = [hint for hint in dict.fromkeys(hints) if hints.count(hint) > 1]
         lines = [
-            (", ".join(names), phase, message + ("" if hint in ("", *once) else f"   {hint}"))
+            (", ".join(names), phase, message if hint in repeated else f"{message}   {hint}")
             for (_, phase, message, hint), names in hosts.items()
         ]
-        width = max(
-            [11, *(len(names) for names, _, _ in lines if len(names) <= 30)]
-        )  # a long list stands out alone
-        return [f"{names:<{width}}  {phase:<8} {reason}" for names, phase, reason in lines] + once
+        # A long list of hosts does not widen the column.
+        width = max([11, *(len(names) for names, _, _ in lines if len(names) <= 30)])
+        texts = [f"{names:<{width}}  {phase:<8} {reason}" for names, phase, reason in lines]
+        return [text.rstrip() for text in texts] + repeated
 
 
 def unverified_of(failures: Iterable[UploadError]) -> tuple[Unverified, ...]:
@@ -670,7 +686,7 @@ def unverified_of(failures: Iterable[UploadError]) -> tuple[Unverified, ...]:
 
 @contextlib.contextmanager
 def naming_setting(setting: str) -> Iterator[None]:
-    """Put the name of the setting into a UsageError: the user did not type the value."""
+    """Add the name of the setting to a UsageError, because the user did not type its value."""
     try:
         yield
     except UsageError as error:
@@ -692,9 +708,9 @@ class Source(NamedTuple):
     def of(
         cls, path: "Union[str, os.PathLike[str]]", name: Optional[str] = None, unique: bool = False
     ) -> "Source":
-        """Raises Unreadable unless `path` is a readable regular file.
+        """The source for a file; raises Unreadable unless it is a readable regular file.
 
-        `unique` puts the time (UTC) into the name.
+        `unique` adds the time (UTC) to the name.
         """
         text = os.fsdecode(path)
         stat_result = stat_regular_file(text)
@@ -707,9 +723,9 @@ class Source(NamedTuple):
 
 
 def stat_regular_file(path: str) -> os.stat_result:
-    """The status of a regular file that can be read.
+    """The status of a readable regular file.
 
-    Raises Unreadable for anything else, with a command as a hint where one helps.
+    Raises Unreadable for anything else, if possible with a command as a hint.
     """
     shown = printable(path)
     try:
@@ -733,7 +749,7 @@ def memory_slice(data: bytes) -> Slice:
 
 
 def has_content(path: str) -> bool:
-    """Whether a file of 0 bytes has content all the same, like those of /proc."""
+    """Whether a file has content although its size is 0, like the files of /proc."""
     with contextlib.suppress(OSError), open(path, "rb", 0, opener=open_nonblocking) as file:
         return bool(file.read(1))
     return False
@@ -745,9 +761,9 @@ def open_nonblocking(path: str, flags: int) -> int:
 
 
 def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
-    """The error that says what `path` is, with a command that makes a file of it."""
+    """The error for a path that is not a file, with a command that turns it into one."""
     if stat.S_ISDIR(mode):
-        # tar stores a symbolic link as such.
+        # tar would store only the symbolic link, so the hint has the path of its target.
         folder = os.path.realpath(path) if os.path.islink(path.rstrip("/")) else path
         hint = pipe_hint("tar cf -", folder, ".tar")
         if hint:
@@ -757,15 +773,15 @@ def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
     if stat.S_ISFIFO(mode):
         file_type = "a pipe"
     elif stat.S_ISREG(mode):
-        file_type = "written by the system as it is read"
+        file_type = "generated by the system"
     if not stat.S_ISCHR(mode) and not stat.S_ISSOCK(mode):
         hint = pipe_hint("cat", path)
     return Unreadable(f"{shown}: is {file_type}, not a file", hint=hint)
 
 
 def pipe_hint(reader: str, path: str, extension: str = "") -> str:
-    """A command that uploads what `reader` reads from `path`; "" if the path cannot be typed."""
-    # The `<(...)` of a shell is gone when the hint is read.
+    """A command that uploads the output of `reader` for `path`; "" for an unprintable path."""
+    # A process substitution, `<(...)`, no longer exists when the hint is read.
     if re.match("/dev/(fd/|std)|/proc/[^/]+/fd/", path):
         return f"pipe it: COMMAND | {program()} -"
     if not path.isprintable():
@@ -776,19 +792,19 @@ def pipe_hint(reader: str, path: str, extension: str = "") -> str:
 
 
 def shell_path(path: str) -> str:
-    """The path as a word of a shell command, never an option."""
+    """The path quoted for a shell, with "./" before a leading dash."""
     return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
 def local_reason(error: Exception) -> str:
-    """The reason of an error of the system, in lower case."""
+    """The reason of an OSError, in lower case."""
     if isinstance(error, FileNotFoundError):
-        # Windows has several phrases for it, in the language of its user.
+        # Windows has several phrases for this, in the language of the user.
         return "no such file or directory"
     return str(getattr(error, "strerror", None) or error).lower()
 
 
-UNSAFE = {  # what a name must not contain
+UNSAFE = {  # patterns that a name must not contain
     "a control character": r"[\0-\x1f\x7f-\x9f]",
     "a line separator": r"[\u2028\u2029]",
     "a character that reverses text": r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]",
@@ -798,12 +814,12 @@ UNSAFE_CHARACTER = "|".join(UNSAFE.values())
 
 
 def safe_name(name: str, limit: int = MAX_NAME) -> str:
-    """The name as it may stand in a multipart header or a URL.
+    """The name in a form that is safe in a multipart header and in a URL.
 
-    It has no path, no control characters, none that reverse text, and at most `limit` bytes.
-    Spaces of all kinds and joiners stay: macOS has U+202F in its names, emoji and many scripts need
-    U+200C and U+200D.  PHP, Go, busboy and Werkzeug read raw UTF-8 right (compared 2026-11-23); a
-    lone surrogate is not UTF-8.
+    Removes the path, replaces control characters and characters that reverse text, and cuts to
+    `limit` bytes.  Keeps Unicode spaces and joiners: file names of macOS contain U+202F; emoji and
+    many scripts need U+200C and U+200D.  PHP, Go, busboy and Werkzeug decode raw UTF-8 correctly
+    (compared 2026-11-23).  Replaces lone surrogates, which are not valid UTF-8.
     """
     base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     clean = re.sub(UNSAFE_CHARACTER, "_", base).strip(" ")
@@ -814,7 +830,10 @@ def safe_name(name: str, limit: int = MAX_NAME) -> str:
 
 
 def shortened(stem: str, ending: str, limit: int = MAX_NAME) -> str:
-    """Both in at most `limit` bytes of UTF-8; an ending that leaves no room is cut too."""
+    """`stem` and `ending` in at most `limit` bytes of UTF-8.
+
+    Cuts the stem, and the ending only if it alone is too long.
+    """
     room = limit - len(ending.encode())
     if room <= 0:
         stem, ending, room = stem + ending, "", limit
@@ -827,18 +846,18 @@ def upload_name(name: str, unique: bool) -> str:
 
 @functools.cache
 def uses(name: str) -> Iterator[int]:
-    """Counts how often this process has used a unique name."""
+    """A counter of how often this process has used a unique name."""
     return itertools.count()
 
 
 def new_name(name: str) -> str:
-    """The name with the time (UTC) in it, different from all names made before."""
+    """The name with the time (UTC) added, different from all earlier names of this process."""
     unique = unique_name(name, time.gmtime())
     return varied_name(unique) if next(uses(unique)) else unique
 
 
 def varied_name(name: str) -> str:
-    """The name with random digits in it, because other processes may want the same name."""
+    """The name with random digits added, because other processes may use the same name."""
     return unique_name(name, time.gmtime(), f"_{os.urandom(3).hex()}")
 
 
@@ -850,9 +869,8 @@ def unique_name(name: str, now: time.struct_time, pattern: str = "_%Y%m%d_%H%M%S
     return shortened(stem, stamp + extension)
 
 
-# From IANA's registry (November 2026), else from browsers and Debian's media-types.  Python's own
-# table differs from version to version, and lacks half of these in 3.9; a system's table differs
-# from machine to machine.
+# From IANA's registry (November 2026), else from browsers and Debian's media-types.  The table of
+# Python differs by version (half of these are missing in 3.9), the table of the system by machine.
 CONTENT_TYPE_ROWS = """
 application/epub+zip epub
 application/gzip gz tgz
@@ -996,7 +1014,7 @@ def type_with_charset(name: str, body: Content) -> str:
 
 
 def is_text(body: Content, limit: int = sys.maxsize) -> bool:
-    """Whether the first `limit` bytes are UTF-8 without NUL; their last character may be cut."""
+    """Whether the first `limit` bytes are UTF-8 without NUL; the limit may cut a character."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with contextlib.suppress(UnicodeDecodeError):
         blocks = map(decoder.decode, read_body(slice_body(body, 0, limit)))
@@ -1006,7 +1024,7 @@ def is_text(body: Content, limit: int = sys.maxsize) -> bool:
 
 
 def iri_to_uri(url: str) -> str:
-    """The URL with letters outside ASCII and spaces percent-encoded; "%" stays as it is."""
+    """The URL with spaces and non-ASCII characters percent-encoded; "%" is kept."""
     return urllib.parse.quote(url.encode("utf-8", "surrogateescape"), safe="%/:?#[]@!$&'()*+,;=~")
 
 
@@ -1019,8 +1037,8 @@ def multipart(
 ) -> tuple[str, Body]:
     """Content-Type and body of a form: text fields first, the file last (RFC 7578).
 
-    A quote in the name is sent as \\" because only Werkzeug decodes %22; there is no filename*,
-    because PHP loses the file then.
+    A quote in the name is sent as \\" because only Werkzeug decodes %22.  `filename*` is not sent,
+    because PHP then drops the file.
     """
     boundary = "twat-fs-" + os.urandom(16).hex()
     start = f"--{boundary}\r\nContent-Disposition: form-data; name="
@@ -1042,7 +1060,7 @@ def slice_body(body: Content, start: int, size: int) -> Content:
             part = piece._replace(start=piece.start + first, size=end - first)
             pieces.append(piece if part == piece else part)
         start -= piece.size
-        if start + size <= 0:  # an archive may have 200,000 pieces
+        if start + size <= 0:  # stop early: an archive may have 200,000 pieces
             break
     return tuple(pieces)
 
@@ -1055,12 +1073,12 @@ def parts_of(body: Content, size: int) -> list[Content]:
 def open_slice(piece: Slice) -> Iterator[Any]:
     """The file of a slice, unbuffered.
 
-    Raises SourceChanged if the file changed since it was chosen, or changes while it is read.
+    Raises SourceChanged if the file has changed since `stamp`, or changes while it is read.
     """
     if isinstance(piece.origin, bytes):
         yield io.BytesIO(piece.origin)
         return
-    # Closed below; here only a failure to open counts.
+    # Only errors of open() are translated here; the `with` below closes the file.
     try:
         file = open(piece.origin, "rb", 0, opener=open_nonblocking)  # noqa: SIM115
     except OSError as error:
@@ -1121,14 +1139,14 @@ def digest_of(body: Content, digest: Any) -> str:
 
 # 5  Archives --------------------------------------------------------------------------------------
 #
-# A ZIP is a body like any other: headers in memory between slices of files.  Nothing is compressed,
-# so its length is known before the first byte is sent, it needs no temporary file, and each part of
-# it can be cut, hashed and sent again.  The files are read twice, because CRC and size must stand
+# The body of a ZIP consists of headers in memory and slices of files.  Nothing is compressed, so
+# its length is known before the first byte is sent, it needs no temporary file, and each part of
+# it can be cut, hashed and sent again.  The files are read twice, because CRC and size must come
 # before the data: readers of streams (java.util.zip, commons-compress, SharpZipLib; November 2026)
 # reject stored entries whose CRC follows the data.
 #
-# A .tar.gz consists of such pieces too, but its length is known only after compression: it goes
-# through a temporary file.
+# A .tar.gz consists of such pieces too, but its length is known only after compression, so it is
+# written to a temporary file.
 
 
 class Member(NamedTuple):
@@ -1145,10 +1163,10 @@ SECRET_NAME = r"(^|/)(\.env(\.[^/]*)?|id_[^/]*|[^/]*\.(pem|kdbx)|\.aws/|\.git/)$
 
 
 class Walker:
-    """Finds the members of an archive, and what the user should know about them.
+    """Finds the members of an archive, and files that the user should be warned about.
 
-    `keep_links`: symbolic links are members; else their targets are, which must be inside.
-    `epoch`: the time of all members, instead of their own.
+    `keep_links`: store symbolic links as links; else store their targets, which must be inside the
+    archived folder.  `epoch`: the time of all members, instead of their own.
     """
 
     def __init__(self, exclude: Sequence[str], keep_links: bool, epoch: Optional[int]) -> None:
@@ -1168,7 +1186,7 @@ class Walker:
         return sorted(members, key=lambda member: member.name)
 
     def walk(self, path: str, base: str) -> Iterator[Member]:
-        """The members of one path, which may be a link; its name in the archive is `base`."""
+        """The members of one path, which may be a symbolic link; `base` is its archive name."""
         root = ""
         waiting: list[tuple[str, str, tuple[str, ...]]] = [(path, base, ())]
         while waiting:
@@ -1179,10 +1197,12 @@ class Walker:
             if link and not self.keep_links and self.excluded(base + target_inside(path, root)):
                 continue
             stat_result, entries = list_entry(path, link and self.keep_links)
-            mode, content, target = stat_result.st_mode, (), ""  # type: int, Content, str
+            mode = stat_result.st_mode
+            content: Content = ()
+            target = ""
             if stat.S_ISDIR(mode):
                 real = os.path.realpath(path)
-                if real in parents:  # a link to a folder around it
+                if real in parents:  # a link to a parent folder
                     continue
                 root = root or real
                 for entry in entries:
@@ -1203,7 +1223,7 @@ class Walker:
                 yield Member(name, mode, min(max(seconds, 0), MAX_TIME), content, target)
 
     def excluded(self, name: str) -> bool:
-        """Whether a GLOB matches a file or folder of the name: by its base name or by its path."""
+        """Whether an --exclude pattern matches a part of the name, or a path of these parts."""
         return any(
             fnmatch.fnmatch(each, glob.rstrip("/"))
             for glob in self.exclude
@@ -1213,17 +1233,17 @@ class Walker:
 
 
 def base_name(path: str) -> str:
-    """The last name of a path, also of "." and ".."."""
+    """The last component of a path, resolved for "." and ".."."""
     return safe_name(os.path.basename(os.path.abspath(path)))
 
 
 def path_prefixes(parts: list[str]) -> Iterator[str]:
-    """ "a", "a/b", "a/b/c" of a, b and c."""
+    """The prefixes of a path: "a", "a/b", "a/b/c" for a, b and c."""
     return itertools.accumulate(parts, "{}/{}".format)
 
 
 def target_inside(path: str, root: str) -> str:
-    """The path below `root` to which a link leads; Unreadable if it leads out."""
+    """The target of a symbolic link, relative to `root`; Unreadable if it is outside."""
     real = os.path.realpath(path)
     if not f"{real}{os.sep}".startswith(os.path.join(root, "")):
         hint = "--exclude leaves it out; --tar keeps links as they are"
@@ -1242,14 +1262,14 @@ def list_entry(path: str, keep_link: bool) -> tuple[os.stat_result, list[str]]:
 
 
 MAX_TIME = 2**31 - 1
-MAX_16, MAX_32 = 2**16 - 1, 2**32 - 1  # fields with these values are continued by zip64
-UNIX = 3 << 8  # the system that made a ZIP; the low byte is the version (APPNOTE.TXT 6.3.10)
+MAX_16, MAX_32 = 2**16 - 1, 2**32 - 1  # these values mean that a zip64 field has the real one
+UNIX = 3 << 8  # "version made by": Unix; the low byte is the version (APPNOTE.TXT 6.3.10)
 
 
 def zip_content(members: list[Member], utc: bool, checksums: bool) -> Content:
-    """A ZIP of stored members; `utc`: its local times are those of UTC.
+    """A ZIP of uncompressed members; `utc`: write UTC instead of local times.
 
-    Empties `members`: 100,000 of them take 10 MB beside the ZIP.
+    Empties `members` to save memory: 100,000 members take 10 MB in addition to the ZIP.
     """
     pieces: list[Slice] = []
     directory, offset, count = bytearray(), 0, 0
@@ -1268,24 +1288,25 @@ def zip_content(members: list[Member], utc: bool, checksums: bool) -> Content:
 
 def zip_headers(member: Member, crc: int, offset: int, utc: bool) -> tuple[bytes, bytes]:
     """The local header of a member, and its entry in the central directory."""
-    name, size = member.name.encode("utf-8", "replace"), length(member.content)
+    name = member.name.encode("utf-8", "replace")
+    size = length(member.content)
     moment = time.gmtime(member.modified) if utc else time.localtime(member.modified)
     info = zipfile.ZipInfo(name.decode(), max(moment[:6], (1980, 1, 1, 0, 0, 0)))
     info.CRC, info.file_size, info.compress_size = crc, size, size
     info.extra = extra = struct.pack("<HHBl", 0x5455, 5, 1, member.modified)  # time in UTC
-    local = info.FileHeader()  # has a field of zip64 if the size needs it
+    local = info.FileHeader()  # with a zip64 field if the size requires it
     large = [size, size] if size > zipfile.ZIP64_LIMIT else []
     large += [offset] if offset >= MAX_32 else []
     if large:
         extra += struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large)
-    mode = member.mode << 16 | 16 * stat.S_ISDIR(member.mode)  # 16: a folder of DOS
+    mode = member.mode << 16 | 16 * stat.S_ISDIR(member.mode)  # 16: the DOS flag of a folder
     central = struct.pack("<4sH", b"PK\1\2", UNIX | 45) + local[4:28]
     central += struct.pack("<4H2L", len(extra), 0, 0, 0, mode, min(offset, MAX_32))
     return local, central + name + extra
 
 
 def zip_end(count: int, size: int, start: int) -> bytes:
-    """The end of a ZIP whose central directory has `size` bytes and begins at `start`."""
+    """The end record of a ZIP whose central directory begins at `start` and has `size` bytes."""
     end = b""
     if count >= MAX_16 or max(size, start) >= MAX_32:
         fields = 44, UNIX | 45, 45, 0, 0, count, count, size, start
@@ -1301,7 +1322,7 @@ def crc32_of(content: Content) -> int:
 
 
 def tar_content(members: Iterable[Member]) -> Content:
-    """A tar, without the names and numbers of its owner."""
+    """A tar archive without user and group names and numbers."""
     pieces = []
     for member in members:
         info = tarfile.TarInfo(member.name.rstrip("/"))
@@ -1314,7 +1335,7 @@ def tar_content(members: Iterable[Member]) -> Content:
 
 
 def gzip_blocks(content: Content) -> Iterator[bytes]:
-    """The content, compressed, without a name or time in its head."""
+    """The content compressed by gzip, without a name or time in the header."""
     packer = zlib.compressobj(wbits=31)
     for data in read_body(content):
         yield packer.compress(data)
@@ -1340,30 +1361,30 @@ def gzip_blocks(content: Content) -> Iterator[bytes]:
 #        +------------+<-------------------------------------+  cut short, late or not reusable
 #
 #    connecting      The Connector reads and writes: CONNECT or SOCKS5, then the handshake of TLS.
-#                    It does not listen while it writes, because a host has nothing to say before
-#                    that.  An address that accepts and stays silent gives way to the next one.
-#    idle            No code uses the stream.  Session tickets of TLS 1.3 may arrive.  Before the
-#                    next request `is_reusable` reads once: data, or the end of the stream, mean
-#                    closed.
+#                    It does not listen while it writes, because no response is possible yet.  If an
+#                    address accepts the connection and then sends nothing, the next one is tried.
+#    idle            The stream is unused.  Session tickets of TLS 1.3 may arrive.  Before the next
+#                    request `is_reusable` reads once; data or the end of the stream means that the
+#                    host has closed the connection.
 #    sending         The Exchange writes, and listens before each write.  "100 Continue" is dropped.
 #                    A write waits at most `idle_timeout`; each byte that leaves restarts that time.
-#    early response  The host sent something or closed, so writing stops at once: a host that sends
-#                    413 and closes has said why, and urllib loses that response.  A failed write
-#                    leads here too, with 5 seconds of patience.  A success is an error here, a
-#                    refusal is returned; then the stream is closed, because the host may still
-#                    expect the rest of the body.
+#    early response  The host sent something or closed the connection, so writing stops at once: a
+#                    host may send 413 and close, and that response must not be lost (urllib loses
+#                    it).  After a failed write, too, a response is awaited, for up to 5 seconds.  A
+#                    success is an error here; a refusal is returned.  Then the stream is closed,
+#                    because the host may still expect the rest of the body.
 #    reading         http.client reads through `makefile`.  The head must begin within
 #                    `idle_timeout`, and all must arrive within twice that time; a download has more
-#                    time, by its size.
-#    closed          Final.  If the host closed an idle stream at the moment of its use, a request
-#                    without a body that may be repeated is sent again on a new stream.
+#                    time, depending on its size.
+#    closed          Final.  If the host closed an idle stream just when it was used again, an
+#                    idempotent request without a body is sent again on a new stream.
 #
 #    In every state a stream raises TimeoutError at its `deadline`, and ConnectionAbortedError once
 #    the Event `stop` is set.  Sockets never block; waits come in steps of TICK.
 #
-#    TLS is done in memory (SSLObject): one large send where SSLSocket makes a system call for each
-#    record of 16 KiB (0.65 of its time for 1 GiB), and TLS within TLS (an https proxy) is just a
-#    second layer.
+#    TLS works in memory (SSLObject): many records are sent by one system call, where SSLSocket
+#    makes a call for each record of 16 KiB (1 GiB takes 0.65 of its time).  TLS within TLS (an
+#    https proxy) is a second layer.
 
 
 class EarlyResponse(Exception):
@@ -1371,7 +1392,7 @@ class EarlyResponse(Exception):
 
 
 def bracketed(host: str) -> str:
-    """A host name or address as it stands in a URL."""
+    """A host name or address as it is written in a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -1413,7 +1434,10 @@ def ascii_host(url: Any) -> str:
 
 
 def parse_proxy(text: str) -> Proxy:
-    """Raises UsageError; its message never repeats the text, which may contain a password."""
+    """The proxy of a URL.
+
+    Raises UsageError, whose message never repeats the text, because it may contain a password.
+    """
     text = text if "://" in text else "http://" + text
     try:
         url = urllib.parse.urlsplit(text)
@@ -1427,7 +1451,7 @@ def parse_proxy(text: str) -> Proxy:
             phase="proxy",
             hint=encode if "@" in text else "",
         ) from error
-    # Desktops write socks:// for a proxy that resolves names itself.
+    # Desktop environments use socks:// for a SOCKS5 proxy that resolves names itself.
     scheme = "socks5h" if url.scheme == "socks" else url.scheme
     if scheme not in PROXY_PORTS:
         supported = "http, https, socks5 or socks5h"
@@ -1438,10 +1462,10 @@ def parse_proxy(text: str) -> Proxy:
 
 
 class Network(NamedTuple):
-    """How to reach hosts: all that a Transport needs to know.  Times are seconds.
+    """The network options of a Transport.  Times are seconds.
 
-    `proxy` is for every host; `proxies` are those of the environment, by scheme, and "no" lists the
-    hosts that need none.  `secrets` are values to mask in responses.
+    `proxy` is for every host; `proxies` are those of the environment by scheme, with the hosts of
+    NO_PROXY under "no".  `secrets` are values to mask in responses.
     """
 
     proxy: Optional[Proxy] = None
@@ -1481,10 +1505,11 @@ HOST_PATTERN = (
 
 @functools.lru_cache(maxsize=64)
 def parse_target(url: str) -> Target:
-    """Raises NoLink for an invalid URL, and for any scheme but http, https and tcp."""
+    """The target of a URL; raises NoLink for an invalid one, and unless http, https or tcp."""
     try:
         parts = urllib.parse.urlsplit(url)
-        host, port = ascii_host(parts), parts.port or PORTS.get(parts.scheme, 0)
+        host = ascii_host(parts)
+        port = parts.port or PORTS.get(parts.scheme, 0)
     except ValueError as error:
         raise NoLink(f"invalid URL: {printable(redact_url(url))}", phase="link") from error
     valid = re.fullmatch(HOST_PATTERN, host) and len(host) <= 253
@@ -1519,12 +1544,29 @@ def is_spared(target: Target, no_proxy: str) -> bool:
     return False
 
 
+def parse_address(host: str) -> Any:
+    """The IP address that a host of a URL stands for, or None if it is a name.
+
+    Also reads "127.1", a single number, and an IPv4 address inside an IPv6 address.
+    """
+    host = host.partition("%")[0].rstrip(".")
+    with contextlib.suppress(OSError, UnicodeError):
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    with contextlib.suppress(ValueError):
+        address = ipaddress.IPv6Address(host)
+        network = int(address) >> 32
+        if network in (0, 0xFFFF, 0x64FF9B << 64) and int(address) > 1:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return address.sixtofour or address
+    return None
+
+
 def is_loopback(host: str) -> bool:
     return bool(re.fullmatch(r"localhost\.?|::1|(::ffff:)?127(\.[0-9]{1,3}){3}", host))
 
 
 Sink = Callable[[bytes], object]
-Receive = Callable[[int], bytes]  # up to so many bytes; b"" at the end of the connection
+Receive = Callable[[int], bytes]  # returns up to N bytes; b"" at the end of the connection
 
 
 class Tls:
@@ -1536,7 +1578,7 @@ class Tls:
         self.session = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
 
     def encrypt(self, data: Any) -> bytes:
-        """The records for these bytes, after those that TLS has to send for itself."""
+        """The TLS records for these bytes, after pending records of TLS itself."""
         view = memoryview(data)
         while view:
             view = view[self.session.write(view) :]
@@ -1560,9 +1602,9 @@ class Tls:
 
 
 def wait_ready(channels: Sequence[Any], read: bool, write: bool, seconds: float) -> list[Any]:
-    """The channels that are readable, writable or in error; empty after that time.
+    """The channels that are readable, writable or in error; empty after the timeout.
 
-    Windows has select() only, which does not support descriptors above 1023.
+    Uses poll() where it exists, because select() does not support descriptors above 1023.
     """
     events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
     with getattr(selectors, "PollSelector", selectors.SelectSelector)() as selector:
@@ -1586,7 +1628,7 @@ class Incoming(io.RawIOBase):
         return len(data)
 
     def readall(self) -> bytes:
-        """Never read without a limit; only http.client does, for a chunk of -1 bytes."""
+        """Raise an error: http.client reads without a limit only for a chunk of -1 bytes."""
         raise ValueError("a negative size")
 
 
@@ -1594,7 +1636,7 @@ INFORMATIONAL = rb"\A(HTTP/1\.[01] 1[0-9][0-9][^\n]*\n([^\r\n]+\r?\n)*\r?\n)+"
 
 
 class Stream:
-    """One connection that sends and listens at the same time; the states are drawn above.
+    """One connection that sends and listens at the same time; see the diagram of its states.
 
     Raises TimeoutError if nothing moves for `idle_timeout` seconds, and at `deadline`, which is a
     value of time.monotonic().
@@ -1603,15 +1645,15 @@ class Stream:
     def __init__(self, sock: Any, idle_timeout: float, deadline: float, peer: Any = None) -> None:
         self.sock, self.peer = sock, peer
         self.idle_timeout, self.deadline = idle_timeout, deadline
-        self.layers: list[Tls] = []  # that of a proxy before that of the host
+        self.layers: list[Tls] = []  # the layer of a proxy comes before the layer of the host
         self.recv = sock.recv  # of the last layer
-        self.proxy: Optional[Proxy] = None  # if it forwards requests instead of bytes
-        self.early_data = b""  # of the response, received while sending
-        self.listening = False  # before each write, for an early response
+        self.proxy: Optional[Proxy] = None  # an HTTP proxy that forwards requests instead of bytes
+        self.early_data = b""  # the part of the response that was received while sending
+        self.listening = False  # whether to check for an early response before each write
         self.stop: Any = None  # a threading.Event
 
     def begin(self, idle_timeout: float, deadline: float, stop: Any) -> None:
-        """Begin a request: from now on listen while sending."""
+        """Begin a request: set the time limits, and listen while sending."""
         self.idle_timeout, self.deadline, self.stop = idle_timeout, deadline, stop
         self.listening = True
 
@@ -1643,7 +1685,7 @@ class Stream:
         self.recv = tls.recv
 
     def sendall(self, data: Any) -> None:
-        """Send `data`, and what TLS has to send for itself."""
+        """Send `data`, and pending records of TLS itself."""
         for tls in reversed(self.layers):
             data = tls.encrypt(data)
         view = memoryview(data)
@@ -1651,10 +1693,10 @@ class Stream:
             view = view[self.when_ready(self.sock.send, view, write=True) :]
 
     def when_ready(self, act: Callable[[Any], Any], argument: Any, write: bool) -> Any:
-        """The result of `act`, called again until it does not block.
+        """Call `act` until it does not block, and return its result.
 
-        While sending, only bytes that leave count as movement: a host that repeats "100 Continue"
-        and accepts no data is as idle as a silent one.
+        While sending, only sent bytes restart the idle timeout: a host that repeats "100 Continue"
+        but accepts no data is idle, too.
         """
         idle_deadline = time.monotonic() + self.idle_timeout
         while True:
@@ -1703,7 +1745,7 @@ class Stream:
         return io.BufferedReader(Incoming(self.receive), 64 * KiB)
 
     def close(self) -> None:
-        """Do nothing: http.client closes before the body of the response is read."""
+        """Do nothing, because http.client closes the socket before the response is read."""
 
     def hang_up(self) -> None:
         self.sock.close()
@@ -1711,7 +1753,7 @@ class Stream:
     __del__ = hang_up  # the connections of a thread end with it
 
     def is_reusable(self) -> bool:
-        """Whether an idle connection is still open, and got nothing but session tickets of TLS."""
+        """Whether an idle connection is open and received nothing except TLS session tickets."""
         try:
             self.early_data += self.recv(1)
         except OSError as error:
@@ -1730,7 +1772,7 @@ def resolve(host: str, port: int, deadline: float, ip_version: Optional[int] = N
 
     def look_up() -> None:
         try:
-            # As bytes, because text loads the tables of IDNA.
+            # As bytes, because for text Python loads the tables of IDNA.
             results.put(socket.getaddrinfo(host.encode(), port, family, socket.SOCK_STREAM))
         except OSError as error:
             results.put(error)
@@ -1741,7 +1783,7 @@ def resolve(host: str, port: int, deadline: float, ip_version: Optional[int] = N
     except queue.Empty:
         raise TimeoutError("DNS lookup timed out") from None
     if isinstance(addresses, OSError):
-        # The resolver has time-outs of its own, and calls them a temporary failure.
+        # The resolver reports its own timeouts as a temporary failure.
         if time.monotonic() - begun > DNS_TIME / 2 - 1:
             raise TimeoutError(local_reason(addresses)) from addresses
         raise addresses
@@ -1749,9 +1791,9 @@ def resolve(host: str, port: int, deadline: float, ip_version: Optional[int] = N
 
 
 def connect_fastest(addresses: Sequence[Any], deadline: float) -> Any:
-    """A socket for the first address that accepts; raises OSError.
+    """A socket for the first address that accepts a connection; raises OSError.
 
-    The next address is tried when one fails, or is silent for 0.25 s (RFC 8305).
+    The next address is tried when one fails or does not accept within 0.25 s (RFC 8305).
     """
     untried = list(addresses)
     waiting: list[Any] = []
@@ -1805,9 +1847,9 @@ BUNDLES = (
 
 
 def system_ca_bundle() -> Optional[str]:
-    """The certificates of this machine, for a frozen program.
+    """The CA bundle of this machine, for a frozen program.
 
-    Its OpenSSL expects them where the machine that built it had them.
+    Its OpenSSL looks for the bundle at the path of the build machine.
     """
     configured = {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)
     if configured or sys.platform == "win32" or not getattr(sys, "frozen", False):
@@ -1818,13 +1860,16 @@ def system_ca_bundle() -> Optional[str]:
 CERTIFICATE_HINTS = {  # by X509_V_ERR_* of OpenSSL
     9: "check the clock of this machine",  # not yet valid
     10: "check the clock of this machine",  # expired
-    62: "open a web page first: this network may want a sign-in",  # another name
-    64: "open a web page first: this network may want a sign-in",  # another address
+    62: "open a web page first: this network may require a sign-in",  # hostname mismatch
+    64: "open a web page first: this network may require a sign-in",  # IP address mismatch
 }
 
 
 def missing_ca_hint() -> str:
-    """How to name a CA bundle: OpenSSL ignores an SSL_CERT_FILE that does not exist."""
+    """The hint for an unknown issuer: how to set a CA bundle.
+
+    OpenSSL ignores an SSL_CERT_FILE that does not exist.
+    """
     configured = os.environ.get("SSL_CERT_FILE", "")
     if configured and not os.path.isfile(configured):
         return f"SSL_CERT_FILE: no such file: {printable(configured)}"
@@ -1849,9 +1894,9 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
         message = f"CA bundle {printable(cacert or 'of the system')}: {reason}"
         raise UsageError(message, phase="tls") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The default of Python 3.13 for every version, without STRICT, which rejects the CA of many a
-    # company (no key identifier or usage).  0x80000 is PARTIAL_CHAIN, which has no name in 3.9: a
-    # trusted certificate need not be a root.
+    # The flags of Python 3.13 for every version, but without X509_STRICT, which rejects the CAs of
+    # many companies (no key identifier or usage).  0x80000 is VERIFY_X509_PARTIAL_CHAIN, which has
+    # no name in Python 3.9: a trusted certificate need not be a root.
     context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | 0x80000
     if insecure:
         context.check_hostname = False
@@ -1861,7 +1906,7 @@ def tls_context(cacert: Optional[str], insecure: bool) -> Any:
 
 @contextlib.contextmanager
 def translate_errors(phase: str, host: str, started: bool = False) -> Iterator[None]:
-    """Raise the errors of the system, of TLS and of http.client as an UploadError of this phase."""
+    """Translate the errors of sockets, TLS and http.client to UploadErrors of this phase."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
@@ -1871,7 +1916,7 @@ def translate_errors(phase: str, host: str, started: bool = False) -> Iterator[N
 def connection_error(error: Exception, phase: str, host: str, started: bool = False) -> UploadError:
     """Refused for an invalid certificate, else Unreachable.
 
-    A proxy that fails does so for every host.
+    The failure of a proxy concerns every host (`everywhere`).
     """
     message, hint = error_message(error, started)
     if phase == "proxy":
@@ -1880,7 +1925,8 @@ def connection_error(error: Exception, phase: str, host: str, started: bool = Fa
     elif isinstance(error, ssl.SSLError):
         phase = "tls"
     invalid = isinstance(error, ssl.SSLCertVerificationError)
-    return (Refused if invalid else Unreachable)(
+    error_class = Refused if invalid else Unreachable
+    return error_class(
         f"{host}: {message}",
         phase=phase,
         started=started,
@@ -1910,27 +1956,31 @@ def error_message(error: Any, started: bool) -> tuple[str, str]:
     if isinstance(error, http.client.HTTPException):
         unknown = f"invalid HTTP response: {printable(repr(error), 80)}"
         return HTTP_ERRORS.get(type(error).__name__, unknown), ""
-    return ("connection lost: " if started else "") + local_reason(error), ""
+    reason = local_reason(error)
+    return f"connection lost: {reason}" if started else reason, ""
 
 
-def send_head(
-    stream: Stream, target: Target, method: str, url: str, headers: Iterable[Header]
-) -> Any:
-    """Send the head of a request; returns the HTTPConnection that reads the response."""
+def http_connection(stream: Stream, target: Target) -> Any:
+    """An HTTPConnection that uses a stream."""
     connection = http.client.HTTPConnection(target.host, target.port)
     connection.sock = stream
+    return connection
+
+
+def send_head(connection: Any, method: str, url: str, headers: Iterable[Header]) -> None:
     connection.putrequest(method, url, skip_host=True, skip_accept_encoding=True)
     for name, value in headers:
         connection.putheader(name, value)
     connection.endheaders()
-    return connection
 
 
 def tunnel(stream: Stream, target: Target, proxy: Proxy) -> None:
-    """Send CONNECT: from then on the proxy only passes bytes."""
+    """Send CONNECT; after that the proxy only relays bytes."""
     authority = f"{bracketed(target.host)}:{target.port}"
     headers = (("Host", authority), ("User-Agent", USER_AGENT), *proxy.authorization())
-    response = send_head(stream, target, "CONNECT", authority, headers).getresponse()
+    connection = http_connection(stream, target)
+    send_head(connection, "CONNECT", authority, headers)
+    response = connection.getresponse()
     if response.status == 407:
         raise proxy_auth_error(proxy, response.headers)
     if response.status // 100 != 2:
@@ -1947,7 +1997,7 @@ def unreachable_by(
 
 def proxy_auth_error(proxy: Proxy, headers: Any = None) -> UploadError:
     """The error for a proxy that rejects the user and password, or requires them."""
-    reason = f"authentication {'failed' if proxy.user else 'required'}"
+    reason = "authentication failed" if proxy.user else "authentication required"
     hint = "use --proxy " + repr(proxy).replace("//", "//USER:PASSWORD@")
     schemes = ", ".join(headers.get_all("Proxy-Authenticate", ()) if headers else ())
     if schemes and "basic" not in schemes.lower():
@@ -1969,7 +2019,7 @@ SOCKS_REPLIES = (
 
 
 def socks5_reply(stream: Stream, proxy: Proxy, count: int) -> bytes:
-    """The first bytes of a reply; raises Unreachable if it does not begin with the version."""
+    """The first `count` bytes of a reply; raises Unreachable unless it begins with version 5."""
     reply = stream.read_exactly(count)
     if reply[0] != 5:
         raise Unreachable(f"{proxy!r}: not a SOCKS5 proxy", phase="proxy", everywhere=True)
@@ -1992,7 +2042,7 @@ def socks5_login(stream: Stream, proxy: Proxy) -> None:
 
 
 def socks5_connect(stream: Stream, target: Target, proxy: Proxy, address: bytes) -> None:
-    """Let the proxy connect to `address`, which is the type and the bytes of RFC 1928."""
+    """Let the proxy connect to `address`: the type and the address in the bytes of RFC 1928."""
     stream.sendall(b"\x05\x01\x00" + address + target.port.to_bytes(2, "big"))
     _, code, _, address_type = socks5_reply(stream, proxy, 4)
     if code:
@@ -2006,7 +2056,7 @@ LINK_LOCAL = ("169.254.", "fe80:", "fd00:ec2:")
 
 
 class Connector:
-    """Opens connections; remembers the addresses that accepted one and then stayed silent."""
+    """Opens connections; remembers addresses that accepted one and then sent nothing."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -2016,13 +2066,14 @@ class Connector:
         if network.cacert:  # report an invalid file before anything is sent
             self.tls(None)
         self.silent: set[Any] = set()
-        self.resolved = False  # a name server works
+        self.resolved = False  # whether any DNS lookup has succeeded
 
     def connect(self, target: Target, deadline: float) -> Stream:
         """A new connection: resolve, connect, then the proxy for this host, then TLS for https.
 
-        An address that accepts and stays silent gives way to the next one: where IPv6 loses large
-        packets, TLS begins and never ends.  Raises Unreachable, Refused or UsageError.
+        If an address accepts the connection and then sends nothing, the next one is tried: where
+        IPv6 loses large packets, the TLS handshake never ends.  Raises Unreachable, Refused or
+        UsageError.
         """
         deadline = min(time.monotonic() + self.network.connect_timeout, deadline)
         if deadline <= time.monotonic():
@@ -2048,19 +2099,19 @@ class Connector:
                     raise
 
     def addresses_of(self, server: Union[Proxy, Target], phase: str, deadline: float) -> list[Any]:
-        """The addresses of a server; those that stayed silent before come last."""
+        """The addresses of a server; addresses that sent nothing before come last."""
         try:
             with translate_errors(phase, server.host):
                 addresses = resolve(server.host, server.port, deadline, self.network.ip_version)
         except UploadError as error:
-            # A silent name server is the same for every host.
+            # A name server that does not respond concerns every host.
             error.everywhere |= error.timed_out and not self.resolved
             raise
         self.resolved = True
         return sorted(addresses, key=lambda address: address[4] in self.silent)
 
     def negotiate(self, stream: Stream, target: Target, proxy: Optional[Proxy]) -> None:
-        """Agree with the proxy and on TLS, until the stream leads to the target."""
+        """Negotiate with the proxy and for TLS, until the stream is connected to the target."""
         if proxy:
             with translate_errors("proxy", repr(proxy)):
                 self.negotiate_proxy(stream, target, proxy)
@@ -2069,7 +2120,7 @@ class Connector:
                 stream.secure(self.tls(target.ca_bundle), target.host)
 
     def negotiate_proxy(self, stream: Stream, target: Target, proxy: Proxy) -> None:
-        """Let the proxy pass bytes; an HTTP proxy forwards requests for http instead."""
+        """Let the proxy relay bytes, or forward requests (an HTTP proxy for an http target)."""
         if proxy.scheme == "https":
             stream.secure(self.tls(None), proxy.host)
         address = b""
@@ -2089,7 +2140,7 @@ class Connector:
             raise connection_error(error, "connect", host) from error
 
     def socks5_address(self, target: Target, proxy: Proxy, deadline: float) -> bytes:
-        """Type and address: the name for socks5h, resolved here for socks5."""
+        """Type and address of RFC 1928: the name for socks5h, the resolved address for socks5."""
         host = target.host
         if proxy.scheme == "socks5":
             host = self.addresses_of(target, "dns", deadline)[0][4][0]
@@ -2102,9 +2153,10 @@ class Connector:
     def proxy_for(self, target: Target) -> Optional[Proxy]:
         """The proxy for a host.
 
-        --proxy is for every host; the proxies of the environment are not for NO_PROXY and this
-        machine.  A link-local address (where clouds keep credentials) is never requested through a
-        proxy, because there it belongs to another machine.  Raises UsageError.
+        --proxy is for every host; the proxies of the environment are not used for the hosts of
+        NO_PROXY and for this machine.  A link-local address (where clouds serve credentials) is
+        never requested through a proxy, because it would reach the metadata service of another
+        machine.  Raises UsageError.
         """
         if target.host.startswith(LINK_LOCAL):
             return None
@@ -2149,19 +2201,22 @@ def network_id(proxy: Optional[Proxy]) -> str:
 
 
 class Limiter:
-    """Limits all threads together to `rate` bytes a second."""
+    """Limits all threads together to `rate` bytes a second; FOREVER means no limit."""
 
     def __init__(self, rate: float) -> None:
-        self.rate, self.free, self.lock = rate, time.monotonic(), threading.Lock()
+        self.rate = rate
+        self.free = time.monotonic()
+        self.lock = threading.Lock()
         self.step = int(max(KiB, min(CHUNK, rate / 8)))
 
     def take(self, count: int, deadline: float) -> None:
-        """Sleep until so many bytes may be sent, or until the deadline."""
+        """Sleep until `count` more bytes may be sent, or until the deadline."""
         with self.lock:
             now = time.monotonic()
             self.free = max(self.free, now) + count / self.rate
             wake = min(self.free, deadline)
-        time.sleep(max(0, wake - now))
+        if wake > now:
+            time.sleep(wake - now)
 
 
 Sent = Callable[[int], object]  # called with the number of bytes of the file that were sent
@@ -2170,14 +2225,17 @@ Sent = Callable[[int], object]  # called with the number of bytes of the file th
 class Exchange:
     """One request and its response over one stream, which is idle again if `reusable`."""
 
-    def __init__(self, stream: Stream, target: Target, request: Request, sent: Sent) -> None:
-        self.stream, self.target, self.request, self.sent = stream, target, request, sent
-        self.limiter: Optional[Limiter] = None
-        self.started = False  # a part of the body may have arrived
+    def __init__(
+        self, stream: Stream, target: Target, request: Request, sent: Sent, limiter: Limiter
+    ) -> None:
+        self.stream, self.target, self.request = stream, target, request
+        self.sent, self.limiter = sent, limiter
+        self.connection = http_connection(stream, target)
+        self.started = False  # a part of the body may have reached the host
         self.reusable = False
 
     def run(self) -> Response:
-        """Send the request, and return the response; an early one only if it is a refusal."""
+        """Send the request, and return the response; an early response only if it is a refusal."""
         has_http = self.target.scheme != "tcp"
         broken: Optional[UploadError] = None
         try:
@@ -2205,15 +2263,16 @@ class Exchange:
         return connection_error(error, phase, self.target.host, self.started)
 
     def send_raw(self) -> None:
-        """Send the body alone, and the end of it."""
+        """Send the body without any head, and close the sending direction."""
         with contextlib.suppress(EarlyResponse):
             self.send_body()
-            # TLS has no half-closed state that proxies agree on; termbin.com waits 5 s instead.
+            # Over TLS (an https proxy) a half-closed connection is not reliable; then termbin.com
+            # waits for 5 s instead.
             if not self.stream.layers:
                 self.stream.sock.shutdown(socket.SHUT_WR)
 
     def send_http(self) -> None:
-        if self.request.auth:  # now, because a signature expires after some minutes
+        if self.request.auth:  # at the last moment: a signature expires after some minutes
             more = self.request.auth(self.request, time.time())
             self.request = self.request._replace(headers=(*self.request.headers, *more))
         request, target, proxy = self.request, self.target, self.stream.proxy
@@ -2228,27 +2287,25 @@ class Exchange:
         if request.method not in ("GET", "HEAD"):
             headers["Content-Length"] = str(length(request.body))
         url = f"http://{target.netloc()}{target.path}" if proxy else target.path
-        self.connection = send_head(self.stream, target, request.method, url, headers.items())
+        send_head(self.connection, request.method, url, headers.items())
         self.send_body()
 
     def send_body(self) -> None:
         """Send the body, and hash the file's content if the request has a hash."""
         self.started = bool(self.request.body)
-        step = self.limiter.step if self.limiter else CHUNK
         for piece in self.request.body:
             if isinstance(piece, bytes):
                 self.stream.sendall(piece)
                 continue
-            for data in read_slice(piece, step):
-                if self.limiter:
-                    self.limiter.take(len(data), self.stream.deadline)
+            for data in read_slice(piece, self.limiter.step):
+                self.limiter.take(len(data), self.stream.deadline)
                 if self.request.content_hash:
                     self.request.content_hash.update(data)
                 self.stream.sendall(data)
                 self.sent(len(data))
 
     def begin_reading(self) -> None:
-        """Stop listening, and limit the time; a download may be as slow as 10 KiB/s."""
+        """Set the time limits for reading; a download may be as slow as 10 KiB/s."""
         stream, request = self.stream, self.request
         stream.listening = False
         slow = request.max_response / (10 * KiB) if request.sink else 0
@@ -2264,7 +2321,7 @@ class Exchange:
         request = self.request
         chunks: list[bytes] = []
         response = self.connection.getresponse()
-        while 101 < response.status < 200:  # hints; http.client skips only 100
+        while 101 < response.status < 200:  # such as early hints; http.client skips only 100
             response.headers = None
             response.begin()
         succeeded = response.status in (200, 206)
@@ -2284,8 +2341,8 @@ class Exchange:
 
 
 def redact_secrets(request: Request, secrets: Iterable[str], body: bytes) -> bytes:
-    """Mask the secrets of a request, and others; some hosts repeat them in error messages."""
-    values = list(secrets)
+    """Mask `secrets` and those of the request, because some hosts repeat them in messages."""
+    values = [*secrets, *request.secrets]
     for name, value in request.headers:
         if re.search("(authorization|token)$", name, re.I):
             scheme, _, secret = value.rpartition(" ")
@@ -2299,7 +2356,7 @@ def redact_secrets(request: Request, secrets: Iterable[str], body: bytes) -> byt
 
 
 def encoded_spellings(secret: str) -> set[bytes]:
-    """The spellings of a secret in text, JSON (PHP escapes slashes), HTML and URLs; none of ""."""
+    """The forms of a secret in text, JSON (PHP escapes slashes), HTML and URLs; empty for ""."""
     spellings = {
         secret,
         secret.replace("/", "\\/"),
@@ -2318,11 +2375,11 @@ class Transport:
     def __init__(self, network: Network) -> None:
         self.network, self.connector = network, Connector(network)
         self.local = threading.local()
-        self.limiter = Limiter(network.limit_rate) if network.limit_rate else None
+        self.limiter = Limiter(network.limit_rate or FOREVER)
         self.deadline = time.monotonic() + (network.max_time or FOREVER)
 
     def send(self, request: Request, sent: Sent = lambda count: None) -> Response:
-        """Send a request, and return the response, also that of a redirect.
+        """Send a request, follow redirects, and return the last response.
 
         Raises Unreachable, SourceChanged, Unreadable, TimedOut, NoLink, and Refused if an upload is
         redirected.
@@ -2358,8 +2415,7 @@ class Transport:
             raise
 
     def exchange(self, stream: Stream, target: Target, request: Request, sent: Sent) -> Response:
-        exchange = Exchange(stream, target, request, sent)
-        exchange.limiter = self.limiter
+        exchange = Exchange(stream, target, request, sent, self.limiter)
         try:
             response = exchange.run()
         except Unreachable as error:
@@ -2392,7 +2448,7 @@ class Transport:
         return target[:3] in self.connections()
 
     def adopt(self, target: Target, stream: Stream) -> None:
-        """Give this thread a connection, whichever thread has opened it."""
+        """Add a connection, which another thread may have opened, to those of this thread."""
         self.connections()[target[:3]] = stream
 
     def drop_connection(self, target: Target) -> None:
@@ -2407,7 +2463,7 @@ class Transport:
 def copy_body(response: Any, sink: Sink, limit: int) -> bool:
     """Copy up to `limit` bytes of a response to `sink`; returns False if more remain.
 
-    Raises HTTPException for a response that is cut short.
+    Raises HTTPException for a truncated response.
     """
     left = limit
     while left:
@@ -2436,14 +2492,14 @@ def packing(response: Any) -> str:
 
 
 def still_packed(response: Any) -> bool:
-    """Whether readers get encoded bytes: a part of a file cannot be decoded alone."""
+    """Whether the body stays encoded: a range of an encoded file cannot be decoded."""
     return packing(response) not in (("",) if response.status == 206 else UNPACKED)
 
 
 def unpacking(sink: Sink, encoding: str, limit: int) -> Sink:
     """A sink that decodes gzip or deflate for `sink`.
 
-    It decodes up to `limit` bytes, because a few bytes may stand for a gigabyte.
+    It decodes up to `limit` bytes, because a few bytes may expand to a gigabyte.
     """
     decoder: Any = None
     left = limit
@@ -2451,7 +2507,8 @@ def unpacking(sink: Sink, encoding: str, limit: int) -> Sink:
     def unpack(data: bytes) -> None:
         nonlocal decoder, left
         if not decoder:
-            headless = encoding == "deflate" and data[0] & 15 != 8  # as some servers send it
+            # Some servers send deflate without the zlib header.
+            headless = encoding == "deflate" and data[0] & 15 != 8
             decoder = zlib.decompressobj(-15 if headless else 47)
         block = data
         while block and left and not decoder.eof:
@@ -2469,8 +2526,8 @@ def unpacking(sink: Sink, encoding: str, limit: int) -> Sink:
 def redirected(request: Request, response: Response) -> Optional[Request]:
     """The request that follows a redirect, or None for any other response.
 
-    Uploads are never redirected: no host here needs it, and the user did not choose the new host.
-    Raises Refused for a redirected upload, NoLink for a URL that is invalid or insecure.
+    Uploads do not follow redirects, because no host here requires it, and the user did not choose
+    the new host.  Raises Refused for a redirected upload, NoLink for an invalid or insecure URL.
     """
     status, location = response.status, response.headers.get("Location")
     if not location or status not in (301, 302, 303, 307, 308):
@@ -2492,19 +2549,20 @@ def redirected(request: Request, response: Response) -> Optional[Request]:
         raise NoLink(f"refused redirect to insecure URL {shown}", phase="proof")
     if old[:3] == new[:3]:
         return request._replace(url=next_url)
-    # Any other header may be a key, for example those of clouds.
+    # Other headers may contain secrets, for example the tokens of clouds.
     headers = tuple(header for header in request.headers if header[0] == "Range")
     return request._replace(url=next_url, headers=headers, auth=None)
 
 
 # 7  Reading responses -----------------------------------------------------------------------------
 #
-#    A reader returns the text of a Response that should be the link; check_link decides whether it
-#    is one.
+#    A reader returns the part of a Response that should be the link; check_link verifies that it is
+#    a URL of that host.
 
 
 Reader = Callable[[Response], str]
-BLANK = "\ufeff\0 \t\r\n"  # what hosts put around a link
+BLANK = "\ufeff\0 \t\r\n"  # characters that hosts add around a link
+SERVER_URL = r"https?://[^\s/?#@]+(/[^\s?#]*)?"  # without a query, a user or a password
 URL_IN_TEXT = r"(?i)https?://[^\s\"'<>]+"
 
 
@@ -2515,7 +2573,7 @@ def body_text(response: Response) -> str:
 def json_of(response: Response) -> Any:
     """The JSON of a response; raises NoLink.
 
-    It may follow a byte order mark or a warning of PHP, and contain bytes that are not UTF-8.
+    Accepts a byte order mark or a PHP warning before it, and bytes that are not UTF-8 in it.
     """
     body = body_text(response)
     for start in (0, body.find('{"')):
@@ -2525,18 +2583,21 @@ def json_of(response: Response) -> Any:
 
 
 def json_value(response: Response, *path: Union[str, int]) -> Any:
-    """The value at this path of a JSON response; raises NoLink if it has no such path."""
+    """The value at this path of a JSON response; raises NoLink if the path does not exist."""
     value = json_of(response)
     for step in path:
-        fits = isinstance(value, dict if isinstance(step, str) else list)
-        if not fits or not (step in value if isinstance(step, str) else step < len(value)):
+        if isinstance(step, str):
+            exists = isinstance(value, dict) and step in value
+        else:
+            exists = isinstance(value, list) and step < len(value)
+        if not exists:
             raise no_link(response)
         value = value[step]
     return value
 
 
 def json_at(*path: Union[str, int]) -> Reader:
-    """A reader of the string, or the number, at this path of a JSON response."""
+    """A reader of the string or number at this path of a JSON response."""
 
     def read(response: Response) -> str:
         value = json_value(response, *path)
@@ -2555,7 +2616,7 @@ def sha256_at(response: Response, *path: Union[str, int]) -> Optional[str]:
 
 
 def first_of(*readers: Reader) -> Reader:
-    """A reader that returns the first result of several readers that is not empty."""
+    """A reader that returns the first result of `readers` that is not empty."""
 
     def read(response: Response) -> str:
         for reader in readers[:-1]:
@@ -2569,7 +2630,7 @@ def first_of(*readers: Reader) -> Reader:
 
 
 def without_query(reader: Reader) -> Reader:
-    """A reader for a host whose links have no query: "?" and "#" belong to the file name."""
+    """A reader that quotes "?" and "#", for a host where they are parts of the file name."""
     return lambda response: re.sub(
         "[?#]", lambda match: quote_segment(match.group()), reader(response)
     )
@@ -2587,7 +2648,7 @@ def error_text(response: Response) -> str:
     if message[:1] in ("{", "["):
         with contextlib.suppress(ValueError):  # an invalid escape
             message = json_message(message) or message
-    # The query of a URL, and a token, may give access to a file.
+    # The query of a URL or a token may give access to a file.
     message = re.sub(r"\?[^\s\"'<>]{8,}", "?***", message)
     message = re.sub(r'("[a-z_]*token": *")[^"]+', r"\1***", message)
     title = re.search(r"<(?:title[^<>]*|Message)>([^<]+)</(?:title|Message)>", message, re.I)
@@ -2600,7 +2661,10 @@ def error_text(response: Response) -> str:
 
 
 def is_challenge(response: Response) -> bool:
-    """Whether Cloudflare accepts only browsers (its docs on cf-mitigated; its page, 2026-11)."""
+    """Whether this is a Cloudflare challenge, which only browsers can pass.
+
+    Recognised by the header cf-mitigated (see its documentation) or by its page (2026-11).
+    """
     page = r"<title>Just a moment|_cf_chl_opt|challenges\.cloudflare\.com/"
     return "cf-mitigated" in response.headers or bool(re.search(page, response.text(), re.I))
 
@@ -2611,7 +2675,7 @@ MESSAGE_NAMES = (
 
 
 def json_message(text: str) -> str:
-    """The message of an error in JSON, at any depth; hosts have several names for it."""
+    """The error message in JSON, at any depth, by the names that hosts use for it."""
     for name in MESSAGE_NAMES:
         match = re.search(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)+")', text)
         if match:
@@ -2620,7 +2684,7 @@ def json_message(text: str) -> str:
 
 
 def refusal_text(response: Response, name: str = "") -> str:
-    """Status, name of the error, and the host's message if that says more."""
+    """The status, the name of the error, and the host's message unless it only repeats them."""
     own, name = error_text(response), name or phrase(response.status)
     usual = f"{response.status} {name}".strip()
     return usual if own in ("", usual, name) else f"{usual}: {own}"
@@ -2642,9 +2706,9 @@ def no_link(response: Response, what: str = "") -> NoLink:
 
 
 def check_link(text: str, response: Response, *domains: str) -> str:
-    """The link in the first line.
+    """The link in the first line of a text.
 
-    Raises NoLink for anything else, and for a URL of another host in a further line.
+    Raises NoLink if there is none, or if another line contains a URL of another host.
     """
     first, _, rest = text.strip(BLANK).partition("\n")
     link = own_url(first.rstrip(BLANK), response, domains)
@@ -2656,15 +2720,15 @@ def check_link(text: str, response: Response, *domains: str) -> str:
 
 
 def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
-    """The URL as browsers request it.
+    """The URL in the form that browsers request.
 
-    Raises NoLink if it does not lead to one of the domains or, without domains, to the server that
-    responded.
+    Raises NoLink if its host is not in one of the domains or, without domains, is not the server
+    that sent the response.
     """
     if re.match("/[^/]", url):
         url = urllib.parse.urljoin(response.url, url)
     match = re.match(r"(?i)https?://[^/?#@\\]+(?=[/?#]|$)", url)
-    # Spaces of all kinds are encoded below, but a host name must not contain one.
+    # Unicode spaces are encoded below, but a host name must not contain one.
     unsafe = not match or not match.group().isprintable() or re.search(UNSAFE_CHARACTER, url)
     if not match or unsafe or len(url) > 2048:
         raise no_link(response)
@@ -2676,9 +2740,9 @@ def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
         base, expected = f"https://{host}", domains[0]
     else:
         fits = host == comparable(server.host)
-        # Behind a proxy that speaks TLS a server may say http.
+        # A server behind a TLS proxy may return http links.
         base = base_url(match.group()) if target.scheme == "https" else response.url
-        expected = f"{server.netloc()}: does its proxy pass the Host header?"
+        expected = f"{server.netloc()} (does its proxy pass the Host header?)"
     if not fits:
         raise no_link(response, f"link points to {target.netloc()}, not {expected}")
     path = re.sub("%(?![0-9A-Fa-f]{2})", "%25", url[match.end() :])
@@ -2686,7 +2750,7 @@ def own_url(url: str, response: Response, domains: Sequence[str]) -> str:
 
 
 def comparable(host: str) -> str:
-    """A host name or an address in one spelling."""
+    """A host name or an address in normal form, for comparisons."""
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(host))
     return host.lower().rstrip(".")
@@ -2697,8 +2761,7 @@ def link_reader(reader: Reader, *domains: str) -> Callable[[Response], Link]:
 
 
 def empty_means_busy(response: Response) -> Optional[UploadError]:
-    """Busy for 200 with an empty body, which catbox sends when it is overloaded.
-
+    """Busy for a 200 with an empty body, which catbox sends when it is overloaded.
     Evidence: ShareX#8376 (2026-02-03) and #8410 (2026-05-31).
     """
     if response.status == 200 and not response.body.strip():
@@ -2707,7 +2770,10 @@ def empty_means_busy(response: Response) -> Optional[UploadError]:
 
 
 def requested_delay(response: Response) -> Optional[float]:
-    """Seconds, by the header or in JSON (Dropbox: retry_after, storage.to: resets_in_seconds)."""
+    """Seconds to wait, from Retry-After or from JSON.
+
+    Dropbox sends retry_after, storage.to sends resets_in_seconds.
+    """
     seconds = parse_retry_after(response.headers.get("Retry-After"), time.time())
     match = re.search(r'"(?:retry_after|resets_in_seconds)": *([0-9]{1,6})\b', response.text())
     if seconds is None and match:
@@ -2717,14 +2783,14 @@ def requested_delay(response: Response) -> Optional[float]:
 
 # 8  Hosts that take one request -------------------------------------------------------------------
 #
-#    form(...) and put(...) make a row of the table of hosts from what is special about a host: the
-#    request, how to read the response, and the facts.
+#    form(...) and put(...) make a row of the table of hosts from its specific parts: the request,
+#    the reader of the response, and the facts.
 
 
 class Retention(NamedTuple):
     """How long a host keeps a file, in seconds.
 
-    `default_ttl` may depend on the size; None: the host does not say.
+    `default_ttl` may depend on the size; None: unknown.
     """
 
     default_ttl: Union[float, None, Callable[[int], float]]
@@ -2739,8 +2805,8 @@ class Limits(NamedTuple):
     by_extension: Mapping[str, int] = {}  # lower max sizes
     blocked: tuple[str, ...] = ()  # extensions; * stands for anything
     text_only: bool = False
-    empty: bool = False  # also files of 0 bytes
-    overhead: int = 0  # bytes around the file that count too
+    empty: bool = False  # files of 0 bytes are accepted
+    overhead: int = 0  # bytes of the request around the file, which count for max_size
 
 
 class Setup(NamedTuple):
@@ -2749,9 +2815,10 @@ class Setup(NamedTuple):
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     secret: tuple[str, ...] = ()  # never shown
-    account: str = ""  # helps when the host rejects anonymous uploads
-    check: Optional[Callable[[Mapping[str, str]], str]] = None  # what is missing or invalid
-    warning: Optional[Callable[[Mapping[str, str]], str]] = None  # what only an upload can tell
+    account: str = ""  # the setting that helps when the host rejects anonymous uploads
+    check: Optional[Callable[[Mapping[str, str]], str]] = None  # returns the problem, or ""
+    # Returns a condition that only an upload can verify, or "".
+    warning: Optional[Callable[[Mapping[str, str]], str]] = None
     ca_bundle: Callable[[Mapping[str, str]], Optional[str]] = lambda settings: None
     help: str = ""
 
@@ -2762,11 +2829,11 @@ class Sample(NamedTuple):
     body: str
     url: str
     headers: tuple[Header, ...] = ()
-    request_url: str = ""  # where reading needs it
+    request_url: str = ""  # if the reader uses it
 
 
 class Evidence(NamedTuple):
-    """Why a row is believed: date of the newest proof (ISO 8601), source, and a response."""
+    """The newest proof that a row is correct: its date (ISO 8601), source, and a response."""
 
     checked: str = ""
     source: str = ""
@@ -2790,13 +2857,15 @@ class Provider(NamedTuple):
     limits: Limits = Limits()
     single_use: str = "no"
     supports: tuple[str, ...] = ()  # of remote_path, force and public
-    serves_file: bool = True  # a GET of the link responds with the file itself
-    # Asks the host for the SHA-256 of what it stored.
+    serves_file: bool = True  # a GET of the link returns the file itself, not a page
+    # Requests the SHA-256 of the stored file from the host.
     lookup: Optional[Callable[[Link, Source, UploadOptions, Send], Link]] = None
     setup: Setup = Setup()
-    disabled: str = ""  # why nobody can upload
+    disabled: str = ""  # why uploads are impossible
     note: str = ""
     evidence: Evidence = Evidence()
+    # Raises UsageError if this file cannot be uploaded with these options.
+    check: Optional[Callable[[Source, UploadOptions], object]] = None
 
 
 def retention_for(provider: Provider, options: UploadOptions) -> Retention:
@@ -2804,11 +2873,11 @@ def retention_for(provider: Provider, options: UploadOptions) -> Retention:
 
 
 def choose_lifetime(retention: Retention, size: int, options: UploadOptions) -> Optional[float]:
-    """Seconds that the host will keep a file of `size` bytes; None where the host does not say.
+    """The seconds for which the host will keep a file of `size` bytes; None if unknown.
 
-    --expire gets the nearest choice by ratio, which must be within a factor of 2; a fixed lifetime
-    is a choice, too.  --keep is a minimum.  Raises Unsuitable if no choice fits, NotConfigured for
-    an invalid setting.
+    --expire selects the nearest choice by ratio, which must be within a factor of 2; a fixed
+    lifetime counts as a choice, too.  --keep is a minimum.  Raises Unsuitable if no choice fits,
+    NotConfigured for an invalid setting.
     """
     ttl = retention.default_ttl(size) if callable(retention.default_ttl) else retention.default_ttl
     if retention.setting and options.settings.get(retention.setting):
@@ -2835,6 +2904,11 @@ def choose_lifetime(retention: Retention, size: int, options: UploadOptions) -> 
     raise Unsuitable(reason, phase="wish")
 
 
+def lifetime(provider: Provider, size: int, options: UploadOptions) -> Optional[float]:
+    """`choose_lifetime` for a host."""
+    return choose_lifetime(retention_for(provider, options), size, options)
+
+
 def distance(ttl: float, wish: float) -> float:
     """The ratio of two lifetimes, 1 or more."""
     return max(ttl / wish, wish / ttl)
@@ -2843,7 +2917,7 @@ def distance(ttl: float, wish: float) -> float:
 def too_short(ttl: Optional[float], choices: Sequence[int]) -> str:
     if choices:
         return f"maximum expiry is {duration(choices[-1])}"
-    return f"expiry is {'fixed at ' + duration(ttl) if ttl else 'unknown'}"
+    return f"expiry is fixed at {duration(ttl)}" if ttl else "expiry is unknown"
 
 
 def retention_from_setting(retention: Retention, value: str) -> int:
@@ -2855,15 +2929,20 @@ def retention_from_setting(retention: Retention, value: str) -> int:
     raise NotConfigured(message, phase="wish")
 
 
+def numbered_parts(etags: Iterable[str]) -> list[dict[str, Any]]:
+    """The parts of a file, as storage.to and fal expect them in the last request."""
+    return [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
+
+
 def header_value(text: str, response: Response) -> str:
-    """A value from a response that is sent back in a header."""
+    """A value from a response, after the check that it can be sent in a header."""
     if not text or not text.isascii() or not text.isprintable():
         raise no_link(response)
     return text
 
 
 def missing_setting(name: str, settings: Mapping[str, str]) -> str:
-    return f"{name} is {'empty' if name in settings else 'not set'}"
+    return f"{name} is empty" if name in settings else f"{name} is not set"
 
 
 Pairs = tuple[tuple[str, str], ...]
@@ -2884,10 +2963,13 @@ def one_request(
     evidence: Evidence = Evidence(),
     **facts: Any,
 ) -> Provider:
-    """A host that responds to one request with the link; `build` also gets the lifetime."""
+    """A host that returns the link in the response to one request.
+
+    `build` makes the request from the source, the options and the lifetime.
+    """
 
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
-        ttl = choose_lifetime(retention_for(row, options), source.size, options)
+        ttl = lifetime(row, source.size, options)
         request = build(source, options, ttl)
         return read(send(request._replace(error_reader=request.error_reader or empty_means_busy)))
 
@@ -2908,9 +2990,9 @@ def form(
     limits: Limits = Limits(),
     **facts: Any,
 ) -> Provider:
-    """A host that accepts a multipart form; most respond with the bare link.
+    """A host that accepts a multipart form; by default the response is the plain link.
 
-    Fields without a value are left out.
+    Fields without a value are omitted.
     """
 
     def build(source: Source, options: UploadOptions, ttl: Optional[float]) -> Request:
@@ -2934,9 +3016,9 @@ def put(
     charset: bool = False,
     **facts: Any,
 ) -> Provider:
-    """A host that accepts the bare bytes at the URL that `endpoint` makes.
+    """A host that accepts the plain bytes at the URL that `endpoint` returns.
 
-    `charset`: the host serves exactly the Content-Type of the upload.
+    `charset`: add a charset to the Content-Type, because the host serves it unchanged.
     """
 
     def build(source: Source, options: UploadOptions, ttl: Optional[float]) -> Request:
@@ -2948,7 +3030,7 @@ def put(
 
 
 def pomf(id: str, domain: str, endpoint: str, **facts: Any) -> Provider:
-    """The family of pomf and Uguu: `files[]`, and JSON with a URL that may be relative."""
+    """A host with the API of pomf and Uguu: the field `files[]`, and JSON with the URL."""
     read = link_reader(json_at("files", 0, "url"), domain)
     return form(id, domain, endpoint, "files[]", read=read, error_reader=pomf_error, **facts)
 
@@ -2964,7 +3046,7 @@ def busy_error(response: Response, retry_after: Optional[float]) -> Busy:
 
 
 def pomf_error(response: Response) -> Optional[UploadError]:
-    """Uguu's rate limit is a 500 that says "please wait N seconds" (Uguu 1.9.8, 2025-10-03)."""
+    """The rate limit of Uguu: a 500 with "please wait N seconds" (Uguu 1.9.8, 2025-10-03)."""
     if response.status == 500:
         delay = re.search(r"wait ([0-9]{1,4}) sec", response.text())
         return busy_error(response, float(delay[1]) if delay else None)
@@ -2982,12 +3064,12 @@ def catbox_fields(ttl: Optional[float], options: UploadOptions) -> Pairs:
 
 
 def catbox_retention(options: UploadOptions) -> Retention:
-    """Since 2026-07-06 anonymous files are deleted two years after the last download."""
+    """Forever with an account; since 2026-07-06 two years after the last download without one."""
     return Retention(FOREVER if options.settings.get("CATBOX_USERHASH") else 2 * YEAR)
 
 
 def catbox_error(response: Response) -> Optional[UploadError]:
-    """Anonymous uploads are paused at times, by any status (SpotCompiled#82, 2025-08-24)."""
+    """Anonymous uploads are sometimes paused, with any status (SpotCompiled#82, 2025-08-24)."""
     if re.search("uploads are [a-z ]*paused", response.text(), re.I):
         return busy_error(response, HOUR)
     return empty_means_busy(response)
@@ -2997,7 +3079,10 @@ def catbox_error(response: Response) -> Optional[UploadError]:
 
 
 def x0at_ttl(size: int) -> float:
-    """3 to 100 days (index.php), by the smaller of its two known limits: rather less than more."""
+    """3 to 100 days (index.php).
+
+    Computed with the smaller of the two known size limits, so that the result is never too long.
+    """
     return 3 * DAY + 97 * DAY * (1 - min(size / (100 * MiB), 1)) ** 2
 
 
@@ -3011,21 +3096,27 @@ def null_fields(ttl: Optional[float], options: UploadOptions) -> Pairs:
 
 
 def null_read(response: Response) -> Link:
-    """The expiry is in milliseconds; a new file gets a token (mia-0/0x0 fhost.py, 2024-03-30)."""
+    """The link, its expiry (sent in milliseconds) and, for a new file, the token to delete it.
+
+    mia-0/0x0 fhost.py, 2024-03-30.
+    """
     link = link_reader(body_text, "0x0.st")(response)
     token = printable(response.headers.get("X-Token", ""))
     command = f"delete with: curl -F token={token} -F delete= {link.url}"
     expires = parse_number(response.headers.get("X-Expires", "")[:13])
-    return link._replace(
-        warning=command if token else "", expires=expires / 1000 if expires else None
-    )
+    if token:
+        link = link._replace(warning=command)
+    return link._replace(expires=expires / 1000 if expires else None)
 
 
 # -- tmpfiles.org
 
 
 def tmpfilesorg_link(response: Response) -> str:
-    """The URL in the response is a page, the file is under /dl/; http became https (2026-10-07)."""
+    """The link of the file, which is under /dl/; the URL in the response is a page.
+
+    tmpfiles.org/api, 2026-10-07; http URLs become https.
+    """
     url = without_query(json_at("data", "url"))(response)
     return re.sub("^([A-Za-z]+://[^/]*)/(?!dl/)", r"\1/dl/", url)
 
@@ -3034,7 +3125,7 @@ def tmpfilesorg_link(response: Response) -> str:
 
 
 def filebin_read(response: Response) -> Link:
-    """The link has the name under which the file is stored, which may be another one."""
+    """The link, which contains the stored name: the host may have changed the name."""
     base, _, _ = response.url.rpartition("/")
     name = json_at("file", "filename")(response)
     if not name or json_at("bin", "id")(response) != base.rpartition("/")[2]:
@@ -3044,7 +3135,7 @@ def filebin_read(response: Response) -> Link:
 
 
 def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
-    """Read the list of the bin, which is public as JSON (filebin2 http_bin.go, 2026-06-08)."""
+    """Read the SHA-256 from the public JSON of the bin (filebin2 http_bin.go, 2026-06-08)."""
     base, _, name = link.url.rpartition("/")
     listed = send(Request("GET", base, (("Accept", "application/json"),), idempotent=True))
     if quote_segment(json_at("files", 0, "filename")(listed)) != name:
@@ -3056,7 +3147,7 @@ def filebin_lookup(link: Link, source: Source, options: UploadOptions, send: Sen
 
 
 def bashupload_headers(ttl: Optional[float], options: UploadOptions) -> Pairs:
-    """Without the header the link ends with the first download."""
+    """The header for the expiry; without it the link ends with the first download."""
     return () if options.once else (("X-Expiration-Seconds", str(int(ttl or DAY))),)
 
 
@@ -3079,7 +3170,7 @@ def pixeldrain_key(ttl: Optional[float], options: UploadOptions) -> Pairs:
 
 
 def pixeldrain_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
-    """The host's SHA-256 verifies: popular links of a free account show a captcha instead."""
+    """Read the SHA-256 from the host, because popular links of a free account show a captcha."""
     with contextlib.suppress(Refused, NoLink, RetryableError):
         key = pixeldrain_key(None, options)
         info = send(Request("GET", link.url + "/info", key, idempotent=True))
@@ -3103,17 +3194,19 @@ TRANSFERSH_RETENTION = Retention(None, range(DAY, 366 * DAY, DAY))
 def transfersh(base: str, id: str = "") -> Provider:
     """A server at the URL `base`, whose user and password become Basic authorization.
 
-    dutchcoders/transfer.sh server/handlers.go, 2026-06-13: the body is the URL without a newline,
-    X-Url-Delete has the URL for deleting, and both may say http behind a proxy with https.
-    Raises UsageError.
+    The body of a response is the URL without a newline, X-Url-Delete is the URL for deleting, and
+    both may begin with http:// behind an https proxy (dutchcoders/transfer.sh server/handlers.go,
+    2026-06-13).  Raises UsageError.
     """
     try:
-        parts, root = urllib.parse.urlsplit(base), base_url(base)
+        parts = urllib.parse.urlsplit(base)
+        root = base_url(base)
         if parts.query or parts.fragment:
             raise ValueError("a query is not sent")
         user = urllib.parse.unquote(parts.username or "")
         password = urllib.parse.unquote(parts.password or "")
-    except (ValueError, NoLink) as error:  # the text may contain a password: it is not repeated
+    except (ValueError, NoLink) as error:
+        # Does not repeat the URL, which may contain a password.
         message = "invalid server URL (expected https://USER:PASSWORD@HOST:PORT/)"
         raise UsageError(message) from error
     authority = root.partition("://")[2]
@@ -3141,12 +3234,15 @@ def transfersh(base: str, id: str = "") -> Provider:
 
 
 def stored_only(response: Response) -> Optional[UploadError]:
-    """WebDAV and plain PUT servers store the file, but respond with nothing or with a page."""
+    """NoLink with a hint for a server that stores the file without returning a link.
+
+    WebDAV and plain PUT servers return nothing or a page.
+    """
     status, body = response.status, response.body.strip()
     if status not in (200, 201, 204) or (body and (status == 200 or body[:1] != b"<")):
         return None
     hint = f"-p URL expects a transfer.sh server; try {printable(response.url)}"
-    reason = "stored, but the response names no link"
+    reason = "stored, but no link in the response"
     return NoLink(reason, phase="reply", status=status, started=True, hint=hint)
 
 
@@ -3175,14 +3271,14 @@ def transfersh_from_settings(source: Source, options: UploadOptions, send: Send)
 
 # 9  Hosts that take several requests --------------------------------------------------------------
 #
-#    Plain functions (source, options, send) -> Link.  Several parts of a large file are sent at a
-#    time; if one of them fails for good, or on Ctrl-C, the others stop.
+#    Plain functions (source, options, send) -> Link.  The parts of a large file are sent in
+#    parallel; if one of them fails finally, or on Ctrl-C, the others stop.
 
 
 class Cancellation(NamedTuple):
-    """`stop` is set once the caller of `parallel` has given up.
+    """Signals that the caller of `parallel` has given up.
 
-    `aborting` are the threads that must still abort uploads in parts.
+    `stop` is set then; `aborting` are the threads that must still abort their multipart uploads.
     """
 
     stop: Any
@@ -3190,16 +3286,16 @@ class Cancellation(NamedTuple):
 
 
 def cancellation() -> Cancellation:
-    """The Cancellation of the jobs to which this thread belongs, for the parts of its own job."""
+    """The Cancellation of the jobs to which this thread belongs."""
     return getattr(threading.current_thread(), "cancellation", Cancellation(None, []))
 
 
 def parallel(
     jobs: Sequence[Callable[[], Any]], workers: int, stop: Any = None
 ) -> Iterator[tuple[int, Any]]:
-    """Yield index and result of each job as it ends; the first error stops them all.
+    """Yield the index and result of each job as it ends; the first error stops all jobs.
 
-    The threads are daemons: Ctrl-C does not wait for them, except to abort uploads in parts.
+    The threads are daemons, so Ctrl-C waits for them only until multipart uploads are aborted.
     """
     if workers < 2 or len(jobs) < 2:
         yield from ((index, job()) for index, job in enumerate(jobs))
@@ -3225,12 +3321,12 @@ def parallel(
     finally:
         todo.clear()
         own.stop.set()
-        join(threads, 0.5)  # a running job hangs up at once
+        join(threads, 0.5)  # a running job closes its connection at once
         join(own.aborting, 5.0)
 
 
 def worker(todo: list[tuple[int, Callable[[], Any]]], ended: Any, own: Cancellation) -> None:
-    """Run job after job until none is left; their errors are raised in the waiting thread."""
+    """Run jobs until none is left, and pass their results and errors to the waiting thread."""
     thread: Any = threading.current_thread()
     thread.cancellation = own
     with contextlib.suppress(IndexError):
@@ -3243,10 +3339,7 @@ def worker(todo: list[tuple[int, Callable[[], Any]]], ended: Any, own: Cancellat
 
 
 def wait_for_result(results: Any, stop: Any, seconds: float = FOREVER) -> Any:
-    """The next result, None if none comes within so many seconds.
-
-    Raises KeyboardInterrupt once `stop` is set.
-    """
+    """The next result, or None after `seconds`; raises KeyboardInterrupt once `stop` is set."""
     until = time.monotonic() + seconds
     while not (stop and stop.is_set()):
         with contextlib.suppress(queue.Empty):  # on Windows an endless wait ignores Ctrl-C
@@ -3263,7 +3356,7 @@ def join(threads: Iterable[Any], seconds: float) -> None:
 
 
 def send_parts(requests: Sequence[Request], send: Send, workers: int) -> list[Response]:
-    """The responses to the parts of a file, in their order."""
+    """Send the parts of a file in parallel; returns the responses in the order of the parts."""
     stop = threading.Event()
     jobs = [
         functools.partial(send, request._replace(stop=stop, idempotent=True))
@@ -3274,7 +3367,10 @@ def send_parts(requests: Sequence[Request], send: Send, workers: int) -> list[Re
 
 
 def object_key(source: Source, options: UploadOptions, folder: str = "") -> str:
-    """The path in storage with folders: --remote-path is a folder if it ends in a slash."""
+    """The path of the file in storage with folders.
+
+    --remote-path is a folder if it ends with a slash, else the full path.
+    """
     path = folder if options.remote_path is None else options.remote_path
     if not path or path.endswith("/"):
         return path + source.name
@@ -3295,7 +3391,7 @@ def etag_of(response: Response) -> str:
 
 
 class Tokens:
-    """Sends requests with a token that may expire: a 401 renews it once for all threads."""
+    """Sends requests with a token that may expire; after a 401 it is renewed for all threads."""
 
     def __init__(self, send: Send, renewed: Optional[Callable[[], Any]], token: Any = "") -> None:
         self.send, self.renewed, self.token = send, renewed, token
@@ -3322,8 +3418,10 @@ class Tokens:
     def renew(self, stale: Any) -> Any:
         with self.lock:
             if self.token == stale and self.renewed and not self.failed:
-                self.failed = True  # stays so if this raises: the other threads do not try too
-                self.token, self.failed = self.renewed(), False
+                # If renewing raises an error, `failed` stays set, and other threads do not try.
+                self.failed = True
+                self.token = self.renewed()
+                self.failed = False
             return self.token
 
 
@@ -3340,9 +3438,9 @@ STORAGETO_RETENTION = Retention(3 * DAY, range(DAY, WEEK + 1, DAY))
 
 
 def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
-    """Init, PUT to the URL in the response, confirm (storageto/cli 2026-05-11).
+    """Initiate, PUT to the URL in the response, confirm (storageto/cli 2026-05-11).
 
-    More than 5 GB are sent in parts.
+    Files over 5 GB are sent in parts.
     """
     visitor = ("X-Visitor-Token", os.urandom(16).hex())  # makes this client the file's owner
 
@@ -3375,18 +3473,20 @@ def storageto_parts(
     plan: Response,
     call: Callable[..., Response],
 ) -> None:
-    upload_id, size = {"upload_id": json_at("upload_id")(plan)}, json_value(plan, "part_size")
+    upload_id = {"upload_id": json_at("upload_id")(plan)}
+    size = json_value(plan, "part_size")
     if not isinstance(size, int) or not MiB <= size <= 5 * GiB:
         raise no_link(plan)
-    slices, etags = parts_of(source.body, size), []  # type: list[Content], list[str]
+    slices = parts_of(source.body, size)
+    etags: list[str] = []
     try:
-        for first in range(0, len(slices), 50):  # as many as its own client asks for
+        for first in range(0, len(slices), 50):  # 50 URLs per request, as in the host's client
             numbers = [first + n for n, _ in enumerate(slices[first : first + 50], 1)]
             response = call("upload/parts", {**upload_id, "part_numbers": numbers}, idempotent=True)
             urls = [presigned_url(json_at("urls", str(n))(response), response) for n in numbers]
             puts = [Request("PUT", url, (), part) for url, part in zip(urls, slices[first:])]
             etags += [etag_of(stored).strip('"') for stored in send_parts(puts, send, options.jobs)]
-        parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
+        parts = numbered_parts(etags)
         call("upload/complete-multipart", {**upload_id, "parts": parts}, idempotent=True)
     except BaseException:
         with contextlib.suppress(RetryableError, NonRetryableError):
@@ -3395,7 +3495,7 @@ def storageto_parts(
 
 
 def signed_headers(plan: Response, content_type: str) -> tuple[Header, ...]:
-    """The headers of a presigned request; their values come as lists (storageto/cli)."""
+    """The headers for a presigned URL; their values are lists (storageto/cli)."""
     headers = json_of(plan).get("headers")
     ours = (
         "content-length host user-agent accept accept-encoding transfer-encoding connection expect"
@@ -3409,7 +3509,7 @@ def signed_headers(plan: Response, content_type: str) -> tuple[Header, ...]:
 
 
 def presigned_url(url: str, response: Response) -> str:
-    """A URL to which the host wants the file: on any machine, but only by https."""
+    """A URL of the host for uploading the file: any server is allowed, but only https."""
     if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/\S+", url):
         raise no_link(response)
     return iri_to_uri(url)
@@ -3422,21 +3522,21 @@ storageto_read = link_reader(json_at("file", "raw_url"), "storage.to")
 
 
 FAL_SINGLE, FAL_PART = 100 * MiB, 10 * MiB  # fal_client 1.0.3
-# Statuses after which the second way would be refused too.
+# Statuses after which the older API would refuse, too.
 FAL_FINAL = (None, 401, 402, 403, 413, 422, 429)
 ANY_TTL = Retention(FOREVER, range(MINUTE, 10 * YEAR))
 FAL_RETENTION = Retention(None, ANY_TTL.choices)  # the account's setting is the default (2026)
 
 
 def fal(source: Source, options: UploadOptions, send: Send) -> Link:
-    """As fal_client 1.0.3 does it, then its older way, which also accepts names beyond ASCII."""
+    """Upload like fal_client 1.0.3; fall back to its older API, also for non-ASCII names."""
     settings = options.settings
     pair = f"{settings.get('FAL_KEY_ID', '')}:{settings.get('FAL_KEY_SECRET', '')}"
     key = ("Authorization", f"Key {settings.get('FAL_KEY') or pair}")
     if source.name.isascii():
         try:
             return fal_cdn(source, options, send, key)
-        except Refused as error:  # nothing is stored there
+        except Refused as error:  # nothing was stored
             if error.status in FAL_FINAL:
                 raise
     return fal_initiate(source, options, send, key)
@@ -3462,7 +3562,7 @@ def fal_cdn(source: Source, options: UploadOptions, send: Send, key: Header) -> 
         for n, part in enumerate(parts_of(source.body, FAL_PART), 1)
     ]
     etags = map(etag_of, send_parts(puts, call, options.jobs))
-    parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
+    parts = numbered_parts(etags)
     call(post_json(url + "/complete", {"parts": parts}, idempotent=True))
     return link
 
@@ -3473,7 +3573,7 @@ def fal_token(response: Response) -> str:
 
 
 def fal_initiate(source: Source, options: UploadOptions, send: Send, key: Header) -> Link:
-    """Ask for a presigned URL, then PUT with exactly the Content-Type that was announced."""
+    """Request a presigned URL, then PUT with exactly the Content-Type of that request."""
     content_type = guess_type(source.name)
     file = {"file_name": source.name, "content_type": content_type}
     expiry = fal_expiry(options, "X-Fal-Object-Lifecycle-Preference")
@@ -3513,11 +3613,11 @@ fal_read = link_reader(json_at("access_url"), *FAL_DOMAINS)
 DROPBOX_SINGLE = 150 * MiB  # dropbox.com/developers/documentation/http, files/upload
 DROPBOX_BLOCK = 4 * MiB  # of the content hash; concurrent sessions are aligned to it
 DROPBOX_PART = 32 * MiB
-DROPBOX_ERRORS = (  # a part of its error tags (SDK 12.2.4), the message, the hint
+DROPBOX_ERRORS = (  # a part of the error tags (SDK 12.2.4), the message, the hint
     (
         "expired_access_token",
         "the access token has expired",
-        "set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY: it lasts 4 hours",
+        "set DROPBOX_REFRESH_TOKEN and DROPBOX_APP_KEY (an access token lasts only 4 hours)",
     ),
     ("invalid_access_token", "invalid access token", "make a new one in the app console"),
     (
@@ -3567,7 +3667,7 @@ DROPBOX_ERRORS = (  # a part of its error tags (SDK 12.2.4), the message, the hi
 
 
 class Dropbox:
-    """One account."""
+    """A Dropbox account."""
 
     def __init__(self, settings: Mapping[str, str], send: Send) -> None:
         self.settings, self.send = settings, send
@@ -3613,7 +3713,10 @@ class Dropbox:
         return self.call(post_json(url, arg, idempotent=True))
 
     def content(self, function: str, arg: Any, body: Body = (), **more: Any) -> Response:
-        """The arguments are JSON in a header: DEL and everything beyond ASCII as \\uXXXX."""
+        """Call a function whose arguments are JSON in a header.
+
+        DEL and non-ASCII characters are written as \\uXXXX.
+        """
         url = f"https://content.dropboxapi.com/2/{function}"
         arg_json = json.dumps(arg).replace("\x7f", "\\u007f")
         headers = (("Content-Type", "application/octet-stream"), ("Dropbox-API-Arg", arg_json))
@@ -3621,7 +3724,7 @@ class Dropbox:
 
 
 def dropbox_error(response: Response) -> Optional[UploadError]:
-    """The meaning of a 401 or a 409, except for the two that callers read."""
+    """The error for a 401 or 409; None for the two 409s that callers read."""
     status, tags = response.status, dropbox_tags(response)
     if status not in (401, 409) or re.match("shared_link_already_exists|incorrect_offset", tags):
         return None
@@ -3638,7 +3741,7 @@ def dropbox_error(response: Response) -> Optional[UploadError]:
 
 
 def dropbox_tags(response: Response) -> str:
-    """The error, like "path/conflict/file"."""
+    """The tags of the error, such as "path/conflict/file"."""
     with contextlib.suppress(NoLink):
         return printable(json_at("error_summary")(response.redacted()).rstrip("/."))
     return ""
@@ -3647,12 +3750,12 @@ def dropbox_tags(response: Response) -> str:
 def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
     account = Dropbox(options.settings, send)
     path = object_key(source, options, "upload/").strip("/")
-    if not re.match("ns:[0-9]+/", path):  # a namespace, as a team's folder is one
+    if not re.match("ns:[0-9]+/", path):  # a namespace, such as a team folder
         path = "/" + path
     digest = dropbox_hash(source)
     commit = {
         "path": path,
-        # "add": the same bytes at the same path are no conflict, since it may be our own retry
+        # With "add" the same bytes at the same path are not a conflict, so a retry succeeds.
         "mode": "overwrite" if options.force else "add",
         "autorename": False,
         "mute": False,
@@ -3682,7 +3785,7 @@ def dropbox_hash(source: Source) -> str:
 def dropbox_session(
     account: Dropbox, source: Source, commit: Mapping[str, Any], workers: int
 ) -> Response:
-    """Upload in a session, which accepts its parts in any order; the last one closes it."""
+    """Upload in a session, which accepts parts in any order; the last part closes it."""
     start = {"close": False, "session_type": "concurrent"}
     session = json_at("session_id")(account.content("files/upload_session/start", start))
     stop = threading.Event()
@@ -3703,7 +3806,10 @@ def dropbox_session(
 
 
 def dropbox_append(account: Dropbox, session: str, source: Source, start: int, stop: Any) -> None:
-    """Send a part, from the offset that the host names: an earlier response may have been lost."""
+    """Send a part.
+
+    If the host names another offset, because an earlier response was lost, continue from there.
+    """
     end = min(start + DROPBOX_PART, source.size)
     for _ in range(5):
         arg = {"cursor": {"session_id": session, "offset": start}, "close": end == source.size}
@@ -3739,7 +3845,7 @@ def dropbox_link(account: Dropbox, path: str, options: UploadOptions) -> Link:
 
 
 def dropbox_read(response: Response, *json_path: Union[str, int]) -> Link:
-    """The link with dl=1, which serves the file, not a page; the rest of its query is a key."""
+    """The link with dl=1, which serves the file instead of a page; keeps its key (rlkey)."""
     url = json_at(*(json_path or ("url",)))(response)
     page = check_link(url, response, "dropbox.com", "dropboxusercontent.com")
     base, _, query = page.partition("?")
@@ -3747,7 +3853,7 @@ def dropbox_read(response: Response, *json_path: Union[str, int]) -> Link:
     link = Link(f"{base}?{'&'.join([*pairs, 'dl=1'])}")
     visible = re.search(r'"resolved_visibility": *{"\.tag": *"([a-z_]+)"', response.text())
     if visible and visible[1] != "public":
-        link = link._replace(warning=f"the link requires a sign-on (visibility: {visible[1]})")
+        link = link._replace(warning=f"the link requires a sign-in (visibility: {visible[1]})")
     return link
 
 
@@ -3763,18 +3869,18 @@ def dropbox_missing(settings: Mapping[str, str]) -> str:
 
 # 10  Amazon S3 ------------------------------------------------------------------------------------
 #
-#    Credentials -> Signer (four pure steps) -> Bucket (its URL, and what its responses teach)
+#    Credentials -> Signer (four pure steps) -> Bucket (its URL and state, adapted after errors)
 #    -> one PUT, or parts
 #
-#    Works with everything that speaks S3: AWS, and by AWS_ENDPOINT_URL MinIO, R2, B2, Wasabi, Ceph,
-#    Garage, SeaweedFS and Spaces.  Requests are plainer than those of any SDK: no aws-chunked
-#    trailers and no Expect, because many of these services reject them.
+#    Works with AWS and, by AWS_ENDPOINT_URL, with other S3 services: MinIO, R2, B2, Wasabi, Ceph,
+#    Garage, SeaweedFS and Spaces.  Unlike those of SDKs, requests have no aws-chunked trailers and
+#    no Expect, because many of these services reject them.
 
 
 class Credentials(NamedTuple):
     """An access key and its secret.
 
-    Temporary ones have a token, and mostly an expiry in seconds since 1970 (`ends`).
+    Temporary ones have a token and, usually, an expiry in seconds since 1970 (`ends`).
     """
 
     key: str
@@ -3796,7 +3902,7 @@ def canonical_request(
 ) -> tuple[str, str]:
     """Step 1: the canonical request, and the names of the signed headers.
 
-    The path is signed as it is sent: S3 neither normalises it nor encodes it twice.
+    The path is signed as it is sent, because S3 neither normalises it nor encodes it twice.
     """
     merged: dict[str, list[str]] = {}
     for name, value in headers:
@@ -3827,7 +3933,7 @@ def string_to_sign(canonical: str, stamp: str, scope: str) -> str:
 
 
 def signature(secret: str, scope: str, to_sign: str) -> str:
-    """Step 3: each part of the scope makes a key from the key before."""
+    """Step 3: a chain of HMACs over the parts of the scope, then over the string to sign."""
     key = b"AWS4" + secret.encode()
     for part in (*scope.split("/"), to_sign):
         digest = hmac.new(key, part.encode(), "sha256")
@@ -3843,8 +3949,8 @@ def authorization(key: str, scope: str, signed: str, proof: str) -> str:
 class Signer(NamedTuple):
     """Signs a request when it is sent, because a signature expires after 15 minutes.
 
-    `payload` is the SHA-256 of the body; with https TLS protects the body instead.  `skew`: seconds
-    by which the host's clock is ahead.
+    `payload` is the SHA-256 of the body; with https the body is not signed, because TLS protects
+    it.  `skew`: seconds by which the host's clock is ahead.
     """
 
     credentials: Credentials
@@ -3862,7 +3968,7 @@ class Signer(NamedTuple):
         return (*own, ("Authorization", authorization(keys.key, self.scope(stamp), signed, proof)))
 
     def presigned(self, url: str, seconds: int, now: float) -> str:
-        """A URL that everyone can GET for so many seconds (at most a week)."""
+        """A URL for GET that anyone can use for `seconds` (at most a week)."""
         stamp = self.stamp(now)
         fields = {
             "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
@@ -3880,7 +3986,8 @@ class Signer(NamedTuple):
         self, method: str, url: str, headers: tuple[Header, ...], stamp: str
     ) -> tuple[str, str]:
         """The names of the signed headers, and the signature."""
-        target, scope = parse_target(url), self.scope(stamp)
+        target = parse_target(url)
+        scope = self.scope(stamp)
         path, _, query = target.path.partition("?")
         headers = (("host", target.netloc()), *headers)
         canonical, signed = canonical_request(method, path, query, headers, self.payload)
@@ -3951,19 +4058,22 @@ class Aws:
         return base
 
     def check_bucket_free(self, name: str, url: str) -> None:
-        """Reject the URL of a bucket, which R2 and Spaces show: its name would be there twice."""
+        """Reject the URL of a bucket, which R2 and Spaces show, instead of that of the server.
+
+        The requests would contain the name of the bucket twice.
+        """
         bucket = re.escape(self.settings.get("AWS_S3_BUCKET") or "/")
-        mended = re.sub(f"/{bucket}$", "", url)
+        server_url = re.sub(f"/{bucket}$", "", url)
         other = ""
-        if mended == url and not self.path_style():
-            mended = re.sub(rf"://{bucket}\.", "://", url)
+        if server_url == url and not self.path_style():
+            server_url = re.sub(rf"://{bucket}\.", "://", url)
             other = ", or AWS_S3_PATH_STYLE=true if that is the server's name"
-        if mended != url:
-            hint = f"set {name}={mended}{other}"
+        if server_url != url:
+            hint = f"set {name}={server_url}{other}"
             raise not_configured(f"{name} contains the bucket already", hint)
 
     def path_style(self) -> Optional[bool]:
-        """Whether the bucket belongs into the path; None if neither setting nor file says so."""
+        """Whether to put the bucket into the path; None if neither setting nor file defines it."""
         style = nested(self.profile.get("s3", "")).get("addressing_style", "")
         by_profile = {"path": "yes", "virtual": "no"}.get(style)
         wish = self.settings.get("AWS_S3_PATH_STYLE") or by_profile
@@ -3985,7 +4095,7 @@ class Aws:
         raise not_configured(*NO_KEYS)
 
     def only_a_role(self) -> bool:
-        """Whether only the role of this machine can have credentials, if it has one."""
+        """Whether the role of this machine is the only possible source of credentials."""
         configured = {name for name in self.settings if self.settings[name]} | set(self.profile)
         return not configured & {
             "AWS_ACCESS_KEY_ID",
@@ -4016,7 +4126,7 @@ class Aws:
     def from_profile(self) -> Optional[Credentials]:
         """The keys of the profile.
 
-        The AWS CLI does what needs a browser, a code, a refresh or more than one role.
+        The AWS CLI is called if they require a browser, a code, a refresh or more than one role.
         """
         profile, source = self.profile, self.profile.get("source_profile", "")
         if "role_arn" in profile and (source or "credential_source" in profile):
@@ -4035,7 +4145,8 @@ class Aws:
 
     def signs_on(self, name: str) -> bool:
         """Whether a profile needs `aws sso login`, or `aws login` (unless it has static keys)."""
-        profile, static = self.profile_of(name), "aws_access_key_id" in self.shared.get(name, {})
+        profile = self.profile_of(name)
+        static = "aws_access_key_id" in self.shared.get(name, {})
         return "sso_account_id" in profile or ("login_session" in profile and not static)
 
     def from_cli(self) -> Credentials:
@@ -4048,22 +4159,24 @@ class Aws:
             raise not_configured(str(error), command) from error
 
     def own_keys(self, name: str) -> Optional[Credentials]:
-        """The keys of one file, the credentials file first: files are not mixed."""
-        profile, shared = self.profile_of(name), self.shared.get(name, {})
+        """The keys of a profile, all from one file; the credentials file comes first."""
+        profile = self.profile_of(name)
+        shared = self.shared.get(name, {})
         fields = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "")
         if "credential_process" in profile and fields[0] not in shared:
-            command, who = profile["credential_process"], "the credential_process"
-            return from_process(command, who, self.settings)
+            command, source = profile["credential_process"], "the credential_process"
+            return from_process(command, source, self.settings)
         keys, path = shared, self.shared_path
         if fields[0] not in shared:
             keys = {key: profile[key] for key in profile if key not in shared}
             path = self.config_path
-        who = f"the profile {printable(name)} in {printable(path)}"
-        return parse_credentials(keys, who, fields) if fields[0] in keys else None
+        source = f"the profile {printable(name)} in {printable(path)}"
+        return parse_credentials(keys, source, fields) if fields[0] in keys else None
 
     def source_credentials(self, profile: Mapping[str, str]) -> Credentials:
-        """The keys for assuming a role; a profile may name itself as their source."""
-        source, service = profile.get("source_profile", ""), profile.get("credential_source", "")
+        """The keys for assuming a role; a profile may be its own source."""
+        source = profile.get("source_profile", "")
+        service = profile.get("credential_source", "")
         by = {
             "Environment": self.from_environment,
             "EcsContainer": self.from_container,
@@ -4075,22 +4188,22 @@ class Aws:
         return keys
 
     def ask(
-        self, who: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any
+        self, source: str, method: str, url: str, headers: tuple[Header, ...] = (), **more: Any
     ) -> Response:
         """Send a request for keys; raises NotConfigured if that fails."""
         if not all(re.fullmatch("[ -~]*", value) for _, value in headers):
-            raise not_configured(f"the token for {who} contains an invalid character")
+            raise not_configured(f"the token for {source} contains an invalid character")
         request = Request(method, url, headers, idempotent=True, error_reader=keys_error, **more)
         try:
             return self.send(request)  # type: ignore[no-any-return]
         except UploadError as error:
-            raise not_configured(f"{who}: no credentials: {error}", error.hint) from error
+            raise not_configured(f"{source}: no credentials: {error}", error.hint) from error
 
     def sts(
         self, action: str, fields: Mapping[str, str], credentials: Optional[Credentials]
     ) -> Credentials:
         """Temporary keys from the Security Token Service (API version 2011-06-15)."""
-        region, who = self.region(), "the Security Token Service"
+        region, source = self.region(), "the Security Token Service"
         form_data = {"Action": action, "Version": "2011-06-15", **fields}
         body = urllib.parse.urlencode(form_data).encode()
         auth = None
@@ -4098,9 +4211,9 @@ class Aws:
             auth = Signer(credentials, region, hashlib.sha256(body).hexdigest(), "sts").sign
         headers = (("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),)
         url = self.endpoint("sts") or f"https://sts.{region}.{dns_suffix(region)}"
-        response = self.ask(who, "POST", url + "/", headers, body=(body,), auth=auth)
+        response = self.ask(source, "POST", url + "/", headers, body=(body,), auth=auth)
         values = {name: xml_text(response, name) for name in SESSION_KEYS}
-        return parse_credentials(values, who, SESSION_KEYS)
+        return parse_credentials(values, source, SESSION_KEYS)
 
     def assume_role(self, profile: Mapping[str, str], base: Credentials) -> Credentials:
         more = {"DurationSeconds": "duration_seconds", "ExternalId": "external_id"}
@@ -4132,23 +4245,24 @@ class Aws:
             raise not_configured(f"AWS_CONTAINER_CREDENTIALS_FULL_URI is {error}") from None
         local = is_loopback(target.host) or target.host in CONTAINER_HOSTS
         if target.scheme != "https" and not local:
-            reason = "AWS_CONTAINER_CREDENTIALS_FULL_URI is http, and not of this machine"
+            reason = "AWS_CONTAINER_CREDENTIALS_FULL_URI: http is allowed only for this machine"
             raise not_configured(reason)
         path = self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         token = text_file(path) if path else self.settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-        headers, who = (("Authorization", token),) if token else (), "the container"
-        response = self.ask(who, "GET", url, headers, time_limit=2.0)
-        return parse_credentials(json_object(response.body), who)
+        headers, source = (("Authorization", token),) if token else (), "the container"
+        response = self.ask(source, "GET", url, headers, time_limit=2.0)
+        return parse_credentials(json_object(response.body), source)
 
     def from_imds(self) -> Optional[Credentials]:
-        """The keys of an EC2 machine (IMDSv2), whose service responds within a second."""
+        """The keys of an EC2 machine, from its metadata service (IMDSv2) within a second."""
         if parse_bool(self.settings.get("AWS_EC2_METADATA_DISABLED", "")):
             return None
         server = self.settings.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
-        base, who = server.rstrip("/") + "/latest/", "the machine"
+        base = server.rstrip("/") + "/latest/"
+        source = "the machine"
 
         def ask(method: str, path: str, *headers: Header) -> Response:
-            return self.ask(who, method, base + path, headers, time_limit=1.0)
+            return self.ask(source, method, base + path, headers, time_limit=1.0)
 
         roles = "meta-data/iam/security-credentials/"
         try:
@@ -4159,7 +4273,7 @@ class Aws:
         except (NotConfigured, NoLink):
             return None
         with contextlib.suppress(NotConfigured):
-            return parse_credentials(json_object(keys.body), who)
+            return parse_credentials(json_object(keys.body), source)
         return None
 
 
@@ -4171,7 +4285,7 @@ CONTAINER_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 
 
 def keys_error(response: Response) -> Optional[UploadError]:
-    """The error with its message only: the rest of the response may be a secret."""
+    """The error with only the message of the response, because the rest may be secret."""
     status, shown = response.status, response.redacted()
     message = xml_text(shown, "Message") or json_message(shown.text())
     reason = f"{status} {phrase(status)}: {printable(message)}".rstrip(": ")
@@ -4186,7 +4300,7 @@ def not_configured(what: str, hint: str = "") -> NotConfigured:
 def check_endpoint(name: str, url: str) -> str:
     """The URL of the server in a setting; raises NotConfigured."""
     with contextlib.suppress(NoLink):
-        if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+        if re.fullmatch(SERVER_URL, url):
             return base_url(url)
     raise not_configured(
         f"{name} {flaw(url) or 'is not a valid server URL'}: {printable(redact_url(url))}",
@@ -4195,9 +4309,9 @@ def check_endpoint(name: str, url: str) -> str:
 
 
 def flaw(value: str) -> str:
-    """What people write around a value, and the AWS tools read as a part of it."""
+    """The common mistake in a value: quotes or a comment, which AWS tools do not strip."""
     if re.search(r"\s[#;]", value):
-        return "has a comment behind it"
+        return "is followed by a comment"
     return "is in quotes" if re.fullmatch("([\"']).*\\1", value) else ""
 
 
@@ -4215,7 +4329,7 @@ def dns_suffix(region: str) -> str:
 
 
 def read_ini(path: str) -> Sections:
-    """The sections of a file of the AWS tools; none without the file.
+    """The sections of a file of the AWS tools; empty if the file does not exist.
 
     Raises NotConfigured with the number of an invalid line.
     """
@@ -4237,7 +4351,7 @@ def read_ini(path: str) -> Sections:
 
 
 def text_file(path: str) -> str:
-    """The text of a small file; editors of Windows write UTF-16, or UTF-8 with a BOM."""
+    """The text of a small file in UTF-8, UTF-8 with a BOM, or UTF-16 (both common on Windows)."""
     try:
         with open(os.path.expanduser(path), "rb") as file:
             data = file.read(MiB)
@@ -4274,20 +4388,20 @@ KEYS = ("AccessKeyId", "SecretAccessKey", "Token", "Expiration")
 SESSION_KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
 
-def parse_credentials(data: Any, who: str, names: Sequence[str] = KEYS) -> Credentials:
-    """The keys under these names; raises NotConfigured, without repeating the values."""
+def parse_credentials(data: Any, source: str, names: Sequence[str] = KEYS) -> Credentials:
+    """The keys under these names; raises NotConfigured, without the values in the message."""
     fields = data if isinstance(data, Mapping) else {}
     values = [str(fields.get(name) or "").strip() for name in names[:3]]
     for name, value in zip(names, values):
         if flaw(value):
-            raise not_configured(f"{name} of {who} {flaw(value)}", "remove that")
+            raise not_configured(f"{name} of {source} {flaw(value)}", "remove that")
     key, secret, token = values
     if not key or not secret or not re.fullmatch(r"[!-~]*", key + secret + token):
-        raise not_configured(f"{who} has no access key with its secret")
-    return Credentials(key, secret, token, parse_timestamp(fields.get(names[3])), who)
+        raise not_configured(f"{source} has no access key with its secret")
+    return Credentials(key, secret, token, parse_timestamp(fields.get(names[3])), source)
 
 
-def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credentials:
+def from_process(command: str, source: str, settings: Mapping[str, str]) -> Credentials:
     """The keys that a program prints.
 
     docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
@@ -4302,18 +4416,18 @@ def from_process(command: str, who: str, settings: Mapping[str, str]) -> Credent
             env={**child_environment(), **settings},
         )
     except subprocess.TimeoutExpired:
-        raise not_configured(f"{who} timed out after {PROCESS_TIME:g} s") from None
+        raise not_configured(f"{source} timed out after {PROCESS_TIME:g} s") from None
     except (OSError, ValueError, IndexError) as error:
-        raise not_configured(f"{who} could not be started: {local_reason(error)}") from error
+        raise not_configured(f"{source} could not be started: {local_reason(error)}") from error
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
-        # Usually the last line; version 1 of the AWS CLI prints its commands below the error.
+        # The error is the last line, but version 1 of the AWS CLI prints its commands after it.
         reason = next((line for line in lines if re.match(r"\S+: error: ", line)), lines[-1])
-        raise not_configured(f"{who} failed ({done.returncode}): {printable(reason)}")
+        raise not_configured(f"{source} failed ({done.returncode}): {printable(reason)}")
     printed = json_object(done.stdout)
     if printed.get("Version") != 1:
-        raise not_configured(f"{who}: invalid output (expected JSON, version 1)")
-    return parse_credentials(printed, who, SESSION_KEYS)
+        raise not_configured(f"{source}: invalid output (expected JSON, version 1)")
+    return parse_credentials(printed, source, SESSION_KEYS)
 
 
 def child_environment() -> dict[str, str]:
@@ -4348,15 +4462,15 @@ S3_BUSY = frozenset(
 
 
 def part_size(size: int) -> int:
-    """The size of a part, in whole MiB, so that 10,000 parts are enough."""
+    """The size of a part in whole MiB, at least so large that 10,000 parts are enough."""
     least = -(-size // S3_MAX_PARTS)
     return max(S3_PART, -(-least // MiB) * MiB)
 
 
 def xml_text(response: Response, tag: str) -> str:
-    """The text of the first such element, or "".
+    """The text of the first element with this tag, or "".
 
-    The responses are flat, so that no XML parser has to read untrusted text.
+    A regular expression is enough for these flat responses, and safe for untrusted text.
     """
     match = re.search(f"<{tag}>([^<]*)</{tag}>", response.text())
     if not match:
@@ -4366,7 +4480,10 @@ def xml_text(response: Response, tag: str) -> str:
 
 
 def s3_error(response: Response) -> Optional[UploadError]:
-    """Busy by its code; also the error in a 200, whose head is sent before the result is known."""
+    """Busy for some codes, Refused for an error in a 200.
+
+    S3 may send the head of the response before it knows the result.
+    """
     code, status = xml_text(response, "Code"), response.status
     message = refusal_text(response, printable(code))
     if code in S3_BUSY:
@@ -4383,7 +4500,7 @@ REGION_IN_TEXT = (
 
 
 def region_in(response: Response) -> str:
-    """The region that an error names: in a header, in an element, or in its message only."""
+    """The region in an error: from a header, an element, or the message."""
     region = response.headers.get("x-amz-bucket-region") or xml_text(response, "Region")
     message = xml_text(response, "Message")
     match = re.search(REGION_IN_TEXT, message)
@@ -4393,12 +4510,12 @@ def region_in(response: Response) -> str:
 
 
 class State(NamedTuple):
-    """What the responses of a bucket may change."""
+    """The properties of requests that error responses of a bucket can change."""
 
     credentials: Credentials
     region: str
     path_style: bool = True  # the bucket is in the path, not before the host
-    other_style: str = ""  # tried once if the service asks for it
+    other_style: str = ""  # tried once if an error names it
     skew: float = 0.0
     crc: bool = True  # the service accepts x-amz-checksum-*
     condition: bool = True  # ... and If-None-Match
@@ -4406,17 +4523,20 @@ class State(NamedTuple):
 
 
 class Bucket:
-    """A bucket; a request that the service rejects is adapted once, and sent again."""
+    """A bucket; if the service rejects a request, it is adapted and sent again."""
 
     def __init__(self, settings: Mapping[str, str], send: Send) -> None:
         self.send, self.name, self.aws = send, settings["AWS_S3_BUCKET"], Aws(settings, send)
         self.endpoint = self.aws.endpoint("s3")
-        # A certificate for *.s3... covers no dots, and an address has no subdomains.
+        # The certificate for *.s3... does not cover names with dots; an address has no subdomains.
         dns = re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.name)
         number = re.fullmatch(r"https?://([0-9.]+|\[.*\])(:.*|/.*)?", self.endpoint)
-        fixed, wish = bool(not dns or number), self.aws.path_style()
+        fixed = bool(not dns or number)
+        wish = self.aws.path_style()
         path_style = fixed or (bool(self.endpoint) if wish is None else wish)
-        other_style = "" if fixed else "virtual" if path_style else "path"
+        other_style = "virtual" if path_style else "path"
+        if fixed:
+            other_style = ""
         crc = settings.get("AWS_REQUEST_CHECKSUM_CALCULATION", "").lower() != "when_required"
         self.keys = Tokens(send, self.aws.credentials, self.aws.credentials())
         self.state = State(self.keys.token, self.aws.region(), path_style, other_style, crc=crc)
@@ -4442,10 +4562,10 @@ class Bucket:
         new: bool = False,
         **more: Any,
     ) -> Response:
-        """The response, also an error.
+        """Send a request, adapted after errors; returns the last response, which may be an error.
 
-        `payload`: SHA-256 of the body; `crc`: sent unless the service rejects checksums; `new`: do
-        not overwrite an object.
+        `payload`: SHA-256 of the body; `crc`: a header, omitted if the service rejects checksums;
+        `new`: do not overwrite an object.
         """
         payload = payload or hashlib.sha256(b"".join(body)).hexdigest()  # type: ignore[arg-type]
         url_end = "?" + query if query else ""
@@ -4454,7 +4574,7 @@ class Bucket:
             extra = [crc] if crc and state.crc else []
             if new and state.condition:
                 extra.append(("If-None-Match", "*"))
-            if method == "PUT" and state.md5:  # of a part: other bodies need none
+            if method == "PUT" and state.md5:  # required only for content
                 digest = bytes.fromhex(md5_of(body))  # type: ignore[arg-type]
                 extra.append(("Content-MD5", base64.b64encode(digest).decode()))
             request = Request(
@@ -4474,9 +4594,9 @@ class Bucket:
         return response
 
     def adapt(self, before: State, response: Response) -> bool:
-        """Learn from an error; returns whether the state is new since the request was made.
+        """Adapt the state to an error; returns whether it differs from that of the request.
 
-        Another thread may have learnt first.
+        Another thread may have adapted it already.
         """
         changes = self.changes(before, response)
         if self.state == before:
@@ -4484,18 +4604,15 @@ class Bucket:
         return self.state != before
 
     def changes(self, before: State, response: Response) -> dict[str, Any]:
-        """The fields of the state that an error asks to change."""
-        code, text, region = (
-            xml_text(response, "Code"),
-            response.text().lower(),
-            region_in(response),
-        )
+        """The fields of the state that must change because of an error."""
+        code, region = xml_text(response, "Code"), region_in(response)
+        text = response.text().lower()
         style = rf"{before.other_style}[- ]?(style|host)"
         if region and region != before.region:
             return {"region": region}
         if before.other_style and re.search(style, text):
             return {"path_style": not before.path_style, "other_style": ""}
-        # rclone says AccessDenied for a wrong clock.
+        # For a wrong clock rclone sends the code AccessDenied.
         if code == "RequestTimeTooSkewed" or "difference between the request time" in text:
             theirs = parse_retry_after(response.headers.get("Date"), 0.0)  # since 1970
             valid = theirs and theirs < 1e10 and not before.skew
@@ -4503,10 +4620,10 @@ class Bucket:
         if code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
             try:
                 return {"credentials": self.keys.renew(before.credentials)}
-            except NotConfigured as error:  # it would say that nothing was sent
+            except NotConfigured as error:  # Refused, because parts may have been sent
                 reason = f"the session token has expired, and {error}"
                 raise Refused(reason, phase="reply", hint=error.hint) from error
-        if "content-md5" in text and not before.md5:  # B2 with a retention, coolify#4774
+        if "content-md5" in text and not before.md5:  # B2 with object retention, coolify#4774
             return {"md5": True}
         if response.status not in (400, 501):
             return {}
@@ -4541,7 +4658,7 @@ class Bucket:
         raise error_class(reason, phase="reply", status=status, hint=hint.replace("KEYS", keys))
 
     def put(self, key: str, query: str, part: Content, **more: Any) -> Response:
-        """Store a part, and compare the CRC-32 in the response, or the MD5, mostly in the ETag."""
+        """Store a part, and compare the CRC-32 in the response, or else the MD5 in the ETag."""
         sha256, crc = digests(part, self.url(key).startswith("http:"), self.state.crc)
         payload = sha256 or "UNSIGNED-PAYLOAD"
         header = ("x-amz-checksum-crc32", crc) if crc else None
@@ -4554,7 +4671,10 @@ class Bucket:
         return response
 
     def probe(self, key: str) -> Optional[Response]:
-        """The first byte of an object, None if it is missing; errors of HEAD would have no text."""
+        """The response for the first byte of an object; None if the object does not exist.
+
+        GET, because an error response to HEAD has no text.
+        """
         response = self.ask("GET", key, headers=(("Range", "bytes=0-0"),), max_response=64 * KiB)
         return response if response.status in (200, 206, 416) else None
 
@@ -4596,7 +4716,7 @@ S3_ERRORS = {  # code: message and hint
 
 
 def digests(part: Content, sha256: bool, crc32: bool) -> tuple[str, str]:
-    """SHA-256 (hex) and CRC-32 (base64) of a part, which is read once; "" if not wanted."""
+    """SHA-256 (hex) and CRC-32 (base64) of a part, which is read once; "" if not requested."""
     digest, crc = hashlib.sha256(), 0
     for data in read_body(part) if sha256 or crc32 else ():
         crc = zlib.crc32(data, crc) if crc32 else 0
@@ -4610,9 +4730,9 @@ def md5_of(part: Content) -> str:
 
 
 def other_md5(response: Response, part: Content) -> bool:
-    """Whether the ETag is the MD5 of other bytes.
+    """Whether the ETag is an MD5 that differs from the MD5 of the part.
 
-    It is no MD5 where the service encrypts with a key of its own.
+    With server-side encryption the ETag is not an MD5.
     """
     etag = str(response.headers.get("ETag", "")).strip('"').lower()
     names = " ".join(response.headers).lower()
@@ -4621,7 +4741,8 @@ def other_md5(response: Response, part: Content) -> bool:
 
 
 def s3(source: Source, options: UploadOptions, send: Send) -> Link:
-    bucket, key = Bucket(options.settings, send), object_key(source, options)
+    bucket = Bucket(options.settings, send)
+    key = object_key(source, options)
     if len(key.encode()) > 1024:
         raise Unsuitable(
             "a key has at most 1024 bytes",
@@ -4635,13 +4756,13 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
     store = s3_put if source.size < S3_SINGLE else s3_parts
     try:
         store(bucket, source, key, options)
-    except Busy as error:  # two clients wrote at the same time: AWS says to begin anew
+    except Busy as error:  # two clients wrote at the same time; AWS says to start again
         if error.status != 409:
             raise
         store(bucket, source, key, options)
     link = s3_link(bucket, key, options)
     if {".", ".."} & set(key.split("/")):
-        odd = "browsers cannot open the link, curl needs --path-as-is: its key has a folder . or .."
+        odd = "browsers cannot open the link (folder . or .. in the key); use curl --path-as-is"
         link = link._replace(warning="; ".join(filter(None, (odd, link.warning))))
     return link
 
@@ -4660,7 +4781,8 @@ def s3_parts(bucket: Bucket, source: Source, key: str, options: UploadOptions) -
     crc = ("x-amz-checksum-algorithm", "CRC32")
     begun = bucket.ask("POST", key, "uploads=", headers=headers, crc=crc)
     bucket.raise_for_status(begun, key)
-    upload_id, stop = xml_text(begun, "UploadId"), threading.Event()
+    upload_id = xml_text(begun, "UploadId")
+    stop = threading.Event()
     if not upload_id:
         raise no_link(begun)
     query = f"uploadId={uri_encoded(upload_id)}"
@@ -4694,24 +4816,26 @@ def s3_part(bucket: Bucket, key: str, number: int, query: str, part: Content, st
     """Send a part; returns its element of the last request."""
     response = bucket.put(key, f"partNumber={number}&{query}", part, stop=stop)
     bucket.raise_for_status(response, key)
-    etag, crc = etag_of(response), response.headers.get("x-amz-checksum-crc32", "")
+    etag = etag_of(response)
+    crc = response.headers.get("x-amz-checksum-crc32", "")
     fields = {"PartNumber": str(number), "ETag": etag, "ChecksumCRC32": crc}
     elements = (f"<{name}>{html.escape(text)}</{name}>" for name, text in fields.items() if text)
     return f"<Part>{''.join(elements)}</Part>"
 
 
 def s3_retention(options: UploadOptions) -> Retention:
-    """The object stays; a presigned link expires after a week at most."""
+    """Forever for a public link; at most a week for a presigned link.  The object itself stays."""
     public = options.public or options.settings.get("TWAT_FS_S3_PUBLIC_URL")
     return Retention(FOREVER) if public else Retention(WEEK, range(MINUTE, WEEK + 1))
 
 
 def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> Optional[float]:
-    """When the link expires (seconds since 1970), at the latest with temporary credentials.
+    """The expiry of the link (seconds since 1970), not later than that of the credentials.
 
-    Raises Unsuitable if that is in less than `least` seconds.
+    None: never.  Raises Unsuitable if it is less than `least` seconds from now.
     """
-    ttl, now = choose_lifetime(s3_retention(options), 0, options), time.time()
+    ttl = choose_lifetime(s3_retention(options), 0, options)
+    now = time.time()
     if ttl is None or ttl == FOREVER:
         return None
     ends = min(now + ttl, bucket.state.credentials.ends or FOREVER)
@@ -4723,7 +4847,8 @@ def s3_end(bucket: Bucket, options: UploadOptions, least: float = -FOREVER) -> O
 
 
 def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
-    base, ends = options.settings.get("TWAT_FS_S3_PUBLIC_URL"), s3_end(bucket, options)
+    base = options.settings.get("TWAT_FS_S3_PUBLIC_URL")
+    ends = s3_end(bucket, options)
     if base:
         url = f"{base_url(base)}/{uri_encoded(key, '/-_.~')}"
         return Link(url, hint="is the bucket public under that URL?")
@@ -4747,7 +4872,7 @@ def s3_read(response: Response) -> Link:
 
 
 def s3_missing(settings: Mapping[str, str]) -> str:
-    """What is missing or invalid, as far as settings and files show without a network."""
+    """The problem of the settings and files of AWS, found without the network; "" if none."""
     bucket = settings.get("AWS_S3_BUCKET")
     if not bucket:
         return missing_setting("AWS_S3_BUCKET", settings)
@@ -4762,7 +4887,7 @@ def s3_missing(settings: Mapping[str, str]) -> str:
         if aws.only_a_role() and parse_bool(settings.get("AWS_EC2_METADATA_DISABLED", "")):
             raise not_configured(*NO_KEYS)
     except NotConfigured as error:
-        return f"{error}{'; ' + error.hint if error.hint else ''}"
+        return "; ".join(filter(None, (str(error), error.hint)))
     return ""
 
 
@@ -4776,14 +4901,13 @@ def s3_ca_bundle(settings: Mapping[str, str]) -> Optional[str]:
 
 # 11  The hosts ------------------------------------------------------------------------------------
 #
-#    One row for each host; nothing about a host stands elsewhere.  `Evidence` is the newest proof
-#    that the host works as written here, with its date, its source and a recorded response.
-#    The default hosts are tried in this order.
+#    One row for each host, with all facts about it.  `Evidence` is the newest proof that the row is
+#    correct: a date, a source and a recorded response.  The default hosts are tried in this order.
 
 ONLY_EXTENSION = "keeps only the extension"
 CATBOX_BLOCKED = ("exe", "scr", "cpl", "doc*", "jar")  # catbox.moe/faq
-# By extension or by sniffed type (doc, dot).  It also rejected zip and pdf (Uguu#117 of 2025-04-19,
-# Uguu#123 of 2025-10-07).
+# Blocked by extension or by detected type (doc, dot).  It also rejected zip and pdf
+# (Uguu#117 of 2025-04-19, Uguu#123 of 2025-10-07).
 UGUU_BLOCKED = tuple(
     "exe scr com vbs bat cmd htm html jar msi apk phtml svg doc dot zip pdf".split()
 )
@@ -4889,12 +5013,12 @@ PROVIDERS: tuple[Provider, ...] = (
         "file",
         fields=lambda ttl, options: (("expire", str(int(ttl or DAY))),),
         read=link_reader(tmpfilesorg_link, "tmpfiles.org"),
-        # The cap was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026: the
-        # default is the one that both allow.
+        # The maximum was 86400 in older copies of tmpfiles.org/api, 172800 in October 2026; the
+        # default is allowed by both.
         retention=Retention(DAY, range(MINUTE, 2 * DAY + 1)),
         use="default",
         limits=Limits(max_size=100 * MiB),
-        note="links can be guessed: nothing private",
+        note="links can be guessed; not for private files",
         evidence=Evidence(
             "2026-10-07",
             "tmpfiles.org/api, October 2026",
@@ -4985,7 +5109,7 @@ PROVIDERS: tuple[Provider, ...] = (
         retention=bashupload_retention,
         limits=Limits(max_size=5_000_000_000),
         single_use="on request",
-        note="keeps no name; 1 hour with --once; not related to bashupload.com",
+        note="drops the file name; 1 hour with --once; not related to bashupload.com",
         evidence=Evidence(
             "2026-05-18",
             "DullJZ/bashupload-r2 2025-11-02; an outage 2026-03-30",
@@ -5017,7 +5141,7 @@ PROVIDERS: tuple[Provider, ...] = (
         link_reader(body_text, "termbin.com"),
         retention=Retention(30 * DAY),
         limits=Limits(max_size=32 * KiB - 1, text_only=True),
-        note="keeps no name; unencrypted",
+        note="drops the file name; unencrypted",
         evidence=Evidence(
             "2026-06-16",
             "solusipse/fiche fiche.c: a buffer of 32 KiB, and a file that fills it is cut",
@@ -5084,7 +5208,7 @@ PROVIDERS: tuple[Provider, ...] = (
             help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or"
             " AWS_PROFILE); for services other than Amazon AWS_ENDPOINT_URL too",
         ),
-        note="presigned links for 7 days at most; plain ones that stay with --public",
+        note="presigned links for 7 days at most; permanent links with --public",
         evidence=Evidence(
             "2026-11-25",
             "botocore 1.44.8; rclone's, Swift's and moto's servers, 2026-11-25",
@@ -5113,7 +5237,7 @@ PROVIDERS: tuple[Provider, ...] = (
             " files.content.write, sharing.write and sharing.read;"
             " authorise it with token_access_type=offline",
         ),
-        note="into the folder /upload, or where --remote-path says",
+        note="into the folder /upload, or into --remote-path",
         evidence=Evidence(
             "2026-11-23",
             "SDK 12.2.4; dropbox.com/developers/documentation/http",
@@ -5165,8 +5289,8 @@ PROVIDERS: tuple[Provider, ...] = (
             secret=("PIXELDRAIN_KEY",),
             help="make a key at https://pixeldrain.com/user/api_keys",
         ),
-        note="60 days after the last download; no hot-linking on the free plan, whose links want"
-        " a captcha now and then",
+        note="60 days after the last download; no hot-linking on the free plan, whose links may"
+        " show a captcha",
         evidence=Evidence(
             "2026-01-30",
             "Fornaxian/pixeldrain_web API documentation 2026-01-30; limits of a free account",
@@ -5177,13 +5301,13 @@ PROVIDERS: tuple[Provider, ...] = (
 
 PROVIDERS_PREFERENCE: tuple[str, ...] = tuple(row.id for row in PROVIDERS if row.use == "default")
 
-# The settings that a person may have set; the secret ones are never shown.
+# The settings of all hosts; the secret ones are never shown.
 SETTINGS = tuple(name for row in PROVIDERS for name in (*row.setup.required, *row.setup.optional))
 SECRET_SETTINGS = ("TWAT_FS_SERVE_TOKEN", *(name for row in PROVIDERS for name in row.setup.secret))
 
 DEAD = {
     "file.io": "its API was closed in 2025, after LimeWire bought it",
-    "transfer.sh": "the public server is gone since 2024; a server of your own is -p https://HOST/",
+    "transfer.sh": "has shut down (2024); for your own server use -p https://HOST/",
     "bashupload.com": "not supported; bashupload.app is another service",
     "oshi.at": "has shut down (2026-07)",
     "put.re": "has shut down",
@@ -5194,26 +5318,785 @@ DEAD = {
 }
 
 
-# 12  Settings -------------------------------------------------------------------------------------
+# 12  Custom hosts ---------------------------------------------------------------------------------
+#
+#    A .sxcu file describes a "custom uploader" of ShareX in JSON: the request, and how to read the
+#    link from the response.  It is converted to a row of the table of hosts.  The syntax is that of
+#    ShareX 14 to 20; older files are converted to it.  Nine functions are enough for all 143 public
+#    files that upload files (ShareX/CustomUploaders, SnapXL/CustomUploaders, 2026-11-27).
+
+MAX_SXCU = 256 * KiB
+MAX_CALLS = 20  # in one text; limits the depth, too
+MAX_REGEX, MAX_REGEX_INPUT = 1000, 64 * KiB  # characters
+REGEX_TIME = 5  # seconds, including the start of a process
+REGEX_COMMAND = "_regex"  # a hidden command: the frozen program cannot run Python code
+REGEX_CHILD = """import json, re, sys
+pattern, text, group = json.load(sys.stdin)
+match = re.search(pattern, text)
+print(json.dumps(match[int(group) if group.isdigit() else group] if match else ""))"""
+
+VARIABLE = r"\$\{(?!(?:filename|input)\})[A-Za-z_][A-Za-z0-9_]*\}"
+HOST_NAME = "[a-z0-9][a-z0-9._-]{0,63}"
+PLACEHOLDER = (
+    r"(?i)\byour[ ._-]?(own|api|access|auth|secret|token|key|domain|host|server|instance|user"
+    r"|pass|upload|name|site|url)|\bYOUR_|<[^<>]+>|^([a-z]+ |https?://)?\[[^]\"]*[a-z][^]\":]*\]"
+    r"|\{\{.*\}\}|change[ _-]?me|\b(token|key) here"
+)
+FORBIDDEN_HEADERS = (
+    "(?i)host|content-length|transfer-encoding|connection|expect|proxy-.*|te|trailer|upgrade"
+    "|keep-alive"
+)
+RESPONSE_FIELDS = ("URL", "ThumbnailURL", "DeletionURL", "ErrorMessage")
+UPLOADER_TYPES = ("", "none", "imageuploader", "textuploader", "fileuploader")
+
+
+class Call(NamedTuple):
+    """A function call in a text, such as {json:url}; `constant`: its parsed path or pattern."""
+
+    name: str
+    parameters: tuple["Text", ...] = ()
+    constant: Any = None
+
+
+Text = tuple[Union[str, Call], ...]
+
+
+class CustomUploader(NamedTuple):
+    """A valid .sxcu file.
+
+    `texts` by field: "URL", "Headers Authorization"; `file_field` is "" for a binary body;
+    `problem`: a message about a field that contains a placeholder.
+    """
+
+    title: str
+    method: str
+    host: str
+    file_field: str
+    texts: Mapping[str, Text]
+    variables: tuple[str, ...] = ()
+    problem: str = ""
+
+    def texts_of(self, field: str) -> dict[str, Text]:
+        """The texts of Headers, Parameters or Arguments by name."""
+        prefix = f"{field} "
+        names = [name for name in self.texts if name.startswith(prefix)]
+        return {name[len(prefix) :]: self.texts[name] for name in names}
+
+
+class Scope(NamedTuple):
+    """The values that the functions of a text can use."""
+
+    filename: str
+    settings: Mapping[str, str] = {}
+    response: Response = Response(0, {}, b"", "")
+
+
+# -- functions
+
+
+JsonPath = list[tuple[bool, Any]]  # steps: whether it is recursive, and a name or an index
+
+
+def parse_json_path(path: str) -> JsonPath:
+    """The steps of a path such as data[0].url; "..name" is searched at any depth."""
+    rest = path[1:] if path.startswith("$") else f".{path}"
+    step = r"(\.{0,2})(?:\[([0-9]{1,9})\]|\[(['\"])([^'\"]*)\3\]|(?<=\.)([^][.'\"()*?@,]+))"
+    matches = list(re.finditer(step, rest))
+    steps = [
+        (match[1] == "..", int(match[2]) if match[2] else match[4] or match[5] or "")
+        for match in matches
+    ]
+    complete = "".join(match[0] for match in matches) == rest
+    if not complete or len(steps) > 100 or sum(recursive for recursive, _ in steps) > 1:
+        raise UsageError("unsupported JSON path")
+    return steps
+
+
+def json_function(scope: Scope, values: Sequence[str], path: JsonPath) -> str:
+    matches = [json_of(scope.response._replace(body=utf8(values[0])))]
+    for recursive, key in path:
+        parents = list(descendants(matches)) if recursive else matches
+        expected = list if isinstance(key, int) else dict
+        fitting = [parent for parent in parents if isinstance(parent, expected)]
+        matches = [
+            parent[key]
+            for parent in fitting
+            if key in (range(len(parent)) if expected is list else parent)
+        ]
+    value = matches[0] if matches else ""
+    if len(matches) > 1 or isinstance(value, (dict, list)):
+        raise no_link(scope.response)
+    return scalar("", value) or ""
+
+
+def descendants(values: Sequence[Any]) -> Iterator[Any]:
+    todo = [*values]
+    while todo:
+        value = todo.pop()
+        yield value
+        if isinstance(value, (dict, list)):
+            todo += value.values() if isinstance(value, dict) else value
+
+
+def regex_of(pattern: str, group: str) -> tuple[str, str]:
+    """A regular expression of .NET in the syntax of Python, and its group; raises UsageError."""
+    pattern = re.sub(r"\(\?<(?![=!])", "(?P<", pattern)
+    pattern = re.sub(r"\\k<(\w+)>", r"(?P=\1)", pattern)
+    try:
+        compiled = re.compile(pattern if len(pattern) <= MAX_REGEX else "(")
+        known = group in compiled.groupindex or int(group) <= compiled.groups
+    except (re.error, ValueError, RecursionError, OverflowError) as error:
+        raise UsageError("unsupported regular expression") from error
+    if not known:
+        raise UsageError(f"regular expression without group {group}")
+    return pattern, group
+
+
+def regex_function(scope: Scope, values: Sequence[str], regex: tuple[str, str]) -> str:
+    """The group of a match, or "".
+
+    Runs in a process that can be stopped, because some patterns take exponential time.
+    """
+    command = [sys.executable, "-I", "-c", REGEX_CHILD]
+    if getattr(sys, "frozen", False):
+        command = [sys.executable, REGEX_COMMAND]
+    pattern, group = regex
+    task = json.dumps([pattern, values[0][:MAX_REGEX_INPUT], group])
+    try:
+        done = subprocess.run(
+            command, input=task, capture_output=True, text=True, timeout=REGEX_TIME
+        )
+        return json.loads(done.stdout) or ""
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise NoLink("the regular expression failed or timed out", phase="reply") from error
+
+
+def utf8(text: str) -> bytes:
+    """The text in UTF-8; "?" replaces lone surrogates, which JSON can contain."""
+    return text.encode("utf-8", "replace")
+
+
+Function = Callable[[Scope, Sequence[str], Any], str]
+# The minimum number of parameters of a function, and the function.
+FUNCTIONS: Mapping[str, tuple[int, Function]] = {
+    "filename": (0, lambda scope, values, _: scope.filename),
+    "input": (0, lambda scope, values, _: ""),  # the text of a text upload
+    "base64": (1, lambda scope, values, _: base64.b64encode(utf8(values[0])).decode()),
+    "random": (2, lambda scope, values, _: values[os.urandom(1)[0] % len(values)]),
+    "inputbox": (2, lambda scope, values, _: values[1]),  # a question, with its default
+    "prompt": (2, lambda scope, values, _: values[1]),
+    "response": (0, lambda scope, values, _: scope.response.text()),
+    "responseurl": (0, lambda scope, values, _: scope.response.url),
+    "header": (1, lambda scope, values, _: scope.response.headers.get(values[0], "")),
+    "json": (1, json_function),
+    "regex": (1, regex_function),
+}
+OF_RESPONSE = ("response", "responseurl", "header", "json", "regex")
+UNSUPPORTED = ("xml", "select", "outputbox")
+FUNCTION_NAMES = "|".join((*FUNCTIONS, *UNSUPPORTED))
+
+
+class TextParser:
+    """Parses the text of a field; `regexes` is the RegexList of an old file.
+
+    Messages never contain values of the file, which may be secret.
+    """
+
+    def __init__(self, field: str, regexes: Sequence[str] = ()) -> None:
+        self.field, self.regexes, self.calls = field, regexes, 0
+
+    def parse(self, text: str) -> Text:
+        """The parsed text; raises UsageError.
+
+        A bar or a closing brace at top level ends the text, as in ShareX.
+        """
+        variable = VARIABLE if " " in self.field else "(?!)"  # only in Headers and the like
+        self.tokens = iter(re.findall(rf"(?s){variable}|\\.?|[{{}}|:$]|[^\\{{}}|:$]+", text))
+        return self.sequence()[0]
+
+    def sequence(self) -> tuple[Text, str]:
+        """The text up to a bar or a closing brace, and that character ("" at the end)."""
+        pieces: list[Union[str, Call]] = []
+        for token in self.tokens:
+            if token in ("|", "}"):
+                return tuple(pieces), token
+            if token == "{":
+                pieces.append(self.call())
+            elif token.startswith("${"):
+                pieces.append(Call("", constant=token[2:-1]))
+            else:
+                pieces.append(token[1:] if token[0] == "\\" else token)
+        return tuple(pieces), ""
+
+    def call(self) -> Call:
+        self.calls += 1
+        if self.calls > MAX_CALLS:
+            raise UsageError(f"{self.field}: too many functions")
+        name = end = ""
+        for end in self.tokens:
+            if end in (":", "}"):
+                break
+            name += end
+        parameters: list[Text] = []
+        end = "|" if end == ":" else ""
+        while end == "|":
+            parameter, end = self.sequence()
+            parameters.append(parameter)
+        return self.checked(name.lower(), parameters)
+
+    def checked(self, name: str, parameters: list[Text]) -> Call:
+        """The call after validation.
+
+        For json and regex, the only parameter is the text to search; the rest is the constant.
+        """
+        problem = ""
+        if name in UNSUPPORTED:
+            problem = f"unsupported function {{{name}}}"
+        elif name not in FUNCTIONS:
+            problem = "unknown function (write \\{ for a brace)"
+        elif len(parameters) < FUNCTIONS[name][0]:
+            problem = f"{{{name}}}: too few parameters"
+        elif name in OF_RESPONSE and self.field not in RESPONSE_FIELDS:
+            problem = f"{{{name}}} is known only after the upload"
+        if problem:
+            raise UsageError(f"{self.field}: {problem}")
+        if name not in ("json", "regex"):
+            return Call(name, tuple(parameters))
+        most = 1 if name == "json" else 2  # parameters without a text to search
+        first = 1 if len(parameters) > most else 0
+        searched = parameters[0] if first else (Call("response"),)
+        try:
+            return Call(name, (searched,), self.constant(name, parameters[first:]))
+        except UsageError as error:
+            raise UsageError(f"{self.field}: {error}") from error
+
+    def constant(self, name: str, texts: Sequence[Text]) -> Any:
+        """The path, or the pattern and the group, which must not contain functions."""
+        if any(isinstance(piece, Call) for text in texts for piece in text):
+            raise UsageError(f"{{{name}}}: unsupported function in a pattern or path")
+        constants = ["".join(map(str, text)) for text in texts]
+        if name == "json":
+            return parse_json_path(constants[0])
+        number = parse_number(constants[0]) or 0
+        if 1 <= number <= len(self.regexes):
+            constants[0] = self.regexes[number - 1]
+        return regex_of(*[*constants, "0"][:2])
+
+
+def evaluate(text: Text, scope: Scope) -> str:
+    """The value of a text; raises NoLink if it cannot be read from the response."""
+    value = ""
+    for piece in text:
+        if isinstance(piece, str):
+            value += piece
+        elif not piece.name:  # ${NAME}
+            value += scope.settings.get(piece.constant, "")
+        else:
+            values = [evaluate(parameter, scope) for parameter in piece.parameters]
+            value += FUNCTIONS[piece.name][1](scope, values, piece.constant)
+        if len(value) > MAX_RESPONSE:
+            raise NoLink("the value is too long", phase="reply")
+    return value
+
+
+# -- the file
+
+
+def lenient_json(content: bytes) -> Mapping[str, Any]:
+    """The fields by name in lower case; accepts comments and trailing commas."""
+    string = r'("(?:[^"\\]|\\.)*")'
+    try:
+        text = content[: MAX_SXCU + 1].decode("utf-8-sig")
+        for noise in (r"//[^\n]*|/\*.*?\*/", r",(?=\s*[}\]])"):
+            text = re.sub(f"(?s){string}|{noise}", lambda match: match[1] or "", text)
+        fields = json.loads(text if len(content) <= MAX_SXCU else "", strict=False)
+        return {name.lower(): value for name, value in fields.items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise UsageError(f"invalid .sxcu file: invalid JSON{where}") from error
+
+
+def scalar(field: str, value: Any) -> Optional[str]:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (dict, list)):
+        raise UsageError(f"{field}: expected text")
+    return json.dumps(value)
+
+
+def converter(texts: Iterable[str], version: str) -> Callable[[str], str]:
+    """The function that converts the texts of this file to the current syntax.
+
+    Depends on the content: the version is not reliable (files of "1.0.0" use the current syntax).
+    """
+    everything = "\n".join(texts)
+    numbers = [int(number) for number in re.findall("[0-9]{1,6}", version)]
+    if re.search(rf"(?i)\{{({FUNCTION_NAMES})[}}:]", everything):
+        return str
+    if re.search(rf"(?i)\$({FUNCTION_NAMES})[$:]", everything):
+        return modern_syntax
+    return literal if numbers and numbers <= [13, 7, 1] else str
+
+
+def literal(text: str) -> str:
+    """The text with its braces, bars and backslashes escaped, except for ${NAME}."""
+    escape = r"(?s)(\$\{[A-Za-z_]\w*\})|([\\{}|])"
+    return re.sub(escape, lambda match: match[1] or "\\" + match[2], text)
+
+
+def modern_syntax(text: str) -> str:
+    """Convert $json:url$ to {json:url}; drop backslashes with their character, as ShareX does."""
+    braces = itertools.cycle("{}")
+
+    def convert(match: "re.Match[str]") -> str:
+        if match[0] == "$":
+            return next(braces)
+        return "" if match[0].startswith("\\") else literal(match[0])
+
+    return re.sub(rf"(?s){VARIABLE}|\\.?|[${{}}]", convert, text)
+
+
+def parse_sxcu(content: bytes) -> CustomUploader:
+    """Parse a .sxcu file.
+
+    Raises UsageError if it is invalid or not supported; its message has no values of the file.
+    """
+    fields = lenient_json(content)
+
+    def field(*names: str) -> str:
+        values = [scalar(name, fields.get(name.lower())) for name in names]
+        return next(filter(None, values), "")
+
+    types = field("DestinationType").lower().split(",") or [""]
+    if not any(each.strip() in UPLOADER_TYPES for each in types):
+        raise UsageError("DestinationType: accepts no files (a URL shortener?)")
+    method = field("RequestMethod", "RequestType").upper() or "POST"
+    if method not in ("POST", "PUT", "PATCH"):
+        raise UsageError("RequestMethod: not supported (use POST, PUT or PATCH)")
+    is_binary = field("Body", "RequestFormat").lower() == "binary"
+    file_field = "" if is_binary else field("FileFormName")
+    if not file_field and not is_binary:
+        raise UsageError("FileFormName is missing (required unless Body is Binary)")
+    check_name_of("FileFormName", file_field)
+    url, _, query = field("RequestURL").partition("?")
+    raw = {"RequestURL": url, **{name: field(name) for name in RESPONSE_FIELDS}}
+    raw.update(named_values(fields, query))
+    convert = converter(raw.values(), field("Version"))
+    regexes = list(map(str, fields.get("regexlist") or ()))
+    texts: dict[str, Text] = {}
+    problem = ""
+    for name, text in raw.items():
+        if name not in RESPONSE_FIELDS and re.search(PLACEHOLDER, text):
+            problem = problem or f"{printable(name)} has a placeholder"
+        else:
+            texts[name] = TextParser(name, regexes).parse(convert(text))
+    host = "-"
+    if "RequestURL" in texts:
+        texts["RequestURL"], host = checked_url(texts["RequestURL"])
+    pieces = itertools.chain(*texts.values())
+    variables = [p.constant for p in pieces if isinstance(p, Call) and not p.name]
+    title = printable(field("Name"))
+    return CustomUploader(title, method, host, file_field, texts, tuple(variables), problem)
+
+
+def named_values(fields: Mapping[str, Any], query: str) -> Iterator[tuple[str, str]]:
+    """The values of Parameters (with the query of RequestURL), Headers and Arguments.
+
+    Their keys are like "Headers NAME".
+    """
+    parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    for field in ("Parameters", "Headers", "Arguments"):
+        values = fields.get(field.lower()) or {}
+        if not isinstance(values, dict):
+            raise UsageError(f"{field}: expected an object")
+        if field == "Parameters":
+            values = {**parameters, **values}
+        for name, value in values.items():
+            check_name_of(field, name)
+            text = scalar(f"{field} {name}", value)
+            if text is not None:
+                yield f"{field} {name}", text
+
+
+def check_name_of(field: str, name: str) -> None:
+    """Raises UsageError for a name that cannot be sent."""
+    if field == "Headers" and re.fullmatch(FORBIDDEN_HEADERS, name):
+        raise UsageError(f"Headers: {name} is not allowed")
+    allowed = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+" if field == "Headers" else r"[^\0-\x1f\x7f]*"
+    if not re.fullmatch(allowed, name) or re.search(UNSAFE_CHARACTER, name):
+        raise UsageError(f"{field}: a name with an invalid character")
+
+
+def checked_url(url: Text) -> tuple[Text, str]:
+    """The RequestURL with its scheme, and its host, which must not contain functions."""
+    strings = list(itertools.takewhile(lambda piece: isinstance(piece, str), url))
+    start = "".join(map(str, strings))
+    rest = url[len(strings) :]
+    if "://" not in start:
+        start = f"https://{start}"
+    match = re.match(r"(?i)https?://[^\s/?#@\\]+" + ("/" if rest else "(/|$)"), start)
+    try:
+        if match and "#" not in start:
+            return (start, *rest), parse_target(match[0]).netloc()
+    except NoLink:
+        pass
+    raise UsageError("RequestURL: invalid or unsupported URL (expected https://HOST/)")
+
+
+# -- request and link
+
+
+def sxcu_request(uploader: CustomUploader, source: Source, options: UploadOptions) -> Request:
+    """The request for a file.
+
+    Raises UsageError for a value that cannot be sent, and for a public host without https.
+    """
+    scope = Scope(quote_segment(source.name), options.settings)
+    url = evaluate(uploader.texts["RequestURL"], scope)
+    target = parse_target(url)
+    if target.scheme == "http" and not (is_private(target.host) or options.insecure):
+        hint = "use --insecure to upload without encryption"
+        raise UsageError(f"{target.host}: http is not encrypted", hint=hint)
+    scope = scope._replace(filename=source.name)
+    parameters, headers, arguments = (
+        {name: evaluate(text, scope) for name, text in uploader.texts_of(field).items()}
+        for field in ("Parameters", "Headers", "Arguments")
+    )
+    values = [*parameters.items(), *headers.items(), *arguments.items()]
+    for name, value in (("RequestURL", url), *values):
+        if re.search(UNSAFE_CHARACTER, value):
+            raise UsageError(f"{printable(name)}: invalid character in the value")
+    if parameters:
+        quote = urllib.parse.quote_plus
+        pairs = [quote(k) + ("=" + quote(v) if v else "") for k, v in parameters.items()]
+        url += "?" + "&".join(pairs)
+    body: Body = source.body
+    # Capitalized like the default headers, so that they replace them.
+    headers = {name.title(): ascii_header(value) for name, value in headers.items()}
+    headers.setdefault("Content-Type", guess_type(source.name))
+    if uploader.file_field:  # replaces a Content-Type of the .sxcu file, which lacks the boundary
+        fields = [(name.replace('"', "%22"), value) for name, value in arguments.items()]
+        headers["Content-Type"], body = multipart(fields, uploader.file_field, source)
+    return Request(
+        uploader.method,
+        iri_to_uri(url),
+        tuple(headers.items()),
+        body,
+        accepted_statuses=(301, 302, 303),
+        error_reader=functools.partial(sxcu_error, uploader, source.name),
+        secrets=tuple(secrets_of(value for _, value in values)),
+    )
+
+
+def ascii_header(value: str) -> str:
+    return re.sub("[^ -~]+", lambda match: quote_segment(match[0]), value)
+
+
+def secrets_of(values: Iterable[str]) -> Iterator[str]:
+    """The values and their words to mask in messages, except for those under 4 characters."""
+    for value in values:
+        yield from (word for word in [value, *re.split(r"[\s;=]+", value)] if len(word) > 3)
+
+
+def sxcu_error(uploader: CustomUploader, name: str, response: Response) -> Optional[UploadError]:
+    """The error with the text of ErrorMessage, unless a retry may help."""
+    status = response.status
+    retry_helps = status in (408, 425, 429) or status > 501
+    message = "" if status < 400 or retry_helps else host_message(uploader, name, response)
+    if not message:
+        return None
+    return Refused(f"{status}: {message}", phase="reply", status=status, started=True)
+
+
+def host_message(uploader: CustomUploader, name: str, response: Response) -> str:
+    with contextlib.suppress(NoLink):
+        scope = Scope(name, {}, response.redacted())
+        return printable(evaluate(uploader.texts["ErrorMessage"], scope))
+    return ""
+
+
+def sxcu_link(uploader: CustomUploader, name: str, response: Response) -> Link:
+    """The link in a response; raises NoLink."""
+    scope = Scope(quote_segment(name), {}, response)
+
+    def url(field: str) -> str:
+        text = uploader.texts[field] or (Call("response"),)
+        return result_url(evaluate(text, scope), uploader, response)
+
+    def optional_url(field: str) -> Optional[str]:
+        with contextlib.suppress(NoLink):
+            return url(field) if uploader.texts[field] else None
+        return None
+
+    try:
+        link = Link(url("URL"))
+    except NoLink as error:
+        message = host_message(uploader, name, response)  # catbox sends errors with status 200
+        if message:
+            raise no_link(response, message) from error
+        raise
+    delete_page, thumbnail = optional_url("DeletionURL"), optional_url("ThumbnailURL")
+    return link._replace(delete_page=delete_page, thumbnail=thumbnail)
+
+
+def result_url(text: str, uploader: CustomUploader, response: Response) -> str:
+    """The text as an absolute http or https URL.
+
+    Raises NoLink for anything else, for unevaluated syntax, and for local addresses.
+    """
+    text = text.strip(BLANK)
+    leftover = rf"(?i)[\s{{}}]|\$({FUNCTION_NAMES})[$:]|{UNSAFE_CHARACTER}"
+    if not text or len(text) > 2048 or re.search(leftover, text):
+        raise no_link(response)
+    if re.match(r"[\w-]+(\.[\w-]+)+(:[0-9]+)?/", text):  # tsunyoku/Katagami: no scheme
+        text = f"//{text}"
+    if not re.match("(?i)(https?:)?//[^/?#]|/[^/]", text):
+        raise no_link(response)
+    try:
+        url = urllib.parse.urljoin(response.url, text)
+        target = parse_target(url)
+        fragment = iri_to_uri(urllib.parse.urlsplit(url).fragment)
+    except ValueError as error:
+        raise no_link(response) from error
+    if target.scheme == "tcp":
+        raise no_link(response)
+    check_public(target, uploader, response)
+    base = f"{target.scheme}://{target.netloc()}{target.path}"
+    return f"{base}#{fragment}" if fragment else base
+
+
+def check_public(target: Target, uploader: CustomUploader, response: Response) -> None:
+    """Raises NoLink if the URL from a public host has a local address, as in `is_local`."""
+    if is_local(target.host) and not is_private(parse_target(f"https://{uploader.host}").host):
+        raise no_link(response, f"link points to a local address, {target.netloc()}")
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is this machine, a link-local address, or an unspecified address."""
+    address = parse_address(host)
+    if not address:
+        return bool(re.search(r"(^|\.)localhost\.?$", host, re.I))
+    is_zero = address.version == 4 and int(address) < 1 << 24
+    return address.is_loopback or address.is_link_local or address.is_unspecified or is_zero
+
+
+def is_private(host: str) -> bool:
+    address = parse_address(host)
+    is_name = host.lower().rstrip(".").endswith(".local")
+    return is_local(host) or is_name or bool(address and address.is_private)
+
+
+def follow_redirects(uploader: CustomUploader, response: Response, send: Send) -> Response:
+    """The last response of the redirects after an upload; sends no headers of the upload."""
+    for _ in range(MAX_REDIRECTS):
+        onward = redirected(Request("GET", response.url), response)
+        if not onward:
+            return response
+        check_public(parse_target(onward.url), uploader, response)
+        redirects = (301, 302, 303, 307, 308)
+        following = send(onward._replace(idempotent=True, accepted_statuses=redirects))
+        response = following._replace(redact=response.redact)
+    raise no_link(response, "too many redirects")
+
+
+# -- rows
+
+
+def custom_host(
+    id: str, uploader: CustomUploader, path: str = "", allowed: Sequence[str] = ()
+) -> Provider:
+    """The row of a .sxcu file; `allowed`: the environment variables that it may use."""
+
+    def upload(source: Source, options: UploadOptions, send: Send) -> Link:
+        response = send(sxcu_request(uploader, source, options))
+        return sxcu_link(uploader, source.name, follow_redirects(uploader, response, send))
+
+    def problem(settings: Mapping[str, str]) -> str:
+        for name in uploader.variables:
+            if name not in allowed:
+                return f"${{{name}}} is not allowed (see `hosts add --allow-env`)"
+            if not settings.get(name):
+                return missing_setting(name, settings)
+        return uploader.problem
+
+    names = tuple(name for name in uploader.variables if name in allowed)
+    return Provider(
+        id,
+        uploader.host,
+        upload,
+        Retention(None),
+        use="own",
+        limits=Limits(empty=True),
+        setup=Setup(required=names, secret=names, check=problem, help=f"edit {printable(path)}"),
+        note=f"{uploader.title} (.sxcu, only if named)".lstrip(),
+        check=functools.partial(sxcu_request, uploader),
+    )
+
+
+CACHE_HOME = "LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"
+CONFIG_HOME = "APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME"
+
+
+def user_folder(settings: Mapping[str, str], variable: str, default: str) -> str:
+    """The program's folder, below the one that a variable names."""
+    return os.path.join(settings.get(variable) or os.path.expanduser(default), "twat-fs")
+
+
+def hosts_folder(settings: Mapping[str, str]) -> str:
+    return os.path.join(user_folder(settings, CONFIG_HOME, "~/.config"), "hosts")
+
+
+def read_sxcu(path: str) -> bytes:
+    try:
+        stat_regular_file(path)
+        with open(path, "rb") as file:
+            return file.read(MAX_SXCU + 1)
+    except OSError as error:
+        raise UsageError(f"{printable(path)}: {local_reason(error)}") from error
+    except Unreadable as error:
+        raise UsageError(str(error)) from error
+
+
+def added_names(settings: Mapping[str, str]) -> list[str]:
+    with contextlib.suppress(OSError):
+        names = sorted(os.listdir(hosts_folder(settings)))
+        return [name[:-5] for name in names if re.fullmatch(rf"{HOST_NAME}\.sxcu", name)]
+    return []
+
+
+def allowed_variables(settings: Mapping[str, str], name: str) -> list[str]:
+    """The variables of --allow-env, which are stored in a file, one per line."""
+    path = os.path.join(hosts_folder(settings), f"{name}.env")
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+        return file.read().split()
+    return []
+
+
+def load_host(name: str, settings: Mapping[str, str]) -> Optional[Provider]:
+    """The row of a .sxcu file by path, or by the name of an added host; raises UsageError."""
+    path = name
+    allowed: list[str] = []
+    if name.lower().endswith(".sxcu"):
+        stem = os.path.basename(name)[:-5]
+        is_known = any(stem == row.id for row in PROVIDERS)
+        name = os.path.basename(name) if is_known else printable(stem)
+    elif name in added_names(settings):
+        path = os.path.join(hosts_folder(settings), f"{name}.sxcu")
+        allowed = allowed_variables(settings, name)
+        if os.name != "nt" and os.stat(path).st_mode & 0o022:
+            raise UsageError(f"{path}: others can write to it", hint=f"chmod 600 {path}")
+    else:
+        return None
+    content = read_sxcu(path)
+    try:
+        return custom_host(name, parse_sxcu(content), path, allowed)
+    except UsageError as error:
+        raise UsageError(f"{printable(path)}: {error}") from error
+
+
+def custom_hosts(settings: Mapping[str, str]) -> Iterator[Provider]:
+    """The added hosts; for an invalid file a row with the error."""
+    for name in added_names(settings):
+        try:
+            row = load_host(name, settings)
+        except (UsageError, OSError) as error:
+            broken = CustomUploader("", "", "-", "", {}, problem=str(error))
+            row = custom_host(name, broken)._replace(note=str(error))
+        if row:
+            yield row
+
+
+def sxcu_of(row: Provider) -> dict[str, Any]:
+    """The .sxcu file for a row with one request; the recorded response defines the URL syntax.
+
+    Raises UsageError unless that syntax reads the right link from the recorded response.
+    """
+    failure = UsageError(f"{row.id} cannot be written as .sxcu")
+    requests: list[Request] = []
+
+    def send(request: Request) -> Response:
+        requests.append(request)
+        raise failure
+
+    sample = row.evidence.sample
+    if not sample or not row.evidence.read or row.setup.required:
+        raise failure
+    for _ in range(2):
+        with contextlib.suppress(UsageError):
+            row.upload(Source("FILENAME", (), 0, 0.0), UploadOptions(), send)
+    request, url = requests[0], requests[0].url
+    # Some hosts need a new folder or token for each upload.
+    own = [header for header in request.headers if header[0] != "Content-Type"]
+    same = requests[1].url == url and set(own) <= set(requests[1].headers)
+    if not same or not url.startswith("https:"):
+        raise failure
+    content = b"".join(piece for piece in request.body if isinstance(piece, bytes)).decode()
+    fields = dict(re.findall(r'data; name="([^"]*)"\r\n\r\n(.*?)\r\n--', content, re.S))
+    file_field = re.search(r'name="([^"]*)"; filename=', content)
+    description = {
+        "Version": "17.0.0",
+        "Name": row.id,
+        "DestinationType": "ImageUploader, TextUploader, FileUploader",
+        "RequestMethod": request.method,
+        "RequestURL": literal(url).replace("FILENAME", "{filename}"),
+        "Headers": {name: literal(value) for name, value in own},
+        "Body": "MultipartFormData" if file_field else "Binary",
+        "Arguments": {name: literal(value) for name, value in fields.items()},
+        "FileFormName": file_field[1] if file_field else "",
+        "URL": url_text(sample),
+    }
+    response = Response(200, dict(sample.headers), sample.body.encode(), url)
+    with contextlib.suppress(NoLink):
+        uploader = parse_sxcu(json.dumps(description).encode())
+        if sxcu_link(uploader, "FILENAME", response).url == sample.url:
+            return {name: value for name, value in description.items() if value}
+    raise failure
+
+
+def url_text(sample: Sample) -> str:
+    """The syntax that reads the link of a recorded response."""
+    with contextlib.suppress(ValueError):
+        for path, value in json_leaves(json.loads(sample.body)):
+            if len(value) > 3 and value in sample.url:
+                return literal(sample.url).replace(value, f"{{json:{path}}}")
+    return "{response}"
+
+
+def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """The strings of a JSON value with their paths."""
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield from json_leaves(child, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from json_leaves(child, f"{path}[{index}]")
+    elif isinstance(value, str):
+        yield path, value
+
+
+# 13  Settings -------------------------------------------------------------------------------------
 
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """The settings and the proxies of this process; nothing else reads the environment."""
+    """The settings and the proxies from the environment of this process."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
-    names |= {"LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", "SOURCE_DATE_EPOCH"}
+    names |= {CACHE_HOME, CONFIG_HOME, "SOURCE_DATE_EPOCH"}
     names |= {"TWAT_FS_HISTORY", "XDG_STATE_HOME"}
+    base = {CONFIG_HOME: os.environ.get(CONFIG_HOME, "")}
+    for name in added_names(base):
+        names.update(allowed_variables(base, name))
     names |= {name for name in os.environ if name.startswith("AWS_")}
     settings = {name: os.environ[name].strip() for name in sorted(names) if name in os.environ}
     proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
     if sys.platform in ("win32", "darwin") or proxies:
         return settings, urllib.request.getproxies()
-    return settings, {}  # importing urllib.request takes longer than the rest of a start
+    return settings, {}  # without urllib.request, whose import takes longer than all other steps
 
 
 def number_type(
     parse: Callable[[str], Optional[float]], like: str, least: float, most: float = 1e12
 ) -> Callable[[Any], float]:
-    """An argparse type that also checks the arguments of Python programs.
+    """A converter for argparse and for the arguments of Python programs.
 
     Accepts text that `parse` reads, numbers, and timedeltas, from `least` to `most`.
     """
@@ -5246,7 +6129,7 @@ NUMBERS: Mapping[str, Callable[[Any], float]] = {
 
 
 def checked_type(name: str, value: Any, default: Any) -> Any:
-    """The value of an option as the engine needs it; raises UsageError.
+    """The value of an option in the type of the engine; raises UsageError.
 
     Options whose default is None accept text.
     """
@@ -5257,7 +6140,8 @@ def checked_type(name: str, value: Any, default: Any) -> Any:
             return NUMBERS[name](value)
         except argparse.ArgumentTypeError as error:
             raise UsageError(f"{name}: {error}") from error
-    is_mapping, expected = isinstance(value, Mapping), bool if isinstance(default, bool) else str
+    is_mapping = isinstance(value, Mapping)
+    expected = bool if isinstance(default, bool) else str
     values = [*value, *value.values()] if is_mapping else [value]
     same_shape = is_mapping == isinstance(default, Mapping)
     if same_shape and all(isinstance(each, expected) for each in values):
@@ -5266,7 +6150,7 @@ def checked_type(name: str, value: Any, default: Any) -> Any:
 
 
 def with_environment(options: UploadOptions) -> UploadOptions:
-    """The options, checked, with the settings of the environment; raises UsageError."""
+    """The valid options with the settings of the environment; raises UsageError."""
     defaults = UploadOptions._field_defaults.values()
     options = UploadOptions(*map(checked_type, UploadOptions._fields, options, defaults))
     settings, proxies = environment()
@@ -5331,13 +6215,13 @@ def check_name(name: str) -> None:
         raise UsageError(f"--name {printable(name, 60)!r}: {reasons[0]}")
 
 
-# 13  The engine -----------------------------------------------------------------------------------
+# 14  The engine -----------------------------------------------------------------------------------
 
 
 def objection(provider: Provider, source: Source, options: UploadOptions) -> Optional[UploadError]:
-    """Why this host cannot be used for this file; None if it can.
+    """The reason why this host cannot be used for this file; None if it can be used.
 
-    Pure, except that a short file is read where it must be text.
+    Pure, except that a short file is read if the host accepts only text.
     """
     problem = setup_problem(provider, options.settings)
     if problem:
@@ -5346,21 +6230,23 @@ def objection(provider: Provider, source: Source, options: UploadOptions) -> Opt
     if reason:
         return Unsuitable(reason, phase="file")
     try:
-        choose_lifetime(retention_for(provider, options), source.size, options)
+        if provider.check:
+            provider.check(source, options)
+        lifetime(provider, source.size, options)
     except UploadError as error:
         return error
     return None
 
 
 def setup_help(provider: Provider, settings: Mapping[str, str]) -> str:
-    """How to set the host up; nothing if that says to set what is set."""
+    """How to configure the host; "" if that would name a setting that is set already."""
     text = provider.setup.help or provider.note
     is_set = [name for name in provider.setup.required if settings.get(name)]
     return "" if any(f"set {name}" in text for name in is_set) else text
 
 
 def setup_problem(provider: Provider, settings: Mapping[str, str]) -> str:
-    """What is missing or invalid in the settings of this host; "" if nothing is."""
+    """The missing or invalid setting of this host; "" if there is none."""
     setup = provider.setup
     for name in (*setup.required, *setup.optional):
         value = settings.get(name, "")
@@ -5401,7 +6287,7 @@ def unsuitable_reason(provider: Provider, source: Source, options: UploadOptions
     return ""
 
 
-# Codes of 52x: Cloudflare cannot reach the host.
+# With 520 to 524 Cloudflare reports that it cannot reach the host.
 BUSY = frozenset((408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524))
 
 
@@ -5413,7 +6299,9 @@ def judge(request: Request, response: Response) -> Response:
     status = response.status
     if 200 <= status < 300 or status in request.accepted_statuses:
         return response
-    error_class, delay, hint = Refused, None, ""  # type: type[UploadError], Optional[float], str
+    error_class: type[UploadError] = Refused
+    delay: Optional[float] = None
+    hint = ""
     if is_challenge(response):
         hint = "only a browser can pass: use another host, or another network"
     elif status in BUSY or (status == 500 and request.idempotent):
@@ -5431,9 +6319,9 @@ def judge(request: Request, response: Response) -> Response:
 def pause(error: UploadError, attempt: int, retry: int, last: bool = True) -> Optional[float]:
     """Seconds before the next try at the same host, None for no further try.
 
-    `attempt` counts from 1.  A request whose body was partly sent may have arrived: it is sent once
-    more at most.  A name that does not exist stays so, and so does a host that the proxy cannot
-    reach.  While another host is left (not `last`), no long wait is worth it.
+    `attempt` counts from 1.  A request whose body was partly sent may have arrived, so it is sent
+    at most once more.  There is no retry if the name does not exist or the proxy cannot reach the
+    host, and no long wait while another host is left (not `last`).
     """
     if isinstance(error, NotYet):  # only the verification knows how long it can wait
         return error.retry_after
@@ -5450,19 +6338,19 @@ def pause(error: UploadError, attempt: int, retry: int, last: bool = True) -> Op
 
 
 class Progress:
-    """What the engine tells a display; every method may stay empty."""
+    """The events of the engine, for a display; by default every method does nothing."""
 
     def connecting(self, provider: Provider, source: Source) -> None:
-        """The connection to a host is begun, possibly beside others."""
+        """The program begins to connect to a host, possibly while connecting to others."""
 
     def trying(self, provider: Provider, source: Source) -> None:
-        """The upload to a host begins; bytes sent before do not count any more."""
+        """The upload to a host begins; the count of sent bytes starts again at 0."""
 
     def sent(self, count: int) -> None:
-        """So many more bytes of the file were sent; negative: they will be sent again."""
+        """`count` more bytes of the file were sent; negative: they will be sent again."""
 
     def waiting(self, error: UploadError, seconds: float) -> None:
-        """A try failed; the next one follows after so many seconds."""
+        """A try failed; the next one follows after `seconds`."""
 
     def uploaded(self, source: Source, link: Unverified) -> None:
         """The host accepted the file and responded with this link."""
@@ -5484,7 +6372,7 @@ class Progress:
 
 
 class SentBytes:
-    """Tells the display what one try sends, and takes it back."""
+    """Counts the bytes that one try sends, reports them to the display, and can retract them."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress, self.count = progress, 0
@@ -5501,23 +6389,31 @@ class SentBytes:
 class Sender:
     """The `send` of a provider: sends requests for one file, judges the responses, retries.
 
-    `sha256` is the SHA-256 of the file in hex, once one request has sent all of it; it is computed
-    only if `hashing`.
+    `sha256` is the SHA-256 of the file in hex, after one request has sent the whole file; it is
+    computed only if `hashing`.
     """
 
     def __init__(
-        self, transport: Transport, progress: Progress, source: Source, retry: int = 2, **more: Any
+        self,
+        transport: Transport,
+        progress: Progress,
+        source: Source,
+        retry: int = 2,
+        *,
+        hashing: bool = False,
+        last: bool = True,
+        **fields: Any,
     ) -> None:
         self.transport, self.progress, self.source = transport, progress, source
-        self.retry, self.sha256 = retry, ""
-        self.hashing: bool = more.pop("hashing", False)
-        self.last: bool = more.pop("last", True)
-        self.fields = more  # of each request
+        self.retry, self.hashing, self.last = retry, hashing, last
+        self.fields = fields  # of each request
+        self.sha256 = ""
 
     def __call__(self, request: Request) -> Response:
         request, attempt = request._replace(**self.fields), 0
         while True:
-            attempt, sent = attempt + 1, SentBytes(self.progress)
+            attempt += 1
+            sent = SentBytes(self.progress)
             try:
                 return self.send_once(request, attempt, sent)
             except RetryableError as error:
@@ -5528,7 +6424,7 @@ class Sender:
                     raise
                 if seconds >= self.transport.time_left():
                     raise
-                # Many clients that failed together come back apart.
+                # Jitter: clients that failed at the same time do not retry at the same time.
                 seconds *= 1 + os.urandom(1)[0] / 1024
                 sent.take_back()
                 self.progress.waiting(error, seconds)
@@ -5546,12 +6442,12 @@ class Sender:
         return response
 
     def new_hash(self, request: Request) -> Any:
-        """A hash object if the request has all of the file in its body."""
+        """A hash object if the body of the request contains the whole file, else None."""
         content = tuple(piece for piece in request.body if isinstance(piece, Slice))
         return hashlib.sha256() if self.hashing and content == self.source.body else None
 
     def digest(self) -> str:
-        """The SHA-256 of the file; read again if no request has sent all of it."""
+        """The SHA-256 of the file, which is read again if no request has sent all of it."""
         self.sha256 = self.sha256 or sha256_of(self.source.body)
         return self.sha256
 
@@ -5564,8 +6460,7 @@ def parse_names(text: str) -> list[str]:
 
 
 def find_provider(name: str) -> Provider:
-    """The row by id, domain, unique prefix of an id, or base URL of a transfer.sh server.
-
+    """The row for an id, a domain, a unique prefix of either, or the URL of a transfer.sh server.
     Raises UsageError with a suggestion.
     """
     if not isinstance(name, str):
@@ -5578,6 +6473,9 @@ def find_provider(name: str) -> Provider:
     if wanted in DEAD:
         raise UsageError(f"{wanted} {DEAD[wanted]}")
     exact = [row for row in PROVIDERS if wanted in (row.id, row.domain)]
+    own = None if exact else load_host(name, environment()[0])
+    if own:
+        return own
     matches = exact or [
         row
         for row in PROVIDERS
@@ -5591,14 +6489,20 @@ def find_provider(name: str) -> Provider:
     raise UsageError(f"unknown host {shown!r}", hint=suggest_host(name))
 
 
-ALIKE = 0.75  # at 0.6 "gofile" means filebin
+def all_hosts() -> list[Provider]:
+    """The hosts of the table, and the custom hosts that were added."""
+    return [*PROVIDERS, *custom_hosts(environment()[0])]
+
+
+ALIKE = 0.75  # for difflib; with its default of 0.6 "gofile" would match filebin
 
 
 def suggest_host(name: str) -> str:
-    """A similar host; an unknown domain may be a private server, never a public host."""
+    """A hint for an unknown host: similar names, or -p URL for a domain (a private server)."""
     server = re.fullmatch(r"((?:[\w.-]+|\[[\w:.]+\])(?::[0-9]+)?)(/[\w./-]*)?", name)
     if server and re.search("[.:]", server[1]):
-        scheme = "https" if server[1][-1].isalpha() else "http"  # few ports and addresses speak TLS
+        # Servers with a port or a plain address seldom use TLS.
+        scheme = "https" if server[1][-1].isalpha() else "http"
         return f"your server? -p {scheme}://{name.rstrip('/')}/"
     close = difflib.get_close_matches(name.lower(), [row.id for row in PROVIDERS], 3, ALIKE)
     if close:
@@ -5609,11 +6513,11 @@ def suggest_host(name: str) -> str:
 def choose_chain(
     names: Sequence[str], fallback: bool = False, settings: Optional[Mapping[str, str]] = None
 ) -> list[Provider]:
-    """The hosts to try, in order: the named ones, each once; with `fallback` then the default ones.
+    """The hosts to try, in order: the named ones, then with `fallback` the default ones.
 
-    Named hosts lose `use="default"`: they are tried strictly one after the other.  If none is
-    named, your own storage counts as named once one of its settings exists, even an empty one (as
-    in CI with an unavailable secret): a missing setting must not make a private file public.
+    Named hosts lose `use="default"`, so they are tried strictly one after the other.  If no host is
+    named, your own storage counts as named as soon as one of its settings exists, even an empty one
+    (as in CI with an unavailable secret): a missing setting must not make a private file public.
     """
     chosen = {row.id: row._replace(use="opt-in") for row in map(find_provider, names)}
     if not names:
@@ -5632,18 +6536,23 @@ def choose_chain(
 
 
 class Turn(NamedTuple):
-    """A host whose turn it is.
+    """The next host to try.
 
-    `error`: why no connection could be made; `last`: no other host is left.
+    `objection`: why the host cannot be used for the file; `error`: why no connection was made;
+    `last`: no other host is left.
     """
 
     provider: Provider
+    objection: Optional[UploadError]
     error: Optional[UploadError]
     last: bool
 
 
 class Race:
-    """Connections begun one after the other, used in order of readiness (RFC 8305, for hosts)."""
+    """Connects to several hosts in parallel, and returns them as they become ready.
+
+    Like RFC 8305, but for hosts instead of addresses.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self.transport, self.ended = transport, False
@@ -5667,7 +6576,7 @@ class Race:
                 self.end()
 
     def next(self, seconds: float) -> Optional[tuple[Provider, Optional[UploadError]]]:
-        """The next provider that is ready or has failed; None if none is within so many seconds."""
+        """The next provider that is connected or has failed; None after `seconds`."""
         arrived = wait_for_result(self.results, cancellation().stop, seconds)
         if not arrived:
             return None
@@ -5679,7 +6588,7 @@ class Race:
         return provider, None
 
     def end(self) -> dict[str, str]:
-        """Close the connections that come too late.
+        """Close connections that are not needed any more.
 
         Returns the phase of each provider that has failed or was not ready in time.
         """
@@ -5706,19 +6615,22 @@ class Uploader:
     """Uploads files to one chain of hosts, from several threads; skips hosts that failed."""
 
     def __init__(self, options: UploadOptions, chain: Sequence[Provider]) -> None:
-        self.options, self.chain, self.transport = options, chain, Transport(network_of(options))
+        self.options = options
+        self.chain = chain
+        self.transport = Transport(network_of(options))
         self.broken: dict[str, UploadError] = {}
 
     @functools.cached_property
     def health(self) -> "Health":
+        folder = user_folder(self.options.settings, CACHE_HOME, "~/.cache")
         proxy = self.transport.connector.proxy_for(parse_target(HOMEPAGE))  # as for any public host
-        return Health(cache_folder(self.options.settings), network_id(proxy))
+        return Health(folder, network_id(proxy))
 
     def ordered(self, size: int) -> list[Provider]:
         """The chain for a file of this size.
 
-        Default hosts come after named ones, the nearest to --expire first, and those that failed
-        on this network lately at the end.
+        Default hosts come after named ones; the nearest to --expire come first, and those that
+        recently failed on this network come last.
         """
         default = [row for row in self.chain if row.use == "default"]
         if self.options.expire:
@@ -5728,9 +6640,9 @@ class Uploader:
         return named + [row for row in default if row not in late] + late
 
     def distance(self, provider: Provider, size: int) -> tuple[float, float]:
-        """How far the expiry of a host is from --expire; of two equal ones the shorter is first."""
+        """A sort key: how far the expiry of a host is from --expire, then the shorter expiry."""
         try:
-            ttl = choose_lifetime(retention_for(provider, self.options), size, self.options)
+            ttl = lifetime(provider, size, self.options)
         except UploadError:
             ttl = None
         return (distance(ttl, self.options.expire or ttl), ttl) if ttl else (FOREVER, FOREVER)
@@ -5738,11 +6650,12 @@ class Uploader:
     def upload(self, source: Source, progress: Progress) -> UploadResult:
         """Try each host of the chain once.
 
-        Raises AllProvidersFailed, or the error of the call or the file that no host can help.
+        Raises AllProvidersFailed, or an error of the call or the file that concerns every host.
         """
         failures: list[UploadError] = []
         attempts: list[Attempt] = []
-        begun, race = time.monotonic(), Race(self.transport)
+        begun = time.monotonic()
+        race = Race(self.transport)
         try:
             for turn in self.turns(source, race, progress):
                 started = time.monotonic()
@@ -5753,7 +6666,7 @@ class Uploader:
                     seconds = round(time.monotonic() - started, 3)
                     attempts.append(Attempt(turn.provider.id, error.phase, str(error), seconds))
                     progress.failed(error)
-                    if error.exit_code in (2, 6):  # the call or the file: no host is to blame
+                    if error.exit_code in (2, 6):  # an error of the call or the file
                         error.unverified = unverified_of(failures)
                         raise
                     self.remember(turn.provider, error)
@@ -5772,16 +6685,13 @@ class Uploader:
             progress.done(source)
 
     def turns(self, source: Source, race: Race, progress: Progress) -> Iterator[Turn]:
-        """The hosts as their turn comes: named hosts in their order, default hosts when ready.
+        """Yield named hosts in their order, then default hosts as soon as they are connected.
 
-        If a connection is not ready after READY_TIME, the next host is connected beside it.
+        If a connection is not ready after READY_TIME, connect to the next host in parallel.
         """
         todo = self.ordered(source.size)
-        usable = {
-            row.id
-            for row in todo
-            if row.id not in self.broken and not objection(row, source, self.options)
-        }
+        objections = {row.id: objection(row, source, self.options) for row in todo}
+        usable = {row.id for row in todo if row.id not in self.broken and not objections[row.id]}
 
         def is_last() -> bool:
             return not (race.begun or usable.intersection(row.id for row in todo))
@@ -5792,7 +6702,7 @@ class Uploader:
                 last = is_last()
                 alone = last or provider.use != "default" or provider.id not in usable
                 if alone or self.transport.has_connection(origin_of(provider)):
-                    yield Turn(provider, None, last)
+                    yield Turn(provider, objections[provider.id], None, last)
                     continue
                 progress.connecting(provider, source)
                 race.begin(provider)
@@ -5801,16 +6711,16 @@ class Uploader:
                 provider, error = ready
                 last = is_last()
                 if last and error and not error.timed_out:
-                    error = None  # the last host is tried as patiently as a named one
-                yield Turn(provider, error, last)
+                    error = None  # try the last host again with all retries, like a named one
+                yield Turn(provider, None, error, last)
 
     def take_turn(self, turn: Turn, source: Source, progress: Progress) -> UploadResult:
         """Upload one file to one host, and verify the link."""
         provider, options = turn.provider, self.options
-        error = turn.error or self.skipped(provider) or objection(provider, source, options)
+        error = turn.error or self.skipped(provider) or turn.objection
         if error:
             raise error
-        ttl = choose_lifetime(retention_for(provider, options), source.size, options)
+        ttl = lifetime(provider, source.size, options)
         if options.expire and ttl and ttl != options.expire:
             closest = f"closest available to {duration(options.expire)}"
             progress.warn(f"{provider.id}: link expires in {duration(ttl)} ({closest})")
@@ -5829,7 +6739,7 @@ class Uploader:
         if not (turn.last or options.timeout):
             send.fields["response_timeout"] = 30 + source.size / (10 * MiB)
         link = self.send_file(provider, source, send)
-        public = Unverified(provider.id, link.url, link.delete)
+        public = Unverified(provider.id, link.url, link.delete, link.delete_page)
         progress.uploaded(source, public)
         if link.warning:
             progress.warn(link.warning)
@@ -5848,15 +6758,23 @@ class Uploader:
         ends = link.expires or (time.time() + ttl if ttl and ttl < FOREVER else None)
         expires = iso_time(ends) if ends else None
         return UploadResult(
-            link.url, provider.id, source.size, sha256, expires, link.delete, method
+            link.url,
+            provider.id,
+            source.size,
+            sha256,
+            expires,
+            link.delete,
+            method,
+            delete_page=link.delete_page,
+            thumbnail=link.thumbnail,
         )
 
     def skipped(self, provider: Provider) -> Optional[UploadError]:
-        """The error of a host that failed for good with an earlier file."""
+        """The error for a host that failed with an earlier file; None for other hosts."""
         earlier = self.broken.get(provider.id)
         if not earlier:
             return None
-        # A link of the earlier file that is not verified says nothing about a link of this one.
+        # NotVerified would imply that this file was uploaded, too.
         error_class = Refused if isinstance(earlier, NotVerified) else type(earlier)
         return error_class(
             f"skipped (failed earlier): {earlier}",
@@ -5867,7 +6785,10 @@ class Uploader:
         )
 
     def send_file(self, provider: Provider, source: Source, send: Send) -> Link:
-        """The host's link; --unique neither overwrites nor stops at a file with the same name."""
+        """Upload, and return the host's link.
+
+        With --unique an existing file is not overwritten; another name is tried instead.
+        """
         options = self.options
         if options.unique:
             options = options._replace(force=False)
@@ -5884,13 +6805,13 @@ class Uploader:
             raise
 
     def remember(self, provider: Provider, error: UploadError) -> None:
-        """Skip the host for further files, unless it refused this file's size, type or name."""
+        """Skip the host for further files, unless it refused the size, type or name of this one."""
         about_file = error.exit_code == 5 or error.status in (400, 409, 411, 413, 414, 415, 422)
         if isinstance(error, Busy) or not about_file:
             self.broken.setdefault(provider.id, error)
 
     def learn(self, good: str, failures: Iterable[UploadError], late: Mapping[str, str]) -> None:
-        """Note the hosts that failed, once one host has worked: else the network failed."""
+        """Record the hosts that failed; called only if a host worked, so the network works."""
         phases = {**late, **{str(error.provider): network_phase(error) for error in failures}}
         failed = {
             name: phase for name, phase in phases.items() if phase and name in PROVIDERS_PREFERENCE
@@ -5909,7 +6830,7 @@ def network_phase(error: UploadError) -> str:
 
 
 class Health:
-    """The hosts that failed on this network lately, in a file that may be missing or broken."""
+    """The hosts that recently failed on this network, in a file that may be missing or invalid."""
 
     def __init__(self, folder: str, network: str) -> None:
         self.path, self.network = os.path.join(folder, "health.json"), network
@@ -5932,37 +6853,32 @@ class Health:
         return f"{self.network} {host}"
 
     def note(self, host: str) -> str:
-        """Why a host is tried last, for the user; "" if it is not."""
+        """The message why a host is tried last; "" if it did not fail recently."""
         if self.key(host) not in self.failed:
             return ""
         at, phase = self.failed[self.key(host)]
         return f"tried last: failed here {duration(max(time.time() - at, MINUTE))} ago ({phase})"
 
     def learn(self, good: str, phases: Mapping[str, str]) -> None:
-        """Forget the host that has worked, note those that failed."""
+        """Forget the host that has worked, and record those that failed."""
         if not phases and self.key(good) not in self.failed:
             return
-        now = int(time.time())  # never in the future
+        now = int(time.time())  # rounded down, because `read` ignores times in the future
         failed = {self.key(host): (now, phase) for host, phase in phases.items()}
         self.failed = {**self.read(), **failed}
         self.failed.pop(self.key(good), None)
         with contextlib.suppress(OSError):
-            replace_file(self.path, json.dumps(self.failed))
+            replace_file(self.path, json.dumps(self.failed).encode())
 
 
-def cache_folder(settings: Mapping[str, str]) -> str:
-    base = settings.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
-    return os.path.join(base or os.path.expanduser("~/.cache"), "twat-fs")
-
-
-def replace_file(path: str, text: str) -> None:
+def replace_file(path: str, content: bytes) -> None:
     """Write a file that only this user can read, completely or not at all."""
     folder = os.path.dirname(path)
     os.makedirs(folder, 0o700, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder)
     try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(handle, "wb") as file:
+            file.write(content)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -5973,10 +6889,10 @@ ABOUT_ACCOUNTS = r"account|anonym|log.?in|sign.?(in|up)|regist|userhash|authori[
 
 
 def hint_for(error: UploadError, provider: Provider, source: Source, options: UploadOptions) -> str:
-    """What the user can do after a refusal."""
+    """The hint after a refusal."""
     denied, account = error.status in (401, 403), provider.setup.account
     hint = error.hint
-    if options.unique:  # it is given already
+    if options.unique:  # these options would not help
         hint = re.sub("--(force|unique)( or|[^,]*,?) ?", "", hint)
     if hint:
         return hint
@@ -5989,7 +6905,7 @@ def hint_for(error: UploadError, provider: Provider, source: Source, options: Up
 
 
 def needs_sha256(provider: Provider, source: Source, options: UploadOptions) -> bool:
-    """Whether the SHA-256 will be needed: it is cheapest while the file is sent."""
+    """Whether the SHA-256 will be needed; computing it while the file is sent costs least."""
     if options.sha256:
         return True
     if options.verify == "none" or is_single_use(provider, options):
@@ -6005,9 +6921,9 @@ def is_single_use(provider: Provider, options: UploadOptions) -> bool:
 def verify(
     link: Link, provider: Provider, options: UploadOptions, get: Sender, patience: float
 ) -> str:
-    """Verify in the cheapest way that the link serves the file; the name of the way.
+    """Verify that the link serves the file, by the cheapest method; returns its name.
 
-    Raises NotVerified if it does not.
+    Raises NotVerified.
     """
     if options.verify == "none" or is_single_use(provider, options):
         return "none"
@@ -6033,7 +6949,7 @@ def verify(
 
 
 class HashingSink:
-    """Counts and hashes a download, from the start at each try."""
+    """Counts and hashes the bytes of a download; each try starts again."""
 
     def restart(self) -> Callable[[bytes], object]:
         self.size, self.digest = 0, hashlib.sha256()
@@ -6045,10 +6961,10 @@ class HashingSink:
 
 
 class Verifier:
-    """Downloads from a link, and compares with the file.
+    """Downloads from a link, and compares the bytes with the file.
 
-    Not every server of a host knows a link at once.  For `patience` seconds 403, 404 and an HTML
-    page in place of the file mean "not yet"; other bytes are final.
+    A new link may not work at once on all servers of a host.  For `patience` seconds 403, 404 and
+    an HTML page instead of the file mean "not yet"; any other difference is final.
     """
 
     def __init__(self, link: Link, get: Sender, patience: float) -> None:
@@ -6056,13 +6972,13 @@ class Verifier:
         self.begun, self.patience = time.monotonic(), patience
 
     def get(self, check: Callable[[Response], Optional[UploadError]], **more: Any) -> Response:
-        """A response to which `check` does not object."""
+        """Request the link until `check` returns no error; returns the response."""
 
         def error_reader(response: Response) -> Optional[UploadError]:
             success = response.status in (200, 206)
             error = check(response) if success else None
             if success and still_packed(response):
-                error = mismatch(response, "cannot be unpacked")
+                error = mismatch(response, "unsupported encoding")
             early = response.status in (403, 404)
             if error and is_html(response):
                 early = "html" not in guess_type(self.source.name)
@@ -6082,7 +6998,7 @@ class Verifier:
         return self.send(request._replace(**more))
 
     def full(self) -> str:
-        """Download everything."""
+        """Verify by downloading the whole file."""
         download, size = HashingSink(), self.source.size
 
         def check(response: Response) -> Optional[UploadError]:
@@ -6099,11 +7015,11 @@ class Verifier:
         return "full"
 
     def samples(self) -> str:
-        """Compare start, middle and end; from a host without ranges start and Content-Length.
+        """Compare the start, middle and end; without support for ranges the start and the size.
 
-        The first request is a plain GET whose connection is closed early, as a reader's is.  A host
-        may send less than was requested: the rest is requested again.  It may send another range,
-        or a part of a packed response: then only the whole file can be compared.
+        The first request is a plain GET that is closed early, like that of a browser.  If a host
+        sends less than was requested, the rest is requested again.  If it sends another range, or
+        a range of an encoded response, the whole file is compared.
         """
         sized = False
         for start in (0, (self.source.size - SAMPLE) // 2, self.source.size - SAMPLE):
@@ -6121,7 +7037,7 @@ class Verifier:
         return "sample" if sized else self.full()
 
     def compare(self, at: int, response: Response) -> Optional[UploadError]:
-        """Compare the range that begins at `at`; of another range only the file's size."""
+        """Compare the range that begins at `at`; for another range only the size of the file."""
         first, size = part_of(response)
         if size not in (None, self.source.size):
             return mismatch(response, f"wrong size: {size} bytes, expected {self.source.size}")
@@ -6134,9 +7050,9 @@ class Verifier:
 
 
 def part_of(response: Response) -> tuple[Optional[int], Optional[int]]:
-    """Offset of the body in the file and size of the file, as far as the response says so.
+    """The offset of the body in the file, and the size of the file; None if unknown.
 
-    rclone serve s3 1.75 responds to a range with 200.
+    The status may be 200 with a Content-Range (rclone serve s3 1.75).
     """
     content_range = response.headers.get("Content-Range", "")
     if response.status == 200 and not content_range:
@@ -6171,13 +7087,14 @@ def upload(
 ) -> UploadResult:
     """Upload a file and verify the link.
 
-    `provider`: a name, "A,B", or a sequence of names: the chain of hosts; None: the default hosts,
-    or your own storage.  `wishes` are fields of UploadOptions.  Raises UploadError: Unreadable for
-    the file, UsageError for the call, else AllProvidersFailed with the `failures` of the hosts.
+    `provider`: the hosts to try, as a name, "A,B", or a sequence of names; None: your own storage
+    if it is configured, else the default hosts.  `wishes` are fields of UploadOptions.  Raises
+    UploadError: Unreadable for the file, UsageError for the call, else AllProvidersFailed with the
+    `failures` of the hosts.
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), wishes))
     names = parse_names(provider) if isinstance(provider, str) else list_of(provider)
-    # An empty variable of a script must not make a private file public.
+    # An empty variable in a script must not select the public hosts.
     if provider is not None and not names:
         raise UsageError("provider: no host given")
     chain = choose_chain(names or default_names(wanted), wanted.fallback, wanted.settings)
@@ -6190,7 +7107,7 @@ def upload(
 
 
 def list_of(names: Any) -> list[str]:
-    """The names of a sequence, none of None; find_provider rejects other types."""
+    """The names in a sequence; empty for None.  find_provider rejects other types later."""
     if names is None:
         return []
     return list(names) if isinstance(names, Iterable) else [names]
@@ -6226,12 +7143,15 @@ def default_names(options: UploadOptions) -> list[str]:
 def setup_provider(
     name: str, online: bool = False, options: Optional[UploadOptions] = None
 ) -> ProviderInfo:
-    """Whether a provider can be used; `online`: by a timed round trip.
+    """Whether a provider can be used; `online`: verified by a timed round trip.
 
     Raises UsageError for an unknown name.
     """
     wanted = with_environment(with_wishes(options or UploadOptions(), {}))
-    provider = find_provider(name)
+    return check_provider(find_provider(name), online, wanted)
+
+
+def check_provider(provider: Provider, online: bool, wanted: UploadOptions) -> ProviderInfo:
     lacks = setup_problem(provider, wanted.settings)
     if lacks:
         hint = setup_help(provider, wanted.settings)
@@ -6247,11 +7167,12 @@ def setup_provider(
 def setup_providers(
     online: bool = False, options: Optional[UploadOptions] = None
 ) -> dict[str, ProviderInfo]:
-    """The same for all providers; online, those that must be named are not asked."""
+    """`setup_provider` for all providers; `online` excludes those that must be named."""
+    wanted = with_environment(with_wishes(options or UploadOptions(), {}))
     infos = {}
-    for row in PROVIDERS:
+    for row in all_hosts():
         by_name = online and row.use == "opt-in"
-        info = setup_provider(row.id, online and not by_name, options)
+        info = check_provider(row, online and not by_name, wanted)
         if by_name and info.success:
             info = info._replace(status="not asked", explanation="not asked")
         infos[row.id] = info
@@ -6259,17 +7180,19 @@ def setup_providers(
 
 
 def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
-    """Upload a few random words, and download them again unless that uses up the link."""
+    """Upload a few random bytes, and download them again unless the link is for one download."""
     with tempfile.TemporaryDirectory(prefix="twat-fs-") as folder:
         path = os.path.join(folder, "twat-fs-status.txt")
         with open(path, "w", encoding="ascii") as file:
             file.write(f"twat-fs status check {os.urandom(16).hex()}\n")
-        clock, uploader = Stopwatch(), Uploader(options, [provider])
+        clock = Stopwatch()
+        uploader = Uploader(options, [provider])
         try:
             result = uploader.upload(Source.of(path), clock)
         except UploadError as error:
             cause = error.failures[0] if isinstance(error, AllProvidersFailed) else error
-            reason, hint = f"{cause.phase}: {cause}", cause.hint or provider.note
+            reason = f"{cause.phase}: {cause}"
+            hint = cause.hint or provider.note
             return ProviderInfo(False, reason, hint, clock.timing, "failed")
         finally:
             uploader.transport.close()
@@ -6278,10 +7201,11 @@ def round_trip(provider: Provider, options: UploadOptions) -> ProviderInfo:
 
 
 class Stopwatch(Progress):
-    """Seconds of the upload and of the verification."""
+    """Measures the seconds of the upload and of the verification."""
 
     def __init__(self) -> None:
-        self.begun, self.timing = time.monotonic(), {}  # type: float, dict[str, float]
+        self.begun = time.monotonic()
+        self.timing: dict[str, float] = {}
 
     def verifying(self) -> None:
         self.timing["upload"] = round(time.monotonic() - self.begun, 3)
@@ -6290,7 +7214,7 @@ class Stopwatch(Progress):
         self.timing["proof"] = round(seconds, 3)
 
 
-# 14  History --------------------------------------------------------------------------------------
+# 15  History --------------------------------------------------------------------------------------
 
 HISTORY_SIZE = MiB
 HISTORY_LINE = 4 * KiB
@@ -6401,7 +7325,7 @@ def history_entries(source: Source, ended: Any) -> Iterator[dict[str, Any]]:
         }
 
 
-# 15  Progress and output --------------------------------------------------------------------------
+# 16  Progress and output --------------------------------------------------------------------------
 
 
 def in_encoding(text: str, stream: Any, errors: str) -> str:
@@ -6425,12 +7349,12 @@ def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
 
 
 def line_start() -> str:
-    """Return "\\r" if stderr is a terminal: the next line then covers the echo of Ctrl-C, `^C`."""
+    """Return "\\r" if stderr is a terminal, so that the next line covers the echo of Ctrl-C."""
     return "\r" if sys.stderr and sys.stderr.isatty() else ""
 
 
 def close_quietly(stream: Any) -> None:
-    """Send the rest to the null device: at exit Python flushes again, and prints a traceback."""
+    """Redirect a stream to the null device; else Python's flush at exit prints a traceback."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -6481,7 +7405,7 @@ class Terminal:
         print_line(f"\r{rows_below}{line}{padding}\r", self.stream, end="")
 
     def print(self, line: str) -> None:
-        """Print a line that stays, above the one that is redrawn."""
+        """Print a permanent line above the progress line."""
         with self.lock:
             self.clear()
             print_line(line, self.stream)
@@ -6491,7 +7415,7 @@ class Terminal:
             self.print(f"twat-fs: {printable(text, 400)}")
 
     def stop(self) -> None:
-        """Clear the line for good: after Ctrl-C no thread draws it again."""
+        """Clear the progress line, and prevent other threads from drawing it again."""
         with self.lock:
             self.clear()
             self.stopped.set()
@@ -6521,7 +7445,7 @@ class FileProgress(Progress):
         self.trying(provider, source, "connecting")
 
     def trying(self, provider: Provider, source: Source, step: str = "") -> None:
-        with self.terminal.lock:  # a draw in between would see a rate of 0
+        with self.terminal.lock:  # else the other thread might draw a rate of 0
             self.host, self.size, self.bytes_sent = provider.id, source.size, 0
             self.started = time.monotonic()
         step = step or f"uploading {human(source.size)}"
@@ -6588,8 +7512,8 @@ BAR_COLUMNS = 30  # maximum
 def progress_line(files: Sequence[FileProgress], finished: int, room: int, now: float) -> str:
     """Describe one file, or the sum of several, in at most `room` columns.
 
-    Parts are left out as a whole, because half of a number is wrong: the bar, the end of the
-    name, the rate, the size, the host, the name.  The time left stays longest.
+    If space is short, whole parts are omitted, in this order: the bar, the end of the name, the
+    rate, the size, the host, the name.
     """
     name, host = files[0].name, files[0].host
     if len(files) > 1:
@@ -6625,7 +7549,7 @@ def progress_line(files: Sequence[FileProgress], finished: int, room: int, now: 
 
 
 def part_of_size(sent: int, size: int) -> str:
-    """Return both in the unit of the size, in a constant width: " 8.5 of 60.0 MiB"."""
+    """Return both numbers in the unit of the size, with a constant width: " 8.5 of 60.0 MiB"."""
     total, unit = human(size).split()
     decimals = len(total.partition(".")[2])
     return f"{float(total) * sent / size:{len(total)}.{decimals}f} of {total} {unit}"
@@ -6657,7 +7581,7 @@ def terminal_width(stream: Any, otherwise: int = 80) -> int:
 
 
 class Outcome(NamedTuple):
-    """What became of one file of the command line."""
+    """The result or the error of one file of the command line."""
 
     file: str = ""
     size: Optional[int] = None
@@ -6675,7 +7599,7 @@ def valid_unicode(name: str) -> str:
 
 
 def json_line(outcome: Outcome) -> str:
-    """One object for each file, the same keys whether it went well or not."""
+    """The JSON object of one file, with the same keys for success and failure."""
     fields: dict[str, Any] = {
         "file": valid_unicode(outcome.file),
         **dict.fromkeys(("host", *UploadResult._fields)),
@@ -6695,17 +7619,17 @@ def json_line(outcome: Outcome) -> str:
 
 
 def copy_line(link: Unverified) -> str:
-    """Where a copy may be, and how to delete it; what opens a private link is for stdout only."""
-    removal = (
-        f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
-        if link.delete
-        else "no delete link"
-    )
+    """Where a copy may remain, and how to delete it; a private link is printed without its key."""
+    removal = "no delete link"
+    if link.delete:
+        removal = f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
+    elif link.delete_page:
+        removal = f"to delete it, open {link.delete_page}"
     return f"a copy may remain on {link.provider} (unverified): {redact_url(link.url)}   {removal}"
 
 
 def failure_lines(outcome: Outcome) -> list[str]:
-    """The file and the reason; then a line for each host that was asked."""
+    """The file and the error, then a line for each host that was tried, or the hint."""
     error = outcome.error
     named = isinstance(error, (Unreadable, SourceChanged))  # by its own message
     head = f"{printable(outcome.file)}: " if outcome.file and not named else ""
@@ -6714,9 +7638,8 @@ def failure_lines(outcome: Outcome) -> list[str]:
         lines += [f"  {line}" for line in error.reasons()]
         tried = [f for f in error.failures if f.exit_code == 1]
         unreached = all(f.phase in ("dns", "connect", "proxy") and not f.everywhere for f in tried)
-        one_is_down = (
-            len(tried) == 1 and tried[0].phase != "dns"
-        )  # which says nothing of the network
+        # If one host is down, the network may still work.
+        one_is_down = len(tried) == 1 and tried[0].phase != "dns"
         if error.exit_code == 1 and unreached and not one_is_down:
             lines.append(f"  offline? `{program()} serve FILE` shares it from this machine")
     elif error and error.hint:
@@ -6725,12 +7648,10 @@ def failure_lines(outcome: Outcome) -> list[str]:
 
 
 def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
-    """Each row as text in columns, of which the last is wrapped.
+    """The rows as lines of text in columns; the text of the last column is wrapped.
 
-    Where fewer than 24 columns are left for the last one, it goes below the others.
+    If fewer than 24 characters are left for the last column, it goes below the others.
     """
-    import textwrap
-
     widths = [max(map(len, column)) for column in zip(*rows)][:-1]
     indent = sum(widths) + 2 * len(widths)
     narrow = bool(widths) and room - indent < 24
@@ -6765,9 +7686,9 @@ def provider_table(rows: Iterable[Provider] = PROVIDERS) -> list[tuple[str, ...]
 
 
 def host_json(row: Provider) -> dict[str, Any]:
-    """The facts of a host, with numbers as numbers.
+    """The facts of a host for JSON.
 
-    A lifetime that depends on the size is that of the largest file.
+    If the lifetime depends on the size, it is that of the largest file.
     """
     use, _, _, notes = provider_facts(row)
     retention = retention_for(row, UploadOptions())
@@ -6828,16 +7749,16 @@ def retention_text(retention: Retention) -> str:
     return duration(default) if default else "?"
 
 
-# 16  serve ----------------------------------------------------------------------------------------
+# 17  serve ----------------------------------------------------------------------------------------
 #
-#    This machine is the host.  With files it serves those and nothing else; without, it receives
+#    This machine is the host.  With FILE arguments it serves only those files; without, it receives
 #    files by the protocol of transfer.sh:
 #
 #    GET /TOKEN/NAME   PUT /NAME   POST / (multipart)   DELETE /TOKEN/NAME/DELETE-TOKEN
 
 
 class HTTPError(Exception):
-    """An error response: status and one sentence."""
+    """An error response: its status and message."""
 
 
 class StoredFile(NamedTuple):
@@ -6854,7 +7775,7 @@ class StoredFile(NamedTuple):
 
 
 class Store:
-    """The served files by unguessable token; `folder` and limits are for received files."""
+    """The served files by unguessable token; `folder` and the limits are for received files."""
 
     def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER) -> None:
         self.folder, self.max_size, self.keep = folder, max_size, keep
@@ -6869,7 +7790,8 @@ class Store:
 
         Raises HTTPError.
         """
-        token, name = random_name(), stored_name(name)
+        token = random_name()
+        name = stored_name(name)
         folder = os.path.join(self.folder, token)
         stored = StoredFile(os.path.join(folder, name), name, random_name(), expires, downloads)
         part = os.path.join(folder, ".part")
@@ -6896,13 +7818,16 @@ class Store:
         return token, stored
 
     def check_space(self, size: int) -> None:
-        """Keep RESERVE bytes of the disk free; an unreadable folder fails when it is written to."""
+        """Raise HTTPError 507 unless RESERVE bytes of the disk stay free.
+
+        Errors of the folder are ignored here, because writing to it will fail.
+        """
         with contextlib.suppress(OSError):
             if shutil.disk_usage(self.folder).free < size + RESERVE:
                 raise HTTPError(507, "Disk is full")
 
     def find(self, token: str, name: str, take: bool = False) -> StoredFile:
-        """A file that has not expired; `take` counts a download.  Raises HTTPError 404."""
+        """A file that has not expired; `take`: count a download.  Raises HTTPError 404."""
         with self.lock:
             stored = self.files.get(token)
             if not stored or stored.name != name or is_over(stored):
@@ -6917,7 +7842,7 @@ class Store:
             remove_tree(os.path.dirname(stored.path))
 
     def sweep(self) -> None:
-        """Delete what has expired."""
+        """Delete expired files."""
         for token, stored in list(self.files.items()):
             if is_over(stored):
                 self.remove(token)
@@ -6953,9 +7878,9 @@ def stored_name(name: str) -> str:
 
 
 class HeadReader(io.BufferedReader):
-    """The bytes from a client, without control characters in lines.
+    """The bytes from a client; rejects control characters in lines.
 
-    Python's parser and proxies read such characters in different ways.
+    Python's parser and proxies interpret such characters in different ways.
     """
 
     def readline(self, size: Optional[int] = -1) -> bytes:
@@ -6990,7 +7915,7 @@ class ServeHandler(RequestHandler):
             self.reject(error)
 
     def parse_request(self) -> bool:
-        """Parse the head, and reject a request whose end a proxy could see elsewhere.
+        """Parse the head, and reject a request that a proxy might end at another byte.
 
         The proxy would read the rest as a second request (request smuggling).
         """
@@ -6998,7 +7923,7 @@ class ServeHandler(RequestHandler):
             return False
         sizes = self.headers.get_all("Content-Length", [])
         codings = self.headers.get_all("Transfer-Encoding", [])
-        # What Python's parser calls the payload is after an invalid header line.
+        # Python's parser puts everything after an invalid header line into the payload.
         if len(sizes) + len(codings) > 1 or self.headers.get_payload():
             raise HTTPError(400, "Malformed request")
         if codings and codings[0].strip().lower() != "chunked":
@@ -7009,9 +7934,9 @@ class ServeHandler(RequestHandler):
         return True
 
     def expect(self, limit: float, busy: bool) -> None:
-        """Allow 20 seconds for the next bytes, and one more for each 500 bytes.
+        """Allow 20 seconds for the next bytes, and one more second for each 500 bytes.
 
-        Apache's mod_reqtimeout does the same.
+        This is the default of Apache's mod_reqtimeout.
         """
         self.limit, self.busy, self.progress = limit, busy, time.monotonic()
         self.deadline = self.progress + 20
@@ -7039,7 +7964,8 @@ class ServeHandler(RequestHandler):
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise HTTPError(404, "Not found")
-            size, etag = info.st_size, f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
+            size = info.st_size
+            etag = f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
             modified = self.date_time_string(info.st_mtime)
             headers = file_headers(stored, text_sample(file, size))
             headers += [("ETag", etag), ("Last-Modified", modified)]
@@ -7084,7 +8010,7 @@ class ServeHandler(RequestHandler):
                 links.append(self.save(*part))
             if not links:
                 raise HTTPError(400, "No file in the form")
-        except (HTTPError, OSError):  # the links of the first files would be lost
+        except (HTTPError, OSError):  # the client does not get the links of the first files
             for url, _ in links:
                 self.store.remove(url.split("/")[-2])
             raise
@@ -7100,9 +8026,9 @@ class ServeHandler(RequestHandler):
         self.reply(200, "")
 
     def parts(self, count: int = 0) -> list[str]:
-        """The unquoted segments of the path below --url; a quoted slash stays in its segment.
+        """The unquoted segments of the path; a quoted slash stays in its segment.
 
-        A proxy may have removed the path of --url.
+        Removes the path of --url, unless a proxy has already removed it.
         """
         prefix = re.escape(urllib.parse.urlsplit(self.url).path)
         path = re.sub(f"^{prefix}(?=/)", "", self.path.partition("?")[0])
@@ -7127,7 +8053,7 @@ class ServeHandler(RequestHandler):
             self.wfile.write(data)
 
     def reject(self, error: HTTPError) -> None:
-        """Respond with an error, then read on, so that a client that still sends can read it."""
+        """Respond with an error, then read on: a client that is still sending can then read it."""
         self.close_connection = True
         status, message = error.args
         challenge = [("WWW-Authenticate", 'Basic realm="twat-fs"')] if status == 401 else []
@@ -7161,35 +8087,37 @@ class ServeHandler(RequestHandler):
         return number or FOREVER
 
     def forwarded(self, name: str) -> str:
-        """The last value in an X-Forwarded header; only a proxy on this machine is trusted."""
+        """The last value of an X-Forwarded header; trusted only from a proxy on this machine."""
         if not is_loopback(self.client_address[0]):
             return ""
         return str(self.headers.get(f"X-Forwarded-{name}", "")).rpartition(",")[2].strip()
 
     def base_url(self) -> str:
-        """The URL of this server as the client sees it, by its own Host header."""
+        """The URL of this server for the client: --url, or from the Host header."""
         host = self.forwarded("Host") or self.headers.get("Host", "")
         scheme = "https" if self.forwarded("Proto").lower() == "https" else "http"
         good = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", host)
         return self.url or (f"{scheme}://{host}" if good else address_of(self.server))
 
     def check_origin(self) -> None:
-        """Reject requests of pages of other sites.
+        """Reject requests from pages of other sites.
 
-        They come from a form or a script (CSRF), or under a domain of the site that was pointed to
-        this machine (DNS rebinding).  Such a page can send X-Forwarded-Host, but only to the port
-        of this server; a proxy listens on another.
+        Such a page may use a form or a script (CSRF), or a domain that resolves to this machine
+        (DNS rebinding).  It can also send X-Forwarded-Host, but then the port in its Host header is
+        the port of this server; the requests of a proxy have another port.
         """
-        host, forwarded = self.headers.get("Host", "").lower(), self.forwarded("Host").lower()
-        ours = urllib.parse.urlsplit(self.url).netloc
+        host = self.headers.get("Host", "").lower()
+        forwarded = self.forwarded("Host").lower()
+        own_host = urllib.parse.urlsplit(self.url).netloc
         origin = re.sub("^https?://", "", self.headers.get("Origin", ""))
         site = self.headers.get("Sec-Fetch-Site", "none")
-        if site != "same-origin" and (site != "none" or origin not in ("", host, forwarded, ours)):
+        is_own = origin in ("", host, forwarded, own_host)
+        if site != "same-origin" and (site != "none" or not is_own):
             raise HTTPError(403, "Cross-site uploads are disabled (behind a proxy: serve --url)")
         if f":{self.server.server_port}" in host + ":80":
             forwarded = ""
         name = host.partition(":")[0]
-        names = (forwarded.partition(":")[0], ours.partition(":")[0])
+        names = (forwarded.partition(":")[0], own_host.partition(":")[0])
         if not (self.token or name in names or re.fullmatch(r"(localhost\.?|[0-9.]+|\[.*)?", name)):
             raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (serve --url or --token)")
 
@@ -7213,7 +8141,7 @@ class ServeHandler(RequestHandler):
         return size
 
     def handle_expect_100(self) -> bool:
-        """Reject before the body is sent: curl waits for this with large bodies."""
+        """Reject an upload before its body is sent; curl waits for this if the body is large."""
         self.check_upload_allowed()
         return super().handle_expect_100()
 
@@ -7242,7 +8170,7 @@ class ServeHandler(RequestHandler):
             if left < 0:
                 raise HTTPError(413, f"File too large: at most {human(self.store.max_size)}")
             yield from self.read_exactly(size)
-            # The end of the chunk; after the last one come trailers.
+            # One line end after a chunk; trailers after the last one.
             ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))
             if all(end.strip() for end in ends):
                 raise HTTPError(400, "Malformed chunk")
@@ -7265,7 +8193,7 @@ def same_token(header: str, token: str) -> bool:
 
 
 def text_sample(file: Any, size: int) -> Content:
-    """The start of a file up to a line end, so that no character is cut."""
+    """The start of a file up to a line end, so that it does not end inside a character."""
     sample = file.read(CHUNK)
     if size > CHUNK:
         sample = sample.rpartition(b"\n")[0] or sample
@@ -7273,7 +8201,7 @@ def text_sample(file: Any, size: int) -> Content:
 
 
 def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
-    """The headers of a download: the file is saved under its name, never shown as a page."""
+    """The headers of a download; browsers save the file under its name and never show it."""
     plain = re.sub(r'[^ -~]|["\\]', "_", stored.name)
     name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote_segment(stored.name)}"
     return [
@@ -7286,7 +8214,7 @@ def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
 
 
 def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
-    """Start and end of a single range (RFC 9110); of the whole file for any other value."""
+    """Start and end of a single range (RFC 9110), or of the whole file for any other value."""
     match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header or "", re.ASCII)
     if not match or match.group() == "bytes=-":
         return 0, size
@@ -7301,7 +8229,7 @@ def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
 class MultipartReader:
     """A multipart body, parsed while it arrives.
 
-    An empty line is added after it: it ends the head of the closing delimiter.
+    An empty line is appended, so that the closing delimiter, too, has a head that ends.
     """
 
     def __init__(self, blocks: Iterator[bytes], boundary: bytes) -> None:
@@ -7317,7 +8245,8 @@ class MultipartReader:
             head = self.head()
             if head.startswith(b"--"):
                 break
-            name, part = file_name_of(head), self.read_until(self.delimiter)
+            name = file_name_of(head)
+            part = self.read_until(self.delimiter)
             if name is not None:
                 yield name, part
         for _ in self.blocks:  # the epilogue
@@ -7358,7 +8287,7 @@ def file_name_of(head: bytes) -> Optional[str]:
 
 
 class Accepted(NamedTuple):
-    """A connection without a handler yet; it counts for `max_connections`."""
+    """A connection that has no handler yet, but counts for `max_connections`."""
 
     connection: Any
     progress: float
@@ -7381,7 +8310,7 @@ class Server(ThreadingHTTPServer):
         self.server_port = self.server_address[1]
 
     def get_request(self) -> Any:
-        """Accept a connection; pause if there are too many, or no descriptors: it stays queued."""
+        """Accept a connection; wait if there are too many, or no free file descriptors."""
         try:
             while len(self.handlers) >= self.max_connections:
                 self.make_room()
@@ -7395,7 +8324,7 @@ class Server(ThreadingHTTPServer):
             raise
 
     def make_room(self) -> None:
-        """Close the connection that is idle longest, or that made no progress for a minute."""
+        """Close the longest idle connection, or one without progress for a minute."""
         handlers = list(self.handlers.values())
         handler = min(handlers, key=lambda handler: (handler.busy, handler.progress))
         if handler.busy and handler.progress > time.monotonic() - 60:
@@ -7405,7 +8334,7 @@ class Server(ThreadingHTTPServer):
             handler.connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget the connection; also called if no thread could be started for it."""
+        """Close and forget a connection; also called if starting its thread failed."""
         super().shutdown_request(request)
         self.handlers.pop(request, None)
 
@@ -7417,7 +8346,7 @@ class Server(ThreadingHTTPServer):
 
 
 def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any) -> Any:
-    """A server that listens; on another port if this one is in use, unless `strict`."""
+    """A listening server; uses another port if this one is in use, unless `strict`."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     own = {"store": store, "handlers": {}, "address_family": family}
     server = type("BoundServer", (Server, http.server.ThreadingHTTPServer), own)
@@ -7426,7 +8355,7 @@ def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any
     try:
         return server((bind, port), handler)
     except OSError as error:
-        # EACCES on Windows: in exclusive use, or reserved for Hyper-V.
+        # EACCES on Windows: the port is in exclusive use, or reserved for Hyper-V.
         if not strict and error.errno in (errno.EADDRINUSE, errno.EACCES):
             return server((bind, 0), handler)
         reason = f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}"
@@ -7441,7 +8370,7 @@ def address_of(server: Any) -> str:
     return f"http://{bracketed(host)}:{port}"
 
 
-# 17  The command line -----------------------------------------------------------------------------
+# 18  The command line -----------------------------------------------------------------------------
 
 
 class Option(NamedTuple):
@@ -7453,7 +8382,7 @@ class Option(NamedTuple):
 
 
 class Command(NamedTuple):
-    """What --help, the man page and completion need to know about a command."""
+    """The description of a command for --help, the man page and completion."""
 
     about: str
     arguments: str = ""  # as in the usage
@@ -7461,7 +8390,7 @@ class Command(NamedTuple):
 
 
 def option_groups(text: str) -> dict[str, list[Option]]:
-    """The options by heading, from lines like those of --help."""
+    """Parse the options by heading, from lines like those of --help."""
     groups: dict[str, list[Option]] = {}
     options: list[Option] = []
     for line in text.splitlines():
@@ -7482,6 +8411,7 @@ SPECIAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--ipv6": {"dest": "ip_version", "action": "store_const", "const": 6},
     "--max-size": {"type": NUMBERS["limit_rate"]},
     "--port": {"type": number_type(parse_number, "0 to 65535", 0, 65535)},
+    "--allow-env": {"action": "append"},
     "--help": {"action": "help"},
 }
 
@@ -7566,6 +8496,11 @@ Receiving
 Output
 -q --quiet                 print no line per request
 """
+ADD_OPTIONS = """Adding a .sxcu file
+--name NAME                use this name for -p
+--allow-env NAME           let ${NAME} in the file read this variable
+--yes                      do not ask
+"""
 
 COMMAND_HELP: Mapping[str, Command] = {
     "upload": Command(
@@ -7590,6 +8525,7 @@ COMMAND_HELP: Mapping[str, Command] = {
     "serve": Command(
         "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
     ),
+    "hosts": Command("Add FILE, remove NAME or export HOST as .sxcu.", "[ACTION]...", ADD_OPTIONS),
     "version": Command("Print the version."),
     "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
     "help": Command("Show the help of a command.", "[COMMAND]"),
@@ -7618,7 +8554,8 @@ EXAMPLES = (
 )
 
 HOST_OPTIONS = ("-p", "--provider", "--host")
-ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}  # as in other programs
+# Options that other programs have under these names.
+ALIASES = {"--host": ("--provider", "--bind"), "-p": ("--port",)}
 
 
 @functools.cache
@@ -7674,7 +8611,8 @@ def build_parser(name: str) -> Any:
         section = parser.add_argument_group(title)
         for flags, help, kwargs in group:
             section.add_argument(*flags.split(), help=help, **kwargs)
-    parser._has_negative_number_optionals = []  # -4 would turn negative numbers into options
+    # argparse would parse negative numbers as options, because there is an option -4.
+    parser._has_negative_number_optionals = []
     return parser
 
 
@@ -7693,8 +8631,8 @@ def epilog(width: int) -> str:
 def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
     """The parser of a command and its arguments.
 
-    Options and files may be in any order; all that follows `--` are files; --no_check is accepted
-    for --no-check.
+    Options and files may be in any order; all arguments after `--` are files; underscores in option
+    names are accepted (--no_check).
     """
     parser = build_parser(name)
     cut = list(argv).index("--") if "--" in argv else len(argv)
@@ -7715,7 +8653,7 @@ def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
 
 
 def options_of(args: Any) -> UploadOptions:
-    """The options of the engine that were given; the rest keep their defaults."""
+    """The UploadOptions of the command line; the others have their defaults."""
     values = {
         name: value
         for name, value in vars(args).items()
@@ -7819,7 +8757,7 @@ def source_or_error(
 
 
 def archive_name(args: Any) -> str:
-    """The name of the archive that the arguments ask for, "" for none; raises UsageError."""
+    """The name of the archive for --zip or --tar, "" without them; raises UsageError."""
     if args.zip and args.tar:
         raise UsageError("--zip conflicts with --tar")
     if not args.zip and not args.tar:
@@ -7839,7 +8777,10 @@ def archive_or_error(
     stack: contextlib.ExitStack,
     terminal: Terminal,
 ) -> Found:
-    """The archive of the arguments; a ZIP is read once for its checksums, unless for --dry-run."""
+    """The archive of the arguments, or an error.
+
+    Its files are read for the checksums of a ZIP, except with --dry-run.
+    """
     progress = FileProgress(terminal)
     try:
         name_of_epoch = "SOURCE_DATE_EPOCH"
@@ -7873,7 +8814,7 @@ def first_names(names: Sequence[str]) -> str:
 
 
 def suggest_command(word: str) -> str:
-    """A hint if `word` is not a file, but like a command: mistyped, or not the first argument."""
+    """A hint if `word` is not a file but resembles a command, mistyped or in the wrong position."""
     plain = re.fullmatch("[A-Za-z_-]+", word) and not os.path.lexists(word)
     close = difflib.get_close_matches(word, COMMANDS, 1, ALIKE) if plain else []
     return f"did you mean `{program()} {close[0]}`?" if close else ""
@@ -7884,11 +8825,12 @@ def standard_input(
 ) -> Content:
     """Return standard input as a body that can be sent again.
 
-    It is kept in memory; if it is long, in a file that is deleted when `stack` is closed.
+    Up to IN_MEMORY it is kept in memory, else in a file that is deleted when `stack` is closed.
     """
     if sys.stdin is None:
         raise Unreadable("standard input is closed")
-    blocks, data = read_stdin(limit, progress), bytearray()
+    blocks = read_stdin(limit, progress)
+    data = bytearray()
     for block in blocks:
         data += block
         if len(data) > IN_MEMORY:
@@ -7897,7 +8839,7 @@ def standard_input(
 
 
 def read_stdin(limit: Optional[int], progress: FileProgress) -> Iterator[bytes]:
-    """Yield standard input as it arrives, in short waits between which Ctrl-C is noticed.
+    """Yield standard input as it arrives, with short waits, so that Ctrl-C works.
 
     Raises Unsuitable above `limit`, the largest file that any host of the chain accepts.
     """
@@ -7905,7 +8847,7 @@ def read_stdin(limit: Optional[int], progress: FileProgress) -> Iterator[bytes]:
     stream: Any = sys.stdin.buffer
     progress.show("standard input", "0 bytes read")
     while data:
-        # Some streams have no descriptor, and a pipe of Windows cannot be waited for.
+        # Waiting is not supported for streams without a descriptor and for pipes on Windows.
         with contextlib.suppress(OSError, ValueError):
             while not wait_ready([stream], True, False, TICK):
                 continue
@@ -7926,7 +8868,7 @@ def spool_to_file(blocks: Iterable[Any], stack: contextlib.ExitStack) -> Content
     try:
         folder = tempfile.gettempdir()
         path = os.path.join(folder, f"twat-fs-{random_name()}")
-        stack.callback(unlink_quietly, path)  # before it is made: no signal loses it
+        stack.callback(unlink_quietly, path)  # before the file exists, in case of a signal
         with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
             for data in blocks:
                 file.write(data)
@@ -7993,14 +8935,14 @@ def upload_all(
             if index not in {*codes, *early} and not progresses[index].links
         ]
         raise KeyboardInterrupt(*names) from None
-    finally:  # also on Ctrl-C: links that are public already are printed
+    finally:  # also on Ctrl-C: print the links of files that are already uploaded
         for index, progress in enumerate(progresses):
             error = NotVerified("stopped before the link was verified", phase="proof")
             error.unverified = tuple(progress.links)
             if error.unverified and index not in codes:
                 early.setdefault(index, Outcome(files[index], error=error))
         for index in sorted(early):
-            with contextlib.suppress(Unreadable):  # then the URL is on stderr
+            with contextlib.suppress(Unreadable):  # stdout failed; the URL is on stderr
                 report(index)
     return combined_exit_code(list(codes.values()))
 
@@ -8041,19 +8983,21 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
         terminal.print(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
     if result and result.verified == "none" and not args.quiet and not args.verify:
         paged = any(row.id == result.provider and not row.serves_file for row in PROVIDERS)
-        why = (
-            f"{result.provider} serves a page to tools"
-            if paged
-            else "verifying would use up the download"
-        )
+        why = "verifying would use up the download"
+        if paged:
+            why = f"{result.provider} serves a page to tools"
         terminal.print(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
     elif result and args.verbose:
         expiry = f"expires {result.expires}" if result.expires else "expiry unknown"
-        delete = (
-            f"; delete with: curl -X DELETE {shlex.quote(result.delete)}" if result.delete else ""
-        )
+        delete = ""
+        if result.delete:
+            delete = f"; delete with: curl -X DELETE {shlex.quote(result.delete)}"
+        elif result.delete_page:
+            delete = f"; to delete it, open {result.delete_page}"
         terminal.print(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
-    line = json_line(outcome) if args.json else result.url if result else ""
+    line = result.url if result else ""
+    if args.json:
+        line = json_line(outcome)
     if not line:
         return
     try:
@@ -8067,7 +9011,7 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
 
 
 def put_line(line: str) -> None:
-    """A line on stdout; raises OSError if it cannot be written."""
+    """Print a line on stdout; raises OSError if it cannot be written."""
     if sys.stdout is None:
         raise OSError(errno.EBADF, "closed")
     write_text(sys.stdout, line + "\n")
@@ -8101,7 +9045,7 @@ def dry_run(file: str, source: Found, uploader: Uploader, as_json: bool) -> int:
         report["hosts"].append(row.id)
         name = row.id
         if options.expire or options.keep:
-            ttl = choose_lifetime(retention_for(row, options), source.size, options)
+            ttl = lifetime(row, source.size, options)
             name += f" ({duration(ttl)})"
         names.append(name)
         if row.use == "default" and uploader.health.note(row.id):
@@ -8126,13 +9070,13 @@ def put_table(rows: Sequence[Sequence[str]]) -> None:
     put_line("\n".join(layout(rows, terminal_width(sys.stdout, sys.maxsize))))
 
 
-def put_host_table(*rows: Sequence[str]) -> None:
-    """Print a header, and a row for each of PROVIDERS below the heading of its group."""
+def put_host_table(hosts: Iterable[Provider], *rows: Sequence[str]) -> None:
+    """Print a header, and a row for each host below the heading of its group."""
     first, *texts = layout(rows, terminal_width(sys.stdout, sys.maxsize))
     put_line(first)
     for use, title in HOST_GROUPS.items():
         put_line(f"\n{title}")
-        for row, text in zip(PROVIDERS, texts):
+        for row, text in zip(hosts, texts):
             if row.use == use:
                 put_line(text)
 
@@ -8141,7 +9085,7 @@ def cmd_list(argv: Sequence[str]) -> int:
     _, args = parse_args("list", argv)
     if args.online:
         return cmd_status(argv)
-    hosts = [find_provider(name) for name in args.host] or PROVIDERS
+    hosts = [find_provider(name) for name in args.host] or all_hosts()
     header, *rows = provider_table(hosts)
     if args.json:
         put_line(json.dumps([host_json(row) for row in hosts], indent=1))
@@ -8152,19 +9096,20 @@ def cmd_list(argv: Sequence[str]) -> int:
             put_table([*zip(header, row)])
     else:
         # The host without its domain and use; the date is for `list HOST`.
-        put_host_table(*((row[0], *row[3:6]) for row in (header, *rows)))
+        put_host_table(hosts, *((row[0], *row[3:6]) for row in (header, *rows)))
     return 0
 
 
 def cmd_status(argv: Sequence[str]) -> int:
-    """Print the state of one host, or of all; 0 if it (any of them) can be used."""
+    """Print the state of one host, or of all; returns 0 if any of them can be used."""
     _, args = parse_args("status", argv)
     options = options_of(args)
     if args.host:
         hosts: Sequence[Provider] = [find_provider(args.host)]
         infos = [setup_provider(args.host, args.online, options)]
     else:
-        hosts, infos = PROVIDERS, [*setup_providers(args.online, options).values()]
+        hosts = all_hosts()
+        infos = [*setup_providers(args.online, options).values()]
     tried = [info for info in infos if info.status in ("works", "failed")]
     no_network = len(tried) > 1 and all(info.explanation.startswith("dns: ") for info in tried)
     rows: list[tuple[str, str, str]] = []
@@ -8180,7 +9125,7 @@ def cmd_status(argv: Sequence[str]) -> int:
     if args.host and not args.json:
         put_table(rows)
     elif not args.json:
-        put_host_table(("host", "status", "details"), *rows)
+        put_host_table(hosts, ("host", "status", "details"), *rows)
     if no_network:
         failures = [Unreachable("", phase="dns")] * len(tried)
         print_failure(Outcome(error=AllProvidersFailed(failures)))
@@ -8263,6 +9208,98 @@ def history_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     return when, name, size, host, expires, deletable, url
 
 
+def cmd_hosts(argv: Sequence[str]) -> int:
+    """Add, remove or export a custom host; without arguments like `list`."""
+    _, args = parse_args("hosts", argv)
+    if not args.action:
+        return cmd_list(argv)
+    action = HOST_ACTIONS.get(args.action[0])
+    if action and len(args.action) == 2:
+        return action(args.action[1], args, environment()[0])
+    raise UsageError("expected add FILE, remove NAME or export HOST")
+
+
+def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
+    content = sys.stdin.buffer.read(MAX_SXCU + 1) if file == "-" else read_sxcu(file)
+    uploader = parse_sxcu(content)
+    stem = uploader.title or uploader.host if file == "-" else os.path.basename(file)
+    stem = re.sub(r"\.sxcu$", "", stem.lower())
+    name = args.name or re.sub("[^a-z0-9._-]+", "-", stem).strip("-._")[:64]
+    path = host_path(name, settings)
+    if any(name in (row.id, row.domain) for row in PROVIDERS) or name in DEAD:
+        raise UsageError(f"{name} is the name of a known host", hint="use --name NAME")
+    if os.path.lexists(path):
+        raise UsageError(f"{name} exists", hint=f"run `{program()} hosts remove {name}` first")
+    allowed = args.allow_env or []
+    if not all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", variable) for variable in allowed):
+        raise UsageError("--allow-env: expected the name of a variable")
+    put_table([*describe_uploader(name, uploader)])
+    if not args.yes and sys.stdin and sys.stdin.isatty():
+        print_line(f"add {name}? [y/N] ", end="")
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 1
+    if allowed:
+        replace_file(f"{path[:-5]}.env", "\n".join(allowed).encode())
+    replace_file(path, content)
+    return 0
+
+
+def describe_uploader(name: str, uploader: CustomUploader) -> Iterator[tuple[str, str]]:
+    """The facts about a .sxcu file that the user should know before adding it, without values."""
+    yield "host", name
+    yield "uploads to", f"{uploader.method} {uploader.host}"
+    for field in ("Headers", "Parameters", "Arguments"):
+        yield field.lower(), ", ".join(map(printable, uploader.texts_of(field))) or "none"
+    link = uploader.texts["URL"][:1]
+    fixed = re.match("https?://[^/]+/", str(*link)) if link else None
+    yield "link", f"at {printable(fixed[0])}" if fixed else "from the response"
+    yield "variables", ", ".join(uploader.variables) or "none"
+    keys = [
+        printable(field)
+        for field, text in uploader.texts.items()
+        if re.search(r" .*(auth|token|key|secret|pass|cookie|hash)", field, re.I)
+        and any(isinstance(piece, str) and piece.strip() for piece in text)
+        and not any(isinstance(piece, Call) and not piece.name for piece in text)
+    ]
+    if keys:
+        yield "warning", f"the file contains its own key ({', '.join(keys)})"
+    if uploader.problem:
+        yield "warning", uploader.problem
+
+
+def host_path(name: str, settings: Mapping[str, str]) -> str:
+    if not re.fullmatch(HOST_NAME, name):
+        raise UsageError("invalid name (use up to 64 of a-z 0-9 . _ -)", hint="use --name NAME")
+    return os.path.join(hosts_folder(settings), f"{name}.sxcu")
+
+
+def hosts_remove(name: str, args: Any, settings: Mapping[str, str]) -> int:
+    path = host_path(name, settings)
+    if not os.path.lexists(path):
+        raise UsageError(f"host not found: {name}", hint=f"run `{program()} hosts` to see them")
+    unlink_quietly(path)
+    unlink_quietly(f"{path[:-5]}.env")
+    return 0
+
+
+def hosts_export(name: str, args: Any, settings: Mapping[str, str]) -> int:
+    put_line(json.dumps(sxcu_of(find_provider(name)), indent=2))
+    return 0
+
+
+HOST_ACTIONS: Mapping[str, Callable[[str, Any, Mapping[str, str]], int]] = {
+    "add": hosts_add,
+    "remove": hosts_remove,
+    "export": hosts_export,
+}
+
+
+def cmd_regex(argv: Sequence[str]) -> int:
+    """The child process of regex_function in a frozen program, which cannot run Python code."""
+    exec(REGEX_CHILD)
+    return 0
+
+
 def cmd_serve(argv: Sequence[str]) -> int:
     parser, args = parse_args("serve", argv)
     taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
@@ -8270,7 +9307,7 @@ def cmd_serve(argv: Sequence[str]) -> int:
         parser.error(f"--{taking[0].replace('_', '-')} cannot be used with FILE")
     if args.bind and re.fullmatch(r"\[.*\].*|[^:]+:[0-9]*", args.bind):
         parser.error("--bind is an address alone, like 127.0.0.1 or ::1; --port takes the port")
-    if args.url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", args.url):
+    if args.url and not re.fullmatch(SERVER_URL, args.url):
         parser.error("--url: invalid URL (expected https://HOST/drop/)")
     bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
     if not args.file:  # an argument of a command can be seen by all users of a machine
@@ -8298,14 +9335,14 @@ def cmd_serve(argv: Sequence[str]) -> int:
 
 
 def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
-    """The store of the named files, or a folder for uploads."""
+    """The store for the files of the command line, or for received files."""
     if "-" in args.file:
         message = "serve: standard input not supported; write it to a file first"
         raise UsageError(message, phase="serve")
     if args.file:
         try:
             files = [StoredFile(os.path.realpath(file), Source.of(file).name) for file in args.file]
-        except Unreadable as error:  # its own hint would upload the file to a public host
+        except Unreadable as error:  # the original hint would upload the file to a public host
             if error.hint:
                 error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
             raise
@@ -8342,7 +9379,7 @@ def cmd_version(argv: Sequence[str]) -> int:
 
 
 def version_line() -> str:
-    """The version; in a checkout, into which no build has written one, with `git describe`."""
+    """The version; in a checkout without a version the output of `git describe` is added."""
     folder = os.path.dirname(os.path.abspath(__file__))
     git_dir = os.path.join(folder, ".git")
     marks = (git_dir, os.path.join(folder, "tools", "version.py"))
@@ -8358,7 +9395,7 @@ def version_line() -> str:
     return f"twat-fs {__version__}{suffix}"
 
 
-# Each script runs the program of the command line: `twat-fs completion -- ARGUMENTS`.
+# Each script runs `twat-fs completion -- ARGUMENTS`, with the command that the user has typed.
 COMPLETION = {
     "bash": r"""_twat_fs() {
     local IFS=$'\r\n'
@@ -8391,7 +9428,7 @@ compdef _twat_fs twat-fs file2url twat_fs.py""",
 
 
 def candidates(argv: Sequence[str]) -> Iterator[str]:
-    """Yield the completions of the last argument; none where the shell completes paths.
+    """Yield the completions of the last argument; none if the shell should complete paths.
 
     An option is followed by a tab and its description.
     """
@@ -8399,7 +9436,7 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
     command = before[0] if before and before[0] in COMMAND_OPTIONS else "upload"
     flags = {flag: option for option in COMMAND_OPTIONS[command] for flag in option.flags.split()}
     value = flags[before[-1]].kwargs if before and before[-1] in flags else {}
-    hosts = [row.id for row in PROVIDERS]
+    hosts = [row.id for row in all_hosts()]
     choices: Iterable[str] = ()
     prefix = ""
     if value.get("metavar") == "A,B":
@@ -8415,6 +9452,8 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
         choices = hosts
     elif command == "completion":
         choices = COMPLETION
+    elif command == "hosts" and len(before) == 1:
+        choices = HOST_ACTIONS
     for choice in choices:
         if choice.startswith(word[len(prefix) :]):
             description = f"\t{flags[choice].help}" if choice in flags else ""
@@ -8435,7 +9474,7 @@ def cmd_completion(argv: Sequence[str]) -> int:
 
 
 def cmd_help(argv: Sequence[str]) -> int:
-    """`help COMMAND` is `COMMAND --help`."""
+    """Run `COMMAND --help` for `help COMMAND`."""
     _, args = parse_args("help", argv)
     name = args.command or "upload"
     if name not in COMMAND_HELP:
@@ -8458,6 +9497,8 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "history": cmd_history,
     "delete": cmd_delete,
     "serve": cmd_serve,
+    "hosts": cmd_hosts,
+    REGEX_COMMAND: cmd_regex,
     "version": cmd_version,
     "completion": cmd_completion,
     "help": cmd_help,
@@ -8471,7 +9512,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
 def console_main() -> int:
     """The entry point of the command; Python programs call `main`.
 
-    After Ctrl-C the process ends by that signal: bash ends a loop only if its child died of it.
+    After Ctrl-C the process ends by that signal, because otherwise bash continues a loop.
     """
     install_signal_handlers()
     code = run(sys.argv[1:])
@@ -8484,7 +9525,7 @@ def console_main() -> int:
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the program; return its exit code.
 
-    Raises nothing, except SystemExit as a plugin of `twat`, which ignores the returned code.
+    Raises no exception, except SystemExit as a plugin of `twat`, which ignores the returned code.
     """
     if argv is None and sys.argv[0] == "twat.fs":  # set by twat 2.7, which would exit with 0
         raise SystemExit(console_main())
@@ -8492,9 +9533,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def install_signal_handlers() -> None:
-    """Let the first signal end the program, and ignore the others, so that it can clean up.
+    """End the program at the first signal, and ignore further ones while it cleans up.
 
-    A frozen program receives each Ctrl-C twice: from the terminal, and from its boot loader.
+    A frozen program receives each Ctrl-C twice: from the terminal and from its boot loader.
     """
     received: list[int] = []
 
@@ -8504,7 +9545,7 @@ def install_signal_handlers() -> None:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     def repeat(lost: Any) -> None:
-        """Send the signal again if Python dropped the exception, as in a destructor or import."""
+        """Send the signal again if Python ignored the exception, for example in a destructor."""
         if received and lost.exc_type in (KeyboardInterrupt, SystemExit):
             threading.Timer(0.01, os.kill, (os.getpid(), received.pop())).start()
         else:
@@ -8513,8 +9554,8 @@ def install_signal_handlers() -> None:
     sys.unraisablehook = repeat
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
         number = getattr(signal, name, None)
-        if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            with contextlib.suppress(ValueError):  # a plugin that runs in a thread
+        if number and signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
+            with contextlib.suppress(ValueError):  # outside the main thread, as a plugin
                 signal.signal(number, end)
 
 
@@ -8529,7 +9570,10 @@ def run(argv: Sequence[str]) -> int:
         return print_failure(Outcome(error=error))
     except KeyboardInterrupt as stop:  # its arguments are the files that were not uploaded
         names = printable(", ".join(stop.args), 400)
-        print_line(f"{line_start()}twat-fs: interrupted" + f"; not uploaded: {names}" * bool(names))
+        message = f"{line_start()}twat-fs: interrupted"
+        if names:
+            message += f"; not uploaded: {names}"
+        print_line(message)
         return 130
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0

@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from internet.box import Box  # noqa: E402  (the path must be known first)
+from internet.loopback import caller  # noqa: E402
 from needs import need, summary  # noqa: E402
 
 # Fixtures; a server starts when a test first needs it.
@@ -101,6 +102,12 @@ def online_box(box, clean_env):
     for name, value in box.env().items():
         clean_env.setenv(name, value)
     return box
+
+
+@pytest.fixture
+def main(online_box, capsys):
+    """Call main() in this process; modules that need another machine have a `main` of their own."""
+    return caller(capsys)
 
 
 def environment(box, extra) -> dict:

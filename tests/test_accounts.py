@@ -626,7 +626,7 @@ def test_a_link_that_wants_a_sign_on_says_so(put, dropbox, visibility, tells):
     for _ in "new", "again":
         code, out, err = put("dropbox")
         assert (code, out) == (4, "") and "an HTML page" in err
-        assert f"the link requires a sign-on (visibility: {visibility})" in err
+        assert f"the link requires a sign-in (visibility: {visibility})" in err
 
 
 # 6 Dropbox: refusals ------------------------------------------------------------------------------

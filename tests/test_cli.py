@@ -33,7 +33,8 @@ DROP = "https://drop.example.org/"
 CHAIN = ["catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg", "filebin", "uguu"]
 DOMAINS = {row.id: row.domain for row in twat_fs.PROVIDERS}
 KEYS = (
-    "file host url provider size sha256 expires delete verified seconds attempts unverified".split()
+    "file host url provider size sha256 expires delete delete_page thumbnail verified seconds"
+    " attempts unverified".split()
 )
 LINK = re.compile(r"https://\S+")
 SOON = 2.0  # seconds: what must take less than one, on a machine that is busy

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import trustme
 from conftest import KEPT, PROGRAM
-from internet.loopback import Server, Talk, caller, closed_port, sparse, until
+from internet.loopback import Server, Talk, closed_port, sparse, until
 from needs import need
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="nginx for Windows is another program")
@@ -238,11 +238,6 @@ def nginx(tmp_path_factory):
 
 
 @pytest.fixture
-def main(online_box, capsys):
-    return caller(capsys)
-
-
-@pytest.fixture
 def sample(tmp_path):
     path = tmp_path / "sample.bin"
     path.write_bytes(DATA)
@@ -298,7 +293,7 @@ def test_connections_to_nginx_are_reused(main, nginx, sample):
     "port, says, hint",
     [
         ("expired", "expired", "check the clock"),
-        ("other", "localhost", "may want a sign-in"),
+        ("other", "localhost", "may require a sign-in"),
         ("stranger", "issuer", "--cacert"),
     ],
 )
@@ -409,7 +404,7 @@ def test_webdav_takes_the_exact_bytes(main, nginx, tmp_path, port, size):
     assert (done.code, done.out) == (1, "")
     url = nginx.url(port, "dav/") + file.name
     assert (
-        f"stored, but the response names no link   -p URL expects a transfer.sh server; try {url}"
+        f"stored, but no link in the response   -p URL expects a transfer.sh server; try {url}"
         in done.err
     )
     assert (nginx.folder / "www/dav" / file.name).read_bytes() == file.read_bytes()

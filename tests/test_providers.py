@@ -500,7 +500,7 @@ QUIET, SLOW = "no data for", "timed out"
 NO_URL = "no link in the response"
 ANOTHER = "link points to .*evil"
 # the latter is a server of one's own
-EMPTY = "but an empty response|^stored, but the response names no link"
+EMPTY = "but an empty response|^stored, but no link in the response"
 MUTE = "closed|reset|[Bb]roken pipe|empty response"  # the last is what raw TCP gives
 
 

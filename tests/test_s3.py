@@ -337,7 +337,7 @@ def test_a_key_is_no_path(s3, upload, tmp_path, key):
         )
         assert stored(s3, key)[0] == sha256(path)
         folded = "links" in s3.knows and curl(done.stdout.strip())[0] != 200
-        assert ("curl needs --path-as-is" in done.stderr) == bool(dots) >= folded
+        assert ("use curl --path-as-is" in done.stderr) == bool(dots) >= folded
         if "links" in s3.knows:
             assert curl(done.stdout.strip(), "--path-as-is") == (200, path.read_bytes())
     else:

@@ -263,7 +263,7 @@ def stderr_of(program, tmp_path, box):
         ),
         (
             {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://h.example/x"},
-            "FULL_URI is http, and not of this machine",
+            "FULL_URI: http is allowed only for this machine",
         ),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "gopher://h/x"}, "FULL_URI is unsupported URL"),
         (

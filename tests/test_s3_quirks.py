@@ -282,7 +282,7 @@ def test_what_stands_around_a_key_in_a_file_is_named(refused, tmp_path, id, secr
     settings = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
     with quirky("mute") as server:
         message = refused(server, AWS_SHARED_CREDENTIALS_FILE=tmp_path / "keys", **settings)
-    flaw = "is in quotes" if "mine" not in id + secret else "has a comment behind it"
+    flaw = "is in quotes" if "mine" not in id + secret else "is followed by a comment"
     assert f"{sentence} {tmp_path}/keys {flaw}" in message
 
 
@@ -291,7 +291,7 @@ def test_what_stands_around_a_key_in_a_file_is_named(refused, tmp_path, id, secr
     [
         ({"AWS_ACCESS_KEY_ID": f'"{KEY}"'}, "AWS_ACCESS_KEY_ID of the environment is in quotes"),
         ({"AWS_S3_BUCKET": "'bkt'"}, "AWS_S3_BUCKET is in quotes"),
-        ({"AWS_REGION": "us-east-1 # home"}, "'us-east-1 # home' has a comment behind it"),
+        ({"AWS_REGION": "us-east-1 # home"}, "'us-east-1 # home' is followed by a comment"),
         ({"AWS_ENDPOINT_URL": f'"{URL}"'}, "AWS_ENDPOINT_URL is in quotes"),
     ],
 )

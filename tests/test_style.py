@@ -60,7 +60,7 @@ STDLIB = getattr(sys, "stdlib_module_names", None) or frozenset(  # 3.9 has no s
     hashlib heapq hmac html http importlib inspect io ipaddress itertools json locale
     logging math mimetypes mmap multiprocessing netrc ntpath numbers operator os pathlib
     pickle platform posixpath queue random re secrets select selectors shlex shutil signal
-    socket socketserver sqlite3 ssl stat string struct subprocess sys tempfile textwrap
+    socket socketserver sqlite3 ssl stat string struct subprocess sys tarfile tempfile textwrap
     threading time timeit tomllib traceback types typing unicodedata urllib uuid warnings
     weakref xml zipfile zlib
     """.split()
@@ -474,7 +474,7 @@ def test_an_old_python_prints_the_required_version(version, tmp_path):
 # 7 Size and shape ---------------------------------------------------------------------------------
 
 WIDTH = 100  # columns; ruff checks twat_fs.py
-TOKENS = 53_500
+TOKENS = 60_500
 TOKENS_PER_LINE = 9
 EXPLAINED = 0.12  # docstrings and comments, as a share of the lines
 MEDIAN, P95, LONGEST = 9, 32, 60  # lines of a function

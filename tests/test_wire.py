@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from conftest import PROGRAM, environment
-from internet.loopback import Keeper, Server, Talk, blackhole, caller, closed_port, sparse, until
+from internet.loopback import Keeper, Server, Talk, blackhole, closed_port, sparse, until
 
 import twat_fs
 
@@ -35,11 +35,6 @@ LOCAL = "0x7f.0.0.1"  # 127.0.0.1 in a spelling that the environment's proxies d
 MIB = 1 << 20
 # here, because tests get another HOME
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-
-
-@pytest.fixture
-def main(online_box, capsys):
-    return caller(capsys)
 
 
 @pytest.fixture
@@ -582,7 +577,7 @@ def test_a_bad_proxy_address_is_a_wrong_call(main, box, proxies, sample, proxy, 
 BAD_CERTIFICATES = {
     "tls-unknown-ca": "use --cacert FILE, or set SSL_CERT_FILE",
     "tls-expired": "check the clock of this machine",
-    "tls-wrong-name": "this network may want a sign-in",
+    "tls-wrong-name": "this network may require a sign-in",
 }
 
 
@@ -1191,6 +1186,13 @@ def test_a_transport_takes_secrets_to_the_same_place_only(box):
         [arrived.header(name) for name, _ in secrets] for arrived in server.arrived + other.arrived
     ]
     assert authorizations == [["Basic eDp5", "key", "bytes=0-0"]] * 2 + [[None, None, "bytes=0-0"]]
+
+
+def test_the_repr_of_a_network_shows_no_secret():
+    proxy = twat_fs.parse_proxy("http://me:s3cr3t@h:1")
+    environment = {"https": "http://me:s3cr3t@h:1"}
+    network = twat_fs.Network(proxy=proxy, proxies=environment, secrets=("s3cr3t",))
+    assert "http://h:1" in repr(network) and "s3cr3t" not in f"{network!r} {network} {[network]}"
 
 
 # Answers that come early --------------------------------------------------------------------------

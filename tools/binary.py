@@ -39,8 +39,8 @@ EXCLUDED = (
     "ensurepip", "fractions", "ftplib", "gzip", "http.cookiejar", "idlelib", "importlib.metadata",
     "importlib.resources", "inspect", "lib2to3", "logging", "lzma", "multiprocessing", "optparse",
     "pdb", "pickle", "pkg_resources", "pprint", "pydoc", "pydoc_data", "readline", "setuptools",
-    "sqlite3", "statistics", "tarfile", "test", "tkinter", "tracemalloc", "turtle", "unittest",
-    "uuid", "venv", "xml", "xmlrpc", "zipfile", "zoneinfo",
+    "sqlite3", "statistics", "test", "tkinter", "tracemalloc", "turtle", "unittest",
+    "uuid", "venv", "xml", "xmlrpc", "zoneinfo",
 )  # fmt: skip
 # Windows may write to a pipe in these; other systems use UTF-8.
 CODECS = (
