@@ -7392,16 +7392,20 @@ class History:
         with open(open_private(self.path, os.O_RDONLY), encoding="utf-8", errors="replace") as file:
             lines = file.readlines()
         entries: list[dict[str, Any]] = []
+        by_url: dict[str, list[dict[str, Any]]] = {}
         for line in lines:
             with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 entry = json.loads(line)
-                if "time" in entry:
-                    stored_link(entry)
-                    entries.append(entry)
-                    continue
-                for earlier in entries:
-                    if earlier["url"] == entry["url"]:
+                same = by_url.setdefault(entry["url"], [])
+                if "time" not in entry:
+                    for earlier in same:
                         earlier["deleted"] = entry["deleted"]
+                    continue
+                stored_link(entry)
+                if same and not same[-1].get("deleted"):  # 0x0 issues a token only once
+                    entry["delete"] = entry["delete"] or same[-1]["delete"]
+                same.append(entry)
+                entries.append(entry)
         return entries
 
     def add(self, entry: Mapping[str, Any]) -> None:
@@ -7530,11 +7534,12 @@ def verify_gone(link: Link, send: Send, patience: float) -> int:
     request = Request("GET", link.url, accepted_statuses=GONE, idempotent=True)
     try:
         response = send(request._replace(error_reader=not_yet, max_response=KiB))
+        if response.status in GONE:
+            return response.status
+        reason = f"{redact_url(link.url)} is still served"
     except UploadError as error:
-        raise NotVerified(f"deleted, but not verified: {error}", phase="proof") from error
-    if response.status not in GONE:
-        raise NotVerified(f"deleted, but {redact_url(link.url)} is still served", phase="proof")
-    return response.status
+        reason = f"not verified: {error}"
+    raise NotVerified(f"deleted, but {reason}", phase="proof", hint=link.warning)
 
 
 # 16  Progress and output --------------------------------------------------------------------------
