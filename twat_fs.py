@@ -7442,18 +7442,18 @@ def history_entry(
 ) -> dict[str, Any]:
     """The entry for a link: without signatures, the path of the file, and the secrets."""
     is_verified = isinstance(link, UploadResult)
-    is_private = re.search(PRESIGNED, link.url) or leaks(link.url, secrets)
+    secret_query = re.search(PRESIGNED, link.url) or leaks(link.url, secrets)
     fields = ("delete", "delete_page", "delete_with")
-    how = {name: getattr(link, name) for name in fields if getattr(link, name)}
+    deletion = {name: getattr(link, name) for name in fields if getattr(link, name)}
     return {
         "time": iso_time(time.time()),
         "name": source.name,
         "size": source.size,
         "sha256": getattr(link, "sha256", None),
-        "url": redact_url(link.url) if is_private else link.url,
+        "url": redact_url(link.url) if secret_query else link.url,
         "provider": link.provider,
         "expires": getattr(link, "expires", None),
-        "delete": {} if leaks(json.dumps(how), secrets) else how,
+        "delete": {} if leaks(json.dumps(deletion), secrets) else deletion,
         "unverified": not is_verified,
     }
 
@@ -8698,7 +8698,7 @@ Link
 --verify full              verify by downloading the whole file
 """
 HISTORY_OPTIONS = """History
---clear                    forget all entries
+--clear                    delete the history, not the uploads
 """
 DELETE_OPTIONS = """Deleting
 --yes                      open a delete page without a question
@@ -8744,7 +8744,7 @@ COMMAND_HELP: Mapping[str, Command] = {
         "[HOST]",
         ONLINE_OPTION + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION,
     ),
-    "history": Command("Show the links of earlier uploads.", "[N]", HISTORY_OPTIONS + JSON_OPTION),
+    "history": Command("Show the newest N uploads, or all.", "[N]", HISTORY_OPTIONS + JSON_OPTION),
     "delete": Command(
         "Delete earlier uploads (a URL, a name, or last), and verify that they are gone.",
         "[UPLOAD]...",
@@ -9428,7 +9428,8 @@ def history_row(entry: Mapping[str, Any]) -> list[str]:
         state += " (unverified)"
     cells = {**entry, "size": human(entry["size"]), "state": state}
     names = ("time", "name", "size", "provider", "expires", "state", "url")
-    return [printable(str(cells.get(name) or "-")) for name in names]
+    texts = [printable(str(cells.get(name) or "-")) for name in names]
+    return [re.sub(r"(T\d\d:\d\d):\d\dZ$", r"\1Z", text) for text in texts]
 
 
 def cmd_delete(argv: Sequence[str]) -> int:

@@ -289,11 +289,11 @@ class SxcuHost(DeletingHost):
 @pytest.mark.parametrize("what", ["", ".lock"])
 def test_what_stands_in_its_place_stays_and_blocks_nothing(main, path, tmp_path, planted, what):
     path.parent.mkdir(parents=True)
-    place = Path(f"{path}{what}")
+    spot = Path(f"{path}{what}")
     victim = tmp_path / "victim"
     victim.write_text("mine")
-    plant = {"link": lambda: place.symlink_to(victim), "fifo": lambda: os.mkfifo(place)}
-    plant.get(planted, place.mkdir)()
+    plant = {"link": lambda: spot.symlink_to(victim), "fifo": lambda: os.mkfifo(spot)}
+    plant.get(planted, spot.mkdir)()
     done = main("-v", "-p", "litterbox", "a.txt")
     assert done.code == 0 and done.err.count("history not written") == 1
     assert victim.read_text() == "mine" and done.seconds < 4
@@ -378,7 +378,7 @@ def test_damaged_lines_are_skipped(offline, path):
     damaged = [
         b"\xff\xfe", b"{", b"[]", b"3", b'{"time": 1}', b"[" * 2000,
         *(json.dumps(entry("u", **{name: 5})).encode() for name in ("time", "name", "size")),
-        *(json.dumps(entry("u", delete=how)).encode() for how in (5, {"x": "y"}, {"delete": 5})),
+        *(json.dumps(entry("u", delete=each)).encode() for each in (5, {"x": "y"}, {"delete": 5})),
         json.dumps({"url": "u", "deleted": "2026"}).encode(),
     ]  # fmt: skip
     with path.open("ab") as file:
@@ -413,8 +413,8 @@ def test_history_shows_the_newest_first_and_forgets(main, path):
 
 
 def test_tokens_are_not_shown(offline, path):
-    how = {"delete_with": {"token": "t0ken"}}
-    add(path, entry("https://0x0.st/a.txt", provider="www0x0", delete=how))
+    deletion = {"delete_with": {"token": "t0ken"}}
+    add(path, entry("https://0x0.st/a.txt", provider="www0x0", delete=deletion))
     assert "t0ken" not in offline("history").out + offline("history", "--json").out
 
 
@@ -578,8 +578,8 @@ def test_the_token_of_the_first_upload_deletes_the_second_one(main, uploaded, on
 )
 def test_exit_codes(offline, path, statuses, code, message):
     with DeletingHost(*statuses) as host:
-        how = {"delete": host.url + "/x/t0ken"}
-        add(path, entry(host.url + "/x", delete=how))
+        deletion = {"delete": host.url + "/x/t0ken"}
+        add(path, entry(host.url + "/x", delete=deletion))
         done = offline("delete", "last", "--retry", "0")
         assert (done.code, done.err.count(message)) == (code, 1), done.err
         assert "t0ken" not in done.err
@@ -666,8 +666,8 @@ def test_same_content_at_the_same_url_is_deleted_once(offline, path):
 
 def test_a_delete_page_is_opened_with_yes_only(offline, path):
     with DeletingHost() as host:
-        how = {"delete_page": host.url + "/page?key=k3y"}
-        add(path, entry(host.url + "/x", provider="mine", delete=how))
+        deletion = {"delete_page": host.url + "/page?key=k3y"}
+        add(path, entry(host.url + "/x", provider="mine", delete=deletion))
         done = offline("delete", "last")
         assert done.code == 5 and host.requests == [] and "--yes" in done.err
         assert f"delete page: {host.url}/page\n" in done.err and "k3y" not in done.err
@@ -681,8 +681,8 @@ def test_a_delete_page_is_opened_after_a_question(tmp_path, path, typed, code):
     import pty
 
     with DeletingHost() as host:
-        how = {"delete_page": host.url + "/page"}
-        add(path, entry(host.url + "/x", provider="mine", delete=how))
+        deletion = {"delete_page": host.url + "/page"}
+        add(path, entry(host.url + "/x", provider="mine", delete=deletion))
         master, slave = pty.openpty()
         env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
         process = subprocess.Popen(

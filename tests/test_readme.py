@@ -90,6 +90,7 @@ NOT_RUN = {
 NO_UPLOAD = (
     "--dry-run",
     "twat-fs list",
+    "twat-fs history",
     "status HOST",
     "dev.py --help",
     "curl",
