@@ -49,7 +49,8 @@ ENVIRONMENT = {
     "TWAT_FS_SERVE_TOKEN": "the token of serve, hidden from ps",
     "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "proxies, as with curl",
     "SSL_CERT_FILE": "certificates to trust instead of the system's",
-    "NO_COLOR": "no effect: there are no colours",
+    "TWAT_FS_COPY": "1 copies the URLs to the clipboard, like --copy",
+    "NO_COLOR": "the receipt is printed without dim and red",
 }
 JSON = {
     "host, domain, use": "its name, its domain, and default, opt-in or your own",
@@ -68,6 +69,7 @@ JSON = {
         "provider is the same as host. An error has the key error",
     "deletable": "of an upload and of history: whether delete can delete it",
     "time, name, deleted": "of history: time of the upload and of its deletion, and the file name",
+    "type": "the Content-Type that the link serves; null if it was not downloaded",
     "attempts, unverified": "of an upload: what failed before, "
                             "and links that may have a copy of the file",
 }  # fmt: skip
