@@ -4722,12 +4722,7 @@ class Bucket:
         signer = Signer(self.state.credentials, self.state.region, skew=self.state.skew)
         return signer.presigned(self.url(key), seconds, time.time())
 
-    def raise_for_status(
-        self,
-        response: Response,
-        key: str,
-        action: str = "s3:PutObject (and s3:AbortMultipartUpload)",
-    ) -> Response:
+    def raise_for_status(self, response: Response, key: str) -> Response:
         """The response if it is a success; raises Refused or Busy with a hint if not."""
         status = response.status
         if status < 300:
@@ -4749,8 +4744,7 @@ class Bucket:
         location = printable(f"s3://{self.name}/{key}")
         reason = reason.replace("BUCKET", self.name).replace("PLACE", location)
         reason = reason or refusal_text(response, printable(code))
-        hint = hint.replace("KEYS", keys).replace("ACTION", action)
-        raise error_class(reason, phase="reply", status=status, hint=hint)
+        raise error_class(reason, phase="reply", status=status, hint=hint.replace("KEYS", keys))
 
     def put(self, key: str, query: str, part: Content, **more: Any) -> Response:
         """Store a part, and compare the CRC-32 in the response, or else the MD5 in the ETag."""
@@ -4792,7 +4786,8 @@ S3_ERRORS = {  # code: message and hint
     "NoSuchBucket": ("bucket BUCKET not found", "check AWS_S3_BUCKET and the endpoint"),
     "AccessDenied": (
         "no permission to write PLACE",
-        "the key needs ACTION; check KEYS",
+        "the key needs s3:PutObject (and s3:AbortMultipartUpload), or s3:DeleteObject to delete;"
+        " check KEYS",
     ),
     "InvalidAccessKeyId": ("unknown access key", "check KEYS and the endpoint"),
     "SignatureDoesNotMatch": ("the secret does not match the access key", "check KEYS"),
@@ -4871,7 +4866,7 @@ def s3_delete(link: Link, options: UploadOptions, send: Send) -> Link:
         reason = f"the file was uploaded to {service}"
         raise NotConfigured(reason, phase="setup", hint="check AWS_ENDPOINT_URL")
     response = bucket.ask("DELETE", key)
-    bucket.raise_for_status(response, key, "s3:DeleteObject")
+    bucket.raise_for_status(response, key)
     warning = "the bucket has versions, and keeps that of the deleted object"
     has_versions = response.headers.get("x-amz-delete-marker") == "true"
     return Link(bucket.presigned(key, MINUTE), warning=warning if has_versions else "")
@@ -7360,7 +7355,7 @@ class Stopwatch(Progress):
 
 HISTORY_SIZE = MiB
 HISTORY_LINE = 4 * KiB
-LOCK_TIME = 5.0  # seconds; a stopped process may hold the lock
+LOCK_TIME = 2.0  # seconds; a stopped process may hold the lock
 PRESIGNED = "(?i)[?&;]([a-z-]+-)?sig(nature)?="  # S3, Google (X-Goog-), CloudFront, Azure (sig)
 
 
@@ -7373,9 +7368,9 @@ def history_path(settings: Mapping[str, str]) -> str:
 
 
 def open_private(path: str, flags: int) -> int:
-    """Open or create a regular file for this user only; raises OSError for links and pipes."""
-    flags |= os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    handle = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o600)
+    """An opener for a file that only this user can read; raises OSError for links and pipes."""
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(path, flags, 0o600)
     if stat.S_ISREG(os.fstat(handle).st_mode):
         return handle
     os.close(handle)
@@ -7411,34 +7406,32 @@ class History:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
-        handle = open_private(self.path + ".lock", os.O_RDWR)
-        try:
-            lock_file(handle)
+        with open(f"{self.path}.lock", "ab", opener=open_private) as file:
+            lock_file(file.fileno())
             yield
-        finally:
-            os.close(handle)
 
     def entries(self) -> list[dict[str, Any]]:
         """The uploads, oldest first; damaged lines are skipped."""
         if not os.path.lexists(self.path):
             return []
-        with open(open_private(self.path, os.O_RDONLY), encoding="utf-8", errors="replace") as file:
+        with open(self.path, "rb", opener=open_private) as file:
             lines = file.readlines()
-        entries: list[dict[str, Any]] = []
         by_url: dict[str, list[dict[str, Any]]] = {}
+        entries: list[dict[str, Any]] = []
         for line in lines:
             with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 entry = json.loads(line)
                 same = by_url.setdefault(entry["url"], [])
-                if "time" not in entry:
+                if "deleted" in entry:
                     for earlier in same:
                         earlier["deleted"] = entry["deleted"]
-                    continue
-                stored_link(entry)
-                if same and not same[-1].get("deleted"):  # 0x0 issues a token only once
-                    entry["delete"] = entry["delete"] or same[-1]["delete"]
-                same.append(entry)
-                entries.append(entry)
+                if "time" in entry:
+                    stored_link(entry), human(entry["size"])  # as they will be used
+                    "".join([entry[name] for name in ("time", "name", "provider", "url")])
+                    if same and not same[-1].get("deleted"):  # 0x0 issues a token only once
+                        entry["delete"] = entry["delete"] or same[-1]["delete"]
+                    same.append(entry)
+                    entries.append(entry)
         return entries
 
     def add(self, entry: Mapping[str, Any]) -> None:
@@ -7447,14 +7440,11 @@ class History:
         if len(line) > HISTORY_LINE:
             raise OSError(errno.EMSGSIZE, "entry too long")
         with self.locked():
-            handle = open_private(self.path, os.O_RDWR | os.O_APPEND)
-            try:
-                size = os.fstat(handle).st_size
-                if os.write(handle, line) < len(line):
-                    os.ftruncate(handle, size)
+            with open(self.path, "ab", 0, opener=open_private) as file:
+                size = file.tell()
+                if file.write(line) < len(line):
+                    file.truncate(size)
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            finally:
-                os.close(handle)
             if size + len(line) > HISTORY_SIZE:
                 self.prune()
 
@@ -7474,8 +7464,11 @@ def history_entry(
     source: Source, link: Union[Unverified, UploadResult], secrets: Sequence[str]
 ) -> dict[str, Any]:
     """The entry for a link: without signatures, the path of the file, and the secrets."""
-    is_verified = isinstance(link, UploadResult)
-    secret_query = re.search(PRESIGNED, link.url) or leaks(link.url, secrets)
+    url = link.url
+    if re.search(PRESIGNED, url) or leaks(url, secrets):
+        url = redact_url(url)
+    if leaks(url, secrets):
+        url = "/".join([*url.split("/")[:3], "***"])
     fields = ("delete", "delete_page", "delete_with")
     deletion = {name: getattr(link, name) for name in fields if getattr(link, name)}
     return {
@@ -7483,11 +7476,11 @@ def history_entry(
         "name": source.name,
         "size": source.size,
         "sha256": getattr(link, "sha256", None),
-        "url": redact_url(link.url) if secret_query else link.url,
+        "url": url,
         "provider": link.provider,
         "expires": getattr(link, "expires", None),
         "delete": {} if leaks(json.dumps(deletion), secrets) else deletion,
-        "unverified": not is_verified,
+        "unverified": isinstance(link, Unverified),
     }
 
 
@@ -7499,12 +7492,7 @@ def leaks(text: str, secrets: Iterable[str]) -> bool:
 
 
 def stored_link(entry: Mapping[str, Any]) -> Link:
-    """The link of an entry; raises KeyError, TypeError or ValueError if the entry is damaged."""
-    texts = [entry[name] for name in ("time", "name", "url", "provider")]
-    link = Link(entry["url"], **entry["delete"])
-    human(entry["size"])
-    "".join([*texts, link.delete or "", link.delete_page or "", *link.delete_with.values()])
-    return link
+    return Link(entry["url"], **entry["delete"])
 
 
 def find_upload(entries: Iterable[Mapping[str, Any]], wanted: str) -> Mapping[str, Any]:
@@ -7548,25 +7536,14 @@ def delete_upload(
         link = row.delete(link, options, send)
     else:
         delete_by_url(link, send)
-    return link, verify_gone(link, send, LATE if options.retry else 0.0)
+    return link, verify_gone(link, send)
 
 
-def verify_gone(link: Link, send: Send, patience: float) -> int:
-    """The status of a deleted link, 404 or 410; raises NotVerified for anything else.
-
-    Caches may serve the file for some seconds.
-    """
-    begun = time.monotonic()
-
-    def not_yet(response: Response) -> Optional[UploadError]:
-        waited = time.monotonic() - begun
-        if response.status >= 300 or waited >= patience:
-            return None
-        return NotYet("still served", phase="proof", retry_after=min(2.0, max(0.5, waited)))
-
-    request = Request("GET", link.url, accepted_statuses=GONE, idempotent=True)
+def verify_gone(link: Link, send: Send) -> int:
+    """The status of a deleted link, 404 or 410; raises NotVerified for anything else."""
+    request = Request("GET", link.url, accepted_statuses=GONE, idempotent=True, max_response=KiB)
     try:
-        response = send(request._replace(error_reader=not_yet, max_response=KiB))
+        response = send(request)
         if response.status in GONE:
             return response.status
         reason = f"{redact_url(link.url)} is still served"
@@ -9225,7 +9202,6 @@ def upload_all(
 ) -> int:
     """Upload the files, print the outcomes in their order, and return the exit code of all."""
     options = uploader.options
-    history = "" if args.no_history else history_path(options.settings)
     progresses = [FileProgress(terminal) for _ in files]
     for row in uploader.chain if terminal.verbose else ():
         if row.use == "default" and uploader.health.note(row.id):
@@ -9234,8 +9210,8 @@ def upload_all(
     def report(index: int) -> None:
         outcome = early.pop(index)
         codes[index] = outcome.code()
-        if history:
-            record(history, sources[index], outcome, uploader, terminal)
+        if not args.no_history:
+            record(sources[index], outcome, uploader, terminal)
         print_outcome(outcome, terminal, args)
         if outcome.result:
             twin = urls.setdefault(outcome.result.url, outcome.file)
@@ -9279,22 +9255,21 @@ def upload_all(
     return combined_exit_code(list(codes.values()))
 
 
-def record(
-    path: str, source: Found, outcome: Outcome, uploader: Uploader, terminal: Terminal
-) -> None:
+def record(source: Found, outcome: Outcome, uploader: Uploader, terminal: Terminal) -> None:
     """Add the links of an outcome to the history; a failure is printed with -v only."""
-    ended: Any = outcome.result or outcome.error
-    if isinstance(source, UploadError):
+    options = uploader.options
+    path = history_path(options.settings)
+    if isinstance(source, UploadError) or not path:
         return
-    links = [*ended.unverified, *([ended] if outcome.result else [])]
-    settings = uploader.options.settings
+    ended: Any = outcome.result or outcome.error
+    links = [*ended.unverified, *filter(None, [outcome.result])]
     rows = {row.id: row for row in uploader.chain}
     try:
         for link in links:
-            secrets = [settings[name] for name in SECRET_SETTINGS if settings.get(name)]
+            secrets = [*filter(None, map(options.settings.get, SECRET_SETTINGS))]
             check = rows[link.provider].check
-            request = check(source, uploader.options) if check else None
-            secrets += getattr(request, "secrets", ())  # of a .sxcu file
+            if check:  # of a .sxcu file
+                secrets += getattr(check(source, options), "secrets", ())
             History(path).add(history_entry(source, link, secrets))
     except OSError as error:
         terminal.log(f"history not written: {local_reason(error)}")
@@ -9632,6 +9607,7 @@ def cmd_delete(argv: Sequence[str]) -> int:
             History(path).add({"url": entry["url"], "deleted": iso_time(time.time())})
         except OSError as error:
             print_line(f"twat-fs: warning: history not written: {local_reason(error)}")
+    transport.close()
     return combined_exit_code(codes)
 
 
