@@ -35,6 +35,7 @@ needs_curl = pytest.mark.needs("curl")
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
 INDEX = ".twat-fs.jsonl"
 MIB = 2**20
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 SOON = 2.0  # seconds: what must take less than one, on a machine that is busy
 
 
@@ -881,10 +882,19 @@ def test_the_delete_link_works_once(serve, tmp_path):
     assert [name.rpartition("/")[2] for name in inside(tmp_path / "kept")] == ["b.txt"]
 
 
-def test_a_delete_link_cannot_be_fetched(serve):
+def test_a_delete_link_cannot_be_fetched_and_browsers_get_a_button(serve):
     served = serve()
-    _, delete = served.put("a.txt", b"x")
+    link, delete = served.put("a&b.txt", b"x")
     assert fetch(served, delete) == 404
+    status, _, page = served.ask("GET", delete, Accept=BROWSER)
+    path = urlsplit(delete).path.replace("&", "&amp;")
+    assert status == 200 and f'<form method="post" action="{path}">'.encode() in page
+    assert served.ask("GET", delete[:-1], Accept=BROWSER)[0] == 404
+    assert served.ask("POST", delete[:-1], b"", Accept=BROWSER)[0] == 404
+    assert served.ask("POST", delete, b"")[0] == 415, "only a browser"
+    assert fetch(served, link) == b"x"
+    status, _, page = served.ask("POST", delete, b"", Accept=BROWSER)
+    assert status == 200 and b"<li>a&amp;b.txt deleted" in page and fetch(served, link) == 404
 
 
 def test_max_downloads_are_counted(serve, tmp_path):
@@ -1162,9 +1172,6 @@ def test_a_token_without_a_value_is_random_and_printed(serve, args):
     assert served.ask("PUT", "/a", b"x", Authorization=f"Bearer {token}")[0] == 200
 
 
-BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-
-
 def test_at_its_root_it_says_how_to_upload(serve):
     for args, user in (((), ""), (("--token", "s3cret"), "-u :TOKEN ")):
         served = serve(*args)
@@ -1289,6 +1296,11 @@ def test_without_a_script_the_form_uploads_and_deletes(serve, browser, samples, 
     tab.loaded()
     assert tab.text().count(samples[1].name + " deleted") == 1
     assert len(inside(tmp_path / "kept")) == 2
+    tab.choose("input", samples[1])
+    tab.click(".send")
+    tab.loaded()
+    path = urlsplit(tab.js(LINKS)[0]).path
+    assert fetch(served, path) == samples[1].read_bytes()
     assert tab.js("document.documentElement.scrollWidth") <= 390 and tab.complaints() == []
 
 
