@@ -1216,9 +1216,11 @@ def test_the_file_for_sharex_works_in_the_program(serve, program, tmp_path, toke
     assert status == 200 and json.loads(sxcu)["RequestURL"] == served.base + "{filename}"
     (tmp_path / "mine.sxcu").write_bytes(sxcu)
     (tmp_path / "a b.txt").write_bytes(b"abc")
-    done = program("-p", "mine.sxcu", "a b.txt")
+    done = program("--json", "-p", "mine.sxcu", "a b.txt")
     assert done.returncode == 0, done.stderr
-    assert fetch(served, done.stdout.strip()) == b"abc"
+    result = json.loads(done.stdout)
+    assert fetch(served, result["url"]) == b"abc"
+    assert served.ask("GET", result["delete_page"], Accept=BROWSER)[0] == 200
 
 
 # The page in a browser ----------------------------------------------------------------------------
