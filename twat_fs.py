@@ -8689,6 +8689,7 @@ ul { list-style: none; padding: 0 }
 li { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; padding: .7rem 0;
   border-bottom: 1px solid #8885 }
 li a, li span { flex: 1 18rem; overflow-wrap: anywhere }
+progress { flex: 1 8rem }
 pre { padding: .7rem; border-radius: .5rem; background: #8882; white-space: pre-wrap;
   overflow-wrap: anywhere }
 """

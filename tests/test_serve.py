@@ -1331,6 +1331,9 @@ def test_a_foreign_page_uploads_nothing(serve, browser, samples, tmp_path, addre
     tab = browser.tab(served.base.replace("//", "//:s3cret@"))
     tab.choose("input", samples[2])
     tab.until(f"{LINKS}.length == 1")
+    tab.click("li button")
+    tab.until("document.querySelector('li button').textContent == 'Copied'")
+    assert bool(tab.js("navigator.clipboard")) == (address == "127.0.0.1"), "copied without it"
     handler = functools.partial(SimpleHTTPRequestHandler, directory=foreign)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
