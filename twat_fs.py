@@ -7083,7 +7083,7 @@ def verify(
         verifier = Verifier(link, get, patience)
         full = options.verify == "full" or get.source.size <= SMALL
         method = verifier.full() if full else verifier.samples()
-        return verifier.verification(method)
+        return Verification(method, *verifier.served_type(options))
     except (Refused, NoLink, RetryableError) as error:
         message = f"cannot download {redact_url(link.url)}: {error}"
         hint = link.hint or (link.denied if error.status in (401, 403) else "")
@@ -7142,13 +7142,16 @@ class Verifier:
         self.content_type = response.headers.get("Content-Type", "")
         return response
 
-    def verification(self, method: str) -> Verification:
-        """The method, the Content-Type, and a warning if browsers cannot show a known type."""
-        served, known = printable(self.content_type, 80), guess_type(self.source.name)
+    def served_type(self, options: UploadOptions) -> tuple[Optional[str], str]:
+        """The Content-Type, and a warning if browsers cannot show a known type."""
+        name = self.source.name
+        if options.remote_path and not options.remote_path.endswith("/"):
+            name = options.remote_path
+        served, known = printable(self.content_type, 80), guess_type(name)
         known_type = known != UNKNOWN_TYPE and not re.match(ARCHIVE_TYPES, known)
-        warning = f"the host serves it as {UNKNOWN_TYPE}, not as {known}"
-        generic = known_type and served.startswith(UNKNOWN_TYPE)
-        return Verification(method, served or None, warning if generic else "")
+        if known_type and served.startswith(UNKNOWN_TYPE):
+            return served, f"the host serves it as {UNKNOWN_TYPE}, not as {known}"
+        return served or None, ""
 
     def full(self) -> str:
         """Verify by downloading the whole file."""
