@@ -1256,7 +1256,7 @@ def samples(tmp_path):
 @pytest.mark.one_python
 def test_the_page_uploads_files_copies_links_and_deletes(serve, browser, samples, tmp_path):
     served = serve("--dir", "kept", "--max-size", "1M")
-    tab = browser.tab(served.base)
+    tab = browser.tab(served.base.replace("//", "//user:password@"))
     tab.choose("input", samples[0])
     (link,) = tab.until(f"{LINKS}.length == 1 && {LINKS}")
     assert fetch(served, link) == PNG
