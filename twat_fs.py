@@ -7643,8 +7643,15 @@ def retention_text(retention: Retention) -> str:
 #    GET /TOKEN/NAME   PUT /NAME   POST / (multipart)   DELETE /TOKEN/NAME/DELETE-TOKEN
 
 
+BROKEN_OFF = "Body ended too early"
+
+
 class HTTPError(Exception):
     """An error response: its status and message."""
+
+
+class Finished(Exception):
+    """No file is left to serve."""
 
 
 class StoredFile(NamedTuple):
@@ -7658,6 +7665,28 @@ class StoredFile(NamedTuple):
     delete_token: str = ""
     expires: float = FOREVER
     downloads_left: float = FOREVER
+    archive: "Optional[FolderArchive]" = None
+
+
+class FolderArchive:
+    """A folder as a ZIP, which is built again if anything in the folder has changed."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.members: list[Member] = []
+        self.content: Content = ()
+        self.built = 0  # nanoseconds
+        self.lock = threading.Lock()
+
+    def build(self) -> tuple[Content, int]:
+        """The ZIP and the time when it was built; raises UploadError."""
+        with self.lock:
+            self.walker = Walker((), False, None)
+            members = self.walker.members([self.folder])
+            if members != self.members:
+                self.content = zip_content([*members], utc=False, checksums=True)
+                self.members, self.built = members, time.time_ns()
+            return self.content, self.built
 
 
 class Store:
@@ -7667,6 +7696,8 @@ class Store:
         self.folder, self.max_size, self.keep = folder, max_size, keep
         self.files: dict[str, StoredFile] = {}
         self.unfinished: set[str] = set()  # folders
+        self.coverage: dict[tuple[str, str, int], Coverage] = {}  # by token, client and size
+        self.fetched = 0  # files that --once has removed
         self.lock = threading.Lock()
 
     def receive(
@@ -7763,6 +7794,49 @@ def stored_name(name: str) -> str:
     return safe_name("_" + clean) if re.match(reserved, clean) else clean
 
 
+class Transfer(FileProgress):
+    """A file or form on its way; it has a progress line if it takes longer than a second."""
+
+    def __init__(self, terminal: Terminal, name: str, peer: str, size: int) -> None:
+        super().__init__(terminal)
+        self.name, self.host, self.size = name, peer, size
+        self.started = time.monotonic()
+
+    def sent(self, count: int) -> None:
+        """Count bytes in either direction; the size of a chunked upload is unknown (0)."""
+        super().sent(count)
+        if not self.size:
+            self.note = f"{human(self.bytes_sent)} received"
+        if self not in self.terminal.files and time.monotonic() > self.started + 1:
+            self.show(self.name, self.note)
+
+    def position(self, start: int, size: int) -> str:
+        """How far a broken-off transfer came that began at byte `start`."""
+        position = start + self.bytes_sent
+        return f"at {100 * position // size} %" if size else f"after {human(position)}"
+
+
+class Coverage:
+    """The bytes of a file that a client has, from one response or from several ranges."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
+        self.broken = (0, 0)  # sent before the connection was lost; part of it did not arrive
+
+    def resume(self, start: int) -> None:
+        """A client that continues inside of a broken response has the bytes before."""
+        first, last = self.broken
+        if first < start <= last:
+            self.spans.append((first, start))
+
+    def is_complete(self, size: int) -> bool:
+        covered = 0
+        for start, end in sorted(self.spans):
+            if start <= covered:
+                covered = max(covered, end)
+        return covered >= size
+
+
 class HeadReader(io.BufferedReader):
     """The bytes from a client; rejects control characters in lines.
 
@@ -7780,13 +7854,16 @@ class ServeHandler(RequestHandler):
     """The requests of one connection; `start_server` combines it with http.server's handler."""
 
     store: Store
-    token, url, quiet = "", "", False
+    terminal: Terminal
+    transfer: Transfer
+    token, url = "", ""
+    as_json = once = False
     server: Any
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "twat-fs", ""
     timeout = 600  # seconds without progress: browsers pause downloads
     disable_nagle_algorithm = True
-    command = requestline = ""
+    command = requestline = path = problem = ""
     request_version = protocol_version
 
     def setup(self) -> None:
@@ -7842,18 +7919,11 @@ class ServeHandler(RequestHandler):
     def do_GET(self) -> None:
         token, name = self.parts(2)
         stored = self.store.find(token, name)
-        try:
-            file = open(stored.path, "rb", opener=open_nofollow)  # noqa: SIM115
-        except OSError:
-            raise HTTPError(404, "Not found") from None
-        with file:
-            info = os.fstat(file.fileno())
-            if not stat.S_ISREG(info.st_mode):
-                raise HTTPError(404, "Not found")
-            size = info.st_size
-            etag = f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
-            modified = self.date_time_string(info.st_mtime)
-            headers = file_headers(stored, text_sample(file, size))
+        with contextlib.ExitStack() as stack:
+            size, changed, sample, send = self.open_stored(stored, stack)
+            etag = f'"{changed:x}-{size:x}"'
+            modified = self.date_time_string(changed // 10**9)
+            headers = file_headers(stored.name, sample, self.path.endswith("?download"))
             headers += [("ETag", etag), ("Last-Modified", modified)]
             cached = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
             if etag in cached or cached == modified:
@@ -7866,17 +7936,111 @@ class ServeHandler(RequestHandler):
             if end - start < size:
                 status = 206
                 headers.append(("Content-Range", f"bytes {start}-{end - 1}/{size}"))
+            self.close_connection |= self.once  # is_closed waits for it
             self.head(status, *headers, ("Content-Length", str(end - start)))
             if self.command == "GET":
-                self.send_file(file, start, end)
+                self.deliver(token, stored.name, send(start, end), start, end, size)
 
-    def send_file(self, file: Any, start: int, end: int) -> None:
-        for offset in range(start, end, 256 * KiB):
-            size = min(end - offset, 256 * KiB)
-            if self.connection.sendfile(file, offset, size) < size:
-                self.close_connection = True  # the file became shorter: the client sees an error
+    def open_stored(
+        self, stored: StoredFile, stack: contextlib.ExitStack
+    ) -> tuple[int, int, Content, Callable[[int, int], Iterator[int]]]:
+        """The size, the time of the last change (ns), the first text, and a function to send it."""
+        try:
+            if stored.archive:
+                content, changed = stored.archive.build()
+                return length(content), changed, (), functools.partial(self.send_content, content)
+            file = open(stored.path, "rb", opener=open_nofollow)  # noqa: SIM115
+        except OSError:
+            raise HTTPError(404, "Not found") from None
+        except UploadError as error:
+            self.terminal.print(f"twat-fs: {error}")
+            raise HTTPError(404, "Not found") from error
+        stack.enter_context(file)
+        info = os.fstat(file.fileno())
+        if not stat.S_ISREG(info.st_mode):
+            raise HTTPError(404, "Not found")
+        sample = text_sample(file, info.st_size)
+        return info.st_size, info.st_mtime_ns, sample, functools.partial(self.send_file, file)
+
+    def send_content(self, content: Content, start: int, end: int) -> Iterator[int]:
+        """Send a range of a body, and yield the sizes of its blocks."""
+        for block in read_body(slice_body(content, start, end - start)):
+            self.connection.sendall(block)
+            yield len(block)
+
+    def send_file(self, file: Any, start: int, end: int) -> Iterator[int]:
+        """Send a range of a file, and yield the sizes of its blocks."""
+        for offset in range(start, end, CHUNK):
+            size = min(end - offset, CHUNK)
+            count = self.connection.sendfile(file, offset, size)
+            yield count
+            if count < size:  # the file became shorter
                 return
-            self.progress = time.monotonic()
+
+    def deliver(
+        self, token: str, name: str, blocks: Iterator[int], start: int, end: int, size: int
+    ) -> None:
+        """Send the blocks of a range, and report a file that the client has now."""
+        peer = self.peer()
+        key = (token, peer, size)
+        coverage = self.store.coverage.setdefault(key, Coverage())
+        coverage.resume(start)
+        transfer = Transfer(self.terminal, name, peer, end - start)
+        arrived = False
+        try:
+            for count in blocks:
+                transfer.sent(count)
+                self.progress = time.monotonic()
+            transfer.note = f"waiting for {peer}"
+            arrived = transfer.bytes_sent == end - start and (not self.once or self.is_closed())
+        except OSError:
+            pass
+        except UploadError as error:
+            self.terminal.print(f"twat-fs: {error}")
+        finally:
+            transfer.hide()
+        if not arrived:
+            self.close_connection = True  # the client sees an error
+            coverage.broken = start, start + transfer.bytes_sent
+            position = transfer.position(start, size)
+            self.report("sent", name, f"  stopped {position}  to {peer}", size=size)
+            return
+        coverage.spans.append((start, end))
+        completed = coverage.is_complete(size)
+        if completed:
+            self.store.coverage.pop(key, None)
+            if self.once:
+                self.store.remove(token)
+                self.store.fetched += 1
+        if completed or end == size:
+            done = f"  {human(end - start)}  to {peer}"
+            self.report("sent", name, done, size=size, completed=completed)
+
+    def is_closed(self) -> bool:
+        """Wait until the client closes the connection; whether it has received everything.
+
+        If data was still on its way, a reset follows the end.
+        """
+        self.connection.shutdown(socket.SHUT_WR)
+        while self.connection.recv(KiB):
+            pass
+        time.sleep(2 * TICK)
+        return not self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    def peer(self) -> str:
+        return printable(self.forwarded("For") or self.client_address[0], 80)
+
+    def report(self, event: str, name: str, done: str, **fields: Any) -> None:
+        """Print what was done to a file: a line, or a JSON object on stdout."""
+        if self.as_json:
+            fields = {"peer": self.peer(), "completed": False, **fields}
+            print_line(event_json(event, name=valid_unicode(name), **fields), sys.stdout)
+        else:
+            self.say(("received " if fields.get("url") else "") + printable(name, MAX_NAME) + done)
+
+    def say(self, text: str) -> None:
+        if not self.terminal.quiet:
+            self.terminal.print(f"{time.strftime('%H:%M')}  {text}")
 
     do_HEAD = do_GET
 
@@ -7909,6 +8073,7 @@ class ServeHandler(RequestHandler):
         if not (stored.delete_token and same):
             raise HTTPError(404, "Not found")
         self.store.remove(token)
+        self.say(f"deleted {printable(name, MAX_NAME)}  by {self.peer()}")
         self.reply(200, "")
 
     def parts(self, count: int = 0) -> list[str]:
@@ -7942,6 +8107,7 @@ class ServeHandler(RequestHandler):
         """Respond with an error, then read on: a client that is still sending can then read it."""
         self.close_connection = True
         status, message = error.args
+        self.problem = message
         challenge = [("WWW-Authenticate", 'Basic realm="twat-fs"')] if status == 401 else []
         self.reply(status, message + "\n", *challenge)
         self.connection.settimeout(1)
@@ -7957,9 +8123,22 @@ class ServeHandler(RequestHandler):
         if days < FOREVER and days * DAY > self.store.keep:
             raise HTTPError(400, f"Max-Days is limited to {duration(self.store.keep)}")
         expires = time.time() + min(days * DAY, self.store.keep)
-        token, stored = self.store.receive(name, blocks, expires, downloads)
+        transfer = self.transfer
+        transfer.name = name = printable(stored_name(name), MAX_NAME)
+        try:
+            token, stored = self.store.receive(name, blocks, expires, downloads)
+        except (HTTPError, OSError):
+            position = transfer.position(0, transfer.size)
+            self.report("received", name, f"  stopped {position}  from {transfer.host}")
+            raise
+        finally:
+            transfer.hide()
         url = f"{self.base_url()}/{token}/{quote_segment(stored.name)}"
-        return url, f"{url}/{stored.delete_token}"
+        delete = f"{url}/{stored.delete_token}"
+        size = os.path.getsize(stored.path)
+        done = f"  {human(size)}  from {transfer.host}  {url}"
+        self.report("received", name, done, size=size, url=url, delete=delete, completed=True)
+        return url, delete
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
         urls = "\n".join(url for url, _ in links)
@@ -8033,14 +8212,16 @@ class ServeHandler(RequestHandler):
 
     def body(self) -> Iterator[bytes]:
         size = self.check_upload_allowed()
+        self.transfer = Transfer(self.terminal, "", self.peer(), max(size, 0))
         return self.read_chunked() if size < 0 else self.read_exactly(size)
 
     def read_exactly(self, size: int) -> Iterator[bytes]:
         while size:
             data = self.rfile.read1(min(size, 256 * KiB))
             if not data:
-                raise HTTPError(400, "Body ended too early")
+                raise HTTPError(400, BROKEN_OFF)
             self.progress = time.monotonic()
+            self.transfer.sent(len(data))
             size -= len(data)
             yield data
 
@@ -8062,8 +8243,16 @@ class ServeHandler(RequestHandler):
                 raise HTTPError(400, "Malformed chunk")
 
     def log_message(self, format: str, *args: Any) -> None:
-        if not self.quiet:
-            print_line(f"twat-fs: {self.address_string()} {printable(format % args)}")
+        """Ignore requests without an error, and idle connections."""
+
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        """Print a rejected request, unless a browser has sent it on its own."""
+        if int(code) < 400 or re.match("/(favicon|apple-touch-icon)", self.path):
+            return
+        if self.problem != BROKEN_OFF:  # it has a line already
+            problem = f"{int(code)} {self.problem or 'Bad request'}".strip()
+            request = printable(self.requestline)
+            self.say(f"{printable(problem)}: {request}  from {self.client_address[0]}")
 
 
 def same_token(header: str, token: str) -> bool:
@@ -8086,17 +8275,27 @@ def text_sample(file: Any, size: int) -> Content:
     return (memory_slice(sample),)
 
 
-def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
-    """The headers of a download; browsers save the file under its name and never show it."""
-    plain = re.sub(r'[^ -~]|["\\]', "_", stored.name)
-    name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote_segment(stored.name)}"
-    return [
-        ("Content-Type", type_with_charset(stored.name, sample)),
-        ("Content-Disposition", name),
+# Types that browsers show without running anything of them.
+SHOWN = r"image/(png|jpeg|gif|webp|avif)|video/.*|audio/.*|application/pdf|text/markdown"
+
+
+def file_headers(name: str, sample: Content, download: bool) -> list[Header]:
+    """The headers of a file, which browsers show if it is harmless and `download` is false."""
+    content_type = guess_type(name)
+    shown = re.fullmatch(SHOWN, content_type) or re.search(r"(?i)\.(txt|text|log)$", name)
+    disposition = "inline" if shown and not download else "attachment"
+    plain = re.sub(r'[^ -~]|["\\]', "_", name)
+    disposition += f"; filename=\"{plain}\"; filename*=UTF-8''{quote_segment(name)}"
+    headers = [
+        ("Content-Type", type_with_charset(name, sample)),
+        ("Content-Disposition", disposition),
         ("X-Content-Type-Options", "nosniff"),
         ("Accept-Ranges", "bytes"),
         ("Cache-Control", "no-cache"),  # the file may be deleted meanwhile
     ]
+    if content_type != "application/pdf":  # Chromium's viewer does not run in a sandbox
+        headers.append(("Content-Security-Policy", "sandbox"))
+    return headers
 
 
 def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
@@ -8225,27 +8424,40 @@ class Server(ThreadingHTTPServer):
         self.handlers.pop(request, None)
 
     def service_actions(self) -> None:
+        """Called five times a second; raises Finished when the last file has gone."""
         self.store.sweep()
+        busy = any(handler.busy for handler in list(self.handlers.values()))
+        if not (self.store.folder or self.store.files or busy):
+            raise Finished
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore errors of connections that clients have closed."""
 
 
 def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any) -> Any:
-    """A listening server; uses another port if this one is in use, unless `strict`."""
+    """A listening server; unless `strict`, other ports are tried if this one is in use."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     own = {"store": store, "handlers": {}, "address_family": family}
     server = type("BoundServer", (Server, http.server.ThreadingHTTPServer), own)
     bases = (ServeHandler, http.server.BaseHTTPRequestHandler)
     handler = type("Handler", bases, {"store": store, **fields})
-    try:
-        return server((bind, port), handler)
-    except OSError as error:
-        # EACCES on Windows: the port is in exclusive use, or reserved for Hyper-V.
-        if not strict and error.errno in (errno.EADDRINUSE, errno.EACCES):
-            return server((bind, 0), handler)
-        reason = f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}"
-        raise UsageError(reason, phase="serve") from error
+    others = [] if strict else [*range(port + 1, port + 10), 0]
+    for number in (port, *others):
+        try:
+            return server((bind, number), handler)
+        except OSError as error:
+            # EACCES on Windows: the port is in exclusive use, or reserved for Hyper-V.
+            in_use = error.errno in (errno.EADDRINUSE, errno.EACCES)
+            if not (in_use and number and others):
+                reason = f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}"
+                raise UsageError(reason, phase="serve") from error
+
+
+def event_json(event: str, **fields: Any) -> str:
+    """The JSON object of an event, with the same keys for all events."""
+    keys = ("event", "time", "name", "size", "peer", "url", "delete", "completed")
+    now = iso_time(time.time())
+    return json.dumps({**dict.fromkeys(keys), "event": event, "time": now, **fields})
 
 
 def address_of(server: Any) -> str:
@@ -8370,13 +8582,16 @@ SERVE_OPTIONS = """Network
 --bind ADDRESS             listen here (default: all for FILE, else 127.0.0.1)
 --port N                   listen on this port (default 8080, or any free one)
 --url URL                  print this public URL (behind a proxy)
+Giving
+--once                     end when each FILE was downloaded once, completely
+--keep TIME                end after this time; also for received files
 Receiving
 --token TEXT               require this password (or TWAT_FS_SERVE_TOKEN)
 --dir FOLDER               keep received files here (default: delete at the end)
 --max-size SIZE            limit the size of a file (default 1 GiB)
---keep TIME                delete received files after this time
 Output
--q --quiet                 print no line per request
+-q --quiet                 print no line per transfer
+--json                     print one JSON object per transfer
 """
 ADD_OPTIONS = """Adding a .sxcu file
 --name NAME                use this name for -p
@@ -8623,13 +8838,17 @@ def source_or_error(
         body = standard_input(limit, progress, stack)
         if not length(body) and not any(row.limits.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
-        name = options.name or ("stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin")
+        name = options.name or stdin_name(body)
         return Source(upload_name(name, options.unique), body, length(body), time.time())
     except UploadError as error:
         error.hint = error.hint or suggest_command(file)
         return error
     finally:
         progress.hide()
+
+
+def stdin_name(body: Content) -> str:
+    return "stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin"
 
 
 def archive_name(args: Any) -> str:
@@ -8663,10 +8882,8 @@ def archive_or_error(
         epoch = checked_type(name_of_epoch, options.settings.get(name_of_epoch), None)
         walker = Walker(args.exclude, args.tar, epoch)
         members = walker.members(args.file)
-        notes = {"possible secrets": walker.secrets, "skipped (not files)": walker.skipped}
-        for note, names in notes.items():
-            if names and not args.quiet:
-                print_line(f"twat-fs: warning: {note}: {first_names(sorted(names))}")
+        if not args.quiet:
+            warn_about(walker)
         if args.dry_run:
             write = print_line if args.json else put_line
             size = sum(length(member.content) for member in members)
@@ -8682,6 +8899,14 @@ def archive_or_error(
         return error
     finally:
         progress.hide()
+
+
+def warn_about(walker: Walker) -> None:
+    """Name the members of an archive that should perhaps not be in it."""
+    notes = {"possible secrets": walker.secrets, "skipped (not files)": walker.skipped}
+    for note, names in notes.items():
+        if names:
+            print_line(f"twat-fs: warning: {note}: {first_names(sorted(names))}")
 
 
 def first_names(names: Sequence[str]) -> str:
@@ -8703,8 +8928,6 @@ def standard_input(
 
     Up to IN_MEMORY it is kept in memory, else in a file that is deleted when `stack` is closed.
     """
-    if sys.stdin is None:
-        raise Unreadable("standard input is closed")
     blocks = read_stdin(limit, progress)
     data = bytearray()
     for block in blocks:
@@ -8719,6 +8942,8 @@ def read_stdin(limit: Optional[int], progress: FileProgress) -> Iterator[bytes]:
 
     Raises Unsuitable above `limit`, the largest file that any host of the chain accepts.
     """
+    if sys.stdin is None:
+        raise Unreadable("standard input is closed")
     data, size = b"-", 0
     stream: Any = sys.stdin.buffer
     progress.show("standard input", "0 bytes read")
@@ -9090,9 +9315,13 @@ def cmd_regex(argv: Sequence[str]) -> int:
 
 def cmd_serve(argv: Sequence[str]) -> int:
     parser, args = parse_args("serve", argv)
-    taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
+    taking = [name for name in ("dir", "max_size", "token") if getattr(args, name)]
     if args.file and taking:
         parser.error(f"--{taking[0].replace('_', '-')} cannot be used with FILE")
+    if args.once and not args.file:
+        parser.error("--once requires FILE")
+    if args.file.count("-") > 1:
+        parser.error("standard input can be read only once")
     if args.bind and re.fullmatch(r"\[.*\].*|[^:]+:[0-9]*", args.bind):
         parser.error("--bind is an address alone, like 127.0.0.1 or ::1; --port takes the port")
     if args.url and not re.fullmatch(SERVER_URL, args.url):
@@ -9107,53 +9336,91 @@ def cmd_serve(argv: Sequence[str]) -> int:
     strict = args.port is not None
     port = int(args.port) if strict else 8080
     url = base_url(args.url) if args.url else ""
-    fields = {"token": args.token, "url": url, "quiet": args.quiet}
+    draws = bool(sys.stderr and sys.stderr.isatty() and not args.quiet)
+    terminal = Terminal(sys.stderr, draws=draws, verbose=False, quiet=args.quiet)
+    fields = {"terminal": terminal, "as_json": args.json, "once": args.once}
+    fields.update(token=args.token, url=url)
     with contextlib.ExitStack() as stack:
-        store = open_store(args, stack)
+        stack.callback(terminal.stop)
+        store = open_store(args, stack, terminal)
         stack.callback(store.close)
         server = stack.enter_context(start_server(store, bind, port, strict, **fields))
+        if not strict and server.server_port != port:
+            print_line(f"twat-fs: port {port} is in use; using {server.server_port}")
         if url:
             print_line(f"twat-fs: listening on {address_of(server)}/")
-        announce(store, url or address_of(server), args.token)
+        announce(store, url or address_of(server), args)
         try:
-            server.serve_forever(0.2)
+            server.serve_forever(TICK)
+        except Finished:
+            return report_end(store, args)
         except KeyboardInterrupt:
+            terminal.stop()
             print_line(line_start() + "twat-fs: stopped")
     return 130
 
 
-def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
+def report_end(store: Store, args: Any) -> int:
+    """Print why `serve` ends by itself; return the exit code."""
+    expired = len(args.file) - store.fetched
+    message = "expired" if expired else "each file was downloaded"
+    print_line(f"twat-fs: stopped: {message}")
+    return int(args.once and bool(expired))
+
+
+def open_store(args: Any, stack: contextlib.ExitStack, terminal: Terminal) -> Store:
     """The store for the files of the command line, or for received files."""
-    if "-" in args.file:
-        message = "serve: standard input not supported; write it to a file first"
-        raise UsageError(message, phase="serve")
+    keep = args.keep or FOREVER
     if args.file:
-        try:
-            files = [StoredFile(os.path.realpath(file), Source.of(file).name) for file in args.file]
-        except Unreadable as error:  # the original hint would upload the file to a public host
-            if error.hint:
-                error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
-            raise
         store = Store()
-        store.files = {random_name(): stored for stored in files}
+        for file in args.file:
+            stored = file_to_serve(file, stack, terminal)
+            store.files[random_name()] = stored._replace(expires=time.time() + keep)
         return store
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
     try:
         os.makedirs(folder, exist_ok=True)
-        return Store(folder, int(args.max_size or GiB), args.keep or FOREVER)
+        return Store(folder, int(args.max_size or GiB), keep)
     except OSError as error:
         raise Unreadable(f"{printable(folder)}: {local_reason(error)}", phase="serve") from error
 
 
-def announce(store: Store, address: str, token: str) -> None:
+def file_to_serve(file: str, stack: contextlib.ExitStack, terminal: Terminal) -> StoredFile:
+    """A file, a folder as a ZIP, or a copy of standard input; raises Unreadable."""
+    progress = FileProgress(terminal)
+    try:
+        if file == "-":
+            body = spool_to_file(read_stdin(None, progress), stack)
+            return StoredFile(os.fsdecode(body[0].origin), stdin_name(body))
+        if not os.path.isdir(file):
+            return StoredFile(os.path.realpath(file), Source.of(file).name)
+        name = base_name(file) + ".zip"
+        progress.show(name, "reading files")
+        archive = FolderArchive(file)
+        archive.build()
+        warn_about(archive.walker)
+        return StoredFile("", name, archive=archive)
+    except Unreadable as error:  # the original hint would upload the file to a public host
+        if error.hint:
+            error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
+        raise
+    finally:
+        progress.hide()
+
+
+def announce(store: Store, address: str, args: Any) -> None:
     """Print the URLs of the files, or how to upload."""
     for file_token, stored in store.files.items():
-        put_line(f"{address}/{file_token}/{quote_segment(stored.name)}")
+        url = f"{address}/{file_token}/{quote_segment(stored.name)}"
+        name = valid_unicode(stored.name)
+        put_line(event_json("serving", name=name, url=url) if args.json else url)
     if not store.folder:
         print_line("twat-fs: serving until Ctrl-C")
         return
+    if args.json:
+        put_line(event_json("receiving", url=f"{address}/"))
     user, base = "", address
-    if token:
+    if args.token:
         user, base = "-u :TOKEN ", address.replace("//", "//:TOKEN@")
     print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
     print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")

@@ -470,7 +470,7 @@ WRONG_OPTIONS = {
     "--online": "`twat-fs status --online`",
     "serve --host 0.0.0.0": "--bind",
     "serve -p 80": "--port",
-    "serve --once": "`twat-fs upload --once`",
+    "serve --unique": "`twat-fs upload --unique`",
     "list -p catbox": "`twat-fs list HOST`",
     "status --host catbox": "`twat-fs status HOST`",
     "list --expire 1h": "`twat-fs upload --expire`",
