@@ -7635,6 +7635,144 @@ def retention_text(retention: Retention) -> str:
     return duration(default) if default else "?"
 
 
+# -- QR codes: bytes at error correction level L, in the versions 1 to 10 (ISO/IEC 18004)
+
+QR_TABLE = (
+    "19 34 55 80 108 136 156 194 232 274",  # bytes of data
+    "7 10 15 20 26 18 20 24 30 18",  # error correction bytes of each block
+    "1 1 1 1 1 2 2 2 2 4",  # blocks
+)
+QR_VERSIONS = [*zip(*(map(int, row.split()) for row in QR_TABLE))]
+QR_VERSION_BITS = (0x07C94, 0x085BC, 0x09A99, 0x0A4D3)  # of 7 to 10
+QR_FORMAT = 0x77C4  # level L, mask 0: on a screen scanners read all of the eight masks
+
+
+def gf_multiply(x: int, y: int) -> int:
+    """The product in GF(256) with the polynomial 0x11D."""
+    product = 0
+    for bit in range(7, -1, -1):
+        product = product << 1 ^ (product >> 7) * 0x11D
+        product ^= (y >> bit & 1) * x
+    return product
+
+
+def reed_solomon(data: bytes, count: int) -> list[int]:
+    """The error correction bytes of a block."""
+    divisor, root = [1], 1  # the product of (x - 2**i)
+    for _ in range(count):
+        divisor = [a ^ gf_multiply(b, root) for a, b in zip([*divisor, 0], [0, *divisor])]
+        root = gf_multiply(root, 2)
+    rest = [*data, *bytes(count)]
+    for index in range(len(data)):
+        factor = rest[index]
+        for offset, coefficient in enumerate(divisor, index):
+            rest[offset] ^= gf_multiply(coefficient, factor)
+    return rest[-count:]
+
+
+def qr_bytes(data: bytes, version: int) -> list[int]:
+    """The data with its head, padding and error correction, all interleaved by block."""
+    size, check, count = QR_VERSIONS[version - 1]
+    size_bits = 8 if version < 10 else 16
+    head = 4 << size_bits | len(data)  # 4: the mode for bytes
+    bits = head << 8 * len(data) | int.from_bytes(data, "big")
+    message = (bits << 4).to_bytes(len(data) + 1 + size_bits // 8, "big")
+    message += (b"\xec\x11" * size)[: size - len(message)]
+    shorter = count - size % count  # these blocks have one byte less than the others
+    ends = [size // count * block + max(0, block - shorter) for block in range(count + 1)]
+    blocks = [message[start:end] for start, end in zip(ends, ends[1:])]
+    columns = [
+        *itertools.zip_longest(*blocks),
+        *zip(*(reed_solomon(block, check) for block in blocks)),
+    ]
+    return [byte for column in columns for byte in column if byte is not None]
+
+
+def qr_patterns(version: int) -> dict[tuple[int, int], int]:
+    """The modules that do not depend on the data, by row and column; 1 is dark."""
+    size = 17 + 4 * version
+    modules = {}
+
+    def squares(row: int, column: int, rings: str) -> None:
+        """Draw concentric squares; those outside of the code are ignored later."""
+        steps = range(1 - len(rings), len(rings))
+        for down, right in itertools.product(steps, steps):
+            ring = max(abs(down), abs(right))
+            modules[row + down, column + right] = int(rings[ring])
+
+    for index in range(size):
+        modules[6, index] = modules[index, 6] = 1 - index % 2
+    last = size - 7
+    centres = {6, last, 2 * version + 8} if version > 6 else {6, last}
+    for row, column in itertools.product(centres, centres):
+        if version > 1 and (row, column) not in ((6, 6), (6, last), (last, 6)):
+            squares(row, column, "101")
+    for row, column in ((3, 3), (3, size - 4), (size - 4, 3)):
+        squares(row, column, "11010")
+    ends = (0, 1, 2, 3, 4, 5, 7, 8)
+    first = [*((end, 8) for end in ends), *((8, end) for end in ends[6::-1])]
+    second = [*((8, size - 1 - i) for i in range(8)), *((size - 7 + i, 8) for i in range(7))]
+    for index in range(15):
+        modules[first[index]] = modules[second[index]] = QR_FORMAT >> index & 1
+    modules[size - 8, 8] = 1
+    for index in range(18 if version > 6 else 0):
+        row, column = size - 11 + index % 3, index // 3
+        bit = QR_VERSION_BITS[version - 7] >> index & 1
+        modules[row, column] = modules[column, row] = bit
+    return modules
+
+
+def qr_code(text: str) -> list[str]:
+    """The rows of the smallest code for a text, with "1" for dark; none if the text is too long."""
+    data = text.encode()
+    room = [size - 2 - size // 256 for size, _, _ in QR_VERSIONS]
+    version = bisect.bisect_left(room, len(data)) + 1
+    if version > len(room):
+        return []
+    size = 17 + 4 * version
+    modules = qr_patterns(version)
+    bits = (byte >> bit & 1 for byte in qr_bytes(data, version) for bit in range(7, -1, -1))
+    rows = range(size)[::-1]
+    for right in (*range(size - 1, 6, -2), 5, 3, 1):
+        for row, column in itertools.product(rows, (right, right - 1)):
+            if (row, column) not in modules:
+                modules[row, column] = next(bits, 0) ^ (row + column + 1) % 2
+        rows = rows[::-1]  # up and down in turn
+    return ["".join(str(modules[row, column]) for column in range(size)) for row in range(size)]
+
+
+def print_qr(link: str, terminal: Terminal) -> None:
+    """Print a link as a QR code on stderr, if that is a terminal.
+
+    Black and white are both painted, because many scanners cannot read a code that is light on
+    dark; so is the margin of four modules that they require.
+    """
+    stream = terminal.stream
+    if not (stream and stream.isatty()):
+        return
+    code = qr_code(link)
+    margin = ["0" * len(code)] * 4
+    rows = [f"0000{row}0000" for row in (*margin, *code, *margin)]
+    width = 2 * len(rows)
+    modules = {"0": "\x1b[47;107m  ", "1": "\x1b[40m  "}  # 47 is grey, 107 white or unknown
+    lines = ["".join(map(modules.__getitem__, row)) for row in rows]
+    if in_encoding("\u2580\u2584\u2588", stream, "ignore"):
+        width = len(rows)
+        halves = {"00": " ", "10": "\u2580", "01": "\u2584", "11": "\u2588"}
+        pairs = itertools.zip_longest(rows[::2], rows[1::2], fillvalue=rows[0])
+        lines = [
+            "\x1b[30;47;107m" + "".join(halves[top + bottom] for top, bottom in zip(*pair))
+            for pair in pairs
+        ]
+    problem = "" if code else "the link is too long"
+    if width > terminal_width(stream):
+        problem = f"the terminal has less than {width} columns"
+    if problem:
+        lines = [f"twat-fs: warning: no QR code: {problem}"]
+    for line in lines:
+        terminal.print(f"{line}\x1b[0m")
+
+
 # 16  serve ----------------------------------------------------------------------------------------
 #
 #    This machine is the host.  With FILE arguments it serves only those files; without, it receives
@@ -8577,6 +8715,7 @@ PARALLEL_OPTIONS = """Network
 -j --jobs N                run N transfers: files (default 1), parts (default 8)
 Output
 --no-progress              show no progress
+--qr                       show each link as a QR code on the terminal
 """
 SERVE_OPTIONS = """Network
 --bind ADDRESS             listen here (default: all for FILE, else 127.0.0.1)
@@ -8592,6 +8731,7 @@ Receiving
 Output
 -q --quiet                 print no line per transfer
 --json                     print one JSON object per transfer
+--qr                       show each link as a QR code on the terminal
 """
 ADD_OPTIONS = """Adding a .sxcu file
 --name NAME                use this name for -p
@@ -9091,6 +9231,8 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
         with terminal.lock:
             terminal.clear()
             put_line(line)
+        if result and args.qr:
+            print_qr(result.url, terminal)
     except OSError as error:
         if result:
             terminal.print(f"twat-fs: {printable(outcome.file)}: {result.url}")
@@ -9349,7 +9491,7 @@ def cmd_serve(argv: Sequence[str]) -> int:
             print_line(f"twat-fs: port {port} is in use; using {server.server_port}")
         if url:
             print_line(f"twat-fs: listening on {address_of(server)}/")
-        announce(store, url or address_of(server), args)
+        announce(store, url or address_of(server), args, terminal)
         try:
             server.serve_forever(TICK)
         except Finished:
@@ -9408,12 +9550,14 @@ def file_to_serve(file: str, stack: contextlib.ExitStack, terminal: Terminal) ->
         progress.hide()
 
 
-def announce(store: Store, address: str, args: Any) -> None:
+def announce(store: Store, address: str, args: Any, terminal: Terminal) -> None:
     """Print the URLs of the files, or how to upload."""
     for file_token, stored in store.files.items():
         url = f"{address}/{file_token}/{quote_segment(stored.name)}"
         name = valid_unicode(stored.name)
         put_line(event_json("serving", name=name, url=url) if args.json else url)
+        if args.qr:
+            print_qr(url, terminal)
     if not store.folder:
         print_line("twat-fs: serving until Ctrl-C")
         return
