@@ -7835,7 +7835,7 @@ class Store:
         self.files: dict[str, StoredFile] = {}
         self.unfinished: set[str] = set()  # folders
         self.coverage: dict[tuple[str, str, int], Coverage] = {}  # by token, client and size
-        self.fetched = 0  # files that --once has removed
+        self.fetched: set[str] = set()  # tokens of files that --once has removed
         self.lock = threading.Lock()
 
     def receive(
@@ -8149,7 +8149,7 @@ class ServeHandler(RequestHandler):
             self.store.coverage.pop(key, None)
             if self.once:
                 self.store.remove(token)
-                self.store.fetched += 1
+                self.store.fetched.add(token)
         if completed or end == size:
             done = f"  {human(end - start)}  to {peer}"
             self.report("sent", name, done, size=size, completed=completed)
@@ -9504,7 +9504,7 @@ def cmd_serve(argv: Sequence[str]) -> int:
 
 def report_end(store: Store, args: Any) -> int:
     """Print why `serve` ends by itself; return the exit code."""
-    expired = len(args.file) - store.fetched
+    expired = len(args.file) - len(store.fetched)
     message = "expired" if expired else "each file was downloaded"
     print_line(f"twat-fs: stopped: {message}")
     return int(args.once and bool(expired))

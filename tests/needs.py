@@ -39,6 +39,7 @@ PACKAGES = {
     "unzip": "unzip",
     "wget": "wget",
     "yash": "yash",
+    "zbarimg": "zbar-tools",
     "zsh": "zsh",
 }
 # As it is before any fixture changes it; /usr/sbin, where nginx is, is not on the PATH of users.
