@@ -270,6 +270,20 @@ def iso_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def parse_timestamp(text: object) -> Optional[float]:
+    """Seconds since 1970 of a time in ISO 8601, in UTC if it has no zone; None if invalid."""
+    pattern = r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?"
+    match = re.match(pattern, str(text), re.ASCII)
+    if not match:
+        return None
+    *date, sign, hours, minutes = match.groups("0")
+    east = int(hours) * HOUR + int(minutes) * MINUTE
+    with contextlib.suppress(ValueError):  # month 13
+        utc = calendar.timegm((*map(int, date), 0, 0, 0))
+        return float(utc + east if sign == "-" else utc - east)
+    return None
+
+
 def human(size: float) -> str:
     """A size in words: "1.4 GiB"; powers of 1024."""
     power = min((max(int(size), 1).bit_length() - 1) // 10, 4)
@@ -478,7 +492,8 @@ class UploadResult(NamedTuple):
     "full", "sample", "size" or "none"; `seconds` for upload and verification; `attempts`: the
     providers that failed before; `unverified`: links of failed providers that may have a copy;
     `delete_page`: a page that deletes the file, at once or after a question; `thumbnail`: the URL
-    of a small picture.
+    of a small picture; `type`: the Content-Type that the link serves, None if it was not
+    downloaded.
     """
 
     url: str
@@ -493,6 +508,7 @@ class UploadResult(NamedTuple):
     unverified: tuple[Unverified, ...] = ()
     delete_page: Optional[str] = None
     thumbnail: Optional[str] = None
+    type: Optional[str] = None
 
 
 class ProviderInfo(NamedTuple):
@@ -994,10 +1010,15 @@ CONTENT_TYPES = {
 }
 
 
+UNKNOWN_TYPE = "application/octet-stream"
+# Browsers download archives and packages under any type.
+ARCHIVE_TYPES = "application/.*(zip|tar|rar|7z|-xz|zst|cpio|rpm|archive|package|image)"
+
+
 def guess_type(name: str) -> str:
     """The content type for the extension of a name."""
     extension = os.path.splitext(name)[1]
-    return CONTENT_TYPES.get(extension[1:].lower(), "application/octet-stream")
+    return CONTENT_TYPES.get(extension[1:].lower(), UNKNOWN_TYPE)
 
 
 def type_with_charset(name: str, body: Content) -> str:
@@ -4368,20 +4389,6 @@ def json_object(text: Union[str, bytes]) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def parse_timestamp(text: object) -> Optional[float]:
-    """Seconds since 1970 of a time in ISO 8601, in UTC if it has no zone; None if invalid."""
-    pattern = r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?"
-    match = re.match(pattern, str(text), re.ASCII)
-    if not match:
-        return None
-    *date, sign, hours, minutes = match.groups("0")
-    east = int(hours) * HOUR + int(minutes) * MINUTE
-    with contextlib.suppress(ValueError):  # month 13
-        utc = calendar.timegm((*map(int, date), 0, 0, 0))
-        return float(utc + east if sign == "-" else utc - east)
-    return None
-
-
 KEYS = ("AccessKeyId", "SecretAccessKey", "Token", "Expiration")
 SESSION_KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
@@ -5603,11 +5610,13 @@ def evaluate(text: Text, scope: Scope) -> str:
 def lenient_json(content: bytes) -> Mapping[str, Any]:
     """The fields by name in lower case; accepts comments and trailing commas."""
     string = r'("(?:[^"\\]|\\.)*")'
+    if len(content) > MAX_SXCU:
+        raise UsageError(f"invalid .sxcu file: larger than {human(MAX_SXCU)}")
     try:
-        text = content[: MAX_SXCU + 1].decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
         for noise in (r"//[^\n]*|/\*.*?\*/", r",(?=\s*[}\]])"):
             text = re.sub(f"(?s){string}|{noise}", lambda match: match[1] or "", text)
-        fields = json.loads(text if len(content) <= MAX_SXCU else "", strict=False)
+        fields = json.loads(text, strict=False)
         return {name.lower(): value for name, value in fields.items()}
     except (ValueError, AttributeError, RecursionError) as error:
         where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
@@ -6075,10 +6084,15 @@ def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 # 13  Settings -------------------------------------------------------------------------------------
 
 
+TERMINAL_SETTINGS = (
+    "NO_COLOR TERM TMUX SSH_TTY SSH_CONNECTION WAYLAND_DISPLAY DISPLAY TWAT_FS_COPY".split()
+)
+
+
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies from the environment of this process."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
-    names |= {CACHE_HOME, CONFIG_HOME, "SOURCE_DATE_EPOCH"}
+    names |= {CACHE_HOME, CONFIG_HOME, "SOURCE_DATE_EPOCH", *TERMINAL_SETTINGS}
     base = {CONFIG_HOME: os.environ.get(CONFIG_HOME, "")}
     for name in added_names(base):
         names.update(allowed_variables(base, name))
@@ -6516,7 +6530,12 @@ def choose_chain(
     named, your own storage counts as named as soon as one of its settings exists, even an empty one
     (as in CI with an unavailable secret): a missing setting must not make a private file public.
     """
-    chosen = {row.id: row._replace(use="opt-in") for row in map(find_provider, names)}
+    chosen: dict[str, Provider] = {}
+    for row in map(find_provider, names):
+        # Two servers of the same software, or two .sxcu files of the same name.
+        while chosen.get(row.id, row).domain != row.domain:
+            row = row._replace(id=f"{row.id}-{row.domain}")
+        chosen[row.id] = row._replace(use="opt-in")
     if not names:
         chosen = {
             row.id: row
@@ -6746,12 +6765,14 @@ class Uploader:
         get.sha256 = send.sha256
         patience = min(LATEST, max(LATE, (started - begun) / 6)) if options.retry else 0.0
         try:
-            method = verify(link, provider, options, get, patience)
+            verification = verify(link, provider, options, get, patience)
             sha256 = get.digest() if options.sha256 else get.sha256 or None
         except UploadError as error:
             error.unverified = (public,)
             raise
-        progress.verified(method, time.monotonic() - started)
+        progress.verified(verification.method, time.monotonic() - started)
+        if verification.warning:
+            progress.warn(verification.warning)
         ends = link.expires or (time.time() + ttl if ttl and ttl < FOREVER else None)
         expires = iso_time(ends) if ends else None
         return UploadResult(
@@ -6761,9 +6782,10 @@ class Uploader:
             sha256,
             expires,
             link.delete,
-            method,
+            verification.method,
             delete_page=link.delete_page,
             thumbnail=link.thumbnail,
+            type=verification.content_type,
         )
 
     def skipped(self, provider: Provider) -> Optional[UploadError]:
@@ -6915,15 +6937,23 @@ def is_single_use(provider: Provider, options: UploadOptions) -> bool:
     return provider.single_use == "always" or (options.once and provider.single_use == "on request")
 
 
+class Verification(NamedTuple):
+    """The method by which a link was verified, as in UploadResult, and what a download showed."""
+
+    method: str
+    content_type: Optional[str] = None  # None if the link was not downloaded
+    warning: str = ""
+
+
 def verify(
     link: Link, provider: Provider, options: UploadOptions, get: Sender, patience: float
-) -> str:
-    """Verify that the link serves the file, by the cheapest method; returns its name.
-
-    Raises NotVerified.
-    """
-    if options.verify == "none" or is_single_use(provider, options):
-        return "none"
+) -> Verification:
+    """Verify that the link serves the file, by the cheapest method; raises NotVerified."""
+    if options.verify == "none":
+        return Verification("none")
+    if is_single_use(provider, options):
+        why = "verifying would use up the download"
+        return Verification("none", warning=f"link not verified: {why}")
     try:
         if provider.lookup:
             link = provider.lookup(link, get.source, options, get)
@@ -6932,13 +6962,14 @@ def verify(
                 reason = "SHA-256 mismatch; the stored file differs"
                 raise NotVerified(f"{provider.domain}: {reason}", phase="proof")
             if options.verify != "full" or not provider.serves_file:
-                return "host-hash"
+                return Verification("host-hash")
         if not provider.serves_file:
-            return "none"
+            why = f"{provider.id} serves a page to tools"
+            return Verification("none", warning=f"link not verified: {why}")
         verifier = Verifier(link, get, patience)
-        if options.verify == "full" or get.source.size <= SMALL:
-            return verifier.full()
-        return verifier.samples()
+        full = options.verify == "full" or get.source.size <= SMALL
+        method = verifier.full() if full else verifier.samples()
+        return verifier.verification(method)
     except (Refused, NoLink, RetryableError) as error:
         message = f"cannot download {redact_url(link.url)}: {error}"
         hint = link.hint or (link.denied if error.status in (401, 403) else "")
@@ -6967,6 +6998,7 @@ class Verifier:
     def __init__(self, link: Link, get: Sender, patience: float) -> None:
         self.link, self.source, self.send = link, get.source, get
         self.begun, self.patience = time.monotonic(), patience
+        self.content_type = ""
 
     def get(self, check: Callable[[Response], Optional[UploadError]], **more: Any) -> Response:
         """Request the link until `check` returns no error; returns the response."""
@@ -6992,7 +7024,17 @@ class Verifier:
             error_reader=error_reader,
             accepted_statuses=(416,),
         )
-        return self.send(request._replace(**more))
+        response = self.send(request._replace(**more))
+        self.content_type = response.headers.get("Content-Type", "")
+        return response
+
+    def verification(self, method: str) -> Verification:
+        """The method, the Content-Type, and a warning if browsers cannot show a known type."""
+        served, known = printable(self.content_type, 80), guess_type(self.source.name)
+        known_type = known != UNKNOWN_TYPE and not re.match(ARCHIVE_TYPES, known)
+        warning = f"the host serves it as {UNKNOWN_TYPE}, not as {known}"
+        generic = known_type and served.startswith(UNKNOWN_TYPE)
+        return Verification(method, served or None, warning if generic else "")
 
     def full(self) -> str:
         """Verify by downloading the whole file."""
@@ -7234,9 +7276,13 @@ def print_line(line: str, stream: Any = None, end: str = "\n") -> None:
         close_quietly(stream or sys.stderr)
 
 
+def is_terminal(stream: Any) -> bool:
+    return bool(stream and stream.isatty())
+
+
 def line_start() -> str:
     """Return "\\r" if stderr is a terminal, so that the next line covers the echo of Ctrl-C."""
-    return "\r" if sys.stderr and sys.stderr.isatty() else ""
+    return "\r" if is_terminal(sys.stderr) else ""
 
 
 def close_quietly(stream: Any) -> None:
@@ -7253,8 +7299,11 @@ class Terminal:
     With `draws` false there is no progress line.
     """
 
-    def __init__(self, stream: Any, draws: bool, verbose: bool, quiet: bool) -> None:
+    def __init__(
+        self, stream: Any, draws: bool, verbose: bool, quiet: bool, colors: bool = False
+    ) -> None:
         self.stream, self.verbose, self.quiet = stream, verbose, quiet
+        self.is_terminal, self.colors = is_terminal(stream), colors
         self.files: dict[FileProgress, None] = {}  # shown files, the oldest first
         self.finished = 0  # files
         self.width = 0  # columns in use; 0 if no line is drawn
@@ -7295,6 +7344,14 @@ class Terminal:
         with self.lock:
             self.clear()
             print_line(line, self.stream)
+
+    def styled(self, text: str, style: str) -> str:
+        """The text, wrapped and in an ANSI style such as "2" (dim), if this is a terminal."""
+        if self.is_terminal:
+            wrap = textwrap.TextWrapper(terminal_width(self.stream), subsequent_indent="  ")
+            wrap.break_long_words = wrap.break_on_hyphens = False
+            text = wrap.fill(text)
+        return f"\x1b[{style}m{text}\x1b[0m" if self.colors else text
 
     def log(self, text: str) -> None:
         if self.verbose:
@@ -7504,14 +7561,56 @@ def json_line(outcome: Outcome) -> str:
     return json.dumps(fields)
 
 
+def deletion_text(link: Union[Unverified, UploadResult]) -> str:
+    if link.delete:
+        return f"delete with: curl -X DELETE {shlex.quote(link.delete)}"
+    if link.delete_page:
+        return f"to delete it, open {link.delete_page}"
+    return "cannot be deleted"
+
+
 def copy_line(link: Unverified) -> str:
     """Where a copy may remain, and how to delete it; a private link is printed without its key."""
-    removal = "no delete link"
-    if link.delete:
-        removal = f"`curl -X DELETE {shlex.quote(link.delete)}` deletes it"
-    elif link.delete_page:
-        removal = f"to delete it, open {link.delete_page}"
-    return f"a copy may remain on {link.provider} (unverified): {redact_url(link.url)}   {removal}"
+    url = redact_url(link.url)
+    return f"a copy may remain on {link.provider} (unverified): {url}   {deletion_text(link)}"
+
+
+VERIFIED = {
+    "host-hash": "verified by the host's SHA-256",
+    "full": "verified",
+    "sample": "verified in samples",
+    "size": "size and start verified",
+    "none": "not verified",
+}
+
+
+def print_receipt(file: str, result: UploadResult, terminal: Terminal) -> None:
+    """Print one line about an upload: where it is, until when, how to delete it, what failed."""
+    facts = [
+        f"twat-fs: {printable(base_name(file))}: {human(result.size)} on {result.provider}",
+        expiry_text(result.expires, time.time()),
+        VERIFIED[result.verified],
+        deletion_text(result),
+    ]
+    failures = [f"{attempt.provider}: {short_reason(attempt)}" for attempt in result.attempts]
+    terminal.print(terminal.styled("; ".join(facts), "2"))
+    if failures:
+        terminal.print(terminal.styled(f"  failed before: {', '.join(failures)}", "31"))
+
+
+def expiry_text(expires: Optional[str], now: float) -> str:
+    """When a link expires, in words and in local time; `expires` as in UploadResult."""
+    ends = parse_timestamp(expires)
+    if ends is None:
+        return "expiry unknown"
+    local = time.strftime("%Y-%m-%d %H:%M", time.localtime(ends))
+    # Half a minute more, because a part of the first unit has already passed.
+    return f"expires in {duration(max(0, ends - now) + MINUTE / 2)} ({local})"
+
+
+def short_reason(attempt: Attempt) -> str:
+    """The start of the reason of a failure: "503 Service Unavailable", "timed out"."""
+    return " ".join(re.split(r"[:;(]", attempt.error)[0].split()[:3])
 
 
 def failure_lines(outcome: Outcome) -> list[str]:
@@ -7558,7 +7657,7 @@ def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
 HOST_GROUPS = {
     "default": "default (tried in this order)",
     "opt-in": "opt-in (only if named: -p HOST)",
-    "own": "your own (once set up, used by default)",
+    "own": "your own (once set up, used by default; added .sxcu files: only if named)",
 }
 
 
@@ -8714,6 +8813,7 @@ Link
 PARALLEL_OPTIONS = """Network
 -j --jobs N                run N transfers: files (default 1), parts (default 8)
 Output
+-c --copy                  copy the URLs to the clipboard
 --no-progress              show no progress
 --qr                       show each link as a QR code on the terminal
 """
@@ -8932,9 +9032,7 @@ def cmd_upload(argv: Sequence[str]) -> int:
         parser.error("--provider: no host given")
     if sys.stdout is None:
         raise Unreadable("standard output is closed", phase="output")
-    on_terminal = bool(sys.stderr and sys.stderr.isatty())
-    draws = on_terminal and not (args.quiet or args.no_progress)
-    terminal = Terminal(sys.stderr, draws=draws, verbose=args.verbose, quiet=args.quiet)
+    terminal = terminal_of(args, options.settings)
     with contextlib.ExitStack() as stack:
         stack.callback(terminal.stop)
         try:
@@ -8949,6 +9047,20 @@ def cmd_upload(argv: Sequence[str]) -> int:
             pairs = zip(files, sources)
             return combined_exit_code([dry_run(*pair, uploader, args.json) for pair in pairs])
         return upload_all(files, sources, uploader, args, terminal)
+
+
+def terminal_of(args: Any, settings: Mapping[str, str]) -> Terminal:
+    """The terminal on stderr, as the options and the environment want it."""
+    on_terminal = is_terminal(sys.stderr)
+    # https://no-color.org: any value of NO_COLOR but "". Old consoles of Windows print the codes.
+    plain = settings.get("NO_COLOR") or settings.get("TERM", "dumb") == "dumb" or os.name == "nt"
+    return Terminal(
+        sys.stderr,
+        draws=on_terminal and not (args.quiet or args.no_progress),
+        verbose=args.verbose,
+        quiet=args.quiet,
+        colors=on_terminal and not plain,
+    )
 
 
 def print_examples(parser: Any) -> int:
@@ -9144,9 +9256,9 @@ def upload_all(
         outcome = early.pop(index)
         codes[index] = outcome.code()
         print_outcome(outcome, terminal, args)
-        if outcome.result and not args.quiet:
+        if outcome.result:
             twin = urls.setdefault(outcome.result.url, outcome.file)
-            if twin != outcome.file:
+            if twin != outcome.file and not args.quiet:
                 same = f"same URL as {printable(twin)}"
                 terminal.print(f"twat-fs: {printable(outcome.file)}: {same}")
 
@@ -9182,7 +9294,88 @@ def upload_all(
         for index in sorted(early):
             with contextlib.suppress(Unreadable):  # stdout failed; the URL is on stderr
                 report(index)
+        copy_urls([*urls], args, options.settings, terminal)
     return combined_exit_code(list(codes.values()))
+
+
+NO = ("", "0", "no", "off", "false")  # values of TWAT_FS_COPY
+
+# A variable that must be set, and a command that copies its standard input.  The first three stay
+# in the background until the clipboard changes.
+CLIPBOARD_TOOLS = (
+    ("WAYLAND_DISPLAY", "wl-copy"),
+    ("DISPLAY", "xclip -selection clipboard"),
+    ("DISPLAY", "xsel --input --clipboard"),
+    ("", "pbcopy"),
+    ("", "clip.exe"),  # Windows, also from WSL
+    ("", "termux-clipboard-set"),
+)
+
+
+def copy_urls(
+    urls: Sequence[str], args: Any, settings: Mapping[str, str], terminal: Terminal
+) -> None:
+    """Copy the URLs to the clipboard, if --copy or TWAT_FS_COPY wants it."""
+    if urls and (args.copy or settings.get("TWAT_FS_COPY", "") not in NO):
+        note = copy_to_clipboard("\n".join(urls), settings)
+        if not args.quiet:
+            terminal.print(f"twat-fs: {note}")
+
+
+def copy_to_clipboard(text: str, settings: Mapping[str, str]) -> str:
+    """Copy a text, over SSH to the clipboard of the terminal; return what to tell the user."""
+    remote = settings.get("SSH_TTY") or settings.get("SSH_CONNECTION")
+    if remote and copy_by_terminal(text, "TMUX" in settings):
+        return "sent to the terminal's clipboard"
+    failed = ""
+    for variable, command in CLIPBOARD_TOOLS:
+        name, *arguments = command.split()
+        path = shutil.which(name)
+        if path and (not variable or settings.get(variable)):
+            # clip.exe reads other characters than ASCII only as UTF-16.
+            utf_16 = name == "clip.exe" and not text.isascii()
+            if run_quietly([path, *arguments], text.encode("utf-16" if utf_16 else "utf-8")):
+                return "copied"
+            failed = failed or f" ({name} failed)"
+    return f"warning: not copied: no clipboard{failed}"
+
+
+def run_quietly(command: Sequence[str], data: bytes) -> bool:
+    """Run a command with this input; whether it succeeded.
+
+    It gets none of our streams: what stays in the background would keep a pipe open.
+    """
+    try:
+        quiet = subprocess.DEVNULL
+        done = subprocess.run(command, input=data, stdout=quiet, stderr=quiet, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0
+
+
+def copy_by_terminal(text: str, in_tmux: bool) -> bool:
+    """Send a text to the clipboard of the terminal (OSC 52), which confirms nothing.
+
+    By default tmux ignores the sequence of a program, and accepts `load-buffer -w` (tmux 3.2).
+    """
+    sequence = b"\x1b]52;c;%s\x07" % base64.b64encode(text.encode())
+    if in_tmux:
+        if tmux_allows_passthrough():
+            sequence = b"\x1bPtmux;%s\x1b\\" % sequence.replace(b"\x1b", b"\x1b\x1b")
+        elif run_quietly(["tmux", "load-buffer", "-w", "-"], text.encode()):
+            return True
+    with contextlib.suppress(OSError), open("/dev/tty", "wb") as terminal:
+        terminal.write(sequence)
+        return True
+    return False
+
+
+def tmux_allows_passthrough() -> bool:
+    command = ["tmux", "display-message", "-p", "#{allow-passthrough}"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, timeout=5)
+        return done.stdout.strip() in (b"on", b"all", b"1")
+    return False
 
 
 def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress) -> Outcome:
@@ -9208,20 +9401,6 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
     ended: Any = result or outcome.error
     for link in ended.unverified:
         terminal.print(f"twat-fs: {printable(outcome.file)}: {copy_line(link)}")
-    if result and result.verified == "none" and not args.quiet and not args.verify:
-        paged = any(row.id == result.provider and not row.serves_file for row in PROVIDERS)
-        why = "verifying would use up the download"
-        if paged:
-            why = f"{result.provider} serves a page to tools"
-        terminal.print(f"twat-fs: {printable(outcome.file)}: link not verified: {why}")
-    elif result and args.verbose:
-        expiry = f"expires {result.expires}" if result.expires else "expiry unknown"
-        delete = ""
-        if result.delete:
-            delete = f"; delete with: curl -X DELETE {shlex.quote(result.delete)}"
-        elif result.delete_page:
-            delete = f"; to delete it, open {result.delete_page}"
-        terminal.print(f"twat-fs: {printable(outcome.file)}: {expiry}{delete}")
     line = result.url if result else ""
     if args.json:
         line = json_line(outcome)
@@ -9237,6 +9416,8 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
         if result:
             terminal.print(f"twat-fs: {printable(outcome.file)}: {result.url}")
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
+    if result and (args.verbose or terminal.is_terminal) and not args.quiet:
+        print_receipt(outcome.file, result, terminal)
 
 
 def put_line(line: str) -> None:

@@ -18,6 +18,7 @@ from typing import Iterable, List, NoReturn, Optional
 
 PACKAGES = {
     "7z": "p7zip-full",
+    "Xvfb": "xvfb",
     "bash": "bash",
     "bsdtar": "libarchive-tools",
     "busybox": "busybox-static",
@@ -35,9 +36,13 @@ PACKAGES = {
     "objdump": "binutils",  # for PyInstaller
     "openssl": "openssl",
     "shasum": "perl",
+    "setsid": "util-linux",
+    "tmux": "tmux",
     "unshare": "util-linux",
     "unzip": "unzip",
     "wget": "wget",
+    "xclip": "xclip",
+    "xsel": "xsel",
     "yash": "yash",
     "zbarimg": "zbar-tools",
     "zsh": "zsh",

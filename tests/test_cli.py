@@ -33,7 +33,7 @@ DROP = "https://drop.example.org/"
 CHAIN = ["catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg", "filebin", "uguu"]
 DOMAINS = {row.id: row.domain for row in twat_fs.PROVIDERS}
 KEYS = (
-    "file host url provider size sha256 expires delete delete_page thumbnail verified seconds"
+    "file host url provider size sha256 expires delete delete_page thumbnail type verified seconds"
     " attempts unverified".split()
 )
 LINK = re.compile(r"https://\S+")
@@ -1090,6 +1090,7 @@ def test_json_has_exactly_these_keys(box, run, file):
     }
     assert {key: report[key] for key in expected} == expected
     assert (report["delete"], report["attempts"]) == (None, [])
+    assert report["type"] == "text/plain"
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", report["expires"])
     assert 0 < report["seconds"] < 10
 
@@ -1764,10 +1765,12 @@ def test_whoever_ends_it_finds_nothing_left_behind(start, tmp_path, name):
 def test_verbose_says_how_long_it_is_kept_and_how_to_remove_it(run, file):
     ran = run("-v", "-p", "filebin", file("a.txt"))
     assert ran.code == 0 and re.search(
-        r"a\.txt: expires 20\d\d-\d\d-\d\dT[\d:]+Z; delete with: curl -X DELETE (\S+)", ran.err
+        r"a\.txt: 250 bytes on filebin; expires in 6 days \(20\d\d-\d\d-\d\d [\d:]+\); "
+        r"verified by the host's SHA-256; delete with: curl -X DELETE (\S+)\n",
+        ran.err,
     )
     ran = run("-v", "-p", "quax", file("a.txt"))
-    assert ran.code == 0 and "a.txt: expiry unknown\n" in ran.err
+    assert ran.code == 0 and "on quax; expiry unknown; verified; cannot" in ran.err
 
 
 def test_a_longer_expiry_than_requested_is_reported(run, file):

@@ -64,7 +64,9 @@ def percents(picture, host):
 def test_the_last_frame_ends_with_the_link_that_the_host_stores(picture, recording):
     lines = last_frame(picture)
     assert lines[0] == f"$ {demo.COMMAND}"
-    assert lines[-1] == recording.urls[-1]
+    url = lines.index(recording.urls[-1])
+    assert lines[url + 1].startswith("twat-fs: holiday.mp4: ")
+    assert lines[-1] == "  failed before: catbox: 503 Service Unavailable"
     assert any("catbox" in line and "503" in line for line in lines)
 
 

@@ -74,13 +74,19 @@ class Screen:
         return "".join(self.cells).rstrip()
 
 
+COLORS = {"TERM": "xterm"}
+RECEIPT = r"\x1b\[(?:2|31)m[^\x1b]*\x1b\[0m\r\n"
+
+
 class Seen:
     """A finished run: its output with times, and the final screen."""
 
     def __init__(self, pieces, process, encoding):
         self.code, self.out = process.returncode, process.stdout.read().decode("utf-8")
         process.stdout.close()
-        self.text = b"".join(data for _, data in pieces).decode(encoding)
+        text = b"".join(data for _, data in pieces).decode(encoding)
+        self.receipts = re.findall(RECEIPT, text)
+        self.text = re.sub(RECEIPT, "", text)  # the receipts stay; everything else must vanish
         self.pieces, self.times = pieces, [when for when, _ in pieces]
         self.screen = Screen()
         self.screen.feed(self.text)
@@ -104,7 +110,8 @@ def watch(box, tmp_path):
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen(
-            command(args), cwd=tmp_path, env=environment(box, env), stdin=stdin,
+            command(args), cwd=tmp_path, stdin=stdin,
+            env=environment(box, {**COLORS, **(env or {})}),
             stdout=subprocess.PIPE,
             stderr=slave, start_new_session=True,
         )  # fmt: skip
@@ -398,6 +405,8 @@ def test_a_smaller_window_keeps_no_scraps(watch, file, ends):
     for _, data in after:
         pyte.Stream(narrow).feed(data.decode())
         shown = [row.rstrip() for row in narrow.display if row.strip()]
+        if any("87.9 KiB on catbox;" in row for row in shown):
+            del shown[1:4]  # the receipt
         assert shown[0] == "one" and len(shown) <= 2, shown
     assert shown == ["one"]
 
@@ -407,6 +416,30 @@ def until(test):
     while not test():
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+# The receipt --------------------------------------------------------------------------------------
+
+
+def test_a_receipt_says_where_until_when_and_what_failed(watch, box, file):
+    box.fault("catbox.moe", "status", status=503, body="maintenance")
+    seen = watch(file("a.bin", 20_000), "--retry", "0", columns=200)
+    fine, failures = seen.receipts
+    assert re.fullmatch(
+        r"\x1b\[2mtwat-fs: a\.bin: 19\.5 KiB on litterbox; "
+        r"expires in 3 days \(20\d\d-\d\d-\d\d \d\d:\d\d\); verified; cannot be deleted"
+        r"\x1b\[0m\r\n",
+        fine,
+    )
+    assert failures == "\x1b[31m  failed before: catbox: 503 Service Unavailable\x1b[0m\r\n"
+    assert seen.text.endswith("\r")
+
+
+def test_no_receipt_with_quiet_or_off_a_terminal(watch, program, file):
+    assert watch("-q", file("a.bin")).receipts == []
+    assert program(file("a.bin")).stderr == ""
+    spoken = program("-v", file("a.bin")).stderr
+    assert "a.bin: 97.7 KiB on catbox; expires in 2 years (" in spoken
 
 
 # How wide -----------------------------------------------------------------------------------------
@@ -458,8 +491,12 @@ def test_a_terminal_without_a_size_is_taken_as_80_columns(watch, file):
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1", "TERM": "xterm-256color"}, {"TERM": None}])
 def test_no_color(watch, file, env):
-    seen = watch(*SLOW, file(size=20_000), env=env)
+    seen = watch(*SLOW, file("a.bin", 20_000), env=env)
     assert seen.code == 0 and "\x1b" not in seen.text and seen.percents()
+    assert seen.screen.lines[0].startswith(
+        "twat-fs: a.bin: 19.5 KiB on catbox; expires in 2 years ("
+    )
+    assert seen.screen.lines[1:] == ["  verified; cannot be deleted"]
 
 
 @pytest.mark.parametrize(
@@ -608,7 +645,7 @@ class Terminal:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.process = subprocess.Popen(
-            argv, cwd=cwd, env=environment(box, None), stdin=slave, stdout=slave, stderr=slave,
+            argv, cwd=cwd, env=environment(box, COLORS), stdin=slave, stdout=slave, stderr=slave,
             start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip
         os.close(slave)
@@ -627,11 +664,11 @@ class Terminal:
             time.sleep(0.005)
 
     def ends(self):
-        """The exit code, and the lines that stay on the screen."""
+        """The exit code, and the lines that stay on the screen, without the receipts."""
         code = self.process.wait(20)
         self.reader.join(5)
         screen = Screen()
-        screen.feed(self.text)
+        screen.feed(re.sub(RECEIPT, "", self.text))
         assert screen.line == ""
         return code, screen.lines
 

@@ -6,6 +6,7 @@ forgotten, 5 Two files and one URL, 6 Unique names.
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import os
@@ -245,6 +246,26 @@ def test_the_answer_to_an_upload_is_unpacked_too(online_box, run, file):
     assert ran.code == 0 and re.fullmatch(LINK + "\n", ran.out)
 
 
+def generic(ask, answer):
+    return dataclasses.replace(answer, type="application/octet-stream")
+
+
+@pytest.mark.parametrize("name, known", [("a.png", "image/png"), ("a.md", "text/markdown")])
+@pytest.mark.parametrize("size", [100, 5 * MIB])
+def test_a_known_type_that_is_served_as_unknown_is_a_warning(box, run, file, name, known, size):
+    serve(box, generic)
+    ran = run("--json", file(name, bytes(size)))
+    assert (ran.code, ran.json["type"]) == (0, "application/octet-stream")
+    warning = f"{name}: the host serves it as application/octet-stream, not as {known}\n"
+    assert ran.err == f"twat-fs: {warning}"
+
+
+@pytest.mark.parametrize("argv", [["a.zip"], ["a.tgz"], ["a.unknown"], ["-q", "a.png"]])
+def test_other_types_are_no_warning(box, run, file, argv):
+    serve(box, generic)
+    assert run(*argv[:-1], file(argv[-1])).err == ""
+
+
 # 2 Links that appear late -------------------------------------------------------------------------
 
 LATE = {
@@ -468,14 +489,14 @@ def test_a_failed_proof_says_host_url_and_how_to_delete_it(online_box, run, file
     (url,) = online_box.stored
     assert (ran.code, ran.out) == (4, "")
     assert f"a copy may remain on drop.example.org (unverified): {url} " in ran.err
-    assert re.search(rf"`curl -X DELETE {re.escape(url)}/\S+`", ran.err)
+    assert re.search(rf"   delete with: curl -X DELETE {re.escape(url)}/\S+\n", ran.err)
 
 
 @pytest.mark.needs("curl")
 def test_the_way_to_delete_it_works(online_box, run, file):
     online_box.fault("drop.example.org", "other", when="download", times=1)
     ran = run("-p", DROP, file())
-    args = re.search(r"`curl (-X DELETE \S+)`", ran.err)[1].split()
+    args = re.search(r"delete with: curl (-X DELETE \S+)", ran.err)[1].split()
     done = subprocess.run(
         ["curl", "-sS", "--proxy", online_box.proxy, "--cacert", online_box.ca, *args],
         capture_output=True,
@@ -489,7 +510,7 @@ def test_a_host_without_a_way_to_delete_says_so(online_box, run, file):
     online_box.fault("catbox.moe", "other", when="download")
     ran = run("-p", "catbox", file())
     (url,) = online_box.stored
-    assert f"a copy may remain on catbox (unverified): {url}   no delete link" in ran.err
+    assert f"a copy may remain on catbox (unverified): {url}   cannot be deleted" in ran.err
 
 
 @pytest.mark.parametrize("quiet", [(), ("-q",)])

@@ -6,11 +6,12 @@
         public hosts       the internet in a box
         github.com         a release on loopback, and a clone of this tree
 
-Chapters: 1 The page, 2 The machine, 3 The commands, 4 serve, 5 Facts.
+Chapters: 1 The page, 2 The machine, 3 The commands, 4 serve, 5 Menus of file managers, 6 Facts.
 """
 
 from __future__ import annotations
 
+import configparser
 import functools
 import http.server
 import os
@@ -28,6 +29,8 @@ from conftest import PROGRAM, environment, kill_group, new_group
 from internet.loopback import closed_port, until
 from needs import PATH, need
 from repos import clone_of_this_tree
+from ruamel.yaml import YAML
+from workflows import load
 
 import twat_fs
 
@@ -351,7 +354,107 @@ def test_serve_works_behind_nginx_with_the_lines_of_the_readme(shell, serving, f
         nginx.wait()
 
 
-# 5 Facts ------------------------------------------------------------------------------------------
+# 5 Menus of file managers -------------------------------------------------------------------------
+
+STAND_INS = {
+    "notify-send": 'printf "%s\\n" "$@" > notes',  # shows a message on the desktop
+    "osascript": 'shift 6; printf "%s\\n" -- twat-fs "$@" > notes',  # the same on macOS
+    **dict.fromkeys(("wl-copy", "xclip", "pbcopy"), "cat > clipboard"),
+}
+CHOSEN = ("FILE", "a 'b' $(touch evil).txt", "-x.txt", "list")  # file names that a menu passes on
+
+
+def menu_script(number: int) -> list[str]:
+    """A script of the README with its arguments, as the file manager runs it."""
+    return ["sh", "-c", blocks("bash")[number], "sh", *CHOSEN]
+
+
+def service_menu() -> list[str]:
+    """Exec of the service menu as KIO runs it: %F is each file, quoted; then a shell."""
+    menu = configparser.ConfigParser(interpolation=None)
+    menu.optionxform = str
+    menu.read_string(blocks("ini")[0])
+    entry = menu["Desktop Entry"]
+    assert (entry["Type"], entry["MimeType"]) == ("Service", "application/octet-stream;")
+    command = menu[f"Desktop Action {entry['Actions']}"]["Exec"]
+    return ["sh", "-c", command.replace("%F", shlex.join(CHOSEN))]
+
+
+MENUS = {
+    "GNOME": lambda: menu_script(0),
+    "KDE": service_menu,
+    "macOS": lambda: menu_script(1),
+}
+
+
+@pytest.fixture
+def desktop(machine, files):
+    """Runs a menu's command in a folder with the chosen files; returns the message on the screen.
+
+    Stand-ins for the programs of the clipboard put it into a file.
+    """
+    folder, env = machine
+    for name, script in STAND_INS.items():
+        path = folder.parent / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    for name in CHOSEN:
+        (folder / name).write_text(name)
+
+    def run(command: list[str]) -> list[str]:
+        env["DISPLAY"] = ":0"
+        # of a desktop: no terminal, and the folder of the files
+        subprocess.run(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, timeout=60)
+        assert not (folder / "evil").exists()
+        return (folder / "notes").read_text().splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize("menu", MENUS)
+def test_a_menu_uploads_what_was_chosen_and_copies_the_links(box, desktop, files, menu):
+    dashes, title, *message = desktop(MENUS[menu]())
+    assert (dashes, title) == ("--", "twat-fs")
+    links = [line for line in message if line.startswith("https://")]
+    assert [box.stored[link].read().decode() for link in links] == list(CHOSEN)
+    assert (files / "clipboard").read_text().split() == links
+
+
+def test_a_menu_shows_why_an_upload_failed(box, desktop):
+    box.fault("*", "refuse")
+    _, _, *message = desktop(MENUS["GNOME"]())
+    assert "upload failed" in "\n".join(message)
+
+
+def test_each_file_is_of_a_few_lines_and_copies_the_links():
+    files = [*blocks("bash"), *blocks("ini"), *blocks("powershell")]
+    assert [len(text.splitlines()) for text in files] == [3, 3, 7, 3]
+    assert all(text.count("--copy --") == 1 for text in files)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="its parser needs Python 3.10")
+def test_the_shortcut_for_windows_is_powershell():
+    from tree_sitter import Language, Parser
+    from tree_sitter_powershell import language
+
+    parser = Parser(Language(language()))
+    (text,) = blocks("powershell")
+    assert not parser.parse(text.encode()).root_node.has_error
+    assert parser.parse(text.replace(")", "", 1).encode()).root_node.has_error
+
+
+def test_the_action_of_the_readme_exists():
+    (text,) = blocks("yaml")
+    steps = YAML(typ="safe").load(text)
+    path, _, branch = steps[0]["uses"].replace("twardoch/twat-fs/", "").partition("@")
+    action = load(ROOT / path / "action.yml")
+    assert branch == "v3" and set(steps[0]["with"]) <= set(action["inputs"])
+    assert [
+        name for name in [*action["inputs"], *action["outputs"]] if f"`{name}`" not in README
+    ] == []
+
+
+# 6 Facts ------------------------------------------------------------------------------------------
 
 SECTIONS = [
     "Try it",
@@ -369,14 +472,17 @@ SECTIONS = [
 
 def test_the_page_is_short_and_in_this_order():
     assert re.findall(r"^## (.*)", README, re.M) == SECTIONS
-    assert 110 <= len(README.splitlines()) <= 170
+    unfolded = re.sub(r"^<details>.*?^</details>$", "", README, flags=re.M | re.S)
+    assert 110 <= len(unfolded.splitlines()) <= 150
+    assert len(README.splitlines()) <= 235
 
 
 def test_the_picture_is_in_the_repository_and_its_url_is_absolute():
-    (url,) = re.findall(r"!\[[^]]+\]\((\S+)\)", README)
+    badge, url = re.findall(r"!\[[^]]+\]\(([^)\s]+)\)", README)
     base, _, path = url.partition("/main/")
     assert base == "https://raw.githubusercontent.com/twardoch/twat-fs"
     assert (ROOT / path).is_file()
+    assert badge == f"{base}/board/hosts.svg"
 
 
 def test_links_within_the_page_lead_somewhere():
@@ -388,8 +494,8 @@ def test_links_within_the_page_lead_somewhere():
 
 def test_what_is_folded_is_closed_and_read_as_markdown():
     """GitHub reads what follows <details> as Markdown after an empty line only."""
-    assert len(re.findall(r"^<details><summary>.+</summary>\n\n", README, re.M)) == 4
-    assert README.count("<details>") == len(re.findall("^</details>$", README, re.M)) == 4
+    assert len(re.findall(r"^<details><summary>.+</summary>\n\n", README, re.M)) == 5
+    assert README.count("<details>") == len(re.findall("^</details>$", README, re.M)) == 5
 
 
 def test_the_exit_codes_are_those_of_the_help(program):

@@ -25,7 +25,7 @@ from conftest import environment
 from internet.box import Box
 from needs import need
 from repos import ROOT, clone_of_this_tree, commit, git, good, once, run, small_repository
-from ruamel.yaml import YAML
+from workflows import WORKFLOWS, commands, run_step, workflow
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the steps are shell commands")
 TAG, VERSION = "v3.0.0", "3.0.0"
@@ -80,38 +80,25 @@ esac
 """
 
 
-def workflow(name):
-    return YAML(typ="safe").load(
-        (ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8")
-    )
-
-
-def commands() -> dict:
-    """(job, step) -> the step, for every step that is a command."""
-    jobs = [pair for name in ("ci", "release") for pair in workflow(name)["jobs"].items()]
-    return {
-        (job, step["name"]): step
-        for job, body in jobs
-        for step in body.get("steps", ())
-        if "run" in step
-    }
+def jobs() -> dict:
+    return {**workflow("ci")["jobs"], **workflow("release")["jobs"]}
 
 
 def test_every_command_of_the_workflows_is_run_here_or_has_a_reason():
-    assert list(commands()) == list(STEPS)
+    assert list(commands(jobs())) == list(STEPS)
 
 
 def test_every_action_is_pinned_and_every_job_has_its_own_rights_and_an_end():
-    for name in ("ci", "release"):
-        jobs = workflow(name)
-        assert jobs["permissions"] == {}
+    for name in WORKFLOWS:
+        page = workflow(name)
+        assert page["permissions"] == {}
         assert all(
             "permissions" in job and ("timeout-minutes" in job or "uses" in job)
-            for job in jobs["jobs"].values()
+            for job in page["jobs"].values()
         )
         uses = [
             step["uses"]
-            for job in jobs["jobs"].values()
+            for job in page["jobs"].values()
             for step in job.get("steps", ())
             if "uses" in step
         ]
@@ -137,29 +124,16 @@ def test_a_release_has_every_binary_that_installers_look_for():
     )
 
 
-def run_step(key, folder, records, **env):
-    """As GitHub would: bash that stops at the first failure, with the step's own variables."""
-    step = commands()[key]
-    script = step["run"]
-    for old, new in INSTEAD.items():
-        script = script.replace(old, new)
-    own = {name: VALUES[value] for name, value in step.get("env", {}).items()}
-    assert "${{" not in script, "a value of GitHub's inside of a script can be anybody's words"
-    options = [
-        "--noprofile",
-        "--norc",
-        "-e",
-        *(["-o", "pipefail"] if step.get("shell") == "bash" else []),
-    ]
-    path = os.pathsep.join([str(records), str(Path(sys.executable).parent), os.environ["PATH"]])
+def step_output(key, folder, records) -> str:
     known = {
-        "PATH": path,
         "GITHUB_REF_NAME": TAG,
         "RELEASES": str(records),
         "PYTEST_ADDOPTS": "-p no:cacheprovider",
+        "COVERAGE_PROCESS_START": None,  # nothing here is to be measured, and measuring is slow
     }
-    known["COVERAGE_PROCESS_START"] = None  # nothing here is to be measured, and measuring is slow
-    return good("bash", *options, "-c", script, cwd=folder, **{**known, **own, **env})
+    done = run_step(commands(jobs())[key], folder, records, VALUES, INSTEAD, **known)
+    assert done.returncode == 0, f"{key}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 def publish(folder: Path) -> None:
@@ -181,7 +155,7 @@ def publish(folder: Path) -> None:
     for key, step in STEPS.items():
         if step in (HERE, THERE):
             (reports / key[1]).write_text(
-                run_step(key, clone if step == HERE else packages(clone, folder), records)
+                step_output(key, clone if step == HERE else packages(clone, folder), records)
             )
 
 

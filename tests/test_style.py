@@ -474,7 +474,7 @@ def test_an_old_python_prints_the_required_version(version, tmp_path):
 # 7 Size and shape ---------------------------------------------------------------------------------
 
 WIDTH = 100  # columns; ruff checks twat_fs.py
-TOKENS = 60_500
+TOKENS = 72_000
 TOKENS_PER_LINE = 9
 EXPLAINED = 0.12  # docstrings and comments, as a share of the lines
 MEDIAN, P95, LONGEST = 9, 32, 60  # lines of a function

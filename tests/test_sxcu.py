@@ -233,7 +233,7 @@ def test_files_that_are_not_json(content):
 
 
 def test_a_file_that_is_too_large():
-    with pytest.raises(twat_fs.UsageError):
+    with pytest.raises(twat_fs.UsageError, match="larger than"):
         twat_fs.parse_sxcu(b'{"RequestURL": "h.example", "FileFormName": "f"}' + b" " * (1 << 20))
 
 
@@ -356,6 +356,21 @@ def test_fallback_and_retry(main, sample, write):
     result = json.loads(done.out)
     assert result["provider"] == "second" and result["attempts"][0]["provider"] == "first"
     assert len(bad.arrived) >= 2
+
+
+def test_two_files_of_the_same_name_are_two_hosts(main, sample, write, tmp_path):
+    with Server(Drop("busy", status=403)) as first, Server(Drop('{"url": "FILE"}')) as second:
+        (tmp_path / "other").mkdir()
+        paths = [
+            write("mine.sxcu", RequestURL=first.url + "up"),
+            write(
+                "other/mine.sxcu", RequestURL=second.url.replace("127.0.0.1", "localhost") + "up"
+            ),
+        ]
+        ran = main("--json", "--retry", "0", "-p", ",".join(map(str, paths)), sample)
+    report = json.loads(ran.out)
+    assert ran.code == 0 and report["provider"].startswith("mine-")
+    assert [attempt["host"] for attempt in report["attempts"]] == ["mine"]
 
 
 def test_a_link_to_other_bytes_is_not_verified(main, sample, write):

@@ -36,7 +36,7 @@ import pyte
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / ".github" / "demo.svg"
 FILE_NAME, FILE_SIZE = "holiday.mp4", 19 * 512 * 1024
-COMMAND = f"twat-fs -v {FILE_NAME}"
+COMMAND = f"twat-fs {FILE_NAME}"
 COLUMNS, ROWS = 80, 14
 RATE, QUICK_RATE = "3M", "20M"  # bytes a second: to see the progress line move; to compare only
 MOST_BYTES = 60_000

@@ -211,6 +211,7 @@ def missing_packages() -> str:
 def lint(rest: list[str]) -> int:
     """Run ruff, mypy, shellcheck and zizmor, and check the workflows and README."""
     workflows, scripts = files(".github/workflows/*.yml"), files("*.sh", ".ci/run")
+    actions = files(".github/actions/*/action.yml")
     return every(
         {
             "ruff": ["-m", "ruff", "check", "."],
@@ -222,10 +223,14 @@ def lint(rest: list[str]) -> int:
                 "--quiet",
                 "--persona=pedantic",
                 *workflows,
+                *actions,
                 ".github/dependabot.yml",
             ),
             "workflows": program(
                 "check-jsonschema", "--builtin-schema=vendor.github-workflows", *workflows
+            ),
+            "actions": program(
+                "check-jsonschema", "--builtin-schema=vendor.github-actions", *actions
             ),
             "dependabot": program(
                 "check-jsonschema", "--builtin-schema=vendor.dependabot", ".github/dependabot.yml"
@@ -275,7 +280,13 @@ def release(rest: list[str]) -> int:
 
 
 def online(rest: list[str]) -> int:
-    """Upload to the real hosts and print a dated table; arguments are passed to pytest."""
+    """Upload to the real hosts and print a dated table; arguments are passed to pytest.
+
+    --table: renew the dates of the rows that pass, as a change to review. --board FOLDER: write the
+    board of the default hosts.
+    """
+    if any(argument.startswith(("--board", "--table")) for argument in rest):
+        return run([sys.executable, "tools/board.py", *rest])
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         code = in_venv("-m", "pytest", "-m", "online", f"--junitxml={report}", *rest)

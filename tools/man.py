@@ -39,7 +39,8 @@ ENVIRONMENT = {
     "TWAT_FS_SERVE_TOKEN": "the token of serve, hidden from ps",
     "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "proxies, as with curl",
     "SSL_CERT_FILE": "certificates to trust instead of the system's",
-    "NO_COLOR": "no effect: there are no colours",
+    "TWAT_FS_COPY": "1 copies the URLs to the clipboard, like --copy",
+    "NO_COLOR": "the receipt is printed without dim and red",
 }
 JSON = {
     "host, domain, use": "its name, its domain, and default, opt-in or your own",
@@ -56,6 +57,7 @@ JSON = {
                                   "and a list of host and reason for the others",
     "file, host, url, size, sha256, expires, delete, verified, seconds": "of an upload; "
         "provider is the same as host. An error has the key error",
+    "type": "the Content-Type that the link serves; null if it was not downloaded",
     "attempts, unverified": "of an upload: what failed before, "
                             "and links that may have a copy of the file",
 }  # fmt: skip
