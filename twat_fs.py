@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     import configparser
     import difflib
     import email.utils
+    import fcntl
     import fnmatch
     import hashlib
     import hmac
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     import http.server
     import ipaddress
     import json
+    import msvcrt
     import queue
     import selectors
     import shlex
@@ -133,8 +135,8 @@ if TYPE_CHECKING:
     ThreadingHTTPServer = http.server.ThreadingHTTPServer
 else:
     LAZY = (
-        "argparse base64 bisect calendar codecs configparser difflib email "
-        "fnmatch hashlib hmac html http ipaddress json queue selectors shlex shutil signal "
+        "argparse base64 bisect calendar codecs configparser difflib email fcntl "
+        "fnmatch hashlib hmac html http ipaddress json msvcrt queue selectors shlex shutil signal "
         "socket ssl struct subprocess tarfile tempfile textwrap threading unicodedata "
         "urllib zipfile zlib"
     )
@@ -771,7 +773,7 @@ def has_content(path: str) -> bool:
 
 def open_nonblocking(path: str, flags: int) -> int:
     """An opener that does not wait if a pipe has replaced the file."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)
 
 
 def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
@@ -5355,6 +5357,12 @@ RESPONSE_FIELDS = ("URL", "ThumbnailURL", "DeletionURL", "ErrorMessage")
 UPLOADER_TYPES = ("", "none", "imageuploader", "textuploader", "fileuploader")
 
 
+SXCU = {
+    "Version": "17.0.0",
+    "DestinationType": "ImageUploader, TextUploader, FileUploader",
+}
+
+
 class Call(NamedTuple):
     """A function call in a text, such as {json:url}; `constant`: its parsed path or pattern."""
 
@@ -6041,9 +6049,8 @@ def sxcu_of(row: Provider) -> dict[str, Any]:
     fields = dict(re.findall(r'data; name="([^"]*)"\r\n\r\n(.*?)\r\n--', content, re.S))
     file_field = re.search(r'name="([^"]*)"; filename=', content)
     description = {
-        "Version": "17.0.0",
+        **SXCU,
         "Name": row.id,
-        "DestinationType": "ImageUploader, TextUploader, FileUploader",
         "RequestMethod": request.method,
         "RequestURL": literal(url).replace("FILENAME", "{filename}"),
         "Headers": {name: literal(value) for name, value in own},
@@ -7847,7 +7854,7 @@ def print_qr(link: str, terminal: Terminal) -> None:
     dark; so is the margin of four modules that they require.
     """
     stream = terminal.stream
-    if not (stream and stream.isatty()):
+    if not terminal.is_terminal:
         return
     code = qr_code(link)
     margin = ["0" * len(code)] * 4
@@ -7878,6 +7885,10 @@ def print_qr(link: str, terminal: Terminal) -> None:
 #    files by the protocol of transfer.sh:
 #
 #    GET /TOKEN/NAME   PUT /NAME   POST / (multipart)   DELETE /TOKEN/NAME/DELETE-TOKEN
+#    GET / is a page for browsers, GET /twat-fs.sxcu a file for ShareX.
+
+
+UNFINISHED = r"\.[0-9a-f]{24}\.part"
 
 
 BROKEN_OFF = "Body ended too early"
@@ -7902,7 +7913,6 @@ class StoredFile(NamedTuple):
     delete_token: str = ""
     expires: float = FOREVER
     downloads_left: float = FOREVER
-    archive: "Optional[FolderArchive]" = None
 
 
 class FolderArchive:
@@ -7927,15 +7937,69 @@ class FolderArchive:
 
 
 class Store:
-    """The served files by unguessable token; `folder` and the limits are for received files."""
+    """The served files by unguessable token; `folder` and the limits are for received files.
+
+    They have their own names in `folder`.  The rest is in its index, one JSON object a line: the
+    later line of a token counts, and a line with nothing but the token deletes it.  A file is
+    acknowledged after its line, so that nothing acknowledged is lost by `kill -9`.
+    """
 
     def __init__(self, folder: str = "", max_size: int = 0, keep: float = FOREVER) -> None:
         self.folder, self.max_size, self.keep = folder, max_size, keep
+        self.is_temporary = False
         self.files: dict[str, StoredFile] = {}
-        self.unfinished: set[str] = set()  # folders
+        self.unfinished: set[str] = set()  # paths
         self.coverage: dict[tuple[str, str, int], Coverage] = {}  # by token, client and size
+        self.archives: dict[str, FolderArchive] = {}  # by token, for folders
         self.fetched: set[str] = set()  # tokens of files that --once has removed
         self.lock = threading.Lock()
+        self.open_files = contextlib.ExitStack()
+        self.index: Any = None
+
+    def load(self) -> None:
+        """Lock the folder, and read and rewrite its index; raises OSError and UsageError."""
+        self.open_files.enter_context(locked_file(os.path.join(self.folder, ".twat-fs.lock")))
+        for name in os.listdir(self.folder):
+            if re.fullmatch(UNFINISHED, name):
+                os.unlink(os.path.join(self.folder, name))
+        path = os.path.join(self.folder, ".twat-fs.jsonl")
+        with contextlib.suppress(FileNotFoundError), open(path, "rb", opener=open_nofollow) as file:
+            for line in file:
+                # An incomplete line is not valid JSON.
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    self.load_entry(**json.loads(line))
+        entries = (self.index_line(token, stored) for token, stored in self.files.items())
+        replace_file(path, b"".join(entries))
+        index = open(path, "ab", 0, opener=open_nofollow)  # noqa: SIM115
+        self.index = self.open_files.enter_context(index)
+
+    def load_entry(self, token: str, path: str = "", **fields: Any) -> None:
+        """Add or delete a file as a line of the index says; only files of this folder."""
+        self.files.pop(token, None)
+        if not path:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            stored = StoredFile(os.path.join(self.folder, os.path.basename(path)), **fields)
+            received = os.lstat(stored.path).st_mtime
+            expires = min(stored.expires, received + self.keep)
+            self.files[token] = stored._replace(expires=expires)
+
+    def index_line(self, token: str, stored: Optional[StoredFile] = None) -> bytes:
+        """A line of the index; begins with a line end, because the last line may be incomplete.
+
+        Without values that are FOREVER, for which JSON has no number.
+        """
+        entry: dict[str, Any] = {"token": token}
+        if stored:
+            entry.update(stored._asdict(), path=os.path.basename(stored.path))
+        entry = {name: value for name, value in entry.items() if value != FOREVER}
+        return b"\n" + json.dumps(entry).encode()
+
+    def record(self, token: str, stored: Optional[StoredFile] = None) -> None:
+        """Append to the index; raises OSError."""
+        line = self.index_line(token, stored)
+        if self.index and self.index.write(line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def receive(
         self, name: str, blocks: Iterable[bytes], expires: float, downloads: float
@@ -7946,30 +8010,47 @@ class Store:
         """
         token = random_name()
         name = stored_name(name)
-        folder = os.path.join(self.folder, token)
-        stored = StoredFile(os.path.join(folder, name), name, random_name(), expires, downloads)
-        part = os.path.join(folder, ".part")
-        self.unfinished.add(folder)
+        part = path = os.path.join(self.folder, f".{token}.part")
+        self.unfinished.add(part)
         try:
-            os.mkdir(folder, 0o700)
-            with open(part, "wb") as file:
+            with open(part, "xb") as file:
                 for block in blocks:
                     self.check_space(len(block))
                     file.write(block)
             if not os.path.getsize(part):
                 raise HTTPError(400, "Could not upload empty file")
-            os.replace(part, stored.path)
+            with self.lock:
+                path = self.new_file(name)
+                stored = StoredFile(path, name, random_name(), expires, downloads)
+                os.replace(part, path)
+                self.record(token, stored)
+                self.files[token] = stored
         except BaseException as error:
-            remove_tree(folder)
+            for each in (part, path):
+                unlink_if_possible(each)
             network = (ConnectionError, TimeoutError, socket.timeout)
             if isinstance(error, OSError) and not isinstance(error, network):
-                message = f"Could not be stored: {local_reason(error)}"
-                raise HTTPError(500, message) from error
+                raise storage_error(error) from error
             raise
         finally:
-            self.unfinished.discard(folder)
-        self.files[token] = stored
+            self.unfinished.discard(part)
         return token, stored
+
+    def new_file(self, name: str) -> str:
+        """Create an empty file under a free name (a.txt, a-2.txt, ...), and return its path.
+
+        Names of received files are not free, even if the user has deleted the file: an old link
+        must not lead to the file of another sender.
+        """
+        used = {stored.path.casefold() for stored in self.files.values()}
+        same = sum(stored.name == name for stored in self.files.values())
+        for number in itertools.count(same + 1):
+            ending = f"-{number}" if number > 1 else ""
+            path = os.path.join(self.folder, unique_name(name, time.gmtime(), ending))
+            if path.casefold() not in used and not os.path.lexists(path):
+                break
+        open(path, "xb").close()
+        return path
 
     def check_space(self, size: int) -> None:
         """Raise HTTPError 507 unless RESERVE bytes of the disk stay free.
@@ -7981,19 +8062,27 @@ class Store:
                 raise HTTPError(507, "Disk is full")
 
     def find(self, token: str, name: str, take: bool = False) -> StoredFile:
-        """A file that has not expired; `take`: count a download.  Raises HTTPError 404."""
+        """A file that has not expired; `take`: count a download.  Raises HTTPError."""
         with self.lock:
             stored = self.files.get(token)
             if not stored or stored.name != name or is_over(stored):
                 raise HTTPError(404, "Not found")
-            self.files[token] = stored._replace(downloads_left=stored.downloads_left - take)
+            if take and stored.downloads_left < FOREVER:
+                fewer = stored._replace(downloads_left=stored.downloads_left - 1)
+                try:
+                    self.record(token, fewer)
+                except OSError as error:
+                    raise storage_error(error) from error
+                self.files[token] = fewer
             return stored
 
     def remove(self, token: str) -> None:
         with self.lock:
             stored = self.files.pop(token, None)
-        if stored and stored.delete_token:
-            remove_tree(os.path.dirname(stored.path))
+            if stored and stored.delete_token:
+                unlink_if_possible(stored.path)
+                with contextlib.suppress(OSError):
+                    self.record(token)
 
     def sweep(self) -> None:
         """Delete expired files."""
@@ -8002,9 +8091,10 @@ class Store:
                 self.remove(token)
 
     def close(self) -> None:
-        """Delete incomplete files."""
-        for folder in list(self.unfinished):
-            remove_tree(folder)
+        """Delete incomplete files, and unlock the folder."""
+        for path in list(self.unfinished):
+            unlink_if_possible(path)
+        self.open_files.close()
 
 
 def is_over(stored: StoredFile) -> bool:
@@ -8015,8 +8105,31 @@ def random_name() -> str:
     return os.urandom(12).hex()
 
 
-def remove_tree(folder: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+def unlink_if_possible(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def storage_error(error: OSError) -> HTTPError:
+    return HTTPError(500, f"Could not be stored: {local_reason(error)}")
+
+
+@contextlib.contextmanager
+def locked_file(path: str) -> Iterator[None]:
+    """Lock a file, until the process ends at the latest; raises UsageError if another has it."""
+    with open(path, "ab", opener=open_nofollow) as file:
+        try:
+            if sys.platform == "win32":
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            message = f"{printable(os.path.dirname(path))}: in use by another server"
+            hint = "stop that server, or use another --dir"
+            raise UsageError(message, hint=hint, phase="serve") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def open_nofollow(path: str, flags: int) -> int:
@@ -8154,10 +8267,13 @@ class ServeHandler(RequestHandler):
         return data
 
     def do_GET(self) -> None:
+        if self.store.folder and len(self.parts()) == 1:
+            self.reply_about(*self.parts())
+            return
         token, name = self.parts(2)
         stored = self.store.find(token, name)
         with contextlib.ExitStack() as stack:
-            size, changed, sample, send = self.open_stored(stored, stack)
+            size, changed, sample, send = self.open_stored(token, stored, stack)
             etag = f'"{changed:x}-{size:x}"'
             modified = self.date_time_string(changed // 10**9)
             headers = file_headers(stored.name, sample, self.path.endswith("?download"))
@@ -8179,12 +8295,12 @@ class ServeHandler(RequestHandler):
                 self.deliver(token, stored.name, send(start, end), start, end, size)
 
     def open_stored(
-        self, stored: StoredFile, stack: contextlib.ExitStack
+        self, token: str, stored: StoredFile, stack: contextlib.ExitStack
     ) -> tuple[int, int, Content, Callable[[int, int], Iterator[int]]]:
         """The size, the time of the last change (ns), the first text, and a function to send it."""
         try:
-            if stored.archive:
-                content, changed = stored.archive.build()
+            if token in self.store.archives:
+                content, changed = self.store.archives[token].build()
                 return length(content), changed, (), functools.partial(self.send_content, content)
             file = open(stored.path, "rb", opener=open_nofollow)  # noqa: SIM115
         except OSError:
@@ -8247,8 +8363,8 @@ class ServeHandler(RequestHandler):
         if completed:
             self.store.coverage.pop(key, None)
             if self.once:
-                self.store.remove(token)
                 self.store.fetched.add(token)
+                self.store.remove(token)
         if completed or end == size:
             done = f"  {human(end - start)}  to {peer}"
             self.report("sent", name, done, size=size, completed=completed)
@@ -8281,6 +8397,46 @@ class ServeHandler(RequestHandler):
 
     do_HEAD = do_GET
 
+    def reply_about(self, name: str) -> None:
+        """Reply with a file about this server.
+
+        The page asks for the token by HTTP Basic: that works without a script, and for all later
+        requests.  Other sites cannot use it, because `check_origin` comes before the token.
+        """
+        if name == "page.js":
+            self.reply(200, PAGE_SCRIPT, content_type="text/javascript")
+        elif name == "twat-fs.sxcu":
+            self.check_token()
+            sxcu = json.dumps(sxcu_of_server(self.base_url(), self.token), indent=2)
+            self.reply(200, sxcu, content_type="application/json")
+        elif name:
+            raise HTTPError(404, "Not found")
+        elif self.is_browser():
+            self.check_token()
+            self.reply_page()
+        else:
+            self.reply(200, curl_line(self.base_url(), self.token and "TOKEN") + "\n")
+
+    def is_browser(self) -> bool:
+        """Whether a page is shown to a person; "text/html" is also in the default of Java."""
+        return "application/xhtml+xml" in self.headers.get("Accept", "")
+
+    def reply_page(self, items: str = "") -> None:
+        """Reply with the page for browsers; `items`: the results of its form, as HTML."""
+        url = self.base_url()
+        style = base64.b64encode(hashlib.sha256(PAGE_STYLE.encode()).digest()).decode()
+        page = PAGE % {
+            "host": html.escape(urllib.parse.urlsplit(url).netloc),
+            "style": PAGE_STYLE,
+            "limit": self.store.max_size,
+            "size": limit_text(self.store.max_size),
+            "keep": keep_text(self.store),
+            "items": items,
+            "curl": html.escape(curl_line(url, self.token and "TOKEN")),
+        }
+        policy = ("Content-Security-Policy", PAGE_POLICY % style)
+        self.reply(200, page, policy, content_type="text/html")
+
     def do_PUT(self) -> None:
         name = self.parts()[-1]
         if not name:
@@ -8288,6 +8444,10 @@ class ServeHandler(RequestHandler):
         self.reply_links([self.save(name, self.body())])
 
     def do_POST(self) -> None:
+        if len(self.parts()) == 3 and self.is_browser():
+            self.close_connection = True  # the body is not read
+            self.do_DELETE()
+            return
         boundary = self.headers.get_param("boundary")
         if self.headers.get_content_type() != "multipart/form-data" or not boundary:
             raise HTTPError(415, "Expected multipart/form-data, or PUT /NAME")
@@ -8311,7 +8471,10 @@ class ServeHandler(RequestHandler):
             raise HTTPError(404, "Not found")
         self.store.remove(token)
         self.say(f"deleted {printable(name, MAX_NAME)}  by {self.peer()}")
-        self.reply(200, "")
+        if self.is_browser():
+            self.reply_page(f"<li>{html.escape(name)} deleted")
+        else:
+            self.reply(200, "")
 
     def parts(self, count: int = 0) -> list[str]:
         """The unquoted segments of the path; a quoted slash stays in its segment.
@@ -8333,10 +8496,16 @@ class ServeHandler(RequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
 
-    def reply(self, status: int, body: str, *headers: Header) -> None:
+    def reply(
+        self, status: int, body: str, *headers: Header, content_type: str = "text/plain"
+    ) -> None:
         data = body.encode()
-        text = ("Content-Type", "text/plain; charset=utf-8")
-        self.head(status, text, ("Content-Length", str(len(data))), *headers)
+        own = [
+            ("Content-Type", f"{content_type}; charset=utf-8"),
+            ("Content-Length", str(len(data))),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        self.head(status, *own, *headers)
         if self.command != "HEAD":
             self.wfile.write(data)
 
@@ -8378,6 +8547,9 @@ class ServeHandler(RequestHandler):
         return url, delete
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
+        if self.is_browser():
+            self.reply_page("".join(itertools.starmap(page_item, links)))
+            return
         urls = "\n".join(url for url, _ in links)
         self.reply(200, urls, *(("X-Url-Delete", delete) for _, delete in links))
 
@@ -8423,15 +8595,18 @@ class ServeHandler(RequestHandler):
         if not (self.token or name in names or re.fullmatch(r"(localhost\.?|[0-9.]+|\[.*)?", name)):
             raise HTTPError(403, f"Unknown host {printable(name, 80)!r} (serve --url or --token)")
 
+    def check_token(self) -> None:
+        credentials = self.headers.get("Authorization", "")
+        if self.token and not same_token(credentials, self.token):
+            problem = "Wrong token" if credentials else "Authentication required"
+            raise HTTPError(401, f"{problem}: curl -u :TOKEN, or -p http://:TOKEN@HOST/")
+
     def check_upload_allowed(self) -> int:
         """The size of a body that may be uploaded, -1 if it is chunked; raises HTTPError."""
         if not self.store.folder:
             raise HTTPError(405, "Uploads are disabled")
         self.check_origin()
-        credentials = self.headers.get("Authorization", "")
-        if self.token and not same_token(credentials, self.token):
-            problem = "Wrong token" if credentials else "Authentication required"
-            raise HTTPError(401, f"{problem}: curl -u :TOKEN, or -p http://:TOKEN@HOST/")
+        self.check_token()
         if self.headers.get("Transfer-Encoding"):
             return -1
         size = parse_number(self.headers.get("Content-Length"))
@@ -8490,6 +8665,170 @@ class ServeHandler(RequestHandler):
             problem = f"{int(code)} {self.problem or 'Bad request'}".strip()
             request = printable(self.requestline)
             self.say(f"{printable(problem)}: {request}  from {self.client_address[0]}")
+
+
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'sha256-%s'; script-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+# Grey with an alpha value, which suits a dark and a light background.
+PAGE_STYLE = """
+:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
+body { max-width: 36rem; margin: auto; padding: 1rem }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere }
+h2 { font-size: 1rem; margin: 2rem 0 .5rem }
+label { display: block; padding: 2.5rem 1rem; border: 2px dashed #888a; border-radius: 1rem;
+  text-align: center; cursor: pointer }
+label:hover, label:focus-within, .drag label { border-color: #47f; background: #47f2 }
+input { display: block; max-width: 100%; margin: 1rem auto 0 }
+.script input { position: absolute; opacity: 0 }
+.script .send { display: none }
+button { font: inherit; padding: .3rem 1rem; border: 1px solid #888a; border-radius: .5rem;
+  background: #8882; color: inherit; cursor: pointer }
+.send { width: 100%; margin-top: 1rem; background: #25d; color: #fff }
+ul { list-style: none; padding: 0 }
+li { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; padding: .7rem 0;
+  border-bottom: 1px solid #8885 }
+li a, li span { flex: 1 18rem; overflow-wrap: anywhere }
+pre { padding: .7rem; border-radius: .5rem; background: #8882; white-space: pre-wrap;
+  overflow-wrap: anywhere }
+"""
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Send files to %(host)s</title>
+<style>%(style)s</style>
+<script src="page.js" defer></script>
+<h1>Send files to %(host)s</h1>
+<p>Each file gets a link that cannot be guessed. Everyone who has the link can download the file.
+<form method="post" enctype="multipart/form-data" data-limit="%(limit)s">
+<label><b>Choose files</b><input type="file" name="file" multiple required></label>
+<button class="send">Upload</button>
+</form>
+<p>At most %(size)s at a time. Files are kept %(keep)s.
+<ul aria-live="polite">%(items)s</ul>
+<h2>From a terminal</h2>
+<pre>%(curl)s</pre>
+<p>For ShareX: <a href="twat-fs.sxcu" download>twat-fs.sxcu</a>
+</html>
+"""
+PAGE_ITEM = """<li><a href="%s">%s</a>
+<form method="post" action="%s"><button>Delete</button></form>
+"""
+PAGE_SCRIPT = """"use strict";
+const form = document.forms[0], list = document.querySelector("ul"), page = document.body;
+const label = document.querySelector("b");
+let last = Promise.resolve(), pending = 0;
+
+function add(parent, name, text, onclick) {
+  const element = document.createElement(name);
+  element.textContent = text;
+  element.onclick = onclick;
+  parent.append(element);
+  return element;
+}
+
+// navigator.clipboard exists with HTTPS only.
+function copy(text, button) {
+  const area = add(page, "textarea", text);
+  area.select();
+  button.textContent = document.execCommand("copy") ? "Copied" : "Not copied";
+  area.remove();
+  button.focus();
+  setTimeout(() => button.textContent = "Copy link", 2000);
+}
+
+async function remove(url, row, button) {
+  const response = await fetch(new URL(url).pathname, {method: "DELETE"}).catch(() => ({}));
+  if (response.ok || response.status == 404) row.remove();
+  else button.textContent = "Not deleted";
+}
+
+function show(row, file, request) {
+  const url = request.responseText, deletion = request.getResponseHeader("X-Url-Delete");
+  row.textContent = "";
+  if (request.status != 200) {
+    add(row, "span", file.name + ": " + (url || "upload failed"));
+    return;
+  }
+  add(row, "a", file.name).href = url;
+  add(row, "button", "Copy link", event => copy(url, event.target));
+  add(row, "button", "Delete", event => remove(deletion, row, event.target));
+}
+
+function send(row, file) {
+  return new Promise(resolve => {
+    const bar = add(row, "progress", ""), request = new XMLHttpRequest();
+    request.upload.onprogress = event => bar.value = event.loaded / event.total;
+    request.onloadend = () => { pending--; show(row, file, request); resolve(); };
+    request.open("PUT", encodeURIComponent(file.name));
+    request.send(file);
+  });
+}
+
+// One after the other: each gets the whole bandwidth.
+function upload(files) {
+  for (const file of files) {
+    const row = add(list, "li", ""), start = () => send(row, file);
+    const large = file.size > form.dataset.limit;
+    add(row, "span", file.name + (large ? ": file too large" : ""));
+    if (large) continue;
+    pending++;
+    last = last.then(start, start);
+  }
+  form.reset();
+}
+
+page.className = "script";
+if (matchMedia("(hover: hover)").matches) label.textContent += ", or drop or paste them here";
+form.file.onchange = () => upload(form.file.files);
+document.onpaste = event => upload(event.clipboardData.files);
+document.ondragover = event => { event.preventDefault(); page.classList.add("drag"); };
+document.ondragleave = () => page.classList.remove("drag");
+document.ondrop = event => {
+  event.preventDefault();
+  page.classList.remove("drag");
+  upload(event.dataTransfer.files);
+};
+onbeforeunload = event => { if (pending) event.preventDefault(); };
+"""
+
+
+def page_item(url: str, delete_url: str) -> str:
+    """The result of an upload by the form of the page, as HTML.
+
+    Without the host, the form also works if the page was opened under another one than --url.
+    """
+    name = urllib.parse.unquote(url.rpartition("/")[2])
+    path = urllib.parse.urlsplit(delete_url).path
+    return PAGE_ITEM % (html.escape(url), html.escape(name), html.escape(path))
+
+
+def curl_line(url: str, token: str) -> str:
+    user = f"-u :{token} " if token else ""
+    return f"curl {user}-T FILE {url}/"
+
+
+def keep_text(store: Store) -> str:
+    """The time for which received files are kept, in words."""
+    limits = [f"for {duration(store.keep)}"] if store.keep < FOREVER else []
+    if store.is_temporary:
+        limits.append("until this server stops")
+    return " or ".join(limits) or "until they are deleted"
+
+
+def sxcu_of_server(url: str, token: str) -> dict[str, Any]:
+    """A .sxcu file for the server at this URL."""
+    return {
+        **SXCU,
+        "Name": urllib.parse.urlsplit(url).netloc,
+        "RequestMethod": "PUT",
+        "RequestURL": f"{literal(url)}/{{filename}}",
+        "Headers": {"Authorization": f"Bearer {literal(token)}"} if token else {},
+        "Body": "Binary",
+        "URL": "{response}",
+    }
 
 
 def same_token(header: str, token: str) -> bool:
@@ -8752,13 +9091,18 @@ SPECIAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 
 
 def make_option(spelling: str, help: str) -> Option:
-    """An option like "-n --name NAME"; without a value it is a flag."""
+    """An option like "-n --name NAME"; without a value it is a flag.
+
+    The value of "--token [TEXT]" may be absent, and is True then.
+    """
     flags = re.findall(r"-\S+", spelling)
     value = spelling.split()[-1]
     kwargs: dict[str, Any] = {"action": "store_true"}
     if value not in flags:
         name = flags[-1][2:].replace("-", "_")
-        kwargs = {"metavar": value, "type": NUMBERS.get(name)}
+        kwargs = {"metavar": value.strip("[]"), "type": NUMBERS.get(name)}
+        if value.startswith("["):
+            kwargs.update(nargs="?", const=True)
     kwargs.update(SPECIAL_OPTIONS.get(flags[-1], {}))
     return Option(" ".join(flags), help, kwargs)
 
@@ -8825,7 +9169,7 @@ Giving
 --once                     end when each FILE was downloaded once, completely
 --keep TIME                end after this time; also for received files
 Receiving
---token TEXT               require this password (or TWAT_FS_SERVE_TOKEN)
+--token [TEXT]             require TEXT or a random token (or TWAT_FS_SERVE_TOKEN)
 --dir FOLDER               keep received files here (default: delete at the end)
 --max-size SIZE            limit the size of a file (default 1 GiB)
 Output
@@ -9650,8 +9994,12 @@ def cmd_serve(argv: Sequence[str]) -> int:
     if args.url and not re.fullmatch(SERVER_URL, args.url):
         parser.error("--url: invalid URL (expected https://HOST/drop/)")
     bind = args.bind or ("0.0.0.0" if args.file else "127.0.0.1")
+    shown_token = ""
     if not args.file:  # an argument of a command can be seen by all users of a machine
         args.token = args.token or environment()[0].get("TWAT_FS_SERVE_TOKEN", "")
+        shown_token = args.token and "TOKEN"
+        if args.token is True:
+            args.token = shown_token = random_name()[:12]
         if not args.token and not is_loopback(bind):
             parser.error(
                 "--token (or TWAT_FS_SERVE_TOKEN) is required unless --bind is a loopback address"
@@ -9659,27 +10007,28 @@ def cmd_serve(argv: Sequence[str]) -> int:
     strict = args.port is not None
     port = int(args.port) if strict else 8080
     url = base_url(args.url) if args.url else ""
-    draws = bool(sys.stderr and sys.stderr.isatty() and not args.quiet)
+    draws = is_terminal(sys.stderr) and not args.quiet
     terminal = Terminal(sys.stderr, draws=draws, verbose=False, quiet=args.quiet)
     fields = {"terminal": terminal, "as_json": args.json, "once": args.once}
     fields.update(token=args.token, url=url)
     with contextlib.ExitStack() as stack:
         stack.callback(terminal.stop)
         store = open_store(args, stack, terminal)
-        stack.callback(store.close)
         server = stack.enter_context(start_server(store, bind, port, strict, **fields))
         if not strict and server.server_port != port:
             print_line(f"twat-fs: port {port} is in use; using {server.server_port}")
         if url:
             print_line(f"twat-fs: listening on {address_of(server)}/")
-        announce(store, url or address_of(server), args, terminal)
+        announce(store, url or address_of(server), shown_token, args, terminal)
         try:
             server.serve_forever(TICK)
         except Finished:
             return report_end(store, args)
         except KeyboardInterrupt:
             terminal.stop()
-            print_line(line_start() + "twat-fs: stopped")
+            count = len(store.files) if store.is_temporary else 0
+            deleted = f"; {count} file{'s' * (count > 1)} deleted" if count else ""
+            print_line(f"{line_start()}twat-fs: stopped{deleted}")
     return 130
 
 
@@ -9697,41 +10046,53 @@ def open_store(args: Any, stack: contextlib.ExitStack, terminal: Terminal) -> St
     if args.file:
         store = Store()
         for file in args.file:
-            stored = file_to_serve(file, stack, terminal)
-            store.files[random_name()] = stored._replace(expires=time.time() + keep)
+            token = random_name()
+            if os.path.isdir(file):
+                path, name = "", base_name(file) + ".zip"
+                store.archives[token] = archive_to_serve(file, name, terminal)
+            else:
+                path, name = file_to_serve(file, stack, terminal)
+            store.files[token] = StoredFile(path, name, expires=time.time() + keep)
         return store
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
+    store = Store(folder, int(args.max_size or GiB), keep)
+    store.is_temporary = not args.dir
+    stack.callback(store.close)
     try:
         os.makedirs(folder, exist_ok=True)
-        return Store(folder, int(args.max_size or GiB), keep)
+        store.load()
     except OSError as error:
         raise Unreadable(f"{printable(folder)}: {local_reason(error)}", phase="serve") from error
+    return store
 
 
-def file_to_serve(file: str, stack: contextlib.ExitStack, terminal: Terminal) -> StoredFile:
-    """A file, a folder as a ZIP, or a copy of standard input; raises Unreadable."""
+def archive_to_serve(folder: str, name: str, terminal: Terminal) -> FolderArchive:
+    """A folder as a ZIP; raises UploadError."""
     progress = FileProgress(terminal)
+    progress.show(name, "reading files")
+    archive = FolderArchive(folder)
+    archive.build()
+    progress.hide()
+    warn_about(archive.walker)
+    return archive
+
+
+def file_to_serve(file: str, stack: contextlib.ExitStack, terminal: Terminal) -> tuple[str, str]:
+    """The path and name of a file, or of a copy of standard input; raises Unreadable."""
+    if file == "-":
+        progress = FileProgress(terminal)
+        body = spool_to_file(read_stdin(None, progress), stack)
+        progress.hide()
+        return os.fsdecode(body[0].origin), stdin_name(body)
     try:
-        if file == "-":
-            body = spool_to_file(read_stdin(None, progress), stack)
-            return StoredFile(os.fsdecode(body[0].origin), stdin_name(body))
-        if not os.path.isdir(file):
-            return StoredFile(os.path.realpath(file), Source.of(file).name)
-        name = base_name(file) + ".zip"
-        progress.show(name, "reading files")
-        archive = FolderArchive(file)
-        archive.build()
-        warn_about(archive.walker)
-        return StoredFile("", name, archive=archive)
+        return os.path.realpath(file), Source.of(file).name
     except Unreadable as error:  # the original hint would upload the file to a public host
         if error.hint:
             error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
         raise
-    finally:
-        progress.hide()
 
 
-def announce(store: Store, address: str, args: Any, terminal: Terminal) -> None:
+def announce(store: Store, address: str, token: str, args: Any, terminal: Terminal) -> None:
     """Print the URLs of the files, or how to upload."""
     for file_token, stored in store.files.items():
         url = f"{address}/{file_token}/{quote_segment(stored.name)}"
@@ -9744,11 +10105,12 @@ def announce(store: Store, address: str, args: Any, terminal: Terminal) -> None:
         return
     if args.json:
         put_line(event_json("receiving", url=f"{address}/"))
-    user, base = "", address
-    if args.token:
-        user, base = "-u :TOKEN ", address.replace("//", "//:TOKEN@")
-    print_line(f"twat-fs: receiving at {address}/ until Ctrl-C")
-    print_line(f"  curl {user}-T FILE {address}/  or  {program()} -p {base}/ FILE")
+    base = address.replace("//", f"//:{token}@") if token else address
+    end = f"; files go to {printable(args.dir)}" if args.dir else ", which deletes the files"
+    print_line(f"twat-fs: receiving at {address}/ until Ctrl-C{end}")
+    print_line(f"  {curl_line(address, token)}  or  {program()} -p {base}/ FILE")
+    if args.qr:
+        print_qr(f"{address}/", terminal)
 
 
 def cmd_version(argv: Sequence[str]) -> int:
@@ -9822,7 +10184,7 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
     if value.get("metavar") == "A,B":
         prefix = word[: word.rfind(",") + 1]
         choices = hosts
-    elif "metavar" in value or "choices" in value:
+    elif "nargs" not in value and ("metavar" in value or "choices" in value):
         choices = value.get("choices", ())
     elif word.startswith("-"):
         choices = [*flags, "--help", "--version"]

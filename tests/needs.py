@@ -23,6 +23,7 @@ PACKAGES = {
     "bsdtar": "libarchive-tools",
     "busybox": "busybox-static",
     "cc": "gcc libc6-dev",
+    "chromium": "chromium",
     "curl": "curl",
     "dash": "dash",
     "fish": "fish",

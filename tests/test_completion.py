@@ -185,6 +185,8 @@ def test_fish_shows_what_options_do(script):
         (["-p"], ["-p"]),
         (["-p", "nonsense"], []),
         (["serve", "--dir", ""], []),
+        (["serve", "--dir", "--k"], []),
+        (["serve", "--token", "--k"], ["--keep"]),
         (["upload", "-p", ",c"], [",catbox"]),
         (["a file", "--", "x\n"], []),
     ],

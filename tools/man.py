@@ -30,7 +30,10 @@ ABOUT = {
               "A host is available (needs no setting), configured, not configured, "
               "or disabled by its owner; with --online it works, failed or was not asked.",
     "serve": "Share files from this machine under URLs that cannot be guessed; "
-             "without files, receive uploads.",
+             "without files, receive uploads by curl, browsers and twat-fs. "
+             "--dir keeps them under their own names; the files .twat-fs.* beside them "
+             "hold the links, delete links, expiry and download limits for the next run. "
+             "--token without a text makes one up and prints it.",
     "completion": "Print a script that completes commands, options and hosts in bash, fish or zsh.",
 }  # fmt: skip
 ENVIRONMENT = {
@@ -122,7 +125,8 @@ def item(head: str, body: str) -> str:
 
 def option_item(option: Any) -> str:
     value = option.kwargs.get("metavar") or "|".join(option.kwargs.get("choices", ()))
-    suffix = f" Ar {value}" if value else ""
+    optional = " Op" if "nargs" in option.kwargs else ""
+    suffix = f"{optional} Ar {value}" if value else ""
     flags = [f"Fl {flag[1:]}".replace("-", "\\-") + suffix for flag in option.flags.split()]
     return item(" , ".join(flags), option.help)
 
