@@ -42,9 +42,10 @@ The chapters, bottom-up; each one depends only on earlier ones:
     12  Custom hosts
     13  Settings
     14  The engine
-    15  Progress and output
-    16  serve
-    17  The command line
+    15  History
+    16  Progress and output
+    17  serve
+    18  The command line
 
 A provider is a function (source, options, send) -> Link, whose only way to the network is `send`.
 
@@ -425,6 +426,7 @@ class Link(NamedTuple):
     denied: str = ""  # the same for 401 and 403
     delete_page: Optional[str] = None  # page that deletes the file, at once or after a question
     thumbnail: Optional[str] = None  # URL of a small picture
+    delete_with: Mapping[str, str] = {}  # what `Provider.delete` needs: tokens, a path, a bucket
 
 
 class UploadOptions(NamedTuple):
@@ -477,13 +479,14 @@ class Attempt(NamedTuple):
 class Unverified(NamedTuple):
     """A link that could not be verified; the host may have a copy of the file.
 
-    `delete` and `delete_page` as in UploadResult.
+    `delete`, `delete_page` and `delete_with` as in UploadResult.
     """
 
     provider: str
     url: str
     delete: Optional[str] = None
     delete_page: Optional[str] = None
+    delete_with: Mapping[str, str] = {}
 
 
 class UploadResult(NamedTuple):
@@ -495,7 +498,7 @@ class UploadResult(NamedTuple):
     providers that failed before; `unverified`: links of failed providers that may have a copy;
     `delete_page`: a page that deletes the file, at once or after a question; `thumbnail`: the URL
     of a small picture; `type`: the Content-Type that the link serves, None if it was not
-    downloaded.
+    downloaded; `delete_with`: what else the command `delete` needs, for example a token.
     """
 
     url: str
@@ -511,6 +514,12 @@ class UploadResult(NamedTuple):
     delete_page: Optional[str] = None
     thumbnail: Optional[str] = None
     type: Optional[str] = None
+    delete_with: Mapping[str, str] = {}
+
+
+def deletable(link: Union[Link, Unverified, UploadResult]) -> bool:
+    """Whether the command `delete` can delete the file."""
+    return bool(link.delete or link.delete_page or link.delete_with)
 
 
 class ProviderInfo(NamedTuple):
@@ -2887,6 +2896,27 @@ class Provider(NamedTuple):
     evidence: Evidence = Evidence()
     # Raises UsageError if this file cannot be uploaded with these options.
     check: Optional[Callable[[Source, UploadOptions], object]] = None
+    # Deletes an upload if `delete_by_url` is not enough.  Returns the link that must be gone now.
+    delete: Optional[Callable[[Link, UploadOptions, Send], Link]] = None
+
+
+GONE = (404, 410)
+
+
+def delete_request(url: str, *headers: Header) -> Request:
+    return Request("DELETE", url, headers, idempotent=True, accepted_statuses=GONE)
+
+
+def delete_by_url(link: Link, send: Send) -> None:
+    """Delete an upload by DELETE on a URL, or by opening a page."""
+    page = Request("GET", link.delete_page or link.url, accepted_statuses=GONE)
+    send(delete_request(link.delete) if link.delete else page)
+
+
+def post_form(url: str, fields: Mapping[str, str], **more: Any) -> Request:
+    content_type = ("Content-Type", "application/x-www-form-urlencoded")
+    body = urllib.parse.urlencode(fields).encode()
+    return Request("POST", url, (content_type,), (body,), idempotent=True, **more)
 
 
 def retention_for(provider: Provider, options: UploadOptions) -> Retention:
@@ -2982,17 +3012,21 @@ def one_request(
     read: Callable[[Response], Link],
     *,
     evidence: Evidence = Evidence(),
+    delete_with: Optional[Callable[[Link, UploadOptions], Mapping[str, str]]] = None,
     **facts: Any,
 ) -> Provider:
     """A host that returns the link in the response to one request.
 
-    `build` makes the request from the source, the options and the lifetime.
+    `build` makes the request from the source, the options and the lifetime; `delete_with` what
+    deleting needs, if the response does not contain it.
     """
 
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
         ttl = lifetime(row, source.size, options)
         request = build(source, options, ttl)
-        return read(send(request._replace(error_reader=request.error_reader or empty_means_busy)))
+        request = request._replace(error_reader=request.error_reader or empty_means_busy)
+        link = read(send(request))
+        return link._replace(delete_with=delete_with(link, options)) if delete_with else link
 
     row = Provider(id, domain, upload, evidence=evidence._replace(read=read), **facts)
     return row
@@ -3096,6 +3130,23 @@ def catbox_error(response: Response) -> Optional[UploadError]:
     return empty_means_busy(response)
 
 
+def catbox_delete_with(link: Link, options: UploadOptions) -> Mapping[str, str]:
+    """The stored name; empty for an anonymous upload, which cannot be deleted."""
+    with_account = options.settings.get("CATBOX_USERHASH")
+    return {"file": link.url.rpartition("/")[2]} if with_account else {}
+
+
+def catbox_delete(link: Link, options: UploadOptions, send: Send) -> Link:
+    """Delete a file of the account (catbox.moe/tools.php)."""
+    userhash = options.settings.get("CATBOX_USERHASH")
+    if not userhash:
+        reason = missing_setting("CATBOX_USERHASH", options.settings)
+        raise NotConfigured(reason, phase="setup")
+    fields = {"reqtype": "deletefiles", "userhash": userhash, "files": link.delete_with["file"]}
+    send(post_form("https://catbox.moe/user/api.php", fields))
+    return link
+
+
 # -- x0.at and 0x0.st
 
 
@@ -3126,8 +3177,13 @@ def null_read(response: Response) -> Link:
     command = f"delete with: curl -F token={token} -F delete= {link.url}"
     expires = parse_number(response.headers.get("X-Expires", "")[:13])
     if token:
-        link = link._replace(warning=command)
+        link = link._replace(warning=command, delete_with={"token": token})
     return link._replace(expires=expires / 1000 if expires else None)
+
+
+def null_delete(link: Link, options: UploadOptions, send: Send) -> Link:
+    send(post_form(link.url, {**link.delete_with, "delete": ""}, accepted_statuses=GONE))
+    return link
 
 
 # -- tmpfiles.org
@@ -3188,6 +3244,11 @@ def termbin(source: Source, options: UploadOptions, ttl: Optional[float]) -> Req
 
 def pixeldrain_key(ttl: Optional[float], options: UploadOptions) -> Pairs:
     return (("Authorization", basic("", options.settings["PIXELDRAIN_KEY"])),)
+
+
+def pixeldrain_delete(link: Link, options: UploadOptions, send: Send) -> Link:
+    send(delete_request(link.delete or link.url, *pixeldrain_key(None, options)))
+    return link
 
 
 def pixeldrain_lookup(link: Link, source: Source, options: UploadOptions, send: Send) -> Link:
@@ -3484,7 +3545,20 @@ def storageto(source: Source, options: UploadOptions, send: Send) -> Link:
         owner = ("X-Owner-Token", header_value(json_at("owner_token")(stored), stored))
         expiry = f"file/{quote_segment(json_at('file', 'id')(stored))}/expiry"
         call(expiry, {"days": int(days)}, owner, idempotent=True)
-    return storageto_read(stored)
+    link = storageto_read(stored)
+    with contextlib.suppress(NoLink):
+        owner_token = header_value(json_at("owner_token")(stored), stored)
+        file_id = quote_segment(json_at("file", "id")(stored))
+        tokens = {"X-Owner-Token": owner_token, **dict([visitor])}
+        link = link._replace(delete_with={"file": file_id, **tokens})
+    return link
+
+
+def storageto_delete(link: Link, options: UploadOptions, send: Send) -> Link:
+    """DELETE with the tokens of the upload (storage.to/docs/api; untested)."""
+    tokens = dict(link.delete_with)
+    send(delete_request(f"https://storage.to/api/file/{tokens.pop('file')}", *tokens.items()))
+    return link
 
 
 def storageto_parts(
@@ -3704,15 +3778,9 @@ class Dropbox:
             "client_secret": "DROPBOX_APP_SECRET",
         }
         values = {k: self.settings[name] for k, name in names.items() if self.settings.get(name)}
-        request = Request(
-            "POST",
-            "https://api.dropboxapi.com/oauth2/token",
-            (("Content-Type", "application/x-www-form-urlencoded"),),
-            (urllib.parse.urlencode({"grant_type": "refresh_token", **values}).encode(),),
-            accepted_statuses=(400, 401),
-            idempotent=True,
-        )
-        response = self.send(request)
+        url = "https://api.dropboxapi.com/oauth2/token"
+        fields = {"grant_type": "refresh_token", **values}
+        response = self.send(post_form(url, fields, accepted_statuses=(400, 401)))
         if response.status == 200:
             return "Bearer " + header_value(json_at("access_token")(response), response)
         reason = error_text(response)
@@ -3794,7 +3862,17 @@ def dropbox(source: Source, options: UploadOptions, send: Send) -> Link:
         raise NotVerified("Dropbox: content_hash mismatch; the stored file differs", phase="proof")
     if path[0] == "/":  # a folder that is not mounted has no such path
         path = json_at("path_display")(stored) or path
-    return dropbox_link(account, path, options)
+    return dropbox_link(account, path, options)._replace(delete_with={"path": path})
+
+
+def dropbox_delete(link: Link, options: UploadOptions, send: Send) -> Link:
+    """Delete the file, which ends its link."""
+    try:
+        Dropbox(options.settings, send).rpc("files/delete_v2", dict(link.delete_with))
+    except Refused as error:
+        if "not_found" not in str(error):
+            raise
+    return link._replace(warning="Dropbox can restore the file for at least 30 days")
 
 
 def dropbox_hash(source: Source) -> str:
@@ -4640,6 +4718,10 @@ class Bucket:
             return {"condition": False, "crc": before.crc and before.condition}
         return {}
 
+    def presigned(self, key: str, seconds: int) -> str:
+        signer = Signer(self.state.credentials, self.state.region, skew=self.state.skew)
+        return signer.presigned(self.url(key), seconds, time.time())
+
     def raise_for_status(self, response: Response, key: str) -> Response:
         """The response if it is a success; raises Refused or Busy with a hint if not."""
         status = response.status
@@ -4704,7 +4786,8 @@ S3_ERRORS = {  # code: message and hint
     "NoSuchBucket": ("bucket BUCKET not found", "check AWS_S3_BUCKET and the endpoint"),
     "AccessDenied": (
         "no permission to write PLACE",
-        "the key needs s3:PutObject (and s3:AbortMultipartUpload); check KEYS",
+        "the key needs s3:PutObject (and s3:AbortMultipartUpload), or s3:DeleteObject to delete;"
+        " check KEYS",
     ),
     "InvalidAccessKeyId": ("unknown access key", "check KEYS and the endpoint"),
     "SignatureDoesNotMatch": ("the secret does not match the access key", "check KEYS"),
@@ -4767,11 +4850,26 @@ def s3(source: Source, options: UploadOptions, send: Send) -> Link:
         if error.status != 409:
             raise
         store(bucket, source, key, options)
-    link = s3_link(bucket, key, options)
+    where = {"AWS_S3_BUCKET": bucket.name, "key": key, "endpoint": bucket.endpoint}
+    link = s3_link(bucket, key, options)._replace(delete_with=where)
     if {".", ".."} & set(key.split("/")):
         odd = "browsers cannot open the link (folder . or .. in the key); use curl --path-as-is"
         link = link._replace(warning="; ".join(filter(None, (odd, link.warning))))
     return link
+
+
+def s3_delete(link: Link, options: UploadOptions, send: Send) -> Link:
+    """Delete the object; returns a presigned link to it."""
+    bucket, key = Bucket(options.settings, send), link.delete_with["key"]
+    if bucket.endpoint != link.delete_with["endpoint"]:
+        service = link.delete_with["endpoint"] or "Amazon S3"
+        reason = f"the file was uploaded to {service}"
+        raise NotConfigured(reason, phase="setup", hint="check AWS_ENDPOINT_URL")
+    response = bucket.ask("DELETE", key)
+    bucket.raise_for_status(response, key)
+    warning = "the bucket has versions, and keeps that of the deleted object"
+    has_versions = response.headers.get("x-amz-delete-marker") == "true"
+    return Link(bucket.presigned(key, MINUTE), warning=warning if has_versions else "")
 
 
 def s3_put(bucket: Bucket, source: Source, key: str, options: UploadOptions) -> None:
@@ -4862,10 +4960,8 @@ def s3_link(bucket: Bucket, key: str, options: UploadOptions) -> Link:
     if ends is None:
         hint = "is the bucket public? without --public the link is signed"
         return Link(bucket.url(key), hint=hint)
-    state, now, warning = bucket.state, time.time(), ""
-    keys = state.credentials
-    seconds = max(1, round(ends - now))
-    url = Signer(keys, state.region, skew=state.skew).presigned(bucket.url(key), seconds, now)
+    keys, warning = bucket.state.credentials, ""
+    url = bucket.presigned(key, max(1, round(ends - time.time())))
     if keys.token and keys.ends in (None, ends):
         at = iso_time(ends) if keys.ends else "at an unknown time"
         warning = f"the link expires with its temporary credentials ({at})"
@@ -4939,6 +5035,8 @@ PROVIDERS: tuple[Provider, ...] = (
             secret=("CATBOX_USERHASH",),
             account="CATBOX_USERHASH",
         ),
+        delete_with=catbox_delete_with,
+        delete=catbox_delete,
         note=f"{ONLY_EXTENSION}; anonymous files cannot be deleted, and expire 2 years after the"
         " last download",
         evidence=Evidence(
@@ -5083,6 +5181,7 @@ PROVIDERS: tuple[Provider, ...] = (
         fields=null_fields,
         retention=Retention(null_ttl, range(HOUR, 30 * DAY + 1, HOUR)),
         limits=Limits(max_size=512 * MiB, blocked=("exe", "dll", "jar", "apk", "rar", "so")),
+        delete=null_delete,
         disabled="disabled by its owner",
         note=ONLY_EXTENSION,
         evidence=Evidence(
@@ -5161,6 +5260,7 @@ PROVIDERS: tuple[Provider, ...] = (
         storageto,
         STORAGETO_RETENTION,
         limits=Limits(max_size=25 * 10**9),
+        delete=storageto_delete,
         note="3 days by default; 20 uploads and 100 GB a day; untested",
         evidence=Evidence(
             "2026-05-11",
@@ -5215,6 +5315,7 @@ PROVIDERS: tuple[Provider, ...] = (
             help="set AWS_S3_BUCKET, and AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY (or"
             " AWS_PROFILE); for services other than Amazon AWS_ENDPOINT_URL too",
         ),
+        delete=s3_delete,
         note="presigned links for 7 days at most; permanent links with --public",
         evidence=Evidence(
             "2026-11-25",
@@ -5244,6 +5345,7 @@ PROVIDERS: tuple[Provider, ...] = (
             " files.content.write, sharing.write and sharing.read;"
             " authorise it with token_access_type=offline",
         ),
+        delete=dropbox_delete,
         note="into the folder /upload, or into --remote-path",
         evidence=Evidence(
             "2026-11-23",
@@ -5288,6 +5390,7 @@ PROVIDERS: tuple[Provider, ...] = (
         charset=True,
         read=pixeldrain_read,
         lookup=pixeldrain_lookup,
+        delete=pixeldrain_delete,
         retention=Retention(60 * DAY),
         use="own",
         limits=Limits(max_size=10 * 10**9),
@@ -5950,6 +6053,7 @@ def custom_host(
 
 CACHE_HOME = "LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"
 CONFIG_HOME = "APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME"
+STATE_HOME = "LOCALAPPDATA" if os.name == "nt" else "XDG_STATE_HOME"
 
 
 def user_folder(settings: Mapping[str, str], variable: str, default: str) -> str:
@@ -6099,7 +6203,8 @@ TERMINAL_SETTINGS = (
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies from the environment of this process."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
-    names |= {CACHE_HOME, CONFIG_HOME, "SOURCE_DATE_EPOCH", *TERMINAL_SETTINGS}
+    names |= {CACHE_HOME, CONFIG_HOME, STATE_HOME, "TWAT_FS_HISTORY", "SOURCE_DATE_EPOCH"}
+    names.update(TERMINAL_SETTINGS)
     base = {CONFIG_HOME: os.environ.get(CONFIG_HOME, "")}
     for name in added_names(base):
         names.update(allowed_variables(base, name))
@@ -6762,7 +6867,7 @@ class Uploader:
         if not (turn.last or options.timeout):
             send.fields["response_timeout"] = 30 + source.size / (10 * MiB)
         link = self.send_file(provider, source, send)
-        public = Unverified(provider.id, link.url, link.delete, link.delete_page)
+        public = Unverified(provider.id, link.url, link.delete, link.delete_page, link.delete_with)
         progress.uploaded(source, public)
         if link.warning:
             progress.warn(link.warning)
@@ -6793,6 +6898,7 @@ class Uploader:
             delete_page=link.delete_page,
             thumbnail=link.thumbnail,
             type=verification.content_type,
+            delete_with=link.delete_with,
         )
 
     def skipped(self, provider: Provider) -> Optional[UploadError]:
@@ -7260,7 +7366,208 @@ class Stopwatch(Progress):
         self.timing["proof"] = round(seconds, 3)
 
 
-# 15  Progress and output --------------------------------------------------------------------------
+# 15  History --------------------------------------------------------------------------------------
+
+HISTORY_SIZE = MiB
+HISTORY_LINE = 4 * KiB
+LOCK_TIME = 2.0  # seconds; a stopped process may hold the lock
+PRESIGNED = "(?i)[?&;]([a-z-]+-)?sig(nature)?="  # S3, Google (X-Goog-), CloudFront, Azure (sig)
+
+
+def history_path(settings: Mapping[str, str]) -> str:
+    """The file of the history, "" if it is off."""
+    path = settings.get("TWAT_FS_HISTORY")
+    if not path:
+        path = os.path.join(user_folder(settings, STATE_HOME, "~/.local/state"), "history.jsonl")
+    return "" if path == "off" or path.startswith("~") else path
+
+
+def open_private(path: str, flags: int) -> int:
+    """An opener for a file that only this user can read; raises OSError for links and pipes."""
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(path, flags, 0o600)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
+def lock_file(handle: int) -> None:
+    """Lock a file; raises OSError if another process holds the lock for LOCK_TIME."""
+    until = time.monotonic() + LOCK_TIME
+    while True:
+        try:
+            if sys.platform == "win32":
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+class History:
+    """The uploads of the command line, as one JSON object a line; methods raise OSError.
+
+    A deletion is a line of its own.  Each change happens under a lock in a separate file, so that
+    no writer waits for a file that was replaced meanwhile.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
+        with open(f"{self.path}.lock", "ab", opener=open_private) as file:
+            lock_file(file.fileno())
+            yield
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The uploads, oldest first; damaged lines are skipped."""
+        if not os.path.lexists(self.path):
+            return []
+        with open(self.path, "rb", opener=open_private) as file:
+            lines = file.readlines()
+        by_url: dict[str, list[dict[str, Any]]] = {}
+        entries: list[dict[str, Any]] = []
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+                entry = json.loads(line)
+                same = by_url.setdefault(entry["url"], [])
+                if "deleted" in entry:
+                    for earlier in same:
+                        earlier["deleted"] = entry["deleted"]
+                if "time" in entry:
+                    stored_link(entry), human(entry["size"])  # as they will be used
+                    "".join([entry[name] for name in ("time", "name", "provider", "url")])
+                    if same and not same[-1].get("deleted"):  # 0x0 issues a token only once
+                        entry["delete"] = entry["delete"] or same[-1]["delete"]
+                    same.append(entry)
+                    entries.append(entry)
+        return entries
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Append a line by one write; an incomplete one is taken back."""
+        line = json.dumps(entry).encode() + b"\n"
+        if len(line) > HISTORY_LINE:
+            raise OSError(errno.EMSGSIZE, "entry too long")
+        with self.locked():
+            with open(self.path, "ab", 0, opener=open_private) as file:
+                size = file.tell()
+                if file.write(line) < len(line):
+                    file.truncate(size)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if size + len(line) > HISTORY_SIZE:
+                self.prune()
+
+    def prune(self) -> None:
+        """Drop expired entries and the oldest half of the others."""
+        now = iso_time(time.time())
+        entries = [entry for entry in self.entries() if (entry.get("expires") or now) >= now]
+        lines = [json.dumps(entry) + "\n" for entry in entries[len(entries) // 2 :]]
+        replace_file(self.path, "".join(lines).encode())
+
+    def clear(self) -> None:
+        with self.locked(), contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+
+def history_entry(
+    source: Source, link: Union[Unverified, UploadResult], secrets: Sequence[str]
+) -> dict[str, Any]:
+    """The entry for a link: without signatures, the path of the file, and the secrets."""
+    url = link.url
+    if re.search(PRESIGNED, url) or leaks(url, secrets):
+        url = redact_url(url)
+    if leaks(url, secrets):
+        url = "/".join([*url.split("/")[:3], "***"])
+    fields = ("delete", "delete_page", "delete_with")
+    deletion = {name: getattr(link, name) for name in fields if getattr(link, name)}
+    return {
+        "time": iso_time(time.time()),
+        "name": source.name,
+        "size": source.size,
+        "sha256": getattr(link, "sha256", None),
+        "url": url,
+        "provider": link.provider,
+        "expires": getattr(link, "expires", None),
+        "delete": {} if leaks(json.dumps(deletion), secrets) else deletion,
+        "unverified": isinstance(link, Unverified),
+    }
+
+
+def leaks(text: str, secrets: Iterable[str]) -> bool:
+    """Whether a URL contains a secret; a short one counts only as a value of the query."""
+    text = urllib.parse.unquote(text)
+    values = re.split('[?&=#"]', text.partition("?")[2])
+    return any(secret in values or (len(secret) > 7 and secret in text) for secret in secrets)
+
+
+def stored_link(entry: Mapping[str, Any]) -> Link:
+    return Link(entry["url"], **entry["delete"])
+
+
+def find_upload(entries: Iterable[Mapping[str, Any]], wanted: str) -> Mapping[str, Any]:
+    """The newest upload for "last", a name or a URL; raises Unsuitable if it cannot be deleted."""
+    plain = wanted.partition("?")[0]  # the query of a presigned link is not stored
+    matches = [
+        entry
+        for entry in entries
+        if wanted in ("last", entry["name"], entry["url"]) or plain == entry["url"]
+    ]
+    if not matches:
+        raise Unsuitable("not in the history", phase="history")
+    entry = matches[-1]
+    if entry.get("deleted"):
+        raise Unsuitable(f"already deleted: {printable(entry['url'])}", phase="history")
+    if not deletable(stored_link(entry)):
+        reason = f"{printable(entry['provider'])} cannot delete {printable(entry['url'])}"
+        raise Unsuitable(reason, phase="history")
+    return entry
+
+
+def delete_upload(
+    entry: Mapping[str, Any], options: UploadOptions, transport: Transport
+) -> tuple[Link, int]:
+    """Delete an upload, and verify that its link is gone.
+
+    Returns the link, which may have a warning, and the status.  Raises NotVerified if the host
+    still serves the link, or NotConfigured, or the error of the host.
+    """
+    link = stored_link(entry)
+    settings = {**options.settings, **link.delete_with}  # a bucket, for example
+    options = options._replace(settings=settings)
+    source = Source(entry["name"], (), 0, 0.0)
+    send = Sender(transport, Progress(), source, options.retry)
+    row = next((row for row in PROVIDERS if row.id == entry["provider"]), None)
+    if row and row.delete:
+        problem = setup_problem(row, settings)
+        if problem:
+            raise NotConfigured(problem, phase="setup", hint=setup_help(row, settings))
+        send.fields["ca_bundle"] = row.setup.ca_bundle(settings)
+        link = row.delete(link, options, send)
+    else:
+        delete_by_url(link, send)
+    return link, verify_gone(link, send)
+
+
+def verify_gone(link: Link, send: Send) -> int:
+    """The status of a deleted link, 404 or 410; raises NotVerified for anything else."""
+    request = Request("GET", link.url, accepted_statuses=GONE, idempotent=True, max_response=KiB)
+    try:
+        response = send(request)
+        if response.status in GONE:
+            return response.status
+        reason = f"{redact_url(link.url)} is still served"
+    except UploadError as error:
+        reason = f"not verified: {error}"
+    raise NotVerified(f"deleted, but {reason}", phase="proof", hint=link.warning)
+
+
+# 16  Progress and output --------------------------------------------------------------------------
 
 
 def in_encoding(text: str, stream: Any, errors: str) -> str:
@@ -7552,10 +7859,11 @@ def json_line(outcome: Outcome) -> str:
     """The JSON object of one file, with the same keys for success and failure."""
     fields: dict[str, Any] = {
         "file": valid_unicode(outcome.file),
-        **dict.fromkeys(("host", *UploadResult._fields)),
+        **dict.fromkeys(("host", *UploadResult._fields, "deletable")),
     }
     if outcome.result:
-        fields.update(outcome.result._asdict(), host=outcome.result.provider)
+        result = outcome.result
+        fields.update(result._asdict(), host=result.provider, deletable=deletable(result))
     if outcome.error:
         fields.update(
             size=outcome.size,
@@ -7565,6 +7873,8 @@ def json_line(outcome: Outcome) -> str:
     for name in ("attempts", "unverified"):
         entries = getattr(outcome.result or outcome.error, name)
         fields[name] = [{"host": entry.provider, **entry._asdict()} for entry in entries]
+    for each in (fields, *fields["unverified"]):
+        del each["delete_with"]  # for the history
     return json.dumps(fields)
 
 
@@ -7573,6 +7883,8 @@ def deletion_text(link: Union[Unverified, UploadResult]) -> str:
         return f"delete with: curl -X DELETE {shlex.quote(link.delete)}"
     if link.delete_page:
         return f"to delete it, open {link.delete_page}"
+    if link.delete_with:
+        return f"delete with: {program()} delete {redact_url(link.url)}"
     return "cannot be deleted"
 
 
@@ -7879,7 +8191,7 @@ def print_qr(link: str, terminal: Terminal) -> None:
         terminal.print(f"{line}\x1b[0m")
 
 
-# 16  serve ----------------------------------------------------------------------------------------
+# 17  serve ----------------------------------------------------------------------------------------
 #
 #    This machine is the host.  With FILE arguments it serves only those files; without, it receives
 #    files by the protocol of transfer.sh:
@@ -9044,7 +9356,7 @@ def address_of(server: Any) -> str:
     return f"http://{bracketed(host)}:{port}"
 
 
-# 17  The command line -----------------------------------------------------------------------------
+# 18  The command line -----------------------------------------------------------------------------
 
 
 class Option(NamedTuple):
@@ -9154,11 +9466,21 @@ Link
 --no-check                 do not verify the link
 --verify full              verify by downloading the whole file
 """
+HISTORY_OPTIONS = """History
+--clear                    delete the history, not the uploads
+"""
+DELETE_OPTIONS = """Deleting
+--yes                      open a delete page without a question
+"""
+QUIET_OPTION = """Output
+-q --quiet                 print errors only
+"""
 PARALLEL_OPTIONS = """Network
 -j --jobs N                run N transfers: files (default 1), parts (default 8)
 Output
 -c --copy                  copy the URLs to the clipboard
 --no-progress              show no progress
+--no-history               do not record the links in the history
 --qr                       show each link as a QR code on the terminal
 """
 SERVE_OPTIONS = """Network
@@ -9196,6 +9518,12 @@ COMMAND_HELP: Mapping[str, Command] = {
         "Show which hosts are set up; with --online, which work.",
         "[HOST]",
         ONLINE_OPTION + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION,
+    ),
+    "history": Command("Show the newest N uploads, or all.", "[N]", HISTORY_OPTIONS + JSON_OPTION),
+    "delete": Command(
+        "Delete earlier uploads (a URL, a name, or last), and verify that they are gone.",
+        "[UPLOAD]...",
+        DELETE_OPTIONS + NETWORK_OPTIONS + QUIET_OPTION,
     ),
     "serve": Command(
         "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
@@ -9337,7 +9665,7 @@ def options_of(args: Any) -> UploadOptions:
     checks = set(values.pop("verify", ())) or {"auto"}
     if len(checks) > 1:
         raise UsageError("--no-check conflicts with --verify")
-    values.update(verify=checks.pop(), sha256=bool(args.json))
+    values.update(verify=checks.pop(), sha256=bool(getattr(args, "json", False)))
     options = with_environment(UploadOptions(**values))
     if options.insecure:
         print_line(
@@ -9599,6 +9927,8 @@ def upload_all(
     def report(index: int) -> None:
         outcome = early.pop(index)
         codes[index] = outcome.code()
+        if not args.no_history:
+            record(sources[index], outcome, uploader, terminal)
         print_outcome(outcome, terminal, args)
         if outcome.result:
             twin = urls.setdefault(outcome.result.url, outcome.file)
@@ -9640,6 +9970,26 @@ def upload_all(
                 report(index)
         copy_urls([*urls], args, options.settings, terminal)
     return combined_exit_code(list(codes.values()))
+
+
+def record(source: Found, outcome: Outcome, uploader: Uploader, terminal: Terminal) -> None:
+    """Add the links of an outcome to the history; a failure is printed with -v only."""
+    options = uploader.options
+    path = history_path(options.settings)
+    if isinstance(source, UploadError) or not path:
+        return
+    ended: Any = outcome.result or outcome.error
+    links = [*ended.unverified, *filter(None, [outcome.result])]
+    rows = {row.id: row for row in uploader.chain}
+    try:
+        for link in links:
+            secrets = [*filter(None, map(options.settings.get, SECRET_SETTINGS))]
+            check = rows[link.provider].check
+            if check:  # of a .sxcu file
+                secrets += getattr(check(source, options), "secrets", ())
+            History(path).add(history_entry(source, link, secrets))
+    except OSError as error:
+        terminal.log(f"history not written: {local_reason(error)}")
 
 
 NO = ("", "0", "no", "off", "false")  # values of TWAT_FS_COPY
@@ -9888,6 +10238,125 @@ def cmd_status(argv: Sequence[str]) -> int:
     return 1 if tried else 5
 
 
+def cmd_history(argv: Sequence[str]) -> int:
+    """Print the newest entries, or forget them all."""
+    parser, args = parse_args("history", argv)
+    count = parse_number(args.n)
+    if args.n and count is None:
+        parser.error(f"invalid number {args.n!r}")
+    path = history_path(environment()[0])
+    if not path:
+        print_line("twat-fs: the history is off")
+    elif args.clear:
+        with history_errors():
+            History(path).clear()
+    if args.clear:
+        return 0
+    entries = read_history(path)[::-1][:count]
+    if args.json:
+        put_line(json.dumps([*map(history_json, entries)], indent=1))
+    elif entries:
+        header = ("time", "name", "size", "host", "expires", "deletable", "url")
+        put_table([header, *map(history_row, entries)])
+    return 0
+
+
+@contextlib.contextmanager
+def history_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unreadable(f"history: {local_reason(error)}", phase="history") from error
+
+
+def read_history(path: str) -> list[dict[str, Any]]:
+    """The entries; none if the history is off."""
+    with history_errors():
+        return History(path).entries() if path else []
+
+
+def history_json(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry without tokens."""
+    can_delete = deletable(stored_link(entry)) and not entry.get("deleted")
+    return {
+        "deleted": None,
+        **entry,
+        "delete": entry["delete"].get("delete"),
+        "deletable": can_delete,
+    }
+
+
+def history_row(entry: Mapping[str, Any]) -> list[str]:
+    state = "yes" if history_json(entry)["deletable"] else "no"
+    if entry.get("deleted"):
+        state = "deleted"
+    if entry.get("unverified"):
+        state += " (unverified)"
+    cells = {**entry, "size": human(entry["size"]), "state": state}
+    names = ("time", "name", "size", "provider", "expires", "state", "url")
+    texts = [printable(str(cells.get(name) or "-")) for name in names]
+    return [re.sub(r"(T\d\d:\d\d):\d\dZ$", r"\1Z", text) for text in texts]
+
+
+def cmd_delete(argv: Sequence[str]) -> int:
+    """Delete earlier uploads at their hosts, and verify that the links are gone."""
+    parser, args = parse_args("delete", argv)
+    if not args.upload:
+        parser.error("expected a URL, last or a NAME")
+    options = options_of(args)
+    transport = Transport(network_of(options))
+    path = history_path(options.settings)
+    codes = []
+    for wanted in args.upload:
+        try:
+            entry = find_upload(read_history(path), wanted)
+            delete_one(entry, args, options, transport)
+            codes.append(0)
+        except UploadError as error:
+            shown = redact_url(wanted) if "://" in wanted else wanted
+            codes.append(print_failure(Outcome(shown, error=error)))
+            continue
+        try:
+            History(path).add({"url": entry["url"], "deleted": iso_time(time.time())})
+        except OSError as error:
+            print_line(f"twat-fs: warning: history not written: {local_reason(error)}")
+    transport.close()
+    return combined_exit_code(codes)
+
+
+def delete_one(
+    entry: Mapping[str, Any], args: Any, options: UploadOptions, transport: Transport
+) -> None:
+    """Delete one upload, after a question if a page does it; errors do not contain its token."""
+    link = stored_link(entry)
+    if link.delete_page and not args.yes:
+        print_line(f"twat-fs: delete page: {printable(redact_url(link.delete_page))}")
+        if not confirm("open it?"):
+            reason = "not deleted: the delete page was not opened"
+            raise Unsuitable(reason, phase="history", hint="use --yes to open it")
+    try:
+        link, status = delete_upload(entry, options, transport)
+    except UploadError as error:
+        secret = (link.delete or "").rpartition("/")[2]
+        if secret and link.delete != link.url:
+            error.summary = error.summary.replace(secret, "***")
+        raise
+    if args.quiet:
+        return
+    name = printable(entry["name"])
+    print_line(f"twat-fs: {name}: deleted at {printable(entry['provider'])} (verified: {status})")
+    if link.warning:
+        print_line(f"twat-fs: {name}: {link.warning}")
+
+
+def confirm(question: str) -> bool:
+    """Ask on a terminal; False without one."""
+    if not sys.stdin or not sys.stdin.isatty():
+        return False
+    print_line(f"{question} [y/N] ", end="")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def cmd_hosts(argv: Sequence[str]) -> int:
     """Add, remove or export a custom host; without arguments like `list`."""
     _, args = parse_args("hosts", argv)
@@ -9914,10 +10383,8 @@ def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
     if not all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", variable) for variable in allowed):
         raise UsageError("--allow-env: expected the name of a variable")
     put_table([*describe_uploader(name, uploader)])
-    if not args.yes and sys.stdin and sys.stdin.isatty():
-        print_line(f"add {name}? [y/N] ", end="")
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            return 1
+    if not args.yes and sys.stdin and sys.stdin.isatty() and not confirm(f"add {name}?"):
+        return 1
     if allowed:
         replace_file(f"{path[:-5]}.env", "\n".join(allowed).encode())
     replace_file(path, content)
@@ -10196,6 +10663,8 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
         choices = COMPLETION
     elif command == "hosts" and len(before) == 1:
         choices = HOST_ACTIONS
+    elif command == "delete":
+        choices = ("last",)
     for choice in choices:
         if choice.startswith(word[len(prefix) :]):
             description = f"\t{flags[choice].help}" if choice in flags else ""
@@ -10236,6 +10705,8 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "upload": cmd_upload,
     "list": cmd_list,
     "status": cmd_status,
+    "history": cmd_history,
+    "delete": cmd_delete,
     "serve": cmd_serve,
     "hosts": cmd_hosts,
     REGEX_COMMAND: cmd_regex,

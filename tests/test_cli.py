@@ -34,7 +34,7 @@ CHAIN = ["catbox", "litterbox", "x0at", "tmpfilelink", "tmpfilesorg", "filebin",
 DOMAINS = {row.id: row.domain for row in twat_fs.PROVIDERS}
 KEYS = (
     "file host url provider size sha256 expires delete delete_page thumbnail type verified seconds"
-    " attempts unverified".split()
+    " attempts unverified deletable".split()
 )
 LINK = re.compile(r"https://\S+")
 SOON = 2.0  # seconds: what must take less than one, on a machine that is busy

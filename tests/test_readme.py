@@ -93,6 +93,7 @@ NOT_RUN = {
 NO_UPLOAD = (
     "--dry-run",
     "twat-fs list",
+    "twat-fs history",
     "status HOST",
     "dev.py --help",
     "curl",
@@ -505,9 +506,12 @@ def test_the_exit_codes_are_those_of_the_help(program):
     assert list(table) == list(codes)
 
 
+COMMANDS_WITH_OPTIONS = ((), ("serve",), ("status",), ("delete",))
+
+
 def test_each_option_and_setting_exists(program):
     source = PROGRAM.read_text(encoding="utf-8")
-    helps = [program(*command, "--help").stdout for command in ((), ("serve",), ("status",))]
+    helps = [program(*command, "--help").stdout for command in COMMANDS_WITH_OPTIONS]
     known = set(re.findall(r"(?<![\w-])--?[a-zA-Z0-9][a-z0-9-]*", "".join(helps)))
     prose = re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S)
     options = set(re.findall(r"`(--?[a-zA-Z0-9][a-z0-9-]*)[^`]*`", prose))

@@ -29,6 +29,15 @@ ABOUT = {
     "status": "Show whether a host can be used, or all hosts. "
               "A host is available (needs no setting), configured, not configured, "
               "or disabled by its owner; with --online it works, failed or was not asked.",
+    "history": "List earlier uploads of the command line, the newest first. "
+               "The history has the tokens that delete them, and no paths, signatures or keys.",
+    "delete": "Delete earlier uploads by URL, by name (the newest), or last, "
+              "and verify that their links respond with 404 or 410. "
+              "Exit status: 0 gone; 1 refused by the host; 3 some of several; "
+              "4 deleted, but the link is still served or cannot be verified; "
+              "5 not in the history, deleted already, a key is missing, "
+              "or the host cannot delete. "
+              "A delete page is opened after a question on a terminal, or with --yes.",
     "serve": "Share files from this machine under URLs that cannot be guessed; "
              "without files, receive uploads by curl, browsers and twat-fs. "
              "--dir keeps them under their own names; the files .twat-fs.* beside them "
@@ -39,6 +48,7 @@ ABOUT = {
 ENVIRONMENT = {
     "TWAT_FS_DEFAULT_PROVIDER": "hosts to use, like --provider",
     "TWAT_FS_TIMEOUT": "stall timeout in seconds, like --timeout",
+    "TWAT_FS_HISTORY": "the file of the history, or off",
     "TWAT_FS_SERVE_TOKEN": "the token of serve, hidden from ps",
     "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "proxies, as with curl",
     "SSL_CERT_FILE": "certificates to trust instead of the system's",
@@ -60,6 +70,8 @@ JSON = {
                                   "and a list of host and reason for the others",
     "file, host, url, size, sha256, expires, delete, verified, seconds": "of an upload; "
         "provider is the same as host. An error has the key error",
+    "deletable": "of an upload and of history: whether delete can delete it",
+    "time, name, deleted": "of history: time of the upload and of its deletion, and the file name",
     "type": "the Content-Type that the link serves; null if it was not downloaded",
     "attempts, unverified": "of an upload: what failed before, "
                             "and links that may have a copy of the file",

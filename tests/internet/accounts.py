@@ -239,6 +239,7 @@ class Dropbox(Host):
                 {"cursor": CURSOR, "close?": bool, "content_hash?": HASH},
             ),
             (content, "files/upload_session/finish"): (self.finish, "files.content.write", finish),
+            (api, "files/delete_v2"): (self.delete_v2, "files.content.write", {"path": PATH}),
             (api, "files/get_metadata"): (self.metadata, "files.metadata.read", {"path": PATH}),
             (api, "sharing/create_shared_link_with_settings"): (
                 self.share,
@@ -414,6 +415,14 @@ class Dropbox(Host):
         return (
             as_json({".tag": "file", **self.about(entry)}) if entry else fault("path", "not_found")
         )
+
+    def delete_v2(self, ask: Ask, arg: Any) -> Answer:
+        entry = self.entries.pop(arg["path"].lower(), None)
+        if not entry:
+            return fault("path_lookup", "not_found")
+        if entry.link:
+            entry.link.deleted = True
+        return as_json({"metadata": {".tag": "file", **self.about(entry)}})
 
     # Sessions
 
@@ -1065,6 +1074,14 @@ class StorageTo(Host):
         self.owners[file_id] = owner = random_id(40)
         return as_json({"success": True, "file": {**about, **more}, "owner_token": owner})
 
+    def delete(self, ask: Ask) -> Answer:
+        file_id = ask.path.rpartition("/")[2]
+        tokens = ask.header("X-Owner-Token"), ask.header("X-Visitor-Token")
+        if tokens[0] != self.owners.get(file_id) or tokens[1] not in self.visitors:
+            return self.no(403, "You do not own this file.")
+        ask.world.stored["https://storage.to/r/" + file_id].deleted = True
+        return as_json({"success": True})
+
     def expiry(self, ask: Ask, fields: Any) -> Answer:
         file_id = ask.path.split("/")[3]
         if ask.header("X-Owner-Token") != self.owners.get(file_id):
@@ -1078,7 +1095,7 @@ class StorageTo(Host):
         """The raw link leads to the storage."""
         match = re.fullmatch(r"/(?:r|raw)/(\w+)", ask.path)
         stored = ask.world.stored.find("https://storage.to/r/" + match.group(1)) if match else None
-        if stored is None:
+        if stored is None or stored.deleted:
             return (
                 as_page("storage.to")
                 if ask.domain == self.domains[0] and ask.path == "/"

@@ -182,10 +182,13 @@ class S3(Host):
     moved = 301  # how a bucket says that it is elsewhere: 301, 307 or 400
     checksums = True  # False: it knows none
     public = False
+    versions = False  # the bucket keeps deleted objects
     allowed: Set[str]
 
     def __init__(self) -> None:
-        self.allowed = {"PutObject", "GetObject", "AbortMultipartUpload", "ListBucket"}
+        self.allowed = set(
+            "PutObject GetObject AbortMultipartUpload ListBucket DeleteObject".split()
+        )
         self.uploads: Dict[str, Multipart] = {}
         self.aborted = []  # keys
         self.counted = 0
@@ -263,7 +266,7 @@ class S3(Host):
     def act(self, ask: Ask, bucket: str, key: str) -> Answer:
         where = {
             "POST": self.begin if "uploads" in ask.query else self.complete,
-            "DELETE": self.abort,
+            "DELETE": self.abort if "uploadId" in ask.query else self.delete,
             "GET": self.get,
         }
         if ask.method == "PUT":
@@ -404,6 +407,11 @@ class S3(Host):
         return xml(
             "CompleteMultipartUploadResult", f"<ETag>{escape(etag, {chr(34): '&quot;'})}</ETag>"
         )
+
+    def delete(self, ask: Ask, bucket: str, key: str) -> Answer:
+        self.may("DeleteObject")
+        del ask.world.stored[self.url(bucket, key)]
+        return Answer(204, headers=[("x-amz-delete-marker", "true")] if self.versions else [])
 
     def abort(self, ask: Ask, bucket: str, key: str) -> Answer:
         self.may("AbortMultipartUpload")

@@ -172,6 +172,19 @@ class Catbox(Host):
     anonymous = True  # False: as in April 2026
     users: Optional[Tuple[str, ...]] = None  # None: every userhash is good
 
+    def upload(self, ask: Ask) -> Answer:
+        if ask.header("Content-Type") != "application/x-www-form-urlencoded":
+            return super().upload(ask)
+        fields = {key: values[0] for key, values in parse_qs(ask.file.read().decode()).items()}
+        stored = ask.world.stored.find("https://files.catbox.moe/" + fields.get("files", ""))
+        user = fields.get("userhash")
+        if fields.get("reqtype") != "deletefiles" or not stored:
+            return Answer(412, "File doesn't exist?")
+        if not user or stored.options.get("userhash") != user:
+            return Answer(412, "You don't own this file.")
+        stored.deleted = True
+        return Answer(200, "Files successfully deleted.")
+
     def take(self, ask: Ask) -> Answer:
         refusal = self.refusal(ask)
         return refusal if refusal else self.keep(ask, random_id(6))
