@@ -8080,12 +8080,12 @@ def reed_solomon(data: bytes, count: int) -> list[int]:
     for _ in range(count):
         divisor = [a ^ gf_multiply(b, root) for a, b in zip([*divisor, 0], [0, *divisor])]
         root = gf_multiply(root, 2)
-    rest = [*data, *bytes(count)]
-    for index in range(len(data)):
-        factor = rest[index]
-        for offset, coefficient in enumerate(divisor, index):
-            rest[offset] ^= gf_multiply(coefficient, factor)
-    return rest[-count:]
+    rest = [0] * count
+    for byte in data:
+        factor = byte ^ rest[0]
+        shifted = zip([*rest[1:], 0], divisor[1:])
+        rest = [a ^ gf_multiply(b, factor) for a, b in shifted]
+    return rest
 
 
 def qr_bytes(data: bytes, version: int) -> list[int]:
@@ -8096,13 +8096,10 @@ def qr_bytes(data: bytes, version: int) -> list[int]:
     bits = head << 8 * len(data) | int.from_bytes(data, "big")
     message = (bits << 4).to_bytes(len(data) + 1 + size_bits // 8, "big")
     message += (b"\xec\x11" * size)[: size - len(message)]
-    shorter = count - size % count  # these blocks have one byte less than the others
-    ends = [size // count * block + max(0, block - shorter) for block in range(count + 1)]
-    blocks = [message[start:end] for start, end in zip(ends, ends[1:])]
-    columns = [
-        *itertools.zip_longest(*blocks),
-        *zip(*(reed_solomon(block, check) for block in blocks)),
-    ]
+    stream = io.BytesIO(message)
+    blocks = [stream.read((size + index) // count) for index in range(count)]  # the shorter first
+    checks = [reed_solomon(block, check) for block in blocks]
+    columns = (*itertools.zip_longest(*blocks), *zip(*checks))
     return [byte for column in columns for byte in column if byte is not None]
 
 
@@ -8123,15 +8120,13 @@ def qr_patterns(version: int) -> dict[tuple[int, int], int]:
     last = size - 7
     centres = {6, last, 2 * version + 8} if version > 6 else {6, last}
     for row, column in itertools.product(centres, centres):
-        if version > 1 and (row, column) not in ((6, 6), (6, last), (last, 6)):
+        if version > 1 and abs(row - column) < last - 6:
             squares(row, column, "101")
     for row, column in ((3, 3), (3, size - 4), (size - 4, 3)):
         squares(row, column, "11010")
-    ends = (0, 1, 2, 3, 4, 5, 7, 8)
-    first = [*((end, 8) for end in ends), *((8, end) for end in ends[6::-1])]
-    second = [*((8, size - 1 - i) for i in range(8)), *((size - 7 + i, 8) for i in range(7))]
-    for index in range(15):
-        modules[first[index]] = modules[second[index]] = QR_FORMAT >> index & 1
+    for index, end in enumerate((0, 1, 2, 3, 4, 5, 7, 8)):
+        modules[end, 8] = modules[8, size - 1 - index] = QR_FORMAT >> index & 1
+        modules[8, end] = modules[size - 1 - index, 8] = QR_FORMAT >> 14 - index & 1
     modules[size - 8, 8] = 1
     for index in range(18 if version > 6 else 0):
         row, column = size - 11 + index % 3, index // 3
@@ -8165,30 +8160,22 @@ def print_qr(link: str, terminal: Terminal) -> None:
     Black and white are both painted, because many scanners cannot read a code that is light on
     dark; so is the margin of four modules that they require.
     """
-    stream = terminal.stream
-    if not terminal.is_terminal:
-        return
     code = qr_code(link)
     margin = ["0" * len(code)] * 4
-    rows = [f"0000{row}0000" for row in (*margin, *code, *margin)]
-    width = 2 * len(rows)
-    modules = {"0": "\x1b[47;107m  ", "1": "\x1b[40m  "}  # 47 is grey, 107 white or unknown
-    lines = ["".join(map(modules.__getitem__, row)) for row in rows]
-    if in_encoding("\u2580\u2584\u2588", stream, "ignore"):
-        width = len(rows)
-        halves = {"00": " ", "10": "\u2580", "01": "\u2584", "11": "\u2588"}
-        pairs = itertools.zip_longest(rows[::2], rows[1::2], fillvalue=rows[0])
-        lines = [
-            "\x1b[30;47;107m" + "".join(halves[top + bottom] for top, bottom in zip(*pair))
-            for pair in pairs
-        ]
-    problem = "" if code else "the link is too long"
-    if width > terminal_width(stream):
-        problem = f"the terminal has less than {width} columns"
-    if problem:
-        lines = [f"twat-fs: warning: no QR code: {problem}"]
-    for line in lines:
-        terminal.print(f"{line}\x1b[0m")
+    rows: list[Any] = [f"0000{row}0000" for row in (*margin, *code, *margin, *margin[:1])]
+    white = "\x1b[30;47;107m"  # 47 is grey; 107 is white, or unknown
+    cells, columns = {"0": f"{white}  ", "1": "\x1b[40m  "}, 2
+    if in_encoding("\u2580\u2584\u2588", terminal.stream, "ignore"):
+        rows = [[*map("".join, zip(*pair))] for pair in zip(rows[::2], rows[1::2])]
+        cells, columns = {"00": " ", "10": "\u2580", "01": "\u2584", "11": "\u2588"}, 1
+    lines = [white + "".join(map(cells.__getitem__, row)) + "\x1b[0m" for row in rows]
+    columns *= len(code) + 8
+    if not code:
+        lines = ["twat-fs: warning: no QR code: the link is too long"]
+    elif columns > terminal_width(terminal.stream):
+        lines = [f"twat-fs: warning: no QR code: the terminal has less than {columns} columns"]
+    for line in lines if terminal.is_terminal else ():
+        terminal.print(line)
 
 
 # 17  serve ----------------------------------------------------------------------------------------
@@ -10510,8 +10497,8 @@ def report_end(store: Store, args: Any) -> int:
 def open_store(args: Any, stack: contextlib.ExitStack, terminal: Terminal) -> Store:
     """The store for the files of the command line, or for received files."""
     keep = args.keep or FOREVER
-    if args.file:
-        store = Store()
+    store = Store()
+    try:
         for file in args.file:
             token = random_name()
             if os.path.isdir(file):
@@ -10520,6 +10507,11 @@ def open_store(args: Any, stack: contextlib.ExitStack, terminal: Terminal) -> St
             else:
                 path, name = file_to_serve(file, stack, terminal)
             store.files[token] = StoredFile(path, name, expires=time.time() + keep)
+    except Unreadable as error:  # the original hint would upload the file to a public host
+        if error.hint and file != "-":
+            error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
+        raise
+    if store.files:
         return store
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
     store = Store(folder, int(args.max_size or GiB), keep)
@@ -10534,7 +10526,6 @@ def open_store(args: Any, stack: contextlib.ExitStack, terminal: Terminal) -> St
 
 
 def archive_to_serve(folder: str, name: str, terminal: Terminal) -> FolderArchive:
-    """A folder as a ZIP; raises UploadError."""
     progress = FileProgress(terminal)
     progress.show(name, "reading files")
     archive = FolderArchive(folder)
@@ -10545,18 +10536,13 @@ def archive_to_serve(folder: str, name: str, terminal: Terminal) -> FolderArchiv
 
 
 def file_to_serve(file: str, stack: contextlib.ExitStack, terminal: Terminal) -> tuple[str, str]:
-    """The path and name of a file, or of a copy of standard input; raises Unreadable."""
-    if file == "-":
-        progress = FileProgress(terminal)
-        body = spool_to_file(read_stdin(None, progress), stack)
-        progress.hide()
-        return os.fsdecode(body[0].origin), stdin_name(body)
-    try:
+    """The path and name of a file, or of a copy of standard input."""
+    if file != "-":
         return os.path.realpath(file), Source.of(file).name
-    except Unreadable as error:  # the original hint would upload the file to a public host
-        if error.hint:
-            error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
-        raise
+    progress = FileProgress(terminal)
+    body = spool_to_file(read_stdin(None, progress), stack)
+    progress.hide()
+    return os.fsdecode(body[0].origin), stdin_name(body)
 
 
 def announce(store: Store, address: str, token: str, args: Any, terminal: Terminal) -> None:

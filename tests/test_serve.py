@@ -651,7 +651,7 @@ def break_off(served, url, count):
         sock.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % urlsplit(url).path.encode())
         got = b""
         while len(got) < count:
-            got += sock.recv(4000)
+            got += sock.recv(min(4000, count))
 
 
 def ends(served):
