@@ -10542,6 +10542,8 @@ def file_to_serve(file: str, stack: contextlib.ExitStack, terminal: Terminal) ->
     progress = FileProgress(terminal)
     body = spool_to_file(read_stdin(None, progress), stack)
     progress.hide()
+    if not length(body):
+        raise Unreadable("standard input is empty", phase="serve")
     return os.fsdecode(body[0].origin), stdin_name(body)
 
 
