@@ -9168,8 +9168,13 @@ def file_headers(name: str, sample: Content, download: bool) -> list[Header]:
         ("Accept-Ranges", "bytes"),
         ("Cache-Control", "no-cache"),  # the file may be deleted meanwhile
     ]
-    if content_type != "application/pdf":  # Chromium's viewer does not run in a sandbox
-        headers.append(("Content-Security-Policy", "sandbox"))
+    # Chromium loads no video and sound into a sandbox of another origin (tried with 156), and its
+    # viewer for PDF does not run in any sandbox (of 156 it does).
+    policy = "sandbox"
+    if re.match("video|audio", content_type):
+        policy += " allow-same-origin"
+    if content_type != "application/pdf":
+        headers.append(("Content-Security-Policy", policy))
     return headers
 
 

@@ -556,6 +556,8 @@ def test_only_harmless_types_are_shown_in_the_browser(serve, tmp_path):
             assert response.headers["Content-Disposition"].startswith(start), name
             assert response.headers["X-Content-Type-Options"] == "nosniff"
             policy = None if name == "a.pdf" else "sandbox"
+            if name in ("a.mp4", "a.webm", "a.mp3", "a.flac"):
+                policy = "sandbox allow-same-origin"
             assert response.headers["Content-Security-Policy"] == policy
     connection.close()
 
