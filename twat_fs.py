@@ -273,6 +273,12 @@ def iso_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def local_time(text: Optional[str]) -> str:
+    """A time in ISO 8601 as local time for people; "" for anything else."""
+    seconds = parse_timestamp(text)
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds is not None else ""
+
+
 def parse_timestamp(text: object) -> Optional[float]:
     """Seconds since 1970 of a time in ISO 8601, in UTC if it has no zone; None if invalid."""
     pattern = r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[.\d]*(?:([+-])(\d\d):?(\d\d))?"
@@ -7082,7 +7088,7 @@ def verify(
         verifier = Verifier(link, get, patience)
         full = options.verify == "full" or get.source.size <= SMALL
         method = verifier.full() if full else verifier.samples()
-        return verifier.verification(method)
+        return Verification(method, *verifier.served_type(options))
     except (Refused, NoLink, RetryableError) as error:
         message = f"cannot download {redact_url(link.url)}: {error}"
         hint = link.hint or (link.denied if error.status in (401, 403) else "")
@@ -7141,13 +7147,16 @@ class Verifier:
         self.content_type = response.headers.get("Content-Type", "")
         return response
 
-    def verification(self, method: str) -> Verification:
-        """The method, the Content-Type, and a warning if browsers cannot show a known type."""
-        served, known = printable(self.content_type, 80), guess_type(self.source.name)
+    def served_type(self, options: UploadOptions) -> tuple[Optional[str], str]:
+        """The Content-Type, and a warning if browsers cannot show a known type."""
+        name = self.source.name
+        if options.remote_path and not options.remote_path.endswith("/"):
+            name = options.remote_path
+        served, known = printable(self.content_type, 80), guess_type(name)
         known_type = known != UNKNOWN_TYPE and not re.match(ARCHIVE_TYPES, known)
-        warning = f"the host serves it as {UNKNOWN_TYPE}, not as {known}"
-        generic = known_type and served.startswith(UNKNOWN_TYPE)
-        return Verification(method, served or None, warning if generic else "")
+        if known_type and served.startswith(UNKNOWN_TYPE):
+            return served, f"the host serves it as {UNKNOWN_TYPE}, not as {known}"
+        return served or None, ""
 
     def full(self) -> str:
         """Verify by downloading the whole file."""
@@ -7922,9 +7931,8 @@ def expiry_text(expires: Optional[str], now: float) -> str:
     ends = parse_timestamp(expires)
     if ends is None:
         return "expiry unknown"
-    local = time.strftime("%Y-%m-%d %H:%M", time.localtime(ends))
     # Half a minute more, because a part of the first unit has already passed.
-    return f"expires in {duration(max(0, ends - now) + MINUTE / 2)} ({local})"
+    return f"expires in {duration(max(0, ends - now) + MINUTE / 2)} ({local_time(expires)})"
 
 
 def short_reason(attempt: Attempt) -> str:
@@ -7954,10 +7962,12 @@ def failure_lines(outcome: Outcome) -> list[str]:
 def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
     """The rows as lines of text in columns; the text of the last column is wrapped.
 
-    If fewer than 24 characters are left for the last column, it goes below the others.
+    If fewer than 24 characters are left for the last column, it goes below the others, which
+    become columns only if they fit.
     """
     widths = [max(map(len, column)) for column in zip(*rows)][:-1]
     indent = sum(widths) + 2 * len(widths)
+    fits = indent - 2 <= room
     narrow = bool(widths) and room - indent < 24
     if narrow:
         indent = 4
@@ -7968,7 +7978,8 @@ def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
     for *cells, last in rows:
         head = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths))
         if narrow:
-            head = "  ".join(filter(None, cells)) + "\n    "
+            head = head.rstrip() if fits else "  ".join(filter(None, cells))
+            head += "\n    "
         texts.append((head + f"\n{' ' * indent}".join(wrap(last))).rstrip())
     return texts
 
@@ -7976,7 +7987,7 @@ def layout(rows: Sequence[Sequence[str]], room: int) -> list[str]:
 HOST_GROUPS = {
     "default": "default (tried in this order)",
     "opt-in": "opt-in (only if named: -p HOST)",
-    "own": "your own (once set up, used by default; added .sxcu files: only if named)",
+    "own": "your own (once set up, used by default)",
 }
 
 
@@ -10284,10 +10295,15 @@ def history_row(entry: Mapping[str, Any]) -> list[str]:
         state = "deleted"
     if entry.get("unverified"):
         state += " (unverified)"
-    cells = {**entry, "size": human(entry["size"]), "state": state}
-    names = ("time", "name", "size", "provider", "expires", "state", "url")
-    texts = [printable(str(cells.get(name) or "-")) for name in names]
-    return [re.sub(r"(T\d\d:\d\d):\d\dZ$", r"\1Z", text) for text in texts]
+    return [
+        local_time(entry["time"]),
+        truncate(printable(entry["name"]), 30),
+        human(entry["size"]),
+        printable(entry["provider"]),
+        local_time(entry.get("expires")) or "-",
+        state,
+        printable(entry["url"]),
+    ]
 
 
 def cmd_delete(argv: Sequence[str]) -> int:

@@ -233,6 +233,7 @@ def test_many_files_use_zip64(tmp_path, count):
     run(need("7z"), "t", path)
 
 
+@pytest.mark.one_python
 def test_other_programs_read_a_zip_above_4_gib(tmp_path):
     """The zeros of the archive are a hole in its file."""
     (tmp_path / "big").mkdir()

@@ -1844,7 +1844,8 @@ def test_closed_stdin_named_as_file_is_a_local_problem(box, tmp_path):
 
 
 def test_without_a_home(box, program, file):
-    ran = program(file(), env={"HOME": None, "USERPROFILE": None})
+    no_history = {"TWAT_FS_HISTORY": "off"}  # it would be in the home of the user database
+    ran = program(file(), env={"HOME": None, "USERPROFILE": None, **no_history})
     assert (ran.returncode, ran.stderr) == (0, "")
 
 

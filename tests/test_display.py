@@ -588,7 +588,7 @@ def test_notes_go_below_their_host_on_40_columns(shown):
     rows = shown("list", columns=40).replace("\r", "").splitlines()
     index = rows.index("litterbox  1 GiB  1h, 12h, 24h, 72h")
     assert rows[index + 1].startswith("    blocked: ")
-    assert "www0x0  disabled by its owner" in shown("status", columns=40)
+    assert "www0x0       disabled by its owner" in shown("status", columns=40)
 
 
 def test_the_status_of_one_host_is_not_cut(shown):

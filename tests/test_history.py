@@ -413,8 +413,8 @@ def test_history_shows_the_newest_first_and_forgets(main, path):
     assert "two.txt" in main("history", "1").out and "one.txt" not in main("history", "1").out
     header, first, second = main("history").out.splitlines()
     assert header.split() == "time name size host expires deletable url".split()
-    assert re.search(r" two\.txt +6 bytes +filebin +20\S+Z +yes +https://filebin\.net/", first)
-    assert re.search(r" one\.txt +6 bytes +litterbox +20\S+Z +no +https://litter\.", second)
+    assert re.search(r" two\.txt +6 bytes +filebin +20\S+ \S+ +yes +https://filebin\.net/", first)
+    assert re.search(r" one\.txt +6 bytes +litterbox +20\S+ \S+ +no +https://litter\.", second)
     assert main("history", "--clear").code == 0
     assert main("history").out == "" and not path.exists()
 

@@ -32,6 +32,7 @@ from conftest import PROGRAM, kill_group
 from internet.loopback import closed_port, until
 from needs import need
 
+pytestmark = pytest.mark.one_python
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = (ROOT / "install.sh").read_bytes()
 WINDOWS_SCRIPT = ROOT / "install.ps1"

@@ -297,6 +297,7 @@ def test_a_capped_line_is_one(workbench):
 
 
 @posix_only
+@pytest.mark.one_python
 @pytest.mark.needs("curl")
 def test_the_quick_bench_measures_every_race_and_can_be_compared(tmp_path):
     first = tool("bench", "--quick", "--json", tmp_path / "first.json")

@@ -523,7 +523,10 @@ def s3_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
         yield get
 
 
-@pytest.fixture(params=sorted(SERVERS))
+ONE_PYTHON = [pytest.param(name, marks=pytest.mark.one_python) for name in sorted(SERVERS)[1:]]
+
+
+@pytest.fixture(params=[min(SERVERS), *ONE_PYTHON])
 def s3(request: pytest.FixtureRequest, s3_pool: Callable[[str], S3Server]) -> S3Server:
     """Every server in turn: the test runs once for each."""
     return s3_pool(request.param)
