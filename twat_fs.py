@@ -788,7 +788,7 @@ def has_content(path: str) -> bool:
 
 def open_nonblocking(path: str, flags: int) -> int:
     """An opener that does not wait if a pipe has replaced the file."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def not_a_file_error(path: str, shown: str, mode: int) -> Unreadable:
@@ -8268,19 +8268,29 @@ class Store:
 
     def load(self) -> None:
         """Lock the folder, and read and rewrite its index; raises OSError and UsageError."""
-        self.open_files.enter_context(locked_file(os.path.join(self.folder, ".twat-fs.lock")))
+        path = os.path.join(self.folder, ".twat-fs.lock")
+        lock = open(path, "ab", opener=open_private)  # noqa: SIM115
+        self.open_files.enter_context(lock)
+        try:
+            lock_file(lock.fileno())
+        except (BlockingIOError, PermissionError) as error:
+            message = f"{printable(self.folder)}: in use by another server"
+            hint = "stop that server, or use another --dir"
+            raise UsageError(message, hint=hint, phase="serve") from error
+        except OSError:  # a file system without locks
+            pass
         for name in os.listdir(self.folder):
             if re.fullmatch(UNFINISHED, name):
                 os.unlink(os.path.join(self.folder, name))
         path = os.path.join(self.folder, ".twat-fs.jsonl")
-        with contextlib.suppress(FileNotFoundError), open(path, "rb", opener=open_nofollow) as file:
+        with contextlib.suppress(FileNotFoundError), open(path, "rb", opener=open_private) as file:
             for line in file:
                 # An incomplete line is not valid JSON.
                 with contextlib.suppress(ValueError, TypeError, KeyError):
                     self.load_entry(**json.loads(line))
         entries = (self.index_line(token, stored) for token, stored in self.files.items())
         replace_file(path, b"".join(entries))
-        index = open(path, "ab", 0, opener=open_nofollow)  # noqa: SIM115
+        index = open(path, "ab", 0, opener=open_private)  # noqa: SIM115
         self.index = self.open_files.enter_context(index)
 
     def load_entry(self, token: str, path: str = "", **fields: Any) -> None:
@@ -8424,24 +8434,6 @@ def storage_error(error: OSError) -> HTTPError:
     return HTTPError(500, f"Could not be stored: {local_reason(error)}")
 
 
-@contextlib.contextmanager
-def locked_file(path: str) -> Iterator[None]:
-    """Lock a file, until the process ends at the latest; raises UsageError if another has it."""
-    with open(path, "ab", opener=open_nofollow) as file:
-        try:
-            if sys.platform == "win32":
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            message = f"{printable(os.path.dirname(path))}: in use by another server"
-            hint = "stop that server, or use another --dir"
-            raise UsageError(message, hint=hint, phase="serve") from error
-        except OSError:  # a file system without locks
-            pass
-        yield
-
-
 def open_nofollow(path: str, flags: int) -> int:
     """An opener for `open` that follows no symbolic link."""
     return open_nonblocking(path, flags | getattr(os, "O_NOFOLLOW", 0))
@@ -8579,6 +8571,11 @@ class ServeHandler(RequestHandler):
     def do_GET(self) -> None:
         if self.store.folder and len(self.parts()) == 1:
             self.reply_about(*self.parts())
+            return
+        if self.is_browser() and len(self.parts()) == 3:
+            token, name = self.check_delete_link()
+            url = f"{self.base_url()}/{token}/{quote_segment(name)}"
+            self.reply_page(page_item(url, f"{url}/{self.parts()[2]}"))
             return
         token, name = self.parts(2)
         stored = self.store.find(token, name)
@@ -8735,8 +8732,10 @@ class ServeHandler(RequestHandler):
         """Reply with the page for browsers; `items`: the results of its form, as HTML."""
         url = self.base_url()
         style = base64.b64encode(hashlib.sha256(PAGE_STYLE.encode()).digest()).decode()
+        parts = urllib.parse.urlsplit(url)
         page = PAGE % {
-            "host": html.escape(urllib.parse.urlsplit(url).netloc),
+            "host": html.escape(parts.netloc),
+            "root": html.escape(parts.path + "/"),
             "style": PAGE_STYLE,
             "limit": self.store.max_size,
             "size": limit_text(self.store.max_size),
@@ -8774,17 +8773,21 @@ class ServeHandler(RequestHandler):
         self.reply_links(links)
 
     def do_DELETE(self) -> None:
-        token, name, delete_token = self.parts(3)
-        stored = self.store.find(token, name)
-        same = hmac.compare_digest(delete_token.encode(), stored.delete_token.encode())
-        if not (stored.delete_token and same):
-            raise HTTPError(404, "Not found")
+        token, name = self.check_delete_link()
         self.store.remove(token)
         self.say(f"deleted {printable(name, MAX_NAME)}  by {self.peer()}")
         if self.is_browser():
             self.reply_page(f"<li>{html.escape(name)} deleted")
         else:
             self.reply(200, "")
+
+    def check_delete_link(self) -> tuple[str, str]:
+        token, name, delete_token = self.parts(3)
+        stored = self.store.find(token, name)
+        same = hmac.compare_digest(delete_token.encode(), stored.delete_token.encode())
+        if not (stored.delete_token and same):
+            raise HTTPError(404, "Not found")
+        return token, name
 
     def parts(self, count: int = 0) -> list[str]:
         """The unquoted segments of the path; a quoted slash stays in its segment.
@@ -9000,6 +9003,7 @@ ul { list-style: none; padding: 0 }
 li { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; padding: .7rem 0;
   border-bottom: 1px solid #8885 }
 li a, li span { flex: 1 18rem; overflow-wrap: anywhere }
+progress { flex: 1 8rem }
 pre { padding: .7rem; border-radius: .5rem; background: #8882; white-space: pre-wrap;
   overflow-wrap: anywhere }
 """
@@ -9009,10 +9013,10 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Send files to %(host)s</title>
 <style>%(style)s</style>
-<script src="page.js" defer></script>
+<script src="%(root)spage.js" defer></script>
 <h1>Send files to %(host)s</h1>
 <p>Each file gets a link that cannot be guessed. Everyone who has the link can download the file.
-<form method="post" enctype="multipart/form-data" data-limit="%(limit)s">
+<form method="post" action="%(root)s" enctype="multipart/form-data" data-limit="%(limit)s">
 <label><b>Choose files</b><input type="file" name="file" multiple required></label>
 <button class="send">Upload</button>
 </form>
@@ -9020,7 +9024,7 @@ PAGE = """<!DOCTYPE html>
 <ul aria-live="polite">%(items)s</ul>
 <h2>From a terminal</h2>
 <pre>%(curl)s</pre>
-<p>For ShareX: <a href="twat-fs.sxcu" download>twat-fs.sxcu</a>
+<p>For ShareX: <a href="%(root)stwat-fs.sxcu" download>twat-fs.sxcu</a>
 </html>
 """
 PAGE_ITEM = """<li><a href="%s">%s</a>
@@ -9072,7 +9076,7 @@ function send(row, file) {
     const bar = add(row, "progress", ""), request = new XMLHttpRequest();
     request.upload.onprogress = event => bar.value = event.loaded / event.total;
     request.onloadend = () => { pending--; show(row, file, request); resolve(); };
-    request.open("PUT", encodeURIComponent(file.name));
+    request.open("PUT", form.action + encodeURIComponent(file.name));
     request.send(file);
   });
 }
@@ -9138,6 +9142,7 @@ def sxcu_of_server(url: str, token: str) -> dict[str, Any]:
         "Headers": {"Authorization": f"Bearer {literal(token)}"} if token else {},
         "Body": "Binary",
         "URL": "{response}",
+        "DeletionURL": "{header:X-Url-Delete}",
     }
 
 
@@ -10582,7 +10587,7 @@ def announce(store: Store, address: str, token: str, args: Any, terminal: Termin
     if args.json:
         put_line(event_json("receiving", url=f"{address}/"))
     base = address.replace("//", f"//:{token}@") if token else address
-    end = f"; files go to {printable(args.dir)}" if args.dir else ", which deletes the files"
+    end = f"; files go to {printable(args.dir)}" if args.dir else " deletes the files"
     print_line(f"twat-fs: receiving at {address}/ until Ctrl-C{end}")
     print_line(f"  {curl_line(address, token)}  or  {program()} -p {base}/ FILE")
     if args.qr:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import wave
 import zipfile
 from email.utils import formatdate
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -37,6 +38,7 @@ needs_curl = pytest.mark.needs("curl")
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
 INDEX = ".twat-fs.jsonl"
 MIB = 2**20
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 SOON = 2.0  # seconds: what must take less than one, on a machine that is busy
 
 
@@ -1151,10 +1153,19 @@ def test_the_delete_link_works_once(serve, tmp_path):
     assert [name.rpartition("/")[2] for name in inside(tmp_path / "kept")] == ["b.txt"]
 
 
-def test_a_delete_link_cannot_be_fetched(serve):
+def test_a_delete_link_cannot_be_fetched_and_browsers_get_a_button(serve):
     served = serve()
-    _, delete = served.put("a.txt", b"x")
+    link, delete = served.put("a&b.txt", b"x")
     assert fetch(served, delete) == 404
+    status, _, page = served.ask("GET", delete, Accept=BROWSER)
+    path = urlsplit(delete).path.replace("&", "&amp;")
+    assert status == 200 and f'<form method="post" action="{path}">'.encode() in page
+    assert served.ask("GET", delete[:-1], Accept=BROWSER)[0] == 404
+    assert served.ask("POST", delete[:-1], b"", Accept=BROWSER)[0] == 404
+    assert served.ask("POST", delete, b"")[0] == 415, "only a browser"
+    assert fetch(served, link) == b"x"
+    status, _, page = served.ask("POST", delete, b"", Accept=BROWSER)
+    assert status == 200 and b"<li>a&amp;b.txt deleted" in page and fetch(served, link) == 404
 
 
 def test_max_downloads_are_counted(serve, tmp_path):
@@ -1411,7 +1422,7 @@ def test_kill_9_under_load_loses_nothing_that_was_acknowledged(serve, tmp_path):
 @posix
 def test_without_dir_the_first_line_and_the_last_say_what_is_deleted(serve):
     served = serve()
-    assert served.log_text.splitlines()[0].endswith("until Ctrl-C, which deletes the files")
+    assert served.log_text.splitlines()[0].endswith("until Ctrl-C deletes the files")
     served.put("a", b"x")
     served.put("b", b"x")
     served.stop()
@@ -1431,9 +1442,6 @@ def test_a_token_without_a_value_is_random_and_printed(serve, args):
     assert f"//:{token}@127.0.0.1" in served.log_text
     assert served.ask("PUT", "/a", b"x", Authorization="Bearer other")[0] == 401
     assert served.ask("PUT", "/a", b"x", Authorization=f"Bearer {token}")[0] == 200
-
-
-BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
 def test_at_its_root_it_says_how_to_upload(serve):
@@ -1480,9 +1488,11 @@ def test_the_file_for_sharex_works_in_the_program(serve, program, tmp_path, toke
     assert status == 200 and json.loads(sxcu)["RequestURL"] == served.base + "{filename}"
     (tmp_path / "mine.sxcu").write_bytes(sxcu)
     (tmp_path / "a b.txt").write_bytes(b"abc")
-    done = program("-p", "mine.sxcu", "a b.txt")
+    done = program("--json", "-p", "mine.sxcu", "a b.txt")
     assert done.returncode == 0, done.stderr
-    assert fetch(served, done.stdout.strip()) == b"abc"
+    result = json.loads(done.stdout)
+    assert fetch(served, result["url"]) == b"abc"
+    assert served.ask("GET", result["delete_page"], Accept=BROWSER)[0] == 200
 
 
 # The page in a browser ----------------------------------------------------------------------------
@@ -1496,8 +1506,8 @@ LINKS = "[...document.querySelectorAll('li a')].map(a => a.href)"
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    if os.name == "nt":
-        pytest.skip("needs POSIX")
+    if sys.platform != "linux":
+        pytest.skip("needs Linux")
     with Browser(need("chromium"), tmp_path_factory.mktemp("profile")) as chromium:
         yield chromium
 
@@ -1545,6 +1555,20 @@ def test_the_page_uploads_files_copies_links_and_deletes(serve, browser, samples
     assert tab.js(picture) == 1
 
 
+def test_a_browser_shows_what_is_harmless_and_runs_nothing(serve, browser, samples, tmp_path):
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(16_000))
+    served = serve(samples[0], samples[1], "sound.wav", files=3)
+    picture, text, sound = (browser.tab("about:blank") for _ in range(3))
+    for tab, url in zip((picture, text, sound), served.urls):
+        tab.call("Page.navigate", url=url)
+    picture.until("document.images[0]?.naturalWidth == 1")
+    sound.until("document.querySelector('video')?.readyState == 4")
+    text.until("document.contentType == 'text/plain' && document.body?.innerText")
+    assert text.text() == samples[1].read_text() and text.js("document.title + origin") == "null"
+
+
 def test_without_a_script_the_form_uploads_and_deletes(serve, browser, samples, tmp_path):
     served = serve("--dir", "kept", "--url", "http://127.0.0.1:1/elsewhere/")
     tab = browser.tab("about:blank", width=390)
@@ -1560,6 +1584,11 @@ def test_without_a_script_the_form_uploads_and_deletes(serve, browser, samples, 
     tab.loaded()
     assert tab.text().count(samples[1].name + " deleted") == 1
     assert len(inside(tmp_path / "kept")) == 2
+    tab.choose("input", samples[1])
+    tab.click(".send")
+    tab.loaded()
+    path = urlsplit(tab.js(LINKS)[0]).path
+    assert fetch(served, path) == samples[1].read_bytes()
     assert tab.js("document.documentElement.scrollWidth") <= 390 and tab.complaints() == []
 
 
@@ -1588,6 +1617,9 @@ def test_a_foreign_page_uploads_nothing(serve, browser, samples, tmp_path, addre
     tab = browser.tab(served.base.replace("//", "//:s3cret@"))
     tab.choose("input", samples[2])
     tab.until(f"{LINKS}.length == 1")
+    tab.click("li button")
+    tab.until("document.querySelector('li button').textContent == 'Copied'")
+    assert bool(tab.js("navigator.clipboard")) == (address == "127.0.0.1"), "copied without it"
     handler = functools.partial(SimpleHTTPRequestHandler, directory=foreign)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

@@ -58,7 +58,7 @@ STDLIB = getattr(sys, "stdlib_module_names", None) or frozenset(  # 3.9 has no s
     collections concurrent configparser contextlib contextvars copy csv ctypes dataclasses
     datetime difflib email enum errno fcntl filecmp fnmatch functools gc getpass glob gzip
     hashlib heapq hmac html http importlib inspect io ipaddress itertools json locale
-    logging math mimetypes mmap multiprocessing netrc ntpath numbers operator os pathlib
+    logging math mimetypes mmap msvcrt multiprocessing netrc ntpath numbers operator os pathlib
     pickle platform posixpath queue random re secrets select selectors shlex shutil signal
     socket socketserver sqlite3 ssl stat string struct subprocess sys tarfile tempfile textwrap
     threading time timeit tomllib traceback types typing unicodedata urllib uuid warnings
