@@ -8064,6 +8064,131 @@ def retention_text(retention: Retention) -> str:
     return duration(default) if default else "?"
 
 
+# -- QR codes: bytes at error correction level L, in the versions 1 to 10 (ISO/IEC 18004)
+
+QR_TABLE = (
+    "19 34 55 80 108 136 156 194 232 274",  # bytes of data
+    "7 10 15 20 26 18 20 24 30 18",  # error correction bytes of each block
+    "1 1 1 1 1 2 2 2 2 4",  # blocks
+)
+QR_VERSIONS = [*zip(*(map(int, row.split()) for row in QR_TABLE))]
+QR_VERSION_BITS = (0x07C94, 0x085BC, 0x09A99, 0x0A4D3)  # of 7 to 10
+QR_FORMAT = 0x77C4  # level L, mask 0: on a screen scanners read all of the eight masks
+
+
+def gf_multiply(x: int, y: int) -> int:
+    """The product in GF(256) with the polynomial 0x11D."""
+    product = 0
+    for bit in range(7, -1, -1):
+        product = product << 1 ^ (product >> 7) * 0x11D
+        product ^= (y >> bit & 1) * x
+    return product
+
+
+def reed_solomon(data: bytes, count: int) -> list[int]:
+    """The error correction bytes of a block."""
+    divisor, root = [1], 1  # the product of (x - 2**i)
+    for _ in range(count):
+        divisor = [a ^ gf_multiply(b, root) for a, b in zip([*divisor, 0], [0, *divisor])]
+        root = gf_multiply(root, 2)
+    rest = [0] * count
+    for byte in data:
+        factor = byte ^ rest[0]
+        shifted = zip([*rest[1:], 0], divisor[1:])
+        rest = [a ^ gf_multiply(b, factor) for a, b in shifted]
+    return rest
+
+
+def qr_bytes(data: bytes, version: int) -> list[int]:
+    """The data with its head, padding and error correction, all interleaved by block."""
+    size, check, count = QR_VERSIONS[version - 1]
+    size_bits = 8 if version < 10 else 16
+    head = 4 << size_bits | len(data)  # 4: the mode for bytes
+    bits = head << 8 * len(data) | int.from_bytes(data, "big")
+    message = (bits << 4).to_bytes(len(data) + 1 + size_bits // 8, "big")
+    message += (b"\xec\x11" * size)[: size - len(message)]
+    stream = io.BytesIO(message)
+    blocks = [stream.read((size + index) // count) for index in range(count)]  # the shorter first
+    checks = [reed_solomon(block, check) for block in blocks]
+    columns = (*itertools.zip_longest(*blocks), *zip(*checks))
+    return [byte for column in columns for byte in column if byte is not None]
+
+
+def qr_patterns(version: int) -> dict[tuple[int, int], int]:
+    """The modules that do not depend on the data, by row and column; 1 is dark."""
+    size = 17 + 4 * version
+    modules = {}
+
+    def squares(row: int, column: int, rings: str) -> None:
+        """Draw concentric squares; those outside of the code are ignored later."""
+        steps = range(1 - len(rings), len(rings))
+        for down, right in itertools.product(steps, steps):
+            ring = max(abs(down), abs(right))
+            modules[row + down, column + right] = int(rings[ring])
+
+    for index in range(size):
+        modules[6, index] = modules[index, 6] = 1 - index % 2
+    last = size - 7
+    centres = {6, last, 2 * version + 8} if version > 6 else {6, last}
+    for row, column in itertools.product(centres, centres):
+        if version > 1 and abs(row - column) < last - 6:
+            squares(row, column, "101")
+    for row, column in ((3, 3), (3, size - 4), (size - 4, 3)):
+        squares(row, column, "11010")
+    for index, end in enumerate((0, 1, 2, 3, 4, 5, 7, 8)):
+        modules[end, 8] = modules[8, size - 1 - index] = QR_FORMAT >> index & 1
+        modules[8, end] = modules[size - 1 - index, 8] = QR_FORMAT >> 14 - index & 1
+    modules[size - 8, 8] = 1
+    for index in range(18 if version > 6 else 0):
+        row, column = size - 11 + index % 3, index // 3
+        bit = QR_VERSION_BITS[version - 7] >> index & 1
+        modules[row, column] = modules[column, row] = bit
+    return modules
+
+
+def qr_code(text: str) -> list[str]:
+    """The rows of the smallest code for a text, with "1" for dark; none if the text is too long."""
+    data = text.encode()
+    room = [size - 2 - size // 256 for size, _, _ in QR_VERSIONS]
+    version = bisect.bisect_left(room, len(data)) + 1
+    if version > len(room):
+        return []
+    size = 17 + 4 * version
+    modules = qr_patterns(version)
+    bits = (byte >> bit & 1 for byte in qr_bytes(data, version) for bit in range(7, -1, -1))
+    rows = range(size)[::-1]
+    for right in (*range(size - 1, 6, -2), 5, 3, 1):
+        for row, column in itertools.product(rows, (right, right - 1)):
+            if (row, column) not in modules:
+                modules[row, column] = next(bits, 0) ^ (row + column + 1) % 2
+        rows = rows[::-1]  # up and down in turn
+    return ["".join(str(modules[row, column]) for column in range(size)) for row in range(size)]
+
+
+def print_qr(link: str, terminal: Terminal) -> None:
+    """Print a link as a QR code on stderr, if that is a terminal.
+
+    Black and white are both painted, because many scanners cannot read a code that is light on
+    dark; so is the margin of four modules that they require.
+    """
+    code = qr_code(link)
+    margin = ["0" * len(code)] * 4
+    rows: list[Any] = [f"0000{row}0000" for row in (*margin, *code, *margin, *margin[:1])]
+    white = "\x1b[30;47;107m"  # 47 is grey; 107 is white, or unknown
+    cells, columns = {"0": f"{white}  ", "1": "\x1b[40m  "}, 2
+    if in_encoding("\u2580\u2584\u2588", terminal.stream, "ignore"):
+        rows = [[*map("".join, zip(*pair))] for pair in zip(rows[::2], rows[1::2])]
+        cells, columns = {"00": " ", "10": "\u2580", "01": "\u2584", "11": "\u2588"}, 1
+    lines = [white + "".join(map(cells.__getitem__, row)) + "\x1b[0m" for row in rows]
+    columns *= len(code) + 8
+    if not code:
+        lines = ["twat-fs: warning: no QR code: the link is too long"]
+    elif columns > terminal_width(terminal.stream):
+        lines = [f"twat-fs: warning: no QR code: the terminal has less than {columns} columns"]
+    for line in lines if terminal.is_terminal else ():
+        terminal.print(line)
+
+
 # 17  serve ----------------------------------------------------------------------------------------
 #
 #    This machine is the host.  With FILE arguments it serves only those files; without, it receives
@@ -8076,8 +8201,15 @@ def retention_text(retention: Retention) -> str:
 UNFINISHED = r"\.[0-9a-f]{24}\.part"
 
 
+BROKEN_OFF = "Body ended too early"
+
+
 class HTTPError(Exception):
     """An error response: its status and message."""
+
+
+class Finished(Exception):
+    """No file is left to serve."""
 
 
 class StoredFile(NamedTuple):
@@ -8093,6 +8225,27 @@ class StoredFile(NamedTuple):
     downloads_left: float = FOREVER
 
 
+class FolderArchive:
+    """A folder as a ZIP, which is built again if anything in the folder has changed."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.members: list[Member] = []
+        self.content: Content = ()
+        self.built = 0  # nanoseconds
+        self.lock = threading.Lock()
+
+    def build(self) -> tuple[Content, int]:
+        """The ZIP and the time when it was built; raises UploadError."""
+        with self.lock:
+            self.walker = Walker((), False, None)
+            members = self.walker.members([self.folder])
+            if members != self.members:
+                self.content = zip_content([*members], utc=False, checksums=True)
+                self.members, self.built = members, time.time_ns()
+            return self.content, self.built
+
+
 class Store:
     """The served files by unguessable token; `folder` and the limits are for received files.
 
@@ -8106,6 +8259,9 @@ class Store:
         self.is_temporary = False
         self.files: dict[str, StoredFile] = {}
         self.unfinished: set[str] = set()  # paths
+        self.coverage: dict[tuple[str, str, int], Coverage] = {}  # by token, client and size
+        self.archives: dict[str, FolderArchive] = {}  # by token, for folders
+        self.fetched: set[str] = set()  # tokens of files that --once has removed
         self.lock = threading.Lock()
         self.open_files = contextlib.ExitStack()
         self.index: Any = None
@@ -8290,6 +8446,49 @@ def stored_name(name: str) -> str:
     return safe_name("_" + clean) if re.match(reserved, clean) else clean
 
 
+class Transfer(FileProgress):
+    """A file or form on its way; it has a progress line if it takes longer than a second."""
+
+    def __init__(self, terminal: Terminal, name: str, peer: str, size: int) -> None:
+        super().__init__(terminal)
+        self.name, self.host, self.size = name, peer, size
+        self.started = time.monotonic()
+
+    def sent(self, count: int) -> None:
+        """Count bytes in either direction; the size of a chunked upload is unknown (0)."""
+        super().sent(count)
+        if not self.size:
+            self.note = f"{human(self.bytes_sent)} received"
+        if self not in self.terminal.files and time.monotonic() > self.started + 1:
+            self.show(self.name, self.note)
+
+    def position(self, start: int, size: int) -> str:
+        """How far a broken-off transfer came that began at byte `start`."""
+        position = start + self.bytes_sent
+        return f"at {100 * position // size} %" if size else f"after {human(position)}"
+
+
+class Coverage:
+    """The bytes of a file that a client has, from one response or from several ranges."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
+        self.broken = (0, 0)  # sent before the connection was lost; part of it did not arrive
+
+    def resume(self, start: int) -> None:
+        """A client that continues inside of a broken response has the bytes before."""
+        first, last = self.broken
+        if first < start <= last:
+            self.spans.append((first, start))
+
+    def is_complete(self, size: int) -> bool:
+        covered = 0
+        for start, end in sorted(self.spans):
+            if start <= covered:
+                covered = max(covered, end)
+        return covered >= size
+
+
 class HeadReader(io.BufferedReader):
     """The bytes from a client; rejects control characters in lines.
 
@@ -8307,13 +8506,16 @@ class ServeHandler(RequestHandler):
     """The requests of one connection; `start_server` combines it with http.server's handler."""
 
     store: Store
-    token, url, quiet = "", "", False
+    terminal: Terminal
+    transfer: Transfer
+    token, url = "", ""
+    as_json = once = False
     server: Any
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "twat-fs", ""
     timeout = 600  # seconds without progress: browsers pause downloads
     disable_nagle_algorithm = True
-    command = requestline = ""
+    command = requestline = path = problem = ""
     request_version = protocol_version
 
     def setup(self) -> None:
@@ -8377,18 +8579,11 @@ class ServeHandler(RequestHandler):
             return
         token, name = self.parts(2)
         stored = self.store.find(token, name)
-        try:
-            file = open(stored.path, "rb", opener=open_nofollow)  # noqa: SIM115
-        except OSError:
-            raise HTTPError(404, "Not found") from None
-        with file:
-            info = os.fstat(file.fileno())
-            if not stat.S_ISREG(info.st_mode):
-                raise HTTPError(404, "Not found")
-            size = info.st_size
-            etag = f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
-            modified = self.date_time_string(info.st_mtime)
-            headers = file_headers(stored, text_sample(file, size))
+        with contextlib.ExitStack() as stack:
+            size, changed, sample, send = self.open_stored(token, stored, stack)
+            etag = f'"{changed:x}-{size:x}"'
+            modified = self.date_time_string(changed // 10**9)
+            headers = file_headers(stored.name, sample, self.path.endswith("?download"))
             headers += [("ETag", etag), ("Last-Modified", modified)]
             cached = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
             if etag in cached or cached == modified:
@@ -8401,17 +8596,111 @@ class ServeHandler(RequestHandler):
             if end - start < size:
                 status = 206
                 headers.append(("Content-Range", f"bytes {start}-{end - 1}/{size}"))
+            self.close_connection |= self.once  # is_closed waits for it
             self.head(status, *headers, ("Content-Length", str(end - start)))
             if self.command == "GET":
-                self.send_file(file, start, end)
+                self.deliver(token, stored.name, send(start, end), start, end, size)
 
-    def send_file(self, file: Any, start: int, end: int) -> None:
-        for offset in range(start, end, 256 * KiB):
-            size = min(end - offset, 256 * KiB)
-            if self.connection.sendfile(file, offset, size) < size:
-                self.close_connection = True  # the file became shorter: the client sees an error
+    def open_stored(
+        self, token: str, stored: StoredFile, stack: contextlib.ExitStack
+    ) -> tuple[int, int, Content, Callable[[int, int], Iterator[int]]]:
+        """The size, the time of the last change (ns), the first text, and a function to send it."""
+        try:
+            if token in self.store.archives:
+                content, changed = self.store.archives[token].build()
+                return length(content), changed, (), functools.partial(self.send_content, content)
+            file = open(stored.path, "rb", opener=open_nofollow)  # noqa: SIM115
+        except OSError:
+            raise HTTPError(404, "Not found") from None
+        except UploadError as error:
+            self.terminal.print(f"twat-fs: {error}")
+            raise HTTPError(404, "Not found") from error
+        stack.enter_context(file)
+        info = os.fstat(file.fileno())
+        if not stat.S_ISREG(info.st_mode):
+            raise HTTPError(404, "Not found")
+        sample = text_sample(file, info.st_size)
+        return info.st_size, info.st_mtime_ns, sample, functools.partial(self.send_file, file)
+
+    def send_content(self, content: Content, start: int, end: int) -> Iterator[int]:
+        """Send a range of a body, and yield the sizes of its blocks."""
+        for block in read_body(slice_body(content, start, end - start)):
+            self.connection.sendall(block)
+            yield len(block)
+
+    def send_file(self, file: Any, start: int, end: int) -> Iterator[int]:
+        """Send a range of a file, and yield the sizes of its blocks."""
+        for offset in range(start, end, CHUNK):
+            size = min(end - offset, CHUNK)
+            count = self.connection.sendfile(file, offset, size)
+            yield count
+            if count < size:  # the file became shorter
                 return
-            self.progress = time.monotonic()
+
+    def deliver(
+        self, token: str, name: str, blocks: Iterator[int], start: int, end: int, size: int
+    ) -> None:
+        """Send the blocks of a range, and report a file that the client has now."""
+        peer = self.peer()
+        key = (token, peer, size)
+        coverage = self.store.coverage.setdefault(key, Coverage())
+        coverage.resume(start)
+        transfer = Transfer(self.terminal, name, peer, end - start)
+        arrived = False
+        try:
+            for count in blocks:
+                transfer.sent(count)
+                self.progress = time.monotonic()
+            transfer.note = f"waiting for {peer}"
+            arrived = transfer.bytes_sent == end - start and (not self.once or self.is_closed())
+        except OSError:
+            pass
+        except UploadError as error:
+            self.terminal.print(f"twat-fs: {error}")
+        finally:
+            transfer.hide()
+        if not arrived:
+            self.close_connection = True  # the client sees an error
+            coverage.broken = start, start + transfer.bytes_sent
+            position = transfer.position(start, size)
+            self.report("sent", name, f"  stopped {position}  to {peer}", size=size)
+            return
+        coverage.spans.append((start, end))
+        completed = coverage.is_complete(size)
+        if completed:
+            self.store.coverage.pop(key, None)
+            if self.once:
+                self.store.fetched.add(token)
+                self.store.remove(token)
+        if completed or end == size:
+            done = f"  {human(end - start)}  to {peer}"
+            self.report("sent", name, done, size=size, completed=completed)
+
+    def is_closed(self) -> bool:
+        """Wait until the client closes the connection; whether it has received everything.
+
+        If data was still on its way, a reset follows the end.
+        """
+        self.connection.shutdown(socket.SHUT_WR)
+        while self.connection.recv(KiB):
+            pass
+        time.sleep(2 * TICK)
+        return not self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    def peer(self) -> str:
+        return printable(self.forwarded("For") or self.client_address[0], 80)
+
+    def report(self, event: str, name: str, done: str, **fields: Any) -> None:
+        """Print what was done to a file: a line, or a JSON object on stdout."""
+        if self.as_json:
+            fields = {"peer": self.peer(), "completed": False, **fields}
+            print_line(event_json(event, name=valid_unicode(name), **fields), sys.stdout)
+        else:
+            self.say(("received " if fields.get("url") else "") + printable(name, MAX_NAME) + done)
+
+    def say(self, text: str) -> None:
+        if not self.terminal.quiet:
+            self.terminal.print(f"{time.strftime('%H:%M')}  {text}")
 
     do_HEAD = do_GET
 
@@ -8486,6 +8775,7 @@ class ServeHandler(RequestHandler):
     def do_DELETE(self) -> None:
         token, name = self.check_delete_link()
         self.store.remove(token)
+        self.say(f"deleted {printable(name, MAX_NAME)}  by {self.peer()}")
         if self.is_browser():
             self.reply_page(f"<li>{html.escape(name)} deleted")
         else:
@@ -8536,6 +8826,7 @@ class ServeHandler(RequestHandler):
         """Respond with an error, then read on: a client that is still sending can then read it."""
         self.close_connection = True
         status, message = error.args
+        self.problem = message
         challenge = [("WWW-Authenticate", 'Basic realm="twat-fs"')] if status == 401 else []
         self.reply(status, message + "\n", *challenge)
         self.connection.settimeout(1)
@@ -8551,9 +8842,22 @@ class ServeHandler(RequestHandler):
         if days < FOREVER and days * DAY > self.store.keep:
             raise HTTPError(400, f"Max-Days is limited to {duration(self.store.keep)}")
         expires = time.time() + min(days * DAY, self.store.keep)
-        token, stored = self.store.receive(name, blocks, expires, downloads)
+        transfer = self.transfer
+        transfer.name = name = printable(stored_name(name), MAX_NAME)
+        try:
+            token, stored = self.store.receive(name, blocks, expires, downloads)
+        except (HTTPError, OSError):
+            position = transfer.position(0, transfer.size)
+            self.report("received", name, f"  stopped {position}  from {transfer.host}")
+            raise
+        finally:
+            transfer.hide()
         url = f"{self.base_url()}/{token}/{quote_segment(stored.name)}"
-        return url, f"{url}/{stored.delete_token}"
+        delete = f"{url}/{stored.delete_token}"
+        size = os.path.getsize(stored.path)
+        done = f"  {human(size)}  from {transfer.host}  {url}"
+        self.report("received", name, done, size=size, url=url, delete=delete, completed=True)
+        return url, delete
 
     def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
         if self.is_browser():
@@ -8633,14 +8937,16 @@ class ServeHandler(RequestHandler):
 
     def body(self) -> Iterator[bytes]:
         size = self.check_upload_allowed()
+        self.transfer = Transfer(self.terminal, "", self.peer(), max(size, 0))
         return self.read_chunked() if size < 0 else self.read_exactly(size)
 
     def read_exactly(self, size: int) -> Iterator[bytes]:
         while size:
             data = self.rfile.read1(min(size, 256 * KiB))
             if not data:
-                raise HTTPError(400, "Body ended too early")
+                raise HTTPError(400, BROKEN_OFF)
             self.progress = time.monotonic()
+            self.transfer.sent(len(data))
             size -= len(data)
             yield data
 
@@ -8662,8 +8968,16 @@ class ServeHandler(RequestHandler):
                 raise HTTPError(400, "Malformed chunk")
 
     def log_message(self, format: str, *args: Any) -> None:
-        if not self.quiet:
-            print_line(f"twat-fs: {self.address_string()} {printable(format % args)}")
+        """Ignore requests without an error, and idle connections."""
+
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        """Print a rejected request, unless a browser has sent it on its own."""
+        if int(code) < 400 or re.match("/(favicon|apple-touch-icon)", self.path):
+            return
+        if self.problem != BROKEN_OFF:  # it has a line already
+            problem = f"{int(code)} {self.problem or 'Bad request'}".strip()
+            request = printable(self.requestline)
+            self.say(f"{printable(problem)}: {request}  from {self.client_address[0]}")
 
 
 PAGE_POLICY = (
@@ -8855,17 +9169,32 @@ def text_sample(file: Any, size: int) -> Content:
     return (memory_slice(sample),)
 
 
-def file_headers(stored: StoredFile, sample: Content) -> list[Header]:
-    """The headers of a download; browsers save the file under its name and never show it."""
-    plain = re.sub(r'[^ -~]|["\\]', "_", stored.name)
-    name = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote_segment(stored.name)}"
-    return [
-        ("Content-Type", type_with_charset(stored.name, sample)),
-        ("Content-Disposition", name),
+# Types that browsers show without running anything of them.
+SHOWN = r"image/(png|jpeg|gif|webp|avif)|video/.*|audio/.*|application/pdf|text/markdown"
+
+
+def file_headers(name: str, sample: Content, download: bool) -> list[Header]:
+    """The headers of a file, which browsers show if it is harmless and `download` is false."""
+    content_type = guess_type(name)
+    shown = re.fullmatch(SHOWN, content_type) or re.search(r"(?i)\.(txt|text|log)$", name)
+    disposition = "inline" if shown and not download else "attachment"
+    plain = re.sub(r'[^ -~]|["\\]', "_", name)
+    disposition += f"; filename=\"{plain}\"; filename*=UTF-8''{quote_segment(name)}"
+    headers = [
+        ("Content-Type", type_with_charset(name, sample)),
+        ("Content-Disposition", disposition),
         ("X-Content-Type-Options", "nosniff"),
         ("Accept-Ranges", "bytes"),
         ("Cache-Control", "no-cache"),  # the file may be deleted meanwhile
     ]
+    # Chromium loads no video and sound into a sandbox of another origin (tried with 156), and its
+    # viewer for PDF does not run in any sandbox (of 156 it does).
+    policy = "sandbox"
+    if re.match("video|audio", content_type):
+        policy += " allow-same-origin"
+    if content_type != "application/pdf":
+        headers.append(("Content-Security-Policy", policy))
+    return headers
 
 
 def parse_range(header: Optional[str], size: int) -> tuple[int, int]:
@@ -8994,27 +9323,40 @@ class Server(ThreadingHTTPServer):
         self.handlers.pop(request, None)
 
     def service_actions(self) -> None:
+        """Called five times a second; raises Finished when the last file has gone."""
         self.store.sweep()
+        busy = any(handler.busy for handler in list(self.handlers.values()))
+        if not (self.store.folder or self.store.files or busy):
+            raise Finished
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore errors of connections that clients have closed."""
 
 
 def start_server(store: Store, bind: str, port: int, strict: bool, **fields: Any) -> Any:
-    """A listening server; uses another port if this one is in use, unless `strict`."""
+    """A listening server; unless `strict`, other ports are tried if this one is in use."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     own = {"store": store, "handlers": {}, "address_family": family}
     server = type("BoundServer", (Server, http.server.ThreadingHTTPServer), own)
     bases = (ServeHandler, http.server.BaseHTTPRequestHandler)
     handler = type("Handler", bases, {"store": store, **fields})
-    try:
-        return server((bind, port), handler)
-    except OSError as error:
-        # EACCES on Windows: the port is in exclusive use, or reserved for Hyper-V.
-        if not strict and error.errno in (errno.EADDRINUSE, errno.EACCES):
-            return server((bind, 0), handler)
-        reason = f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}"
-        raise UsageError(reason, phase="serve") from error
+    others = [] if strict else [*range(port + 1, port + 10), 0]
+    for number in (port, *others):
+        try:
+            return server((bind, number), handler)
+        except OSError as error:
+            # EACCES on Windows: the port is in exclusive use, or reserved for Hyper-V.
+            in_use = error.errno in (errno.EADDRINUSE, errno.EACCES)
+            if not (in_use and number and others):
+                reason = f"cannot listen on {printable(bind)}:{port}: {local_reason(error)}"
+                raise UsageError(reason, phase="serve") from error
+
+
+def event_json(event: str, **fields: Any) -> str:
+    """The JSON object of an event, with the same keys for all events."""
+    keys = ("event", "time", "name", "size", "peer", "url", "delete", "completed")
+    now = iso_time(time.time())
+    return json.dumps({**dict.fromkeys(keys), "event": event, "time": now, **fields})
 
 
 def address_of(server: Any) -> str:
@@ -9150,18 +9492,23 @@ Output
 -c --copy                  copy the URLs to the clipboard
 --no-progress              show no progress
 --no-history               do not record the links in the history
+--qr                       show each link as a QR code on the terminal
 """
 SERVE_OPTIONS = """Network
 --bind ADDRESS             listen here (default: all for FILE, else 127.0.0.1)
 --port N                   listen on this port (default 8080, or any free one)
 --url URL                  print this public URL (behind a proxy)
+Giving
+--once                     end when each FILE was downloaded once, completely
+--keep TIME                end after this time; also for received files
 Receiving
 --token [TEXT]             require TEXT or a random token (or TWAT_FS_SERVE_TOKEN)
 --dir FOLDER               keep received files here (default: delete at the end)
 --max-size SIZE            limit the size of a file (default 1 GiB)
---keep TIME                delete received files after this time
 Output
--q --quiet                 print no line per request
+-q --quiet                 print no line per transfer
+--json                     print one JSON object per transfer
+--qr                       show each link as a QR code on the terminal
 """
 ADD_OPTIONS = """Adding a .sxcu file
 --name NAME                use this name for -p
@@ -9426,13 +9773,17 @@ def source_or_error(
         body = standard_input(limit, progress, stack)
         if not length(body) and not any(row.limits.empty for row in chain):
             raise Unsuitable("standard input is empty", phase="file")
-        name = options.name or ("stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin")
+        name = options.name or stdin_name(body)
         return Source(upload_name(name, options.unique), body, length(body), time.time())
     except UploadError as error:
         error.hint = error.hint or suggest_command(file)
         return error
     finally:
         progress.hide()
+
+
+def stdin_name(body: Content) -> str:
+    return "stdin.txt" if is_text(body, 4 * KiB) else "stdin.bin"
 
 
 def archive_name(args: Any) -> str:
@@ -9466,10 +9817,8 @@ def archive_or_error(
         epoch = checked_type(name_of_epoch, options.settings.get(name_of_epoch), None)
         walker = Walker(args.exclude, args.tar, epoch)
         members = walker.members(args.file)
-        notes = {"possible secrets": walker.secrets, "skipped (not files)": walker.skipped}
-        for note, names in notes.items():
-            if names and not args.quiet:
-                print_line(f"twat-fs: warning: {note}: {first_names(sorted(names))}")
+        if not args.quiet:
+            warn_about(walker)
         if args.dry_run:
             write = print_line if args.json else put_line
             size = sum(length(member.content) for member in members)
@@ -9485,6 +9834,14 @@ def archive_or_error(
         return error
     finally:
         progress.hide()
+
+
+def warn_about(walker: Walker) -> None:
+    """Name the members of an archive that should perhaps not be in it."""
+    notes = {"possible secrets": walker.secrets, "skipped (not files)": walker.skipped}
+    for note, names in notes.items():
+        if names:
+            print_line(f"twat-fs: warning: {note}: {first_names(sorted(names))}")
 
 
 def first_names(names: Sequence[str]) -> str:
@@ -9506,8 +9863,6 @@ def standard_input(
 
     Up to IN_MEMORY it is kept in memory, else in a file that is deleted when `stack` is closed.
     """
-    if sys.stdin is None:
-        raise Unreadable("standard input is closed")
     blocks = read_stdin(limit, progress)
     data = bytearray()
     for block in blocks:
@@ -9522,6 +9877,8 @@ def read_stdin(limit: Optional[int], progress: FileProgress) -> Iterator[bytes]:
 
     Raises Unsuitable above `limit`, the largest file that any host of the chain accepts.
     """
+    if sys.stdin is None:
+        raise Unreadable("standard input is closed")
     data, size = b"-", 0
     stream: Any = sys.stdin.buffer
     progress.show("standard input", "0 bytes read")
@@ -9758,6 +10115,8 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
         with terminal.lock:
             terminal.clear()
             put_line(line)
+        if result and args.qr:
+            print_qr(result.url, terminal)
     except OSError as error:
         if result:
             terminal.print(f"twat-fs: {printable(outcome.file)}: {result.url}")
@@ -10106,9 +10465,13 @@ def cmd_regex(argv: Sequence[str]) -> int:
 
 def cmd_serve(argv: Sequence[str]) -> int:
     parser, args = parse_args("serve", argv)
-    taking = [name for name in ("dir", "max_size", "keep", "token") if getattr(args, name)]
+    taking = [name for name in ("dir", "max_size", "token") if getattr(args, name)]
     if args.file and taking:
         parser.error(f"--{taking[0].replace('_', '-')} cannot be used with FILE")
+    if args.once and not args.file:
+        parser.error("--once requires FILE")
+    if args.file.count("-") > 1:
+        parser.error("standard input can be read only once")
     if args.bind and re.fullmatch(r"\[.*\].*|[^:]+:[0-9]*", args.bind):
         parser.error("--bind is an address alone, like 127.0.0.1 or ::1; --port takes the port")
     if args.url and not re.fullmatch(SERVER_URL, args.url):
@@ -10127,39 +10490,60 @@ def cmd_serve(argv: Sequence[str]) -> int:
     strict = args.port is not None
     port = int(args.port) if strict else 8080
     url = base_url(args.url) if args.url else ""
-    fields = {"token": args.token, "url": url, "quiet": args.quiet}
+    draws = is_terminal(sys.stderr) and not args.quiet
+    terminal = Terminal(sys.stderr, draws=draws, verbose=False, quiet=args.quiet)
+    fields = {"terminal": terminal, "as_json": args.json, "once": args.once}
+    fields.update(token=args.token, url=url)
     with contextlib.ExitStack() as stack:
-        store = open_store(args, stack)
+        stack.callback(terminal.stop)
+        store = open_store(args, stack, terminal)
         server = stack.enter_context(start_server(store, bind, port, strict, **fields))
+        if not strict and server.server_port != port:
+            print_line(f"twat-fs: port {port} is in use; using {server.server_port}")
         if url:
             print_line(f"twat-fs: listening on {address_of(server)}/")
-        announce(store, url or address_of(server), shown_token, args.dir)
+        announce(store, url or address_of(server), shown_token, args, terminal)
         try:
-            server.serve_forever(0.2)
+            server.serve_forever(TICK)
+        except Finished:
+            return report_end(store, args)
         except KeyboardInterrupt:
+            terminal.stop()
             count = len(store.files) if store.is_temporary else 0
             deleted = f"; {count} file{'s' * (count > 1)} deleted" if count else ""
             print_line(f"{line_start()}twat-fs: stopped{deleted}")
     return 130
 
 
-def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
+def report_end(store: Store, args: Any) -> int:
+    """Print why `serve` ends by itself; return the exit code."""
+    expired = len(args.file) - len(store.fetched)
+    message = "expired" if expired else "each file was downloaded"
+    print_line(f"twat-fs: stopped: {message}")
+    return int(args.once and bool(expired))
+
+
+def open_store(args: Any, stack: contextlib.ExitStack, terminal: Terminal) -> Store:
     """The store for the files of the command line, or for received files."""
-    if "-" in args.file:
-        message = "serve: standard input not supported; write it to a file first"
-        raise UsageError(message, phase="serve")
-    if args.file:
-        try:
-            files = [StoredFile(os.path.realpath(file), Source.of(file).name) for file in args.file]
-        except Unreadable as error:  # the original hint would upload the file to a public host
-            if error.hint:
-                error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
-            raise
-        store = Store()
-        store.files = {random_name(): stored for stored in files}
+    keep = args.keep or FOREVER
+    store = Store()
+    try:
+        for file in args.file:
+            token = random_name()
+            if os.path.isdir(file):
+                path, name = "", base_name(file) + ".zip"
+                store.archives[token] = archive_to_serve(file, name, terminal)
+            else:
+                path, name = file_to_serve(file, stack, terminal)
+            store.files[token] = StoredFile(path, name, expires=time.time() + keep)
+    except Unreadable as error:  # the original hint would upload the file to a public host
+        if error.hint and file != "-":
+            error.hint = "write it to a file first; for a folder: tar cf FOLDER.tar FOLDER"
+        raise
+    if store.files:
         return store
     folder = args.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="twat-fs-"))
-    store = Store(folder, int(args.max_size or GiB), args.keep or FOREVER)
+    store = Store(folder, int(args.max_size or GiB), keep)
     store.is_temporary = not args.dir
     stack.callback(store.close)
     try:
@@ -10170,17 +10554,47 @@ def open_store(args: Any, stack: contextlib.ExitStack) -> Store:
     return store
 
 
-def announce(store: Store, address: str, token: str, folder: Optional[str]) -> None:
+def archive_to_serve(folder: str, name: str, terminal: Terminal) -> FolderArchive:
+    progress = FileProgress(terminal)
+    progress.show(name, "reading files")
+    archive = FolderArchive(folder)
+    archive.build()
+    progress.hide()
+    warn_about(archive.walker)
+    return archive
+
+
+def file_to_serve(file: str, stack: contextlib.ExitStack, terminal: Terminal) -> tuple[str, str]:
+    """The path and name of a file, or of a copy of standard input."""
+    if file != "-":
+        return os.path.realpath(file), Source.of(file).name
+    progress = FileProgress(terminal)
+    body = spool_to_file(read_stdin(None, progress), stack)
+    progress.hide()
+    if not length(body):
+        raise Unreadable("standard input is empty", phase="serve")
+    return os.fsdecode(body[0].origin), stdin_name(body)
+
+
+def announce(store: Store, address: str, token: str, args: Any, terminal: Terminal) -> None:
     """Print the URLs of the files, or how to upload."""
     for file_token, stored in store.files.items():
-        put_line(f"{address}/{file_token}/{quote_segment(stored.name)}")
+        url = f"{address}/{file_token}/{quote_segment(stored.name)}"
+        name = valid_unicode(stored.name)
+        put_line(event_json("serving", name=name, url=url) if args.json else url)
+        if args.qr:
+            print_qr(url, terminal)
     if not store.folder:
         print_line("twat-fs: serving until Ctrl-C")
         return
+    if args.json:
+        put_line(event_json("receiving", url=f"{address}/"))
     base = address.replace("//", f"//:{token}@") if token else address
-    end = f"; files go to {printable(folder)}" if folder else " deletes the files"
+    end = f"; files go to {printable(args.dir)}" if args.dir else " deletes the files"
     print_line(f"twat-fs: receiving at {address}/ until Ctrl-C{end}")
     print_line(f"  {curl_line(address, token)}  or  {program()} -p {base}/ FILE")
+    if args.qr:
+        print_qr(f"{address}/", terminal)
 
 
 def cmd_version(argv: Sequence[str]) -> int:

@@ -46,6 +46,7 @@ PACKAGES = {
     "xclip": "xclip",
     "xsel": "xsel",
     "yash": "yash",
+    "zbarimg": "zbar-tools",
     "zsh": "zsh",
 }
 # As it is before any fixture changes it; /usr/sbin, where nginx is, is not on the PATH of users.

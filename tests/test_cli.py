@@ -470,7 +470,7 @@ WRONG_OPTIONS = {
     "--online": "`twat-fs status --online`",
     "serve --host 0.0.0.0": "--bind",
     "serve -p 80": "--port",
-    "serve --once": "`twat-fs upload --once`",
+    "serve --unique": "`twat-fs upload --unique`",
     "list -p catbox": "`twat-fs list HOST`",
     "status --host catbox": "`twat-fs status HOST`",
     "list --expire 1h": "`twat-fs upload --expire`",
@@ -1738,9 +1738,9 @@ def test_an_address_with_a_port_is_sent_to_port(program, bind):
     assert ran.returncode == 2 and "--port takes the port" in ran.stderr
 
 
-def test_serve_gives_no_standard_input(program):
-    ran = program("serve", "-")
-    assert ran.returncode == 2 and "standard input not supported" in ran.stderr
+def test_serve_says_that_standard_input_is_empty(program):
+    ran = program("serve", "-", "--port", "0")
+    assert (ran.returncode, ran.stdout) == (6, "") and "standard input is empty" in ran.stderr
 
 
 @posix

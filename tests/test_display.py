@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
 import unicodedata
+from urllib.parse import urlsplit
 
 import pyte
 import pytest
 from conftest import PROGRAM, command, environment
+from needs import need
 
 import twat_fs
 
@@ -776,3 +779,117 @@ def test_a_ctrl_c_that_python_drops_is_not_lost(program, tmp_path):
     )
     assert (done.returncode, done.stdout) == (-signal.SIGINT, "")
     assert done.stderr == "twat-fs: interrupted\n"
+
+
+# serve --------------------------------------------------------------------------------------------
+
+
+def text_of(pieces):
+    return b"".join(data for _, data in pieces).decode()
+
+
+def test_a_long_download_from_serve_is_shown_while_it_moves(watch, file):
+    path = file("video.mp4", 60 * 2**20)
+
+    def download_slowly(process, pieces):
+        url = urlsplit(process.stdout.readline().decode().strip())
+        with socket.create_connection((url.hostname, url.port)) as sock:
+            sock.sendall(f"GET {url.path} HTTP/1.0\r\n\r\n".encode())
+            for _ in range(30):
+                sock.recv(2**20, socket.MSG_WAITALL)
+                time.sleep(0.05)
+        while "stopped at" not in text_of(pieces):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+
+    args = ("serve", "--bind", "127.0.0.1", "--port", "0")
+    seen = watch(*args, path, columns=100, interrupt=download_slowly)
+    drawn = [line for line in seen.draws if "video.mp4  [" in line]
+    shape = r"video\.mp4  \[#+ *\]  127\.0\.0\.1 +\d+% .* of 60\.0 MiB .*MiB/s  0:\d\d left"
+    assert len(drawn) > 3 and all(re.fullmatch(shape, line) for line in drawn)
+    assert len(seen.screen.lines) == 3 and seen.screen.line == ""
+    assert re.fullmatch(r"\d\d:\d\d  video\.mp4  stopped at \d\d %  to .*", seen.screen.lines[1])
+
+
+# QR codes -----------------------------------------------------------------------------------------
+
+HALF_BLOCKS = {" ": "00", "\u2580": "10", "\u2584": "01", "\u2588": "11"}
+
+
+def picture_of(text, columns, path):
+    """The painted cells of a terminal as an image, at the pixels that its characters fill."""
+    screen = pyte.Screen(columns, 100)
+    pyte.Stream(screen).feed(text)
+    rows = []
+    for line in range(100):
+        cells = [screen.buffer[line][column] for column in range(columns)]
+        painted = [cell for cell in cells if cell.bg != "default"]
+        for half in range(2 if painted else 0):
+            row = ""
+            for cell in painted:
+                color = cell.fg if HALF_BLOCKS[cell.data][half] == "1" else cell.bg
+                row += {"black": "1", "brightwhite": "0"}[color]
+            rows.append(row)
+    image = "".join("".join(bit * 8 for bit in row) * 8 + "\n" for row in rows)
+    path.write_text(f"P1 {8 * len(rows[0])} {8 * len(rows)}\n{image}")
+    return rows
+
+
+def scan(path):
+    """The text of the code in an image, by a decoder that is not ours."""
+    argv = [need("zbarimg"), "-q", "--raw", "-Sdisable", "-Sqrcode.enable", path]
+    return subprocess.run(argv, stdout=subprocess.PIPE, timeout=30).stdout.decode().rstrip("\n")
+
+
+@pytest.mark.needs("zbarimg")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_qr_shows_the_link_after_it(watch, file, tmp_path, encoding):
+    env = {"PYTHONIOENCODING": encoding}
+    seen = watch("--qr", "-p", "catbox", file(), env=env, columns=120, encoding=encoding)
+    assert seen.code == 0
+    rows = picture_of(seen.text, 120, tmp_path / "code.pbm")
+    assert scan(tmp_path / "code.pbm") == seen.out.strip()
+    margins = [*rows[:4], *rows[-4:], *(row[:4] + row[-4:] for row in rows)]
+    assert set("".join(margins)) == {"0"}, "four modules around it are white"
+    assert seen.text.isascii() == (encoding == "ascii")
+
+
+@pytest.mark.needs("zbarimg")
+def test_codes_of_all_versions_are_read(tmp_path):
+    texts = [("http://192.168.1.7:8080/" + "aZ09-._~%" * 30)[:size] for size in SIZES]
+    for number, text in enumerate(texts):
+        rows = [f"{row:0^{len(row) + 8}}" for row in twat_fs.qr_code(text)]
+        blank = ["0" * len(rows[0])] * 4
+        image = "".join("".join(bit * 4 for bit in row) * 4 + "\n" for row in blank + rows + blank)
+        width = 4 * len(rows[0])
+        (tmp_path / f"{number:02}.pbm").write_text(f"P1 {width} {width}\n{image}")
+    argv = [need("zbarimg"), "-q", "--raw", "-Sdisable", "-Sqrcode.enable"]
+    argv += sorted(tmp_path.glob("*.pbm"))
+    done = subprocess.run(argv, stdout=subprocess.PIPE, timeout=60)
+    assert done.stdout.decode().split() == texts
+    assert twat_fs.qr_code("x" * 272) == []
+
+
+# The smallest and the largest text of each version.
+SIZES = "1 17 18 32 33 53 54 78 79 106 107 134 135 154 155 192 193 230 231 271"
+SIZES = [int(size) for size in SIZES.split()]
+
+
+@pytest.mark.parametrize(
+    "name, columns, problem",
+    [("a" * 250, 100, "the link is too long"), ("a.txt", 30, "the terminal has less than")],
+)
+def test_a_code_that_cannot_be_shown_is_a_warning(watch, file, name, columns, problem):
+    def end(process, pieces):
+        while problem not in text_of(pieces):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+
+    args = ("serve", "--qr", "--bind", "127.0.0.1", "--port", "0")
+    seen = watch(*args, file(name), columns=columns, interrupt=end)
+    assert f"twat-fs: warning: no QR code: {problem}" in seen.text and "\u2588" not in seen.text
+
+
+def test_without_a_terminal_there_is_no_code(program, box, file):
+    done = program("--qr", "-p", "catbox", file())
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.count("\n") == 1

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import http.client
+import io
 import json
 import os
 import re
@@ -19,6 +20,8 @@ import subprocess
 import sys
 import threading
 import time
+import wave
+import zipfile
 from email.utils import formatdate
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote, urlsplit
@@ -297,7 +300,7 @@ def test_tools_resume_a_download(giving, tmp_path, tool):
     (tmp_path / "half").write_bytes(b"abcdef")
     subprocess.run([*args, str(tmp_path / "half"), giving.urls[0]], check=True, timeout=20)
     assert (tmp_path / "half").read_bytes() == b"abcdefghijklmnopqrstuvwxyz"
-    wait_until(lambda: " 206 " in giving.log_text)
+    wait_until(lambda: re.search(r"\d\d:\d\d  abc\.txt  20 bytes  to 127", giving.log_text))
 
 
 def test_a_response_waits_for_no_acknowledgement(giving):
@@ -371,7 +374,7 @@ ODD = [
 
 
 @posix
-def test_odd_names_are_saved_never_shown(serve, tmp_path):
+def test_odd_names_are_saved_under_their_names(serve, tmp_path):
     for name in ODD:
         (tmp_path / name).write_bytes(name.encode())
     served = serve("--", *ODD, files=len(ODD))
@@ -380,9 +383,10 @@ def test_odd_names_are_saved_never_shown(serve, tmp_path):
         status, headers, body = served.ask("GET", url)
         assert (status, body) == (200, name.encode()), name
         shown = headers["content-disposition"]
-        assert shown.startswith("attachment;") and shown.isascii() and shown.isprintable()
+        disposition = "inline" if re.search("(txt|png|log)$", name) else "attachment"
+        assert shown.startswith(f"{disposition};") and shown.isascii() and shown.isprintable()
         saved = unquote(re.search(r"filename\*=UTF-8''(\S+)$", shown).group(1))
-        assert re.fullmatch(r'attachment; filename="[^"\\]*"; filename\*=\S+', shown)
+        assert re.fullmatch(r'\w+; filename="[^"\\]*"; filename\*=\S+', shown)
         assert saved == name or not name.isprintable() or name != name.strip() or "\\" in name
         assert (
             not re.search("[\0-\x1f\x7f-\x9f\u2028-\u202e]", saved)
@@ -489,7 +493,7 @@ def test_quiet_says_nothing_about_requests(serve, tmp_path):
     assert served.log_text[len(before) :].strip() in ("", "twat-fs: stopped")
 
 
-LOCAL = {"missing": (6, "no such file"), ".": (6, "directory"), "/dev/null": (6, "device")}
+LOCAL = {"missing": (6, "no such file"), "/dev/null": (6, "device")}
 
 
 @pytest.fixture
@@ -515,21 +519,287 @@ def test_what_is_no_file_is_not_served(refused, name):
     assert code == wanted and hint in err
 
 
-@pytest.mark.parametrize("make", [os.mkdir, pytest.param(getattr(os, "mkfifo", None), marks=posix)])
-def test_the_way_out_of_a_folder_makes_nothing_public(refused, tmp_path, make):
-    make(tmp_path / "thing")
+@posix
+def test_the_way_out_of_a_pipe_makes_nothing_public(refused, tmp_path):
+    os.mkfifo(tmp_path / "thing")
     code, err = refused("thing")
     assert code == 6 and "tar cf FOLDER.tar FOLDER" in err and "|" not in err, (
         "what uploading says would upload it"
     )
 
 
-@pytest.mark.parametrize(
-    "option", [["--dir", "x"], ["--max-size", "1k"], ["--keep", "1h"], ["--token", "x"]]
-)
+@pytest.mark.parametrize("option", [["--dir", "x"], ["--max-size", "1k"], ["--token", "x"]])
 def test_options_for_receiving_contradict_files(refused, option):
     code, err = refused("good", *option)
     assert code == 2 and option[0] in err
+
+
+# What browsers show -------------------------------------------------------------------------------
+
+SHOWN = "a.png a.JPG a.jpeg a.gif a.webp a.avif a.mp4 a.webm a.mp3 a.flac a.txt a.log a.md a.pdf"
+SAVED = (
+    "a.html a.htm a.xhtml a.svg a.xml a.js a.mjs a.css a.sh a.php a.mht a.swf a.zip a.dat README"
+)
+
+
+def test_only_harmless_types_are_shown_in_the_browser(serve, tmp_path):
+    names = f"{SHOWN} {SAVED}".split()
+    for name in names:
+        (tmp_path / name).write_bytes(b"<script>alert(1)</script>")
+    served = serve(*names, files=len(names))
+    connection = served.connect()
+    for name, url in zip(names, served.urls):
+        for query in ("", "?download"):
+            connection.request("HEAD", urlsplit(url).path + query)
+            response = connection.getresponse()
+            response.read()
+            shown = name in SHOWN.split() and not query
+            start = "inline; filename=" if shown else "attachment; filename="
+            assert response.headers["Content-Disposition"].startswith(start), name
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            policy = None if name == "a.pdf" else "sandbox"
+            if name in ("a.mp4", "a.webm", "a.mp3", "a.flac"):
+                policy = "sandbox allow-same-origin"
+            assert response.headers["Content-Security-Policy"] == policy
+    connection.close()
+
+
+# Folders and standard input -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "trip" / "sub").mkdir(parents=True)
+    (tmp_path / "trip" / "a.txt").write_bytes(b"hello")
+    (tmp_path / "trip" / "sub" / "b.bin").write_bytes(os.urandom(300_000))
+    return tmp_path / "trip"
+
+
+def unpacked(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist() if name[-1] != "/"}
+
+
+def test_a_folder_is_one_zip_that_follows_its_files(serve, folder):
+    served = serve("trip", files=1)
+    assert served.urls[0].endswith("/trip.zip")
+    files = {"trip/a.txt": b"hello", "trip/sub/b.bin": (folder / "sub" / "b.bin").read_bytes()}
+    status, headers, data = served.ask("GET", served.urls[0])
+    assert (status, headers["content-type"]) == (200, "application/zip")
+    assert headers["content-length"] == str(len(data)) and unpacked(data) == files
+    assert served.ask("HEAD", served.urls[0], If_None_Match=headers["etag"])[0] == 304
+    part = served.ask("GET", served.urls[0], Range="bytes=200000-", If_Range=headers["etag"])
+    assert (part[0], part[2]) == (206, data[200_000:])
+    (folder / "new.txt").write_bytes(b"new")
+    (folder / "a.txt").write_bytes(b"other")
+    part = served.ask("GET", served.urls[0], Range="bytes=200000-", If_Range=headers["etag"])
+    files.update({"trip/a.txt": b"other", "trip/new.txt": b"new"})
+    assert part[0] == 200 and unpacked(part[2]) == files
+    shutil.rmtree(folder)
+    assert fetch(served, served.urls[0]) == 404 and "no such file" in served.log_text
+
+
+@posix
+def test_a_file_that_changes_while_its_folder_is_sent_breaks_the_download(serve, folder):
+    with open(folder / "c.bin", "wb") as file:
+        file.truncate(30 * MIB)
+    served = serve("trip", files=1)
+    connection = served.connect()
+    connection.request("GET", urlsplit(served.urls[0]).path)
+    response = connection.getresponse()
+    (folder / "sub" / "b.bin").write_bytes(b"changed")
+    with pytest.raises(http.client.IncompleteRead):
+        response.read()
+    connection.close()
+    wait_until(lambda: "trip.zip  stopped at 99 %  to" in served.log_text)
+    assert "b.bin: changed while being read" in served.log_text
+
+
+def test_secrets_in_a_folder_are_named(serve, folder):
+    (folder / ".env").write_bytes(b"KEY=1")
+    served = serve("trip", files=1)
+    wait_until(lambda: "serving" in served.log_text)
+    assert "warning: possible secrets: trip/.env\n" in served.log_text
+
+
+@posix
+def test_a_link_out_of_a_folder_is_an_error(refused, folder):
+    (folder / "link").symlink_to("/etc/passwd")
+    code, err = refused("trip")
+    assert code == 6 and "symbolic link out of the folder\n  write it to a file first" in err
+
+
+@pytest.mark.parametrize("content, name", [(b"a log\n", "stdin.txt"), (b"\0" * 2**21, "stdin.bin")])
+def test_standard_input_is_served(serve, tmp_path, content, name):
+    (tmp_path / "input").write_bytes(content)
+    (tmp_path / "scratch").mkdir()
+    with open(tmp_path / "input", "rb") as file:
+        served = serve("-", files=1, stdin=file, env={"TMPDIR": tmp_path / "scratch"})
+    assert served.urls[0].endswith(f"/{name}")
+    assert fetch(served, served.urls[0]) == content
+    served.stop(signal.SIGINT if os.name != "nt" else signal.SIGTERM)
+    assert list((tmp_path / "scratch").iterdir()) == [] or os.name == "nt"
+
+
+def test_standard_input_can_be_read_only_once(refused):
+    assert refused("-", "-")[0] == 2
+
+
+# Once, and for a time -----------------------------------------------------------------------------
+
+
+def break_off(served, url, count):
+    """Read the start of a response, and close the connection."""
+    with socket.create_connection((served.host, served.port), timeout=10) as sock:
+        sock.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % urlsplit(url).path.encode())
+        got = b""
+        while len(got) < count:
+            got += sock.recv(min(4000, count))
+
+
+def ends(served):
+    code = served.process.wait(10)
+    served.listener.join(10)
+    return code
+
+
+def test_once_ends_when_each_file_was_fetched_completely(serve, tmp_path):
+    """HEAD, a range and downloads that were broken off do not count."""
+    data = os.urandom(20 * MIB)
+    (tmp_path / "a.bin").write_bytes(data)
+    (tmp_path / "b.txt").write_bytes(b"abcdef")
+    served = serve("--once", "a.bin", "b.txt", files=2)
+    large, small = served.urls
+    assert served.ask("HEAD", small)[0] == 200
+    assert served.ask("GET", small, Range="bytes=1-5")[2] == b"bcdef"
+    break_off(served, large, 2 * MIB)
+    break_off(served, small, 1)  # the response lies unread in the client
+    wait_until(lambda: served.log_text.count("stopped at") == 2)
+    assert fetch(served, large) == data
+    wait_until(lambda: "a.bin  20.0 MiB  to 127.0.0.1" in served.log_text)
+    assert fetch(served, large) == 404
+    assert fetch(served, small) == b"abcdef"
+    assert ends(served) == 0
+    assert served.log_text.endswith("twat-fs: stopped: each file was downloaded\n")
+
+
+@needs_curl
+def test_once_adds_up_the_ranges_of_a_client(serve, tmp_path):
+    """Also when curl continues where a download was broken off."""
+    data = os.urandom(20 * MIB)
+    (tmp_path / "a.bin").write_bytes(data)
+    served = serve("--once", "a.bin", files=1)
+    break_off(served, served.urls[0], 9 * MIB)
+    wait_until(lambda: "stopped at" in served.log_text)
+    assert served.ask("GET", served.urls[0], Range="bytes=15000000-")[2] == data[15_000_000:]
+    half = tmp_path / "half"
+    half.write_bytes(data[: 9 * MIB])
+    status, _ = curl("-C", "-", "-r", f"{9 * MIB}-15000000", "-o", half, served.urls[0])
+    assert status == 206
+    assert ends(served) == 0
+
+
+def test_once_waits_for_downloads_that_have_begun(serve, tmp_path):
+    data = os.urandom(20 * MIB)
+    (tmp_path / "a.bin").write_bytes(data)
+    served = serve("--once", "a.bin", files=1)
+    connection = served.connect()
+    connection.request("GET", urlsplit(served.urls[0]).path)
+    response = connection.getresponse()
+    assert fetch(served, served.urls[0]) == data
+    assert response.read() == data
+    connection.close()
+    assert ends(served) == 0
+
+
+def test_once_requires_a_file(refused):
+    code, err = refused("--once")
+    assert code == 2 and "--once requires FILE" in err
+
+
+@pytest.mark.parametrize("once, code", [([], 0), (["--once"], 1)])
+def test_keep_ends_the_links_of_files(serve, tmp_path, once, code):
+    (tmp_path / "a").write_bytes(b"x")
+    served = serve("--keep", "1s", *once, "a", files=1)
+    assert ends(served) == code and served.log_text.endswith("twat-fs: stopped: expired\n")
+
+
+# What the screen says -----------------------------------------------------------------------------
+
+
+def test_a_line_is_printed_when_a_transfer_is_done(serve, tmp_path):
+    served = serve()
+    link, _ = served.put("grüße.txt", b"x" * 14_000)
+    ready = served.log_text.count("\n")
+    assert (
+        re.search(
+            r"\n\d\d:\d\d  received grüße\.txt  13\.7 KiB  from 127\.0\.0\.1  (\S+)\n",
+            served.log_text,
+        )[1]
+        == link
+    )
+    with contextlib.closing(served.connect()) as idle:
+        idle.connect()
+        assert served.ask("HEAD", link)[0] == 200
+        assert served.ask("GET", "/favicon.ico")[0] == 404
+        assert served.ask("GET", link, Range="bytes=5-9")[0] == 206
+        assert fetch(served, link) == b"x" * 14_000
+    assert fetch(served, "/nothing") == 404
+    wait_until(lambda: "404" in served.log_text)
+    lines = served.log_text.splitlines()[ready:]
+    assert re.fullmatch(r"\d\d:\d\d  grüße\.txt  13\.7 KiB  to 127\.0\.0\.1", lines[0])
+    assert lines[1][5:] == "  404 Not found: GET /nothing HTTP/1.1  from 127.0.0.1"
+    assert len(lines) == 2
+
+
+def test_a_transfer_that_stopped_says_where(serve, tmp_path):
+    served = serve()
+    head = b"PUT /video.mp4 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+    served.raw(head + b"x" * 120)
+    chunk = b"PUT /b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    served.raw(chunk + b"30\r\n" + b"x" * 20)
+    link, _ = served.put("big.bin", bytes(20 * MIB))
+    break_off(served, link, 1000)
+    wait_until(lambda: "to 127" in served.log_text)
+    stopped = re.findall("  (.* stopped .*)", served.log_text)
+    assert stopped[:2] == [
+        "video.mp4  stopped at 12 %  from 127.0.0.1",
+        "b  stopped after 20 bytes  from 127.0.0.1",
+    ]
+    assert re.fullmatch(r"big\.bin  stopped at \d\d? %  to 127\.0\.0\.1", stopped[2])
+
+
+def test_json_has_one_object_for_each_transfer(start, tmp_path):
+    process = start("serve", "--json", "--port", "0", "--bind", "127.0.0.1")
+    events = (json.loads(line) for line in process.stdout)
+    ready = next(events)
+    assert ready["event"] == "receiving"
+    client = http.client.HTTPConnection(urlsplit(ready["url"]).netloc, timeout=10)
+    client.request("PUT", "/a%22b.txt", b"abc", {"X-Forwarded-For": "192.168.1.7"})
+    response = client.getresponse()
+    link, delete = response.read().decode(), response.headers["X-Url-Delete"]
+    received = next(events)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", received.pop("time"))
+    assert received == {
+        "event": "received",
+        "name": "a_b.txt",
+        "size": 3,
+        "peer": "192.168.1.7",
+        "url": link,
+        "delete": delete,
+        "completed": True,
+    }
+    client.request("GET", urlsplit(link).path)
+    assert client.getresponse().read() == b"abc"
+    sent = next(events)
+    assert sent.keys() == ready.keys()
+    values = [sent[key] for key in ("event", "name", "size", "peer", "url", "completed")]
+    assert values == ["sent", "a_b.txt", 3, "127.0.0.1", None, True]
+    client.request("PUT", "/half", headers={"Content-Length": "100"})
+    client.close()
+    broken = next(events)
+    assert (broken["event"], broken["name"], broken["completed"]) == ("received", "half", False)
 
 
 # The end, and the port ----------------------------------------------------------------------------
@@ -581,7 +851,8 @@ def test_when_8080_is_taken_another_port_is_found(serve, tmp_path):
         except OSError:
             pass  # by somebody else: as good
         served = serve("a", files=1, port=None)
-        assert served.port != 8080 and fetch(served, served.urls[0]) == b"x"
+        assert served.port in range(8081, 8090) and fetch(served, served.urls[0]) == b"x"
+        wait_until(lambda: f"port 8080 is in use; using {served.port}\n" in served.log_text)
 
 
 def test_a_port_that_was_asked_for_and_is_taken_is_an_error(giving, program):
@@ -939,7 +1210,8 @@ def test_max_days_are_honoured(tmp_path):
         (60, None, 60),
     ):
         store = twat_fs.Store(str(tmp_path), MIB, keep)
-        with twat_fs.start_server(store, "127.0.0.1", 0, True, quiet=True) as server:
+        terminal = twat_fs.Terminal(None, draws=False, verbose=False, quiet=True)
+        with twat_fs.start_server(store, "127.0.0.1", 0, True, terminal=terminal) as server:
             thread = threading.Thread(target=server.serve_forever, args=(0.01,))
             thread.start()
             connection = http.client.HTTPConnection(*server.server_address, timeout=5)
@@ -1282,6 +1554,21 @@ def test_the_page_uploads_files_copies_links_and_deletes(serve, browser, samples
         "fetch('%s').then(r => r.blob()).then(createImageBitmap).then(i => i.width)" % links[0]
     )
     assert tab.js(picture) == 1
+
+
+@pytest.mark.one_python
+def test_a_browser_shows_what_is_harmless_and_runs_nothing(serve, browser, samples, tmp_path):
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(16_000))
+    served = serve(samples[0], samples[1], "sound.wav", files=3)
+    picture, text, sound = (browser.tab("about:blank") for _ in range(3))
+    for tab, url in zip((picture, text, sound), served.urls):
+        tab.call("Page.navigate", url=url)
+    picture.until("document.images[0]?.naturalWidth == 1")
+    sound.until("document.querySelector('video')?.readyState == 4")
+    text.until("document.contentType == 'text/plain' && document.body?.innerText")
+    assert text.text() == samples[1].read_text() and text.js("document.title + origin") == "null"
 
 
 @pytest.mark.one_python

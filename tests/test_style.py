@@ -222,13 +222,15 @@ def test_four_functions_read_the_environment():
 def test_one_place_sleeps():
     """Between two tries, in the limiter, whose whole purpose it is, and after a failed accept.
 
-    The lock of the history is tried again, because a stopped process may hold it.
+    The lock of the history is tried again, because a stopped process may hold it; a reset may
+    follow the end of a connection.
     """
     assert {owner_of(node) or "(default)" for node in uses("time.sleep")} <= {
         "take",
         "lock_file",
         "__call__",
         "get_request",
+        "is_closed",
     }
 
 

@@ -40,6 +40,8 @@ ABOUT = {
               "A delete page is opened after a question on a terminal, or with --yes.",
     "serve": "Share files from this machine under URLs that cannot be guessed; "
              "without files, receive uploads by curl, browsers and twat-fs. "
+             "A folder is served as a ZIP, - is standard input. Browsers show pictures, video, "
+             "sound, PDF, plain text, Markdown and logs; ?download after the link saves them. "
              "--dir keeps them under their own names; the files .twat-fs.* beside them "
              "hold the links, delete links, expiry and download limits for the next run. "
              "--token without a text makes one up and prints it.",
@@ -73,6 +75,9 @@ JSON = {
     "deletable": "of an upload and of history: whether delete can delete it",
     "time, name, deleted": "of history: time of the upload and of its deletion, and the file name",
     "type": "the Content-Type that the link serves; null if it was not downloaded",
+    "event, time, name, size, peer, url, delete, completed": "of serve: serving and receiving "
+        "when it is ready, sent and received for each transfer; completed is false "
+        "if it was broken off, or if the client has only a part so far",
     "attempts, unverified": "of an upload: what failed before, "
                             "and links that may have a copy of the file",
 }  # fmt: skip
