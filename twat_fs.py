@@ -8286,7 +8286,7 @@ class Store:
         with contextlib.suppress(FileNotFoundError), open(path, "rb", opener=open_private) as file:
             for line in file:
                 # An incomplete line is not valid JSON.
-                with contextlib.suppress(ValueError, TypeError, KeyError):
+                with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
                     self.load_entry(**json.loads(line))
         entries = (self.index_line(token, stored) for token, stored in self.files.items())
         replace_file(path, b"".join(entries))
@@ -8294,15 +8294,22 @@ class Store:
         self.index = self.open_files.enter_context(index)
 
     def load_entry(self, token: str, path: str = "", **fields: Any) -> None:
-        """Add or delete a file as a line of the index says; only files of this folder."""
+        """Add or delete a file as a line of the index says; only files of this folder.
+
+        Raises TypeError.  Received files are not hidden; the index and its lock are.
+        """
         self.files.pop(token, None)
-        if not path:
+        path = os.path.basename(path)
+        if not path or path.startswith("."):
             return
         with contextlib.suppress(FileNotFoundError):
-            stored = StoredFile(os.path.join(self.folder, os.path.basename(path)), **fields)
+            stored = StoredFile(os.path.join(self.folder, path), **fields)
+            if {type(stored.name), type(stored.delete_token)} != {str}:
+                raise TypeError("not text")
             received = os.lstat(stored.path).st_mtime
             expires = min(stored.expires, received + self.keep)
-            self.files[token] = stored._replace(expires=expires)
+            downloads = min(stored.downloads_left, FOREVER)
+            self.files[token] = stored._replace(expires=expires, downloads_left=downloads)
 
     def index_line(self, token: str, stored: Optional[StoredFile] = None) -> bytes:
         """A line of the index; begins with a line end, because the last line may be incomplete.
@@ -8465,7 +8472,9 @@ class Transfer(FileProgress):
     def position(self, start: int, size: int) -> str:
         """How far a broken-off transfer came that began at byte `start`."""
         position = start + self.bytes_sent
-        return f"at {100 * position // size} %" if size else f"after {human(position)}"
+        if not size:
+            return f"after {human(position)}"
+        return f"at {min(99, 100 * position // size)} %"  # the last bytes did not arrive
 
 
 class Coverage:
@@ -8473,17 +8482,22 @@ class Coverage:
 
     def __init__(self) -> None:
         self.spans: list[tuple[int, int]] = []
-        self.broken = (0, 0)  # sent before the connection was lost; part of it did not arrive
-
-    def resume(self, start: int) -> None:
-        """A client that continues inside of a broken response has the bytes before."""
-        first, last = self.broken
-        if first < start <= last:
-            self.spans.append((first, start))
+        self.starts: list[int] = []  # of all responses
+        # Sent before the connection was lost, and the number of responses that had begun before.
+        self.broken: list[tuple[int, int, int]] = []
 
     def is_complete(self, size: int) -> bool:
+        """Whether the client has all bytes.
+
+        It has those of a broken response up to the next range that it requested after this
+        response had begun: it continues there, or another connection of it (aria2) began there.
+        """
+        spans = [*self.spans]
+        for first, last, begun in self.broken:
+            later = [start for start in self.starts[begun:] if first < start <= last]
+            spans.append((first, min(later, default=first)))
         covered = 0
-        for start, end in sorted(self.spans):
+        for start, end in sorted(spans):
             if start <= covered:
                 covered = max(covered, end)
         return covered >= size
@@ -8644,7 +8658,8 @@ class ServeHandler(RequestHandler):
         peer = self.peer()
         key = (token, peer, size)
         coverage = self.store.coverage.setdefault(key, Coverage())
-        coverage.resume(start)
+        coverage.starts.append(start)
+        begun = len(coverage.starts)
         transfer = Transfer(self.terminal, name, peer, end - start)
         arrived = False
         try:
@@ -8659,20 +8674,21 @@ class ServeHandler(RequestHandler):
             self.terminal.print(f"twat-fs: {error}")
         finally:
             transfer.hide()
-        if not arrived:
+        if arrived:
+            coverage.spans.append((start, end))
+        else:
             self.close_connection = True  # the client sees an error
-            coverage.broken = start, start + transfer.bytes_sent
-            position = transfer.position(start, size)
-            self.report("sent", name, f"  stopped {position}  to {peer}", size=size)
-            return
-        coverage.spans.append((start, end))
+            coverage.broken.append((start, start + transfer.bytes_sent, begun))
         completed = coverage.is_complete(size)
         if completed:
             self.store.coverage.pop(key, None)
             if self.once:
                 self.store.fetched.add(token)
                 self.store.remove(token)
-        if completed or end == size:
+        if not (arrived or completed):
+            position = transfer.position(start, size)
+            self.report("sent", name, f"  stopped {position}  to {peer}", size=size)
+        elif completed or end == size:
             done = f"  {human(end - start)}  to {peer}"
             self.report("sent", name, done, size=size, completed=completed)
 
@@ -10581,11 +10597,16 @@ def announce(store: Store, address: str, token: str, args: Any, terminal: Termin
     for file_token, stored in store.files.items():
         url = f"{address}/{file_token}/{quote_segment(stored.name)}"
         name = valid_unicode(stored.name)
-        put_line(event_json("serving", name=name, url=url) if args.json else url)
+        archive = store.archives.get(file_token)
+        size = length(archive.content) if archive else os.path.getsize(stored.path)
+        event = event_json("serving", name=name, size=size, url=url)
+        put_line(event if args.json else url)
         if args.qr:
             print_qr(url, terminal)
     if not store.folder:
-        print_line("twat-fs: serving until Ctrl-C")
+        ends = [f"for {duration(args.keep)}"] if args.keep else []
+        ends += ["until each file was downloaded"] * args.once
+        print_line(f"twat-fs: serving {' or '.join((*ends, 'until Ctrl-C'))}")
         return
     if args.json:
         put_line(event_json("receiving", url=f"{address}/"))

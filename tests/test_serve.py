@@ -700,6 +700,29 @@ def test_once_adds_up_the_ranges_of_a_client(serve, tmp_path):
     assert ends(served) == 0
 
 
+@pytest.mark.parametrize("first", ["cut", "range"])
+def test_once_adds_up_the_connections_of_aria2(serve, tmp_path, first):
+    """It requests the whole file, and closes this connection where its next one has begun."""
+    data = os.urandom(20 * MIB)
+    (tmp_path / "a.bin").write_bytes(data)
+    served = serve("--once", "a.bin", files=1)
+    path = urlsplit(served.urls[0]).path
+    connections = [served.connect(), served.connect()]
+    connections[0].request("GET", path)
+    whole = connections[0].getresponse()
+    assert whole.read(4 * MIB) == data[: 4 * MIB]
+    connections[1].request("GET", path, headers={"Range": f"bytes={8 * MIB}-"})
+    rest = connections[1].getresponse()
+    assert whole.read(6 * MIB) == data[4 * MIB : 10 * MIB]
+    parts = [(connections[0], whole, b""), (connections[1], rest, data[8 * MIB :])]
+    for connection, response, expected in parts if first == "cut" else parts[::-1]:
+        assert not expected or response.read() == expected
+        response.close()
+        connection.close()
+        time.sleep(0.1)  # the server notices the end
+    assert ends(served) == 0
+
+
 def test_once_waits_for_downloads_that_have_begun(serve, tmp_path):
     data = os.urandom(20 * MIB)
     (tmp_path / "a.bin").write_bytes(data)
@@ -722,6 +745,8 @@ def test_once_requires_a_file(refused):
 def test_keep_ends_the_links_of_files(serve, tmp_path, once, code):
     (tmp_path / "a").write_bytes(b"x")
     served = serve("--keep", "1s", *once, "a", files=1)
+    until = "until each file was downloaded or " * len(once)
+    assert served.log_text == f"twat-fs: serving for 1 seconds or {until}until Ctrl-C\n"
     assert ends(served) == code and served.log_text.endswith("twat-fs: stopped: expired\n")
 
 
@@ -775,6 +800,8 @@ def test_json_has_one_object_for_each_transfer(start, tmp_path):
     events = (json.loads(line) for line in process.stdout)
     ready = next(events)
     assert ready["event"] == "receiving"
+    given = start("serve", "--json", "--port", "0", "--bind", "127.0.0.1", __file__)
+    assert json.loads(given.stdout.readline())["size"] == os.path.getsize(__file__)
     client = http.client.HTTPConnection(urlsplit(ready["url"]).netloc, timeout=10)
     client.request("PUT", "/a%22b.txt", b"abc", {"X-Forwarded-For": "192.168.1.7"})
     response = client.getresponse()
@@ -1353,9 +1380,16 @@ def test_a_damaged_index_is_read_as_far_as_possible(serve, tmp_path):
     with open(store / INDEX, "ab") as file:
         for line in (b"", b"[]", b"null", b'{"token": 1}', b'{"path": "x"}', b'{"x": {}}', b"\xff"):
             file.write(b"\n" + line)
-        file.write(b"\n" + json.dumps(outside).encode() + b'\n{"token": "torn')
+        for field in ("name", "delete_token", "expires", "downloads_left"):
+            file.write(b"\n" + json.dumps(dict(outside, path="a", **{field: [1]})).encode())
+        file.write(b"\n" + b"[" * 100_000)
+        hidden = dict(outside, token="1" * 24, path=INDEX)
+        for line in (outside, hidden):
+            file.write(b"\n" + json.dumps(line).encode())
+        file.write(b'\n{"token": "torn')
     served = serve("--dir", "kept", port=str(served.port))
     assert served.ask("GET", "/%s/a" % ("0" * 24))[0] == 404
+    assert served.ask("GET", "/%s/a" % ("1" * 24))[0] == 404
     assert [fetch(served, link) for link in links] == [b"x"] * 2
 
 
