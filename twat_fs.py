@@ -7398,7 +7398,7 @@ def open_private(path: str, flags: int) -> int:
     if stat.S_ISREG(os.fstat(handle).st_mode):
         return handle
     os.close(handle)
-    raise OSError(errno.EINVAL, "not a regular file")
+    raise OSError(errno.EINVAL, "not a regular file", path)
 
 
 def lock_file(handle: int) -> None:
@@ -8990,6 +8990,8 @@ class ServeHandler(RequestHandler):
         """Print a rejected request, unless a browser has sent it on its own."""
         if int(code) < 400 or re.match("/(favicon|apple-touch-icon)", self.path):
             return
+        if int(code) == 401 and self.is_browser() and "Authorization" not in self.headers:
+            return  # it asks for the token now
         if self.problem != BROKEN_OFF:  # it has a line already
             problem = f"{int(code)} {self.problem or 'Bad request'}".strip()
             request = printable(self.requestline)
@@ -10566,7 +10568,8 @@ def open_store(args: Any, stack: contextlib.ExitStack, terminal: Terminal) -> St
         os.makedirs(folder, exist_ok=True)
         store.load()
     except OSError as error:
-        raise Unreadable(f"{printable(folder)}: {local_reason(error)}", phase="serve") from error
+        path = printable(str(error.filename or folder))
+        raise Unreadable(f"{path}: {local_reason(error)}", phase="serve") from error
     return store
 
 

@@ -1270,9 +1270,10 @@ def test_dir_is_made_when_missing_and_must_be_a_folder(serve, refused, tmp_path)
     served = serve("--dir", "new/deep")
     served.put("a.txt", b"x")
     assert len(inside(tmp_path / "new" / "deep")) >= 1
-    for path in ("good", "good/deeper"):
+    (tmp_path / "odd" / INDEX).mkdir(parents=True)
+    for path, named in (("good", "good"), ("good/deeper", "good/deeper"), ("odd", INDEX)):
         code, err = refused("--port", "0", "--dir", path)
-        assert code == 6 and path in err
+        assert code == 6 and named in err
 
 
 @posix
@@ -1512,6 +1513,9 @@ def test_with_a_token_the_page_asks_for_it_and_nothing_shows_it(serve):
         assert b"s3cret" not in body
     status, _, page = served.ask("GET", "/", Accept=BROWSER, Authorization=basic)
     assert status == 200 and b"curl -u :TOKEN -T FILE" in page and b"s3cret" not in page
+    served.ask("GET", "/", Accept=BROWSER, Authorization=basic + "x")
+    wait_until(lambda: "401 Wrong token" in served.log_text)
+    assert "required" not in served.log_text, "each visit of a browser begins with it"
 
 
 @pytest.mark.parametrize("token", ["", "s3{cr}et"])
