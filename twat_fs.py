@@ -8481,10 +8481,13 @@ class Coverage:
     """The bytes of a file that a client has, from one response or from several ranges."""
 
     def __init__(self) -> None:
-        self.spans: list[tuple[int, int]] = []
-        self.starts: list[int] = []  # of all responses
-        # Sent before the connection was lost, and the number of responses that had begun before.
-        self.broken: list[tuple[int, int, int]] = []
+        self.spans: set[tuple[int, int]] = set()
+        self.responses: list[list[int]] = []  # the latest: start, and end if it was broken off
+
+    def begin(self, start: int) -> list[int]:
+        response = [start, start]
+        self.responses = [*self.responses[-64:], response]
+        return response
 
     def is_complete(self, size: int) -> bool:
         """Whether the client has all bytes.
@@ -8493,8 +8496,8 @@ class Coverage:
         response had begun: it continues there, or another connection of it (aria2) began there.
         """
         spans = [*self.spans]
-        for first, last, begun in self.broken:
-            later = [start for start in self.starts[begun:] if first < start <= last]
+        for index, (first, last) in enumerate(self.responses):
+            later = (start for start, _ in self.responses[index:] if first < start <= last)
             spans.append((first, min(later, default=first)))
         covered = 0
         for start, end in sorted(spans):
@@ -8658,8 +8661,7 @@ class ServeHandler(RequestHandler):
         peer = self.peer()
         key = (token, peer, size)
         coverage = self.store.coverage.setdefault(key, Coverage())
-        coverage.starts.append(start)
-        begun = len(coverage.starts)
+        response = coverage.begin(start)
         transfer = Transfer(self.terminal, name, peer, end - start)
         arrived = False
         try:
@@ -8675,10 +8677,10 @@ class ServeHandler(RequestHandler):
         finally:
             transfer.hide()
         if arrived:
-            coverage.spans.append((start, end))
+            coverage.spans.add((start, end))
         else:
             self.close_connection = True  # the client sees an error
-            coverage.broken.append((start, start + transfer.bytes_sent, begun))
+            response[1] += transfer.bytes_sent
         completed = coverage.is_complete(size)
         if completed:
             self.store.coverage.pop(key, None)
