@@ -8329,11 +8329,11 @@ class Store:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def receive(
-        self, name: str, blocks: Iterable[bytes], expires: float, downloads: float
+        self, name: str, blocks: Iterable[bytes], ttl: float, downloads: float
     ) -> tuple[str, StoredFile]:
         """Write a file, and rename it once it is complete; an incomplete one is deleted.
 
-        Raises HTTPError.
+        Its time begins when it is complete.  Raises HTTPError.
         """
         token = random_name()
         name = stored_name(name)
@@ -8348,7 +8348,7 @@ class Store:
                 raise HTTPError(400, "Could not upload empty file")
             with self.lock:
                 path = self.new_file(name)
-                stored = StoredFile(path, name, random_name(), expires, downloads)
+                stored = StoredFile(path, name, random_name(), time.time() + ttl, downloads)
                 os.replace(part, path)
                 self.record(token, stored)
                 self.files[token] = stored
@@ -8691,7 +8691,7 @@ class ServeHandler(RequestHandler):
             position = transfer.position(start, size)
             self.report("sent", name, f"  stopped {position}  to {peer}", size=size)
         elif completed or end == size:
-            done = f"  {human(end - start)}  to {peer}"
+            done = f"  {human(size if completed else end - start)}  to {peer}"
             self.report("sent", name, done, size=size, completed=completed)
 
     def is_closed(self) -> bool:
@@ -8859,11 +8859,11 @@ class ServeHandler(RequestHandler):
         downloads = self.positive_int_header("Max-Downloads")
         if days < FOREVER and days * DAY > self.store.keep:
             raise HTTPError(400, f"Max-Days is limited to {duration(self.store.keep)}")
-        expires = time.time() + min(days * DAY, self.store.keep)
+        ttl = min(days * DAY, self.store.keep)
         transfer = self.transfer
         transfer.name = name = printable(stored_name(name), MAX_NAME)
         try:
-            token, stored = self.store.receive(name, blocks, expires, downloads)
+            token, stored = self.store.receive(name, blocks, ttl, downloads)
         except (HTTPError, OSError):
             position = transfer.position(0, transfer.size)
             self.report("received", name, f"  stopped {position}  from {transfer.host}")

@@ -1291,8 +1291,15 @@ def test_without_dir_everything_is_gone_at_the_end(serve, tmp_path):
 
 
 def test_keep_deletes_after_its_time(serve, tmp_path):
+    """The time begins when the file is complete."""
     served = serve("--dir", "kept", "--keep", "1s")
-    link, _ = served.put("a.txt", b"x")
+    connection = served.connect()
+    connection.putrequest("PUT", "/a.txt")
+    connection.putheader("Content-Length", "1")
+    connection.endheaders()
+    time.sleep(1.2)
+    connection.send(b"x")
+    link = connection.getresponse().read().decode()
     assert fetch(served, link) == b"x"
     time.sleep(1)
     assert fetch(served, link) == 404
