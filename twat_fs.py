@@ -8259,7 +8259,7 @@ class Store:
         self.is_temporary = False
         self.files: dict[str, StoredFile] = {}
         self.unfinished: set[str] = set()  # paths
-        self.coverage: dict[tuple[str, str, int], Coverage] = {}  # by token, client and size
+        self.spans: dict[tuple[str, str, int], list[Span]] = {}  # by token, client and size
         self.archives: dict[str, FolderArchive] = {}  # by token, for folders
         self.fetched: set[str] = set()  # tokens of files that --once has removed
         self.lock = threading.Lock()
@@ -8468,25 +8468,26 @@ class Transfer(FileProgress):
         return f"at {100 * position // size} %" if size else f"after {human(position)}"
 
 
-class Coverage:
-    """The bytes of a file that a client has, from one response or from several ranges."""
+class Span(NamedTuple):
+    """A range of a file that was sent to a client; not all of it arrived if it was broken off."""
 
-    def __init__(self) -> None:
-        self.spans: list[tuple[int, int]] = []
-        self.broken = (0, 0)  # sent before the connection was lost; part of it did not arrive
+    start: int
+    end: int
+    arrived: bool
 
-    def resume(self, start: int) -> None:
-        """A client that continues inside of a broken response has the bytes before."""
-        first, last = self.broken
-        if first < start <= last:
-            self.spans.append((first, start))
 
-    def is_complete(self, size: int) -> bool:
-        covered = 0
-        for start, end in sorted(self.spans):
-            if start <= covered:
-                covered = max(covered, end)
-        return covered >= size
+def covers(spans: list[Span], size: int) -> bool:
+    """Whether a client has the whole file by these ranges.
+
+    A broken range counts up to the start of the next one: there the client has continued.
+    """
+    covered = 0
+    for start, end, arrived in sorted(spans):
+        if not arrived:
+            end = min((span.start for span in spans if start < span.start <= end), default=start)
+        if start <= covered:
+            covered = max(covered, end)
+    return covered >= size
 
 
 class HeadReader(io.BufferedReader):
@@ -8641,39 +8642,34 @@ class ServeHandler(RequestHandler):
         self, token: str, name: str, blocks: Iterator[int], start: int, end: int, size: int
     ) -> None:
         """Send the blocks of a range, and report a file that the client has now."""
-        peer = self.peer()
-        key = (token, peer, size)
-        coverage = self.store.coverage.setdefault(key, Coverage())
-        coverage.resume(start)
-        transfer = Transfer(self.terminal, name, peer, end - start)
+        transfer = Transfer(self.terminal, name, self.peer(), end - start)
         arrived = False
         try:
             for count in blocks:
                 transfer.sent(count)
                 self.progress = time.monotonic()
-            transfer.note = f"waiting for {peer}"
+            transfer.note = f"waiting for {transfer.host}"
             arrived = transfer.bytes_sent == end - start and (not self.once or self.is_closed())
         except OSError:
             pass
         except UploadError as error:
             self.terminal.print(f"twat-fs: {error}")
-        finally:
-            transfer.hide()
-        if not arrived:
-            self.close_connection = True  # the client sees an error
-            coverage.broken = start, start + transfer.bytes_sent
-            position = transfer.position(start, size)
-            self.report("sent", name, f"  stopped {position}  to {peer}", size=size)
-            return
-        coverage.spans.append((start, end))
-        completed = coverage.is_complete(size)
+        transfer.hide()
+        self.close_connection |= not arrived  # the client sees an error
+        key = (token, transfer.host, size)
+        spans = self.store.spans.setdefault(key, [])
+        spans.append(Span(start, start + transfer.bytes_sent, arrived))
+        completed = covers(spans, size)
         if completed:
-            self.store.coverage.pop(key, None)
-            if self.once:
-                self.store.fetched.add(token)
-                self.store.remove(token)
-        if completed or end == size:
-            done = f"  {human(end - start)}  to {peer}"
+            self.store.spans.pop(key, None)
+        if completed and self.once:
+            self.store.fetched.add(token)
+            self.store.remove(token)
+        done = human(size if completed else end - start)
+        if not arrived and not completed:
+            done = f"stopped {transfer.position(start, size)}"
+        if not arrived or completed or end == size:
+            done = f"  {done}  to {transfer.host}"
             self.report("sent", name, done, size=size, completed=completed)
 
     def is_closed(self) -> bool:

@@ -700,6 +700,30 @@ def test_once_adds_up_the_ranges_of_a_client(serve, tmp_path):
     assert ends(served) == 0
 
 
+SPANS = {  # ranges of a file of 10 bytes, "!" if broken off: whether the client has it
+    "0-10": True,
+    "0-9": False,
+    "1-10": False,
+    "5-10 0-5": True,
+    "0-4 5-10": False,
+    "0-6 4-10": True,
+    "0-10!": False,
+    "0-8! 5-10": True,  # it continues at 5, or this is another part of a parallel download
+    "5-10 0-8!": True,
+    "0-4! 5-10": False,
+    "0-8! 5-9! 7-10": True,
+    "0-8! 5-6! 7-10": False,
+    "0-10! 0-10!": False,
+}
+
+
+@pytest.mark.parametrize("ranges", SPANS)
+def test_ranges_add_up_to_a_file(ranges):
+    numbers = [(*map(int, span.strip("!").split("-")), span[-1] != "!") for span in ranges.split()]
+    assert twat_fs.covers([twat_fs.Span(*each) for each in numbers], 10) == SPANS[ranges]
+    assert twat_fs.covers([twat_fs.Span(0, 0, True)], 0) and not twat_fs.covers([], 10)
+
+
 def test_once_waits_for_downloads_that_have_begun(serve, tmp_path):
     data = os.urandom(20 * MIB)
     (tmp_path / "a.bin").write_bytes(data)
