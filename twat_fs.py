@@ -8474,17 +8474,19 @@ class Span(NamedTuple):
     start: int
     end: int
     arrived: bool
+    earlier: int  # spans that ended before this one began
 
 
 def covers(spans: list[Span], size: int) -> bool:
     """Whether a client has the whole file by these ranges.
 
-    A broken range counts up to the start of the next one: there the client has continued.
+    A broken range counts up to the start of a later or parallel one: there the client continued.
     """
     covered = 0
-    for start, end, arrived in sorted(spans):
+    for start, end, arrived, earlier in sorted(spans):
         if not arrived:
-            end = min((span.start for span in spans if start < span.start <= end), default=start)
+            starts = [span.start for span in spans[earlier:] if start < span.start <= end]
+            end = min(starts, default=start)
         if start <= covered:
             covered = max(covered, end)
     return covered >= size
@@ -8643,6 +8645,9 @@ class ServeHandler(RequestHandler):
     ) -> None:
         """Send the blocks of a range, and report a file that the client has now."""
         transfer = Transfer(self.terminal, name, self.peer(), end - start)
+        key = (token, transfer.host, size)
+        spans = self.store.spans.setdefault(key, [])
+        earlier = len(spans)
         arrived = False
         try:
             for count in blocks:
@@ -8656,9 +8661,7 @@ class ServeHandler(RequestHandler):
             self.terminal.print(f"twat-fs: {error}")
         transfer.hide()
         self.close_connection |= not arrived  # the client sees an error
-        key = (token, transfer.host, size)
-        spans = self.store.spans.setdefault(key, [])
-        spans.append(Span(start, start + transfer.bytes_sent, arrived))
+        spans.append(Span(start, start + transfer.bytes_sent, arrived, earlier))
         completed = covers(spans, size)
         if completed:
             self.store.spans.pop(key, None)

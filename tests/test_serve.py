@@ -700,7 +700,9 @@ def test_once_adds_up_the_ranges_of_a_client(serve, tmp_path):
     assert ends(served) == 0
 
 
-SPANS = {  # ranges of a file of 10 bytes, "!" if broken off: whether the client has it
+# Ranges of a file of 10 bytes: whether the client has all of it.  "!" is broken off, and "&" began
+# before the others had ended.
+SPANS = {
     "0-10": True,
     "0-9": False,
     "1-10": False,
@@ -709,7 +711,8 @@ SPANS = {  # ranges of a file of 10 bytes, "!" if broken off: whether the client
     "0-6 4-10": True,
     "0-10!": False,
     "0-8! 5-10": True,  # it continues at 5, or this is another part of a parallel download
-    "5-10 0-8!": True,
+    "5-10 0-8!": False,
+    "5-10 0-8!&": True,
     "0-4! 5-10": False,
     "0-8! 5-9! 7-10": True,
     "0-8! 5-6! 7-10": False,
@@ -719,9 +722,12 @@ SPANS = {  # ranges of a file of 10 bytes, "!" if broken off: whether the client
 
 @pytest.mark.parametrize("ranges", SPANS)
 def test_ranges_add_up_to_a_file(ranges):
-    numbers = [(*map(int, span.strip("!").split("-")), span[-1] != "!") for span in ranges.split()]
-    assert twat_fs.covers([twat_fs.Span(*each) for each in numbers], 10) == SPANS[ranges]
-    assert twat_fs.covers([twat_fs.Span(0, 0, True)], 0) and not twat_fs.covers([], 10)
+    spans = []
+    for text in ranges.split():
+        start, end = map(int, text.strip("!&").split("-"))
+        spans.append(twat_fs.Span(start, end, "!" not in text, 0 if "&" in text else len(spans)))
+    assert twat_fs.covers(spans, 10) == SPANS[ranges]
+    assert twat_fs.covers([twat_fs.Span(0, 0, True, 0)], 0) and not twat_fs.covers([], 10)
 
 
 def test_once_waits_for_downloads_that_have_begun(serve, tmp_path):
