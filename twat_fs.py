@@ -9032,6 +9032,8 @@ PAGE_ITEM = """<li><a href="%s">%s</a>
 PAGE_SCRIPT = """"use strict";
 const form = document.forms[0], list = document.querySelector("ul"), page = document.body;
 const label = document.querySelector("b");
+// Not a relative URL, which has the user and password of the address bar: fetch rejects it.
+const root = location.origin + form.getAttribute("action");
 let last = Promise.resolve(), pending = 0;
 
 function add(parent, name, text, onclick) {
@@ -9053,7 +9055,8 @@ function copy(text, button) {
 }
 
 async function remove(url, row, button) {
-  const response = await fetch(new URL(url).pathname, {method: "DELETE"}).catch(() => ({}));
+  const link = location.origin + new URL(url).pathname;
+  const response = await fetch(link, {method: "DELETE"}).catch(() => ({}));
   if (response.ok || response.status == 404) row.remove();
   else button.textContent = "Not deleted";
 }
@@ -9075,7 +9078,7 @@ function send(row, file) {
     const bar = add(row, "progress", ""), request = new XMLHttpRequest();
     request.upload.onprogress = event => bar.value = event.loaded / event.total;
     request.onloadend = () => { pending--; show(row, file, request); resolve(); };
-    request.open("PUT", form.action + encodeURIComponent(file.name));
+    request.open("PUT", root + encodeURIComponent(file.name));
     request.send(file);
   });
 }
