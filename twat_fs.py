@@ -8480,13 +8480,15 @@ class Span(NamedTuple):
 def covers(spans: list[Span], size: int) -> bool:
     """Whether a client has the whole file by these ranges.
 
-    A broken range counts up to the start of a later or parallel one: there the client continued.
+    A broken range counts up to the start of a later one, where the client has continued.  If some
+    were sent at the same time, an earlier one counts too: aria2 stops where it has the rest.
     """
+    parallel = any(span.earlier < index for index, span in enumerate(spans))
     covered = 0
     for start, end, arrived, earlier in sorted(spans):
         if not arrived:
-            starts = [span.start for span in spans[earlier:] if start < span.start <= end]
-            end = min(starts, default=start)
+            others = spans if parallel else spans[earlier:]
+            end = min((o.start for o in others if start < o.start <= end), default=start)
         if start <= covered:
             covered = max(covered, end)
     return covered >= size
@@ -8648,20 +8650,21 @@ class ServeHandler(RequestHandler):
         key = (token, transfer.host, size)
         spans = self.store.spans.setdefault(key, [])
         earlier = len(spans)
-        arrived = False
         try:
             for count in blocks:
                 transfer.sent(count)
                 self.progress = time.monotonic()
-            transfer.note = f"waiting for {transfer.host}"
-            arrived = transfer.bytes_sent == end - start and (not self.once or self.is_closed())
         except OSError:
             pass
         except UploadError as error:
             self.terminal.print(f"twat-fs: {error}")
+        span = Span(start, start + transfer.bytes_sent, False, earlier)
+        spans.append(span)
+        transfer.note = f"waiting for {transfer.host}"
+        arrived = span.end == end and (not self.once or self.is_closed())
+        spans[spans.index(span)] = span._replace(arrived=arrived)
         transfer.hide()
         self.close_connection |= not arrived  # the client sees an error
-        spans.append(Span(start, start + transfer.bytes_sent, arrived, earlier))
         completed = covers(spans, size)
         if completed:
             self.store.spans.pop(key, None)
@@ -8680,11 +8683,13 @@ class ServeHandler(RequestHandler):
 
         If data was still on its way, a reset follows the end.
         """
-        self.connection.shutdown(socket.SHUT_WR)
-        while self.connection.recv(KiB):
-            pass
-        time.sleep(2 * TICK)
-        return not self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.connection.recv(KiB):
+                pass
+            time.sleep(2 * TICK)
+            return not self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return False
 
     def peer(self) -> str:
         return printable(self.forwarded("For") or self.client_address[0], 80)

@@ -713,6 +713,7 @@ SPANS = {
     "0-8! 5-10": True,  # it continues at 5, or this is another part of a parallel download
     "5-10 0-8!": False,
     "5-10 0-8!&": True,
+    "5-10 2-5& 0-4!": True,
     "0-4! 5-10": False,
     "0-8! 5-9! 7-10": True,
     "0-8! 5-6! 7-10": False,
