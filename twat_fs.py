@@ -8483,11 +8483,11 @@ def covers(spans: list[Span], size: int) -> bool:
     A broken range counts up to the start of a later one, where the client has continued.  If some
     were sent at the same time, an earlier one counts too: aria2 stops where it has the rest.
     """
-    parallel = any(span.earlier < index for index, span in enumerate(spans))
+    is_parallel = any(span.earlier < index for index, span in enumerate(spans))
     covered = 0
     for start, end, arrived, earlier in sorted(spans):
         if not arrived:
-            others = spans if parallel else spans[earlier:]
+            others = spans if is_parallel else spans[earlier:]
             end = min((o.start for o in others if start < o.start <= end), default=start)
         if start <= covered:
             covered = max(covered, end)
