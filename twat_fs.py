@@ -9500,11 +9500,11 @@ Output
 """
 SERVE_OPTIONS = """Network
 --bind ADDRESS             listen here (default: all for FILE, else 127.0.0.1)
---port N                   listen on this port (default 8080, or any free one)
+--port N                   listen on this port (default 8080, or a free one)
 --url URL                  print this public URL (behind a proxy)
 Giving
 --once                     end when each FILE was downloaded once, completely
---keep TIME                end after this time; also for received files
+--keep TIME                end, or delete received files, after this time
 Receiving
 --token [TEXT]             require TEXT or a random token (or TWAT_FS_SERVE_TOKEN)
 --dir FOLDER               keep received files here (default: delete at the end)
@@ -9541,7 +9541,7 @@ COMMAND_HELP: Mapping[str, Command] = {
         DELETE_OPTIONS + NETWORK_OPTIONS + QUIET_OPTION,
     ),
     "serve": Command(
-        "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
+        "Serve files and folders from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
     ),
     "hosts": Command("Add FILE, remove NAME or export HOST as .sxcu.", "[ACTION]...", ADD_OPTIONS),
     "version": Command("Print the version."),
