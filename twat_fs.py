@@ -7438,15 +7438,14 @@ class History:
         by_url: dict[str, list[dict[str, Any]]] = {}
         entries: list[dict[str, Any]] = []
         for line in lines:
-            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+            with contextlib.suppress(*DAMAGE):
                 entry = json.loads(line)
                 same = by_url.setdefault(entry["url"], [])
                 if "deleted" in entry:
                     for earlier in same:
                         earlier["deleted"] = entry["deleted"]
                 if "time" in entry:
-                    stored_link(entry), human(entry["size"])  # as they will be used
-                    "".join([entry[name] for name in ("time", "name", "provider", "url")])
+                    check_entry(entry)
                     if same and not same[-1].get("deleted"):  # 0x0 issues a token only once
                         entry["delete"] = entry["delete"] or same[-1]["delete"]
                     same.append(entry)
@@ -7508,6 +7507,19 @@ def leaks(text: str, secrets: Iterable[str]) -> bool:
     text = urllib.parse.unquote(text)
     values = re.split('[?&=#"]', text.partition("?")[2])
     return any(secret in values or (len(secret) > 7 and secret in text) for secret in secrets)
+
+
+DAMAGE = (ArithmeticError, KeyError, RecursionError, TypeError, ValueError)
+
+
+def check_entry(entry: Mapping[str, Any]) -> None:
+    """Use each value of an entry as it will be used; raises DAMAGE."""
+    link = stored_link(entry)
+    human(entry["size"])
+    texts = [entry[name] for name in ("time", "name", "provider", "url")]
+    texts += {**link.delete_with}.values()
+    texts += filter(None, (entry.get("expires"), link.delete, link.delete_page))
+    "".join(texts)
 
 
 def stored_link(entry: Mapping[str, Any]) -> Link:

@@ -385,13 +385,17 @@ def test_damaged_lines_are_skipped(offline, path):
     damaged = [
         b"\xff\xfe", b"{", b"[]", b"3", b'{"time": 1}', b"[" * 2000,
         *(json.dumps(entry("u", **{name: {}})).encode() for name in ("time", "name", "size")),
+        json.dumps(entry("u", expires=5)).encode(),
         *(json.dumps(entry("u", delete=each)).encode() for each in (5, {"x": "y"}, [])),
+        *(json.dumps(entry("u", delete={"delete_with": each})).encode() for each in (5, {"a": 1})),
+        *(json.dumps(entry("u", size=each)).encode() for each in (float("inf"), 10**400)),
         json.dumps({"url": "u", "deleted": "2026"}).encode(),
     ]  # fmt: skip
     with path.open("ab") as file:
         file.write(b"\n".join([*damaged, b'{"ti']))
     assert len(entries(path)) == 1
     assert offline("history").code == 0
+    twat_fs.History(str(path)).prune()
 
 
 def test_a_line_has_at_most_4_kib(path):
