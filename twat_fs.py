@@ -7861,6 +7861,8 @@ class Outcome(NamedTuple):
     result: Optional[UploadResult] = None
     error: Optional[UploadError] = None
     seconds: float = 0.0
+    name: str = ""  # the file was uploaded under this name
+    permanent: bool = False  # the link never expires
 
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
@@ -7919,11 +7921,12 @@ VERIFIED = {
 }
 
 
-def print_receipt(file: str, result: UploadResult, terminal: Terminal) -> None:
+def print_receipt(outcome: Outcome, result: UploadResult, terminal: Terminal) -> None:
     """Print one line about an upload: where it is, until when, how to delete it, what failed."""
+    expiry = "never expires" if outcome.permanent else expiry_text(result.expires, time.time())
     facts = [
-        f"twat-fs: {printable(base_name(file))}: {human(result.size)} on {result.provider}",
-        expiry_text(result.expires, time.time()),
+        f"twat-fs: {printable(outcome.name)}: {human(result.size)} on {result.provider}",
+        expiry,
         VERIFIED[result.verified],
         deletion_text(result),
     ]
@@ -9394,7 +9397,10 @@ def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress)
         return Outcome(file, error=source)
     try:
         result = uploader.upload(source, progress)
-        return Outcome(file, source.size, result, None, result.seconds)
+        rows = {row.id: row for row in uploader.chain}
+        ttl = lifetime(rows[result.provider], source.size, uploader.options)
+        permanent = ttl == FOREVER and not result.expires
+        return Outcome(file, source.size, result, None, result.seconds, source.name, permanent)
     except UploadError as error:
         return Outcome(file, source.size, None, error, time.monotonic() - begun)
 
@@ -9425,7 +9431,7 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
             terminal.print(f"twat-fs: {printable(outcome.file)}: {result.url}")
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
     if result and (args.verbose or terminal.is_terminal) and not args.quiet:
-        print_receipt(outcome.file, result, terminal)
+        print_receipt(outcome, result, terminal)
 
 
 def put_line(line: str) -> None:
