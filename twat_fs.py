@@ -1324,7 +1324,7 @@ def zip_content(members: list[Member], utc: bool, checksums: bool) -> Content:
 
 def zip_headers(member: Member, crc: int, offset: int, utc: bool) -> tuple[bytes, bytes]:
     """The local header of a member, and its entry in the central directory."""
-    name = member.name.encode("utf-8", "replace")
+    name = zip_name(member.name)
     size = length(member.content)
     moment = time.gmtime(member.modified) if utc else time.localtime(member.modified)
     info = zipfile.ZipInfo(name.decode(), max(moment[:6], (1980, 1, 1, 0, 0, 0)))
@@ -1339,6 +1339,15 @@ def zip_headers(member: Member, crc: int, offset: int, utc: bool) -> tuple[bytes
     central = struct.pack("<4sH", b"PK\1\2", UNIX | 45) + local[4:28]
     central += struct.pack("<4H2L", len(extra), 0, 0, 0, mode, min(offset, MAX_32))
     return local, central + name + extra
+
+
+def zip_name(name: str) -> bytes:
+    """A name for a ZIP: "%FF" for a byte that is not UTF-8, "%5C" for a backslash.
+
+    The names stay different, and Windows does not read a backslash as a separator.
+    """
+    text = re.sub(r"[\\\udc80-\udcff]", lambda match: f"%{ord(match[0]) & 255:02X}", name)
+    return text.encode("utf-8", "replace")
 
 
 def zip_end(count: int, size: int, start: int) -> bytes:
