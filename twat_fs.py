@@ -6210,6 +6210,9 @@ TERMINAL_SETTINGS = (
 )
 
 
+NO = ("", "0", "no", "off", "false")  # values of TWAT_FS_COPY and TWAT_FS_HISTORY
+
+
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies from the environment of this process."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
@@ -7392,7 +7395,9 @@ def history_path(settings: Mapping[str, str]) -> str:
     path = settings.get("TWAT_FS_HISTORY")
     if not path:
         path = os.path.join(user_folder(settings, STATE_HOME, "~/.local/state"), "history.jsonl")
-    return "" if path == "off" or path.startswith("~") else path
+    path = os.path.expanduser(path)
+    is_off = path.lower() in (*NO, os.devnull) or path.startswith("~")
+    return "" if is_off else path
 
 
 def open_private(path: str, flags: int) -> int:
@@ -7402,7 +7407,13 @@ def open_private(path: str, flags: int) -> int:
     if stat.S_ISREG(os.fstat(handle).st_mode):
         return handle
     os.close(handle)
-    raise OSError(errno.EINVAL, "not a regular file")
+    raise OSError(errno.EINVAL, "not a regular file", path)
+
+
+def history_error(error: OSError) -> str:
+    """The file, if it is known, and the reason."""
+    where = f"{printable(str(error.filename))}: " if error.filename else ""
+    return where + local_reason(error)
 
 
 def lock_file(handle: int) -> None:
@@ -9317,10 +9328,8 @@ def record(source: Found, outcome: Outcome, uploader: Uploader, terminal: Termin
                 secrets += getattr(check(source, options), "secrets", ())
             History(path).add(history_entry(source, link, secrets))
     except OSError as error:
-        terminal.log(f"history not written: {local_reason(error)}")
+        terminal.log(f"history not written: {history_error(error)}")
 
-
-NO = ("", "0", "no", "off", "false")  # values of TWAT_FS_COPY
 
 # A variable that must be set, and a command that copies its standard input.  The first three stay
 # in the background until the clipboard changes.
@@ -9338,7 +9347,7 @@ def copy_urls(
     urls: Sequence[str], args: Any, settings: Mapping[str, str], terminal: Terminal
 ) -> None:
     """Copy the URLs to the clipboard, if --copy or TWAT_FS_COPY wants it."""
-    if urls and (args.copy or settings.get("TWAT_FS_COPY", "") not in NO):
+    if urls and (args.copy or settings.get("TWAT_FS_COPY", "").lower() not in NO):
         note = copy_to_clipboard("\n".join(urls), settings)
         if not args.quiet:
             terminal.print(f"twat-fs: {note}")
@@ -9595,7 +9604,7 @@ def history_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unreadable(f"history: {local_reason(error)}", phase="history") from error
+        raise Unreadable(f"history: {history_error(error)}", phase="history") from error
 
 
 def read_history(path: str) -> list[dict[str, Any]]:
@@ -9653,7 +9662,7 @@ def cmd_delete(argv: Sequence[str]) -> int:
         try:
             History(path).add({"url": entry["url"], "deleted": iso_time(time.time())})
         except OSError as error:
-            print_line(f"twat-fs: warning: history not written: {local_reason(error)}")
+            print_line(f"twat-fs: warning: history not written: {history_error(error)}")
     transport.close()
     return combined_exit_code(codes)
 
