@@ -256,13 +256,13 @@ def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
 
 
 def duration(seconds: Optional[float]) -> str:
-    """A duration in words: "3 days", "1 hour", "forever"; None is "unknown"."""
+    """A duration in words: "3 days", "36 hours", "forever"; None is "unknown"."""
     if seconds is None:
         return "unknown"
     if seconds == FOREVER:
         return "forever"
     for unit, name in ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
-        if seconds >= unit:
+        if 1 <= seconds / unit < 1.1 or seconds >= 2 * unit:
             count = int(seconds // unit)
             return f"{count} {name}{'s' * (count != 1)}"
     return f"{int(seconds)} seconds"
@@ -6323,7 +6323,7 @@ def network_of(options: UploadOptions) -> Network:
 def check_options(options: UploadOptions) -> None:
     """Raises UsageError for options that are invalid or conflict with each other."""
     if options.expire and options.keep and options.keep > options.expire:
-        expire, keep = duration(options.expire), duration(options.keep)
+        expire, keep = short_duration(options.expire), short_duration(options.keep)
         raise UsageError(f"--expire {expire} conflicts with --keep {keep}")
     for name, choices in (("verify", ("auto", "full", "none")), ("ip_version", (None, 4, 6))):
         value = getattr(options, name)
@@ -6861,11 +6861,11 @@ class Uploader:
         error = turn.error or self.skipped(provider) or turn.objection
         if error:
             raise error
+        progress.trying(provider, source)
         ttl = lifetime(provider, source.size, options)
         if options.expire and ttl and ttl != options.expire:
             closest = f"closest available to {duration(options.expire)}"
             progress.warn(f"{provider.id}: link expires in {duration(ttl)} ({closest})")
-        progress.trying(provider, source)
         begun = time.monotonic()
         bundle = provider.setup.ca_bundle(options.settings)
         send = Sender(
