@@ -5809,14 +5809,16 @@ def parse_sxcu(content: bytes) -> CustomUploader:
     raw = {"RequestURL": url, **{name: field(name) for name in RESPONSE_FIELDS}}
     raw.update(named_values(fields, query))
     convert = converter(raw.values(), field("Version"))
-    regexes = list(map(str, fields.get("regexlist") or ()))
+    regexes = fields.get("regexlist") or []
+    if not isinstance(regexes, list):
+        raise UsageError("RegexList: expected a list")
     texts: dict[str, Text] = {}
     problem = ""
     for name, text in raw.items():
         if name not in RESPONSE_FIELDS and re.search(PLACEHOLDER, text):
             problem = problem or f"{printable(name)} has a placeholder"
         else:
-            texts[name] = TextParser(name, regexes).parse(convert(text))
+            texts[name] = TextParser(name, [*map(str, regexes)]).parse(convert(text))
     host = "-"
     if "RequestURL" in texts:
         texts["RequestURL"], host = checked_url(texts["RequestURL"])
@@ -5998,11 +6000,15 @@ def check_public(target: Target, uploader: CustomUploader, response: Response) -
         raise no_link(response, f"link points to a local address, {target.netloc()}")
 
 
+# Also the names in /etc/hosts of Debian and Fedora.
+LOCAL_NAME = r"(?i)(^|[.-])(localhost|loopback)[46]?(\.localdomain[46]?)?\.?$"
+
+
 def is_local(host: str) -> bool:
     """Whether a host is this machine, a link-local address, or an unspecified address."""
     address = parse_address(host)
     if not address:
-        return bool(re.search(r"(^|\.)localhost\.?$", host, re.I))
+        return bool(re.search(LOCAL_NAME, host))
     is_zero = address.version == 4 and int(address) < 1 << 24
     return address.is_loopback or address.is_link_local or address.is_unspecified or is_zero
 

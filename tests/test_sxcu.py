@@ -217,6 +217,7 @@ def test_parameters_win_over_the_query_and_blanks_become_plus():
         {"RequestURL": "https://{random:a|b}.example/"},
         {"RequestURL": "https://user:secret@h.example/"},
         {"Headers": ["a"]},
+        {"RegexList": 1},
         {"Arguments": {"a": ["b"]}},
     ],
 )
