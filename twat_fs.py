@@ -8883,7 +8883,11 @@ COMMAND_HELP: Mapping[str, Command] = {
     "serve": Command(
         "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
     ),
-    "hosts": Command("Add FILE, remove NAME or export HOST as .sxcu.", "[ACTION]...", ADD_OPTIONS),
+    "hosts": Command(
+        "Show the hosts; or add FILE, remove NAME or export HOST as .sxcu.",
+        "[ACTION]...",
+        ADD_OPTIONS + JSON_OPTION,
+    ),
     "version": Command("Print the version."),
     "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
     "help": Command("Show the help of a command.", "[COMMAND]"),
@@ -9707,9 +9711,9 @@ def confirm(question: str) -> bool:
 
 
 def cmd_hosts(argv: Sequence[str]) -> int:
-    """Add, remove or export a custom host; without arguments like `list`."""
+    """Add, remove or export a custom host; without these like `list`."""
     _, args = parse_args("hosts", argv)
-    if not args.action:
+    if not args.action and set(argv) <= {"--json"}:
         return cmd_list(argv)
     action = HOST_ACTIONS.get(args.action[0])
     if action and len(args.action) == 2:
@@ -9743,7 +9747,10 @@ def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
 def describe_uploader(name: str, uploader: CustomUploader) -> Iterator[tuple[str, str]]:
     """The facts about a .sxcu file that the user should know before adding it, without values."""
     yield "host", name
-    yield "uploads to", f"{uploader.method} {uploader.host}"
+    url = str(*uploader.texts.get("RequestURL", ())[:1])  # absent if it has a placeholder
+    is_http = url.lower().startswith("http:")
+    scheme = "http" if is_http else "https"
+    yield "uploads to", f"{uploader.method} {scheme}://{uploader.host}"
     for field in ("Headers", "Parameters", "Arguments"):
         yield field.lower(), ", ".join(map(printable, uploader.texts_of(field))) or "none"
     link = uploader.texts["URL"][:1]
@@ -9759,6 +9766,8 @@ def describe_uploader(name: str, uploader: CustomUploader) -> Iterator[tuple[str
     ]
     if keys:
         yield "warning", f"the file contains its own key ({', '.join(keys)})"
+    if is_http and not is_private(parse_target(f"http://{uploader.host}").host):
+        yield "warning", "http is not encrypted (uploads require --insecure)"
     if uploader.problem:
         yield "warning", uploader.problem
 

@@ -616,6 +616,13 @@ def test_dry_run(main, write, sample):
     assert "would try: mine" in main("--dry-run", "-p", write(), sample).out
 
 
+def test_adding_shows_that_http_is_not_encrypted(main, write):
+    added = main("hosts", "add", write(RequestURL="http://h.example/secret"), "--yes").out
+    assert "POST http://h.example\n" in added and "http is not encrypted" in added
+    assert "https://h.example\n" in main("hosts", "add", write("b.sxcu"), "--yes").out
+    assert [row["host"] for row in json.loads(main("hosts", "--json").out)][-2:] == ["b", "mine"]
+
+
 def test_the_question(main, config, write, monkeypatch):
     for reply, code in (("n\n", 1), ("", 1), ("y\n", 0)):
         stdin = io.StringIO(reply)
