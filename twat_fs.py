@@ -8794,6 +8794,9 @@ NETWORK_OPTIONS = """Network
 JSON_OPTION = """Output
 --json                     print one JSON object per file or host
 """
+ARRAY_OPTION = """Output
+--json                     print a JSON array
+"""
 LOG_OPTIONS = """Output
 -q --quiet                 print errors only
 -v --verbose               print each step on stderr
@@ -8806,7 +8809,7 @@ HELP_OPTIONS = """Output
 -V --version               print the version
 """
 UPLOAD_OPTIONS = """Choosing hosts
--p --provider A,B          use these hosts, in this order, or a transfer.sh URL
+-p --provider A,B          use these hosts in this order; also FILE.sxcu or a URL
 --fallback                 then try the default hosts, too
 --fragile                  stop at the first failure
 --dry-run                  show which hosts would be tried; upload nothing
@@ -8867,14 +8870,14 @@ COMMAND_HELP: Mapping[str, Command] = {
         UPLOAD_OPTIONS + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION + PARALLEL_OPTIONS,
     ),
     "list": Command(
-        "Show the hosts and what is known about them.", "[HOST]...", ONLINE_OPTION + JSON_OPTION
+        "Show the hosts and what is known about them.", "[HOST]...", ONLINE_OPTION + ARRAY_OPTION
     ),
     "status": Command(
         "Show which hosts are set up; with --online, which work.",
         "[HOST]",
         ONLINE_OPTION + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION,
     ),
-    "history": Command("Show the newest N uploads, or all.", "[N]", HISTORY_OPTIONS + JSON_OPTION),
+    "history": Command("Show the newest N uploads, or all.", "[N]", HISTORY_OPTIONS + ARRAY_OPTION),
     "delete": Command(
         "Delete earlier uploads (a URL, a name, or last), and verify that they are gone.",
         "[UPLOAD]...",
@@ -8886,7 +8889,7 @@ COMMAND_HELP: Mapping[str, Command] = {
     "hosts": Command(
         "Show the hosts; or add FILE, remove NAME or export HOST as .sxcu.",
         "[ACTION]...",
-        ADD_OPTIONS + JSON_OPTION,
+        ADD_OPTIONS + ARRAY_OPTION,
     ),
     "version": Command("Print the version."),
     "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
