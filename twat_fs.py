@@ -256,13 +256,13 @@ def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
 
 
 def duration(seconds: Optional[float]) -> str:
-    """A duration in words: "3 days", "1 hour", "forever"; None is "unknown"."""
+    """A duration in words: "3 days", "36 hours", "forever"; None is "unknown"."""
     if seconds is None:
         return "unknown"
     if seconds == FOREVER:
         return "forever"
     for unit, name in ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
-        if seconds >= unit:
+        if 1 <= seconds / unit < 1.1 or seconds >= 2 * unit:
             count = int(seconds // unit)
             return f"{count} {name}{'s' * (count != 1)}"
     return f"{int(seconds)} seconds"
@@ -1324,7 +1324,7 @@ def zip_content(members: list[Member], utc: bool, checksums: bool) -> Content:
 
 def zip_headers(member: Member, crc: int, offset: int, utc: bool) -> tuple[bytes, bytes]:
     """The local header of a member, and its entry in the central directory."""
-    name = member.name.encode("utf-8", "replace")
+    name = zip_name(member.name)
     size = length(member.content)
     moment = time.gmtime(member.modified) if utc else time.localtime(member.modified)
     info = zipfile.ZipInfo(name.decode(), max(moment[:6], (1980, 1, 1, 0, 0, 0)))
@@ -1339,6 +1339,15 @@ def zip_headers(member: Member, crc: int, offset: int, utc: bool) -> tuple[bytes
     central = struct.pack("<4sH", b"PK\1\2", UNIX | 45) + local[4:28]
     central += struct.pack("<4H2L", len(extra), 0, 0, 0, mode, min(offset, MAX_32))
     return local, central + name + extra
+
+
+def zip_name(name: str) -> bytes:
+    """A name for a ZIP: "%FF" for a byte that is not UTF-8, "%5C" for a backslash.
+
+    The names stay different, and Windows does not read a backslash as a separator.
+    """
+    text = re.sub(r"[\\\udc80-\udcff]", lambda match: f"%{ord(match[0]) & 255:02X}", name)
+    return text.encode("utf-8", "replace")
 
 
 def zip_end(count: int, size: int, start: int) -> bytes:
@@ -5806,14 +5815,16 @@ def parse_sxcu(content: bytes) -> CustomUploader:
     raw = {"RequestURL": url, **{name: field(name) for name in RESPONSE_FIELDS}}
     raw.update(named_values(fields, query))
     convert = converter(raw.values(), field("Version"))
-    regexes = list(map(str, fields.get("regexlist") or ()))
+    regexes = fields.get("regexlist") or []
+    if not isinstance(regexes, list):
+        raise UsageError("RegexList: expected a list")
     texts: dict[str, Text] = {}
     problem = ""
     for name, text in raw.items():
         if name not in RESPONSE_FIELDS and re.search(PLACEHOLDER, text):
             problem = problem or f"{printable(name)} has a placeholder"
         else:
-            texts[name] = TextParser(name, regexes).parse(convert(text))
+            texts[name] = TextParser(name, [*map(str, regexes)]).parse(convert(text))
     host = "-"
     if "RequestURL" in texts:
         texts["RequestURL"], host = checked_url(texts["RequestURL"])
@@ -5995,11 +6006,15 @@ def check_public(target: Target, uploader: CustomUploader, response: Response) -
         raise no_link(response, f"link points to a local address, {target.netloc()}")
 
 
+# Also the names in /etc/hosts of Debian and Fedora.
+LOCAL_NAME = r"(?i)(^|[.-])(localhost|loopback)[46]?(\.localdomain[46]?)?\.?$"
+
+
 def is_local(host: str) -> bool:
     """Whether a host is this machine, a link-local address, or an unspecified address."""
     address = parse_address(host)
     if not address:
-        return bool(re.search(r"(^|\.)localhost\.?$", host, re.I))
+        return bool(re.search(LOCAL_NAME, host))
     is_zero = address.version == 4 and int(address) < 1 << 24
     return address.is_loopback or address.is_link_local or address.is_unspecified or is_zero
 
@@ -6206,6 +6221,9 @@ TERMINAL_SETTINGS = (
 )
 
 
+NO = ("", "0", "no", "off", "false")  # values of TWAT_FS_COPY and TWAT_FS_HISTORY
+
+
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The settings and the proxies from the environment of this process."""
     names = {"TWAT_FS_DEFAULT_PROVIDER", "TWAT_FS_TIMEOUT", "TWAT_FS_SERVE_TOKEN", *SETTINGS}
@@ -6316,7 +6334,7 @@ def network_of(options: UploadOptions) -> Network:
 def check_options(options: UploadOptions) -> None:
     """Raises UsageError for options that are invalid or conflict with each other."""
     if options.expire and options.keep and options.keep > options.expire:
-        expire, keep = duration(options.expire), duration(options.keep)
+        expire, keep = short_duration(options.expire), short_duration(options.keep)
         raise UsageError(f"--expire {expire} conflicts with --keep {keep}")
     for name, choices in (("verify", ("auto", "full", "none")), ("ip_version", (None, 4, 6))):
         value = getattr(options, name)
@@ -6854,11 +6872,11 @@ class Uploader:
         error = turn.error or self.skipped(provider) or turn.objection
         if error:
             raise error
+        progress.trying(provider, source)
         ttl = lifetime(provider, source.size, options)
         if options.expire and ttl and ttl != options.expire:
             closest = f"closest available to {duration(options.expire)}"
             progress.warn(f"{provider.id}: link expires in {duration(ttl)} ({closest})")
-        progress.trying(provider, source)
         begun = time.monotonic()
         bundle = provider.setup.ca_bundle(options.settings)
         send = Sender(
@@ -7388,7 +7406,9 @@ def history_path(settings: Mapping[str, str]) -> str:
     path = settings.get("TWAT_FS_HISTORY")
     if not path:
         path = os.path.join(user_folder(settings, STATE_HOME, "~/.local/state"), "history.jsonl")
-    return "" if path == "off" or path.startswith("~") else path
+    path = os.path.expanduser(path)
+    is_off = path.lower() in (*NO, os.devnull) or path.startswith("~")
+    return "" if is_off else path
 
 
 def open_private(path: str, flags: int) -> int:
@@ -7398,7 +7418,13 @@ def open_private(path: str, flags: int) -> int:
     if stat.S_ISREG(os.fstat(handle).st_mode):
         return handle
     os.close(handle)
-    raise OSError(errno.EINVAL, "not a regular file")
+    raise OSError(errno.EINVAL, "not a regular file", path)
+
+
+def history_error(error: OSError) -> str:
+    """The file, if it is known, and the reason."""
+    where = f"{printable(str(error.filename))}: " if error.filename else ""
+    return where + local_reason(error)
 
 
 def lock_file(handle: int) -> None:
@@ -7443,15 +7469,14 @@ class History:
         by_url: dict[str, list[dict[str, Any]]] = {}
         entries: list[dict[str, Any]] = []
         for line in lines:
-            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+            with contextlib.suppress(*DAMAGE):
                 entry = json.loads(line)
                 same = by_url.setdefault(entry["url"], [])
                 if "deleted" in entry:
                     for earlier in same:
                         earlier["deleted"] = entry["deleted"]
                 if "time" in entry:
-                    stored_link(entry), human(entry["size"])  # as they will be used
-                    "".join([entry[name] for name in ("time", "name", "provider", "url")])
+                    check_entry(entry)
                     if same and not same[-1].get("deleted"):  # 0x0 issues a token only once
                         entry["delete"] = entry["delete"] or same[-1]["delete"]
                     same.append(entry)
@@ -7513,6 +7538,19 @@ def leaks(text: str, secrets: Iterable[str]) -> bool:
     text = urllib.parse.unquote(text)
     values = re.split('[?&=#"]', text.partition("?")[2])
     return any(secret in values or (len(secret) > 7 and secret in text) for secret in secrets)
+
+
+DAMAGE = (ArithmeticError, KeyError, RecursionError, TypeError, ValueError)
+
+
+def check_entry(entry: Mapping[str, Any]) -> None:
+    """Use each value of an entry as it will be used; raises DAMAGE."""
+    link = stored_link(entry)
+    human(entry["size"])
+    texts = [entry[name] for name in ("time", "name", "provider", "url")]
+    texts += {**link.delete_with}.values()
+    texts += filter(None, (entry.get("expires"), link.delete, link.delete_page))
+    "".join(texts)
 
 
 def stored_link(entry: Mapping[str, Any]) -> Link:
@@ -7854,6 +7892,8 @@ class Outcome(NamedTuple):
     result: Optional[UploadResult] = None
     error: Optional[UploadError] = None
     seconds: float = 0.0
+    name: str = ""  # the file was uploaded under this name
+    permanent: bool = False  # the link never expires
 
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
@@ -7912,11 +7952,12 @@ VERIFIED = {
 }
 
 
-def print_receipt(file: str, result: UploadResult, terminal: Terminal) -> None:
+def print_receipt(outcome: Outcome, result: UploadResult, terminal: Terminal) -> None:
     """Print one line about an upload: where it is, until when, how to delete it, what failed."""
+    expiry = "never expires" if outcome.permanent else expiry_text(result.expires, time.time())
     facts = [
-        f"twat-fs: {printable(base_name(file))}: {human(result.size)} on {result.provider}",
-        expiry_text(result.expires, time.time()),
+        f"twat-fs: {printable(outcome.name)}: {human(result.size)} on {result.provider}",
+        expiry,
         VERIFIED[result.verified],
         deletion_text(result),
     ]
@@ -9449,6 +9490,9 @@ NETWORK_OPTIONS = """Network
 JSON_OPTION = """Output
 --json                     print one JSON object per file or host
 """
+ARRAY_OPTION = """Output
+--json                     print a JSON array
+"""
 LOG_OPTIONS = """Output
 -q --quiet                 print errors only
 -v --verbose               print each step on stderr
@@ -9461,7 +9505,7 @@ HELP_OPTIONS = """Output
 -V --version               print the version
 """
 UPLOAD_OPTIONS = """Choosing hosts
--p --provider A,B          use these hosts, in this order, or a transfer.sh URL
+-p --provider A,B          use these hosts in this order; also FILE.sxcu or a URL
 --fallback                 then try the default hosts, too
 --fragile                  stop at the first failure
 --dry-run                  show which hosts would be tried; upload nothing
@@ -9527,14 +9571,14 @@ COMMAND_HELP: Mapping[str, Command] = {
         UPLOAD_OPTIONS + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION + PARALLEL_OPTIONS,
     ),
     "list": Command(
-        "Show the hosts and what is known about them.", "[HOST]...", ONLINE_OPTION + JSON_OPTION
+        "Show the hosts and what is known about them.", "[HOST]...", ONLINE_OPTION + ARRAY_OPTION
     ),
     "status": Command(
         "Show which hosts are set up; with --online, which work.",
         "[HOST]",
         ONLINE_OPTION + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION,
     ),
-    "history": Command("Show the newest N uploads, or all.", "[N]", HISTORY_OPTIONS + JSON_OPTION),
+    "history": Command("Show the newest N uploads, or all.", "[N]", HISTORY_OPTIONS + ARRAY_OPTION),
     "delete": Command(
         "Delete earlier uploads (a URL, a name, or last), and verify that they are gone.",
         "[UPLOAD]...",
@@ -9543,7 +9587,11 @@ COMMAND_HELP: Mapping[str, Command] = {
     "serve": Command(
         "Serve files and folders from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
     ),
-    "hosts": Command("Add FILE, remove NAME or export HOST as .sxcu.", "[ACTION]...", ADD_OPTIONS),
+    "hosts": Command(
+        "Show the hosts; or add FILE, remove NAME or export HOST as .sxcu.",
+        "[ACTION]...",
+        ADD_OPTIONS + ARRAY_OPTION,
+    ),
     "version": Command("Print the version."),
     "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
     "help": Command("Show the help of a command.", "[COMMAND]"),
@@ -10004,10 +10052,8 @@ def record(source: Found, outcome: Outcome, uploader: Uploader, terminal: Termin
                 secrets += getattr(check(source, options), "secrets", ())
             History(path).add(history_entry(source, link, secrets))
     except OSError as error:
-        terminal.log(f"history not written: {local_reason(error)}")
+        terminal.log(f"history not written: {history_error(error)}")
 
-
-NO = ("", "0", "no", "off", "false")  # values of TWAT_FS_COPY
 
 # A variable that must be set, and a command that copies its standard input.  The first three stay
 # in the background until the clipboard changes.
@@ -10025,7 +10071,7 @@ def copy_urls(
     urls: Sequence[str], args: Any, settings: Mapping[str, str], terminal: Terminal
 ) -> None:
     """Copy the URLs to the clipboard, if --copy or TWAT_FS_COPY wants it."""
-    if urls and (args.copy or settings.get("TWAT_FS_COPY", "") not in NO):
+    if urls and (args.copy or settings.get("TWAT_FS_COPY", "").lower() not in NO):
         note = copy_to_clipboard("\n".join(urls), settings)
         if not args.quiet:
             terminal.print(f"twat-fs: {note}")
@@ -10093,7 +10139,10 @@ def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress)
         return Outcome(file, error=source)
     try:
         result = uploader.upload(source, progress)
-        return Outcome(file, source.size, result, None, result.seconds)
+        rows = {row.id: row for row in uploader.chain}
+        ttl = lifetime(rows[result.provider], source.size, uploader.options)
+        permanent = ttl == FOREVER and not result.expires
+        return Outcome(file, source.size, result, None, result.seconds, source.name, permanent)
     except UploadError as error:
         return Outcome(file, source.size, None, error, time.monotonic() - begun)
 
@@ -10126,7 +10175,7 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
             terminal.print(f"twat-fs: {printable(outcome.file)}: {result.url}")
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
     if result and (args.verbose or terminal.is_terminal) and not args.quiet:
-        print_receipt(outcome.file, result, terminal)
+        print_receipt(outcome, result, terminal)
 
 
 def put_line(line: str) -> None:
@@ -10281,7 +10330,7 @@ def history_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unreadable(f"history: {local_reason(error)}", phase="history") from error
+        raise Unreadable(f"history: {history_error(error)}", phase="history") from error
 
 
 def read_history(path: str) -> list[dict[str, Any]]:
@@ -10339,7 +10388,7 @@ def cmd_delete(argv: Sequence[str]) -> int:
         try:
             History(path).add({"url": entry["url"], "deleted": iso_time(time.time())})
         except OSError as error:
-            print_line(f"twat-fs: warning: history not written: {local_reason(error)}")
+            print_line(f"twat-fs: warning: history not written: {history_error(error)}")
     transport.close()
     return combined_exit_code(codes)
 
@@ -10378,9 +10427,9 @@ def confirm(question: str) -> bool:
 
 
 def cmd_hosts(argv: Sequence[str]) -> int:
-    """Add, remove or export a custom host; without arguments like `list`."""
+    """Add, remove or export a custom host; without these like `list`."""
     _, args = parse_args("hosts", argv)
-    if not args.action:
+    if not args.action and set(argv) <= {"--json"}:
         return cmd_list(argv)
     action = HOST_ACTIONS.get(args.action[0])
     if action and len(args.action) == 2:
@@ -10414,7 +10463,10 @@ def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
 def describe_uploader(name: str, uploader: CustomUploader) -> Iterator[tuple[str, str]]:
     """The facts about a .sxcu file that the user should know before adding it, without values."""
     yield "host", name
-    yield "uploads to", f"{uploader.method} {uploader.host}"
+    url = str(*uploader.texts.get("RequestURL", ())[:1])  # absent if it has a placeholder
+    is_http = url.lower().startswith("http:")
+    scheme = "http" if is_http else "https"
+    yield "uploads to", f"{uploader.method} {scheme}://{uploader.host}"
     for field in ("Headers", "Parameters", "Arguments"):
         yield field.lower(), ", ".join(map(printable, uploader.texts_of(field))) or "none"
     link = uploader.texts["URL"][:1]
@@ -10430,6 +10482,8 @@ def describe_uploader(name: str, uploader: CustomUploader) -> Iterator[tuple[str
     ]
     if keys:
         yield "warning", f"the file contains its own key ({', '.join(keys)})"
+    if is_http and not is_private(parse_target(f"http://{uploader.host}").host):
+        yield "warning", "http is not encrypted (uploads require --insecure)"
     if uploader.problem:
         yield "warning", uploader.problem
 

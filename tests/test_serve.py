@@ -762,14 +762,10 @@ def test_keep_ends_the_links_of_files(serve, tmp_path, once, code):
 def test_a_line_is_printed_when_a_transfer_is_done(serve, tmp_path):
     served = serve()
     link, _ = served.put("grüße.txt", b"x" * 14_000)
+    received = r"\n\d\d:\d\d  received grüße\.txt  13\.7 KiB  from 127\.0\.0\.1  (\S+)\n"
+    wait_until(lambda: re.search(received, served.log_text))
+    assert re.search(received, served.log_text)[1] == link
     ready = served.log_text.count("\n")
-    assert (
-        re.search(
-            r"\n\d\d:\d\d  received grüße\.txt  13\.7 KiB  from 127\.0\.0\.1  (\S+)\n",
-            served.log_text,
-        )[1]
-        == link
-    )
     with contextlib.closing(served.connect()) as idle:
         idle.connect()
         assert served.ask("HEAD", link)[0] == 200

@@ -217,6 +217,7 @@ def test_parameters_win_over_the_query_and_blanks_become_plus():
         {"RequestURL": "https://{random:a|b}.example/"},
         {"RequestURL": "https://user:secret@h.example/"},
         {"Headers": ["a"]},
+        {"RegexList": 1},
         {"Arguments": {"a": ["b"]}},
     ],
 )
@@ -613,6 +614,13 @@ def test_the_default_provider_can_be_a_custom_host(main, write, sample, clean_en
 
 def test_dry_run(main, write, sample):
     assert "would try: mine" in main("--dry-run", "-p", write(), sample).out
+
+
+def test_adding_shows_that_http_is_not_encrypted(main, write):
+    added = main("hosts", "add", write(RequestURL="http://h.example/secret"), "--yes").out
+    assert "POST http://h.example\n" in added and "http is not encrypted" in added
+    assert "https://h.example\n" in main("hosts", "add", write("b.sxcu"), "--yes").out
+    assert [row["host"] for row in json.loads(main("hosts", "--json").out)][-2:] == ["b", "mine"]
 
 
 def test_the_question(main, config, write, monkeypatch):
