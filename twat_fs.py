@@ -1157,7 +1157,7 @@ def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             yield buffer[:count]
 
 
-def read_body(body: Content) -> Iterator[memoryview]:
+def read_body(body: Iterable[Slice]) -> Iterator[memoryview]:
     for piece in body:
         yield from read_slice(piece)
 
@@ -1366,24 +1366,24 @@ def crc32_of(content: Content) -> int:
     return functools.reduce(lambda crc, data: zlib.crc32(data, crc), read_body(content), 0)
 
 
-def tar_content(members: Iterable[Member]) -> Content:
+def tar_content(members: Iterable[Member]) -> Iterator[Slice]:
     """A tar archive without user and group names and numbers."""
-    pieces = []
     for member in members:
         info = tarfile.TarInfo(member.name.rstrip("/"))
         info.type = {stat.S_IFDIR: b"5", stat.S_IFLNK: b"2"}.get(stat.S_IFMT(member.mode), b"0")
         info.mode, info.mtime = stat.S_IMODE(member.mode), member.modified
         info.size, info.linkname = length(member.content), member.target
         head = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-        pieces += [memory_slice(head), *member.content, memory_slice(bytes(-info.size % 512))]
-    return (*pieces, memory_slice(bytes(1024)))
+        yield memory_slice(head)
+        yield from member.content
+        yield memory_slice(bytes(-info.size % 512))
+    yield memory_slice(bytes(1024))
 
 
-def gzip_blocks(content: Content) -> Iterator[bytes]:
+def gzip_blocks(content: Iterable[Slice]) -> Iterator[bytes]:
     """The content compressed by gzip, without a name or time in the header."""
     packer = zlib.compressobj(wbits=31)
-    for data in read_body(content):
-        yield packer.compress(data)
+    yield from filter(None, map(packer.compress, read_body(content)))
     yield packer.flush()
 
 
