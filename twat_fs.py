@@ -9962,6 +9962,10 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
         choices = COMPLETION
     elif command == "hosts" and len(before) == 1:
         choices = HOST_ACTIONS
+    elif before[:2] == ["hosts", "remove"]:
+        choices = added_names(environment()[0])
+    elif before[:2] == ["hosts", "export"]:
+        choices = hosts
     elif command == "delete":
         choices = ("last",)
     for choice in choices:

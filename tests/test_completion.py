@@ -186,6 +186,8 @@ def test_fish_shows_what_options_do(script):
         (["-p", "nonsense"], []),
         (["serve", "--dir", ""], []),
         (["upload", "-p", ",c"], [",catbox"]),
+        (["hosts", "r"], ["remove"]),
+        (["hosts", "export", "pix"], ["pixeldrain"]),
         (["a file", "--", "x\n"], []),
     ],
 )
