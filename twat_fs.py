@@ -7554,12 +7554,10 @@ def stored_link(entry: Mapping[str, Any]) -> Link:
 
 def find_upload(entries: Iterable[Mapping[str, Any]], wanted: str) -> Mapping[str, Any]:
     """The newest upload for "last", a name or a URL; raises Unsuitable if it cannot be deleted."""
+    entries = list(entries)
     plain = wanted.partition("?")[0]  # the query of a presigned link is not stored
-    matches = [
-        entry
-        for entry in entries
-        if wanted in ("last", entry["name"], entry["url"]) or plain == entry["url"]
-    ]
+    exact = [e for e in entries if wanted in ("last", e["name"], e["url"])]
+    matches = exact or [e for e in entries if e["url"] == plain]
     if not matches:
         raise Unsuitable("not in the history", phase="history")
     entry = matches[-1]
@@ -8971,7 +8969,7 @@ def build_parser(name: str) -> Any:
     )
     if arguments:
         nargs = "*" if arguments.endswith("...") else "?"
-        parser.add_argument(arguments.strip("[].").lower(), nargs=nargs, help=argparse.SUPPRESS)
+        parser.add_argument(positional_of(arguments), nargs=nargs, help=argparse.SUPPRESS)
     for title, group in option_groups(options + HELP_OPTIONS).items():
         section = parser.add_argument_group(title)
         for flags, help, kwargs in group:
@@ -8979,6 +8977,11 @@ def build_parser(name: str) -> Any:
     # argparse would parse negative numbers as options, because there is an option -4.
     parser._has_negative_number_optionals = []
     return parser
+
+
+def positional_of(arguments: str) -> str:
+    """The attribute for the arguments of a command: "file" for "[FILE]..."."""
+    return arguments.strip("[].").lower()
 
 
 def epilog(width: int) -> str:
@@ -8996,8 +8999,8 @@ def epilog(width: int) -> str:
 def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
     """The parser of a command and its arguments.
 
-    Options and files may be in any order; all arguments after `--` are files; underscores in option
-    names are accepted (--no_check).
+    Options and files may be in any order; arguments after `--` are no options; underscores in
+    option names are accepted (--no_check).
     """
     parser = build_parser(name)
     cut = list(argv).index("--") if "--" in argv else len(argv)
@@ -9011,9 +9014,10 @@ def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
     if getattr(args, "quiet", False) and getattr(args, "verbose", False):
         parser.error("--quiet conflicts with --verbose")
     if cut < len(argv):
-        if not hasattr(args, "file"):
-            parser.error("unexpected FILE")
-        args.file += argv[cut + 1 :]
+        values: Any = getattr(args, positional_of(COMMAND_HELP[name].arguments), None)
+        if not isinstance(values, list):
+            parser.error("unexpected --")
+        values += argv[cut + 1 :]
     return parser, args
 
 
