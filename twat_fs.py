@@ -835,6 +835,12 @@ def local_reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).lower()
 
 
+def located_reason(error: OSError, otherwise: str = "") -> str:
+    """The file of an OSError, or `otherwise`, and the reason."""
+    where = printable(str(error.filename)) if error.filename else otherwise
+    return ": ".join(filter(None, (where, local_reason(error))))
+
+
 UNSAFE = {  # patterns that a name must not contain
     "a control character": r"[\0-\x1f\x7f-\x9f]",
     "a line separator": r"[\u2028\u2029]",
@@ -6117,7 +6123,8 @@ def load_host(name: str, settings: Mapping[str, str]) -> Optional[Provider]:
     elif name in added_names(settings):
         path = os.path.join(hosts_folder(settings), f"{name}.sxcu")
         allowed = allowed_variables(settings, name)
-        if os.name != "nt" and os.stat(path).st_mode & 0o022:
+        is_open = os.path.exists(path) and os.stat(path).st_mode & 0o022
+        if is_open and os.name != "nt":
             raise UsageError(f"{path}: others can write to it", hint=f"chmod 600 {path}")
     else:
         return None
@@ -6133,7 +6140,7 @@ def custom_hosts(settings: Mapping[str, str]) -> Iterator[Provider]:
     for name in added_names(settings):
         try:
             row = load_host(name, settings)
-        except (UsageError, OSError) as error:
+        except UsageError as error:
             broken = CustomUploader("", "", "-", "", {}, problem=str(error))
             row = custom_host(name, broken)._replace(note=str(error))
         if row:
@@ -7414,12 +7421,6 @@ def open_private(path: str, flags: int) -> int:
         return handle
     os.close(handle)
     raise OSError(errno.EINVAL, "not a regular file", path)
-
-
-def history_error(error: OSError) -> str:
-    """The file, if it is known, and the reason."""
-    where = f"{printable(str(error.filename))}: " if error.filename else ""
-    return where + local_reason(error)
 
 
 def lock_file(handle: int) -> None:
@@ -9345,7 +9346,7 @@ def record(source: Found, outcome: Outcome, uploader: Uploader, terminal: Termin
                 secrets += getattr(check(source, options), "secrets", ())
             History(path).add(history_entry(source, link, secrets))
     except OSError as error:
-        terminal.log(f"history not written: {history_error(error)}")
+        terminal.log(f"history not written: {located_reason(error)}")
 
 
 # A variable that must be set, and a command that copies its standard input.  The first three stay
@@ -9621,7 +9622,7 @@ def history_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unreadable(f"history: {history_error(error)}", phase="history") from error
+        raise Unreadable(f"history: {located_reason(error)}", phase="history") from error
 
 
 def read_history(path: str) -> list[dict[str, Any]]:
@@ -9679,7 +9680,7 @@ def cmd_delete(argv: Sequence[str]) -> int:
         try:
             History(path).add({"url": entry["url"], "deleted": iso_time(time.time())})
         except OSError as error:
-            print_line(f"twat-fs: warning: history not written: {history_error(error)}")
+            print_line(f"twat-fs: warning: history not written: {located_reason(error)}")
     transport.close()
     return combined_exit_code(codes)
 
@@ -9745,6 +9746,7 @@ def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
     put_table([*describe_uploader(name, uploader)])
     if not args.yes and sys.stdin and sys.stdin.isatty() and not confirm(f"add {name}?"):
         return 1
+    unlink_quietly(f"{path[:-5]}.env")  # of a host that was deleted by hand
     if allowed:
         replace_file(f"{path[:-5]}.env", "\n".join(allowed).encode())
     replace_file(path, content)
@@ -10096,7 +10098,7 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0
     except OSError as error:
-        failure = Unreadable(f"standard output: {local_reason(error)}")
+        failure = Unreadable(located_reason(error, "standard output"))
         return print_failure(Outcome(error=failure))
     finally:
         for stream in (sys.stdout, sys.stderr):
