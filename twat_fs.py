@@ -835,6 +835,12 @@ def local_reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).lower()
 
 
+def located_reason(error: OSError, otherwise: str = "") -> str:
+    """The file of an OSError, or `otherwise`, and the reason."""
+    where = printable(str(error.filename)) if error.filename else otherwise
+    return ": ".join(filter(None, (where, local_reason(error))))
+
+
 UNSAFE = {  # patterns that a name must not contain
     "a control character": r"[\0-\x1f\x7f-\x9f]",
     "a line separator": r"[\u2028\u2029]",
@@ -1157,7 +1163,7 @@ def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             yield buffer[:count]
 
 
-def read_body(body: Content) -> Iterator[memoryview]:
+def read_body(body: Iterable[Slice]) -> Iterator[memoryview]:
     for piece in body:
         yield from read_slice(piece)
 
@@ -1366,24 +1372,24 @@ def crc32_of(content: Content) -> int:
     return functools.reduce(lambda crc, data: zlib.crc32(data, crc), read_body(content), 0)
 
 
-def tar_content(members: Iterable[Member]) -> Content:
+def tar_content(members: Iterable[Member]) -> Iterator[Slice]:
     """A tar archive without user and group names and numbers."""
-    pieces = []
     for member in members:
         info = tarfile.TarInfo(member.name.rstrip("/"))
         info.type = {stat.S_IFDIR: b"5", stat.S_IFLNK: b"2"}.get(stat.S_IFMT(member.mode), b"0")
         info.mode, info.mtime = stat.S_IMODE(member.mode), member.modified
         info.size, info.linkname = length(member.content), member.target
         head = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-        pieces += [memory_slice(head), *member.content, memory_slice(bytes(-info.size % 512))]
-    return (*pieces, memory_slice(bytes(1024)))
+        yield memory_slice(head)
+        yield from member.content
+        yield memory_slice(bytes(-info.size % 512))
+    yield memory_slice(bytes(1024))
 
 
-def gzip_blocks(content: Content) -> Iterator[bytes]:
+def gzip_blocks(content: Iterable[Slice]) -> Iterator[bytes]:
     """The content compressed by gzip, without a name or time in the header."""
     packer = zlib.compressobj(wbits=31)
-    for data in read_body(content):
-        yield packer.compress(data)
+    yield from filter(None, map(packer.compress, read_body(content)))
     yield packer.flush()
 
 
@@ -6123,7 +6129,8 @@ def load_host(name: str, settings: Mapping[str, str]) -> Optional[Provider]:
     elif name in added_names(settings):
         path = os.path.join(hosts_folder(settings), f"{name}.sxcu")
         allowed = allowed_variables(settings, name)
-        if os.name != "nt" and os.stat(path).st_mode & 0o022:
+        is_open = os.path.exists(path) and os.stat(path).st_mode & 0o022
+        if is_open and os.name != "nt":
             raise UsageError(f"{path}: others can write to it", hint=f"chmod 600 {path}")
     else:
         return None
@@ -6139,7 +6146,7 @@ def custom_hosts(settings: Mapping[str, str]) -> Iterator[Provider]:
     for name in added_names(settings):
         try:
             row = load_host(name, settings)
-        except (UsageError, OSError) as error:
+        except UsageError as error:
             broken = CustomUploader("", "", "-", "", {}, problem=str(error))
             row = custom_host(name, broken)._replace(note=str(error))
         if row:
@@ -7421,12 +7428,6 @@ def open_private(path: str, flags: int) -> int:
     raise OSError(errno.EINVAL, "not a regular file", path)
 
 
-def history_error(error: OSError) -> str:
-    """The file, if it is known, and the reason."""
-    where = f"{printable(str(error.filename))}: " if error.filename else ""
-    return where + local_reason(error)
-
-
 def lock_file(handle: int) -> None:
     """Lock a file; raises OSError if another process holds the lock for LOCK_TIME."""
     until = time.monotonic() + LOCK_TIME
@@ -7559,12 +7560,10 @@ def stored_link(entry: Mapping[str, Any]) -> Link:
 
 def find_upload(entries: Iterable[Mapping[str, Any]], wanted: str) -> Mapping[str, Any]:
     """The newest upload for "last", a name or a URL; raises Unsuitable if it cannot be deleted."""
+    entries = list(entries)
     plain = wanted.partition("?")[0]  # the query of a presigned link is not stored
-    matches = [
-        entry
-        for entry in entries
-        if wanted in ("last", entry["name"], entry["url"]) or plain == entry["url"]
-    ]
+    exact = [e for e in entries if wanted in ("last", e["name"], e["url"])]
+    matches = exact or [e for e in entries if e["url"] == plain]
     if not matches:
         raise Unsuitable("not in the history", phase="history")
     entry = matches[-1]
@@ -9672,7 +9671,7 @@ def build_parser(name: str) -> Any:
     )
     if arguments:
         nargs = "*" if arguments.endswith("...") else "?"
-        parser.add_argument(arguments.strip("[].").lower(), nargs=nargs, help=argparse.SUPPRESS)
+        parser.add_argument(positional_of(arguments), nargs=nargs, help=argparse.SUPPRESS)
     for title, group in option_groups(options + HELP_OPTIONS).items():
         section = parser.add_argument_group(title)
         for flags, help, kwargs in group:
@@ -9680,6 +9679,11 @@ def build_parser(name: str) -> Any:
     # argparse would parse negative numbers as options, because there is an option -4.
     parser._has_negative_number_optionals = []
     return parser
+
+
+def positional_of(arguments: str) -> str:
+    """The attribute for the arguments of a command: "file" for "[FILE]..."."""
+    return arguments.strip("[].").lower()
 
 
 def epilog(width: int) -> str:
@@ -9697,8 +9701,8 @@ def epilog(width: int) -> str:
 def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
     """The parser of a command and its arguments.
 
-    Options and files may be in any order; all arguments after `--` are files; underscores in option
-    names are accepted (--no_check).
+    Options and files may be in any order; arguments after `--` are no options; underscores in
+    option names are accepted (--no_check).
     """
     parser = build_parser(name)
     cut = list(argv).index("--") if "--" in argv else len(argv)
@@ -9712,9 +9716,10 @@ def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
     if getattr(args, "quiet", False) and getattr(args, "verbose", False):
         parser.error("--quiet conflicts with --verbose")
     if cut < len(argv):
-        if not hasattr(args, "file"):
-            parser.error("unexpected FILE")
-        args.file += argv[cut + 1 :]
+        values: Any = getattr(args, positional_of(COMMAND_HELP[name].arguments), None)
+        if not isinstance(values, list):
+            parser.error("unexpected --")
+        values += argv[cut + 1 :]
     return parser, args
 
 
@@ -10052,7 +10057,7 @@ def record(source: Found, outcome: Outcome, uploader: Uploader, terminal: Termin
                 secrets += getattr(check(source, options), "secrets", ())
             History(path).add(history_entry(source, link, secrets))
     except OSError as error:
-        terminal.log(f"history not written: {history_error(error)}")
+        terminal.log(f"history not written: {located_reason(error)}")
 
 
 # A variable that must be set, and a command that copies its standard input.  The first three stay
@@ -10330,7 +10335,7 @@ def history_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unreadable(f"history: {history_error(error)}", phase="history") from error
+        raise Unreadable(f"history: {located_reason(error)}", phase="history") from error
 
 
 def read_history(path: str) -> list[dict[str, Any]]:
@@ -10388,7 +10393,7 @@ def cmd_delete(argv: Sequence[str]) -> int:
         try:
             History(path).add({"url": entry["url"], "deleted": iso_time(time.time())})
         except OSError as error:
-            print_line(f"twat-fs: warning: history not written: {history_error(error)}")
+            print_line(f"twat-fs: warning: history not written: {located_reason(error)}")
     transport.close()
     return combined_exit_code(codes)
 
@@ -10454,6 +10459,7 @@ def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
     put_table([*describe_uploader(name, uploader)])
     if not args.yes and sys.stdin and sys.stdin.isatty() and not confirm(f"add {name}?"):
         return 1
+    unlink_quietly(f"{path[:-5]}.env")  # of a host that was deleted by hand
     if allowed:
         replace_file(f"{path[:-5]}.env", "\n".join(allowed).encode())
     replace_file(path, content)
@@ -10738,6 +10744,10 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
         choices = COMPLETION
     elif command == "hosts" and len(before) == 1:
         choices = HOST_ACTIONS
+    elif before[:2] == ["hosts", "remove"]:
+        choices = added_names(environment()[0])
+    elif before[:2] == ["hosts", "export"]:
+        choices = hosts
     elif command == "delete":
         choices = ("last",)
     for choice in choices:
@@ -10864,7 +10874,7 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0
     except OSError as error:
-        failure = Unreadable(f"standard output: {local_reason(error)}")
+        failure = Unreadable(located_reason(error, "standard output"))
         return print_failure(Outcome(error=failure))
     finally:
         for stream in (sys.stdout, sys.stderr):

@@ -615,6 +615,16 @@ def test_100_mib_are_sent_in_little_memory(box, tmp_path):
         )
 
 
+def test_a_tar_is_in_memory_one_member_at_a_time():
+    """The headers of 100,000 files took 150 MB."""
+
+    def members():
+        yield twat_fs.Member("a", 0o644, 0)
+        pytest.fail("the second member was needed for the first")
+
+    assert next(iter(twat_fs.tar_content(members())))
+
+
 @posix
 def test_10000_files_take_1_kib_each(box, tmp_path):
     (tmp_path / "many").mkdir()

@@ -338,7 +338,7 @@ WRONG = {
     "no check and full check, turned round": ("--verify full --no_check", "conflicts"),
     "unknown proof": ("--verify half", "half"),
     "quiet and verbose": ("-q -v", "conflicts"),
-    "gone before it must live": ("--keep 2h --expire 1h", "2 hours"),
+    "gone before it must live": ("--keep 2h --expire 1h", "--expire 1h conflicts with --keep 2h"),
     "one name for two files": ("--name x.txt OTHER", "--name"),
     "a name that is a path": ("--name a/b", "slash"),
     "a name that is a Windows path": ("--name a\\b", "slash"),

@@ -625,6 +625,19 @@ def test_a_query_that_was_not_stored_may_be_typed_or_not(offline, path):
         assert offline("delete", host.url + "/1?X-Amz-Signature=s").code == 0
 
 
+def test_a_link_with_this_query_comes_before_one_without(offline, path):
+    with DeletingHost() as host:
+        add(path, entry(host.url + "/v?id=1"), entry(host.url + "/v"))
+        assert offline("delete", host.url + "/v?id=1").code == 0
+        assert host.requests[0] == ("DELETE", "/v?id=1")
+
+
+def test_a_name_that_looks_like_an_option(offline, path):
+    with DeletingHost() as host:
+        add(path, entry(host.url + "/1", name="-v"))
+        assert offline("delete", "--", "-v").code == 0
+
+
 def test_some_of_several_is_3(offline, path):
     with DeletingHost() as host:
         add(path, entry(host.url + "/1"))
