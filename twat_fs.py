@@ -256,13 +256,13 @@ def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
 
 
 def duration(seconds: Optional[float]) -> str:
-    """A duration in words: "3 days", "1 hour", "forever"; None is "unknown"."""
+    """A duration in words: "3 days", "36 hours", "forever"; None is "unknown"."""
     if seconds is None:
         return "unknown"
     if seconds == FOREVER:
         return "forever"
     for unit, name in ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
-        if seconds >= unit:
+        if 1 <= seconds / unit < 1.1 or seconds >= 2 * unit:
             count = int(seconds // unit)
             return f"{count} {name}{'s' * (count != 1)}"
     return f"{int(seconds)} seconds"
@@ -835,6 +835,12 @@ def local_reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).lower()
 
 
+def located_reason(error: OSError, otherwise: str = "") -> str:
+    """The file of an OSError, or `otherwise`, and the reason."""
+    where = printable(str(error.filename)) if error.filename else otherwise
+    return ": ".join(filter(None, (where, local_reason(error))))
+
+
 UNSAFE = {  # patterns that a name must not contain
     "a control character": r"[\0-\x1f\x7f-\x9f]",
     "a line separator": r"[\u2028\u2029]",
@@ -1157,7 +1163,7 @@ def read_slice(piece: Slice, step: int = CHUNK) -> Iterator[memoryview]:
             yield buffer[:count]
 
 
-def read_body(body: Content) -> Iterator[memoryview]:
+def read_body(body: Iterable[Slice]) -> Iterator[memoryview]:
     for piece in body:
         yield from read_slice(piece)
 
@@ -1324,7 +1330,7 @@ def zip_content(members: list[Member], utc: bool, checksums: bool) -> Content:
 
 def zip_headers(member: Member, crc: int, offset: int, utc: bool) -> tuple[bytes, bytes]:
     """The local header of a member, and its entry in the central directory."""
-    name = member.name.encode("utf-8", "replace")
+    name = zip_name(member.name)
     size = length(member.content)
     moment = time.gmtime(member.modified) if utc else time.localtime(member.modified)
     info = zipfile.ZipInfo(name.decode(), max(moment[:6], (1980, 1, 1, 0, 0, 0)))
@@ -1339,6 +1345,15 @@ def zip_headers(member: Member, crc: int, offset: int, utc: bool) -> tuple[bytes
     central = struct.pack("<4sH", b"PK\1\2", UNIX | 45) + local[4:28]
     central += struct.pack("<4H2L", len(extra), 0, 0, 0, mode, min(offset, MAX_32))
     return local, central + name + extra
+
+
+def zip_name(name: str) -> bytes:
+    """A name for a ZIP: "%FF" for a byte that is not UTF-8, "%5C" for a backslash.
+
+    The names stay different, and Windows does not read a backslash as a separator.
+    """
+    text = re.sub(r"[\\\udc80-\udcff]", lambda match: f"%{ord(match[0]) & 255:02X}", name)
+    return text.encode("utf-8", "replace")
 
 
 def zip_end(count: int, size: int, start: int) -> bytes:
@@ -1357,24 +1372,24 @@ def crc32_of(content: Content) -> int:
     return functools.reduce(lambda crc, data: zlib.crc32(data, crc), read_body(content), 0)
 
 
-def tar_content(members: Iterable[Member]) -> Content:
+def tar_content(members: Iterable[Member]) -> Iterator[Slice]:
     """A tar archive without user and group names and numbers."""
-    pieces = []
     for member in members:
         info = tarfile.TarInfo(member.name.rstrip("/"))
         info.type = {stat.S_IFDIR: b"5", stat.S_IFLNK: b"2"}.get(stat.S_IFMT(member.mode), b"0")
         info.mode, info.mtime = stat.S_IMODE(member.mode), member.modified
         info.size, info.linkname = length(member.content), member.target
         head = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-        pieces += [memory_slice(head), *member.content, memory_slice(bytes(-info.size % 512))]
-    return (*pieces, memory_slice(bytes(1024)))
+        yield memory_slice(head)
+        yield from member.content
+        yield memory_slice(bytes(-info.size % 512))
+    yield memory_slice(bytes(1024))
 
 
-def gzip_blocks(content: Content) -> Iterator[bytes]:
+def gzip_blocks(content: Iterable[Slice]) -> Iterator[bytes]:
     """The content compressed by gzip, without a name or time in the header."""
     packer = zlib.compressobj(wbits=31)
-    for data in read_body(content):
-        yield packer.compress(data)
+    yield from filter(None, map(packer.compress, read_body(content)))
     yield packer.flush()
 
 
@@ -5806,14 +5821,16 @@ def parse_sxcu(content: bytes) -> CustomUploader:
     raw = {"RequestURL": url, **{name: field(name) for name in RESPONSE_FIELDS}}
     raw.update(named_values(fields, query))
     convert = converter(raw.values(), field("Version"))
-    regexes = list(map(str, fields.get("regexlist") or ()))
+    regexes = fields.get("regexlist") or []
+    if not isinstance(regexes, list):
+        raise UsageError("RegexList: expected a list")
     texts: dict[str, Text] = {}
     problem = ""
     for name, text in raw.items():
         if name not in RESPONSE_FIELDS and re.search(PLACEHOLDER, text):
             problem = problem or f"{printable(name)} has a placeholder"
         else:
-            texts[name] = TextParser(name, regexes).parse(convert(text))
+            texts[name] = TextParser(name, [*map(str, regexes)]).parse(convert(text))
     host = "-"
     if "RequestURL" in texts:
         texts["RequestURL"], host = checked_url(texts["RequestURL"])
@@ -5995,11 +6012,15 @@ def check_public(target: Target, uploader: CustomUploader, response: Response) -
         raise no_link(response, f"link points to a local address, {target.netloc()}")
 
 
+# Also the names in /etc/hosts of Debian and Fedora.
+LOCAL_NAME = r"(?i)(^|[.-])(localhost|loopback)[46]?(\.localdomain[46]?)?\.?$"
+
+
 def is_local(host: str) -> bool:
     """Whether a host is this machine, a link-local address, or an unspecified address."""
     address = parse_address(host)
     if not address:
-        return bool(re.search(r"(^|\.)localhost\.?$", host, re.I))
+        return bool(re.search(LOCAL_NAME, host))
     is_zero = address.version == 4 and int(address) < 1 << 24
     return address.is_loopback or address.is_link_local or address.is_unspecified or is_zero
 
@@ -6108,7 +6129,8 @@ def load_host(name: str, settings: Mapping[str, str]) -> Optional[Provider]:
     elif name in added_names(settings):
         path = os.path.join(hosts_folder(settings), f"{name}.sxcu")
         allowed = allowed_variables(settings, name)
-        if os.name != "nt" and os.stat(path).st_mode & 0o022:
+        is_open = os.path.exists(path) and os.stat(path).st_mode & 0o022
+        if is_open and os.name != "nt":
             raise UsageError(f"{path}: others can write to it", hint=f"chmod 600 {path}")
     else:
         return None
@@ -6124,7 +6146,7 @@ def custom_hosts(settings: Mapping[str, str]) -> Iterator[Provider]:
     for name in added_names(settings):
         try:
             row = load_host(name, settings)
-        except (UsageError, OSError) as error:
+        except UsageError as error:
             broken = CustomUploader("", "", "-", "", {}, problem=str(error))
             row = custom_host(name, broken)._replace(note=str(error))
         if row:
@@ -6204,6 +6226,9 @@ def json_leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 TERMINAL_SETTINGS = (
     "NO_COLOR TERM TMUX SSH_TTY SSH_CONNECTION WAYLAND_DISPLAY DISPLAY TWAT_FS_COPY".split()
 )
+
+
+NO = ("", "0", "no", "off", "false")  # values of TWAT_FS_COPY and TWAT_FS_HISTORY
 
 
 def environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -6316,7 +6341,7 @@ def network_of(options: UploadOptions) -> Network:
 def check_options(options: UploadOptions) -> None:
     """Raises UsageError for options that are invalid or conflict with each other."""
     if options.expire and options.keep and options.keep > options.expire:
-        expire, keep = duration(options.expire), duration(options.keep)
+        expire, keep = short_duration(options.expire), short_duration(options.keep)
         raise UsageError(f"--expire {expire} conflicts with --keep {keep}")
     for name, choices in (("verify", ("auto", "full", "none")), ("ip_version", (None, 4, 6))):
         value = getattr(options, name)
@@ -6854,11 +6879,11 @@ class Uploader:
         error = turn.error or self.skipped(provider) or turn.objection
         if error:
             raise error
+        progress.trying(provider, source)
         ttl = lifetime(provider, source.size, options)
         if options.expire and ttl and ttl != options.expire:
             closest = f"closest available to {duration(options.expire)}"
             progress.warn(f"{provider.id}: link expires in {duration(ttl)} ({closest})")
-        progress.trying(provider, source)
         begun = time.monotonic()
         bundle = provider.setup.ca_bundle(options.settings)
         send = Sender(
@@ -7388,7 +7413,9 @@ def history_path(settings: Mapping[str, str]) -> str:
     path = settings.get("TWAT_FS_HISTORY")
     if not path:
         path = os.path.join(user_folder(settings, STATE_HOME, "~/.local/state"), "history.jsonl")
-    return "" if path == "off" or path.startswith("~") else path
+    path = os.path.expanduser(path)
+    is_off = path.lower() in (*NO, os.devnull) or path.startswith("~")
+    return "" if is_off else path
 
 
 def open_private(path: str, flags: int) -> int:
@@ -7443,15 +7470,14 @@ class History:
         by_url: dict[str, list[dict[str, Any]]] = {}
         entries: list[dict[str, Any]] = []
         for line in lines:
-            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+            with contextlib.suppress(*DAMAGE):
                 entry = json.loads(line)
                 same = by_url.setdefault(entry["url"], [])
                 if "deleted" in entry:
                     for earlier in same:
                         earlier["deleted"] = entry["deleted"]
                 if "time" in entry:
-                    stored_link(entry), human(entry["size"])  # as they will be used
-                    "".join([entry[name] for name in ("time", "name", "provider", "url")])
+                    check_entry(entry)
                     if same and not same[-1].get("deleted"):  # 0x0 issues a token only once
                         entry["delete"] = entry["delete"] or same[-1]["delete"]
                     same.append(entry)
@@ -7515,18 +7541,29 @@ def leaks(text: str, secrets: Iterable[str]) -> bool:
     return any(secret in values or (len(secret) > 7 and secret in text) for secret in secrets)
 
 
+DAMAGE = (ArithmeticError, KeyError, RecursionError, TypeError, ValueError)
+
+
+def check_entry(entry: Mapping[str, Any]) -> None:
+    """Use each value of an entry as it will be used; raises DAMAGE."""
+    link = stored_link(entry)
+    human(entry["size"])
+    texts = [entry[name] for name in ("time", "name", "provider", "url")]
+    texts += {**link.delete_with}.values()
+    texts += filter(None, (entry.get("expires"), link.delete, link.delete_page))
+    "".join(texts)
+
+
 def stored_link(entry: Mapping[str, Any]) -> Link:
     return Link(entry["url"], **entry["delete"])
 
 
 def find_upload(entries: Iterable[Mapping[str, Any]], wanted: str) -> Mapping[str, Any]:
     """The newest upload for "last", a name or a URL; raises Unsuitable if it cannot be deleted."""
+    entries = list(entries)
     plain = wanted.partition("?")[0]  # the query of a presigned link is not stored
-    matches = [
-        entry
-        for entry in entries
-        if wanted in ("last", entry["name"], entry["url"]) or plain == entry["url"]
-    ]
+    exact = [e for e in entries if wanted in ("last", e["name"], e["url"])]
+    matches = exact or [e for e in entries if e["url"] == plain]
     if not matches:
         raise Unsuitable("not in the history", phase="history")
     entry = matches[-1]
@@ -7854,6 +7891,8 @@ class Outcome(NamedTuple):
     result: Optional[UploadResult] = None
     error: Optional[UploadError] = None
     seconds: float = 0.0
+    name: str = ""  # the file was uploaded under this name
+    permanent: bool = False  # the link never expires
 
     def code(self) -> int:
         return self.error.exit_code if self.error else 0
@@ -7912,11 +7951,12 @@ VERIFIED = {
 }
 
 
-def print_receipt(file: str, result: UploadResult, terminal: Terminal) -> None:
+def print_receipt(outcome: Outcome, result: UploadResult, terminal: Terminal) -> None:
     """Print one line about an upload: where it is, until when, how to delete it, what failed."""
+    expiry = "never expires" if outcome.permanent else expiry_text(result.expires, time.time())
     facts = [
-        f"twat-fs: {printable(base_name(file))}: {human(result.size)} on {result.provider}",
-        expiry_text(result.expires, time.time()),
+        f"twat-fs: {printable(outcome.name)}: {human(result.size)} on {result.provider}",
+        expiry,
         VERIFIED[result.verified],
         deletion_text(result),
     ]
@@ -8259,7 +8299,7 @@ class Store:
         self.is_temporary = False
         self.files: dict[str, StoredFile] = {}
         self.unfinished: set[str] = set()  # paths
-        self.coverage: dict[tuple[str, str, int], Coverage] = {}  # by token, client and size
+        self.spans: dict[tuple[str, str, int], list[Span]] = {}  # by token, client and size
         self.archives: dict[str, FolderArchive] = {}  # by token, for folders
         self.fetched: set[str] = set()  # tokens of files that --once has removed
         self.lock = threading.Lock()
@@ -8477,33 +8517,34 @@ class Transfer(FileProgress):
         return f"at {min(99, 100 * position // size)} %"  # the last bytes did not arrive
 
 
-class Coverage:
-    """The bytes of a file that a client has, from one response or from several ranges."""
+class Span(NamedTuple):
+    """A range of a file that was sent to a client; not all of it arrived if it was broken off."""
 
-    def __init__(self) -> None:
-        self.spans: set[tuple[int, int]] = set()
-        self.responses: list[list[int]] = []  # the latest: start, and end if it was broken off
+    start: int
+    end: int
+    arrived: bool
+    earlier: int  # spans that ended before this one began
 
-    def begin(self, start: int) -> list[int]:
-        response = [start, start]
-        self.responses = [*self.responses[-64:], response]
-        return response
 
-    def is_complete(self, size: int) -> bool:
-        """Whether the client has all bytes.
+def covers(spans: list[Span], size: int) -> bool:
+    """Whether a client has the whole file by these ranges.
 
-        It has those of a broken response up to the next range that it requested after this
-        response had begun: it continues there, or another connection of it (aria2) began there.
-        """
-        spans = [*self.spans]
-        for index, (first, last) in enumerate(self.responses):
-            later = (start for start, _ in self.responses[index:] if first < start <= last)
-            spans.append((first, min(later, default=first)))
-        covered = 0
-        for start, end in sorted(spans):
-            if start <= covered:
-                covered = max(covered, end)
-        return covered >= size
+    A broken range counts up to the start of a later one, where the client has continued.  If some
+    were sent at the same time, an earlier one counts too: aria2 stops where it has the rest.  Old
+    broken ones are ignored: a client can break off thousands, and each is compared with the others.
+    """
+    recent = max(0, len(spans) - 256)
+    is_parallel = any(span.earlier < index for index, span in enumerate(spans))
+    covered = 0
+    for start, end, arrived, earlier in sorted(spans):
+        if not arrived:
+            if earlier < recent:
+                continue
+            others = spans[recent:] if is_parallel else spans[earlier:]
+            end = min((o.start for o in others if start < o.start <= end), default=start)
+        if start <= covered:
+            covered = max(covered, end)
+    return covered >= size
 
 
 class HeadReader(io.BufferedReader):
@@ -8658,40 +8699,36 @@ class ServeHandler(RequestHandler):
         self, token: str, name: str, blocks: Iterator[int], start: int, end: int, size: int
     ) -> None:
         """Send the blocks of a range, and report a file that the client has now."""
-        peer = self.peer()
-        key = (token, peer, size)
-        coverage = self.store.coverage.setdefault(key, Coverage())
-        response = coverage.begin(start)
-        transfer = Transfer(self.terminal, name, peer, end - start)
-        arrived = False
+        transfer = Transfer(self.terminal, name, self.peer(), end - start)
+        key = (token, transfer.host, size)
+        spans = self.store.spans.setdefault(key, [])
+        earlier = len(spans)
         try:
             for count in blocks:
                 transfer.sent(count)
                 self.progress = time.monotonic()
-            transfer.note = f"waiting for {peer}"
-            arrived = transfer.bytes_sent == end - start and (not self.once or self.is_closed())
         except OSError:
             pass
         except UploadError as error:
             self.terminal.print(f"twat-fs: {error}")
-        finally:
-            transfer.hide()
-        if arrived:
-            coverage.spans.add((start, end))
-        else:
-            self.close_connection = True  # the client sees an error
-            response[1] += transfer.bytes_sent
-        completed = coverage.is_complete(size)
+        span = Span(start, start + transfer.bytes_sent, False, earlier)
+        spans.append(span)
+        transfer.note = f"waiting for {transfer.host}"
+        arrived = span.end == end and (not self.once or self.is_closed())
+        spans[spans.index(span)] = span._replace(arrived=arrived)
+        transfer.hide()
+        self.close_connection |= not arrived  # the client sees an error
+        completed = covers(spans, size)
         if completed:
-            self.store.coverage.pop(key, None)
-            if self.once:
-                self.store.fetched.add(token)
-                self.store.remove(token)
-        if not (arrived or completed):
-            position = transfer.position(start, size)
-            self.report("sent", name, f"  stopped {position}  to {peer}", size=size)
-        elif completed or end == size:
-            done = f"  {human(size if completed else end - start)}  to {peer}"
+            self.store.spans.pop(key, None)
+        if completed and self.once:
+            self.store.fetched.add(token)
+            self.store.remove(token)
+        done = human(size if completed else end - start)
+        if not arrived and not completed:
+            done = f"stopped {transfer.position(start, size)}"
+        if not arrived or completed or end == size:
+            done = f"  {done}  to {transfer.host}"
             self.report("sent", name, done, size=size, completed=completed)
 
     def is_closed(self) -> bool:
@@ -8699,11 +8736,13 @@ class ServeHandler(RequestHandler):
 
         If data was still on its way, a reset follows the end.
         """
-        self.connection.shutdown(socket.SHUT_WR)
-        while self.connection.recv(KiB):
-            pass
-        time.sleep(2 * TICK)
-        return not self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.connection.recv(KiB):
+                pass
+            time.sleep(2 * TICK)
+            return not self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return False
 
     def peer(self) -> str:
         return printable(self.forwarded("For") or self.client_address[0], 80)
@@ -9465,6 +9504,9 @@ NETWORK_OPTIONS = """Network
 JSON_OPTION = """Output
 --json                     print one JSON object per file or host
 """
+ARRAY_OPTION = """Output
+--json                     print a JSON array
+"""
 LOG_OPTIONS = """Output
 -q --quiet                 print errors only
 -v --verbose               print each step on stderr
@@ -9477,7 +9519,7 @@ HELP_OPTIONS = """Output
 -V --version               print the version
 """
 UPLOAD_OPTIONS = """Choosing hosts
--p --provider A,B          use these hosts, in this order, or a transfer.sh URL
+-p --provider A,B          use these hosts in this order; also FILE.sxcu or a URL
 --fallback                 then try the default hosts, too
 --fragile                  stop at the first failure
 --dry-run                  show which hosts would be tried; upload nothing
@@ -9516,11 +9558,11 @@ Output
 """
 SERVE_OPTIONS = """Network
 --bind ADDRESS             listen here (default: all for FILE, else 127.0.0.1)
---port N                   listen on this port (default 8080, or any free one)
+--port N                   listen on this port (default 8080, or a free one)
 --url URL                  print this public URL (behind a proxy)
 Giving
 --once                     end when each FILE was downloaded once, completely
---keep TIME                end after this time; also for received files
+--keep TIME                end, or delete received files, after this time
 Receiving
 --token [TEXT]             require TEXT or a random token (or TWAT_FS_SERVE_TOKEN)
 --dir FOLDER               keep received files here (default: delete at the end)
@@ -9543,23 +9585,27 @@ COMMAND_HELP: Mapping[str, Command] = {
         UPLOAD_OPTIONS + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION + PARALLEL_OPTIONS,
     ),
     "list": Command(
-        "Show the hosts and what is known about them.", "[HOST]...", ONLINE_OPTION + JSON_OPTION
+        "Show the hosts and what is known about them.", "[HOST]...", ONLINE_OPTION + ARRAY_OPTION
     ),
     "status": Command(
         "Show which hosts are set up; with --online, which work.",
         "[HOST]",
         ONLINE_OPTION + NETWORK_OPTIONS + LOG_OPTIONS + JSON_OPTION,
     ),
-    "history": Command("Show the newest N uploads, or all.", "[N]", HISTORY_OPTIONS + JSON_OPTION),
+    "history": Command("Show the newest N uploads, or all.", "[N]", HISTORY_OPTIONS + ARRAY_OPTION),
     "delete": Command(
         "Delete earlier uploads (a URL, a name, or last), and verify that they are gone.",
         "[UPLOAD]...",
         DELETE_OPTIONS + NETWORK_OPTIONS + QUIET_OPTION,
     ),
     "serve": Command(
-        "Serve files from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
+        "Serve files and folders from this machine, or receive uploads.", "[FILE]...", SERVE_OPTIONS
     ),
-    "hosts": Command("Add FILE, remove NAME or export HOST as .sxcu.", "[ACTION]...", ADD_OPTIONS),
+    "hosts": Command(
+        "Show the hosts; or add FILE, remove NAME or export HOST as .sxcu.",
+        "[ACTION]...",
+        ADD_OPTIONS + ARRAY_OPTION,
+    ),
     "version": Command("Print the version."),
     "completion": Command("Print a completion script for bash, fish or zsh.", "[SHELL]"),
     "help": Command("Show the help of a command.", "[COMMAND]"),
@@ -9640,7 +9686,7 @@ def build_parser(name: str) -> Any:
     )
     if arguments:
         nargs = "*" if arguments.endswith("...") else "?"
-        parser.add_argument(arguments.strip("[].").lower(), nargs=nargs, help=argparse.SUPPRESS)
+        parser.add_argument(positional_of(arguments), nargs=nargs, help=argparse.SUPPRESS)
     for title, group in option_groups(options + HELP_OPTIONS).items():
         section = parser.add_argument_group(title)
         for flags, help, kwargs in group:
@@ -9648,6 +9694,11 @@ def build_parser(name: str) -> Any:
     # argparse would parse negative numbers as options, because there is an option -4.
     parser._has_negative_number_optionals = []
     return parser
+
+
+def positional_of(arguments: str) -> str:
+    """The attribute for the arguments of a command: "file" for "[FILE]..."."""
+    return arguments.strip("[].").lower()
 
 
 def epilog(width: int) -> str:
@@ -9665,8 +9716,8 @@ def epilog(width: int) -> str:
 def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
     """The parser of a command and its arguments.
 
-    Options and files may be in any order; all arguments after `--` are files; underscores in option
-    names are accepted (--no_check).
+    Options and files may be in any order; arguments after `--` are no options; underscores in
+    option names are accepted (--no_check).
     """
     parser = build_parser(name)
     cut = list(argv).index("--") if "--" in argv else len(argv)
@@ -9680,9 +9731,10 @@ def parse_args(name: str, argv: Sequence[str]) -> tuple[Any, Any]:
     if getattr(args, "quiet", False) and getattr(args, "verbose", False):
         parser.error("--quiet conflicts with --verbose")
     if cut < len(argv):
-        if not hasattr(args, "file"):
-            parser.error("unexpected FILE")
-        args.file += argv[cut + 1 :]
+        values: Any = getattr(args, positional_of(COMMAND_HELP[name].arguments), None)
+        if not isinstance(values, list):
+            parser.error("unexpected --")
+        values += argv[cut + 1 :]
     return parser, args
 
 
@@ -10020,10 +10072,8 @@ def record(source: Found, outcome: Outcome, uploader: Uploader, terminal: Termin
                 secrets += getattr(check(source, options), "secrets", ())
             History(path).add(history_entry(source, link, secrets))
     except OSError as error:
-        terminal.log(f"history not written: {local_reason(error)}")
+        terminal.log(f"history not written: {located_reason(error)}")
 
-
-NO = ("", "0", "no", "off", "false")  # values of TWAT_FS_COPY
 
 # A variable that must be set, and a command that copies its standard input.  The first three stay
 # in the background until the clipboard changes.
@@ -10041,7 +10091,7 @@ def copy_urls(
     urls: Sequence[str], args: Any, settings: Mapping[str, str], terminal: Terminal
 ) -> None:
     """Copy the URLs to the clipboard, if --copy or TWAT_FS_COPY wants it."""
-    if urls and (args.copy or settings.get("TWAT_FS_COPY", "") not in NO):
+    if urls and (args.copy or settings.get("TWAT_FS_COPY", "").lower() not in NO):
         note = copy_to_clipboard("\n".join(urls), settings)
         if not args.quiet:
             terminal.print(f"twat-fs: {note}")
@@ -10109,7 +10159,10 @@ def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress)
         return Outcome(file, error=source)
     try:
         result = uploader.upload(source, progress)
-        return Outcome(file, source.size, result, None, result.seconds)
+        rows = {row.id: row for row in uploader.chain}
+        ttl = lifetime(rows[result.provider], source.size, uploader.options)
+        permanent = ttl == FOREVER and not result.expires
+        return Outcome(file, source.size, result, None, result.seconds, source.name, permanent)
     except UploadError as error:
         return Outcome(file, source.size, None, error, time.monotonic() - begun)
 
@@ -10142,7 +10195,7 @@ def print_outcome(outcome: Outcome, terminal: Terminal, args: Any) -> None:
             terminal.print(f"twat-fs: {printable(outcome.file)}: {result.url}")
         raise Unreadable(f"standard output: {local_reason(error)}", phase="output") from error
     if result and (args.verbose or terminal.is_terminal) and not args.quiet:
-        print_receipt(outcome.file, result, terminal)
+        print_receipt(outcome, result, terminal)
 
 
 def put_line(line: str) -> None:
@@ -10297,7 +10350,7 @@ def history_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unreadable(f"history: {local_reason(error)}", phase="history") from error
+        raise Unreadable(f"history: {located_reason(error)}", phase="history") from error
 
 
 def read_history(path: str) -> list[dict[str, Any]]:
@@ -10355,7 +10408,7 @@ def cmd_delete(argv: Sequence[str]) -> int:
         try:
             History(path).add({"url": entry["url"], "deleted": iso_time(time.time())})
         except OSError as error:
-            print_line(f"twat-fs: warning: history not written: {local_reason(error)}")
+            print_line(f"twat-fs: warning: history not written: {located_reason(error)}")
     transport.close()
     return combined_exit_code(codes)
 
@@ -10394,9 +10447,9 @@ def confirm(question: str) -> bool:
 
 
 def cmd_hosts(argv: Sequence[str]) -> int:
-    """Add, remove or export a custom host; without arguments like `list`."""
+    """Add, remove or export a custom host; without these like `list`."""
     _, args = parse_args("hosts", argv)
-    if not args.action:
+    if not args.action and set(argv) <= {"--json"}:
         return cmd_list(argv)
     action = HOST_ACTIONS.get(args.action[0])
     if action and len(args.action) == 2:
@@ -10421,6 +10474,7 @@ def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
     put_table([*describe_uploader(name, uploader)])
     if not args.yes and sys.stdin and sys.stdin.isatty() and not confirm(f"add {name}?"):
         return 1
+    unlink_quietly(f"{path[:-5]}.env")  # of a host that was deleted by hand
     if allowed:
         replace_file(f"{path[:-5]}.env", "\n".join(allowed).encode())
     replace_file(path, content)
@@ -10430,7 +10484,10 @@ def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
 def describe_uploader(name: str, uploader: CustomUploader) -> Iterator[tuple[str, str]]:
     """The facts about a .sxcu file that the user should know before adding it, without values."""
     yield "host", name
-    yield "uploads to", f"{uploader.method} {uploader.host}"
+    url = str(*uploader.texts.get("RequestURL", ())[:1])  # absent if it has a placeholder
+    is_http = url.lower().startswith("http:")
+    scheme = "http" if is_http else "https"
+    yield "uploads to", f"{uploader.method} {scheme}://{uploader.host}"
     for field in ("Headers", "Parameters", "Arguments"):
         yield field.lower(), ", ".join(map(printable, uploader.texts_of(field))) or "none"
     link = uploader.texts["URL"][:1]
@@ -10446,6 +10503,8 @@ def describe_uploader(name: str, uploader: CustomUploader) -> Iterator[tuple[str
     ]
     if keys:
         yield "warning", f"the file contains its own key ({', '.join(keys)})"
+    if is_http and not is_private(parse_target(f"http://{uploader.host}").host):
+        yield "warning", "http is not encrypted (uploads require --insecure)"
     if uploader.problem:
         yield "warning", uploader.problem
 
@@ -10706,6 +10765,10 @@ def candidates(argv: Sequence[str]) -> Iterator[str]:
         choices = COMPLETION
     elif command == "hosts" and len(before) == 1:
         choices = HOST_ACTIONS
+    elif before[:2] == ["hosts", "remove"]:
+        choices = added_names(environment()[0])
+    elif before[:2] == ["hosts", "export"]:
+        choices = hosts
     elif command == "delete":
         choices = ("last",)
     for choice in choices:
@@ -10832,7 +10895,7 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # `twat-fs list | head -1`
         return 0
     except OSError as error:
-        failure = Unreadable(f"standard output: {local_reason(error)}")
+        failure = Unreadable(located_reason(error, "standard output"))
         return print_failure(Outcome(error=failure))
     finally:
         for stream in (sys.stdout, sys.stderr):

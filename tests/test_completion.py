@@ -188,6 +188,8 @@ def test_fish_shows_what_options_do(script):
         (["serve", "--dir", "--k"], []),
         (["serve", "--token", "--k"], ["--keep"]),
         (["upload", "-p", ",c"], [",catbox"]),
+        (["hosts", "r"], ["remove"]),
+        (["hosts", "export", "pix"], ["pixeldrain"]),
         (["a file", "--", "x\n"], []),
     ],
 )

@@ -442,6 +442,18 @@ def test_no_receipt_with_quiet_or_off_a_terminal(watch, program, file):
     assert "a.bin: 97.7 KiB on catbox; expires in 2 years (" in spoken
 
 
+def test_a_receipt_has_the_name_of_the_upload(program, file):
+    """`delete NAME` needs it."""
+    sent = program("-v", "-n", "b.bin", "-", input=b"data")
+    assert "\ntwat-fs: b.bin: 4 bytes on catbox; expires in" in sent.stderr
+
+
+def test_a_receipt_of_a_permanent_link(program, file):
+    account = {"CATBOX_USERHASH": "0123456789abcdef"}
+    spoken = program("-v", "-p", "catbox", file("a.bin"), env=account).stderr
+    assert "on catbox; never expires; verified" in spoken
+
+
 # How wide -----------------------------------------------------------------------------------------
 
 NAMES = {

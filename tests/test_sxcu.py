@@ -217,6 +217,7 @@ def test_parameters_win_over_the_query_and_blanks_become_plus():
         {"RequestURL": "https://{random:a|b}.example/"},
         {"RequestURL": "https://user:secret@h.example/"},
         {"Headers": ["a"]},
+        {"RegexList": 1},
         {"Arguments": {"a": ["b"]}},
     ],
 )
@@ -615,6 +616,13 @@ def test_dry_run(main, write, sample):
     assert "would try: mine" in main("--dry-run", "-p", write(), sample).out
 
 
+def test_adding_shows_that_http_is_not_encrypted(main, write):
+    added = main("hosts", "add", write(RequestURL="http://h.example/secret"), "--yes").out
+    assert "POST http://h.example\n" in added and "http is not encrypted" in added
+    assert "https://h.example\n" in main("hosts", "add", write("b.sxcu"), "--yes").out
+    assert [row["host"] for row in json.loads(main("hosts", "--json").out)][-2:] == ["b", "mine"]
+
+
 def test_the_question(main, config, write, monkeypatch):
     for reply, code in (("n\n", 1), ("", 1), ("y\n", 0)):
         stdin = io.StringIO(reply)
@@ -657,6 +665,21 @@ def test_a_file_that_others_can_write_is_refused(main, config, write, sample):
     assert done.code == 2 and "chmod" in done.err
 
 
+def test_errors_name_the_file(main, config, write, sample):
+    (config / "dir.sxcu").mkdir(parents=True)
+    if os.name != "nt":
+        (config / "link.sxcu").symlink_to("missing")
+        for done in (main("-p", "link", sample), main("list")):
+            assert "link.sxcu: no such file" in (done.err or done.out)
+    assert "dir.sxcu: is a directory" in main("-p", "dir", sample).err
+    removed = main("hosts", "remove", "dir")
+    assert removed.code == 6 and "dir.sxcu: " in removed.err
+    config.rename(config.with_name("other"))
+    config.write_text("a file instead of the folder")
+    added = main("hosts", "add", write(), "--yes")
+    assert added.code == 6 and str(config) in added.err
+
+
 def test_variables(main, config, write, sample, clean_env):
     clean_env.setenv("MY_KEY", "sesame-open")
     with Server(Drop('{"url":"FILE"}')) as server:
@@ -669,6 +692,11 @@ def test_variables(main, config, write, sample, clean_env):
         main("hosts", "add", path, "--yes", "--allow-env", "MY_KEY")
         assert main("-p", "mine", sample).code == 0
         assert server.arrived[0].header("X-Key") == "Bearer sesame-open"
+        (config / "mine.sxcu").unlink()  # by hand, not by `hosts remove`
+        main("hosts", "add", path, "--yes")
+        assert main("-p", "mine", sample).code == 5
+        main("hosts", "remove", "mine")
+        main("hosts", "add", path, "--yes", "--allow-env", "MY_KEY")
         clean_env.delenv("MY_KEY")
         unset = main("-p", "mine", sample)
     assert unset.code == 5 and "MY_KEY is not set" in unset.err

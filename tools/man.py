@@ -50,7 +50,7 @@ ABOUT = {
 ENVIRONMENT = {
     "TWAT_FS_DEFAULT_PROVIDER": "hosts to use, like --provider",
     "TWAT_FS_TIMEOUT": "stall timeout in seconds, like --timeout",
-    "TWAT_FS_HISTORY": "the file of the history, or off",
+    "TWAT_FS_HISTORY": "the file of the history; off for none",
     "TWAT_FS_SERVE_TOKEN": "the token of serve, hidden from ps",
     "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "proxies, as with curl",
     "SSL_CERT_FILE": "certificates to trust instead of the system's",
