@@ -8719,8 +8719,9 @@ class ServeHandler(RequestHandler):
         transfer.hide()
         self.close_connection |= not arrived  # the client sees an error
         completed = covers(spans, size)
-        if completed:
-            self.store.spans.pop(key, None)
+        is_first = completed and self.store.spans.pop(key, None) is spans
+        if completed and not is_first and end - start < size:
+            return  # another connection of this client has reported it
         if completed and self.once:
             self.store.fetched.add(token)
             self.store.remove(token)

@@ -708,17 +708,18 @@ def test_once_adds_up_the_connections_of_aria2(serve, tmp_path):
     path = urlsplit(served.urls[0]).path
     connections = [served.connect(), served.connect()]
     connections[0].request("GET", path)
-    whole = connections[0].getresponse()
-    assert whole.read(4 * MIB) == data[: 4 * MIB]
+    complete = connections[0].getresponse()
+    assert complete.read(4 * MIB) == data[: 4 * MIB]
     connections[1].request("GET", path, headers={"Range": f"bytes={8 * MIB}-"})
     rest = connections[1].getresponse()
-    assert whole.read(6 * MIB) == data[4 * MIB : 10 * MIB]
+    assert complete.read(6 * MIB) == data[4 * MIB : 10 * MIB]
     assert rest.read() == data[8 * MIB :]
     connections[1].close()
     time.sleep(0.1)  # the whole file is cut last
-    whole.close()
+    complete.close()
     connections[0].close()
     assert ends(served) == 0
+    assert served.log_text.count("a.bin  20.0 MiB  to ") == 1
 
 
 # Ranges of a file of 10 bytes: whether the client has all of it.  "!" is broken off, and "&" began
@@ -832,8 +833,8 @@ def test_json_has_one_object_for_each_transfer(start, tmp_path):
     events = (json.loads(line) for line in process.stdout)
     ready = next(events)
     assert ready["event"] == "receiving"
-    given = start("serve", "--json", "--port", "0", "--bind", "127.0.0.1", __file__)
-    assert json.loads(given.stdout.readline())["size"] == os.path.getsize(__file__)
+    sender = start("serve", "--json", "--port", "0", "--bind", "127.0.0.1", __file__)
+    assert json.loads(sender.stdout.readline())["size"] == os.path.getsize(__file__)
     client = http.client.HTTPConnection(urlsplit(ready["url"]).netloc, timeout=10)
     client.request("PUT", "/a%22b.txt", b"abc", {"X-Forwarded-For": "192.168.1.7"})
     response = client.getresponse()
