@@ -6053,8 +6053,13 @@ def custom_host(
     """The row of a .sxcu file; `allowed`: the environment variables that it may use."""
 
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
-        response = send(sxcu_request(uploader, source, options))
-        return sxcu_link(uploader, source.name, follow_redirects(uploader, response, send))
+        request = sxcu_request(uploader, source, options)
+        response = follow_redirects(uploader, send(request), send)
+        link = sxcu_link(uploader, source.name, response)
+        if leaks(link.delete_page or "", request.secrets):
+            hidden = "the delete page contains a secret of the .sxcu file, and is not shown"
+            link = link._replace(delete_page=None, warning=hidden)
+        return link
 
     def problem(settings: Mapping[str, str]) -> str:
         for name in uploader.variables:
