@@ -7495,8 +7495,11 @@ class History:
         if len(line) > HISTORY_LINE:
             raise OSError(errno.EMSGSIZE, "entry too long")
         with self.locked():
-            with open(self.path, "ab", 0, opener=open_private) as file:
+            with open(self.path, "a+b", 0, opener=open_private) as file:
                 size = file.tell()
+                file.seek(max(0, size - 1))
+                if file.read(1) not in (b"", b"\n"):  # the computer stopped while it was written
+                    line = b"\n" + line
                 if file.write(line) < len(line):
                     file.truncate(size)
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -398,6 +398,8 @@ def test_damaged_lines_are_skipped(offline, path):
     with path.open("ab") as file:
         file.write(b"\n".join([*damaged, b'{"ti']))
     assert len(entries(path)) == 1
+    add(path, entry("https://h.example/2"))
+    assert [upload["url"][-1] for upload in entries(path)] == ["1", "2"]
     assert offline("history").code == 0
     twat_fs.History(str(path)).prune()
 
