@@ -263,9 +263,8 @@ def duration(seconds: Optional[float]) -> str:
         return "forever"
     for unit, name in ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
         if 1 <= seconds / unit < 1.1 or seconds >= 2 * unit:
-            count = int(seconds // unit)
-            return f"{count} {name}{'s' * (count != 1)}"
-    return f"{int(seconds)} seconds"
+            return plural(int(seconds // unit), name)
+    return plural(int(seconds), "second")
 
 
 def iso_time(seconds: float) -> str:
@@ -293,11 +292,15 @@ def parse_timestamp(text: object) -> Optional[float]:
     return None
 
 
+def plural(count: int, name: str) -> str:
+    return f"{count} {name}{'s' * (count != 1)}"
+
+
 def human(size: float) -> str:
     """A size in words: "1.4 GiB"; powers of 1024."""
     power = min((max(int(size), 1).bit_length() - 1) // 10, 4)
     if not power:
-        return f"{int(size)} bytes"
+        return plural(int(size), "byte")
     return f"{size / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
 
 
@@ -9879,7 +9882,7 @@ def archive_or_error(
     progress = FileProgress(terminal)
     try:
         name_of_epoch = "SOURCE_DATE_EPOCH"
-        epoch = checked_type(name_of_epoch, options.settings.get(name_of_epoch), None)
+        epoch = checked_type(name_of_epoch, options.settings.get(name_of_epoch) or None, None)
         walker = Walker(args.exclude, args.tar, epoch)
         members = walker.members(args.file)
         if not args.quiet:
@@ -9888,7 +9891,8 @@ def archive_or_error(
             write = print_line if args.json else put_line
             size = sum(length(member.content) for member in members)
             names = [member.name for member in members if member.content]
-            write(f"{printable(name)}: {len(names)} files, {human(size)}: {first_names(names)}")
+            count = plural(len(names), "file")
+            write(f"{printable(name)}: {count}, {human(size)}: {first_names(names)}")
         progress.show(name, "reading files")
         if args.tar:
             content = spool_to_file(gzip_blocks(tar_content(members)), stack)
