@@ -241,6 +241,16 @@ def redact_url(url: str) -> str:
     return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
 
 
+def leaks(text: str, secrets: Iterable[str]) -> bool:
+    """Whether a URL contains a secret; a short one counts only as a value of the query."""
+    text = urllib.parse.unquote(text)
+    values = re.split('[?&=#"]', text.partition("?")[2])
+    return any(secret in values or (len(secret) > 7 and secret in text) for secret in secrets)
+
+
+DAMAGE = (ArithmeticError, KeyError, RecursionError, TypeError, ValueError)
+
+
 def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
     """Seconds of Retry-After: a number or a date (0 if it is past); None for anything else."""
     if value is None:
@@ -7543,16 +7553,6 @@ def history_entry(
         "delete": {} if leaks(json.dumps(deletion), secrets) else deletion,
         "unverified": isinstance(link, Unverified),
     }
-
-
-def leaks(text: str, secrets: Iterable[str]) -> bool:
-    """Whether a URL contains a secret; a short one counts only as a value of the query."""
-    text = urllib.parse.unquote(text)
-    values = re.split('[?&=#"]', text.partition("?")[2])
-    return any(secret in values or (len(secret) > 7 and secret in text) for secret in secrets)
-
-
-DAMAGE = (ArithmeticError, KeyError, RecursionError, TypeError, ValueError)
 
 
 def check_entry(entry: Mapping[str, Any]) -> None:
