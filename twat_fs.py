@@ -248,9 +248,6 @@ def leaks(text: str, secrets: Iterable[str]) -> bool:
     return any(secret in values or (len(secret) > 7 and secret in text) for secret in secrets)
 
 
-DAMAGE = (ArithmeticError, KeyError, RecursionError, TypeError, ValueError)
-
-
 def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
     """Seconds of Retry-After: a number or a date (0 if it is past); None for anything else."""
     if value is None:
@@ -7553,6 +7550,9 @@ def history_entry(
         "delete": {} if leaks(json.dumps(deletion), secrets) else deletion,
         "unverified": isinstance(link, Unverified),
     }
+
+
+DAMAGE = (ArithmeticError, KeyError, RecursionError, TypeError, ValueError)
 
 
 def check_entry(entry: Mapping[str, Any]) -> None:
