@@ -9990,6 +9990,53 @@ def unlink_quietly(path: str) -> None:
         os.unlink(path)
 
 
+class Outcomes:
+    """Prints the outcome of each file as soon as those of all files before it are printed."""
+
+    def __init__(
+        self, sources: Sequence[Found], uploader: Uploader, args: Any, terminal: Terminal
+    ) -> None:
+        self.sources, self.uploader, self.args = sources, uploader, args
+        self.terminal = terminal
+        self.early: dict[int, Outcome] = {}  # of files whose predecessors have no outcome yet
+        self.codes: dict[int, int] = {}
+        self.urls: dict[str, str] = {}
+
+    def add(self, index: int, outcome: Outcome) -> bool:
+        """Print what can be printed now; returns whether to stop because of --fragile."""
+        self.early[index] = outcome
+        while len(self.codes) in self.early and not self.stops():
+            self.print(len(self.codes))
+        return self.stops()
+
+    def stops(self) -> bool:
+        return self.uploader.options.fragile and any(self.codes.values())
+
+    def print(self, index: int) -> None:
+        outcome = self.early.pop(index)
+        self.codes[index] = outcome.code()
+        if not self.args.no_history:
+            record(self.sources[index], outcome, self.uploader, self.terminal)
+        print_outcome(outcome, self.terminal, self.args)
+        if outcome.result:
+            twin = self.urls.setdefault(outcome.result.url, outcome.file)
+            if twin != outcome.file and not self.args.quiet:
+                same = f"same URL as {printable(twin)}"
+                self.terminal.print(f"twat-fs: {printable(outcome.file)}: {same}")
+
+    def end(self, files: Sequence[str], progresses: Sequence[FileProgress]) -> None:
+        """Print the outcomes that are left, also after Ctrl-C, and copy the URLs."""
+        for index, progress in enumerate(progresses):
+            error = NotVerified("stopped before the link was verified", phase="proof")
+            error.unverified = tuple(progress.links)
+            if error.unverified and index not in self.codes:
+                self.early.setdefault(index, Outcome(files[index], error=error))
+        for index in sorted(self.early):
+            with contextlib.suppress(Unreadable):  # stdout failed; the URL is on stderr
+                self.print(index)
+        copy_urls([*self.urls], self.args, self.uploader.options.settings, self.terminal)
+
+
 def upload_all(
     files: Sequence[str],
     sources: Sequence[Found],
@@ -9998,58 +10045,32 @@ def upload_all(
     terminal: Terminal,
 ) -> int:
     """Upload the files, print the outcomes in their order, and return the exit code of all."""
-    options = uploader.options
-    progresses = [FileProgress(terminal) for _ in files]
     for row in uploader.chain if terminal.verbose else ():
         if row.use == "default" and uploader.health.note(row.id):
             terminal.log(f"{row.id}: {uploader.health.note(row.id)}")
-
-    def report(index: int) -> None:
-        outcome = early.pop(index)
-        codes[index] = outcome.code()
-        if not args.no_history:
-            record(sources[index], outcome, uploader, terminal)
-        print_outcome(outcome, terminal, args)
-        if outcome.result:
-            twin = urls.setdefault(outcome.result.url, outcome.file)
-            if twin != outcome.file and not args.quiet:
-                same = f"same URL as {printable(twin)}"
-                terminal.print(f"twat-fs: {printable(outcome.file)}: {same}")
-
-    early: dict[int, Outcome] = {}  # of files whose predecessors have no outcome yet
-    codes: dict[int, int] = {}
-    urls: dict[str, str] = {}
+    progresses = [FileProgress(terminal) for _ in files]
+    outcomes = Outcomes(sources, uploader, args, terminal)
     jobs = [
         functools.partial(upload_one, file, source, uploader, progress)
         for file, source, progress in zip(files, sources, progresses)
     ]
     try:
         for index, outcome in parallel(jobs, int(args.jobs or 1)):
-            early[index] = outcome
-            while len(codes) in early and not (options.fragile and any(codes.values())):
-                report(len(codes))
-            if options.fragile and any(codes.values()):
+            if outcomes.add(index, outcome):
                 break
     except KeyboardInterrupt:
         terminal.stop()
         print_line(line_start(), end="")
+        ended = {*outcomes.codes, *outcomes.early}
         names = [
             file
             for index, file in enumerate(files)
-            if index not in {*codes, *early} and not progresses[index].links
+            if index not in ended and not progresses[index].links
         ]
         raise KeyboardInterrupt(*names) from None
-    finally:  # also on Ctrl-C: print the links of files that are already uploaded
-        for index, progress in enumerate(progresses):
-            error = NotVerified("stopped before the link was verified", phase="proof")
-            error.unverified = tuple(progress.links)
-            if error.unverified and index not in codes:
-                early.setdefault(index, Outcome(files[index], error=error))
-        for index in sorted(early):
-            with contextlib.suppress(Unreadable):  # stdout failed; the URL is on stderr
-                report(index)
-        copy_urls([*urls], args, options.settings, terminal)
-    return combined_exit_code(list(codes.values()))
+    finally:
+        outcomes.end(files, progresses)
+    return combined_exit_code(list(outcomes.codes.values()))
 
 
 def record(source: Found, outcome: Outcome, uploader: Uploader, terminal: Terminal) -> None:
