@@ -241,6 +241,13 @@ def redact_url(url: str) -> str:
     return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
 
 
+def leaks(text: str, secrets: Iterable[str]) -> bool:
+    """Whether a URL contains a secret; a short one counts only as a value of the query."""
+    text = urllib.parse.unquote(text)
+    values = re.split('[?&=#"]', text.partition("?")[2])
+    return any(secret in values or (len(secret) > 7 and secret in text) for secret in secrets)
+
+
 def parse_retry_after(value: Optional[str], now: float) -> Optional[float]:
     """Seconds of Retry-After: a number or a date (0 if it is past); None for anything else."""
     if value is None:
@@ -263,9 +270,8 @@ def duration(seconds: Optional[float]) -> str:
         return "forever"
     for unit, name in ((YEAR, "year"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
         if 1 <= seconds / unit < 1.1 or seconds >= 2 * unit:
-            count = int(seconds // unit)
-            return f"{count} {name}{'s' * (count != 1)}"
-    return f"{int(seconds)} seconds"
+            return plural(int(seconds // unit), name)
+    return plural(int(seconds), "second")
 
 
 def iso_time(seconds: float) -> str:
@@ -293,11 +299,15 @@ def parse_timestamp(text: object) -> Optional[float]:
     return None
 
 
+def plural(count: int, name: str) -> str:
+    return f"{count} {name}{'s' * (count != 1)}"
+
+
 def human(size: float) -> str:
     """A size in words: "1.4 GiB"; powers of 1024."""
     power = min((max(int(size), 1).bit_length() - 1) // 10, 4)
     if not power:
-        return f"{int(size)} bytes"
+        return plural(int(size), "byte")
     return f"{size / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
 
 
@@ -6053,8 +6063,13 @@ def custom_host(
     """The row of a .sxcu file; `allowed`: the environment variables that it may use."""
 
     def upload(source: Source, options: UploadOptions, send: Send) -> Link:
-        response = send(sxcu_request(uploader, source, options))
-        return sxcu_link(uploader, source.name, follow_redirects(uploader, response, send))
+        request = sxcu_request(uploader, source, options)
+        response = follow_redirects(uploader, send(request), send)
+        link = sxcu_link(uploader, source.name, response)
+        if leaks(link.delete_page or "", request.secrets):
+            hidden = "the delete page contains a secret of the .sxcu file, and is not shown"
+            link = link._replace(delete_page=None, warning=hidden)
+        return link
 
     def problem(settings: Mapping[str, str]) -> str:
         for name in uploader.variables:
@@ -7490,8 +7505,11 @@ class History:
         if len(line) > HISTORY_LINE:
             raise OSError(errno.EMSGSIZE, "entry too long")
         with self.locked():
-            with open(self.path, "ab", 0, opener=open_private) as file:
+            with open(self.path, "a+b", 0, opener=open_private) as file:
                 size = file.tell()
+                file.seek(max(0, size - 1))
+                if file.read(1) not in (b"", b"\n"):  # the computer stopped while it was written
+                    line = b"\n" + line
                 if file.write(line) < len(line):
                     file.truncate(size)
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -7532,13 +7550,6 @@ def history_entry(
         "delete": {} if leaks(json.dumps(deletion), secrets) else deletion,
         "unverified": isinstance(link, Unverified),
     }
-
-
-def leaks(text: str, secrets: Iterable[str]) -> bool:
-    """Whether a URL contains a secret; a short one counts only as a value of the query."""
-    text = urllib.parse.unquote(text)
-    values = re.split('[?&=#"]', text.partition("?")[2])
-    return any(secret in values or (len(secret) > 7 and secret in text) for secret in secrets)
 
 
 DAMAGE = (ArithmeticError, KeyError, RecursionError, TypeError, ValueError)
@@ -9887,7 +9898,7 @@ def archive_or_error(
     progress = FileProgress(terminal)
     try:
         name_of_epoch = "SOURCE_DATE_EPOCH"
-        epoch = checked_type(name_of_epoch, options.settings.get(name_of_epoch), None)
+        epoch = checked_type(name_of_epoch, options.settings.get(name_of_epoch) or None, None)
         walker = Walker(args.exclude, args.tar, epoch)
         members = walker.members(args.file)
         if not args.quiet:
@@ -9896,7 +9907,8 @@ def archive_or_error(
             write = print_line if args.json else put_line
             size = sum(length(member.content) for member in members)
             names = [member.name for member in members if member.content]
-            write(f"{printable(name)}: {len(names)} files, {human(size)}: {first_names(names)}")
+            count = plural(len(names), "file")
+            write(f"{printable(name)}: {count}, {human(size)}: {first_names(names)}")
         progress.show(name, "reading files")
         if args.tar:
             content = spool_to_file(gzip_blocks(tar_content(members)), stack)
@@ -9994,6 +10006,53 @@ def unlink_quietly(path: str) -> None:
         os.unlink(path)
 
 
+class Outcomes:
+    """Prints the outcome of each file as soon as those of all files before it are printed."""
+
+    def __init__(
+        self, sources: Sequence[Found], uploader: Uploader, args: Any, terminal: Terminal
+    ) -> None:
+        self.sources, self.uploader, self.args = sources, uploader, args
+        self.terminal = terminal
+        self.early: dict[int, Outcome] = {}  # of files whose predecessors have no outcome yet
+        self.codes: dict[int, int] = {}
+        self.urls: dict[str, str] = {}
+
+    def add(self, index: int, outcome: Outcome) -> bool:
+        """Print what can be printed now; returns whether to stop because of --fragile."""
+        self.early[index] = outcome
+        while len(self.codes) in self.early and not self.stops():
+            self.print(len(self.codes))
+        return self.stops()
+
+    def stops(self) -> bool:
+        return self.uploader.options.fragile and any(self.codes.values())
+
+    def print(self, index: int) -> None:
+        outcome = self.early.pop(index)
+        self.codes[index] = outcome.code()
+        if not self.args.no_history:
+            record(self.sources[index], outcome, self.uploader, self.terminal)
+        print_outcome(outcome, self.terminal, self.args)
+        if outcome.result:
+            twin = self.urls.setdefault(outcome.result.url, outcome.file)
+            if twin != outcome.file and not self.args.quiet:
+                same = f"same URL as {printable(twin)}"
+                self.terminal.print(f"twat-fs: {printable(outcome.file)}: {same}")
+
+    def end(self, files: Sequence[str], progresses: Sequence[FileProgress]) -> None:
+        """Print the outcomes that are left, also after Ctrl-C, and copy the URLs."""
+        for index, progress in enumerate(progresses):
+            error = NotVerified("stopped before the link was verified", phase="proof")
+            error.unverified = tuple(progress.links)
+            if error.unverified and index not in self.codes:
+                self.early.setdefault(index, Outcome(files[index], error=error))
+        for index in sorted(self.early):
+            with contextlib.suppress(Unreadable):  # stdout failed; the URL is on stderr
+                self.print(index)
+        copy_urls([*self.urls], self.args, self.uploader.options.settings, self.terminal)
+
+
 def upload_all(
     files: Sequence[str],
     sources: Sequence[Found],
@@ -10002,58 +10061,32 @@ def upload_all(
     terminal: Terminal,
 ) -> int:
     """Upload the files, print the outcomes in their order, and return the exit code of all."""
-    options = uploader.options
-    progresses = [FileProgress(terminal) for _ in files]
     for row in uploader.chain if terminal.verbose else ():
         if row.use == "default" and uploader.health.note(row.id):
             terminal.log(f"{row.id}: {uploader.health.note(row.id)}")
-
-    def report(index: int) -> None:
-        outcome = early.pop(index)
-        codes[index] = outcome.code()
-        if not args.no_history:
-            record(sources[index], outcome, uploader, terminal)
-        print_outcome(outcome, terminal, args)
-        if outcome.result:
-            twin = urls.setdefault(outcome.result.url, outcome.file)
-            if twin != outcome.file and not args.quiet:
-                same = f"same URL as {printable(twin)}"
-                terminal.print(f"twat-fs: {printable(outcome.file)}: {same}")
-
-    early: dict[int, Outcome] = {}  # of files whose predecessors have no outcome yet
-    codes: dict[int, int] = {}
-    urls: dict[str, str] = {}
+    progresses = [FileProgress(terminal) for _ in files]
+    outcomes = Outcomes(sources, uploader, args, terminal)
     jobs = [
         functools.partial(upload_one, file, source, uploader, progress)
         for file, source, progress in zip(files, sources, progresses)
     ]
     try:
         for index, outcome in parallel(jobs, int(args.jobs or 1)):
-            early[index] = outcome
-            while len(codes) in early and not (options.fragile and any(codes.values())):
-                report(len(codes))
-            if options.fragile and any(codes.values()):
+            if outcomes.add(index, outcome):
                 break
     except KeyboardInterrupt:
         terminal.stop()
         print_line(line_start(), end="")
+        ended = {*outcomes.codes, *outcomes.early}
         names = [
             file
             for index, file in enumerate(files)
-            if index not in {*codes, *early} and not progresses[index].links
+            if index not in ended and not progresses[index].links
         ]
         raise KeyboardInterrupt(*names) from None
-    finally:  # also on Ctrl-C: print the links of files that are already uploaded
-        for index, progress in enumerate(progresses):
-            error = NotVerified("stopped before the link was verified", phase="proof")
-            error.unverified = tuple(progress.links)
-            if error.unverified and index not in codes:
-                early.setdefault(index, Outcome(files[index], error=error))
-        for index in sorted(early):
-            with contextlib.suppress(Unreadable):  # stdout failed; the URL is on stderr
-                report(index)
-        copy_urls([*urls], args, options.settings, terminal)
-    return combined_exit_code(list(codes.values()))
+    finally:
+        outcomes.end(files, progresses)
+    return combined_exit_code(list(outcomes.codes.values()))
 
 
 def record(source: Found, outcome: Outcome, uploader: Uploader, terminal: Terminal) -> None:

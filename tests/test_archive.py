@@ -205,6 +205,7 @@ def test_source_date_epoch_makes_archives_reproducible(program, box, tree, tmp_p
             box.stored[program(form, "trip", "-p", DROP, env=env).stdout.strip()].read()
         )
     assert archives[0] == archives[1]
+    assert program(form, "trip", "-p", DROP, env={"SOURCE_DATE_EPOCH": ""}).returncode == 0
     done = program(form, "trip", "-p", DROP, env={"SOURCE_DATE_EPOCH": "soon"})
     assert done.returncode == 2 and "SOURCE_DATE_EPOCH: invalid value 'soon'" in done.stderr
 

@@ -247,7 +247,10 @@ def test_a_secret_of_a_sxcu_file_is_not_stored(offline, path, tmp_path, page, st
     (upload,) = entries(path)
     assert done.code == 0 and upload["provider"] == "mine"
     assert bool(upload["delete"]) is stored
-    assert "k1e2y3" not in path.read_text() and "abcd" not in path.read_text()
+    assert json.loads(done.out)["deletable"] is stored
+    assert ("secret of the .sxcu file, and is not shown" in done.err) is not stored
+    written = path.read_text() + done.out + done.err
+    assert "k1e2y3" not in written and "abcd" not in written
 
 
 def test_a_secret_in_the_path_of_a_link_is_not_stored():
@@ -395,6 +398,8 @@ def test_damaged_lines_are_skipped(offline, path):
     with path.open("ab") as file:
         file.write(b"\n".join([*damaged, b'{"ti']))
     assert len(entries(path)) == 1
+    add(path, entry("https://h.example/2"))
+    assert [upload["url"][-1] for upload in entries(path)] == ["1", "2"]
     assert offline("history").code == 0
     twat_fs.History(str(path)).prune()
 

@@ -1868,6 +1868,7 @@ def test_any_range_lies_within_the_file(header, size):
 
 HUMAN = [
     (0, "0 bytes"),
+    (1, "1 byte"),
     (2, "2 bytes"),
     (1023, "1023 bytes"),
     (1024, "1.0 KiB"),
@@ -1964,7 +1965,7 @@ CHECKED = [
     ({}, ""),
     ({"expire": H, "keep": H}, ""),
     ({"expire": H, "keep": H - 1}, ""),
-    ({"expire": H, "keep": H + 1}, "1 hour"),
+    ({"expire": H, "keep": H + 1}, "--expire 1h conflicts with --keep 3601s"),
     ({"verify": "full"}, ""),
     ({"verify": "none"}, ""),
     ({"verify": "auto"}, ""),
