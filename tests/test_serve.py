@@ -783,7 +783,7 @@ def test_keep_ends_the_links_of_files(serve, tmp_path, once, code):
     (tmp_path / "a").write_bytes(b"x")
     served = serve("--keep", "1s", *once, "a", files=1)
     until = "until each file was downloaded or " * len(once)
-    assert served.log_text == f"twat-fs: serving for 1 seconds or {until}until Ctrl-C\n"
+    assert served.log_text == f"twat-fs: serving for 1 second or {until}until Ctrl-C\n"
     assert ends(served) == code and served.log_text.endswith("twat-fs: stopped: expired\n")
 
 
@@ -803,6 +803,7 @@ def test_a_line_is_printed_when_a_transfer_is_done(serve, tmp_path):
         assert served.ask("GET", "/favicon.ico")[0] == 404
         assert served.ask("GET", link, Range="bytes=5-9")[0] == 206
         assert fetch(served, link) == b"x" * 14_000
+        wait_until(lambda: "  to 127.0.0.1" in served.log_text)  # after the client has all
     assert fetch(served, "/nothing") == 404
     wait_until(lambda: "404" in served.log_text)
     lines = served.log_text.splitlines()[ready:]
