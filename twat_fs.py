@@ -8581,7 +8581,6 @@ class ServeHandler(RequestHandler):
     as_json = once = False
     server: Any
     protocol_version = "HTTP/1.1"
-    server_version, sys_version = "twat-fs", ""
     timeout = 600  # seconds without progress: browsers pause downloads
     disable_nagle_algorithm = True
     command = requestline = path = problem = ""
@@ -8652,7 +8651,8 @@ class ServeHandler(RequestHandler):
             size, changed, sample, send = self.open_stored(token, stored, stack)
             etag = f'"{changed:x}-{size:x}"'
             modified = self.date_time_string(changed // 10**9)
-            headers = file_headers(stored.name, sample, self.path.endswith("?download"))
+            download = bool(re.search(r"[?&]download(=|&|$)", self.path))
+            headers = file_headers(stored.name, sample, download)
             headers += [("ETag", etag), ("Last-Modified", modified)]
             cached = self.headers.get("If-None-Match", self.headers.get("If-Modified-Since", ""))
             if etag in cached or cached == modified:
@@ -9035,6 +9035,9 @@ class ServeHandler(RequestHandler):
             ends = (self.rfile.readline(KiB) for _ in range(1 if size else 64))
             if all(end.strip() for end in ends):
                 raise HTTPError(400, "Malformed chunk")
+
+    def version_string(self) -> str:
+        return "twat-fs"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Ignore requests without an error, and idle connections."""

@@ -549,7 +549,7 @@ def test_only_harmless_types_are_shown_in_the_browser(serve, tmp_path):
     served = serve(*names, files=len(names))
     connection = served.connect()
     for name, url in zip(names, served.urls):
-        for query in ("", "?download"):
+        for query in ("", "?download", "?a=b&download=1"):
             connection.request("HEAD", urlsplit(url).path + query)
             response = connection.getresponse()
             response.read()
@@ -557,6 +557,7 @@ def test_only_harmless_types_are_shown_in_the_browser(serve, tmp_path):
             start = "inline; filename=" if shown else "attachment; filename="
             assert response.headers["Content-Disposition"].startswith(start), name
             assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert response.headers["Server"] == "twat-fs"
             policy = None if name == "a.pdf" else "sandbox"
             if name in ("a.mp4", "a.webm", "a.mp3", "a.flac"):
                 policy = "sandbox allow-same-origin"
