@@ -8528,6 +8528,16 @@ class Transfer(FileProgress):
         return f"at {min(99, 100 * position // size)} %"  # the last bytes did not arrive
 
 
+class Received(NamedTuple):
+    """A file that was received, and the URLs of it and of its deletion."""
+
+    token: str
+    name: str
+    size: int
+    url: str
+    delete: str
+
+
 class Span(NamedTuple):
     """A range of a file that was sent to a client; not all of it arrived if it was broken off."""
 
@@ -8829,17 +8839,17 @@ class ServeHandler(RequestHandler):
         boundary = self.headers.get_param("boundary")
         if self.headers.get_content_type() != "multipart/form-data" or not boundary:
             raise HTTPError(415, "Expected multipart/form-data, or PUT /NAME")
-        links: list[tuple[str, str]] = []
+        files: list[Received] = []
         try:
             for part in MultipartReader(self.body(), str(boundary).encode()).files():
-                links.append(self.save(*part))
-            if not links:
+                files.append(self.save(*part))
+            if not files:
                 raise HTTPError(400, "No file in the form")
         except (HTTPError, OSError):  # the client does not get the links of the first files
-            for url, _ in links:
-                self.store.remove(url.split("/")[-2])
+            for file in files:
+                self.store.remove(file.token)
             raise
-        self.reply_links(links)
+        self.reply_links(files)
 
     def do_DELETE(self) -> None:
         token, name = self.check_delete_link()
@@ -8904,8 +8914,7 @@ class ServeHandler(RequestHandler):
                 if not self.connection.recv(256 * KiB):
                     return
 
-    def save(self, name: str, blocks: Iterable[bytes]) -> tuple[str, str]:
-        """The URL of a received file, and the URL that deletes it."""
+    def save(self, name: str, blocks: Iterable[bytes]) -> Received:
         days = self.positive_int_header("Max-Days")
         downloads = self.positive_int_header("Max-Downloads")
         if days < FOREVER and days * DAY > self.store.keep:
@@ -8922,18 +8931,18 @@ class ServeHandler(RequestHandler):
         finally:
             transfer.hide()
         url = f"{self.base_url()}/{token}/{quote_segment(stored.name)}"
-        delete = f"{url}/{stored.delete_token}"
         size = os.path.getsize(stored.path)
-        done = f"  {human(size)}  from {transfer.host}  {url}"
-        self.report("received", name, done, size=size, url=url, delete=delete, completed=True)
-        return url, delete
+        return Received(token, name, size, url, f"{url}/{stored.delete_token}")
 
-    def reply_links(self, links: Sequence[tuple[str, str]]) -> None:
+    def reply_links(self, files: Sequence[Received]) -> None:
+        for _, name, size, url, delete in files:
+            done = f"  {human(size)}  from {self.peer()}  {url}"
+            self.report("received", name, done, size=size, url=url, delete=delete, completed=True)
         if self.is_browser():
-            self.reply_page("".join(itertools.starmap(page_item, links)))
+            self.reply_page("".join(page_item(file.url, file.delete) for file in files))
             return
-        urls = "\n".join(url for url, _ in links)
-        self.reply(200, urls, *(("X-Url-Delete", delete) for _, delete in links))
+        urls = "\n".join(file.url for file in files)
+        self.reply(200, urls, *(("X-Url-Delete", file.delete) for file in files))
 
     def positive_int_header(self, name: str) -> float:
         value = self.headers.get(name)

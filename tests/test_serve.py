@@ -1077,6 +1077,7 @@ def test_a_form_that_is_not_whole_leaves_nothing(serve, tmp_path):
         )
         assert status == 400 and 0 < len(answer) < 100, what
         assert inside(tmp_path / "kept") == [], what
+    assert "received " not in served.log_text
     for content_type in (
         "multipart/form-data",
         "application/x-www-form-urlencoded",
