@@ -10388,6 +10388,8 @@ def cmd_history(argv: Sequence[str]) -> int:
     elif entries:
         header = ("time", "name", "size", "host", "expires", "deletable", "url")
         put_table([header, *map(history_row, entries)])
+    elif path:
+        print_line("twat-fs: the history is empty")
     return 0
 
 

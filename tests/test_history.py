@@ -426,7 +426,9 @@ def test_history_shows_the_newest_first_and_forgets(main, path):
     assert re.search(r" two\.txt +6 bytes +filebin +20\S+ \S+ +yes +https://filebin\.net/", first)
     assert re.search(r" one\.txt +6 bytes +litterbox +20\S+ \S+ +no +https://litter\.", second)
     assert main("history", "--clear").code == 0
-    assert main("history").out == "" and not path.exists()
+    forgotten = main("history")
+    assert (forgotten.out, forgotten.err) == ("", "twat-fs: the history is empty\n")
+    assert not path.exists()
 
 
 def test_tokens_are_not_shown(offline, path):
