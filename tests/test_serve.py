@@ -598,7 +598,8 @@ def test_a_folder_is_one_zip_that_follows_its_files(serve, folder):
     files.update({"trip/a.txt": b"other", "trip/new.txt": b"new"})
     assert part[0] == 200 and unpacked(part[2]) == files
     shutil.rmtree(folder)
-    assert fetch(served, served.urls[0]) == 404 and "no such file" in served.log_text
+    assert fetch(served, served.urls[0]) == 404
+    wait_until(lambda: "no such file" in served.log_text)
 
 
 @posix
