@@ -3839,7 +3839,7 @@ class Dropbox:
         """
         url = f"https://content.dropboxapi.com/2/{function}"
         arg_json = json.dumps(arg).replace("\x7f", "\\u007f")
-        headers = (("Content-Type", "application/octet-stream"), ("Dropbox-API-Arg", arg_json))
+        headers = (("Content-Type", UNKNOWN_TYPE), ("Dropbox-API-Arg", arg_json))
         return self.call(Request("POST", url, headers, body, idempotent=True, **more))
 
 
@@ -6690,7 +6690,7 @@ def choose_chain(
     """
     chosen: dict[str, Provider] = {}
     for row in map(find_provider, names):
-        # Two servers of the same software, or two .sxcu files of the same name.
+        # Two .sxcu files of the same name are two hosts.
         while chosen.get(row.id, row).domain != row.domain:
             row = row._replace(id=f"{row.id}-{row.domain}")
         chosen[row.id] = row._replace(use="opt-in")
@@ -6799,6 +6799,9 @@ class Uploader:
         folder = user_folder(self.options.settings, CACHE_HOME, "~/.cache")
         proxy = self.transport.connector.proxy_for(parse_target(HOMEPAGE))  # as for any public host
         return Health(folder, network_id(proxy))
+
+    def row_of(self, host: str) -> Provider:
+        return next(row for row in self.chain if row.id == host)
 
     def ordered(self, size: int) -> list[Provider]:
         """The chain for a file of this size.
@@ -7459,6 +7462,17 @@ def lock_file(handle: int) -> None:
             time.sleep(0.01)
 
 
+def append_line(file: Any, line: bytes) -> None:
+    """Append to an unbuffered file by one write; an incomplete one is taken back.
+
+    Raises OSError.
+    """
+    size = file.seek(0, os.SEEK_END)
+    if file.write(line) < len(line):
+        file.truncate(size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class History:
     """The uploads of the command line, as one JSON object a line; methods raise OSError.
 
@@ -7500,7 +7514,7 @@ class History:
         return entries
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Append a line by one write; an incomplete one is taken back."""
+        """Append an entry, and shorten a file that is too long."""
         line = json.dumps(entry).encode() + b"\n"
         if len(line) > HISTORY_LINE:
             raise OSError(errno.EMSGSIZE, "entry too long")
@@ -7510,9 +7524,7 @@ class History:
                 file.seek(max(0, size - 1))
                 if file.read(1) not in (b"", b"\n"):  # the computer stopped while it was written
                     line = b"\n" + line
-                if file.write(line) < len(line):
-                    file.truncate(size)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                append_line(file, line)
             if size + len(line) > HISTORY_SIZE:
                 self.prune()
 
@@ -7569,9 +7581,8 @@ def stored_link(entry: Mapping[str, Any]) -> Link:
     return Link(entry["url"], **entry["delete"])
 
 
-def find_upload(entries: Iterable[Mapping[str, Any]], wanted: str) -> Mapping[str, Any]:
+def find_upload(entries: Sequence[Mapping[str, Any]], wanted: str) -> Mapping[str, Any]:
     """The newest upload for "last", a name or a URL; raises Unsuitable if it cannot be deleted."""
-    entries = list(entries)
     plain = wanted.partition("?")[0]  # the query of a presigned link is not stored
     exact = [e for e in entries if wanted in ("last", e["name"], e["url"])]
     matches = exact or [e for e in entries if e["url"] == plain]
@@ -8337,7 +8348,7 @@ class Store:
         with contextlib.suppress(FileNotFoundError), open(path, "rb", opener=open_private) as file:
             for line in file:
                 # An incomplete line is not valid JSON.
-                with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+                with contextlib.suppress(*DAMAGE):
                     self.load_entry(**json.loads(line))
         entries = (self.index_line(token, stored) for token, stored in self.files.items())
         replace_file(path, b"".join(entries))
@@ -8375,9 +8386,8 @@ class Store:
 
     def record(self, token: str, stored: Optional[StoredFile] = None) -> None:
         """Append to the index; raises OSError."""
-        line = self.index_line(token, stored)
-        if self.index and self.index.write(line) < len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self.index:
+            append_line(self.index, self.index_line(token, stored))
 
     def receive(
         self, name: str, blocks: Iterable[bytes], ttl: float, downloads: float
@@ -9789,7 +9799,7 @@ def cmd_upload(argv: Sequence[str]) -> int:
     if archive:
         files = [archive]
     if not files:
-        if sys.stdin is None or sys.stdin.isatty():
+        if sys.stdin is None or is_terminal(sys.stdin):
             return print_examples(parser)
         files = ["-"]
     if files.count("-") > 1:
@@ -10109,11 +10119,10 @@ def record(source: Found, outcome: Outcome, uploader: Uploader, terminal: Termin
         return
     ended: Any = outcome.result or outcome.error
     links = [*ended.unverified, *filter(None, [outcome.result])]
-    rows = {row.id: row for row in uploader.chain}
     try:
         for link in links:
             secrets = [*filter(None, map(options.settings.get, SECRET_SETTINGS))]
-            check = rows[link.provider].check
+            check = uploader.row_of(link.provider).check
             if check:  # of a .sxcu file
                 secrets += getattr(check(source, options), "secrets", ())
             History(path).add(history_entry(source, link, secrets))
@@ -10205,8 +10214,7 @@ def upload_one(file: str, source: Found, uploader: Uploader, progress: Progress)
         return Outcome(file, error=source)
     try:
         result = uploader.upload(source, progress)
-        rows = {row.id: row for row in uploader.chain}
-        ttl = lifetime(rows[result.provider], source.size, uploader.options)
+        ttl = lifetime(uploader.row_of(result.provider), source.size, uploader.options)
         permanent = ttl == FOREVER and not result.expires
         return Outcome(file, source.size, result, None, result.seconds, source.name, permanent)
     except UploadError as error:
@@ -10488,7 +10496,7 @@ def delete_one(
 
 def confirm(question: str) -> bool:
     """Ask on a terminal; False without one."""
-    if not sys.stdin or not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         return False
     print_line(f"{question} [y/N] ", end="")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
@@ -10520,7 +10528,7 @@ def hosts_add(file: str, args: Any, settings: Mapping[str, str]) -> int:
     if not all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", variable) for variable in allowed):
         raise UsageError("--allow-env: expected the name of a variable")
     put_table([*describe_uploader(name, uploader)])
-    if not args.yes and sys.stdin and sys.stdin.isatty() and not confirm(f"add {name}?"):
+    if not args.yes and is_terminal(sys.stdin) and not confirm(f"add {name}?"):
         return 1
     unlink_quietly(f"{path[:-5]}.env")  # of a host that was deleted by hand
     if allowed:
@@ -10637,7 +10645,7 @@ def cmd_serve(argv: Sequence[str]) -> int:
         except KeyboardInterrupt:
             terminal.stop()
             count = len(store.files) if store.is_temporary else 0
-            deleted = f"; {count} file{'s' * (count > 1)} deleted" if count else ""
+            deleted = f"; {plural(count, 'file')} deleted" if count else ""
             print_line(f"{line_start()}twat-fs: stopped{deleted}")
     return 130
 
