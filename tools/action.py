@@ -23,13 +23,18 @@ OPTIONS = ("provider", "expire", "keep")
 
 def files_of(text: str) -> list[str]:
     """The paths in these lines; patterns are expanded, unless a file has that name."""
-    lines = [line.strip() for line in text.split("\n")]
-    return [path for line in lines if line for path in matches(line)]
+    paths: list[str] = []
+    for line in text.split("\n"):
+        if line.strip():
+            paths += matches(line.strip())
+    return paths
 
 
 def matches(line: str) -> list[str]:
     """The sorted matches of a pattern, or the line itself, which twat_fs.py then reports."""
-    return [line] if os.path.exists(line) else sorted(glob.glob(line, recursive=True)) or [line]
+    if os.path.exists(line):
+        return [line]
+    return sorted(glob.glob(line, recursive=True)) or [line]
 
 
 def output(name: str, value: str) -> str:
@@ -42,7 +47,11 @@ def upload(files: list[str], options: list[str]) -> tuple[int, list[dict[str, An
     """The exit code, and the object of each file; messages go to stdout, before the URLs."""
     command = [sys.executable, str(PROGRAM), "--json", *options, "--", *files]
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=sys.stdout, check=False
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=sys.stdout,
+        check=False,
     )
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -147,9 +147,15 @@ def badge(entries: Sequence[Entry], day: str) -> str:
     """An SVG picture: green if all work, yellow if most do, red otherwise."""
     label, message = "hosts", f"{summary(entries)} ({day})"
     working = sum(entry["works"] for entry in entries) / len(entries)
-    colour = "#2c7a3f" if working == 1 else "#8a6d00" if working > 0.5 else "#b42318"
-    label_width, message_width = (round(6.5 * len(text)) for text in (label, message))
-    left, right = label_width + 12, message_width + 12
+    colour = "#b42318"
+    if working > 0.5:
+        colour = "#8a6d00"
+    if working == 1:
+        colour = "#2c7a3f"
+    label_width = round(6.5 * len(label))
+    message_width = round(6.5 * len(message))
+    left = label_width + 12
+    right = message_width + 12
     return BADGE.format(
         title=f"{label}: {message}",
         width=left + right,
