@@ -295,8 +295,7 @@ def test_a_copy_that_is_still_right_is_304_and_costs_no_download(serve, tmp_path
 @pytest.mark.parametrize("tool", ["curl -sS -q --noproxy * -C - -o", "wget -q --no-proxy -c -O"])
 def test_tools_resume_a_download(giving, tmp_path, tool):
     args = tool.split()
-    if not shutil.which(args[0]):
-        pytest.skip("needs " + args[0])
+    need(args[0])
     (tmp_path / "half").write_bytes(b"abcdef")
     subprocess.run([*args, str(tmp_path / "half"), giving.urls[0]], check=True, timeout=20)
     assert (tmp_path / "half").read_bytes() == b"abcdefghijklmnopqrstuvwxyz"
